@@ -1,0 +1,1 @@
+//! What one registration, one allocation and one token cost.

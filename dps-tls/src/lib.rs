@@ -1,0 +1,1 @@
+//! One rustls client configuration for the dps crates: trusted roots in, a configuration out.

@@ -1,0 +1,134 @@
+// Registers one device with the official Node client and prints what came of it as one JSON line.
+//
+// usage: node register.mjs JSON
+//   {"transport": "http", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
+//    "key": BASE64 | "cert": PEM chain, "privateKey": PEM,
+//    "payload": any, "timeoutSeconds": 30}
+//
+// Prints {"outcome": "assigned", assignedHub, deviceId, substatus, payload, status}
+//     or {"outcome": "error", name, message, status, errorCode, body}, and exits 0 after either.
+// A request that makes no sense goes to stderr, exit code 2.
+// The CA of the service comes by NODE_EXTRA_CA_CERTS: the client has no setting for it.
+
+import { writeFileSync } from "node:fs";
+import sdk from "azure-iot-provisioning-device";
+
+const TRANSPORTS = {
+  http: async () => new (await load("azure-iot-provisioning-device-http")).Http(),
+};
+
+const FIELDS = {
+  transport: "string",
+  host: "string",
+  idScope: "string",
+  registrationId: "string",
+  key: "string",
+  cert: "string",
+  privateKey: "string",
+  payload: "any",
+  timeoutSeconds: "number",
+};
+
+const DEFAULT_TIMEOUT_SECONDS = 30;
+
+await main(process.argv.slice(2));
+
+async function main(args) {
+  const request = parse(args);
+  const device = sdk.ProvisioningDeviceClient.create(
+    request.host,
+    request.idScope,
+    await TRANSPORTS[request.transport](),
+    await security(request),
+  );
+  if (request.payload !== undefined) device.setProvisioningPayload(request.payload);
+
+  // Without these the client's own throws, made inside its callbacks, would end the process unreported.
+  process.once("uncaughtException", (error) => print(failure(error)));
+  setTimeout(
+    () => print({ outcome: "error", name: "Timeout", message: `no outcome in ${request.timeoutSeconds} s` }),
+    request.timeoutSeconds * 1000,
+  );
+  device.register((error, state) => print(error ? failure(error) : success(state)));
+}
+
+function parse(args) {
+  if (args.length !== 1) misuse("one argument wanted: the request as JSON");
+  let request;
+  try {
+    request = JSON.parse(args[0]);
+  } catch (error) {
+    misuse(`the request is not JSON: ${error.message}`);
+  }
+  if (request === null || typeof request !== "object" || Array.isArray(request)) {
+    misuse("the request is not a JSON object");
+  }
+  for (const [name, value] of Object.entries(request)) {
+    const type = FIELDS[name] ?? misuse(`unknown field ${name}`);
+    if (type !== "any" && typeof value !== type) misuse(`${name} is not a ${type}`);
+  }
+  for (const name of ["transport", "host", "idScope", "registrationId"]) {
+    if (!request[name]) misuse(`${name} is missing`);
+  }
+  if (!Object.hasOwn(TRANSPORTS, request.transport)) {
+    misuse(`transport is one of: ${Object.keys(TRANSPORTS).join(", ")}`);
+  }
+  const certificate = request.cert !== undefined && request.privateKey !== undefined;
+  const half = !certificate && (request.cert !== undefined || request.privateKey !== undefined);
+  if (half || certificate === (request.key !== undefined)) {
+    misuse("give either key, or cert and privateKey");
+  }
+  return { timeoutSeconds: DEFAULT_TIMEOUT_SECONDS, ...request };
+}
+
+async function security({ registrationId, key, cert, privateKey }) {
+  if (key !== undefined) {
+    const { SymmetricKeySecurityClient } = await load("azure-iot-security-symmetric-key");
+    return new SymmetricKeySecurityClient(registrationId, key);
+  }
+  const { X509Security } = await load("azure-iot-security-x509");
+  return new X509Security(registrationId, { cert, key: privateKey });
+}
+
+async function load(module) {
+  return (await import(module)).default;
+}
+
+function success(state) {
+  const { assignedHub, deviceId, substatus, payload, status } = state;
+  return { outcome: "assigned", assignedHub, deviceId, substatus, payload, status };
+}
+
+// The client keeps the service's answer in `responseBody` (text) after a refused request,
+// and in `result` (parsed, or text) after a registration that failed.
+function failure(error) {
+  const body = parsed(error.responseBody ?? error.result);
+  return {
+    outcome: "error",
+    name: error.name,
+    message: error.message,
+    status: (error.response ?? error.transportObject)?.statusCode,
+    errorCode: body?.errorCode ?? body?.registrationState?.errorCode,
+    body,
+  };
+}
+
+function parsed(body) {
+  if (typeof body !== "string") return body;
+  try {
+    return JSON.parse(body);
+  } catch {
+    return body;
+  }
+}
+
+// The first outcome wins: the client may still hold sockets and timers, so the process ends here.
+function print(outcome) {
+  writeFileSync(process.stdout.fd, `${JSON.stringify(outcome)}\n`);
+  process.exit(0);
+}
+
+function misuse(message) {
+  process.stderr.write(`register: ${message}\n`);
+  process.exit(2);
+}
