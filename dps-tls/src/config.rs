@@ -1,0 +1,77 @@
+//! Roots and an identity in, a rustls client configuration out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+
+use crate::error::{Error, ErrorKind};
+use crate::identity;
+use crate::roots::Roots;
+
+/// Makes a [`ClientConfig`]: TLS 1.2 and 1.3 on *ring*, no ALPN, server certificates verified against the [`Roots`].
+#[derive(Clone)]
+pub struct ClientTls {
+    roots: Roots,
+    identity: Option<Arc<CertifiedKey>>,
+}
+
+impl ClientTls {
+    /// A client that trusts `roots` and shows no certificate.
+    pub fn new(roots: Roots) -> Self {
+        Self {
+            roots,
+            identity: None,
+        }
+    }
+
+    /// Shows this certificate, with its whole chain, to every server that asks for one, whichever issuers it names.
+    ///
+    /// The key may be anywhere: [`certified_key`](crate::certified_key) makes one of bytes, and
+    /// [`CertifiedKey::new`] takes any [`SigningKey`](rustls::sign::SigningKey).
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<Arc<CertifiedKey>>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Makes the configuration. Reads the platform's store, from disk and blocking, where [`Roots::system`] is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SystemRoots`] where the platform's store is asked for and has nothing usable, even with other
+    /// roots beside it. For the identity: [`ErrorKind::NoCertificate`], [`ErrorKind::MalformedCertificate`] and
+    /// [`ErrorKind::KeyMismatch`], the last two only where the key tells its public half.
+    pub fn build(self) -> Result<ClientConfig, Error> {
+        if let Some(identity) = &self.identity {
+            identity::check(identity)?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| {
+                Error::new(ErrorKind::Config, "rustls refused the protocol versions")
+                    .with_source(error)
+            })?
+            .with_root_certificates(self.roots.load()?);
+        Ok(match self.identity {
+            Some(identity) => {
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+            }
+            None => config.with_no_client_auth(),
+        })
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key's own Debug may be anyone's: show how long the chain is and leave the key out.
+        let certificates = self.identity.as_ref().map(|identity| identity.cert.len());
+        f.debug_struct("ClientTls")
+            .field("roots", &self.roots)
+            .field("identity_certificates", &certificates)
+            .finish_non_exhaustive()
+    }
+}
