@@ -1,0 +1,95 @@
+//! Many enrollments in one request: at most ten, and each succeeds or fails alone.
+
+use crate::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use crate::{EnrollmentGroupId, ErrorCode, RegistrationId};
+
+open_enum! {
+    /// What a bulk operation does with each of its items.
+    pub enum BulkOperationMode {
+        /// Creates; an existing item is an error.
+        Create = "create",
+        /// Overwrites, under the condition of the item's own ETag.
+        Update = "update",
+        /// Overwrites when the item's ETag is the current one.
+        UpdateIfMatchETag = "updateIfMatchETag",
+        /// Deletes.
+        Delete = "delete",
+    }
+}
+
+lossless! {
+    /// `POST /enrollments`: a bulk operation on individual enrollments.
+    pub struct BulkEnrollmentOperation {
+        /// The items, at most ten.
+        enrollments: Vec<IndividualEnrollment> = "enrollments",
+        /// What to do with each.
+        mode: BulkOperationMode = "mode",
+    }
+}
+
+lossless! {
+    /// `POST /enrollmentGroups`: a bulk operation on enrollment groups (api-version 2021-10-01 and later).
+    pub struct BulkEnrollmentGroupOperation {
+        /// The items, at most ten.
+        enrollment_groups: Vec<EnrollmentGroup> = "enrollmentGroups",
+        /// What to do with each.
+        mode: BulkOperationMode = "mode",
+    }
+}
+
+lossless! {
+    /// The answer to a bulk operation. It comes with HTTP 200 also when items failed.
+    pub struct BulkOperationResult {
+        /// Whether every item succeeded.
+        is_successful: bool = "isSuccessful",
+        /// The items that failed.
+        errors: Vec<BulkOperationError> = "errors",
+    }
+}
+
+lossless! {
+    /// Why one item of a bulk operation failed.
+    pub struct BulkOperationError {
+        /// The individual enrollment that failed.
+        registration_id: Option<RegistrationId> = "registrationId",
+        /// The enrollment group that failed.
+        enrollment_group_id: Option<EnrollmentGroupId> = "enrollmentGroupId",
+        /// The service's error code.
+        error_code: ErrorCode = "errorCode",
+        /// The service's message.
+        error_status: String = "errorStatus",
+    }
+}
+
+impl BulkEnrollmentOperation {
+    /// Does `mode` to each of the enrollments.
+    pub fn new(mode: BulkOperationMode, enrollments: Vec<IndividualEnrollment>) -> Self {
+        Self {
+            enrollments,
+            mode,
+            extra: Default::default(),
+        }
+    }
+}
+
+impl BulkEnrollmentGroupOperation {
+    /// Does `mode` to each of the groups.
+    pub fn new(mode: BulkOperationMode, enrollment_groups: Vec<EnrollmentGroup>) -> Self {
+        Self {
+            enrollment_groups,
+            mode,
+            extra: Default::default(),
+        }
+    }
+}
+
+impl BulkOperationResult {
+    /// A result with these failures; without any, it is a success.
+    pub fn new(errors: Vec<BulkOperationError>) -> Self {
+        Self {
+            is_successful: errors.is_empty(),
+            errors,
+            extra: Default::default(),
+        }
+    }
+}

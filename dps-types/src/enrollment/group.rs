@@ -1,0 +1,160 @@
+//! An enrollment of many devices, and what both kinds of enrollment let an operator choose.
+
+use super::{
+    AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
+    InitialTwin, ProvisioningStatus, ReprovisionPolicy,
+};
+use crate::{ETag, EnrollmentGroupId, HubHostname, SymmetricKey, Timestamp};
+
+lossless! {
+    /// An enrollment of all devices whose certificates one CA signed, or whose keys derive from one key.
+    ///
+    /// Fields are in the order in which the service writes them.
+    pub struct EnrollmentGroup {
+        /// The group's name.
+        enrollment_group_id: EnrollmentGroupId = "enrollmentGroupId",
+        /// How its devices prove who they are.
+        attestation: AttestationMechanism = "attestation",
+        /// What its devices can do.
+        capabilities: Option<DeviceCapabilities> = "capabilities",
+        /// Their hub, in the oldest api-versions: a static allocation.
+        iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
+        /// The twin to start with.
+        initial_twin: Option<InitialTwin> = "initialTwin",
+        /// The version of this document.
+        etag: Option<ETag> = "etag",
+        /// Whether its devices may register; unset means enabled.
+        provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
+        /// What happens when a device registers again; unset means migrate.
+        reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
+        /// When it was created (read only).
+        created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
+        /// When it last changed (read only).
+        last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
+        /// How a hub is picked; unset means the policy of the instance.
+        allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
+        /// The hubs to choose from; unset means all linked hubs.
+        iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
+        /// The webhook, for custom allocation.
+        custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
+        /// The policy for issuing certificates (api-version 2025-07-01-preview and later).
+        credential_policy_name: Option<String> = "credentialPolicyName",
+    }
+}
+
+impl EnrollmentGroup {
+    /// A group whose devices prove themselves in this way.
+    pub fn new(enrollment_group_id: EnrollmentGroupId, attestation: AttestationMechanism) -> Self {
+        Self {
+            enrollment_group_id,
+            attestation,
+            capabilities: None,
+            iot_hub_host_name: None,
+            initial_twin: None,
+            etag: None,
+            provisioning_status: None,
+            reprovision_policy: None,
+            created_date_time_utc: None,
+            last_updated_date_time_utc: None,
+            allocation_policy: None,
+            iot_hubs: None,
+            custom_allocation_definition: None,
+            credential_policy_name: None,
+            extra: Default::default(),
+        }
+    }
+
+    /// Devices whose keys derive from keys that the service generates.
+    pub fn symmetric_key(enrollment_group_id: EnrollmentGroupId) -> Self {
+        Self::new(enrollment_group_id, AttestationMechanism::symmetric_key())
+    }
+
+    /// Devices whose keys derive from these.
+    pub fn from_keys(
+        id: EnrollmentGroupId,
+        primary: &SymmetricKey,
+        secondary: &SymmetricKey,
+    ) -> Self {
+        Self::new(id, AttestationMechanism::from_keys(primary, secondary))
+    }
+
+    /// Devices whose certificates this one signed: PEM, or base64 of the DER.
+    pub fn signing_certificate(id: EnrollmentGroupId, certificate: impl Into<String>) -> Self {
+        Self::new(id, AttestationMechanism::signing_certificate(certificate))
+    }
+}
+
+/// What an operator chooses for either kind of enrollment.
+macro_rules! enrollment_choices {
+    ($Name:ident) => {
+        impl $Name {
+            /// A webhook picks the hub (custom allocation).
+            #[must_use]
+            pub fn allocate_by_webhook(mut self, url: impl Into<String>) -> Self {
+                self.allocation_policy = Some(AllocationPolicyKind::Custom);
+                self.custom_allocation_definition = Some(CustomAllocationDefinition::new(url));
+                self
+            }
+
+            /// A hash of the registration id picks the hub (evenly weighted).
+            #[must_use]
+            pub fn allocate_evenly(mut self) -> Self {
+                self.allocation_policy = Some(AllocationPolicyKind::Hashed);
+                self
+            }
+
+            /// The hub with the lowest latency is picked.
+            #[must_use]
+            pub fn allocate_by_latency(mut self) -> Self {
+                self.allocation_policy = Some(AllocationPolicyKind::GeoLatency);
+                self
+            }
+
+            /// Always this hub (static).
+            #[must_use]
+            pub fn allocate_to(mut self, hub: HubHostname) -> Self {
+                self.allocation_policy = Some(AllocationPolicyKind::Static);
+                self.with_hubs([hub])
+            }
+
+            /// The hubs to choose from, instead of all linked hubs.
+            #[must_use]
+            pub fn with_hubs(mut self, hubs: impl IntoIterator<Item = HubHostname>) -> Self {
+                self.iot_hubs = Some(hubs.into_iter().collect());
+                self
+            }
+
+            /// The twin to start with.
+            #[must_use]
+            pub fn with_initial_twin(mut self, twin: InitialTwin) -> Self {
+                self.initial_twin = Some(twin);
+                self
+            }
+
+            /// What happens when a device registers again.
+            #[must_use]
+            pub fn with_reprovision_policy(mut self, policy: ReprovisionPolicy) -> Self {
+                self.reprovision_policy = Some(policy);
+                self
+            }
+
+            /// Whether devices may register.
+            #[must_use]
+            pub fn with_provisioning_status(mut self, status: ProvisioningStatus) -> Self {
+                self.provisioning_status = Some(status);
+                self
+            }
+
+            /// What the devices can do.
+            #[must_use]
+            pub fn with_capabilities(mut self, capabilities: DeviceCapabilities) -> Self {
+                self.capabilities = Some(capabilities);
+                self
+            }
+        }
+    };
+}
+
+enrollment_choices!(EnrollmentGroup);
+
+pub(super) use enrollment_choices;

@@ -1,0 +1,115 @@
+//! An enrollment of one device.
+
+use super::group::enrollment_choices;
+use super::{
+    AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
+    InitialTwin, ProvisioningStatus, ReprovisionPolicy, TwinCollection,
+};
+use crate::{
+    DeviceId, DeviceRegistrationState, ETag, HubHostname, RegistrationId, SymmetricKey, Timestamp,
+};
+
+lossless! {
+    /// An enrollment of one device. It comes before any group that the device would fit.
+    ///
+    /// Fields are in the order in which the service writes them.
+    pub struct IndividualEnrollment {
+        /// The device's name towards DPS.
+        registration_id: RegistrationId = "registrationId",
+        /// Its name in the hub, when that is another one.
+        device_id: Option<DeviceId> = "deviceId",
+        /// Its registration, as far as it is (read only; only in the answer to a get).
+        registration_state: Option<DeviceRegistrationState> = "registrationState",
+        /// Notes about the device.
+        optional_device_information: Option<TwinCollection> = "optionalDeviceInformation",
+        /// How it proves who it is.
+        attestation: AttestationMechanism = "attestation",
+        /// What it can do.
+        capabilities: Option<DeviceCapabilities> = "capabilities",
+        /// Its hub, in the oldest api-versions: a static allocation.
+        iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
+        /// The twin to start with.
+        initial_twin: Option<InitialTwin> = "initialTwin",
+        /// The version of this document.
+        etag: Option<ETag> = "etag",
+        /// Whether it may register; unset means enabled.
+        provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
+        /// What happens when it registers again; unset means migrate.
+        reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
+        /// When it was created (read only).
+        created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
+        /// When it last changed (read only).
+        last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
+        /// How its hub is picked; unset means the policy of the instance.
+        allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
+        /// The hubs to choose from; unset means all linked hubs.
+        iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
+        /// The webhook, for custom allocation.
+        custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
+        /// The policy for issuing certificates (api-version 2025-07-01-preview and later).
+        credential_policy_name: Option<String> = "credentialPolicyName",
+    }
+}
+
+impl IndividualEnrollment {
+    /// An enrollment of this device, which proves itself in this way.
+    pub fn new(registration_id: RegistrationId, attestation: AttestationMechanism) -> Self {
+        Self {
+            registration_id,
+            device_id: None,
+            registration_state: None,
+            optional_device_information: None,
+            attestation,
+            capabilities: None,
+            iot_hub_host_name: None,
+            initial_twin: None,
+            etag: None,
+            provisioning_status: None,
+            reprovision_policy: None,
+            created_date_time_utc: None,
+            last_updated_date_time_utc: None,
+            allocation_policy: None,
+            iot_hubs: None,
+            custom_allocation_definition: None,
+            credential_policy_name: None,
+            extra: Default::default(),
+        }
+    }
+
+    /// A device with symmetric keys that the service generates.
+    pub fn symmetric_key(registration_id: RegistrationId) -> Self {
+        Self::new(registration_id, AttestationMechanism::symmetric_key())
+    }
+
+    /// A device with these symmetric keys.
+    pub fn from_keys(
+        registration_id: RegistrationId,
+        primary: &SymmetricKey,
+        secondary: &SymmetricKey,
+    ) -> Self {
+        Self::new(
+            registration_id,
+            AttestationMechanism::from_keys(primary, secondary),
+        )
+    }
+
+    /// A device with exactly this certificate: PEM, or base64 of the DER.
+    pub fn client_certificate(
+        registration_id: RegistrationId,
+        certificate: impl Into<String>,
+    ) -> Self {
+        Self::new(
+            registration_id,
+            AttestationMechanism::client_certificate(certificate),
+        )
+    }
+
+    /// Gives the device another name in its hub.
+    #[must_use]
+    pub fn with_device_id(mut self, device_id: DeviceId) -> Self {
+        self.device_id = Some(device_id);
+        self
+    }
+}
+
+enrollment_choices!(IndividualEnrollment);

@@ -1,0 +1,99 @@
+//! The twin that a device starts with in its hub.
+
+use std::ops::{Deref, DerefMut};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A free-form JSON object of a twin: tags, or desired properties.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TwinCollection(Map<String, Value>);
+
+impl Deref for TwinCollection {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for TwinCollection {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl From<Map<String, Value>> for TwinCollection {
+    fn from(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for TwinCollection {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for TwinCollection {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+lossless! {
+    /// The twin that a device gets when it is first assigned.
+    #[derive(Default)]
+    pub struct InitialTwin {
+        /// For the back end only.
+        tags: Option<TwinCollection> = "tags",
+        /// For the device.
+        properties: Option<InitialTwinProperties> = "properties",
+    }
+}
+
+lossless! {
+    /// The properties that a device finds in its twin.
+    #[derive(Default)]
+    pub struct InitialTwinProperties {
+        /// What the device should be like.
+        desired: Option<TwinCollection> = "desired",
+    }
+}
+
+impl InitialTwin {
+    /// A twin with these desired properties.
+    ///
+    /// ```
+    /// use dps_types::enrollment::InitialTwin;
+    /// let twin = InitialTwin::desired([("darkness", "medium")]).with_tags([("deviceType", "toaster")]);
+    /// assert_eq!(
+    ///     serde_json::to_string(&twin)?,
+    ///     r#"{"tags":{"deviceType":"toaster"},"properties":{"desired":{"darkness":"medium"}}}"#
+    /// );
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn desired(desired: impl Into<TwinCollection>) -> Self {
+        let properties = InitialTwinProperties {
+            desired: Some(desired.into()),
+            ..Default::default()
+        };
+        Self {
+            properties: Some(properties),
+            ..Self::default()
+        }
+    }
+
+    /// Adds tags.
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl Into<TwinCollection>) -> Self {
+        self.tags = Some(tags.into());
+        self
+    }
+}

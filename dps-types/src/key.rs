@@ -1,0 +1,216 @@
+//! A symmetric key that never prints itself, and the derivation of device keys from a group key.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::sas::{Sign, SignError, Signature};
+use crate::{ParseError, RegistrationId};
+
+/// A symmetric key of 16 to 64 bytes, wiped from memory when dropped.
+///
+/// Debug prints `SymmetricKey(..)`; comparison takes the same time whatever differs.
+#[derive(Clone)]
+pub struct SymmetricKey(Zeroizing<Vec<u8>>);
+
+impl SymmetricKey {
+    /// The fewest bytes of a key. Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+    pub const MIN_BYTES: usize = 16;
+    /// The most bytes of a key, and the length of those that the service generates.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Takes the bytes of a key.
+    ///
+    /// # Errors
+    /// When there are fewer than 16 or more than 64.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
+        let bytes = Zeroizing::new(bytes.into());
+        match bytes.len() {
+            Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
+            length => Err(ParseError::new(
+                "symmetric key",
+                format!("{length} bytes, and it must be 16 to 64"),
+            )),
+        }
+    }
+
+    /// Reads a key as portals, connection strings and enrollments write it. White space around it is ignored.
+    ///
+    /// # Errors
+    /// When the text is not base64 of 16 to 64 bytes. The error does not repeat the text.
+    pub fn from_base64(text: &str) -> Result<Self, ParseError> {
+        match STANDARD.decode(text.trim()) {
+            Ok(bytes) => Self::from_bytes(bytes),
+            Err(_) => Err(ParseError::new("symmetric key", "it is not base64")),
+        }
+    }
+
+    /// A new random key of 64 bytes, from the operating system.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    pub fn generate() -> Self {
+        let mut bytes = Zeroizing::new(vec![0; Self::MAX_BYTES]);
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        Self(bytes)
+    }
+
+    /// The key of one device of an enrollment group, of which `self` is a key:
+    /// HMAC-SHA256 of the registration id, in the case it is given.
+    ///
+    /// Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+    #[must_use]
+    pub fn derive_device_key(&self, device: &RegistrationId) -> Self {
+        let mut derived = self.hmac_sha256(device.as_str().as_bytes());
+        let key = Self(Zeroizing::new(derived.to_vec()));
+        derived.zeroize();
+        key
+    }
+
+    /// HMAC-SHA256 of the data under this key.
+    pub fn hmac_sha256(&self, data: &[u8]) -> [u8; 32] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(data);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The key as base64, wiped when dropped. This is the secret itself.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(&*self.0))
+    }
+}
+
+impl PartialEq for SymmetricKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SymmetricKey {}
+
+impl fmt::Debug for SymmetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SymmetricKey(..)")
+    }
+}
+
+#[async_trait]
+impl Sign for SymmetricKey {
+    async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
+        Ok(Signature(self.hmac_sha256(data)))
+    }
+}
+
+/// A symmetric key as an enrollment document carries it: any text, since a document must be readable
+/// also when its key is not. [`EncodedKey::parse`] gives the key.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct EncodedKey(Zeroizing<String>);
+
+impl EncodedKey {
+    /// The key.
+    ///
+    /// # Errors
+    /// When the text is not base64 of 16 to 64 bytes.
+    pub fn parse(&self) -> Result<SymmetricKey, ParseError> {
+        SymmetricKey::from_base64(&self.0)
+    }
+
+    /// The text. This is the secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&SymmetricKey> for EncodedKey {
+    fn from(key: &SymmetricKey) -> Self {
+        Self(key.to_base64())
+    }
+}
+
+impl From<String> for EncodedKey {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl Serialize for EncodedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl PartialEq for EncodedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for EncodedKey {}
+
+impl fmt::Debug for EncodedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncodedKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_16_to_64_bytes() {
+        for (length, valid) in [
+            (0, false),
+            (15, false),
+            (16, true),
+            (32, true),
+            (64, true),
+            (65, false),
+        ] {
+            assert_eq!(
+                SymmetricKey::from_bytes(vec![7; length]).is_ok(),
+                valid,
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_and_debug_never_show_the_key() {
+        let text = "c2VjcmV0IHNlY3JldCBzZWNyZXQ=";
+        let key = SymmetricKey::from_base64(text).expect("valid");
+        assert_eq!(
+            format!("{key:?} {:?}", EncodedKey::from(&key)),
+            "SymmetricKey(..) EncodedKey(..)"
+        );
+        let error = SymmetricKey::from_base64("c2VjcmV0!").expect_err("not base64");
+        assert_eq!(error.to_string(), "invalid symmetric key: it is not base64");
+        assert_eq!(*key.to_base64(), text);
+    }
+
+    #[test]
+    fn generated_keys_differ() {
+        assert_ne!(SymmetricKey::generate(), SymmetricKey::generate());
+        assert_eq!(SymmetricKey::generate().to_base64().len(), 88);
+    }
+
+    /// The registration id goes into the HMAC in its own case: lower-casing it gives another key.
+    #[test]
+    fn derivation_keeps_the_case_of_the_registration_id() {
+        let group = SymmetricKey::from_bytes([1; 32]).expect("valid");
+        let upper: RegistrationId = "DEV-1".parse().expect("valid");
+        let lower: RegistrationId = "dev-1".parse().expect("valid");
+        assert_ne!(
+            group.derive_device_key(&upper),
+            group.derive_device_key(&lower)
+        );
+    }
+}

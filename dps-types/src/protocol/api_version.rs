@@ -1,0 +1,118 @@
+//! Which edition of the API a request speaks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ParseError;
+
+/// An api-version: a date, and whether it is a preview. Ordered by date, a preview before its release.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiVersion {
+    year: u16,
+    month: u8,
+    day: u8,
+    released: bool,
+}
+
+impl ApiVersion {
+    /// The name of the query parameter that carries it.
+    pub const PARAMETER: &'static str = "api-version";
+
+    /// Device API: the newest one whose device has no reprovision policy of its own.
+    pub const V2018_04_01: Self = Self::released(2018, 4, 1);
+    /// Device API: what the C#, Node, Java and Python SDKs send.
+    pub const V2019_03_31: Self = Self::released(2019, 3, 31);
+    /// Device API: the first one that tells `reprovisionedToInitialAssignment` apart.
+    pub const V2019_04_15: Self = Self::released(2019, 4, 15);
+    /// Device API: what the C SDK and IoT Edge send, and our default.
+    pub const V2021_06_01: Self = Self::released(2021, 6, 1);
+    /// Service API: the current one.
+    pub const V2021_10_01: Self = Self::released(2021, 10, 1);
+    /// Both APIs: certificate issuance.
+    pub const V2025_07_01_PREVIEW: Self = Self {
+        released: false,
+        ..Self::released(2025, 7, 1)
+    };
+
+    /// Every api-version seen in Microsoft's SDKs and documents, oldest first.
+    pub const KNOWN: &'static [Self] = &[
+        Self {
+            released: false,
+            ..Self::released(2017, 8, 21)
+        },
+        Self {
+            released: false,
+            ..Self::released(2017, 8, 31)
+        },
+        Self::released(2017, 11, 15),
+        Self::V2018_04_01,
+        Self {
+            released: false,
+            ..Self::released(2018, 9, 1)
+        },
+        Self::released(2018, 11, 1),
+        Self::V2019_03_31,
+        Self::V2019_04_15,
+        Self::V2021_06_01,
+        Self::V2021_10_01,
+        Self::V2025_07_01_PREVIEW,
+    ];
+
+    const fn released(year: u16, month: u8, day: u8) -> Self {
+        Self {
+            year,
+            month,
+            day,
+            released: true,
+        }
+    }
+
+    /// Whether Microsoft is known to have published it.
+    pub fn is_known(&self) -> bool {
+        Self::KNOWN.contains(self)
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = || ParseError::new("api-version", "it is not YYYY-MM-DD or YYYY-MM-DD-preview");
+        let (date, released) = match text.strip_suffix("-preview") {
+            Some(date) => (date, false),
+            None => (text, true),
+        };
+        let shape = date.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+        if date.len() != 10 || !shape {
+            return Err(wrong());
+        }
+        let version = Self {
+            year: date[..4].parse().map_err(|_| wrong())?,
+            month: date[5..7].parse().map_err(|_| wrong())?,
+            day: date[8..].parse().map_err(|_| wrong())?,
+            released,
+        };
+        let plausible = (1..=12).contains(&version.month) && (1..=31).contains(&version.day);
+        plausible.then_some(version).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = if self.released { "" } else { "-preview" };
+        write!(
+            f,
+            "{:04}-{:02}-{:02}{suffix}",
+            self.year, self.month, self.day
+        )
+    }
+}
+
+impl fmt::Debug for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

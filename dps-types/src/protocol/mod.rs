@@ -1,0 +1,16 @@
+//! Every literal on the wire, as format and parse: paths, headers, MQTT topics, api-versions.
+
+mod api_version;
+pub mod device;
+mod headers;
+pub mod mqtt;
+mod route;
+pub mod service;
+mod text;
+
+pub use api_version::ApiVersion;
+pub use headers::{
+    CONTINUATION, ERROR_CODE, ITEM_TYPE, IfMatch, MAX_ITEM_COUNT, REQUEST_ID, parse_retry_after,
+};
+pub use route::RouteError;
+pub use text::{decode, encode, query_parameter};

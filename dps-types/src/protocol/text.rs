@@ -1,0 +1,32 @@
+//! Percent-encoding: one way out, every way in.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// All but the characters that RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Encodes a text for a path segment, a query value or a SAS field: everything but letters, digits and `-._~`.
+///
+/// One encoder for path and signature: an id with `:` must look the same in both.
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// Decodes `%XX` of either case. `None` when the bytes are not UTF-8.
+pub fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(Into::into)
+}
+
+/// The value of a query parameter, decoded. Its name is compared without regard to case.
+pub fn query_parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(key)?
+            .eq_ignore_ascii_case(name)
+            .then(|| decode(value))?
+    })
+}

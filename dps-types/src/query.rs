@@ -1,0 +1,28 @@
+//! Asking for a page.
+
+/// A query for enrollments or enrollment groups.
+///
+/// DPS knows one sentence, `SELECT *`, optionally with `FROM enrollments` or `FROM enrollmentGroups`;
+/// projections and conditions are refused. An empty text counts as `SELECT *`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct QuerySpecification {
+    /// The query, such as `SELECT *`.
+    pub query: String,
+}
+
+impl QuerySpecification {
+    /// A query in the service's words.
+    pub fn new(query: impl Into<String>) -> Self {
+        Self {
+            query: query.into(),
+        }
+    }
+}
+
+impl Default for QuerySpecification {
+    /// `SELECT *`
+    fn default() -> Self {
+        Self::new("SELECT *")
+    }
+}
