@@ -1,1 +1,43 @@
 //! Device Provisioning Service in a box: both endpoints, every attestation really verified, no Azure account needed.
+//!
+//! For tests, in the process and in memory, on a free port of the loopback interface:
+//!
+//! ```
+//! use dps_emulator::Emulator;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), dps_emulator::Error> {
+//! let dps = Emulator::builder().link_hub("toasters").link_hub("heatpumps=2").start().await?;
+//!
+//! println!("{}", dps.service_connection_string().as_str()); // for an operator
+//! println!("{} {}", dps.id_scope(), dps.https_url()); // for a device
+//! println!("{}", dps.ca_pem()); // whom both must trust
+//!
+//! dps.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.
+
+mod allocate;
+mod attest;
+mod authority;
+mod clock;
+mod config;
+mod emulator;
+mod endpoint;
+mod error;
+mod provision;
+mod refusal;
+mod registry;
+mod tls;
+
+pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
+pub use clock::{Clock, SystemClock};
+pub use config::EmulatorBuilder;
+pub use emulator::Emulator;
+pub use error::{Error, ErrorKind};
+pub use registry::store::{
+    Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
+};

@@ -40,10 +40,10 @@ lossless! {
 lossless! {
     /// The answer to a bulk operation. It comes with HTTP 200 also when items failed.
     pub struct BulkOperationResult {
-        /// Whether every item succeeded.
-        is_successful: bool = "isSuccessful",
         /// The items that failed.
         errors: Vec<BulkOperationError> = "errors",
+        /// Whether every item succeeded.
+        is_successful: bool = "isSuccessful",
     }
 }
 

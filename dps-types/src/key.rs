@@ -5,7 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -81,6 +82,11 @@ impl SymmetricKey {
         mac.finalize().into_bytes().into()
     }
 
+    /// The bytes. They are the secret itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The key as base64, wiped when dropped. This is the secret itself.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(&*self.0))
@@ -110,8 +116,7 @@ impl Sign for SymmetricKey {
 
 /// A symmetric key as an enrollment document carries it: any text, since a document must be readable
 /// also when its key is not. [`EncodedKey::parse`] gives the key.
-#[derive(Clone, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone)]
 pub struct EncodedKey(Zeroizing<String>);
 
 impl EncodedKey {
@@ -144,6 +149,16 @@ impl From<String> for EncodedKey {
 impl Serialize for EncodedKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for EncodedKey {
+    /// The error does not repeat what stands in place of a text, as serde's own would.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(text.into()),
+            _ => Err(de::Error::custom("it is not a text")),
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! The service adds fields in newer api-versions and tells `null` from absent (an enrollment sent
 //! with `"provisioningStatus": null` is echoed with it). Both are kept in [`Extra`].
+//! Errors name the field and say nothing of a document's content, which may hold a key.
 
 use std::ops::{Deref, DerefMut};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// Fields of a document that its type does not name, and named fields that were sent as `null`.
+/// Fields of a document that its type does not name, and named fields that were sent as `null` or as
+/// something else that means nothing, such as an empty operation id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extra(Map<String, Value>);
 
@@ -42,30 +44,46 @@ impl DerefMut for Extra {
 /// Takes a document apart, field by field. What is left at the end is [`Extra`].
 pub(crate) struct Reader {
     fields: Map<String, Value>,
-    nulls: Map<String, Value>,
+    kept: Map<String, Value>,
 }
 
 impl Reader {
-    pub(crate) fn new(fields: Map<String, Value>) -> Self {
-        Self {
-            fields,
-            nulls: Map::new(),
+    pub(crate) fn new(document: Value) -> Result<Self, &'static str> {
+        match document {
+            Value::Object(fields) => Ok(Self {
+                fields,
+                kept: Map::new(),
+            }),
+            _ => Err("it is not a JSON object"),
         }
     }
 
     /// The field under any of its names, upper or lower case; `null` when there is none.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, names: &[&str]) -> Result<T, String> {
-        let value = names.iter().find_map(|name| self.remove(name));
-        let found = value.is_some();
-        let value = value.unwrap_or_default();
-        if found && value.is_null() {
-            self.nulls.insert(names[0].to_owned(), Value::Null);
+        let value = self.find(names);
+        if value.as_ref().is_some_and(Value::is_null) {
+            self.kept.insert(names[0].to_owned(), Value::Null);
         }
-        let absent = value.is_null();
-        serde_json::from_value(value).map_err(|error| match absent {
-            true => format!("{} is missing", names[0]),
-            false => format!("{}: {error}", names[0]),
-        })
+        read(names[0], value.unwrap_or_default())
+    }
+
+    /// The field read as a `V`, which may find nothing in it. A value that means nothing is kept as it came.
+    pub(crate) fn take_via<V, T>(&mut self, names: &[&str]) -> Result<Option<T>, String>
+    where
+        V: DeserializeOwned + Into<Option<T>>,
+    {
+        let Some(value) = self.find(names) else {
+            return Ok(None);
+        };
+        let found = read::<V>(names[0], value.clone())?.into();
+        if found.is_none() {
+            self.kept.insert(names[0].to_owned(), value);
+        }
+        Ok(found)
+    }
+
+    fn find(&mut self, names: &[&str]) -> Option<Value> {
+        names.iter().find_map(|name| self.remove(name))
     }
 
     fn remove(&mut self, name: &str) -> Option<Value> {
@@ -81,9 +99,17 @@ impl Reader {
     }
 
     pub(crate) fn finish(mut self) -> Extra {
-        self.fields.extend(self.nulls);
+        self.fields.extend(self.kept);
         Extra(self.fields)
     }
+}
+
+fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
+    let absent = value.is_null();
+    serde_json::from_value(value).map_err(|error| match absent {
+        true => format!("{name} is missing"),
+        false => format!("{name}: {error}"),
+    })
 }
 
 /// Puts a document together in the order of its fields, then what nobody knows.
@@ -101,10 +127,14 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn put<T: Serialize>(&mut self, name: &str, value: &T) -> serde_json::Result<()> {
-        let value = serde_json::to_value(value)?;
-        if !value.is_null() || self.extra.is_null(name) {
-            self.fields.insert(name.to_owned(), value);
+        let mut value = serde_json::to_value(value)?;
+        if value.is_null() {
+            let Some(kept) = self.extra.get(name) else {
+                return Ok(());
+            };
+            value = kept.clone();
         }
+        self.fields.insert(name.to_owned(), value);
         Ok(())
     }
 
@@ -120,14 +150,15 @@ impl<'a> Writer<'a> {
 
 /// Defines a document: its fields with their names on the wire, and [`Extra`] for all others.
 ///
-/// `via` names a type between the field's and the wire's, for a value that is written in another way
-/// than its type would; it converts `From` and `Into` the field's type.
+/// `via` names a type to read an optional value as, where its own would be too strict.
+/// `shown` names what Debug shows in place of a value that holds a secret.
 macro_rules! lossless {
     ($(#[$meta:meta])* $vis:vis struct $Name:ident {
-        $($(#[$field_meta:meta])* $field:ident: $Type:ty = $wire:literal $(| $alias:literal)* $(via $Via:ty)?,)*
+        $($(#[$field_meta:meta])* $field:ident: $Type:ty =
+            $wire:literal $(| $alias:literal)* $(shown $show:ident)? $(via $Via:ty)?,)*
     }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Clone, PartialEq)]
         #[non_exhaustive]
         $vis struct $Name {
             $($(#[$field_meta])* $vis $field: $Type,)*
@@ -137,8 +168,9 @@ macro_rules! lossless {
 
         impl<'de> serde::Deserialize<'de> for $Name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let fields = serde_json::Map::deserialize(deserializer)?;
-                let mut reader = $crate::lossless::Reader::new(fields);
+                let document = serde_json::Value::deserialize(deserializer)?;
+                let mut reader = $crate::lossless::Reader::new(document)
+                    .map_err(serde::de::Error::custom)?;
                 $(let $field = lossless!(@take reader, [$wire $(, $alias)*] $(, $Via)?)
                     .map_err(serde::de::Error::custom)?;)*
                 Ok(Self { $($field,)* extra: reader.finish() })
@@ -148,14 +180,22 @@ macro_rules! lossless {
         impl serde::Serialize for $Name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut writer = $crate::lossless::Writer::new(&self.extra);
-                $(lossless!(@put writer, $wire, self.$field $(, $Via)?)
-                    .map_err(serde::ser::Error::custom)?;)*
+                $(writer.put($wire, &self.$field).map_err(serde::ser::Error::custom)?;)*
                 writer.finish().serialize(serializer)
+            }
+        }
+
+        impl std::fmt::Debug for $Name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Name))
+                    $(.field(stringify!($field), &lossless!(@show &self.$field $(, $show)?)))*
+                    .field("extra", &self.extra)
+                    .finish()
             }
         }
     };
     (@take $reader:ident, $names:expr) => { $reader.take(&$names) };
-    (@take $reader:ident, $names:expr, $Via:ty) => { $reader.take::<$Via>(&$names).map(Into::into) };
-    (@put $writer:ident, $wire:literal, $value:expr) => { $writer.put($wire, &$value) };
-    (@put $writer:ident, $wire:literal, $value:expr, $Via:ty) => { $writer.put($wire, &<$Via>::from($value.clone())) };
+    (@take $reader:ident, $names:expr, $Via:ty) => { $reader.take_via::<$Via, _>(&$names) };
+    (@show $value:expr) => { $value };
+    (@show $value:expr, $show:ident) => { $show($value) };
 }

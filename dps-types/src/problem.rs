@@ -51,12 +51,11 @@ impl fmt::Display for Problem {
                 .as_deref()
                 .unwrap_or("the service gave no message"),
         )?;
-        if let Some(code) = self.error_code {
-            write!(f, " (error code {code}")?;
-            if let Some(id) = &self.tracking_id {
-                write!(f, ", tracking id {id}")?;
-            }
-            f.write_str(")")?;
+        match (self.error_code, &self.tracking_id) {
+            (Some(code), Some(id)) => write!(f, " (error code {code}, tracking id {id})")?,
+            (Some(code), None) => write!(f, " (error code {code})")?,
+            (None, Some(id)) => write!(f, " (tracking id {id})")?,
+            (None, None) => {}
         }
         match self.hint() {
             Some(hint) => write!(f, "; {hint}"),
@@ -66,20 +65,12 @@ impl fmt::Display for Problem {
 }
 
 /// A value, or none where something else stands.
-#[derive(Serialize)]
-#[serde(transparent)]
 struct Lenient<T>(Option<T>);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         Ok(Self(serde_json::from_value(value).ok()))
-    }
-}
-
-impl<T> From<Option<T>> for Lenient<T> {
-    fn from(value: Option<T>) -> Self {
-        Self(value)
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::enrollment::{TpmAttestation, X509CertificateInfo};
 use crate::{
-    DeviceId, ETag, EnrollmentGroupId, ErrorCode, HubHostname, OperationId, RegistrationId,
+    DeviceId, ETag, EnrollmentGroupId, ErrorCode, Extra, HubHostname, OperationId, RegistrationId,
     Timestamp,
 };
 
@@ -81,17 +81,21 @@ lossless! {
 }
 
 impl RegistrationOperationStatus {
-    /// A status under this operation id.
+    /// A status under this operation id; without one it is written empty, as the service does.
     pub fn new(
         operation_id: Option<OperationId>,
         status: RegistrationStatus,
         registration_state: Option<DeviceRegistrationResult>,
     ) -> Self {
+        let mut extra = Extra::default();
+        if operation_id.is_none() {
+            extra.insert("operationId".to_owned(), Value::from(""));
+        }
         Self {
             operation_id,
             status,
             registration_state,
-            extra: Default::default(),
+            extra,
         }
     }
 }
@@ -244,8 +248,8 @@ impl TpmChallenge {
 }
 
 /// An operation id, or none: absent, `null`, or empty as the service writes it for a disabled enrollment.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "Option<String>", into = "String")]
+#[derive(serde::Deserialize)]
+#[serde(try_from = "Option<String>")]
 struct OperationIdOrEmpty(Option<OperationId>);
 
 impl TryFrom<Option<String>> for OperationIdOrEmpty {
@@ -256,18 +260,6 @@ impl TryFrom<Option<String>> for OperationIdOrEmpty {
             .map(OperationId::new)
             .transpose()
             .map(Self)
-    }
-}
-
-impl From<OperationIdOrEmpty> for String {
-    fn from(id: OperationIdOrEmpty) -> Self {
-        id.0.map(Into::into).unwrap_or_default()
-    }
-}
-
-impl From<Option<OperationId>> for OperationIdOrEmpty {
-    fn from(id: Option<OperationId>) -> Self {
-        Self(id)
     }
 }
 

@@ -65,10 +65,10 @@ impl ReprovisionPolicy {
 }
 
 lossless! {
-    /// The webhook that allocates.
+    /// The webhook that allocates. Debug shows no query of its address, where a function key may stand.
     pub struct CustomAllocationDefinition {
         /// Where DPS posts its question. A function key goes into the query: `?code=…`.
-        webhook_url: String = "webhookUrl",
+        webhook_url: String = "webhookUrl" shown without_query,
         /// The api-version in which DPS writes the enrollment: `2021-10-01`.
         api_version: String = "apiVersion",
     }
@@ -83,6 +83,14 @@ impl CustomAllocationDefinition {
             api_version,
             extra: Default::default(),
         }
+    }
+}
+
+/// The query may hold a function key. DPS shows it in the same way.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((address, _)) => format!("{address}?****"),
+        None => url.to_owned(),
     }
 }
 

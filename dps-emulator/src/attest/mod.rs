@@ -1,0 +1,119 @@
+//! Who is there? Every proof is really verified, and the enrollment that decides is found.
+//!
+//! An individual enrollment comes before any group, and then alone decides. Source: azure-docs
+//! `iot-dps/concepts-x509-attestation.md`, `concepts-symmetric-key-attestation.md`.
+
+pub(crate) mod certificate;
+pub(crate) mod chain;
+mod symmetric_key;
+mod x509;
+
+use std::time::SystemTime;
+
+use dps_types::enrollment::{AttestationType, EnrollmentGroup, IndividualEnrollment};
+use dps_types::sas::SasToken;
+use dps_types::{Enrollment, IdScope, RegistrationId};
+
+pub(crate) use certificate::Certificate;
+pub(crate) use chain::PresentedChain;
+pub(crate) use x509::VerifiedCa;
+
+use crate::refusal::Refusal;
+use crate::registry::{Document, EnrollmentRef, Proof, Registry};
+
+/// What a device shows.
+#[derive(Debug)]
+pub(crate) enum Presented<'a> {
+    /// Neither a token nor a certificate.
+    Nothing,
+    Token(SasToken),
+    Chain(&'a PresentedChain),
+}
+
+/// A device that is who it says, and its enrollment.
+#[derive(Debug)]
+pub(crate) struct Enrolled {
+    pub(crate) enrollment: Enrollment,
+    pub(crate) proof: Proof,
+}
+
+/// Where and when a device asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) id_scope: &'a IdScope,
+    pub(crate) registration_id: &'a RegistrationId,
+    pub(crate) now: SystemTime,
+    /// CAs whose possession is proven.
+    pub(crate) verified_cas: &'a [VerifiedCa],
+    /// Whether a signing certificate in an enrollment group must chain to one of them.
+    pub(crate) require_verified_ca: bool,
+}
+
+/// Finds the enrollment that this device's proof fits.
+pub(crate) async fn authenticate(
+    registry: &Registry,
+    question: Question<'_>,
+    presented: &Presented<'_>,
+) -> Result<Enrolled, Refusal> {
+    let key = question.registration_id.to_key();
+    match registry.enrollment::<IndividualEnrollment>(&key).await? {
+        Some(enrollment) => individual(enrollment, question, presented),
+        None => group(registry.enrollments().await?, question, presented),
+    }
+}
+
+fn individual(
+    enrollment: IndividualEnrollment,
+    question: Question<'_>,
+    presented: &Presented<'_>,
+) -> Result<Enrolled, Refusal> {
+    let attestation = &enrollment.attestation;
+    let proof = match (&attestation.kind, presented) {
+        (AttestationType::SymmetricKey, Presented::Token(token)) => {
+            symmetric_key::individual(attestation, token, question)?
+        }
+        (AttestationType::X509, Presented::Chain(chain)) => {
+            x509::individual(attestation, chain, question)?
+        }
+        (AttestationType::Tpm, _) => return Err(Refusal::not_implemented("TPM attestation")),
+        (_, Presented::Token(_)) => return Err(Refusal::unauthorized()),
+        _ => return Err(Refusal::invalid_certificate()),
+    };
+    Ok(Enrolled {
+        enrollment: Enrollment::Individual(Box::new(enrollment)),
+        proof,
+    })
+}
+
+fn group(
+    groups: Vec<EnrollmentGroup>,
+    question: Question<'_>,
+    presented: &Presented<'_>,
+) -> Result<Enrolled, Refusal> {
+    let (group, proof) = match presented {
+        Presented::Token(token) => symmetric_key::group(groups, token, question)?,
+        Presented::Chain(chain) => x509::group(groups, chain, question)?,
+        Presented::Nothing => return Err(Refusal::invalid_certificate()),
+    };
+    Ok(Enrolled {
+        enrollment: Enrollment::Group(Box::new(group)),
+        proof,
+    })
+}
+
+impl Enrolled {
+    pub(crate) fn is_disabled(&self) -> bool {
+        match &self.enrollment {
+            Enrollment::Individual(enrollment) => enrollment.terms().is_disabled(),
+            Enrollment::Group(group) => group.terms().is_disabled(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn reference(&self) -> EnrollmentRef {
+        match &self.enrollment {
+            Enrollment::Group(group) => EnrollmentRef::Group(group.enrollment_group_id.clone()),
+            _ => EnrollmentRef::Individual,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Symmetric keys: a token signed by the enrollment's key, or by the one derived for the device.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup};
+use dps_types::protocol::device;
+use dps_types::sas::SasToken;
+use dps_types::{RegistrationId, SymmetricKey};
+
+use super::Question;
+use crate::refusal::Refusal;
+use crate::registry::Proof;
+
+/// How far the clock of a device may be behind.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// The token must be signed by the primary or secondary key.
+pub(super) fn individual(
+    attestation: &AttestationMechanism,
+    token: &SasToken,
+    question: Question<'_>,
+) -> Result<Proof, Refusal> {
+    check_claim(token, question)?;
+    match keys(attestation).iter().any(|key| token.verify(key)) {
+        true => Ok(Proof::SymmetricKey),
+        false => Err(Refusal::unauthorized()),
+    }
+}
+
+/// The token must be signed by a key derived from one of a group's: the signature finds the group.
+pub(super) fn group(
+    groups: Vec<EnrollmentGroup>,
+    token: &SasToken,
+    question: Question<'_>,
+) -> Result<(EnrollmentGroup, Proof), Refusal> {
+    check_claim(token, question)?;
+    let ids = spellings(question.registration_id);
+    let signed = |group: &EnrollmentGroup| {
+        let derived = |key: &SymmetricKey| {
+            ids.iter()
+                .any(|id| token.verify(&key.derive_device_key(id)))
+        };
+        keys(&group.attestation).iter().any(derived)
+    };
+    match groups.into_iter().find(signed) {
+        Some(group) => Ok((group, Proof::SymmetricKey)),
+        None => Err(Refusal::unauthorized()),
+    }
+}
+
+/// The claim must be to this device's registration, for now. The documented policy name may be left out
+/// (the Python client does).
+fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), Refusal> {
+    let resource = device::resource(question.id_scope, question.registration_id);
+    let now = question.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let alive = token.expiry() >= now.saturating_sub(SKEW).as_secs();
+    let policy = token
+        .policy()
+        .is_none_or(|policy| policy == device::SAS_POLICY);
+    match token.covers(&resource) && alive && policy {
+        true => Ok(()),
+        false => Err(Refusal::unauthorized()),
+    }
+}
+
+fn keys(attestation: &AttestationMechanism) -> Vec<SymmetricKey> {
+    let Some(keys) = &attestation.symmetric_key else {
+        return Vec::new();
+    };
+    [&keys.primary_key, &keys.secondary_key]
+        .into_iter()
+        .flatten()
+        .filter_map(|key| key.parse().ok())
+        .collect()
+}
+
+/// Devices derive from their id as it is; some first lower its case.
+fn spellings(id: &RegistrationId) -> Vec<RegistrationId> {
+    let mut spellings = vec![id.clone()];
+    if let Ok(lower) = RegistrationId::new(id.to_key()) {
+        if lower.as_str() != id.as_str() {
+            spellings.push(lower);
+        }
+    }
+    spellings
+}

@@ -1,0 +1,215 @@
+//! What can be chosen before an emulator starts.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dps_tls::Roots;
+use dps_types::{IdScope, SymmetricKey};
+
+use crate::allocate::LinkedHub;
+use crate::attest::{Certificate, VerifiedCa};
+use crate::clock::{Clock, SystemClock};
+use crate::emulator::Emulator;
+use crate::error::{Error, ErrorKind};
+use crate::registry::store::Store;
+
+/// The hub that is linked when none is named.
+const DEFAULT_HUB: &str = "localhost";
+const DEFAULT_ID_SCOPE: &str = "0ne00000001";
+
+/// What can be chosen before an emulator starts. Everything has a default that suits a test.
+#[derive(Debug, Clone)]
+pub struct EmulatorBuilder {
+    pub(crate) bind: IpAddr,
+    pub(crate) https_port: u16,
+    pub(crate) host_names: Vec<String>,
+    id_scope: String,
+    hubs: Vec<String>,
+    verified_cas: Vec<(String, String)>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) service_key: Option<SymmetricKey>,
+    pub(crate) retry_after: Duration,
+    pub(crate) assign_delay: Duration,
+    pub(crate) require_verified_ca: bool,
+    pub(crate) webhook_roots: Option<Roots>,
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::LOCALHOST.into(),
+            https_port: 0,
+            host_names: Vec::new(),
+            id_scope: DEFAULT_ID_SCOPE.to_owned(),
+            hubs: Vec::new(),
+            verified_cas: Vec::new(),
+            data_dir: None,
+            store: None,
+            clock: Arc::new(SystemClock),
+            service_key: None,
+            retry_after: Duration::from_secs(3),
+            assign_delay: Duration::ZERO,
+            require_verified_ca: false,
+            webhook_roots: None,
+        }
+    }
+}
+
+impl EmulatorBuilder {
+    /// Starts the emulator on the current tokio runtime. It answers when this returns.
+    ///
+    /// # Errors
+    /// When an option is not valid, the port cannot be had, or the data cannot be opened.
+    pub async fn start(self) -> Result<Emulator, Error> {
+        Emulator::start(self).await
+    }
+
+    /// Links an IoT hub: `HOSTNAME`, or `HOSTNAME=WEIGHT` with a weight of 1 to 1000 for its share of devices
+    /// under evenly weighted allocation. Without any, a hub named `localhost` is linked.
+    #[must_use]
+    pub fn link_hub(mut self, hub: impl Into<String>) -> Self {
+        self.hubs.push(hub.into());
+        self
+    }
+
+    /// The id scope of the instance; `0ne00000001` by default.
+    #[must_use]
+    pub fn id_scope(mut self, id_scope: impl Into<String>) -> Self {
+        self.id_scope = id_scope.into();
+        self
+    }
+
+    /// The address to listen on; 127.0.0.1 by default. Another one opens the emulator to the network.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.bind = address;
+        self
+    }
+
+    /// The port for HTTPS; by default 0, a free one.
+    #[must_use]
+    pub fn https_port(mut self, port: u16) -> Self {
+        self.https_port = port;
+        self
+    }
+
+    /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it.
+    #[must_use]
+    pub fn host_name(mut self, name: impl Into<String>) -> Self {
+        self.host_names.push(name.into());
+        self
+    }
+
+    /// Keeps enrollments, registrations, the certificate authority and the service key in this directory.
+    /// Without it, everything is in memory.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(dir.into());
+        self
+    }
+
+    /// Keeps enrollments and registrations in a store of your own.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The clock by which tokens and certificates are judged.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The key of the shared access policy `provisioningserviceowner`; by default a random one, kept in the data directory.
+    #[must_use]
+    pub fn service_key(mut self, key: SymmetricKey) -> Self {
+        self.service_key = Some(key);
+        self
+    }
+
+    /// How long devices are asked to wait between polls, in whole seconds; 3 by default, as the service does.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// How long an assignment takes at least; nothing by default.
+    #[must_use]
+    pub fn assign_delay(mut self, delay: Duration) -> Self {
+        self.assign_delay = delay;
+        self
+    }
+
+    /// Demands, as the service does, that signing certificates of enrollment groups chain to a verified CA.
+    /// By default the certificate in an enrollment is trusted as it is.
+    #[must_use]
+    pub fn require_verified_ca(mut self, require: bool) -> Self {
+        self.require_verified_ca = require;
+        self
+    }
+
+    /// Adds a CA certificate (PEM) whose possession counts as proven, under the name that `caReferences` use.
+    #[must_use]
+    pub fn verified_ca(
+        mut self,
+        name: impl Into<String>,
+        certificate_pem: impl Into<String>,
+    ) -> Self {
+        self.verified_cas
+            .push((name.into(), certificate_pem.into()));
+        self
+    }
+
+    /// Whom to trust when calling webhooks over https; the system's roots by default.
+    #[must_use]
+    pub fn webhook_roots(mut self, roots: Roots) -> Self {
+        self.webhook_roots = Some(roots);
+        self
+    }
+
+    pub(crate) fn parsed_id_scope(&self) -> Result<IdScope, Error> {
+        IdScope::new(self.id_scope.clone())
+            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))
+    }
+
+    pub(crate) fn parsed_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
+        let default = [DEFAULT_HUB.to_owned()];
+        let texts = if self.hubs.is_empty() {
+            default.as_slice()
+        } else {
+            &self.hubs
+        };
+        let mut hubs: Vec<LinkedHub> = Vec::new();
+        for text in texts {
+            let hub = LinkedHub::parse(text)
+                .map_err(|reason| Error::new(ErrorKind::Configuration, reason))?;
+            if hubs.iter().any(|other| other.hostname == hub.hostname) {
+                let reason = format!("hub {} is linked twice", hub.hostname);
+                return Err(Error::new(ErrorKind::Configuration, reason));
+            }
+            hubs.push(hub);
+        }
+        Ok(hubs)
+    }
+
+    pub(crate) fn parsed_cas(&self) -> Result<Vec<VerifiedCa>, Error> {
+        let parse = |(name, pem): &(String, String)| match Certificate::from_text(pem) {
+            Ok(certificate) => Ok(VerifiedCa {
+                name: name.clone(),
+                certificate,
+            }),
+            Err(error) => {
+                let reason = format!("the certificate of CA '{name}' cannot be read: {error}");
+                Err(Error::new(ErrorKind::Configuration, reason))
+            }
+        };
+        self.verified_cas.iter().map(parse).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! Reading a request: limits on size and time, content type, JSON.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dps_types::ErrorCode;
+use http::{HeaderMap, Request, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use serde::de::DeserializeOwned;
+
+use crate::refusal::Refusal;
+
+/// The largest message of a device. Source: azure-docs `iot-dps/about-iot-dps.md`, quotas and limits.
+pub(super) const DEVICE_LIMIT: usize = 96 * 1024;
+/// The largest message of an operator: ten enrollments with their twins and certificates.
+pub(super) const SERVICE_LIMIT: usize = 1024 * 1024;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request, read completely.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+    has_length: bool,
+}
+
+impl Call {
+    pub(super) async fn read(request: Request<Incoming>, limit: usize) -> Result<Self, Refusal> {
+        let too_large = || {
+            Refusal::new(
+                ErrorCode::MESSAGE_TOO_LARGE,
+                format!("The body is larger than {limit} bytes."),
+            )
+        };
+        let (head, body) = request.into_parts();
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
+        let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
+        let body = match read {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Err(_)) => return Err(Refusal::new(ErrorCode::FORMAT_ERROR, "The body broke off.")),
+            Err(_) => {
+                return Err(Refusal::new(
+                    ErrorCode::new(408_001),
+                    "The body took too long.",
+                ));
+            }
+        };
+        Ok(Self {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            has_length: head.headers.contains_key(header::CONTENT_LENGTH),
+            headers: head.headers,
+            body,
+        })
+    }
+
+    /// The value of a header, when it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The device API takes no chunked bodies.
+    pub(super) fn require_length(&self) -> Result<(), Refusal> {
+        match self.has_length {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                ErrorCode::LENGTH_REQUIRED,
+                "A Content-Length header is required.",
+            )),
+        }
+    }
+
+    /// The body as a JSON document.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let content_type = self
+            .header(header::CONTENT_TYPE.as_str())
+            .unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::new(
+                ErrorCode::UNSUPPORTED_MEDIA_TYPE,
+                "The Content-Type must be application/json.",
+            ));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Refusal::invalid(error.to_string()),
+            _ => Refusal::new(
+                ErrorCode::FORMAT_ERROR,
+                format!("The body is not JSON: {error}"),
+            ),
+        })
+    }
+}

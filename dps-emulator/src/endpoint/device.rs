@@ -1,0 +1,85 @@
+//! The device API: register, poll, look up.
+
+use dps_types::protocol::device::{DeviceAction, DeviceRoute};
+use dps_types::sas::SasToken;
+use dps_types::{RegistrationOperationStatus, RegistrationStatus};
+use http::{StatusCode, header};
+
+use super::body::Call;
+use super::reply::Reply;
+use super::{Gateway, Peer, api_version};
+use crate::attest::Presented;
+use crate::provision::Device;
+use crate::refusal::Refusal;
+
+pub(super) async fn answer(gateway: &Gateway, call: Call, peer: &Peer) -> Result<Reply, Refusal> {
+    let route = DeviceRoute::parse(&call.method, &call.path)?;
+    let api_version = api_version(&call.query)?;
+    let device = Device {
+        id_scope: &route.id_scope,
+        registration_id: &route.registration_id,
+        presented: presented(&call, peer)?,
+        api_version,
+    };
+    match &route.action {
+        DeviceAction::Register => {
+            call.require_length()?;
+            let status = gateway.engine.register(device, call.json()?).await?;
+            Ok(progress(gateway, &call, &route, &status))
+        }
+        DeviceAction::OperationStatus(operation) => {
+            let status = gateway.engine.operation_status(device, operation).await?;
+            Ok(progress(gateway, &call, &route, &status))
+        }
+        DeviceAction::Lookup => {
+            call.require_length()?;
+            let result = gateway.engine.lookup(device, call.json()?).await?;
+            Ok(Reply::json(StatusCode::OK, &result))
+        }
+        _ => Err(Refusal::not_implemented("this operation")),
+    }
+}
+
+/// A token comes before a certificate: a device that sends one wants to be known by it.
+fn presented<'a>(call: &Call, peer: &'a Peer) -> Result<Presented<'a>, Refusal> {
+    match (call.headers.get(header::AUTHORIZATION), &peer.chain) {
+        (Some(value), _) => {
+            let token = value
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse::<SasToken>().ok());
+            token
+                .map(Presented::Token)
+                .ok_or_else(Refusal::unauthorized)
+        }
+        (None, Some(chain)) => Ok(Presented::Chain(chain)),
+        (None, None) => Ok(Presented::Nothing),
+    }
+}
+
+/// 202 and when to come back while it goes on, 200 when it is over, however it ended.
+fn progress(
+    gateway: &Gateway,
+    call: &Call,
+    route: &DeviceRoute,
+    status: &RegistrationOperationStatus,
+) -> Reply {
+    if status.status != RegistrationStatus::Assigning {
+        return Reply::json(StatusCode::OK, status);
+    }
+    let host = call.header(header::HOST.as_str()).unwrap_or("localhost");
+    let register = DeviceRoute::new(
+        route.id_scope.clone(),
+        route.registration_id.clone(),
+        DeviceAction::Register,
+    );
+    Reply::json(StatusCode::ACCEPTED, status)
+        .with(
+            header::LOCATION.as_str(),
+            format!("https://{host}{}", register.path()),
+        )
+        .with(
+            header::RETRY_AFTER.as_str(),
+            gateway.retry_after_seconds.to_string(),
+        )
+}

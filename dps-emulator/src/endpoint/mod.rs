@@ -1,0 +1,106 @@
+//! Wire to engine and back: one port, the device API and the service API told apart by the path.
+
+mod body;
+mod device;
+mod listen;
+mod reply;
+mod service;
+
+use std::sync::Arc;
+
+use dps_types::ErrorCode;
+use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
+use hyper::Request;
+use hyper::body::Incoming;
+
+pub(crate) use listen::serve;
+pub(crate) use service::ServicePolicy;
+
+use crate::attest::PresentedChain;
+use crate::provision::Engine;
+use crate::refusal::Refusal;
+use body::Call;
+use reply::Reply;
+
+/// What a request meets behind the port.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) engine: Arc<Engine>,
+    /// What `Retry-After` asks devices to wait.
+    pub(crate) retry_after_seconds: u64,
+    /// Who may use the service API.
+    pub(crate) policy: ServicePolicy,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// The client certificates of the TLS handshake, when there were any.
+    pub(crate) chain: Option<PresentedChain>,
+}
+
+impl Gateway {
+    /// Answers one request. Whatever comes in, something in the service's shape goes out.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> http::Response<reply::Body> {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        let reply = match self.dispatch(request, peer).await {
+            Ok(reply) => reply,
+            Err(refusal) => Reply::refusal(&refusal, self.retry_after_seconds),
+        };
+        tracing::debug!(asked, status = reply.status(), "answered");
+        reply.into_response()
+    }
+
+    async fn dispatch(&self, request: Request<Incoming>, peer: &Peer) -> Result<Reply, Refusal> {
+        let path = request.uri().path().to_owned();
+        match is_service_path(&path) {
+            true => {
+                let call = Call::read(request, body::SERVICE_LIMIT).await?;
+                service::answer(self, call).await
+            }
+            false => {
+                let call = Call::read(request, body::DEVICE_LIMIT).await?;
+                device::answer(self, call, peer).await
+            }
+        }
+    }
+}
+
+/// The first word of a service path; of a device path it is the id scope.
+fn is_service_path(path: &str) -> bool {
+    let first = path
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    ["enrollments", "enrollmentgroups", "registrations"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
+}
+
+/// The api-version of a request: there must be one, and one that Microsoft published.
+fn api_version(query: &str) -> Result<ApiVersion, Refusal> {
+    let refusal = |message: String| Refusal::new(ErrorCode::INVALID_PROTOCOL_VERSION, message);
+    let text = query_parameter(query, ApiVersion::PARAMETER)
+        .ok_or_else(|| refusal("The api-version query parameter is missing.".to_owned()))?;
+    match text.parse::<ApiVersion>() {
+        Ok(version) if version.is_known() => Ok(version),
+        _ => Err(refusal(format!("The api-version '{text}' is not known."))),
+    }
+}
+
+impl From<RouteError> for Refusal {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::MethodNotAllowed => {
+                Self::new(ErrorCode::METHOD_NOT_ALLOWED, "Method not allowed.")
+            }
+            RouteError::BadId(error) => error.into(),
+            _ => Self::new(ErrorCode::NOT_FOUND, "Not found."),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Writing a response: headers as the service sends them, and its error body.
+
+use bytes::Bytes;
+use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
+use dps_types::{ErrorCode, Problem, Timestamp};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::refusal::Refusal;
+
+/// The whole body at once: so there is always a Content-Length, without which the C SDK reads nothing.
+pub(crate) type Body = Full<Bytes>;
+
+/// A response in the making.
+#[derive(Debug)]
+pub(super) struct Reply {
+    response: Response<Body>,
+}
+
+impl Reply {
+    /// A JSON document.
+    pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        match serde_json::to_vec(document) {
+            Ok(body) => Self::new(status, body, &id),
+            Err(error) => {
+                tracing::error!(%error, "a response cannot be written");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), &id)
+            }
+        }
+    }
+
+    /// 204
+    pub(super) fn no_content() -> Self {
+        Self::new(
+            StatusCode::NO_CONTENT,
+            Vec::new(),
+            &uuid::Uuid::new_v4().to_string(),
+        )
+    }
+
+    /// An error body, its code, and what support would ask for.
+    pub(super) fn refusal(refusal: &Refusal, retry_after_seconds: u64) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        let status =
+            StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut problem = Problem::new(refusal.code, refusal.message.clone());
+        problem.tracking_id = Some(id.clone());
+        problem.timestamp_utc = Some(Timestamp::now());
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());
+        match refusal.code {
+            ErrorCode::THROTTLED => reply.with(
+                header::RETRY_AFTER.as_str(),
+                retry_after_seconds.to_string(),
+            ),
+            _ if status.is_server_error() => reply.with(
+                header::RETRY_AFTER.as_str(),
+                retry_after_seconds.to_string(),
+            ),
+            _ => reply,
+        }
+    }
+
+    /// Adds a header. One that is not a valid header is left out.
+    pub(super) fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        let name = HeaderName::try_from(name);
+        let value = HeaderValue::from_str(value.as_ref());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            self.response.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        self.response
+    }
+
+    fn new(status: StatusCode, body: Vec<u8>, id: &str) -> Self {
+        let has_body = !body.is_empty();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let reply = Self { response }.with(REQUEST_ID, id).with(
+            header::STRICT_TRANSPORT_SECURITY.as_str(),
+            "max-age=31536000; includeSubDomains",
+        );
+        match has_body {
+            true => reply.with(
+                header::CONTENT_TYPE.as_str(),
+                "application/json; charset=utf-8",
+            ),
+            false => reply,
+        }
+    }
+}

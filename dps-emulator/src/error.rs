@@ -1,0 +1,48 @@
+//! Why the emulator does not start.
+
+use std::error::Error as StdError;
+
+/// Why the emulator does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An option is not valid: correct it.
+    Configuration,
+    /// The port cannot be had: it is in use, or not allowed to this user.
+    Bind,
+    /// The data cannot be read or written.
+    Store,
+    /// The certificate authority cannot be made or loaded.
+    Certificate,
+}
+
+impl Error {
+    /// What went wrong, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn because(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self {
+            source: Some(Box::new(source)),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Carrying out one assignment: from `assigning` to `assigned` or `failed`.
+
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, RegistrationId};
+
+use super::Engine;
+use super::reprovision::Reprovision;
+use crate::allocate::{Failure, Placement};
+use crate::refusal::Refusal;
+use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Verdict};
+
+/// How often the result is written again when the record has changed meanwhile.
+const ATTEMPTS: usize = 5;
+
+impl Engine {
+    /// Carries out the operation that is under way for this device, if there is one.
+    pub(super) async fn assign(&self, key: &str) {
+        tokio::time::sleep(self.settings.assign_delay).await;
+        match self.try_assign(key).await {
+            Ok(()) => {}
+            Err(refusal) => tracing::error!(
+                registration = key,
+                reason = refusal.message,
+                "assignment not recorded"
+            ),
+        }
+    }
+
+    async fn try_assign(&self, key: &str) -> Result<(), Refusal> {
+        let Some(stored) = self.registry.registration(key).await? else {
+            return Ok(());
+        };
+        let Some(pending) = stored.record.pending.clone() else {
+            return Ok(());
+        };
+        let operation = stored.record.operation.clone();
+        let outcome = self.decide(&stored.record, &pending).await;
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.registry.registration(key).await? else {
+                return Ok(());
+            };
+            if stored.record.operation != operation || stored.record.pending.is_none() {
+                return Ok(());
+            }
+            let record = concluded(stored.record.clone(), &outcome);
+            if let Some(record) = self
+                .registry
+                .write_registration(Some(&stored), record)
+                .await?
+            {
+                tell(&record, &outcome);
+                return Ok(());
+            }
+        }
+        Err(Refusal::conflict())
+    }
+
+    async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, Failure> {
+        let enrollment = self.enrollment_of(record).await?;
+        let (terms, device_id) = match &enrollment {
+            Enrollment::Individual(one) => (one.terms(), one.device_id.clone()),
+            Enrollment::Group(group) => (group.terms(), None),
+            _ => return Err(gone()),
+        };
+        let reprovision = Reprovision::of(terms.reprovision_policy, pending.api_version());
+        let keep = record
+            .hub
+            .as_ref()
+            .filter(|_| reprovision == Reprovision::Never);
+        let placement = self
+            .allocator
+            .allocate(&enrollment, context(record, pending), keep)
+            .await?;
+        let device_id = match device_id {
+            Some(id) => id,
+            None => same_name(&record.registration_id)?,
+        };
+        Ok(Decision {
+            placement,
+            device_id,
+            reprovision,
+        })
+    }
+
+    /// The enrollment through which the device registered, as it is now.
+    async fn enrollment_of(&self, record: &Record) -> Result<Enrollment, Failure> {
+        let found = match &record.enrollment {
+            EnrollmentRef::Individual => {
+                let key = record.registration_id.to_key();
+                let one: Option<IndividualEnrollment> =
+                    self.registry.enrollment(&key).await.map_err(failure)?;
+                one.map(|one| Enrollment::Individual(Box::new(one)))
+            }
+            EnrollmentRef::Group(id) => {
+                let group: Option<EnrollmentGroup> = self
+                    .registry
+                    .enrollment(&id.to_key())
+                    .await
+                    .map_err(failure)?;
+                group.map(|group| Enrollment::Group(Box::new(group)))
+            }
+        };
+        found.ok_or_else(gone)
+    }
+}
+
+/// A hub, under which name, and how the device got there.
+struct Decision {
+    placement: Placement,
+    device_id: DeviceId,
+    reprovision: Reprovision,
+}
+
+fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record {
+    record.pending = None;
+    record.verdict = Some(match outcome {
+        Ok(Decision {
+            placement,
+            device_id,
+            reprovision,
+        }) => {
+            let substatus = reprovision.substatus(record.hub.as_ref(), &placement.hub);
+            record.hub = Some(placement.hub.clone());
+            record.device_id = Some(device_id.clone());
+            Verdict::Assigned {
+                substatus,
+                payload: placement.payload.clone(),
+            }
+        }
+        Err(Failure { code, message }) => Verdict::Failed {
+            code: *code,
+            message: message.clone(),
+        },
+    });
+    record
+}
+
+fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
+    let mut context = DeviceRuntimeContext::new(record.registration_id.clone());
+    context = match &record.proof {
+        Proof::SymmetricKey => context.with_symmetric_key(),
+        Proof::X509 { leaf } => context.with_client_certificate(leaf),
+    };
+    context.current_iot_hub_host_name.clone_from(&record.hub);
+    context.current_device_id.clone_from(&record.device_id);
+    context.payload.clone_from(&pending.payload);
+    context
+}
+
+/// Without a name of its own in the hub, a device goes by its registration id: every character that DPS
+/// takes in one, a hub takes in the other.
+fn same_name(id: &RegistrationId) -> Result<DeviceId, Failure> {
+    DeviceId::new(id.as_str()).map_err(|error| Failure {
+        code: ErrorCode::ARGUMENT_INVALID,
+        message: error.to_string(),
+    })
+}
+
+fn gone() -> Failure {
+    Failure {
+        code: ErrorCode::ENROLLMENT_NOT_FOUND,
+        message: "The enrollment was deleted.".to_owned(),
+    }
+}
+
+fn failure(refusal: Refusal) -> Failure {
+    Failure {
+        code: refusal.code,
+        message: refusal.message,
+    }
+}
+
+fn tell(record: &Record, outcome: &Result<Decision, Failure>) {
+    let registration_id = &record.registration_id;
+    match outcome {
+        Ok(Decision { placement, .. }) => {
+            tracing::info!(%registration_id, hub = %placement.hub, "assigned");
+        }
+        Err(Failure { code, message }) => {
+            tracing::warn!(%registration_id, error_code = code.get(), message, "registration failed");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The engine: (enrollments, proof, request) to challenge, refusal or assignment. No sockets.
+//!
+//! A registration answers at once with an operation id. The allocation goes on in a task that the engine
+//! owns, joins on shutdown, and takes up again after a restart.
+
+mod assign;
+mod operation;
+mod reprovision;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dps_types::protocol::ApiVersion;
+use dps_types::{
+    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
+    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::allocate::Allocator;
+use crate::attest::{self, Enrolled, Presented, Question, VerifiedCa};
+use crate::clock::Clock;
+use crate::refusal::Refusal;
+use crate::registry::{Pending, Record, Registry, Stored, Verdict};
+
+/// How an instance behaves.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) id_scope: IdScope,
+    /// How long an assignment takes at least.
+    pub(crate) assign_delay: Duration,
+    pub(crate) verified_cas: Vec<VerifiedCa>,
+    pub(crate) require_verified_ca: bool,
+}
+
+/// A device that asks, and what it shows.
+#[derive(Debug)]
+pub(crate) struct Device<'a> {
+    pub(crate) id_scope: &'a IdScope,
+    pub(crate) registration_id: &'a RegistrationId,
+    pub(crate) presented: Presented<'a>,
+    pub(crate) api_version: ApiVersion,
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) registry: Registry,
+    pub(crate) allocator: Allocator,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        registry: Registry,
+        allocator: Allocator,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            registry,
+            allocator,
+            clock,
+            settings,
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Goes on with the registrations that were under way when the emulator stopped.
+    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), Refusal> {
+        for key in self.registry.assigning().await? {
+            self.begin(key);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Waits for every allocation to stop. They must have been told to before.
+    pub(crate) async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// `PUT …/register`
+    pub(crate) async fn register(
+        self: &Arc<Self>,
+        device: Device<'_>,
+        request: RegistrationRequest,
+    ) -> Result<RegistrationOperationStatus, Refusal> {
+        check_body(&device, &request)?;
+        let enrolled = self.authenticate(&device).await?;
+        let key = device.registration_id.to_key();
+        let before = self.registry.registration(&key).await?;
+        if let Some(Stored { record, .. }) = &before {
+            if record.pending.is_some() && !enrolled.is_disabled() {
+                // A second registration joins the one under way.
+                return Ok(under_way(record));
+            }
+        }
+        let record = self.next_record(before.as_ref(), &device, &enrolled, request);
+        let record = self
+            .registry
+            .write_registration(before.as_ref(), record)
+            .await?
+            .ok_or_else(Refusal::conflict)?;
+        tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
+        if record.pending.is_none() {
+            return Ok(record.operation_status(device.api_version));
+        }
+        self.begin(key);
+        Ok(under_way(&record))
+    }
+
+    /// `GET …/operations/{operationId}`
+    pub(crate) async fn operation_status(
+        &self,
+        device: Device<'_>,
+        operation: &OperationId,
+    ) -> Result<RegistrationOperationStatus, Refusal> {
+        self.authenticate(&device).await?;
+        match self
+            .registry
+            .registration(&device.registration_id.to_key())
+            .await?
+        {
+            Some(stored) if stored.record.operation == *operation => {
+                Ok(stored.record.operation_status(device.api_version))
+            }
+            _ => Err(Refusal::new(ErrorCode::NOT_FOUND, "Operation not found.")),
+        }
+    }
+
+    /// `POST …/registrations/{registrationId}`: where is the device, without registering it.
+    pub(crate) async fn lookup(
+        &self,
+        device: Device<'_>,
+        request: RegistrationRequest,
+    ) -> Result<DeviceRegistrationResult, Refusal> {
+        check_body(&device, &request)?;
+        let enrolled = self.authenticate(&device).await?;
+        let unregistered =
+            |status| DeviceRegistrationResult::new(device.registration_id.clone(), status);
+        if enrolled.is_disabled() {
+            return Ok(unregistered(RegistrationStatus::Disabled));
+        }
+        match self
+            .registry
+            .registration(&device.registration_id.to_key())
+            .await?
+        {
+            Some(stored) => Ok(stored.record.result(device.api_version)),
+            None => Ok(unregistered(RegistrationStatus::Unassigned)),
+        }
+    }
+
+    async fn authenticate(&self, device: &Device<'_>) -> Result<Enrolled, Refusal> {
+        if *device.id_scope != self.settings.id_scope {
+            return Err(Refusal::unauthorized());
+        }
+        let question = Question {
+            id_scope: device.id_scope,
+            registration_id: device.registration_id,
+            now: self.now(),
+            verified_cas: &self.settings.verified_cas,
+            require_verified_ca: self.settings.require_verified_ca,
+        };
+        attest::authenticate(&self.registry, question, &device.presented).await
+    }
+
+    /// The record of a registration that begins: what is known of the device stays, the operation is new.
+    fn next_record(
+        &self,
+        before: Option<&Stored>,
+        device: &Device<'_>,
+        enrolled: &Enrolled,
+        request: RegistrationRequest,
+    ) -> Record {
+        let now = self.registry.now();
+        let (pending, verdict) = match enrolled.is_disabled() {
+            true => (None, Some(Verdict::Disabled)),
+            false => {
+                let api_version = device.api_version.to_string();
+                (
+                    Some(Pending {
+                        payload: request.payload,
+                        api_version,
+                    }),
+                    None,
+                )
+            }
+        };
+        let known = before.map(|stored| stored.record.clone());
+        Record {
+            registration_id: device.registration_id.clone(),
+            enrollment: enrolled.reference(),
+            proof: enrolled.proof.clone(),
+            created: known.as_ref().map_or(now, |record| record.created),
+            last_updated: now,
+            etag: self.registry.new_version(),
+            operation: operation::new_id(&self.settings.id_scope),
+            pending,
+            hub: known.as_ref().and_then(|record| record.hub.clone()),
+            device_id: known.and_then(|record| record.device_id),
+            verdict,
+        }
+    }
+
+    fn begin(self: &Arc<Self>, key: String) {
+        let engine = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = engine.stop.cancelled() => {}
+                () = engine.assign(&key) => {}
+            }
+        });
+    }
+}
+
+/// The answer to a registration: the operation, and nothing about the device yet.
+fn under_way(record: &Record) -> RegistrationOperationStatus {
+    RegistrationOperationStatus::new(
+        Some(record.operation.clone()),
+        RegistrationStatus::Assigning,
+        None,
+    )
+}
+
+/// The id in the body, when there is one, must be the one in the path.
+fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), Refusal> {
+    match &request.registration_id {
+        Some(id) if id != device.registration_id => Err(Refusal::invalid(
+            "The registrationId in the body is not the one in the path.",
+        )),
+        _ => Ok(()),
+    }
+}

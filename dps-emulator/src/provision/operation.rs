@@ -1,0 +1,32 @@
+//! Operation ids as the service makes them: `5.{16 hex digits}.{guid}`, the middle part constant per instance.
+
+use dps_types::{IdScope, OperationId};
+use sha2::{Digest, Sha256};
+
+pub(super) fn new_id(id_scope: &IdScope) -> OperationId {
+    let tenant: String = Sha256::digest(id_scope.to_key())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    OperationId::new(format!("5.{tenant}.{}", uuid::Uuid::new_v4()))
+        .expect("hex, dots and dashes are allowed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_id_looks_like_the_services() {
+        let scope: IdScope = "0ne00000A0A".parse().expect("valid");
+        let (one, other) = (new_id(&scope), new_id(&scope));
+        assert_ne!(one, other);
+        let parts: Vec<&str> = one.as_str().split('.').collect();
+        assert_eq!(
+            (parts.len(), parts[0], parts[1].len(), parts[2].len()),
+            (3, "5", 16, 36)
+        );
+        assert_eq!(other.as_str().split('.').nth(1), Some(parts[1]));
+    }
+}

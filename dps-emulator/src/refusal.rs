@@ -1,0 +1,74 @@
+//! Why a request is refused, in the service's words.
+
+use dps_types::{ErrorCode, ParseError};
+
+use crate::registry::store::StoreError;
+
+/// A request that is refused: an error code, whose first three digits are the HTTP status, and a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// 400004: a value is not valid.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ARGUMENT_INVALID, message)
+    }
+
+    /// 401002, for a token or key.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(ErrorCode::UNAUTHORIZED, "Unauthorized")
+    }
+
+    /// 401002, for a certificate. The service's own words.
+    pub(crate) fn invalid_certificate() -> Self {
+        Self::new(ErrorCode::UNAUTHORIZED, "Invalid certificate.")
+    }
+
+    /// 409203: someone else wrote at the same time.
+    pub(crate) fn conflict() -> Self {
+        Self::new(ErrorCode::REGISTRATION_CONFLICT, "Precondition failed.")
+    }
+
+    /// 412001: the ETag is not the current one.
+    pub(crate) fn precondition() -> Self {
+        Self::new(ErrorCode::PRECONDITION_FAILED, "Precondition failed.")
+    }
+
+    /// 501001: the real service can, this emulator cannot. A code of our own.
+    pub(crate) fn not_implemented(what: &str) -> Self {
+        Self::new(
+            ErrorCode::new(501_001),
+            format!("This emulator does not have {what}."),
+        )
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.code.http_status()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+        Self::new(
+            ErrorCode::SERVER_ERROR,
+            "The store failed; the emulator's log says why.",
+        )
+    }
+}
+
+impl From<ParseError> for Refusal {
+    fn from(error: ParseError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}

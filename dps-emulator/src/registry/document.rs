@@ -1,0 +1,123 @@
+//! What both kinds of enrollment have in common.
+
+use dps_types::enrollment::{
+    AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, EnrollmentGroup,
+    IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
+};
+use dps_types::{ETag, ErrorCode, Extra, HubHostname, Timestamp};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::store::Table;
+
+/// An individual enrollment or an enrollment group.
+pub(crate) trait Document: Serialize + DeserializeOwned + Clone + Send + Sync {
+    const TABLE: Table;
+    /// The name of its id in the document.
+    const ID_FIELD: &'static str;
+    /// Whether it stands for many devices.
+    const IS_GROUP: bool;
+    /// 404: there is none.
+    const MISSING: (ErrorCode, &'static str);
+    /// 409: there is one. The service's own words.
+    const EXISTS: (ErrorCode, &'static str);
+
+    /// What it is stored under.
+    fn key(&self) -> String;
+    fn terms(&self) -> Terms<'_>;
+    fn parts(&mut self) -> Parts<'_>;
+    /// Forgets what only the service writes, on a document's way in.
+    fn forget_read_only(&mut self);
+}
+
+/// What an enrollment says about its devices.
+pub(crate) struct Terms<'a> {
+    pub(crate) attestation: &'a AttestationMechanism,
+    pub(crate) provisioning_status: Option<&'a ProvisioningStatus>,
+    pub(crate) reprovision_policy: Option<&'a ReprovisionPolicy>,
+    pub(crate) allocation_policy: Option<&'a AllocationPolicyKind>,
+    pub(crate) iot_hubs: Option<&'a [HubHostname]>,
+    pub(crate) iot_hub_host_name: Option<&'a HubHostname>,
+    pub(crate) custom_allocation_definition: Option<&'a CustomAllocationDefinition>,
+}
+
+/// What the service writes into an enrollment.
+pub(crate) struct Parts<'a> {
+    pub(crate) attestation: &'a mut AttestationMechanism,
+    pub(crate) etag: &'a mut Option<ETag>,
+    pub(crate) created: &'a mut Option<Timestamp>,
+    pub(crate) last_updated: &'a mut Option<Timestamp>,
+    pub(crate) custom_allocation_definition: &'a mut Option<CustomAllocationDefinition>,
+    pub(crate) initial_twin: &'a mut Option<InitialTwin>,
+    pub(crate) extra: &'a mut Extra,
+}
+
+impl Terms<'_> {
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.provisioning_status == Some(&ProvisioningStatus::Disabled)
+    }
+}
+
+macro_rules! document {
+    ($Name:ty, $id:ident, $($read_only:ident,)? { $($constant:item)* }) => {
+        impl Document for $Name {
+            $($constant)*
+
+            fn key(&self) -> String {
+                self.$id.to_key()
+            }
+
+            fn terms(&self) -> Terms<'_> {
+                Terms {
+                    attestation: &self.attestation,
+                    provisioning_status: self.provisioning_status.as_ref(),
+                    reprovision_policy: self.reprovision_policy.as_ref(),
+                    allocation_policy: self.allocation_policy.as_ref(),
+                    iot_hubs: self.iot_hubs.as_deref().filter(|hubs| !hubs.is_empty()),
+                    iot_hub_host_name: self.iot_hub_host_name.as_ref(),
+                    custom_allocation_definition: self.custom_allocation_definition.as_ref(),
+                }
+            }
+
+            fn parts(&mut self) -> Parts<'_> {
+                Parts {
+                    attestation: &mut self.attestation,
+                    etag: &mut self.etag,
+                    created: &mut self.created_date_time_utc,
+                    last_updated: &mut self.last_updated_date_time_utc,
+                    custom_allocation_definition: &mut self.custom_allocation_definition,
+                    initial_twin: &mut self.initial_twin,
+                    extra: &mut self.extra,
+                }
+            }
+
+            fn forget_read_only(&mut self) {
+                self.etag = None;
+                $(self.$read_only = None;)?
+            }
+        }
+    };
+}
+
+document!(IndividualEnrollment, registration_id, registration_state, {
+    const TABLE: Table = Table::Individuals;
+    const ID_FIELD: &'static str = "registrationId";
+    const IS_GROUP: bool = false;
+    const MISSING: (ErrorCode, &'static str) =
+        (ErrorCode::ENROLLMENT_NOT_FOUND, "Enrollment not found.");
+    const EXISTS: (ErrorCode, &'static str) =
+        (ErrorCode::ENROLLMENT_EXISTS, "Enrollment already exists.");
+});
+
+document!(EnrollmentGroup, enrollment_group_id, {
+    const TABLE: Table = Table::Groups;
+    const ID_FIELD: &'static str = "enrollmentGroupId";
+    const IS_GROUP: bool = true;
+    const MISSING: (ErrorCode, &'static str) = (
+        ErrorCode::ENROLLMENT_GROUP_NOT_FOUND,
+        "EnrollmentGroup not found.",
+    );
+    const EXISTS: (ErrorCode, &'static str) = (
+        ErrorCode::ENROLLMENT_GROUP_EXISTS,
+        "EnrollmentGroup already exists.",
+    );
+});

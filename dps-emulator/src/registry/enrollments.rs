@@ -1,0 +1,167 @@
+//! Enrollments: create, read, update, delete, each under the condition of an ETag.
+
+use dps_types::protocol::IfMatch;
+use dps_types::{ErrorCode, HubHostname};
+
+use super::store::{Change, Expected};
+use super::{Document, Registry, attestation, validate, version};
+use crate::refusal::Refusal;
+
+/// How often a write is tried again when someone else wrote in between.
+const ATTEMPTS: usize = 10;
+/// How many entries one read of the store brings.
+const PAGE: usize = 100;
+
+impl Registry {
+    pub(crate) async fn enrollment<D: Document>(&self, key: &str) -> Result<Option<D>, Refusal> {
+        match self.store().get(D::TABLE, key).await? {
+            Some(bytes) => read(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The enrollment, or the service's 404.
+    pub(crate) async fn required_enrollment<D: Document>(&self, key: &str) -> Result<D, Refusal> {
+        self.enrollment(key).await?.ok_or_else(missing::<D>)
+    }
+
+    /// Every enrollment of the kind, in order of its key.
+    pub(crate) async fn enrollments<D: Document>(&self) -> Result<Vec<D>, Refusal> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store().scan(D::TABLE, after.as_deref(), PAGE).await?;
+            let complete = page.len() < PAGE;
+            for (key, bytes) in page {
+                all.push(read(&bytes)?);
+                after = Some(key);
+            }
+            if complete {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Creates or replaces. Without a condition only creates: the service answers 409 to a put on an existing id.
+    pub(crate) async fn put_enrollment<D: Document>(
+        &self,
+        document: D,
+        condition: Option<&IfMatch>,
+        linked: &[HubHostname],
+    ) -> Result<D, Refusal> {
+        validate::allocation(&document, linked)?;
+        let key = document.key();
+        for _ in 0..ATTEMPTS {
+            let stored = self.store().get(D::TABLE, &key).await?;
+            let previous: Option<D> = stored.as_deref().map(read).transpose()?;
+            check_put(previous.as_ref(), condition)?;
+            let completed = self.complete(document.clone(), previous)?;
+            let expected = stored
+                .as_deref()
+                .map_or(Expected::Absent, Expected::Exactly);
+            if self
+                .store()
+                .apply(&[Change::put(D::TABLE, &key, expected, write(&completed)?)])
+                .await?
+            {
+                return Ok(completed);
+            }
+        }
+        Err(Refusal::conflict())
+    }
+
+    /// Deletes; without a condition, whatever the version.
+    pub(crate) async fn delete_enrollment<D: Document>(
+        &self,
+        key: &str,
+        condition: Option<&IfMatch>,
+    ) -> Result<(), Refusal> {
+        for _ in 0..ATTEMPTS {
+            let stored = self
+                .store()
+                .get(D::TABLE, key)
+                .await?
+                .ok_or_else(missing::<D>)?;
+            check_version(&mut read::<D>(&stored)?, condition)?;
+            if self
+                .store()
+                .apply(&[Change::delete(D::TABLE, key, Expected::Exactly(&stored))])
+                .await?
+            {
+                return Ok(());
+            }
+        }
+        Err(Refusal::conflict())
+    }
+
+    /// What the service writes into a document: keys, certificate info, version and times.
+    fn complete<D: Document>(
+        &self,
+        mut document: D,
+        mut previous: Option<D>,
+    ) -> Result<D, Refusal> {
+        let now = self.now();
+        let parts = document.parts();
+        let earlier = previous.as_mut().map(D::parts);
+        attestation::complete(
+            parts.attestation,
+            earlier.as_ref().map(|parts| &*parts.attestation),
+            D::IS_GROUP,
+        )?;
+        // An explicit null status is echoed as one; other nulls count as absent.
+        parts.extra.drop_nulls(&["provisioningStatus"]);
+        if let Some(twin) = parts.initial_twin {
+            twin.extra.drop_nulls(&[]);
+        }
+        *parts.etag = Some(version::new_version(now));
+        *parts.created = earlier.and_then(|parts| *parts.created).or(Some(now));
+        *parts.last_updated = Some(now);
+        Ok(document)
+    }
+}
+
+fn check_put<D: Document>(
+    previous: Option<&D>,
+    condition: Option<&IfMatch>,
+) -> Result<(), Refusal> {
+    match (previous, condition) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(missing::<D>()),
+        (Some(_), None) => Err(Refusal::new(D::EXISTS.0, D::EXISTS.1)),
+        (Some(previous), Some(_)) => check_version(&mut previous.clone(), condition),
+    }
+}
+
+fn check_version<D: Document>(
+    document: &mut D,
+    condition: Option<&IfMatch>,
+) -> Result<(), Refusal> {
+    let etag = document.parts().etag.as_ref();
+    match condition {
+        Some(condition) if !etag.is_some_and(|etag| condition.matches(etag)) => {
+            Err(Refusal::precondition())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn missing<D: Document>() -> Refusal {
+    Refusal::new(D::MISSING.0, D::MISSING.1)
+}
+
+fn read<D: Document>(bytes: &[u8]) -> Result<D, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
+}
+
+fn write<D: Document>(document: &D) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(document).map_err(|error| unreadable(&error))
+}
+
+/// A stored document that cannot be read is the emulator's fault, not the caller's.
+pub(super) fn unreadable(error: &serde_json::Error) -> Refusal {
+    tracing::error!(%error, "a stored document is damaged");
+    Refusal::new(
+        ErrorCode::SERVER_ERROR,
+        "A stored document is damaged; the emulator's log says why.",
+    )
+}

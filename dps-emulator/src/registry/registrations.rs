@@ -1,0 +1,100 @@
+//! Registration records: read, write when nobody else did, delete.
+
+use dps_types::protocol::IfMatch;
+use dps_types::{ErrorCode, RegistrationId};
+
+use super::enrollments::unreadable;
+use super::store::{Change, Expected, Table};
+use super::{Record, Registry, version};
+use crate::refusal::Refusal;
+
+/// A record as it was read: writing it back fails when it has changed meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) record: Record,
+    bytes: Vec<u8>,
+}
+
+impl Registry {
+    pub(crate) async fn registration(&self, key: &str) -> Result<Option<Stored>, Refusal> {
+        match self.store().get(Table::Registrations, key).await? {
+            Some(bytes) => {
+                let record = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+                Ok(Some(Stored { record, bytes }))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The record, or the service's 404.
+    pub(crate) async fn required_registration(
+        &self,
+        id: &RegistrationId,
+    ) -> Result<Stored, Refusal> {
+        self.registration(&id.to_key()).await?.ok_or_else(missing)
+    }
+
+    /// Writes a record with a new version. `None` when someone else wrote since `before` was read.
+    pub(crate) async fn write_registration(
+        &self,
+        before: Option<&Stored>,
+        mut record: Record,
+    ) -> Result<Option<Record>, Refusal> {
+        record.last_updated = self.now();
+        record.etag = version::new_version(record.last_updated);
+        let key = record.registration_id.to_key();
+        let bytes = serde_json::to_vec(&record).map_err(|error| unreadable(&error))?;
+        let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
+        let index = match record.pending {
+            Some(_) => Change::put(Table::Operations, &key, Expected::Anything, Vec::new()),
+            None => Change::delete(Table::Operations, &key, Expected::Anything),
+        };
+        let record_change = Change::put(Table::Registrations, &key, expected, bytes);
+        let written = self.store().apply(&[record_change, index]).await?;
+        Ok(written.then_some(record))
+    }
+
+    pub(crate) async fn delete_registration(
+        &self,
+        id: &RegistrationId,
+        condition: Option<&IfMatch>,
+    ) -> Result<(), Refusal> {
+        let stored = self.required_registration(id).await?;
+        if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {
+            return Err(Refusal::precondition());
+        }
+        let expected = match condition {
+            Some(_) => Expected::Exactly(&stored.bytes),
+            None => Expected::Anything,
+        };
+        let key = id.to_key();
+        let record = Change::delete(Table::Registrations, &key, expected);
+        let index = Change::delete(Table::Operations, &key, Expected::Anything);
+        match self.store().apply(&[record, index]).await? {
+            true => Ok(()),
+            false => Err(Refusal::precondition()),
+        }
+    }
+
+    /// The keys of the devices whose registration is under way. They have a table of their own, so that
+    /// starting costs the same however many devices have registered.
+    pub(crate) async fn assigning(&self) -> Result<Vec<String>, Refusal> {
+        const PAGE: usize = 500;
+        let mut found: Vec<String> = Vec::new();
+        loop {
+            let page = self
+                .store()
+                .scan(Table::Operations, found.last().map(String::as_str), PAGE)
+                .await?;
+            let complete = page.len() < PAGE;
+            found.extend(page.into_iter().map(|(key, _)| key));
+            if complete {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn missing() -> Refusal {
+    Refusal::new(ErrorCode::REGISTRATION_NOT_FOUND, "Registration not found.")
+}

@@ -1,0 +1,89 @@
+//! The store that forgets: ordered maps behind a lock, for tests and throw-away emulators.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Action, Change, Store, StoreError, Table};
+
+type Tables = HashMap<Table, BTreeMap<String, Vec<u8>>>;
+
+/// Keeps everything in memory. Nothing outlives the value.
+#[derive(Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No panic can happen while the maps are half changed, so a poisoned lock still guards good data.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(value(&self.tables(), table, key).cloned())
+    }
+
+    async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let holds = |change: &Change<'_>| {
+            let current = value(&tables, change.table, change.key);
+            change.expected.holds(current.map(Vec::as_slice))
+        };
+        if !changes.iter().all(holds) {
+            return Ok(false);
+        }
+        for change in changes {
+            let records = tables.entry(change.table).or_default();
+            match &change.action {
+                Action::Put(value) => drop(records.insert(change.key.to_owned(), value.clone())),
+                Action::Delete => drop(records.remove(change.key)),
+                Action::Keep => {}
+            }
+        }
+        Ok(true)
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let tables = self.tables();
+        let Some(records) = tables.get(&table) else {
+            return Ok(Vec::new());
+        };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = records
+            .range::<str, _>((start, Bound::Unbounded))
+            .take(limit);
+        Ok(page
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let records: usize = self.tables().values().map(BTreeMap::len).sum();
+        f.debug_struct("MemoryStore")
+            .field("records", &records)
+            .finish()
+    }
+}
+
+fn value<'t>(tables: &'t Tables, table: Table, key: &str) -> Option<&'t Vec<u8>> {
+    tables.get(&table)?.get(key)
+}

@@ -1,0 +1,55 @@
+//! What the service checks in an enrollment before it takes it: 400004, and its own words where they are known.
+
+use dps_types::HubHostname;
+use dps_types::enrollment::AllocationPolicyKind;
+
+use super::{Document, Terms};
+use crate::refusal::Refusal;
+
+/// Checks how the enrollment allocates.
+pub(super) fn allocation<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), Refusal> {
+    let terms = document.terms();
+    match terms.allocation_policy {
+        None if terms.iot_hubs.is_some() => {
+            return Err(Refusal::invalid(
+                "Enrollment allocationPolicy must be specified when iotHubs are specified.",
+            ));
+        }
+        Some(AllocationPolicyKind::Custom) => custom(&terms)?,
+        Some(AllocationPolicyKind::Static) if terms.iot_hubs.is_some_and(|hubs| hubs.len() > 1) => {
+            return Err(Refusal::invalid(
+                "The allocation policy 'Static' takes one hub.",
+            ));
+        }
+        Some(AllocationPolicyKind::Unknown(policy)) => {
+            return Err(Refusal::invalid(format!(
+                "The allocation policy '{policy}' is not known."
+            )));
+        }
+        _ => {}
+    }
+    let named = terms
+        .iot_hubs
+        .unwrap_or_default()
+        .iter()
+        .chain(terms.iot_hub_host_name);
+    match named.into_iter().find(|hub| !linked.contains(hub)) {
+        Some(hub) => Err(Refusal::invalid(format!(
+            "The IoT hub '{hub}' is not linked to this instance."
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The webhook is not probed. Plain http is for webhooks on this machine.
+fn custom(terms: &Terms<'_>) -> Result<(), Refusal> {
+    let definition = terms.custom_allocation_definition.ok_or_else(|| {
+        Refusal::invalid("A CustomAllocationDefinition is required when the allocation policy is set to 'Custom'")
+    })?;
+    match dps_allocation::check_webhook_url(&definition.webhook_url) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Refusal::invalid(format!(
+            "The webhookUrl cannot be used: {error}."
+        ))),
+    }
+}

@@ -1,0 +1,47 @@
+//! ETags as the service makes them: base64 of a quoted storage version that ends in the time of writing.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_types::{ETag, Timestamp};
+
+/// A new version, such as base64 of `"69003552-0000-0300-0000-630fda8a0000"` with its quotes.
+pub(crate) fn new_version(now: Timestamp) -> ETag {
+    let random = uuid::Uuid::new_v4().as_fields().0;
+    let seconds = now.unix_seconds() & 0xffff_ffff;
+    let stored = format!("\"{random:08x}-0000-0300-0000-{seconds:08x}0000\"");
+    ETag::new(STANDARD.encode(stored)).expect("base64 is printable and this one is short")
+}
+
+/// The version as the store writes it, with quotes: what a webhook gets to see.
+pub(crate) fn storage_form(etag: &ETag) -> Option<ETag> {
+    let stored = String::from_utf8(STANDARD.decode(etag.as_str()).ok()?).ok()?;
+    ETag::new(stored).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented pair: the version of a registration record and its time.
+    #[test]
+    fn the_documented_etag_has_the_documented_storage_form() {
+        let etag =
+            ETag::new("IjY5MDAzNTUyLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI=").expect("valid");
+        assert_eq!(
+            storage_form(&etag).expect("base64").as_str(),
+            "\"69003552-0000-0300-0000-630fda8a0000\""
+        );
+    }
+
+    #[test]
+    fn versions_end_in_their_time_and_differ() {
+        let now: Timestamp = "2022-08-31T22:02:50Z".parse().expect("valid");
+        let (one, other) = (new_version(now), new_version(now));
+        assert_ne!(one, other);
+        assert!(
+            storage_form(&one)
+                .expect("base64")
+                .as_str()
+                .ends_with("-630fda8a0000\"")
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! What an enrollment looks like to whom: the operator with or without secrets, a webhook.
+
+use dps_allocation::masked_url;
+use dps_types::enrollment::{AttestationMechanism, X509Certificates};
+
+use super::{Document, storage_form};
+
+/// As the answer to a create or update: with symmetric keys, without the text of certificates.
+pub(crate) fn with_secrets<D: Document>(document: &D) -> D {
+    let mut shown = document.clone();
+    show_certificate_info(shown.parts().attestation);
+    shown
+}
+
+/// As the answer to a get or query: without symmetric keys too.
+pub(crate) fn without_secrets<D: Document>(document: &D) -> D {
+    let mut shown = with_secrets(document);
+    shown.parts().attestation.symmetric_key = None;
+    shown
+}
+
+/// As a webhook gets to see it: the function key in its URL is masked, the ETag is the store's own.
+pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
+    let mut shown = without_secrets(document);
+    let parts = shown.parts();
+    *parts.etag = parts.etag.as_ref().and_then(storage_form);
+    parts.extra.drop_nulls(&[]);
+    if let Some(definition) = parts.custom_allocation_definition {
+        definition.webhook_url = masked_url(&definition.webhook_url);
+    }
+    shown
+}
+
+/// The service never gives a certificate back, only what it says; and it shows a primary signing
+/// certificate that stands alone as the secondary too.
+fn show_certificate_info(attestation: &mut AttestationMechanism) {
+    let Some(x509) = &mut attestation.x509 else {
+        return;
+    };
+    for certificates in [
+        &mut x509.client_certificates,
+        &mut x509.signing_certificates,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        let X509Certificates {
+            primary, secondary, ..
+        } = certificates;
+        for certificate in [primary, secondary].into_iter().flatten() {
+            certificate.certificate = None;
+        }
+    }
+    if let Some(signing) = &mut x509.signing_certificates {
+        if signing.secondary.is_none() {
+            signing.secondary.clone_from(&signing.primary);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What holds for any input: nothing panics, and what is written is read as the same.
+
+mod documents;
+mod texts;
