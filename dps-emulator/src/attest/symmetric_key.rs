@@ -77,10 +77,10 @@ fn keys(attestation: &AttestationMechanism) -> Vec<SymmetricKey> {
 /// Devices derive from their id as it is; some first lower its case.
 fn spellings(id: &RegistrationId) -> Vec<RegistrationId> {
     let mut spellings = vec![id.clone()];
-    if let Ok(lower) = RegistrationId::new(id.to_key()) {
-        if lower.as_str() != id.as_str() {
-            spellings.push(lower);
-        }
+    if let Ok(lower) = RegistrationId::new(id.to_key())
+        && lower.as_str() != id.as_str()
+    {
+        spellings.push(lower);
     }
     spellings
 }

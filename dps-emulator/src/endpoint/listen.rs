@@ -104,7 +104,10 @@ fn http(
 ) -> impl Future<Output = Result<(), hyper::Error>> {
     let answer = service_fn(move |request| {
         let (gateway, peer) = (Arc::clone(&gateway), Arc::clone(&peer));
-        async move { Ok::<_, std::convert::Infallible>(gateway.answer(request, &peer).await) }
+        // Boxed, so that a connection at rest is small.
+        Box::pin(
+            async move { Ok::<_, std::convert::Infallible>(gateway.answer(request, &peer).await) },
+        )
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -60,11 +60,11 @@ impl Gateway {
         match is_service_path(&path) {
             true => {
                 let call = Call::read(request, body::SERVICE_LIMIT).await?;
-                service::answer(self, call).await
+                Box::pin(service::answer(self, call)).await
             }
             false => {
                 let call = Call::read(request, body::DEVICE_LIMIT).await?;
-                device::answer(self, call, peer).await
+                Box::pin(device::answer(self, call, peer)).await
             }
         }
     }

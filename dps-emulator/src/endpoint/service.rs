@@ -40,7 +40,7 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refus
     match &route {
         ServiceRoute::Individual(id, Crud::Get) => service.get_individual(id).await,
         ServiceRoute::Individual(id, Crud::Put) => {
-            service.put::<IndividualEnrollment>(&id.to_key()).await
+            Box::pin(service.put::<IndividualEnrollment>(&id.to_key())).await
         }
         ServiceRoute::Individual(id, Crud::Delete) => {
             service.delete::<IndividualEnrollment>(&id.to_key()).await
@@ -51,7 +51,9 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refus
                 .await
         }
         ServiceRoute::Group(id, Crud::Get) => service.get::<EnrollmentGroup>(&id.to_key()).await,
-        ServiceRoute::Group(id, Crud::Put) => service.put::<EnrollmentGroup>(&id.to_key()).await,
+        ServiceRoute::Group(id, Crud::Put) => {
+            Box::pin(service.put::<EnrollmentGroup>(&id.to_key())).await
+        }
         ServiceRoute::Group(id, Crud::Delete) => {
             service.delete::<EnrollmentGroup>(&id.to_key()).await
         }

@@ -99,11 +99,12 @@ impl Engine {
         let enrolled = self.authenticate(&device).await?;
         let key = device.registration_id.to_key();
         let before = self.registry.registration(&key).await?;
-        if let Some(Stored { record, .. }) = &before {
-            if record.pending.is_some() && !enrolled.is_disabled() {
-                // A second registration joins the one under way.
-                return Ok(under_way(record));
-            }
+        if let Some(Stored { record, .. }) = &before
+            && record.pending.is_some()
+            && !enrolled.is_disabled()
+        {
+            // A second registration joins the one under way.
+            return Ok(under_way(record));
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
         let record = self

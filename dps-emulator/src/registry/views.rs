@@ -51,9 +51,9 @@ fn show_certificate_info(attestation: &mut AttestationMechanism) {
             certificate.certificate = None;
         }
     }
-    if let Some(signing) = &mut x509.signing_certificates {
-        if signing.secondary.is_none() {
-            signing.secondary.clone_from(&signing.primary);
-        }
+    if let Some(signing) = &mut x509.signing_certificates
+        && signing.secondary.is_none()
+    {
+        signing.secondary.clone_from(&signing.primary);
     }
 }
