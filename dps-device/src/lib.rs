@@ -1,1 +1,83 @@
 //! A device's client for the Azure IoT Hub Device Provisioning Service: prove who you are, learn your IoT hub.
+//!
+//! A [`ProvisioningClient`] brings three things together: the id scope of the service instance, an [`Attestation`] (who the
+//! device is) and a [`Transport`] (how the bytes get there). `register()` sends the registration, waits as the service wants
+//! it, retries what can be retried, and ends with an [`Assignment`] or with an [`Error`] whose kind says who must act.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation, SymmetricKey};
+//! use serde_json::json;
+//!
+//! # async fn provision(group_key: SymmetricKey) -> Result<(), Box<dyn std::error::Error>> {
+//! let who = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
+//! let client = ProvisioningClient::new("0ne00000A0A".parse()?, who, Http::default());
+//!
+//! let assignment = client
+//!     .register()
+//!     .payload(json!({"model": "toaster"}))
+//!     .deadline(Duration::from_secs(120))
+//!     .await?;
+//! println!("{} is at home in {}", assignment.device_id(), assignment.hub());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To see what happens on the way, watch the events:
+//!
+//! ```no_run
+//! # async fn watch(client: dps_device::ProvisioningClient) {
+//! use dps_device::Event;
+//!
+//! let mut registration = client.register().events();
+//! while let Some(event) = registration.next().await {
+//!     match event {
+//!         Event::Retrying { error, wait, .. } => eprintln!("again in {wait:?}: {error}"),
+//!         Event::Assigned(assignment) => println!("assigned to {}", assignment.hub()),
+//!         Event::Failed(error) => eprintln!("{error}"),
+//!         _ => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # Waiting
+//!
+//! Between two requests pass at least two seconds and at least what `Retry-After` says, however long, plus a random part of
+//! a backoff that doubles with every failure, up to a minute. 408, 429, 5xx, error code 409203 and network failures are
+//! retried, for a registration and a poll alike, within one deadline. A `Retry-After` that does not fit in the deadline
+//! ends the registration at once. Waits are measured on a clock that does not jump.
+//!
+//! # Logging
+//!
+//! Every registration is a `tracing` span `register` with the fields `registration_id`, `id_scope`, `attempt` and
+//! `operation_id`. Neither spans, events nor errors hold a key or a token.
+
+mod answer;
+mod assignment;
+mod attestation;
+mod client;
+mod clock;
+mod error;
+mod event;
+mod exchange;
+mod lookup;
+mod poll;
+mod register;
+mod transport;
+
+pub use assignment::Assignment;
+pub use attestation::{
+    Attestation, ClientIdentity, Proof, SymmetricKeyAttestation, TpmKeys, X509Attestation,
+};
+pub use client::ProvisioningClient;
+pub use clock::{Clock, SystemClock};
+pub use dps_tls::Roots;
+pub use dps_types::SymmetricKey;
+pub use error::{Error, ErrorKind};
+pub use event::{Event, Registration};
+pub use lookup::Lookup;
+pub use register::Register;
+#[cfg(feature = "http")]
+pub use transport::Http;
+pub use transport::{Proxy, Reply, Session, Target, Transport, TransportError};

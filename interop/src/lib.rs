@@ -1,1 +1,46 @@
 //! The official SDKs as clients of our emulator.
+//!
+//! A [`Scenario`] is what the operator enrolls, how the device proves itself and what must come of it. A [`Client`] is a
+//! program of another vendor that registers one device. [`scenarios!`] makes a test of each scenario with one client,
+//! against the emulator's binary on port 443, where these clients insist to find it.
+//!
+//! The tests run with `DPS_INTEROP=1`: `scripts/test interop` sets it, in a network of their own. Otherwise they say
+//! that they are skipped.
+
+mod certificates;
+mod client;
+mod emulator;
+mod scenario;
+
+pub use certificates::{CertificateAuthority, DeviceCertificate};
+pub use client::{Client, Outcome};
+pub use emulator::{Emulator, HEATPUMPS, TOASTERS};
+pub use scenario::{Enrollment, Expected, Proof, Scenario, run};
+
+/// One test for each scenario, with this client.
+#[macro_export]
+macro_rules! scenarios {
+    ($client:expr) => {
+        $crate::scenarios!(
+            $client;
+            individual_key
+            individual_key_with_payload
+            group_key
+            individual_certificate
+            group_certificate_by_root
+            group_certificate_by_intermediate
+            group_certificate_without_its_intermediate
+            wrong_key
+            unknown_device
+            disabled_enrollment
+        );
+    };
+    ($client:expr; $($name:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::run(&$client, $crate::Scenario::$name()).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,90 @@
+//! By what the device says about itself.
+
+use async_trait::async_trait;
+use dps_types::AllocationRequest;
+use serde_json::Value;
+
+use super::cases::Cases;
+use crate::{Allocation, AllocationPolicy, Rejection};
+
+/// Chooses among policies by a field of the payload that the device sent when it registered.
+///
+/// Texts are compared as they are, with regard to case; numbers and booleans by their JSON text, so `3` and `"3"` are
+/// the same. A device without the field is rejected, also when there is a policy for other values: to take it too, put
+/// the whole in a [`Fallback`](crate::policies::Fallback).
+///
+/// The payload is the device's own word. To rely on what its manufacturer certified, use
+/// [`ByCertificate`](crate::policies::ByCertificate).
+///
+/// ```
+/// use dps_allocation::policies::{ByPayload, EvenlyWeighted, Fixed};
+///
+/// let policy = ByPayload::field("/device/model")
+///     .when("toaster", Fixed::to("toasters.azure-devices.net".parse()?))
+///     .otherwise(EvenlyWeighted::new());
+/// # let _ = policy;
+/// # Ok::<(), dps_types::ParseError>(())
+/// ```
+#[derive(Debug)]
+pub struct ByPayload {
+    field: String,
+    cases: Cases,
+}
+
+impl ByPayload {
+    /// By this field: a name at the top level, or with a leading `/` a JSON pointer (RFC 6901).
+    pub fn field(field: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            cases: Cases::default(),
+        }
+    }
+
+    /// The policy for a value: a text, a number or a boolean. The first one for a value counts.
+    #[must_use]
+    pub fn when(mut self, value: impl ToString, policy: impl AllocationPolicy + 'static) -> Self {
+        self.cases.when(value.to_string(), policy);
+        self
+    }
+
+    /// The policy for all other values. Without it they are rejected.
+    #[must_use]
+    pub fn otherwise(mut self, policy: impl AllocationPolicy + 'static) -> Self {
+        self.cases.otherwise(policy);
+        self
+    }
+
+    fn value(&self, request: &AllocationRequest) -> Result<String, Rejection> {
+        let field = &self.field;
+        let Some(payload) = &request.device_runtime_context.payload else {
+            return Err(Rejection::new(format!(
+                "the device sent no payload, so no {field:?}"
+            )));
+        };
+        let value = match field.starts_with('/') {
+            true => payload.pointer(field),
+            false => payload.get(field),
+        };
+        match value {
+            None | Some(Value::Null) => Err(Rejection::new(format!(
+                "the device's payload has no {field:?}"
+            ))),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
+            Some(Value::Array(_) | Value::Object(_)) => Err(Rejection::new(format!(
+                "{field:?} in the device's payload is neither a text, a number nor a boolean"
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl AllocationPolicy for ByPayload {
+    async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
+        let value = self.value(request)?;
+        let policy = self
+            .cases
+            .choose(&self.field, &[value], |case, value| case == value)?;
+        policy.allocate(request).await
+    }
+}

@@ -1,0 +1,27 @@
+//! Always the same hub.
+
+use async_trait::async_trait;
+use dps_types::{AllocationRequest, HubHostname};
+
+use crate::{Allocation, AllocationPolicy, Rejection};
+
+/// Always the same hub.
+///
+/// Whether it is a linked one is for the caller to see: [`Webhook`](crate::Webhook) and
+/// [`Fallback`](crate::policies::Fallback) do.
+#[derive(Debug, Clone)]
+pub struct Fixed(HubHostname);
+
+impl Fixed {
+    /// This hub.
+    pub fn to(hub: HubHostname) -> Self {
+        Self(hub)
+    }
+}
+
+#[async_trait]
+impl AllocationPolicy for Fixed {
+    async fn allocate(&self, _request: &AllocationRequest) -> Result<Allocation, Rejection> {
+        Ok(Allocation::to(&self.0))
+    }
+}

@@ -1,0 +1,28 @@
+//! Ready-made policies. Each takes any policy where it takes one, so they compose.
+//!
+//! ```
+//! use dps_allocation::Webhook;
+//! use dps_allocation::policies::{ByPayload, EvenlyWeighted, Fallback, Fixed};
+//!
+//! let toasters = "toasters.azure-devices.net".parse()?;
+//! let webhook = Webhook::new(
+//!     Fallback::new(ByPayload::field("model").when("toaster", Fixed::to(toasters)))
+//!         .or(EvenlyWeighted::new()),
+//! );
+//! # Ok::<(), dps_types::ParseError>(())
+//! ```
+
+mod by_certificate;
+mod by_payload;
+mod cases;
+mod evenly_weighted;
+mod fallback;
+mod fixed;
+mod from_fn;
+
+pub use by_certificate::ByCertificate;
+pub use by_payload::ByPayload;
+pub use evenly_weighted::EvenlyWeighted;
+pub use fallback::Fallback;
+pub use fixed::Fixed;
+pub use from_fn::{AsyncPolicyFn, PolicyFn, from_async_fn, from_fn};

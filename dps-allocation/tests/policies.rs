@@ -1,0 +1,269 @@
+//! The ready-made policies, alone and together.
+
+mod common;
+
+use std::sync::Arc;
+
+use dps_allocation::policies::{ByCertificate, ByPayload, Fallback, Fixed, from_async_fn};
+use dps_allocation::{Allocation, AllocationPolicy, Rejection, from_fn};
+use dps_types::{AllocationRequest, ErrorCode};
+use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+use serde_json::{Value, json};
+
+use common::{HUB_A, HUB_B, request, request_with};
+
+fn to(hub: &str) -> Fixed {
+    Fixed::to(hub.parse().unwrap())
+}
+
+fn no(reason: &'static str) -> impl AllocationPolicy {
+    from_fn(move |_| Err(Rejection::new(reason)))
+}
+
+/// The hub, or the reason why there is none.
+async fn ask(policy: &dyn AllocationPolicy, request: &AllocationRequest) -> Result<String, String> {
+    match policy.allocate(request).await {
+        Ok(allocation) => Ok(allocation.hub().to_string()),
+        Err(rejection) => Err(rejection.to_string()),
+    }
+}
+
+async fn ask_with_payload(policy: &dyn AllocationPolicy, payload: Value) -> Result<String, String> {
+    let context = json!({ "payload": payload });
+    ask(policy, &request_with("dev-1", &[HUB_A, HUB_B], context)).await
+}
+
+#[tokio::test]
+async fn a_closure_is_a_policy() {
+    let request = request("dev-1", &[HUB_A]);
+    let own = HUB_A.to_owned();
+    let sync = from_fn(
+        move |request| match request.linked_hubs[0].as_str() == own {
+            true => Ok(Allocation::to(&request.linked_hubs[0])),
+            false => Err(Rejection::new("no")),
+        },
+    );
+    assert_eq!(ask(&sync, &request).await.unwrap(), HUB_A);
+
+    let later = from_async_fn(|request: AllocationRequest| async move {
+        tokio::task::yield_now().await;
+        Ok(Allocation::to(&request.linked_hubs[0]))
+    });
+    assert_eq!(ask(&later, &request).await.unwrap(), HUB_A);
+}
+
+#[tokio::test]
+async fn a_pointer_to_a_policy_is_one() {
+    let request = request("dev-1", &[HUB_A]);
+    let shared: Arc<dyn AllocationPolicy> = Arc::new(to(HUB_A));
+    let boxed: Box<dyn AllocationPolicy> = Box::new(Arc::clone(&shared));
+    let nested = Fallback::new(shared.clone()).or(boxed);
+    assert_eq!(ask(&nested, &request).await.unwrap(), HUB_A);
+    assert_eq!(ask(&&shared, &request).await.unwrap(), HUB_A);
+}
+
+#[tokio::test]
+async fn a_payload_decides() {
+    let policy = ByPayload::field("model")
+        .when("toaster", to(HUB_A))
+        .when("heatpump", to(HUB_B))
+        .when(3, to(HUB_A))
+        .when(1.5, to(HUB_B))
+        .when(true, to(HUB_B))
+        .when("toaster", to(HUB_B));
+    for (model, hub) in [
+        (json!("toaster"), HUB_A),
+        (json!("heatpump"), HUB_B),
+        (json!(3), HUB_A),
+        (json!("3"), HUB_A),
+        (json!(1.5), HUB_B),
+        (json!(true), HUB_B),
+    ] {
+        let payload = json!({ "model": model });
+        assert_eq!(
+            ask_with_payload(&policy, payload).await.unwrap(),
+            hub,
+            "{model}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_decides_nothing_is_rejected_with_the_reason() {
+    let policy = ByPayload::field("model").when("toaster", to(HUB_A));
+    for (payload, reason) in [
+        (
+            json!({ "model": "Toaster" }),
+            r#"no policy for model ["Toaster"]"#,
+        ),
+        (
+            json!({ "model": "kettle" }),
+            r#"no policy for model ["kettle"]"#,
+        ),
+        (json!({ "Model": "toaster" }), r#"payload has no "model""#),
+        (json!({ "model": null }), r#"payload has no "model""#),
+        (json!("toaster"), r#"payload has no "model""#),
+        (
+            json!({ "model": ["toaster"] }),
+            "neither a text, a number nor a boolean",
+        ),
+        (
+            json!({ "model": {} }),
+            "neither a text, a number nor a boolean",
+        ),
+        (Value::Null, r#"no payload, so no "model""#),
+    ] {
+        let rejected = ask_with_payload(&policy, payload.clone())
+            .await
+            .unwrap_err();
+        assert!(rejected.contains(reason), "{payload}: {rejected}");
+    }
+}
+
+#[tokio::test]
+async fn otherwise_takes_other_values_but_not_missing_ones() {
+    let policy = ByPayload::field("model")
+        .when("toaster", to(HUB_A))
+        .otherwise(to(HUB_B));
+    let kettle = ask_with_payload(&policy, json!({ "model": "kettle" })).await;
+    assert_eq!(kettle.unwrap(), HUB_B);
+    assert!(ask_with_payload(&policy, json!({})).await.is_err());
+
+    let all = Fallback::new(policy).or(to(HUB_A));
+    assert_eq!(ask_with_payload(&all, json!({})).await.unwrap(), HUB_A);
+}
+
+#[tokio::test]
+async fn a_json_pointer_reaches_deep() {
+    let policy = ByPayload::field("/devices/0/a~1b").when("x", to(HUB_A));
+    let payload = json!({ "devices": [{ "a/b": "x" }] });
+    assert_eq!(ask_with_payload(&policy, payload).await.unwrap(), HUB_A);
+    // Without the slash it is a name like any other.
+    let policy = ByPayload::field("a/b").when("x", to(HUB_A));
+    let payload = json!({ "a/b": "x" });
+    assert_eq!(ask_with_payload(&policy, payload).await.unwrap(), HUB_A);
+}
+
+/// A leaf for `dev-1` of Contoso, issued by `Contoso CA`: DER and PEM.
+fn certificate() -> (Vec<u8>, String) {
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name.push(DnType::CommonName, "Contoso CA");
+    let ca_key = KeyPair::generate().unwrap();
+    let issuer = Issuer::new(ca, ca_key);
+
+    let names = ["Toaster.Contoso.com".to_owned(), "10.0.0.1".to_owned()];
+    let mut leaf = CertificateParams::new(names).unwrap();
+    let name = &mut leaf.distinguished_name;
+    name.push(DnType::CommonName, "dev-1");
+    name.push(DnType::OrganizationName, "Contoso Töaster");
+    name.push(DnType::OrganizationalUnitName, "kitchen");
+    let key = KeyPair::generate().unwrap();
+    let certificate = leaf.signed_by(&key, &issuer).unwrap();
+    (certificate.der().to_vec(), certificate.pem())
+}
+
+fn base64(der: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(der)
+}
+
+fn with_certificate(text: &str) -> AllocationRequest {
+    let context = json!({ "x509": { "clientCertificate": text } });
+    request_with("dev-1", &[HUB_A, HUB_B], context)
+}
+
+#[tokio::test]
+async fn a_certificate_decides() {
+    let (der, pem) = certificate();
+    for (policy, value) in [
+        (ByCertificate::subject_common_name(), "dev-1"),
+        (ByCertificate::subject_organization(), "Contoso Töaster"),
+        (ByCertificate::subject_organizational_unit(), "kitchen"),
+        (ByCertificate::issuer_common_name(), "Contoso CA"),
+        (ByCertificate::dns_name(), "toaster.contoso.COM"),
+    ] {
+        let policy = policy.when("other", to(HUB_B)).when(value, to(HUB_A));
+        for text in [&base64(&der), &pem, &format!("\r\n{pem}\r\n")] {
+            let request = with_certificate(text);
+            assert_eq!(ask(&policy, &request).await.unwrap(), HUB_A, "{value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_decides_nothing_is_rejected_with_the_reason() {
+    let (der, _) = certificate();
+    let policy = ByCertificate::subject_organization().when("contoso töaster", to(HUB_A));
+    let rejected = ask(&policy, &with_certificate(&base64(&der)))
+        .await
+        .unwrap_err();
+    assert!(
+        rejected.contains(r#"no policy for subject organization ["Contoso Töaster"]"#),
+        "{rejected}"
+    );
+    let policy = policy.otherwise(to(HUB_B));
+    let taken = ask(&policy, &with_certificate(&base64(&der))).await;
+    assert_eq!(taken.unwrap(), HUB_B);
+
+    let bare = CertificateParams::default().self_signed(&KeyPair::generate().unwrap());
+    let bare = with_certificate(&base64(bare.unwrap().der()));
+    let rejected = ask(&policy, &bare).await.unwrap_err();
+    assert_eq!(
+        rejected,
+        "the device's certificate has no subject organization"
+    );
+    let policy = ByCertificate::dns_name().otherwise(to(HUB_B));
+    let rejected = ask(&policy, &bare).await.unwrap_err();
+    assert_eq!(rejected, "the device's certificate has no DNS name");
+}
+
+#[tokio::test]
+async fn a_device_without_a_sound_certificate_is_rejected() {
+    let policy = ByCertificate::dns_name().otherwise(to(HUB_B));
+    let rejected = ask(&policy, &request("dev-1", &[HUB_A])).await.unwrap_err();
+    assert_eq!(rejected, "the device proved itself without a certificate");
+
+    let (der, pem) = certificate();
+    for text in [
+        "",
+        "!",
+        "AAAA",
+        &base64(&der[..der.len() / 2]),
+        &pem[..pem.len() / 2],
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+        "-----BEGIN",
+    ] {
+        let rejected = ask(&policy, &with_certificate(text)).await.unwrap_err();
+        assert_eq!(
+            rejected, "the device's certificate cannot be read",
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_first_that_answers_counts() {
+    let request = request("dev-1", &[HUB_A, HUB_B]);
+    let policy = Fallback::new(no("one")).or(to(HUB_B)).or(to(HUB_A));
+    assert_eq!(ask(&policy, &request).await.unwrap(), HUB_B);
+    // A hub that is not linked is no answer.
+    let policy = Fallback::new(to("gone.azure-devices.net")).or(to(HUB_A));
+    assert_eq!(ask(&policy, &request).await.unwrap(), HUB_A);
+}
+
+#[tokio::test]
+async fn when_none_answers_all_reasons_are_named() {
+    let last = from_fn(|_| {
+        Err(Rejection::new("three")
+            .with_status(503)
+            .with_error_code(ErrorCode::HUB_NOT_SPECIFIED))
+    });
+    let policy = Fallback::new(no("one")).or(to("gone")).or(last);
+    let rejection = policy
+        .allocate(&request("dev-1", &[HUB_A]))
+        .await
+        .unwrap_err();
+    assert_eq!(rejection.message(), "one; gone is not a linked hub; three");
+    assert_eq!(rejection.status(), 503);
+    assert_eq!(rejection.error_code(), Some(ErrorCode::HUB_NOT_SPECIFIED));
+}

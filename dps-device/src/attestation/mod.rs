@@ -1,0 +1,70 @@
+//! Who the device is: one kind of attestation a file, each reduced to one of three proofs.
+
+mod identity;
+mod symmetric_key;
+mod x509;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use dps_types::RegistrationId;
+use dps_types::sas::{Sign, SignError};
+
+pub use identity::ClientIdentity;
+pub use symmetric_key::SymmetricKeyAttestation;
+pub use x509::X509Attestation;
+
+/// A device's way to prove who it is.
+pub trait Attestation: Send + Sync {
+    /// The device's name towards DPS.
+    fn registration_id(&self) -> &RegistrationId;
+
+    /// The proof.
+    fn proof(&self) -> Proof<'_>;
+
+    /// A second proof, tried once in a registration when the service refuses the first with 401.
+    fn secondary_proof(&self) -> Option<Proof<'_>> {
+        None
+    }
+}
+
+/// What DPS takes for a proof. A transport carries it, or says that it cannot.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Proof<'a> {
+    /// A client certificate, shown in the TLS handshake.
+    Certificate(&'a ClientIdentity),
+    /// A shared key, which signs SAS tokens.
+    SharedKey(&'a dyn Sign),
+    /// A TPM, which signs with a key that the service sends it in a challenge.
+    Tpm(&'a dyn TpmKeys),
+}
+
+/// The keys of a TPM. As a [`Sign`] it signs with the key of the last challenge.
+///
+/// Source: azure-docs `iot-dps/concepts-tpm-attestation.md`.
+#[async_trait]
+pub trait TpmKeys: Sign {
+    /// The public part of the endorsement key: a `TPM2B_PUBLIC`, its size included.
+    fn endorsement_key(&self) -> &[u8];
+
+    /// The public part of the storage root key: a `TPM2B_PUBLIC`, its size included.
+    fn storage_root_key(&self) -> &[u8];
+
+    /// Opens a challenge and keeps its key for signing. When to call it is the transport's business: the challenge comes
+    /// as a 401 over HTTPS and inside SASL over AMQP.
+    ///
+    /// # Errors
+    /// When the challenge is not for this TPM, or the TPM does not work.
+    async fn activate(&self, challenge: &[u8]) -> Result<(), SignError>;
+}
+
+impl fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(identity) => f.debug_tuple("Certificate").field(identity).finish(),
+            Self::SharedKey(_) => f.write_str("SharedKey(..)"),
+            Self::Tpm(_) => f.write_str("Tpm(..)"),
+        }
+    }
+}

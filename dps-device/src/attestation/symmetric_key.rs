@@ -1,0 +1,78 @@
+//! A device with a symmetric key: its own, derived from a group's, or in a place that only signs.
+
+use std::fmt;
+
+use dps_types::sas::Sign;
+use dps_types::{RegistrationId, SymmetricKey};
+
+use super::{Attestation, Proof};
+
+/// Symmetric key attestation.
+///
+/// Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+pub struct SymmetricKeyAttestation {
+    registration_id: RegistrationId,
+    primary: Box<dyn Sign>,
+    secondary: Option<Box<dyn Sign>>,
+}
+
+impl SymmetricKeyAttestation {
+    /// A device with a key of its own: that of an individual enrollment, or one derived elsewhere.
+    pub fn new(registration_id: RegistrationId, key: SymmetricKey) -> Self {
+        Self::from_signer(registration_id, key)
+    }
+
+    /// A member of an enrollment group: derives the device's key from the group's.
+    ///
+    /// Whoever holds the group key can be any device of the group. On a device prefer [`new`](Self::new) with the derived key.
+    pub fn from_group(registration_id: RegistrationId, group_key: &SymmetricKey) -> Self {
+        let key = group_key.derive_device_key(&registration_id);
+        Self::new(registration_id, key)
+    }
+
+    /// A device whose key stays where it is, in an HSM say, and signs there.
+    pub fn from_signer(registration_id: RegistrationId, signer: impl Sign + 'static) -> Self {
+        Self {
+            registration_id,
+            primary: Box::new(signer),
+            secondary: None,
+        }
+    }
+
+    /// A second key, a [`SymmetricKey`] or a signer, for when the service refuses the first: keys can then be rolled without a gap.
+    #[must_use]
+    pub fn with_secondary(mut self, key: impl Sign + 'static) -> Self {
+        self.secondary = Some(Box::new(key));
+        self
+    }
+
+    /// [`with_secondary`](Self::with_secondary) of the key derived from the group's secondary key.
+    #[must_use]
+    pub fn with_secondary_group_key(self, group_key: &SymmetricKey) -> Self {
+        let key = group_key.derive_device_key(&self.registration_id);
+        self.with_secondary(key)
+    }
+}
+
+impl Attestation for SymmetricKeyAttestation {
+    fn registration_id(&self) -> &RegistrationId {
+        &self.registration_id
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::SharedKey(&*self.primary)
+    }
+
+    fn secondary_proof(&self) -> Option<Proof<'_>> {
+        self.secondary.as_deref().map(Proof::SharedKey)
+    }
+}
+
+impl fmt::Debug for SymmetricKeyAttestation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SymmetricKeyAttestation")
+            .field("registration_id", &self.registration_id)
+            .field("has_secondary", &self.secondary.is_some())
+            .finish_non_exhaustive()
+    }
+}

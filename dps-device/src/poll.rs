@@ -1,0 +1,124 @@
+//! How long to wait before the next request: not before the service allows, not in step with other devices, not past the deadline.
+
+use std::time::Duration;
+
+/// The shortest wait between two requests, unless the caller says otherwise.
+///
+/// DPS lets a device ask five times in ten seconds. Source: azure-docs `includes/iot-dps-limits.md`.
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_secs(2);
+
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LAST_BACKOFF: Duration = Duration::from_secs(60);
+/// Keeps failures from turning into a busy loop where the interval is set to nothing.
+const LEAST_BACKOFF: Duration = Duration::from_millis(10);
+
+/// How fast we go: slower with every failure in a row.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    min_interval: Duration,
+    backoff: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new(min_interval: Duration) -> Self {
+        Self {
+            min_interval,
+            backoff: Self::first(min_interval),
+        }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.backoff = Self::first(self.min_interval);
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
+    }
+
+    /// The wait: what the service asks for, at least the interval, and on top a part of the backoff
+    /// that `draw`, from 0 to 1, decides. `None` when it would leave no time for a request.
+    pub(crate) fn wait(
+        &self,
+        retry_after: Option<Duration>,
+        draw: f64,
+        remaining: Duration,
+    ) -> Option<Duration> {
+        let floor = retry_after.unwrap_or_default().max(self.min_interval);
+        let spare = remaining
+            .checked_sub(floor)
+            .filter(|spare| !spare.is_zero())?;
+        Some(floor + self.backoff.min(spare).mul_f64(draw.clamp(0.0, 1.0)))
+    }
+
+    fn first(min_interval: Duration) -> Duration {
+        (min_interval / 2).clamp(LEAST_BACKOFF, FIRST_BACKOFF)
+    }
+}
+
+/// A random number from 0 to 1. Without randomness devices fall into step, which is not worth an error.
+pub(crate) fn draw() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn two_seconds_and_up_to_one_more_when_the_service_says_nothing() {
+        let pace = Pace::new(MIN_INTERVAL);
+        assert_eq!(pace.wait(None, 0.0, HOUR), Some(seconds(2)));
+        assert_eq!(pace.wait(None, 1.0, HOUR), Some(seconds(3)));
+    }
+
+    #[test]
+    fn the_backoff_doubles_up_to_a_minute_and_a_success_forgets_it() {
+        let mut pace = Pace::new(MIN_INTERVAL);
+        let longest = |pace: &Pace| pace.wait(None, 1.0, HOUR);
+        for expected in [2, 4, 8, 16, 32, 60, 60] {
+            pace.failed();
+            assert_eq!(longest(&pace), Some(seconds(2 + expected)));
+        }
+        pace.succeeded();
+        assert_eq!(longest(&pace), Some(seconds(3)));
+    }
+
+    #[test]
+    fn an_interval_of_nothing_still_backs_off() {
+        let mut pace = Pace::new(Duration::ZERO);
+        for _ in 0..20 {
+            pace.failed();
+        }
+        assert_eq!(pace.wait(None, 1.0, HOUR), Some(seconds(60)));
+    }
+
+    proptest! {
+        #[test]
+        fn never_early_never_late(
+            asked in proptest::option::of(0..u64::MAX / 2),
+            draw in 0.0..=1.0_f64,
+            remaining in 0..1_000_000_u64,
+            failures in 0..80,
+        ) {
+            let mut pace = Pace::new(MIN_INTERVAL);
+            (0..failures).for_each(|_| pace.failed());
+            let floor = seconds(asked.unwrap_or(0)).max(MIN_INTERVAL);
+            match pace.wait(asked.map(seconds), draw, seconds(remaining)) {
+                Some(wait) => {
+                    prop_assert!(wait >= floor);
+                    prop_assert!(wait <= seconds(remaining));
+                    prop_assert!(wait <= floor + LAST_BACKOFF);
+                }
+                None => prop_assert!(floor >= seconds(remaining)),
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! HTTPS: one connection a session, one request at a time.
+
+use std::error::Error as StdError;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dps_types::protocol::device::{DeviceAction, DeviceRoute};
+use dps_types::protocol::{ApiVersion, parse_retry_after};
+use dps_types::{OperationId, RegistrationRequest};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{Client, Method, Response, Url, redirect, retry};
+
+use super::token::Token;
+use super::{Proxy, Reply, Session, Target, Transport, TransportError};
+use crate::attestation::Proof;
+use crate::error::ErrorKind;
+
+const USER_AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// The most that we read of an answer. DPS allows 96 KiB of payload. Source: azure-docs `includes/iot-dps-limits.md`.
+const MAX_BODY: usize = 256 * 1024;
+
+/// HTTPS, for symmetric keys and certificates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http {
+    port: Option<u16>,
+}
+
+impl Http {
+    /// Another port than 443.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn open<'a>(
+        &'a self,
+        target: &'a Target,
+        proof: Proof<'a>,
+    ) -> Result<Box<dyn Session + 'a>, TransportError> {
+        let (identity, token) = match proof {
+            Proof::Certificate(identity) => (Some(identity), None),
+            Proof::SharedKey(signer) => (None, Some(Token::new(signer, target))),
+            // The challenge, a 401 whose key is to be activated before the same request goes out once more, will live here.
+            Proof::Tpm(_) => {
+                return Err(TransportError::new(
+                    ErrorKind::Unsupported,
+                    "HTTPS cannot carry the proof of a TPM yet",
+                ));
+            }
+        };
+        Ok(Box::new(HttpSession {
+            base: base(target.host(), self.port)?,
+            client: client(target.client_config(identity)?, target.proxy())?,
+            target,
+            token,
+        }))
+    }
+}
+
+/// The pool of the client holds the one connection, and closes it when it is dropped.
+struct HttpSession<'a> {
+    base: Url,
+    client: Client,
+    target: &'a Target,
+    token: Option<Token<'a>>,
+}
+
+#[async_trait]
+impl Session for HttpSession<'_> {
+    async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
+        self.exchange(DeviceAction::Register, Some(body)).await
+    }
+
+    async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
+        let action = DeviceAction::OperationStatus(operation.clone());
+        self.exchange(action, None).await
+    }
+
+    async fn lookup(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
+        self.exchange(DeviceAction::Lookup, Some(body)).await
+    }
+}
+
+impl HttpSession<'_> {
+    async fn exchange(
+        &mut self,
+        action: DeviceAction,
+        body: Option<&RegistrationRequest>,
+    ) -> Result<Reply, TransportError> {
+        let target = self.target;
+        let route = DeviceRoute::new(
+            target.id_scope().clone(),
+            target.registration_id().clone(),
+            action,
+        );
+        let mut url = self.base.clone();
+        url.set_path(&route.path());
+        url.set_query(Some(&format!(
+            "{}={}",
+            ApiVersion::PARAMETER,
+            target.api_version()
+        )));
+        let method = Method::from_bytes(route.method().as_bytes()).map_err(impossible)?;
+        let mut request = self
+            .client
+            .request(method, url)
+            .header(ACCEPT, "application/json");
+        if let Some(token) = &mut self.token {
+            let mut value = HeaderValue::from_str(&token.text().await?).map_err(impossible)?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(body) = body {
+            let json = serde_json::to_vec(body).map_err(impossible)?;
+            request = request.header(CONTENT_TYPE, JSON).body(json);
+        }
+        let response = request.send().await.map_err(failure)?;
+        let status = response.status().as_u16();
+        let retry_after = self.retry_after(response.headers());
+        let mut reply = Reply::new(status, read(response).await?);
+        reply.retry_after = retry_after;
+        Ok(reply)
+    }
+
+    /// A date is measured against the service's own clock, since ours may be wrong.
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+        let now = text(DATE)
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .unwrap_or_else(|| self.target.clock().now());
+        parse_retry_after(text(RETRY_AFTER)?, now)
+    }
+}
+
+fn client(
+    tls: rustls::ClientConfig,
+    proxy: Option<&Proxy>,
+) -> Result<Client, TransportError> {
+    let unusable = |error| {
+        TransportError::new(
+            ErrorKind::InvalidConfiguration,
+            "the HTTPS client cannot be set up",
+        )
+        .with_source(error)
+    };
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(USER_AGENT)
+        .https_only(true)
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .pool_max_idle_per_host(1);
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(tunnel(proxy).map_err(unusable)?),
+        None => builder,
+    };
+    builder.build().map_err(unusable)
+}
+
+fn tunnel(proxy: &Proxy) -> reqwest::Result<reqwest::Proxy> {
+    let url = format!("http://{}:{}", bracketed(proxy.host()), proxy.port());
+    let tunnel = reqwest::Proxy::https(url)?;
+    Ok(match proxy.credentials() {
+        Some((user, password)) => tunnel.basic_auth(user, password),
+        None => tunnel,
+    })
+}
+
+/// `https://host:port/`, and nothing else may hide in the host.
+fn base(host: &str, port: Option<u16>) -> Result<Url, TransportError> {
+    let invalid = || {
+        TransportError::new(
+            ErrorKind::InvalidConfiguration,
+            format!("{host:?} is not a host name"),
+        )
+    };
+    let host_only = bracketed(host);
+    let mut url = Url::parse(&format!("https://{host_only}/")).map_err(|_| invalid())?;
+    let same = url
+        .host_str()
+        .is_some_and(|parsed| parsed.eq_ignore_ascii_case(&host_only));
+    if !same {
+        return Err(invalid());
+    }
+    url.set_port(port).map_err(|()| invalid())?;
+    Ok(url)
+}
+
+fn bracketed(host: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
+    }
+}
+
+/// The body. Of a failure, whose status says enough, a body that is too large is left out.
+async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return match response.status().is_success() {
+                true => Err(TransportError::new(
+                    ErrorKind::Protocol,
+                    format!("the answer is larger than {MAX_BODY} bytes"),
+                )),
+                false => Ok(Vec::new()),
+            };
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What rustls complains about will not get better by itself; what the network does may.
+fn failure(error: reqwest::Error) -> TransportError {
+    let (kind, what) = if concerns_tls(&error) {
+        (ErrorKind::Tls, "there is no secure connection")
+    } else if error.is_connect() {
+        (ErrorKind::Connect, "there is no connection")
+    } else {
+        (ErrorKind::Connect, "the connection was lost")
+    };
+    TransportError::new(kind, what).with_source(error.without_url())
+}
+
+fn concerns_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // An I/O error passes over what it wraps when asked for its source.
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io
+                .get_ref()
+                .map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+fn impossible(error: impl StdError + Send + Sync + 'static) -> TransportError {
+    TransportError::new(
+        ErrorKind::InvalidConfiguration,
+        "the request cannot be written",
+    )
+    .with_source(error)
+}

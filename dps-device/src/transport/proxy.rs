@@ -1,0 +1,164 @@
+//! An HTTP proxy that tunnels with CONNECT.
+
+use std::fmt;
+use std::str::FromStr;
+
+use dps_types::protocol::decode;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// An HTTP proxy, with a name and a password if it asks for them. Debug shows neither.
+///
+/// The device's TLS connection goes through it untouched: the proxy sees the host name, and nothing else.
+#[derive(Clone)]
+pub struct Proxy {
+    host: String,
+    port: u16,
+    credentials: Option<(String, Zeroizing<String>)>,
+}
+
+impl Proxy {
+    /// A proxy at this host, a name or an address.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the host is none.
+    pub fn new(host: impl Into<String>, port: u16) -> Result<Self, Error> {
+        let host = host.into();
+        let plain = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&host);
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let valid = !plain.is_empty() && plain.bytes().all(is_host)
+            || plain.parse::<std::net::Ipv6Addr>().is_ok();
+        if !valid || port == 0 {
+            return Err(Error::configuration("the proxy has no valid host and port"));
+        }
+        Ok(Self {
+            host: plain.to_owned(),
+            port,
+            credentials: None,
+        })
+    }
+
+    /// Adds a name and a password, sent as basic credentials.
+    #[must_use]
+    pub fn with_credentials(
+        mut self,
+        user: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.credentials = Some((user.into(), Zeroizing::new(password.into())));
+        self
+    }
+
+    /// The host, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Name and password. The password is the secret itself.
+    pub fn credentials(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.credentials.as_ref()?;
+        Some((user, password))
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = Error;
+
+    /// Reads `http://host:port` and `http://user:password@host:port`. Name and password may be percent-encoded; the port
+    /// is 80 when it is left out. The error repeats nothing of the text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong =
+            || Error::configuration("the proxy is not written http://user:password@host:port");
+        let rest = text.trim().strip_prefix("http://").ok_or_else(wrong)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (credentials, authority) = match rest.rsplit_once('@') {
+            Some((credentials, authority)) => (Some(credentials), authority),
+            None => (None, rest),
+        };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+            _ => (authority, 80),
+        };
+        let proxy = Self::new(host, port)?;
+        let Some(credentials) = credentials else {
+            return Ok(proxy);
+        };
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let user = decode(user).ok_or_else(wrong)?;
+        let password = decode(password).ok_or_else(wrong)?;
+        Ok(proxy.with_credentials(user, password))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("has_credentials", &self.credentials.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Proxy {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let proxy = read("http://us%40er:p%3Ass:word@proxy.example:3128/");
+        assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
+        assert_eq!(proxy.credentials(), Some(("us@er", "p:ss:word")));
+
+        let proxy = read("http://10.0.0.1");
+        assert_eq!((proxy.host(), proxy.port()), ("10.0.0.1", 80));
+        assert_eq!(proxy.credentials(), None);
+
+        for text in ["http://[::1]:8080", "http://[::1]"] {
+            assert_eq!(read(text).host(), "::1");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused_without_repeating_it() {
+        for text in [
+            "",
+            "proxy:80",
+            "socks5://hunter2@proxy:80",
+            "http://",
+            "http://user:hunter2@",
+            "http://hunter2@proxy:none",
+            "http://hunter2@proxy:0",
+            "http://hunter2@pro xy:80",
+            "http://hunter2@proxy/path:80",
+            "http://%ff:hunter2@proxy:80",
+        ] {
+            let error = text.parse::<Proxy>().expect_err(text);
+            assert!(!format!("{error:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let shown = format!("{:?}", read("http://user:hunter2@proxy:80"));
+        assert_eq!(
+            shown,
+            "Proxy { host: \"proxy\", port: 80, has_credentials: true }"
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! A device's SAS token that is signed anew before it expires.
+
+use std::time::{Duration, SystemTime};
+
+use dps_types::protocol::device;
+use dps_types::sas::{Claim, SasToken, Sign};
+use zeroize::Zeroizing;
+
+use super::{Target, TransportError};
+use crate::error::ErrorKind;
+
+/// How long a token lives.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// A token that lives shorter than this is not sent any more.
+const REMAINDER: Duration = Duration::from_secs(60);
+
+pub(super) struct Token<'a> {
+    signer: &'a dyn Sign,
+    target: &'a Target,
+    signed: Option<SasToken>,
+}
+
+impl<'a> Token<'a> {
+    pub(super) fn new(signer: &'a dyn Sign, target: &'a Target) -> Self {
+        Self {
+            signer,
+            target,
+            signed: None,
+        }
+    }
+
+    /// The token: the one we have, or a new one.
+    pub(super) async fn text(&mut self) -> Result<Zeroizing<String>, TransportError> {
+        let now = self
+            .target
+            .clock()
+            .now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let lasts = |token: &&SasToken| token.expiry() >= (now + REMAINDER).as_secs();
+        if let Some(token) = self.signed.as_ref().filter(lasts) {
+            return Ok(token.to_text());
+        }
+        let token = Claim::new(&self.target.resource(), (now + LIFETIME).as_secs())
+            .policy(device::SAS_POLICY)
+            .sign(self.signer)
+            .await
+            .map_err(|error| {
+                TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
+            })?;
+        Ok(self.signed.insert(token).to_text())
+    }
+}

@@ -1,0 +1,50 @@
+//! What a device sees of the client: first above a scripted transport in paused time, then over real HTTPS.
+//!
+//! Bugs of other clients that are tests here:
+//!
+//! | Where it was | What happened | Test |
+//! | --- | --- | --- |
+//! | azure-iot-sdk-c | Retry-After outside 1..300 s became 1 s, dates were ignored | `polling::retry_after_600_is_waited_not_shortened`, `https::requests::retry_after_may_be_a_date` |
+//! | azure-iot-sdk-c#2634 | no second registration after a timeout | `deadlines::the_client_registers_again_after_a_timeout` |
+//! | azure-iot-sdk-c PR#1703 | 429 on the registration itself ignored its Retry-After | `retrying::a_throttled_registration_waits_as_told` |
+//! | azure-iot-sdk-c#1965 | a failing name look-up hung without an error | `deadlines::a_name_that_is_not_found_ends_typed_at_the_deadline`, `https::failures::an_unknown_host_is_a_connect_failure` |
+//! | azure-iot-sdk-c#1727 | a quarter of an hour of silence, then an unspecific error | `deadlines::silence_is_cut_and_told` |
+//! | azure-iot-sdk-c#1066 | a clock jump broke timeouts and tokens | `deadlines::a_jump_of_the_wall_clock_moves_no_deadline`, `https::tokens::*` |
+//! | azure-iot-sdk-c PR#2241 | 409203 was final | `retrying::a_conflict_is_registered_again` |
+//! | azure-iot-sdk-csharp | the delay between polls could not be cancelled | `deadlines::dropping_a_waiting_registration_ends_it` |
+//! | azure-iot-sdk-csharp | 429 and 5xx to the first request were thrown | `retrying::every_passing_failure_of_a_registration_is_retried` |
+//! | azure-iot-sdk-csharp | the delay of a 429 while polling was overwritten | `retrying::a_throttled_poll_waits_as_told_and_keeps_its_operation` |
+//! | azure-iot-sdk-csharp#3061 | ids with `:` failed over HTTP | `https::requests::ids_with_colons_are_encoded_alike_in_path_and_token` |
+//! | azure-iot-sdk-csharp#547 | ids were sent in lower case | `https::requests::the_case_of_an_id_is_kept` |
+//! | azure-iot-sdk-csharp#1010 | intermediates were not sent | `https::tls::the_whole_chain_is_shown` |
+//! | azure-iot-sdk-java | Retry-After above 5 s became 2 s | `polling::retry_after_7_is_waited_not_shortened` |
+//! | azure-iot-sdk-java | an endless read timeout | `deadlines::a_silent_service_ends_at_the_deadline`, `https::failures::a_slow_server_ends_at_the_deadline` |
+//! | azure-iot-sdk-java#289 | the body was read before the status | `outcomes::the_status_decides_before_the_body` |
+//! | azure-iot-sdk-java#1736 | threads were left behind on close | `https::lifetime::*`, `deadlines::dropping_a_waiting_registration_ends_it` |
+//! | azure-iot-sdk-node | `disabled` and `unassigned` were a SyntaxError | `outcomes::a_disabled_enrollment_is_typed`, `polling::unassigned_means_ask_again` |
+//! | azure-iot-sdk-node | 429 was retried for ever | `deadlines::endless_throttling_ends_at_the_deadline` |
+//! | azure-iot-sdk-node | payloads were read as ASCII | `outcomes::payloads_of_any_script_arrive_whole` |
+//! | azure-iot-sdk-python | the first poll ignored Retry-After | `polling::the_first_poll_honours_retry_after` |
+//! | azure-iot-sdk-python | the body of an error was lost | `outcomes::the_services_account_is_kept` |
+//! | azure-iot-sdk-python | `disabled` was an "invalid registration status" | `outcomes::a_disabled_enrollment_is_typed` |
+//! | azure-sdk-for-c | 502, 503 and 504 were final | `retrying::every_passing_failure_of_a_registration_is_retried` |
+//! | iot-identity-service | a SAS token of 30 s was used for all polls | `https::tokens::a_token_is_signed_anew_before_it_expires` |
+//! | iot-identity-service | Retry-After was never read | `polling::the_first_poll_honours_retry_after` |
+//! | iot-identity-service | `unassigned` and `disabled` could not be read | `polling::unassigned_means_ask_again`, `outcomes::a_disabled_enrollment_is_typed` |
+//! | iot-identity-service | 200 to a registration was an error | `polling::a_registration_may_be_assigned_at_once` |
+//! | azure-iot-sdk-rs | the count of retries began anew each time | `deadlines::endless_failures_end_at_the_deadline` |
+//! | azure-iot-sdk-rs | status 401 and 429 did not fit their type | `outcomes::each_refusal_has_its_kind`, `retrying::a_throttled_registration_waits_as_told` |
+//! | iotedge#5888 | no backoff | `retrying::the_backoff_grows` |
+//! | iotedge#7411 | a refusing webhook was called in a loop | `outcomes::a_failed_allocation_is_final` |
+//! | all of them | no use of the secondary key | `credentials::*` |
+
+mod credentials;
+mod deadlines;
+mod events;
+#[cfg(feature = "http")]
+mod https;
+mod outcomes;
+mod polling;
+mod retrying;
+mod script;
+mod secrets;

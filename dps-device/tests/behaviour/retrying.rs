@@ -1,0 +1,137 @@
+//! Failures that pass.
+
+use dps_device::ErrorKind;
+
+use crate::script::{
+    ASSIGNING, POLL, REGISTER, Script, Step, answer, answer_after, assert_wait, assigned,
+    assigning,
+};
+
+const THROTTLED: &str =
+    r#"{"errorCode":429001,"message":"Operations are being throttled for this tenant."}"#;
+const CONFLICT: &str = r#"{"errorCode":409203,"message":"Precondition failed."}"#;
+
+#[tokio::test(start_paused = true)]
+async fn every_passing_failure_of_a_registration_is_retried() {
+    for status in [408, 429, 500, 501, 502, 503, 504, 599] {
+        let script = Script::new([answer(status, "{}"), assigned()]);
+        script.client().register().await.expect(&status.to_string());
+        assert_eq!(script.asked(), [REGISTER, REGISTER]);
+        assert_wait(script.gaps()[0], 2, 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_passing_failure_of_a_poll_is_retried() {
+    for status in [408, 429, 500, 501, 502, 503, 504, 599] {
+        let script = Script::new([assigning(), answer(status, "{}"), assigned()]);
+        script.client().register().await.expect(&status.to_string());
+        assert_eq!(script.asked(), [REGISTER, POLL, POLL]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_registration_waits_as_told() {
+    let script = Script::new([
+        answer_after(429, 45, THROTTLED),
+        answer_after(429, 70, THROTTLED),
+        assigned(),
+    ]);
+    script.client().register().await.unwrap();
+    assert_wait(script.gaps()[0], 45, 47);
+    assert_wait(script.gaps()[1], 70, 74);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_poll_waits_as_told_and_keeps_its_operation() {
+    let script = Script::new([assigning(), answer_after(429, 45, THROTTLED), assigned()]);
+    script.client().register().await.unwrap();
+    assert_eq!(script.asked(), [REGISTER, POLL, POLL]);
+    assert_wait(script.gaps()[1], 45, 47);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backoff_grows() {
+    let script = Script::new((0..6).map(|_| answer(503, "")).chain([assigned()]));
+    script.client().register().await.unwrap();
+    let longest = [4, 6, 10, 18, 34, 62];
+    assert_eq!(script.gaps().len(), longest.len());
+    for (gap, most) in script.gaps().into_iter().zip(longest) {
+        assert_wait(gap, 2, most);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_ends_the_backoff() {
+    let failures = (0..5).map(|_| answer(503, ""));
+    let script = Script::new(failures.chain([assigning(), assigned()]));
+    script.client().register().await.unwrap();
+    assert_wait(script.gaps()[5], 2, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_registered_again() {
+    let failed = r#"{"operationId":"5.3.1","status":"failed","registrationState":{"status":"failed","errorCode":409203,"errorMessage":"Precondition failed."}}"#;
+    for (steps, asked) in [
+        (vec![answer(409, CONFLICT), assigned()], [REGISTER, REGISTER].as_slice()),
+        (vec![assigning(), answer(409, CONFLICT), assigned()], &[REGISTER, POLL, POLL]),
+        (vec![assigning(), answer(200, failed), assigned()], &[REGISTER, POLL, REGISTER]),
+    ] {
+        let script = Script::new(steps);
+        script.client().register().await.unwrap();
+        assert_eq!(script.asked(), asked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_opened_again_and_the_operation_resumed() {
+    let script = Script::new([
+        Step::Fail(ErrorKind::Connect),
+        assigning(),
+        Step::Fail(ErrorKind::Connect),
+        assigned(),
+    ]);
+    script.client().register().await.unwrap();
+    assert_eq!(script.asked(), [REGISTER, REGISTER, POLL, POLL]);
+    assert_eq!(script.sessions_opened(), 3);
+    assert_eq!(script.sessions_open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_a_failure_keeps_the_connection() {
+    let script = Script::new([answer(503, ""), assigning(), answer(429, ""), assigned()]);
+    script.client().register().await.unwrap();
+    assert_eq!(script.sessions_opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_the_service_lost_is_registered_again() {
+    let lost = r#"{"errorCode":404203,"message":"Not found"}"#;
+    let script = Script::new([
+        assigning(),
+        answer(404, lost),
+        answer(202, &ASSIGNING.replace("5.316", "5.999")),
+        assigned(),
+    ]);
+    script.client().register().await.unwrap();
+    let asked = script.asked();
+    assert_eq!(asked[..3], [REGISTER, POLL, REGISTER]);
+    assert!(asked[3].starts_with("GET 5.999"), "{asked:?}");
+    assert_wait(script.gaps()[1], 2, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_pass_is_not_retried() {
+    for kind in [
+        ErrorKind::Tls,
+        ErrorKind::Sign,
+        ErrorKind::Protocol,
+        ErrorKind::Unsupported,
+        ErrorKind::InvalidConfiguration,
+    ] {
+        let script = Script::new([Step::Fail(kind)]);
+        let error = script.client().register().await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert!(!error.is_retryable());
+    }
+}

@@ -1,0 +1,281 @@
+//! How things go wrong: which kind of error, what it tells, and what is tried again.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use crate::support::{Act, KEY, Service, answer, answer_with};
+use dps_service::{Error, ErrorKind, ServiceClient};
+use dps_types::enrollment::EnrollmentGroup;
+use dps_types::{EnrollmentGroupId, ErrorCode};
+use tokio::net::TcpListener;
+
+const STORED: &str =
+    r#"{"enrollmentGroupId":"toasters","attestation":{"type":"symmetricKey"},"etag":"IjAi"}"#;
+
+fn toasters() -> EnrollmentGroup {
+    serde_json::from_str(STORED).expect("a group")
+}
+
+fn id() -> EnrollmentGroupId {
+    "toasters".parse().expect("a group id")
+}
+
+async fn get(dps: &ServiceClient) -> Result<EnrollmentGroup, Error> {
+    dps.enrollment_groups().get(&id()).await
+}
+
+/// What `get` makes of these, and how many requests it took.
+async fn get_from(
+    script: impl IntoIterator<Item = Act>,
+) -> (Result<EnrollmentGroup, Error>, usize) {
+    let service = Service::start(script).await;
+    let result = get(&service.client()).await;
+    (result, service.seen().len())
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_kind_and_is_not_asked_for_twice() {
+    for (status, kind) in [
+        ("400 Bad Request", ErrorKind::Invalid),
+        ("401 Unauthorized", ErrorKind::Unauthorized),
+        ("403 Forbidden", ErrorKind::Forbidden),
+        ("404 Not Found", ErrorKind::NotFound),
+        ("405 Method Not Allowed", ErrorKind::Invalid),
+        ("409 Conflict", ErrorKind::Conflict),
+        ("412 Precondition Failed", ErrorKind::PreconditionFailed),
+        ("415 Unsupported Media Type", ErrorKind::Invalid),
+        ("304 Not Modified", ErrorKind::Protocol),
+    ] {
+        let (result, requests) = get_from([answer(status, "")]).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), requests), (kind, 1), "{status}");
+        assert_eq!(error.status().unwrap().to_string(), status[..3]);
+        assert!(!error.is_retryable());
+        assert_eq!(
+            error.to_string(),
+            format!("the service answered {status}"),
+            "no problem told"
+        );
+    }
+}
+
+#[tokio::test]
+async fn headers_stand_in_for_what_the_body_does_not_tell() {
+    let headers = "x-ms-error-code: 404202\r\nx-ms-request-id: 8ad0463c";
+    let (result, _) = get_from([answer_with("404 Not Found", headers, "<html>")]).await;
+    let error = result.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!(
+        problem.error_code,
+        Some(ErrorCode::ENROLLMENT_GROUP_NOT_FOUND)
+    );
+    assert_eq!(problem.tracking_id.as_deref(), Some("8ad0463c"));
+    assert!(error.to_string().contains("there is no enrollment group"));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let service = Service::start([]).await;
+    let elsewhere = format!("location: https://{}/stolen", service.host());
+    let (result, requests) =
+        get_from([answer_with("307 Temporary Redirect", &elsewhere, "")]).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(requests, 1);
+    assert!(service.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_document_is_a_protocol_error_that_quotes_nothing() {
+    let secret = format!(r#"{{"enrollmentGroupId":"toasters","attestation":"{KEY}"}}"#);
+    for body in ["", "<html>", "[]", &secret] {
+        let (result, requests) = get_from([answer("200 OK", body)]).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), requests), (ErrorKind::Protocol, 1), "{body}");
+        assert!(!format!("{error} {error:?}").contains(KEY));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_the_end() {
+    let (result, _) = get_from([answer("200 OK", &" ".repeat(4 * 1024 * 1024 + 1))]).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_hears_nothing() {
+    let service = Service::start([]).await;
+    let other = Service::start([]).await;
+    let wrong_name = service
+        .connection_string()
+        .replace("localhost", "127.0.0.1");
+    let wrong_name = ServiceClient::from_connection_string(&wrong_name)
+        .unwrap()
+        .with_roots(service.roots());
+    for dps in [service.client().with_roots(other.roots()), wrong_name] {
+        let error = get(&dps).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        assert!(!error.is_retryable());
+        assert!(error.source().is_some());
+    }
+    assert!(service.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_cannot_be_reached() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let text = format!("HostName=localhost:{port};SharedAccessKeyName=me;SharedAccessKey={KEY}");
+    let service = Service::start([]).await;
+    let dps = ServiceClient::from_connection_string(&text)
+        .unwrap()
+        .with_roots(service.roots())
+        .with_deadline(Duration::from_millis(300));
+    let error = get(&dps).await.unwrap_err();
+    assert!(error.is_retryable());
+    // The deadline may fall into an attempt: then the one before it is the source.
+    match error.kind() {
+        ErrorKind::Deadline => assert_eq!(
+            error.source().unwrap().to_string(),
+            "the service cannot be reached"
+        ),
+        kind => assert_eq!(kind, ErrorKind::Connect),
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_says_nothing_ends_at_the_deadline() {
+    let service = Service::start([Act::Silence]).await;
+    let dps = service.client().with_deadline(Duration::from_millis(300));
+    let error = get(&dps).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    service.only_one();
+}
+
+#[tokio::test]
+async fn configuration_that_cannot_be_used_is_refused() {
+    for host in [
+        "",
+        "local host",
+        "user@localhost",
+        "localhost?a=b",
+        "localhost:port",
+    ] {
+        let text = format!("HostName={host};SharedAccessKeyName=me;SharedAccessKey={KEY}");
+        let error = ServiceClient::from_connection_string(&text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_carried_out_is_always_asked_for_again() {
+    for (status, kind) in [
+        ("429 Too Many Requests", ErrorKind::Throttled),
+        ("503 Service Unavailable", ErrorKind::Service),
+    ] {
+        let service = Service::start([
+            answer_with(status, "retry-after: 0", ""),
+            answer("200 OK", STORED),
+            answer_with(status, "retry-after: 61", r#"{"errorCode":429001}"#),
+        ])
+        .await;
+        let dps = service.client();
+        let groups = dps.enrollment_groups();
+        groups.create(&toasters()).await.unwrap();
+        assert_eq!(service.seen().len(), 2, "{status}");
+
+        let error = groups.create(&toasters()).await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(61)));
+        assert!(error.is_retryable());
+        service.only_one();
+    }
+}
+
+#[tokio::test]
+async fn in_doubt_only_what_is_the_same_twice_is_asked_for_again() {
+    let lost = || [Act::HangUp, answer("200 OK", STORED)];
+    let failed = || {
+        [
+            answer("500 Internal Server Error", ""),
+            answer("200 OK", STORED),
+        ]
+    };
+    for (script, kind) in [
+        (lost as fn() -> [Act; 2], ErrorKind::Connect),
+        (failed, ErrorKind::Service),
+    ] {
+        assert!(matches!(get_from(script()).await, (Ok(_), 2)));
+
+        let service = Service::start(script()).await;
+        let dps = service.client();
+        let groups = dps.enrollment_groups();
+        groups.create_or_replace(&toasters()).await.unwrap();
+        assert_eq!(service.seen().len(), 2);
+
+        let service = Service::start(script().into_iter().chain(script())).await;
+        let dps = service.client();
+        let error = dps.enrollment_groups().create(&toasters()).await;
+        assert_eq!(error.unwrap_err().kind(), kind);
+        service.only_one();
+    }
+
+    let service = Service::start([Act::HangUp]).await;
+    let dps = service.client();
+    let error = dps.enrollment_groups().update(&toasters()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Connect);
+    service.only_one();
+}
+
+#[tokio::test]
+async fn what_is_gone_after_a_lost_answer_is_deleted() {
+    let gone = || answer("404 Not Found", r#"{"errorCode":404202}"#);
+    let service = Service::start([Act::HangUp, gone(), gone()]).await;
+    let dps = service.client();
+    dps.enrollment_groups().delete(&id()).await.unwrap();
+    assert_eq!(service.seen().len(), 2);
+
+    let error = dps.enrollment_groups().delete(&id()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn no_secret_shows_in_debug_or_in_errors() {
+    let service = Service::start([answer("401 Unauthorized", ""), Act::HangUp]).await;
+    let dps = service.client();
+    let mut texts = vec![
+        format!("{dps:?} {:?}", dps.enrollment_groups()),
+        format!("{:?}", dps.registrations()),
+    ];
+    for error in [
+        get(&dps).await.unwrap_err(),
+        dps.enrollment_groups()
+            .create(&toasters())
+            .await
+            .unwrap_err(),
+        ServiceClient::from_connection_string(&format!("SharedAccessKey={KEY}")).unwrap_err(),
+        ServiceClient::from_connection_string(&format!(
+            "HostName=a b;SharedAccessKeyName=me;SharedAccessKey={KEY}"
+        ))
+        .unwrap_err(),
+    ] {
+        texts.push(format!("{error} {error:?}"));
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            texts.push(format!("{error} {error:?}"));
+            cause = error.source();
+        }
+    }
+    let text = texts.join("\n");
+    assert!(text.contains("ServiceClient") && text.contains("401"));
+    assert!(!text.contains(KEY) && !text.contains("sig="), "{text}");
+}
+
+#[tokio::test]
+async fn the_platforms_roots_do_not_trust_a_stranger() {
+    let service = Service::start([]).await;
+    let error = get(&service.strange_client()).await.unwrap_err();
+    let expected = [ErrorKind::Tls, ErrorKind::InvalidConfiguration];
+    assert!(expected.contains(&error.kind()), "{error:?}");
+    assert!(service.seen().is_empty());
+}

@@ -1,0 +1,5 @@
+//! The client against a scripted service on loopback, over real TLS.
+
+mod failures;
+mod requests;
+mod support;
