@@ -10,10 +10,10 @@ use dps_types::{EnrollmentGroupId, ErrorCode, RegistrationId};
 
 async fn start() -> (Emulator, ServiceClient) {
     let builder = Emulator::builder().link_hub("toasters.azure-devices.net");
-    let emulator = builder.start().await.unwrap();
+    let emulator = builder.start().await.expect("an emulator");
     let dps = ServiceClient::from_connection_string(&emulator.service_connection_string())
-        .unwrap()
-        .with_roots(Roots::from_pem(emulator.ca_pem()).unwrap());
+        .expect("a connection string")
+        .with_roots(Roots::from_pem(emulator.ca_pem()).expect("a root"));
     (emulator, dps)
 }
 
