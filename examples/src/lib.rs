@@ -1,1 +1,1 @@
-//! Stories: one file each, all runnable offline.
+//! Nothing but the examples beside it: `cargo run --example quickstart`.
