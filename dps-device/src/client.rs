@@ -7,13 +7,13 @@ use std::time::Duration;
 use dps_types::IdScope;
 use dps_types::protocol::ApiVersion;
 
+use crate::Roots;
 use crate::attestation::Attestation;
 use crate::clock::Clock;
 use crate::lookup::Lookup;
 use crate::poll;
 use crate::register::Register;
 use crate::transport::{Proxy, Target, Transport};
-use crate::Roots;
 
 /// A device's client for DPS.
 ///

@@ -5,11 +5,12 @@
 //! it, retries what can be retried, and ends with an [`Assignment`] or with an [`Error`] whose kind says who must act.
 //!
 //! ```no_run
+//! # #[cfg(feature = "http")]
+//! # async fn provision(group_key: dps_device::SymmetricKey) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation, SymmetricKey};
+//! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation};
 //! use serde_json::json;
 //!
-//! # async fn provision(group_key: SymmetricKey) -> Result<(), Box<dyn std::error::Error>> {
 //! let who = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
 //! let client = ProvisioningClient::new("0ne00000A0A".parse()?, who, Http::default());
 //!

@@ -141,10 +141,7 @@ impl HttpSession<'_> {
     }
 }
 
-fn client(
-    tls: rustls::ClientConfig,
-    proxy: Option<&Proxy>,
-) -> Result<Client, TransportError> {
+fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, TransportError> {
     let unusable = |error| {
         TransportError::new(
             ErrorKind::InvalidConfiguration,
@@ -243,9 +240,7 @@ fn concerns_tls(error: &(dyn StdError + 'static)) -> bool {
         }
         // An I/O error passes over what it wraps when asked for its source.
         next = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io
-                .get_ref()
-                .map(|inner| inner as &(dyn StdError + 'static)),
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
             None => error.source(),
         };
     }

@@ -1,0 +1,289 @@
+//! Who the device is, and what happens when the service does not believe it.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use dps_device::{
+    Attestation, ClientIdentity, ErrorKind, Event, Proof, ProvisioningClient, Reply, Session,
+    SymmetricKey, SymmetricKeyAttestation, Target, Transport, TransportError, X509Attestation,
+};
+use dps_types::sas::{Sign, SignError, Signature};
+use dps_types::{OperationId, RegistrationId, RegistrationRequest};
+use rcgen::{CertificateParams, DnType, KeyPair};
+
+use crate::script::{ASSIGNED, ASSIGNING};
+
+const REFUSED: &str = r#"{"errorCode":401002,"message":"Unauthorized"}"#;
+/// Of the documentation on symmetric key attestation.
+const GROUP_KEY: &str =
+    "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
+const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
+const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
+
+/// A service that believes in some keys: it has the proof sign something, and notes which answer it gave.
+#[derive(Clone, Default)]
+struct Gate {
+    believes: Arc<Mutex<Vec<[u8; 32]>>>,
+    answers: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gate {
+    fn believing(keys: &[&SymmetricKey]) -> Self {
+        let gate = Self::default();
+        gate.believe(keys);
+        gate
+    }
+
+    fn believe(&self, keys: &[&SymmetricKey]) {
+        let signatures = keys.iter().map(|key| key.hmac_sha256(b"hello"));
+        *self.believes.lock().unwrap() = signatures.collect();
+    }
+
+    fn client(&self, who: impl Attestation + 'static) -> ProvisioningClient {
+        ProvisioningClient::new("0ne00111111".parse().unwrap(), who, self.clone())
+    }
+
+    fn answers(&self) -> Vec<String> {
+        self.answers.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Transport for Gate {
+    async fn open<'a>(
+        &'a self,
+        _: &'a Target,
+        proof: Proof<'a>,
+    ) -> Result<Box<dyn Session + 'a>, TransportError> {
+        match proof {
+            Proof::SharedKey(signer) => Ok(Box::new(Passing(self, signer))),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+struct Passing<'a>(&'a Gate, &'a dyn Sign);
+
+impl Passing<'_> {
+    async fn answer(&self, what: &str, status: u16, body: &str) -> Result<Reply, TransportError> {
+        let signature = self.1.sign(b"hello").await.map_err(|error| {
+            TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
+        })?;
+        let believed = self.0.believes.lock().unwrap().contains(&signature.0);
+        let (status, body) = if believed {
+            (status, body)
+        } else {
+            (401, REFUSED)
+        };
+        let mut answers = self.0.answers.lock().unwrap();
+        answers.push(format!("{what} {status}"));
+        Ok(Reply::new(status, body))
+    }
+}
+
+#[async_trait]
+impl Session for Passing<'_> {
+    async fn register(&mut self, _: &RegistrationRequest) -> Result<Reply, TransportError> {
+        self.answer("PUT", 202, ASSIGNING).await
+    }
+
+    async fn status(&mut self, _: &OperationId) -> Result<Reply, TransportError> {
+        self.answer("GET", 200, ASSIGNED).await
+    }
+}
+
+fn id(text: &str) -> RegistrationId {
+    text.parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secondary_key_is_tried_once_when_the_primary_is_refused() {
+    let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
+    let gate = Gate::believing(&[&secondary]);
+    let who = SymmetricKeyAttestation::new(id("my-device"), primary).with_secondary(secondary);
+    let mut registration = gate.client(who).register().events();
+    let mut fell_back = 0;
+    let mut last = None;
+    while let Some(event) = registration.next().await {
+        if let Event::FallingBack { error, .. } = &event {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized);
+            fell_back += 1;
+        }
+        last = Some(event);
+    }
+    assert_eq!(fell_back, 1);
+    assert!(matches!(last, Some(Event::Assigned(_))), "{last:?}");
+    assert_eq!(gate.answers(), ["PUT 401", "PUT 202", "GET 200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_registration_begins_with_the_primary_key() {
+    let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
+    let gate = Gate::believing(&[&secondary]);
+    let who =
+        SymmetricKeyAttestation::new(id("my-device"), primary.clone()).with_secondary(secondary);
+    let client = gate.client(who);
+    client.register().await.unwrap();
+    gate.believe(&[&primary]);
+    client.register().await.unwrap();
+    assert_eq!(
+        gate.answers(),
+        ["PUT 401", "PUT 202", "GET 200", "PUT 202", "GET 200"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_refused_keys_are_refused() {
+    let gate = Gate::default();
+    let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate())
+        .with_secondary(SymmetricKey::generate());
+    let error = gate.client(who).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(gate.answers(), ["PUT 401", "PUT 401"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_secondary_key_the_refusal_is_final() {
+    let gate = Gate::default();
+    let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate());
+    let error = gate.client(who).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(gate.answers(), ["PUT 401"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_of_a_group_signs_with_the_derived_key() {
+    let group = SymmetricKey::from_base64(GROUP_KEY).unwrap();
+    let derived = SymmetricKey::from_base64(DERIVED_KEY).unwrap();
+    let gate = Gate::believing(&[&derived]);
+    let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &group);
+    gate.client(who).register().await.unwrap();
+
+    let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &SymmetricKey::generate())
+        .with_secondary_group_key(&group);
+    gate.client(who).register().await.unwrap();
+}
+
+/// A key in a drawer.
+struct Drawer(Option<SymmetricKey>);
+
+#[async_trait]
+impl Sign for Drawer {
+    async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
+        match &self.0 {
+            Some(key) => key.sign(data).await,
+            None => Err(SignError::new("the drawer is locked")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_may_stay_where_it_is() {
+    let key = SymmetricKey::generate();
+    let gate = Gate::believing(&[&key]);
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(Some(key)));
+    gate.client(who).register().await.unwrap();
+
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(None));
+    let error = gate.client(who).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Sign);
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "the drawer is locked");
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn https_refuses_a_tpm_before_it_sends_anything() {
+    use dps_device::TpmKeys;
+
+    struct Tpm(RegistrationId, Drawer);
+
+    #[async_trait]
+    impl Sign for Tpm {
+        async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
+            self.1.sign(data).await
+        }
+    }
+
+    #[async_trait]
+    impl TpmKeys for Tpm {
+        fn endorsement_key(&self) -> &[u8] {
+            b"ek"
+        }
+        fn storage_root_key(&self) -> &[u8] {
+            b"srk"
+        }
+        async fn activate(&self, _: &[u8]) -> Result<(), SignError> {
+            Ok(())
+        }
+    }
+
+    impl Attestation for Tpm {
+        fn registration_id(&self) -> &RegistrationId {
+            &self.0
+        }
+        fn proof(&self) -> Proof<'_> {
+            Proof::Tpm(self)
+        }
+    }
+
+    let client = ProvisioningClient::new(
+        "0ne00111111".parse().unwrap(),
+        Tpm(id("my-device"), Drawer(None)),
+        dps_device::Http::default(),
+    );
+    let error = client.register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+fn certificate(name: Option<&str>, key: &KeyPair) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(name) = name {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
+    params.self_signed(key).unwrap().pem()
+}
+
+#[test]
+fn the_common_name_is_the_registration_id() {
+    let key = KeyPair::generate().unwrap();
+    let pem = certificate(Some("Dev:1.x_y-Z"), &key);
+    let who = X509Attestation::from_pem(&pem, key.serialize_pem()).unwrap();
+    assert_eq!(who.registration_id().as_str(), "Dev:1.x_y-Z");
+
+    let who = who.with_registration_id(id("dev:1.X_Y-z")).unwrap();
+    assert_eq!(who.registration_id().as_str(), "dev:1.X_Y-z");
+    let error = who.with_registration_id(id("another")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(error.to_string().contains("dev:1.X_Y-z"), "{error}");
+    assert!(error.to_string().contains("another"), "{error}");
+}
+
+#[test]
+fn a_leaf_that_cannot_name_a_device_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    for name in [None, Some("my device"), Some("gerät"), Some("a_"), Some("")] {
+        let pem = certificate(name, &key);
+        let error = X509Attestation::from_pem(pem, key.serialize_pem()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{name:?}");
+    }
+}
+
+#[test]
+fn the_key_must_be_the_leafs() {
+    let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let pem = certificate(Some("my-device"), &key);
+    for key in [other.serialize_pem(), String::new(), "no key".to_owned()] {
+        let error = ClientIdentity::from_pem(&pem, key).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    }
+    for chain in ["", "no chain"] {
+        let error = ClientIdentity::from_pem(chain, key.serialize_pem()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    }
+    let error = ClientIdentity::from_der([], key.serialize_der()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    let error = ClientIdentity::from_files("/no/such/chain.pem", "/no/such/key.pem").unwrap_err();
+    assert!(error.to_string().contains("/no/such/chain.pem"), "{error}");
+}

@@ -66,16 +66,21 @@ async fn endless_failures_end_at_the_deadline() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Service);
     // With the backoff at a minute, ten minutes hold few of them.
-    assert!(script.asked().len() < 60, "{} requests", script.asked().len());
+    assert!(
+        script.asked().len() < 60,
+        "{} requests",
+        script.asked().len()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_operation_is_not_registered_for_ever() {
+    let start = Instant::now();
     let steps = (0..500).flat_map(|_| [assigning(), answer(404, "{}")]);
     let script = Script::new(steps);
     let error = script.client().register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
-    assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::NotFound);
+    assert!(start.elapsed() <= 5 * MINUTE);
 }
 
 #[tokio::test(start_paused = true)]

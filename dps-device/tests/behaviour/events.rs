@@ -3,7 +3,9 @@
 use dps_device::{ErrorKind, Event};
 use futures_util::StreamExt;
 
-use crate::script::{ASSIGNING, OPERATION, Script, Step, answer, answer_after, assert_wait, assigned};
+use crate::script::{
+    ASSIGNING, OPERATION, Script, Step, answer, answer_after, assert_wait, assigned,
+};
 
 fn name(event: &Event) -> &'static str {
     match event {

@@ -38,6 +38,8 @@
 //! | iotedge#7411 | a refusing webhook was called in a loop | `outcomes::a_failed_allocation_is_final` |
 //! | all of them | no use of the secondary key | `credentials::*` |
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod credentials;
 mod deadlines;
 mod events;

@@ -68,7 +68,10 @@ async fn payloads_of_any_script_arrive_whole() {
     let text = "Grüße, 東京, 🚀, \u{0}, \"\\";
     let body = ASSIGNED.replace(
         r#""status":"assigned","substatus""#,
-        &format!(r#""payload":{},"status":"assigned","substatus""#, json!(text)),
+        &format!(
+            r#""payload":{},"status":"assigned","substatus""#,
+            json!(text)
+        ),
     );
     let script = Script::new([answer(200, &body)]);
     let register = script.client().register().payload(json!({ "say": text }));
@@ -78,7 +81,10 @@ async fn payloads_of_any_script_arrive_whole() {
     let sent = &script.asked()[0];
     assert_eq!(
         sent,
-        &format!(r#"PUT {{"registrationId":"my-device","payload":{{"say":{}}}}}"#, json!(text))
+        &format!(
+            r#"PUT {{"registrationId":"my-device","payload":{{"say":{}}}}}"#,
+            json!(text)
+        )
     );
 }
 
@@ -105,7 +111,10 @@ async fn a_failed_allocation_is_final() {
     assert_eq!(error.kind(), ErrorKind::Failed);
     assert!(!error.is_retryable());
     let problem = error.problem().unwrap();
-    assert_eq!(problem.error_code, Some(ErrorCode::CUSTOM_ALLOCATION_FAILED));
+    assert_eq!(
+        problem.error_code,
+        Some(ErrorCode::CUSTOM_ALLOCATION_FAILED)
+    );
     assert!(
         error
             .to_string()
@@ -183,9 +192,18 @@ async fn what_is_not_the_protocol_says_so() {
         (204, ""),
         (200, "<html>Welcome to the hotel</html>"),
         (200, r#"{"status":"assigned"}"#),
-        (200, r#"{"status":"assigned","registrationState":{"deviceId":"a"}}"#),
-        (200, r#"{"status":"assigned","registrationState":{"assignedHub":"a"}}"#),
-        (200, r#"{"status":"assigned","registrationState":{"assignedHub":"a:1/b","deviceId":"a"}}"#),
+        (
+            200,
+            r#"{"status":"assigned","registrationState":{"deviceId":"a"}}"#,
+        ),
+        (
+            200,
+            r#"{"status":"assigned","registrationState":{"assignedHub":"a"}}"#,
+        ),
+        (
+            200,
+            r#"{"status":"assigned","registrationState":{"assignedHub":"a:1/b","deviceId":"a"}}"#,
+        ),
     ] {
         let error = ends(status, body).await;
         assert_eq!(error.kind(), ErrorKind::Protocol, "{body}");

@@ -1,0 +1,76 @@
+//! A root, a server for localhost, and devices under an intermediate.
+
+use std::sync::Arc;
+
+use dps_device::{Roots, X509Attestation};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+pub(crate) struct Pki {
+    root: CertifiedIssuer<'static, KeyPair>,
+    intermediate: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    pub(crate) fn new() -> Self {
+        let key = || KeyPair::generate().unwrap();
+        let root = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
+        let intermediate =
+            CertifiedIssuer::signed_by(authority("intermediate"), key(), &root).unwrap();
+        Self { root, intermediate }
+    }
+
+    pub(crate) fn roots(&self) -> Roots {
+        Roots::from_pem(self.root.pem()).unwrap()
+    }
+
+    /// The chain of a device with this key, the leaf first, the root left out.
+    pub(crate) fn device_chain(&self, name: &str, key: &KeyPair) -> String {
+        let leaf = named(name).signed_by(key, &self.intermediate).unwrap();
+        leaf.pem() + &self.intermediate.pem()
+    }
+
+    pub(crate) fn device(&self, name: &str) -> X509Attestation {
+        let key = KeyPair::generate().unwrap();
+        X509Attestation::from_pem(self.device_chain(name, &key), key.serialize_pem()).unwrap()
+    }
+
+    /// A server for `localhost`; one that asks for client certificates accepts those under the root, and no client without.
+    pub(crate) fn server(&self, asks: bool) -> Arc<ServerConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let config = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.root.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            config.with_no_client_auth()
+        };
+        let key = KeyPair::generate().unwrap();
+        let certificate: CertificateDer<'static> = CertificateParams::new(["localhost".to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.root)
+            .unwrap()
+            .into();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
+    }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
