@@ -29,7 +29,10 @@ async fn handle(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
     };
     let body = match webhook.admit(&request) {
         Ok(()) => read(&webhook, body).await,
-        Err(refused) => Err(refused),
+        Err(refused) => {
+            discard(&webhook, body).await;
+            Err(refused)
+        }
     };
     let reply = match body {
         Ok(body) => {
@@ -56,6 +59,15 @@ async fn read(webhook: &Webhook, body: Body) -> Result<Bytes, Rejection> {
         Ok(Err(error)) => Err(Rejection::new("the body broke off").with_source(error)),
         Err(_elapsed) => Err(Rejection::new("the body took too long to arrive").with_status(408)),
     }
+}
+
+/// Reads a body that nobody wants, within the limits: a client that is still sending might miss the answer.
+async fn discard(webhook: &Webhook, body: Body) {
+    let mut body = Limited::new(body, webhook.body_limit());
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::time::timeout(webhook.client_timeout(), rest)
+        .await
+        .unwrap_or_default();
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

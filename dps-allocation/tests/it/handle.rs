@@ -1,7 +1,5 @@
 //! The webhook without a server: the documented exchange, and every failure.
 
-mod common;
-
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +12,7 @@ use dps_types::enrollment::{EnrollmentGroup, InitialTwin};
 use dps_types::{AllocationRequest, Enrollment, ErrorCode};
 use serde_json::{Value, json};
 
-use common::{DOCUMENTED_REQUEST, HUB_A, HUB_B};
+use crate::common::{DOCUMENTED_REQUEST, HUB_A, HUB_B};
 
 fn post(body: &str) -> WebhookRequest<'_> {
     WebhookRequest {

@@ -1,7 +1,5 @@
 //! Devices spread over hubs: in proportion, always the same way, and with no more moves than needed.
 
-mod common;
-
 use std::collections::HashMap;
 
 use dps_allocation::AllocationPolicy as _;
@@ -10,7 +8,7 @@ use dps_types::ErrorCode;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use common::request;
+use crate::common::request;
 
 fn hub(policy: &EvenlyWeighted, registration_id: &str, hubs: &[&str]) -> String {
     let request = request(registration_id, hubs);

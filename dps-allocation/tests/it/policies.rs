@@ -1,7 +1,5 @@
 //! The ready-made policies, alone and together.
 
-mod common;
-
 use std::sync::Arc;
 
 use dps_allocation::policies::{ByCertificate, ByPayload, Fallback, Fixed, from_async_fn};
@@ -10,7 +8,7 @@ use dps_types::{AllocationRequest, ErrorCode};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-use common::{HUB_A, HUB_B, request, request_with};
+use crate::common::{HUB_A, HUB_B, request, request_with};
 
 fn to(hub: &str) -> Fixed {
     Fixed::to(hub.parse().unwrap())

@@ -1,0 +1,19 @@
+//! What a user of the crate sees.
+#![allow(clippy::unwrap_used)] // Helpers of tests are not taken for tests.
+
+#[cfg(feature = "server")]
+mod azure_functions;
+#[cfg(feature = "client")]
+mod caller;
+mod common;
+mod evenly_weighted;
+#[cfg(feature = "client")]
+mod fresh_process;
+mod handle;
+#[cfg(feature = "server")]
+mod http;
+mod policies;
+#[cfg(all(feature = "client", feature = "server"))]
+mod round_trip;
+#[cfg(feature = "server")]
+mod server;
