@@ -148,7 +148,7 @@ fn requests_are_read_as_clients_write_them() {
         ),
         (
             "$dps/registrations/PUT/iotdps-register/?$rid=a%26b",
-            register("a&b"),
+            register("a%26b"),
         ),
         (
             "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId=4.d0.42",
@@ -253,19 +253,23 @@ fn what_is_no_response_says_why() {
         ("$dps/registrations/res/?$rid=1", "it has no parameters"),
         (
             "$dps/registrations/res//?$rid=1",
-            "its status is not three digits",
+            "its status is not one of HTTP",
         ),
         (
             "$dps/registrations/res/20/?$rid=1",
-            "its status is not three digits",
+            "its status is not one of HTTP",
         ),
         (
             "$dps/registrations/res/+20/?$rid=1",
-            "its status is not three digits",
+            "its status is not one of HTTP",
+        ),
+        (
+            "$dps/registrations/res/023/?$rid=1",
+            "its status is not one of HTTP",
         ),
         (
             "$dps/registrations/res/2000/?$rid=1",
-            "its status is not three digits",
+            "its status is not one of HTTP",
         ),
         (
             "$dps/registrations/res/202/?retry-after=3",

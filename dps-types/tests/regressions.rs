@@ -285,3 +285,11 @@ fn docs_hub_spelling() {
         assert_eq!(context.current_iot_hub_host_name.unwrap().as_str(), "hub");
     }
 }
+
+/// Doubles in a twin come back as they went: a read, a change and a write alters nothing else.
+#[test]
+fn twin_numbers_survive_a_read_and_a_write() {
+    let text = r#"{"tags":{"n":0.22931038504253454}}"#;
+    let twin: dps_types::enrollment::InitialTwin = serde_json::from_str(text).expect("valid");
+    assert_eq!(serde_json::to_string(&twin).expect("writes"), text);
+}

@@ -196,6 +196,7 @@ fn a_claim_covers_its_resource_and_what_lies_below() {
     assert!(!claim("0ne%C3%A4").covers("0neä-and-more"));
     assert!(!claim("aaa").covers("aä"));
     assert!(!claim("a").covers(""));
+    assert!(!claim("/").covers("") && !claim("/").covers("/0ne00111111"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::text::{encode_raw, raw_parameter};
 use super::{ApiVersion, decode, encode, query_parameter};
 use crate::{IdScope, OperationId, ParseError, RegistrationId};
 
@@ -109,7 +110,7 @@ impl FromStr for Username {
     }
 }
 
-/// What a device publishes. `rid` is the device's own mark, given back in the response.
+/// What a device publishes. `rid` is the device's own mark, given back in the response exactly as it stands in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestTopic {
@@ -130,12 +131,12 @@ pub enum RequestTopic {
 impl fmt::Display for RequestTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Register { rid } => write!(f, "{REGISTER}?$rid={}", encode(rid)),
+            Self::Register { rid } => write!(f, "{REGISTER}?$rid={}", encode_raw(rid)),
             Self::OperationStatus { rid, operation_id } => {
                 write!(
                     f,
                     "{STATUS}?$rid={}&operationId={operation_id}",
-                    encode(rid)
+                    encode_raw(rid)
                 )
             }
         }
@@ -147,8 +148,11 @@ impl FromStr for RequestTopic {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("DPS request topic", reason);
-        let rid =
-            |query: &str| query_parameter(query, "$rid").ok_or_else(|| wrong("it has no $rid"));
+        let rid = |query: &str| {
+            raw_parameter(query, "$rid")
+                .map(str::to_owned)
+                .ok_or_else(|| wrong("it has no $rid"))
+        };
         if let Some(query) = text
             .strip_prefix(REGISTER)
             .and_then(|rest| rest.strip_prefix('?'))
@@ -202,7 +206,12 @@ impl ResponseTopic {
 
 impl fmt::Display for ResponseTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{RESPONSE}{}/?$rid={}", self.status, encode(&self.rid))?;
+        write!(
+            f,
+            "{RESPONSE}{}/?$rid={}",
+            self.status,
+            encode_raw(&self.rid)
+        )?;
         match &self.retry_after {
             Some(seconds) => write!(f, "&retry-after={}", encode(seconds)),
             None => Ok(()),
@@ -225,9 +234,11 @@ impl FromStr for ResponseTopic {
         let status = status
             .parse()
             .ok()
-            .filter(|_| digits)
-            .ok_or_else(|| wrong("its status is not three digits"))?;
-        let rid = query_parameter(query, "$rid").ok_or_else(|| wrong("it has no $rid"))?;
+            .filter(|status| digits && *status >= 100)
+            .ok_or_else(|| wrong("its status is not one of HTTP"))?;
+        let rid = raw_parameter(query, "$rid")
+            .ok_or_else(|| wrong("it has no $rid"))?
+            .to_owned();
         Ok(Self {
             status,
             rid,

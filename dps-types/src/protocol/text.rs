@@ -1,6 +1,8 @@
 //! Percent-encoding: one way out, every way in.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
+};
 
 /// All but the characters that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -29,4 +31,28 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
             .eq_ignore_ascii_case(name)
             .then(|| decode(value))?
     })
+}
+
+/// The value of a query parameter as it stands there, to be given back exactly.
+pub(super) fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(key)?.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+/// Encodes only what would end the value or what a topic cannot hold: what came from a topic goes back as it came.
+pub(super) fn encode_raw(text: &str) -> String {
+    let ends = |c: char| c.is_control() || matches!(c, '&' | '#' | '+');
+    let mut written = String::with_capacity(text.len());
+    for c in text.chars() {
+        match ends(c) {
+            true => written.extend(utf8_percent_encode(
+                c.encode_utf8(&mut [0; 4]),
+                NON_ALPHANUMERIC,
+            )),
+            false => written.push(c),
+        }
+    }
+    written
 }

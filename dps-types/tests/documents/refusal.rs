@@ -1,0 +1,99 @@
+//! What an error says, and what neither an error nor Debug shows.
+
+use dps_types::enrollment::{
+    AttestationMechanism, CustomAllocationDefinition, IndividualEnrollment,
+};
+use dps_types::{RegistrationOperationStatus, RegistrationRequest};
+use serde_json::{Value, json};
+
+use crate::{read, refusal, write};
+
+#[test]
+fn an_error_names_the_field() {
+    let individual = refusal::<IndividualEnrollment>;
+    assert_eq!(individual(json!({})), "registrationId is missing");
+    assert_eq!(
+        individual(json!({"registrationId": null})),
+        "registrationId is missing"
+    );
+    assert_eq!(
+        individual(json!({"registrationId": "a b"})),
+        "registrationId: invalid registration id: a character is not allowed"
+    );
+    assert_eq!(
+        individual(json!({"registrationId": "a"})),
+        "attestation is missing"
+    );
+    assert_eq!(
+        individual(json!({"registrationId": "a", "attestation": {}})),
+        "attestation: type is missing"
+    );
+    let with = |field: &str, value: Value| {
+        let mut document = json!({"registrationId": "a", "attestation": {"type": "none"}});
+        document[field] = value;
+        individual(document)
+    };
+    assert_eq!(
+        with("createdDateTimeUtc", json!("yesterday")),
+        "createdDateTimeUtc: invalid timestamp: it is not a time as in RFC 3339"
+    );
+    assert_eq!(
+        with("reprovisionPolicy", json!({"updateHubAssignment": true})),
+        "reprovisionPolicy: migrateDeviceData is missing"
+    );
+    assert_eq!(
+        with("initialTwin", json!({"properties": []})),
+        "initialTwin: properties: it is not a JSON object"
+    );
+    assert_eq!(
+        with("iotHubs", json!(["hub", "https://hub"])),
+        "iotHubs: invalid hub host name: a character is not allowed"
+    );
+    assert_eq!(
+        refusal::<RegistrationOperationStatus>(
+            json!({"operationId": "a/b", "status": "assigning"})
+        ),
+        "operationId: invalid operation id: a character is not allowed"
+    );
+    assert_eq!(
+        refusal::<RegistrationRequest>(json!([])),
+        "it is not a JSON object"
+    );
+}
+
+#[test]
+fn neither_errors_nor_debug_show_a_key() {
+    const SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQ=";
+    for (misplaced, words) in [
+        (
+            json!({"symmetricKey": SECRET}),
+            "symmetricKey: it is not a JSON object",
+        ),
+        (
+            json!({"symmetricKey": {"primaryKey": [SECRET]}}),
+            "symmetricKey: primaryKey: it is not a text",
+        ),
+    ] {
+        let mut document = misplaced;
+        document["type"] = "symmetricKey".into();
+        assert_eq!(refusal::<AttestationMechanism>(document), words);
+    }
+    let mechanism: AttestationMechanism =
+        read(&json!({"type": "symmetricKey", "symmetricKey": {"primaryKey": SECRET}}));
+    let shown = format!("{mechanism:?}");
+    assert!(
+        shown.contains("EncodedKey(..)") && !shown.contains(SECRET),
+        "{shown}"
+    );
+
+    let webhook = CustomAllocationDefinition::new("https://f.test/api?code=sesame");
+    let shown = format!("{webhook:?}");
+    assert!(
+        shown.contains("https://f.test/api?****") && !shown.contains("sesame"),
+        "{shown}"
+    );
+    assert_eq!(
+        write(&webhook)["webhookUrl"],
+        "https://f.test/api?code=sesame"
+    );
+}

@@ -1,0 +1,21 @@
+//! An MQTT username or topic: written again, it is read as the same.
+#![no_main]
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use dps_types::ParseError;
+use dps_types::protocol::mqtt::{RequestTopic, ResponseTopic, Username};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    check::<Username>(text);
+    check::<RequestTopic>(text);
+    check::<ResponseTopic>(text);
+});
+
+fn check<T: FromStr<Err = ParseError> + Display + Debug + PartialEq>(text: &str) {
+    if let Ok(read) = text.parse::<T>() {
+        assert_eq!(read.to_string().parse(), Ok(read));
+    }
+}
