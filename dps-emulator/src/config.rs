@@ -24,6 +24,7 @@ const DEFAULT_ID_SCOPE: &str = "0ne00000001";
 pub struct EmulatorBuilder {
     pub(crate) bind: IpAddr,
     pub(crate) https_port: u16,
+    pub(crate) mqtt_port: u16,
     pub(crate) host_names: Vec<String>,
     id_scope: String,
     hubs: Vec<String>,
@@ -43,6 +44,7 @@ impl Default for EmulatorBuilder {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
             https_port: 0,
+            mqtt_port: 0,
             host_names: Vec::new(),
             id_scope: DEFAULT_ID_SCOPE.to_owned(),
             hubs: Vec::new(),
@@ -94,6 +96,13 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
+        self
+    }
+
+    /// The port for MQTT; by default 0, a free one. MQTT over WebSocket is on the HTTPS port.
+    #[must_use]
+    pub fn mqtt_port(mut self, port: u16) -> Self {
+        self.mqtt_port = port;
         self
     }
 

@@ -1,5 +1,6 @@
 //! A running emulator: what it is made of, how to reach it, how it ends.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::allocate::Allocator;
 use crate::authority::ServerAuthority;
 use crate::config::EmulatorBuilder;
-use crate::endpoint::{Gateway, ServicePolicy, serve};
+use crate::endpoint::{Gateway, Protocol, ServicePolicy, serve};
 use crate::error::{Error, ErrorKind};
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
@@ -30,6 +31,7 @@ const SERVICE_KEY: &str = "service-key";
 pub struct Emulator {
     id_scope: IdScope,
     https_port: u16,
+    mqtt_port: u16,
     ca_pem: String,
     connection: ServiceConnectionString,
     engine: Arc<Engine>,
@@ -56,6 +58,11 @@ impl Emulator {
     /// The port of both APIs.
     pub fn https_port(&self) -> u16 {
         self.https_port
+    }
+
+    /// The port of MQTT.
+    pub fn mqtt_port(&self) -> u16 {
+        self.mqtt_port
     }
 
     /// The certificate that devices and operators must trust, as PEM.
@@ -90,15 +97,8 @@ impl Emulator {
             create_private_dir(dir)?;
         }
 
-        let listener = TcpListener::bind((builder.bind, builder.https_port)).await;
-        let listener = listener.map_err(|error| {
-            let what = format!("cannot listen on {}:{}", builder.bind, builder.https_port);
-            Error::new(ErrorKind::Bind, what).because(error)
-        })?;
-        let https_port = listener.local_addr().map_err(|error| {
-            Error::new(ErrorKind::Bind, "the listening socket has no address").because(error)
-        })?;
-        let https_port = https_port.port();
+        let (https, https_port) = listen(builder.bind, builder.https_port).await?;
+        let (mqtt, mqtt_port) = listen(builder.bind, builder.mqtt_port).await?;
 
         let store = open_store(&builder).await?;
         let service_key = match &builder.service_key {
@@ -107,7 +107,11 @@ impl Emulator {
         };
         let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
         let identity = authority.issue(&builder.host_names).map_err(certificate)?;
-        let tls = tls::server_config(identity).map_err(certificate)?;
+        let acceptor = |protocols: &[&str]| {
+            let config = tls::server_config(identity.clone(), protocols).map_err(certificate)?;
+            Ok::<_, Error>(TlsAcceptor::from(Arc::new(config)))
+        };
+        let (https_tls, mqtt_tls) = (acceptor(&["http/1.1"])?, acceptor(&[])?);
 
         let stop = CancellationToken::new();
         let webhooks = builder
@@ -137,18 +141,24 @@ impl Emulator {
             key: service_key.clone(),
             hosts,
         };
-        let gateway = Gateway {
+        let gateway = Arc::new(Gateway {
             engine: Arc::clone(&engine),
             retry_after_seconds: builder.retry_after.as_secs(),
             policy,
-        };
+        });
         let mut server = JoinSet::new();
-        server.spawn(serve(
-            listener,
-            TlsAcceptor::from(Arc::new(tls)),
-            Arc::new(gateway),
-            stop.clone(),
-        ));
+        for (listener, tls, protocol) in [
+            (https, https_tls, Protocol::Http),
+            (mqtt, mqtt_tls, Protocol::Mqtt),
+        ] {
+            server.spawn(serve(
+                listener,
+                tls,
+                protocol,
+                Arc::clone(&gateway),
+                stop.clone(),
+            ));
+        }
 
         let host = match https_port {
             443 => "localhost".to_owned(),
@@ -160,6 +170,7 @@ impl Emulator {
         Ok(Self {
             id_scope,
             https_port,
+            mqtt_port,
             ca_pem,
             connection,
             engine,
@@ -167,6 +178,19 @@ impl Emulator {
             stop: stop.drop_guard(),
         })
     }
+}
+
+async fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
+    let failed = |error| {
+        Error::new(
+            ErrorKind::Bind,
+            format!("cannot listen on {address}:{port}"),
+        )
+        .because(error)
+    };
+    let listener = TcpListener::bind((address, port)).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    Ok((listener, port))
 }
 
 async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> {

@@ -37,6 +37,9 @@ struct Options {
     /// Port of the device and the service API; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8443)]
     https_port: u16,
+    /// Port of MQTT; 0 for a free one. MQTT over WebSocket is on the HTTPS port
+    #[arg(long, value_name = "N", default_value_t = 8883)]
+    mqtt_port: u16,
     /// The instance that devices name
     #[arg(long, default_value = "0ne00000001")]
     id_scope: String,
@@ -112,6 +115,7 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     let mut builder = Emulator::builder()
         .bind(options.bind)
         .https_port(options.https_port)
+        .mqtt_port(options.mqtt_port)
         .id_scope(&options.id_scope)
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
@@ -144,6 +148,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         "ready": true,
         "idScope": emulator.id_scope(),
         "https": emulator.https_url(),
+        "mqtt": format!("localhost:{}", emulator.mqtt_port()),
         "hubs": emulator.hubs(),
         "caPem": ca,
         "serviceConnectionString": emulator.service_connection_string().as_str(),

@@ -12,8 +12,12 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
-/// TLS 1.2 and 1.3 for HTTP/1.1, with this identity for every name a client may ask for.
-pub(crate) fn server_config(identity: CertifiedKey) -> Result<ServerConfig, Error> {
+/// TLS 1.2 and 1.3, with this identity for every name a client may ask for, for the application protocols (ALPN)
+/// named here; without any, whatever a client offers is ignored.
+pub(crate) fn server_config(
+    identity: CertifiedKey,
+    protocols: &[&str],
+) -> Result<ServerConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = AnyClient {
         algorithms: provider.signature_verification_algorithms,
@@ -22,7 +26,10 @@ pub(crate) fn server_config(identity: CertifiedKey) -> Result<ServerConfig, Erro
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     Ok(config)
 }
 
@@ -126,7 +133,7 @@ mod tests {
     ) -> Result<Option<Chain>, Error> {
         let authority = ServerAuthority::load_or_create(None).unwrap();
         let identity = authority.issue(&["dps.example".to_owned()]).unwrap();
-        let server = server_config(identity).unwrap();
+        let server = server_config(identity, &["http/1.1"]).unwrap();
 
         let mut roots = RootCertStore::empty();
         let root = certificates(authority.certificate_pem()).remove(0);

@@ -1,1 +1,48 @@
 //! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as such a stream.
+//!
+//! [`Packets`] reads and writes typed [`Packet`]s over anything that is `AsyncRead + AsyncWrite`: TCP, TLS, or a
+//! `WebSocketIo` (feature `websocket`). Who says what, and when, is not here: a client and a server share the form
+//! of the packets and nothing else.
+//!
+//! * What arrives is held against the standard: a wrong flag, a reserved bit, a byte too many, a zero packet
+//!   identifier or a wildcard in a topic name is an error, after which the connection must be closed (MQTT-4.8.0-1).
+//! * A packet that is too large is refused once its length has arrived, before it is buffered.
+//! * An idle connection costs a few hundred bytes. Buffers are wiped when they are given back, since a CONNECT holds
+//!   a password. No error holds anything of a packet's content.
+//! * Nothing here has a deadline. Every wait may be cut short by dropping its future.
+//!
+//! Source: OASIS, MQTT Version 3.1.1; names such as MQTT-4.8.0-1 are its numbered statements.
+//!
+//! ```
+//! use dps_mqtt::{Connect, Packet, Packets};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), dps_mqtt::Error> {
+//! let (device, server) = tokio::io::duplex(64);
+//! let mut device = Packets::new(device, 4096);
+//! let mut server = Packets::new(server, 4096);
+//!
+//! let mut connect = Connect::new("thermostat-7");
+//! connect.keep_alive = 60;
+//! let (sent, read) = tokio::join!(device.write(Packet::Connect(connect)), server.read());
+//! sent?;
+//! assert!(matches!(read?, Some(Packet::Connect(connect)) if connect.client_id == "thermostat-7"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod connect;
+mod convert;
+mod error;
+mod frame;
+mod packet;
+mod packets;
+mod rules;
+#[cfg(feature = "websocket")]
+mod websocket;
+
+pub use error::{Error, ErrorKind};
+pub use packet::{Connect, ConnectCode, Packet, Publish, QoS};
+pub use packets::Packets;
+#[cfg(feature = "websocket")]
+pub use websocket::{WebSocketIo, accept_key};

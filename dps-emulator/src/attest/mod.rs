@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Document, EnrollmentRef, Proof, Registry};
 
 /// What a device shows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Presented<'a> {
     /// Neither a token nor a certificate.
     Nothing,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use ::http::{HeaderMap, Request, header};
 use bytes::Bytes;
 use dps_types::ErrorCode;
-use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;

@@ -1,9 +1,9 @@
 //! The device API: register, poll, look up.
 
+use ::http::{StatusCode, header};
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::sas::SasToken;
 use dps_types::{RegistrationOperationStatus, RegistrationStatus};
-use http::{StatusCode, header};
 
 use super::body::Call;
 use super::reply::Reply;

@@ -1,13 +1,10 @@
-//! Accepting connections: TLS, HTTP/1.1, limits for slow clients, an orderly end.
+//! Accepting connections: TLS, limits for slow clients, an orderly end.
 
-use std::future::Future;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -15,22 +12,29 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, Peer};
+use super::{Gateway, Peer, http, mqtt};
 use crate::attest::PresentedChain;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long the head of a request may take, and an idle connection may stay.
-const HEAD: Duration = Duration::from_secs(60);
 /// How long requests under way may take to finish when the emulator stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long to wait when the machine has no more sockets to give.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// What is spoken behind a port, inside TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, and MQTT over WebSocket.
+    Http,
+    Mqtt,
+}
+
 /// Serves until told to stop; then finishes what is under way.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: TlsAcceptor,
+    protocol: Protocol,
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
@@ -41,7 +45,7 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, tls.clone(), Arc::clone(&gateway), stop.clone()));
+                    connections.spawn(connection(stream, tls.clone(), protocol, Arc::clone(&gateway), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no connection accepted");
@@ -60,6 +64,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     tls: TlsAcceptor,
+    protocol: Protocol,
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
@@ -76,8 +81,14 @@ async fn connection(
         Ok(peer) => Arc::new(peer),
         Err(reason) => return tracing::debug!(reason, "client certificate cannot be read"),
     };
-    if let Err(error) = http(stream, gateway, peer, &stop).await {
-        tracing::debug!(%error, "connection ended");
+    let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
+        Protocol::Http => http::serve(stream, gateway, peer, &stop).await,
+        Protocol::Mqtt => mqtt::serve(stream, &gateway, &peer, &stop)
+            .await
+            .map_err(Into::into),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
     }
 }
 
@@ -94,34 +105,4 @@ fn peer(stream: &TlsStream<TcpStream>) -> Result<Peer, String> {
         _ => None,
     };
     Ok(Peer { chain })
-}
-
-fn http(
-    stream: TlsStream<TcpStream>,
-    gateway: Arc<Gateway>,
-    peer: Arc<Peer>,
-    stop: &CancellationToken,
-) -> impl Future<Output = Result<(), hyper::Error>> {
-    let answer = service_fn(move |request| {
-        let (gateway, peer) = (Arc::clone(&gateway), Arc::clone(&peer));
-        // Boxed, so that a connection at rest is small.
-        Box::pin(
-            async move { Ok::<_, std::convert::Infallible>(gateway.answer(request, &peer).await) },
-        )
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), answer);
-    async move {
-        tokio::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    }
 }

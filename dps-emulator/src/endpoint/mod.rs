@@ -1,10 +1,13 @@
-//! Wire to engine and back: one port, the device API and the service API told apart by the path.
+//! Wire to engine and back: HTTPS with the device API and the service API told apart by the path, MQTT, and MQTT over WebSocket.
 
 mod body;
 mod device;
+mod http;
 mod listen;
+mod mqtt;
 mod reply;
 mod service;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
 use hyper::Request;
 use hyper::body::Incoming;
 
-pub(crate) use listen::serve;
+pub(crate) use listen::{Protocol, serve};
 pub(crate) use service::ServicePolicy;
 
 use crate::attest::PresentedChain;
@@ -45,7 +48,7 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         peer: &Peer,
-    ) -> http::Response<reply::Body> {
+    ) -> ::http::Response<reply::Body> {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let reply = match self.dispatch(request, peer).await {
             Ok(reply) => reply,

@@ -1,9 +1,9 @@
 //! Writing a response: headers as the service sends them, and its error body.
 
+use ::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
 use dps_types::{ErrorCode, Problem, Timestamp};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -45,9 +45,7 @@ impl Reply {
         let id = uuid::Uuid::new_v4().to_string();
         let status =
             StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut problem = Problem::new(refusal.code, refusal.message.clone());
-        problem.tracking_id = Some(id.clone());
-        problem.timestamp_utc = Some(Timestamp::now());
+        let problem = problem(refusal, &id);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());
         match refusal.code {
@@ -97,4 +95,12 @@ impl Reply {
             false => reply,
         }
     }
+}
+
+/// The error body: the same over HTTPS and MQTT.
+pub(super) fn problem(refusal: &Refusal, tracking_id: &str) -> Problem {
+    let mut problem = Problem::new(refusal.code, refusal.message.clone());
+    problem.tracking_id = Some(tracking_id.to_owned());
+    problem.timestamp_utc = Some(Timestamp::now());
+    problem
 }

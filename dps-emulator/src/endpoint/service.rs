@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::http::{StatusCode, header};
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::service::{Crud, ServiceRoute};
 use dps_types::protocol::{ApiVersion, IfMatch};
@@ -10,7 +11,6 @@ use dps_types::{
     DeviceRegistrationState, ErrorCode, HubHostname, RegistrationId, RegistrationStatus,
     SymmetricKey,
 };
-use http::{StatusCode, header};
 
 use super::body::Call;
 use super::reply::Reply;

@@ -89,6 +89,11 @@ impl Engine {
         self.tasks.wait().await;
     }
 
+    /// Whether the device may come in at all: its proof is verified again with every request.
+    pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), Refusal> {
+        self.authenticate(&device).await.map(drop)
+    }
+
     /// `PUT …/register`
     pub(crate) async fn register(
         self: &Arc<Self>,

@@ -33,8 +33,11 @@ pub(super) fn complete(
         AttestationType::Tpm if is_group => Err(Refusal::invalid(
             "An enrollment group cannot use TPM attestation.",
         )),
-        AttestationType::Tpm => match &attestation.tpm {
-            Some(tpm) if !tpm.endorsement_key.is_empty() => Ok(()),
+        AttestationType::Tpm => match &mut attestation.tpm {
+            Some(tpm) if !tpm.endorsement_key.is_empty() => {
+                tpm.extra.drop_nulls(&[]);
+                Ok(())
+            }
             _ => Err(required()),
         },
         AttestationType::None => Err(required()),
@@ -91,7 +94,8 @@ fn complete_x509(
             "X509 attestation needs one of clientCertificates, signingCertificates and caReferences.",
         ));
     }
-    if let Some(references) = &x509.ca_references {
+    if let Some(references) = &mut x509.ca_references {
+        references.extra.drop_nulls(&[]);
         return match &references.primary {
             Some(name) if !name.is_empty() => Ok(()),
             _ => Err(Refusal::invalid("A primary CA reference is required.")),

@@ -112,6 +112,9 @@ impl Registry {
         parts.extra.drop_nulls(&["provisioningStatus"]);
         if let Some(twin) = parts.initial_twin {
             twin.extra.drop_nulls(&[]);
+            if let Some(properties) = &mut twin.properties {
+                properties.extra.drop_nulls(&[]);
+            }
         }
         *parts.etag = Some(version::new_version(now));
         *parts.created = earlier.and_then(|parts| *parts.created).or(Some(now));

@@ -1,0 +1,114 @@
+//! CONNECT: the one packet with a password, and the one that rumqttc takes too lightly.
+
+use bytes::{BufMut, Bytes};
+use rumqttc::mqttbytes::{FixedHeader, v4};
+use zeroize::Zeroizing;
+
+use crate::convert::malformed;
+use crate::error::{Error, ErrorKind};
+use crate::packet::Connect;
+use crate::rules;
+
+/// The protocol's name and its level.
+const PREFIX: &[u8] = b"\x00\x04MQTT\x04";
+/// Prefix, flags and keep-alive.
+const FIXED: usize = PREFIX.len() + 3;
+
+const CLEAN_SESSION: u8 = 0x02;
+const PASSWORD: u8 = 0x40;
+const USERNAME: u8 = 0x80;
+
+/// Reads a whole CONNECT; `body` is where its body begins.
+pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Connect, Error> {
+    let flags = flags(&frame[body..])?;
+    let length = frame.len() - body;
+    let read = v4::Connect::read(header, frame).map_err(malformed)?;
+
+    // rumqttc takes a name that is empty for none, so the flags must say.
+    let (username, password) = read.login.map_or_else(Default::default, |login| {
+        (login.username, Zeroizing::new(login.password))
+    });
+    let mut end = FIXED + 2 + read.client_id.len();
+    if let Some(will) = &read.last_will {
+        rules::check_topic(&will.topic)?;
+        end += 2 + will.topic.len() + 2 + will.message.len();
+    }
+    let username = (flags & USERNAME != 0).then_some(username);
+    let password = (flags & PASSWORD != 0).then_some(password);
+    end += username.as_ref().map_or(0, |text| 2 + text.len());
+    end += password.as_ref().map_or(0, |text| 2 + text.len());
+    if end != length {
+        return Err(Error::malformed("a CONNECT is longer than what it says"));
+    }
+    Ok(Connect {
+        client_id: read.client_id,
+        username,
+        password,
+        keep_alive: read.keep_alive,
+        clean_session: read.clean_session,
+        has_will: read.last_will.is_some(),
+    })
+}
+
+/// Writes it by hand: rumqttc cannot say an empty password, and would leave copies of it behind.
+pub(crate) fn write(connect: &Connect) -> Result<Zeroizing<Vec<u8>>, Error> {
+    if connect.has_will {
+        return Err(Error::malformed("a will cannot be written"));
+    }
+    let username = connect.username.as_deref();
+    let password = connect.password.as_ref().map(|password| password.as_str());
+    let texts = [Some(connect.client_id.as_str()), username, password];
+    let length = FIXED
+        + texts
+            .iter()
+            .flatten()
+            .map(|text| 2 + text.len())
+            .sum::<usize>();
+
+    let mut flags = 0;
+    for (flag, on) in [
+        (CLEAN_SESSION, connect.clean_session),
+        (USERNAME, username.is_some()),
+        (PASSWORD, password.is_some()),
+    ] {
+        flags |= if on { flag } else { 0 };
+    }
+    // All at once, so that growing leaves nothing behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(5 + length));
+    bytes.push(0x10);
+    let mut rest = length;
+    while rest > 0x7f {
+        bytes.push(0x80 | (rest & 0x7f) as u8);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes.extend_from_slice(PREFIX);
+    bytes.push(flags);
+    bytes.put_u16(connect.keep_alive);
+    for text in texts.into_iter().flatten() {
+        bytes.put_u16(text.len() as u16);
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    Ok(bytes)
+}
+
+/// Checks all before the flags, and the flags themselves (MQTT-3.1.2-1 to -3).
+fn flags(body: &[u8]) -> Result<u8, Error> {
+    let other_version = Error::new(
+        ErrorKind::ProtocolVersion,
+        "a CONNECT of another version of MQTT",
+    );
+    if body.starts_with(b"\x00\x06MQIsdp") {
+        return Err(other_version);
+    }
+    let name = PREFIX.len() - 1;
+    if !body.starts_with(&PREFIX[..name]) {
+        return Err(Error::malformed("a CONNECT of another protocol"));
+    }
+    match (body.get(name), body.get(name + 1)) {
+        (Some(4), Some(flags)) if flags & 0x01 == 0 => Ok(*flags),
+        (Some(4), _) => Err(Error::malformed("the flags of a CONNECT cannot be right")),
+        (Some(_), _) => Err(other_version),
+        (None, _) => Err(Error::malformed("a CONNECT has no protocol level")),
+    }
+}

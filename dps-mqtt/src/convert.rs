@@ -1,0 +1,234 @@
+//! Ours to rumqttc's and back: the only rooms that know that crate are this one, `connect`, `frame` and `rules`.
+//!
+//! rumqttc's parsers are lenient, so what they do not look at is checked here: lengths and reserved bits.
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::{self, FixedHeader, PacketType, v4};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorKind};
+use crate::packet::{ConnectCode, Packet, Publish, QoS};
+use crate::{connect, frame, rules};
+
+/// Reads a whole packet. Its bytes are wiped with the last that holds on to them, a message's payload.
+pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<Packet, Error> {
+    let body = frame::body_start(&bytes);
+    let bytes = Bytes::from_owner(bytes);
+    let packet = match header.packet_type().map_err(malformed)? {
+        PacketType::Connect => Packet::Connect(connect::read(header, bytes, body)?),
+        PacketType::ConnAck => read_connack(&bytes[body..])?,
+        PacketType::Publish => {
+            Packet::Publish(v4::Publish::read(header, bytes).map_err(malformed)?.into())
+        }
+        PacketType::PubAck => Packet::PubAck {
+            packet_id: read_id(&bytes[body..])?,
+        },
+        PacketType::PubRec => Packet::PubRec {
+            packet_id: read_id(&bytes[body..])?,
+        },
+        PacketType::PubRel => Packet::PubRel {
+            packet_id: read_id(&bytes[body..])?,
+        },
+        PacketType::PubComp => Packet::PubComp {
+            packet_id: read_id(&bytes[body..])?,
+        },
+        PacketType::Subscribe => read_subscribe(header, bytes, body)?,
+        PacketType::SubAck => {
+            let read = v4::SubAck::read(header, bytes).map_err(malformed)?;
+            Packet::SubAck {
+                packet_id: read.pkid,
+                granted: read.return_codes.into_iter().map(granted).collect(),
+            }
+        }
+        PacketType::Unsubscribe => {
+            let read = v4::Unsubscribe::read(header, bytes).map_err(malformed)?;
+            Packet::Unsubscribe {
+                packet_id: read.pkid,
+                filters: read.topics,
+            }
+        }
+        PacketType::UnsubAck => Packet::UnsubAck {
+            packet_id: read_id(&bytes[body..])?,
+        },
+        PacketType::PingReq => read_nothing(&bytes[body..], Packet::PingReq)?,
+        PacketType::PingResp => read_nothing(&bytes[body..], Packet::PingResp)?,
+        PacketType::Disconnect => read_nothing(&bytes[body..], Packet::Disconnect)?,
+    };
+    rules::check(&packet)?;
+    Ok(packet)
+}
+
+/// The bytes of a packet, or why they would not be MQTT.
+pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
+    rules::check(&packet)?;
+    let packet = match packet {
+        Packet::Connect(connect) => return connect::write(&connect),
+        Packet::ConnAck {
+            session_present,
+            code,
+        } => v4::Packet::ConnAck(v4::ConnAck::new(return_code(code)?, session_present)),
+        Packet::Publish(publish) => v4::Packet::Publish(publish.into()),
+        Packet::PubAck { packet_id } => v4::Packet::PubAck(v4::PubAck::new(packet_id)),
+        Packet::PubRec { packet_id } => v4::Packet::PubRec(v4::PubRec::new(packet_id)),
+        Packet::PubRel { packet_id } => v4::Packet::PubRel(v4::PubRel::new(packet_id)),
+        Packet::PubComp { packet_id } => v4::Packet::PubComp(v4::PubComp::new(packet_id)),
+        Packet::Subscribe { packet_id, filters } => v4::Packet::Subscribe(v4::Subscribe {
+            pkid: packet_id,
+            filters: filters
+                .into_iter()
+                .map(|(path, qos)| v4::SubscribeFilter::new(path, qos.into()))
+                .collect(),
+        }),
+        Packet::SubAck { packet_id, granted } => v4::Packet::SubAck(v4::SubAck::new(
+            packet_id,
+            granted.into_iter().map(reason_code).collect(),
+        )),
+        Packet::Unsubscribe { packet_id, filters } => v4::Packet::Unsubscribe(v4::Unsubscribe {
+            pkid: packet_id,
+            topics: filters,
+        }),
+        Packet::UnsubAck { packet_id } => v4::Packet::UnsubAck(v4::UnsubAck::new(packet_id)),
+        Packet::PingReq => v4::Packet::PingReq,
+        Packet::PingResp => v4::Packet::PingResp,
+        Packet::Disconnect => v4::Packet::Disconnect,
+    };
+    let mut bytes = BytesMut::with_capacity(packet.size());
+    packet
+        .write(&mut bytes, usize::MAX)
+        .map_err(|error| Error::too_large().with_source(error))?;
+    Ok(Zeroizing::new(bytes.into()))
+}
+
+pub(crate) fn malformed(error: mqttbytes::Error) -> Error {
+    Error::new(ErrorKind::Malformed, "the packet is malformed").with_source(error)
+}
+
+/// By hand: rumqttc refuses a code that it does not know, and the client's user should hear of it.
+fn read_connack(body: &[u8]) -> Result<Packet, Error> {
+    let &[flags @ (0 | 1), code] = body else {
+        return Err(Error::malformed("a CONNACK is not as it must be"));
+    };
+    let code = match code {
+        0 => ConnectCode::Accepted,
+        1 => ConnectCode::UnacceptableProtocolVersion,
+        2 => ConnectCode::IdentifierRejected,
+        3 => ConnectCode::ServerUnavailable,
+        4 => ConnectCode::BadUsernameOrPassword,
+        5 => ConnectCode::NotAuthorized,
+        code => ConnectCode::Unknown(code),
+    };
+    Ok(Packet::ConnAck {
+        session_present: flags == 1,
+        code,
+    })
+}
+
+/// By hand: rumqttc takes some acknowledgements with bytes to spare.
+fn read_id(body: &[u8]) -> Result<u16, Error> {
+    let id = body
+        .try_into()
+        .map_err(|_| Error::malformed("an acknowledgement is not two bytes long"))?;
+    Ok(u16::from_be_bytes(id))
+}
+
+fn read_nothing(body: &[u8], packet: Packet) -> Result<Packet, Error> {
+    if body.is_empty() {
+        Ok(packet)
+    } else {
+        Err(Error::malformed("a packet has a body that must have none"))
+    }
+}
+
+/// rumqttc does not look at the upper bits next to a QoS (MQTT-3-8.3-4).
+fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Packet, Error> {
+    let read = v4::Subscribe::read(header, bytes.clone()).map_err(malformed)?;
+    let mut at = body + 2;
+    for filter in &read.filters {
+        at += 2 + filter.path.len();
+        if bytes.get(at).is_none_or(|options| *options > 2) {
+            return Err(Error::malformed("a SUBSCRIBE has a reserved bit set"));
+        }
+        at += 1;
+    }
+    Ok(Packet::Subscribe {
+        packet_id: read.pkid,
+        filters: read
+            .filters
+            .into_iter()
+            .map(|filter| (filter.path, filter.qos.into()))
+            .collect(),
+    })
+}
+
+fn return_code(code: ConnectCode) -> Result<v4::ConnectReturnCode, Error> {
+    Ok(match code {
+        ConnectCode::Accepted => v4::ConnectReturnCode::Success,
+        ConnectCode::UnacceptableProtocolVersion => v4::ConnectReturnCode::RefusedProtocolVersion,
+        ConnectCode::IdentifierRejected => v4::ConnectReturnCode::BadClientId,
+        ConnectCode::ServerUnavailable => v4::ConnectReturnCode::ServiceUnavailable,
+        ConnectCode::BadUsernameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
+        ConnectCode::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
+        ConnectCode::Unknown(_) => {
+            return Err(Error::malformed("an unknown code cannot be written"));
+        }
+    })
+}
+
+fn granted(code: v4::SubscribeReasonCode) -> Option<QoS> {
+    match code {
+        v4::SubscribeReasonCode::Success(qos) => Some(qos.into()),
+        v4::SubscribeReasonCode::Failure => None,
+    }
+}
+
+fn reason_code(granted: Option<QoS>) -> v4::SubscribeReasonCode {
+    granted.map_or(v4::SubscribeReasonCode::Failure, |qos| {
+        v4::SubscribeReasonCode::Success(qos.into())
+    })
+}
+
+impl From<v4::Publish> for Publish {
+    fn from(read: v4::Publish) -> Self {
+        Self {
+            topic: read.topic,
+            payload: read.payload,
+            qos: read.qos.into(),
+            packet_id: (read.qos != mqttbytes::QoS::AtMostOnce).then_some(read.pkid),
+            duplicate: read.dup,
+            retain: read.retain,
+        }
+    }
+}
+
+impl From<Publish> for v4::Publish {
+    fn from(publish: Publish) -> Self {
+        Self {
+            dup: publish.duplicate,
+            qos: publish.qos.into(),
+            retain: publish.retain,
+            topic: publish.topic,
+            pkid: publish.packet_id.unwrap_or_default(),
+            payload: publish.payload,
+        }
+    }
+}
+
+impl From<mqttbytes::QoS> for QoS {
+    fn from(qos: mqttbytes::QoS) -> Self {
+        match qos {
+            mqttbytes::QoS::AtMostOnce => Self::AtMostOnce,
+            mqttbytes::QoS::AtLeastOnce => Self::AtLeastOnce,
+            mqttbytes::QoS::ExactlyOnce => Self::ExactlyOnce,
+        }
+    }
+}
+
+impl From<QoS> for mqttbytes::QoS {
+    fn from(qos: QoS) -> Self {
+        match qos {
+            QoS::AtMostOnce => Self::AtMostOnce,
+            QoS::AtLeastOnce => Self::AtLeastOnce,
+            QoS::ExactlyOnce => Self::ExactlyOnce,
+        }
+    }
+}

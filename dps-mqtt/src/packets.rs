@@ -1,0 +1,128 @@
+//! Packets over a stream.
+
+use std::{fmt, io, mem};
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use crate::convert;
+use crate::error::{Error, ErrorKind};
+use crate::frame::{self, Frame};
+use crate::packet::Packet;
+
+/// How much room an idle connection keeps for what may come, in bytes.
+const IDLE: usize = 256;
+
+/// MQTT packets over a stream, in both directions.
+pub struct Packets<S> {
+    stream: S,
+    max_packet_bytes: usize,
+    /// Never holds more than [`IDLE`] bytes beyond the packet that is under way.
+    incoming: Zeroizing<Vec<u8>>,
+    outgoing: Zeroizing<Vec<u8>>,
+    /// How much of `outgoing` has gone.
+    sent: usize,
+}
+
+impl<S> Packets<S> {
+    /// Packets over `stream`. A packet that arrives with more than `max_packet_bytes`, its header included, is refused.
+    pub fn new(stream: S, max_packet_bytes: usize) -> Self {
+        Self {
+            stream,
+            max_packet_bytes,
+            incoming: Zeroizing::default(),
+            outgoing: Zeroizing::default(),
+            sent: 0,
+        }
+    }
+
+    /// The stream. What was read from it ahead is lost, and so is what was not yet written.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Takes a packet off what has arrived. The rest, which is short, moves to a buffer of its own.
+    fn take(&mut self, end: usize) -> Zeroizing<Vec<u8>> {
+        let rest = self.incoming.split_off(end);
+        mem::replace(&mut self.incoming, Zeroizing::new(rest))
+    }
+
+    /// Makes room by hand: a `Vec` that grows by itself leaves its old bytes behind.
+    fn make_room(&mut self) {
+        if self.incoming.len() == self.incoming.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(IDLE.max(2 * self.incoming.len())));
+            larger.extend_from_slice(&self.incoming);
+            self.incoming = larger;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Packets<S> {
+    /// The next packet, or `None` when the stream has ended between two packets.
+    ///
+    /// Dropping the future loses nothing: the next call goes on where this one stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] when the stream fails or ends inside a packet; [`ErrorKind::TooLarge`] as soon as a packet
+    /// announces itself to be; [`ErrorKind::ProtocolVersion`] for a CONNECT of another version;
+    /// [`ErrorKind::Malformed`] for all else that is not MQTT 3.1.1.
+    pub async fn read(&mut self) -> Result<Option<Packet>, Error> {
+        loop {
+            let missing = match frame::scan(&self.incoming, self.max_packet_bytes)? {
+                Frame::Whole { header, end } => {
+                    return convert::decode(header, self.take(end)).map(Some);
+                }
+                Frame::Missing(missing) => missing,
+            };
+            self.make_room();
+            let mut room = (&mut *self.incoming).limit(missing.max(IDLE));
+            if self.stream.read_buf(&mut room).await.map_err(Error::io)? == 0 {
+                return if self.incoming.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(
+                        Error::new(ErrorKind::Io, "the connection ended inside a packet")
+                            .with_source(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                    )
+                };
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Packets<S> {
+    /// Writes a packet and flushes the stream.
+    ///
+    /// Dropping the future may leave part of the packet unwritten; the next call writes that first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] when the stream fails; [`ErrorKind::Malformed`] or [`ErrorKind::TooLarge`] when MQTT has no
+    /// way to say this packet, and then nothing was written.
+    pub async fn write(&mut self, packet: Packet) -> Result<(), Error> {
+        let packet = convert::encode(packet)?;
+        self.outgoing = Zeroizing::new([&self.outgoing[self.sent..], &packet[..]].concat());
+        self.sent = 0;
+        while self.sent < self.outgoing.len() {
+            let rest = &self.outgoing[self.sent..];
+            match self.stream.write(rest).await.map_err(Error::io)? {
+                0 => return Err(Error::io(io::ErrorKind::WriteZero.into())),
+                sent => self.sent += sent,
+            }
+        }
+        self.outgoing = Zeroizing::default();
+        self.sent = 0;
+        self.stream.flush().await.map_err(Error::io)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Packets<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packets")
+            .field("stream", &self.stream)
+            .field("max_packet_bytes", &self.max_packet_bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! What users of the crate see, by what is sent over the wire.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not see as such"
+)]
+
+mod common;
+mod refused;
+mod stream;
+#[cfg(feature = "websocket")]
+mod websocket;
+mod wire;
