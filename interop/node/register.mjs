@@ -1,7 +1,7 @@
 // Registers one device with the official Node client and prints what came of it as one JSON line.
 //
 // usage: node register.mjs JSON
-//   {"transport": "http", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
+//   {"transport": "http" | "mqtt" | "mqtt-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
 //    "key": BASE64 | "cert": PEM chain, "privateKey": PEM,
 //    "payload": any, "timeoutSeconds": 30}
 //
@@ -15,6 +15,8 @@ import sdk from "azure-iot-provisioning-device";
 
 const TRANSPORTS = {
   http: async () => new (await load("azure-iot-provisioning-device-http")).Http(),
+  mqtt: async () => new (await load("azure-iot-provisioning-device-mqtt")).Mqtt(),
+  "mqtt-ws": async () => new (await load("azure-iot-provisioning-device-mqtt")).MqttWs(),
 };
 
 const FIELDS = {

@@ -17,39 +17,109 @@ const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
 /// When we give the client up.
 const PROCESS_DEADLINE: Duration = Duration::from_secs(45);
 
-/// How to run one client over one transport.
+/// How to run one client over one transport, and how it tells of a registration that came to nothing.
 ///
-/// The program's argument is the request, described in `node/register.mjs`.
+/// The program's argument is the request, described in `node/register.mjs` and `python/register.py`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Client {
-    program: &'static str,
-    /// In the folder of this crate.
-    script: &'static str,
+    program: Program,
     transport: &'static str,
-    /// The environment variable that names a file with the roots to trust.
-    roots: &'static str,
+    /// A device that the service does not believe.
+    unauthorized: Account,
+    /// A device whose enrollment is disabled.
+    disabled: Account,
+    /// It takes the service's answers for ASCII, though JSON is UTF-8.
+    reads_ascii: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    Node,
+    Python,
+}
+
+/// What is left of the service's answer when a client tells of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Account {
+    /// All that was in it.
+    Answer,
+    /// An error of the client's own: its name and its words.
+    Error(&'static str, &'static str),
 }
 
 impl Client {
     /// Microsoft's `azure-iot-provisioning-device` over HTTPS.
     pub const NODE_HTTP: Self = Self {
-        program: "node",
-        script: "node/register.mjs",
+        program: Program::Node,
         transport: "http",
-        roots: "NODE_EXTRA_CA_CERTS",
+        unauthorized: Account::Answer,
+        disabled: Account::Answer,
+        reads_ascii: false,
     };
+    /// The same over MQTT.
+    pub const NODE_MQTT: Self = Self {
+        transport: "mqtt",
+        // Over MQTT the service closes the door at CONNECT and says no more than that.
+        unauthorized: Account::Error("Error", "Connection refused: Not authorized"),
+        reads_ascii: true,
+        ..Self::NODE_HTTP
+    };
+    /// The same over MQTT over WebSocket.
+    pub const NODE_MQTT_WS: Self = Self {
+        transport: "mqtt-ws",
+        ..Self::NODE_MQTT
+    };
+    /// Microsoft's `azure-iot-device` over MQTT.
+    pub const PYTHON_MQTT: Self = Self {
+        program: Program::Python,
+        transport: "mqtt",
+        unauthorized: Account::Error(
+            "CredentialError",
+            "Credentials invalid, could not connect: Connection Refused: not authorised.",
+        ),
+        // It knows of failed and assigned, and of nothing else.
+        disabled: Account::Error(
+            "ClientError",
+            "Unexpected failure: Query Status Operation encountered an invalid registration status disabled \
+                      with a status code of 200",
+        ),
+        reads_ascii: false,
+    };
+    /// The same over MQTT over WebSocket.
+    pub const PYTHON_MQTT_WS: Self = Self {
+        transport: "mqtt-ws",
+        ..Self::PYTHON_MQTT
+    };
+
+    pub(crate) fn unauthorized(&self) -> Account {
+        self.unauthorized
+    }
+
+    pub(crate) fn disabled(&self) -> Account {
+        self.disabled
+    }
+
+    /// What it makes of a payload that the service sends.
+    pub(crate) fn reads(&self, payload: &Value) -> Value {
+        if !self.reads_ascii {
+            return payload.clone();
+        }
+        // `toString("ascii")` takes the highest bit from each byte.
+        let text = payload.to_string().into_bytes();
+        let ascii: Vec<u8> = text.into_iter().map(|byte| byte & 0x7f).collect();
+        serde_json::from_slice(&ascii).expect("JSON still, as long as no byte became a quote")
+    }
 
     /// Registers the device of the scenario.
     ///
     /// # Panics
     /// When the program does not run, does not end or does not print an outcome.
     pub async fn register(&self, emulator: &Emulator, scenario: &Scenario) -> Outcome {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.script);
-        let run = Command::new(self.program)
-            .arg(script)
+        let run = self
+            .program
+            .command(emulator.ca_pem())
             .arg(self.request(emulator, scenario).to_string())
-            .env(self.roots, emulator.ca_pem())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
@@ -86,6 +156,28 @@ impl Client {
             request["payload"] = payload.clone();
         }
         request
+    }
+}
+
+impl Program {
+    /// The program, which trusts the roots in this file.
+    fn command(self, roots: &Path) -> Command {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        match self {
+            Self::Node => {
+                let mut node = Command::new("node");
+                node.arg(folder.join("node/register.mjs"))
+                    .env("NODE_EXTRA_CA_CERTS", roots);
+                node
+            }
+            Self::Python => {
+                let mut python = Command::new(folder.join("python/.venv/bin/python"));
+                python
+                    .arg(folder.join("python/register.py"))
+                    .env("SSL_CERT_FILE", roots);
+                python
+            }
+        }
     }
 }
 

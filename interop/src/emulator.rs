@@ -1,4 +1,4 @@
-//! The emulator's binary as a child process, on the port that the official clients insist on.
+//! The emulator's binary as a child process, on the ports that the official clients insist on.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const ID_SCOPE: &str = "0ne00001234";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// There is one port 443.
+/// There is one port 443, and one 8883.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A running emulator. Killed when dropped; [`Emulator::stop`] asks it to end.
@@ -50,12 +50,13 @@ impl Emulator {
     /// Starts one, when the one before has ended.
     ///
     /// # Panics
-    /// When it does not start: build it with `cargo build -p dps-emulator`, and see that port 443 is free.
+    /// When it does not start: build it with `cargo build -p dps-emulator`, and see that ports 443 and 8883 are free.
     pub async fn start() -> Self {
         let turn = TURN.lock().await;
         let binary = binary();
         let mut process = Command::new(&binary)
-            .args(["--ephemeral", "--https-port", "443", "--retry-after", "1"])
+            .args(["--ephemeral", "--https-port", "443", "--mqtt-port", "8883"])
+            .args(["--retry-after", "1"])
             .args([
                 "--id-scope",
                 ID_SCOPE,

@@ -2,7 +2,7 @@
 //!
 //! A [`Scenario`] is what the operator enrolls, how the device proves itself and what must come of it. A [`Client`] is a
 //! program of another vendor that registers one device. [`scenarios!`] makes a test of each scenario with one client,
-//! against the emulator's binary on port 443, where these clients insist to find it.
+//! against the emulator's binary on ports 443 and 8883, where these clients insist to find it.
 //!
 //! The tests run with `DPS_INTEROP=1`: `scripts/test interop` sets it, in a network of their own. Otherwise they say
 //! that they are skipped.
@@ -10,12 +10,16 @@
 mod certificates;
 mod client;
 mod emulator;
+mod run;
 mod scenario;
+mod webhook;
 
 pub use certificates::{CertificateAuthority, DeviceCertificate};
 pub use client::{Client, Outcome};
 pub use emulator::{Emulator, HEATPUMPS, TOASTERS};
-pub use scenario::{Enrollment, Expected, Proof, Scenario, run};
+pub use run::run;
+pub use scenario::{Enrollment, Expected, Proof, Scenario};
+pub use webhook::EchoWebhook;
 
 /// One test for each scenario, with this client.
 #[macro_export]
@@ -25,6 +29,7 @@ macro_rules! scenarios {
             $client;
             individual_key
             individual_key_with_payload
+            payload_both_ways
             group_key
             individual_certificate
             group_certificate_by_root
