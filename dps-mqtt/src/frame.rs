@@ -43,11 +43,11 @@ pub(crate) fn body_start(frame: &[u8]) -> usize {
         .count()
 }
 
-/// The packet's type and its flags, which rumqttc does not look at (MQTT-2.2.2-2, MQTT-3.3.1-2, MQTT-3.3.1-4).
+/// The packet's type and its flags, which rumqttc does not look at (MQTT-2.2.2-2, MQTT-3.3.1-4).
 fn check_first(first: u8) -> Result<(), Error> {
     match (first >> 4, first & 0x0f) {
         (1 | 2 | 4 | 5 | 7 | 9 | 11..=14, 0) | (6 | 8 | 10, 0b0010) => Ok(()),
-        (3, flags) if flags & 0b0110 != 0b0110 && flags & 0b1110 != 0b1000 => Ok(()),
+        (3, flags) if flags & 0b0110 != 0b0110 => Ok(()),
         (0 | 15, _) => Err(Error::malformed("there is no packet of this type")),
         _ => Err(Error::malformed(
             "the packet's flags are not those of its type",

@@ -304,8 +304,11 @@ async fn a_close_frame_is_answered_and_is_the_end() {
         server.write(Packet::PingResp).await.unwrap_err().kind(),
         ErrorKind::Io
     );
-    server.into_inner().shutdown().await.unwrap();
+    let mut server = server.into_inner();
+    server.shutdown().await.unwrap();
     assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+    // Once more does no harm.
+    server.shutdown().await.unwrap();
 
     // A client does not wait for the server to hang up.
     let (mut client, mut theirs) = client().await;
