@@ -1,0 +1,112 @@
+//! Whole registrations over HTTPS, each with a client and a connection of its own, against an emulator in this process:
+//! one at a time, and a fleet at once. Beside them, what rustls alone takes for as many handshakes. The times of one are
+//! those on the wall, its waits included; those of the fleet are CPU times, device, network and emulator together.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+#[path = "registration/handshake.rs"]
+mod handshake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use dps_benches::{Service, cpu_time};
+use dps_device::X509Attestation;
+use futures_util::future::join_all;
+use tokio::runtime::Runtime;
+
+use handshake::Handshake;
+
+/// Fewer than the connections that wait to be accepted, 128: one more would cost it a second.
+const DEVICES: usize = 64;
+
+fn one(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let service = runtime.block_on(Service::start()).unwrap();
+    let certificate = service.with_certificate("heatpump-1").unwrap();
+    let handshake = Handshake::new();
+
+    let mut group = criterion.benchmark_group("registration");
+    group
+        .sample_size(50)
+        .measurement_time(Duration::from_secs(4));
+    group.bench_function("symmetric_key", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let who = service.with_key("toaster-1").unwrap();
+            service.client(who).register().await.unwrap()
+        });
+    });
+    group.bench_function("x509", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let client = service.client(certificate.clone());
+            client.register().await.unwrap()
+        });
+    });
+    group.bench_function("tls_handshake_alone", |bencher| {
+        bencher.iter(|| handshake.perform());
+    });
+    group.finish();
+}
+
+fn fleet(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let service = Arc::new(runtime.block_on(Service::start()).unwrap());
+    let certificates = (0..DEVICES).map(|n| service.with_certificate(&format!("heatpump-{n}")));
+    let certificates: Vec<X509Attestation> = certificates.map(Result::unwrap).collect();
+    let handshake = Handshake::new();
+
+    let mut group = criterion.benchmark_group("fleet");
+    group.throughput(Throughput::Elements(DEVICES as u64));
+    group.sampling_mode(SamplingMode::Flat);
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5));
+    group.bench_function("symmetric_key", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|times| {
+            at_once(times, |n| {
+                let service = Arc::clone(&service);
+                async move {
+                    let who = service.with_key(&format!("toaster-{n}")).unwrap();
+                    service.client(who).register().await.unwrap();
+                }
+            })
+        });
+    });
+    group.bench_function("x509", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|times| {
+            at_once(times, |n| {
+                let client = service.client(certificates[n].clone());
+                async move {
+                    client.register().await.unwrap();
+                }
+            })
+        });
+    });
+    group.bench_function("tls_handshakes_alone", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|times| {
+            at_once(times, |_| {
+                let handshake = handshake.clone();
+                async move { handshake.perform() }
+            })
+        });
+    });
+    group.finish();
+}
+
+/// All devices at once, as often as told. The CPU time that it takes, all sides together.
+async fn at_once<F>(times: u64, device: impl Fn(usize) -> F) -> Duration
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let began = cpu_time();
+    for _ in 0..times {
+        for ended in join_all((0..DEVICES).map(|n| tokio::spawn(device(n)))).await {
+            ended.unwrap();
+        }
+    }
+    cpu_time() - began
+}
+
+criterion_group!(benches, one, fleet);
+criterion_main!(benches);

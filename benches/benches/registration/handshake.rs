@@ -1,0 +1,70 @@
+//! A full TLS 1.3 handshake of rustls with itself in memory, both sides in one thread: no sockets, no HTTP.
+
+use std::sync::Arc;
+
+use dps_device::Roots;
+use dps_tls::ClientTls;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
+/// Both sides of it, with certificates like those of the emulator: P-256, a root and a leaf.
+#[derive(Clone)]
+pub(crate) struct Handshake {
+    server: Arc<ServerConfig>,
+    roots: Roots,
+}
+
+impl Handshake {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(["localhost".to_owned()])
+            .unwrap()
+            .signed_by(&key, &root)
+            .unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .unwrap();
+        Self {
+            server: Arc::new(server),
+            roots: Roots::from_pem(root.pem()).unwrap(),
+        }
+    }
+
+    /// With a client configuration of its own, as every registration has: nothing is resumed.
+    pub(crate) fn perform(&self) {
+        let config = ClientTls::new(self.roots.clone()).build().unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&self.server)).unwrap();
+        let mut wire = Vec::new();
+        while client.is_handshaking() || server.is_handshaking() {
+            wire.clear();
+            while client.wants_write() {
+                client.write_tls(&mut wire).unwrap();
+            }
+            let mut arriving = wire.as_slice();
+            while !arriving.is_empty() {
+                server.read_tls(&mut arriving).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            wire.clear();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            let mut arriving = wire.as_slice();
+            while !arriving.is_empty() {
+                client.read_tls(&mut arriving).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs each example to its end and looks at what it prints. `cargo test -p dps-examples` builds them first.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env::consts::EXE_SUFFIX;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn quickstart_finds_a_hub_for_each_device() {
+    let output = run("quickstart");
+    assert_eq!(lines_with(&output, "symmetric key"), 4, "{output}");
+    assert_eq!(lines_with(&output, "X.509"), 3, "{output}");
+    assert_eq!(lines_with(&output, r#"{"welcome":"toaster"}"#), 4, "{output}");
+    assert_eq!(lines_with(&output, r#"{"welcome":"heatpump"}"#), 3, "{output}");
+    assert_eq!(lines_with(&output, "now at Some("), 1, "{output}");
+}
+
+#[test]
+fn quickstart_is_one_page() {
+    let source = std::fs::read_to_string(folder().join("quickstart.rs")).unwrap();
+    assert!(source.lines().count() < 80);
+}
+
+#[test]
+fn register_symmetric_key_falls_back_to_the_secondary() {
+    let output = run("register_symmetric_key");
+    let (before, after) = output.split_once("after the primary key was replaced:").expect(&output);
+    for (story, fallbacks) in [(before, 0), (after, 1)] {
+        assert_eq!(lines_with(story, "falling back to the secondary key"), fallbacks, "{output}");
+        assert_eq!(lines_with(story, "assigning; asking again in"), 1, "{output}");
+        assert_eq!(lines_with(story, "toaster-1 is at home in contoso-toasters"), 1, "{output}");
+    }
+}
+
+#[test]
+fn register_x509_registers_and_looks_up() {
+    let output = run("register_x509");
+    let expected = [
+        "registered: heatpump-1 is at home in contoso-heatpumps",
+        "enrolled by: group heatpumps",
+        "looked up: assigned to contoso-heatpumps",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn azure_functions_answers_with_the_hub_for_toasters() {
+    let output = run("azure_functions");
+    let answer = output.lines().find(|line| line.starts_with('{')).expect(&output);
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    assert_eq!(answer["iotHubHostName"], "contoso-toasters.azure-devices.net");
+}
+
+/// Source: azure-docs `azure-functions/functions-custom-handlers.md`.
+#[test]
+fn azure_functions_is_set_up_as_documented() {
+    let host = json("azure_functions/host.json");
+    assert_eq!(host["version"], "2.0");
+    assert_eq!(host["customHandler"]["description"]["defaultExecutablePath"], "handler");
+    assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
+
+    let function = json("azure_functions/allocate/function.json");
+    let [trigger, answer] = function["bindings"].as_array().unwrap().as_slice() else {
+        panic!("a trigger and an answer: {function}");
+    };
+    assert_eq!((&trigger["type"], &trigger["direction"]), (&"httpTrigger".into(), &"in".into()));
+    assert_eq!(trigger["authLevel"], "function");
+    assert_eq!(trigger["methods"], serde_json::json!(["post"]));
+    assert_eq!((&answer["type"], &answer["direction"]), (&"http".into(), &"out".into()));
+}
+
+/// What the example prints; it must succeed. Examples are built beside the folder that this test is in.
+fn run(example: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap().join("examples").join(format!("{example}{EXE_SUFFIX}"));
+    assert!(built.exists(), "{} is not built: cargo test -p dps-examples builds it", built.display());
+    let mut command = Command::new(built);
+    for variable in ["DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
+        command.env_remove(variable);
+    }
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{example}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+fn lines_with(text: &str, part: &str) -> usize {
+    text.lines().filter(|line| line.contains(part)).count()
+}
+
+fn json(path: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder().join(path)).unwrap()).unwrap()
+}
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
