@@ -1,12 +1,13 @@
 //! A running emulator: what it is made of, how to reach it, how it ends.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
 use dps_types::{HubHostname, IdScope, ServiceConnectionString, SymmetricKey};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,6 +26,8 @@ use crate::tls;
 const POLICY: &str = "provisioningserviceowner";
 const STORE_FILE: &str = "dps.redb";
 const SERVICE_KEY: &str = "service-key";
+/// How many connections may wait to be accepted: a fleet that starts at once. The system may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// A running emulator. Dropping it stops it; [`Emulator::shutdown`] also waits until it has.
 #[derive(Debug)]
@@ -97,8 +100,8 @@ impl Emulator {
             create_private_dir(dir)?;
         }
 
-        let (https, https_port) = listen(builder.bind, builder.https_port).await?;
-        let (mqtt, mqtt_port) = listen(builder.bind, builder.mqtt_port).await?;
+        let (https, https_port) = listen(builder.bind, builder.https_port)?;
+        let (mqtt, mqtt_port) = listen(builder.bind, builder.mqtt_port)?;
 
         let store = open_store(&builder).await?;
         let service_key = match &builder.service_key {
@@ -180,17 +183,28 @@ impl Emulator {
     }
 }
 
-async fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
-    let failed = |error| {
+/// A listener, and the port that it got.
+fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
+    let listen = || {
+        let socket = match address {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // A port is free again as soon as its emulator has stopped. On Windows the option means something else.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind((address, port).into())?;
+        let listener = socket.listen(BACKLOG)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    };
+    listen().map_err(|error: io::Error| {
         Error::new(
             ErrorKind::Bind,
             format!("cannot listen on {address}:{port}"),
         )
         .because(error)
-    };
-    let listener = TcpListener::bind((address, port)).await.map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, port))
+    })
 }
 
 async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> {
