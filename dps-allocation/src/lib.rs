@@ -65,7 +65,7 @@ pub use allocation::Allocation;
 pub use client::{WebhookCaller, WebhookClient, check_webhook_url, masked_url};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use error::{Error, ErrorKind};
-pub use policies::from_fn;
+pub use policies::{from_async_fn, from_fn};
 pub use policy::AllocationPolicy;
 pub use rejection::Rejection;
 pub use webhook::{Webhook, WebhookReply, WebhookRequest};

@@ -21,6 +21,9 @@ use crate::retry::{Repeat, deadline_in, retry};
 /// A client of the service API of one Device Provisioning Service.
 ///
 /// Clones share their connections and their token. Nothing is sent before the first operation.
+///
+/// It goes through the proxy that the environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), unless the service is an
+/// emulator on this machine.
 #[derive(Clone)]
 pub struct ServiceClient {
     base: Url,

@@ -130,7 +130,7 @@ pub enum ErrorKind {
     Conflict,
     /// No connection, or it broke before the answer was there: check the host name and the network. Repeated.
     Connect,
-    /// The deadline passed before an answer came. Repeated until then.
+    /// No answer came: not within 30 seconds, or not before the deadline. Repeated until then.
     Deadline,
     /// The policy of the connection string does not allow this, or a quota is used up (403).
     Forbidden,

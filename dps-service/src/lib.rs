@@ -10,15 +10,20 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let dps = ServiceClient::from_connection_string(&std::env::var("DPS_CONNECTION_STRING")?)?;
 //!
+//! let groups = dps.enrollment_groups();
 //! let toasters = EnrollmentGroup::symmetric_key("toasters".parse()?).allocate_evenly();
-//! let mut group = match dps.enrollment_groups().create(&toasters).await {
+//! let mut group = match groups.create(&toasters).await {
 //!     Err(error) if error.kind() == ErrorKind::Conflict => {
-//!         dps.enrollment_groups().get(&toasters.enrollment_group_id).await?
+//!         let id = &toasters.enrollment_group_id;
+//!         let mut group = groups.get(id).await?;
+//!         // A read leaves the keys out: put them back, so that the update below keeps them.
+//!         group.attestation = groups.attestation_mechanism(id).await?;
+//!         group
 //!     }
 //!     created => created?,
 //! };
 //! group.iot_hubs = Some(vec!["toasters.azure-devices.net".parse()?]);
-//! dps.enrollment_groups().update(&group).await?;
+//! groups.update(&group).await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -98,7 +99,7 @@ impl Transport {
     ) -> Result<Answer, Error> {
         let http = self
             .http
-            .get_or_try_init(|| async { self.connect() })
+            .get_or_try_init(|| async { self.connect(&url) })
             .await?;
         let method = match request.route.method() {
             "PUT" => Method::PUT,
@@ -123,17 +124,23 @@ impl Transport {
         read(response).await
     }
 
-    fn connect(&self) -> Result<reqwest::Client, Error> {
+    fn connect(&self, url: &Url) -> Result<reqwest::Client, Error> {
         let unusable = |what| Error::new(ErrorKind::InvalidConfiguration, what);
         let tls = ClientTls::new(self.roots.clone())
             .build()
             .map_err(|error| unusable("the roots cannot be used").with_source(error))?;
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .https_only(true)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(USER_AGENT)
+            .user_agent(USER_AGENT);
+        // A proxy of the environment cannot reach an emulator on this machine.
+        let builder = match is_this_machine(url) {
+            true => builder.no_proxy(),
+            false => builder,
+        };
+        builder
             .build()
             .map_err(|error| unusable("no HTTP client can be made").with_source(error))
     }
@@ -147,11 +154,20 @@ impl fmt::Debug for Transport {
     }
 }
 
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 async fn read(mut response: Response) -> Result<Answer, Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
+            if !status.is_success() {
+                // The status says enough.
+                return Err(refusal(status, &headers, &[]));
+            }
             let what = "the answer is larger than any of this API";
             return Err(Error::new(ErrorKind::Protocol, what).with_status(status.as_u16()));
         }

@@ -167,7 +167,7 @@ impl AllocationResponse {
     }
 }
 
-/// The device's payload is not what the policy needs.
+/// The device's payload is not what the policy needs. The text may quote a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadError(Option<String>);
 

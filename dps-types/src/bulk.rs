@@ -93,3 +93,39 @@ impl BulkOperationResult {
         }
     }
 }
+
+impl BulkOperationError {
+    /// What failed about this individual enrollment.
+    pub fn enrollment(
+        registration_id: RegistrationId,
+        error_code: ErrorCode,
+        error_status: impl Into<String>,
+    ) -> Self {
+        Self {
+            registration_id: Some(registration_id),
+            ..Self::new(error_code, error_status.into())
+        }
+    }
+
+    /// What failed about this enrollment group.
+    pub fn group(
+        enrollment_group_id: EnrollmentGroupId,
+        error_code: ErrorCode,
+        error_status: impl Into<String>,
+    ) -> Self {
+        Self {
+            enrollment_group_id: Some(enrollment_group_id),
+            ..Self::new(error_code, error_status.into())
+        }
+    }
+
+    fn new(error_code: ErrorCode, error_status: String) -> Self {
+        Self {
+            registration_id: None,
+            enrollment_group_id: None,
+            error_code,
+            error_status,
+            extra: Default::default(),
+        }
+    }
+}

@@ -6,7 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 /// Fields of a document that its type does not name, and named fields that were sent as `null` or as
@@ -108,8 +108,33 @@ fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
     let absent = value.is_null();
     serde_json::from_value(value).map_err(|error| match absent {
         true => format!("{name} is missing"),
-        false => format!("{name}: {error}"),
+        false => format!("{name}: {}", without_content(&error.to_string())),
     })
+}
+
+/// What serde found is left out, since it quotes it; what it wanted stays.
+fn without_content(error: &str) -> &str {
+    let quotes = ["invalid type: ", "invalid value: "];
+    match error.rsplit_once(", ") {
+        Some((found, wanted)) if quotes.iter().any(|start| found.starts_with(start)) => wanted,
+        _ => error,
+    }
+}
+
+/// A value, or none where something else stands: for what may be missing, and must not spoil the rest.
+pub(crate) struct Lenient<T>(Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_value(value).ok()))
+    }
+}
+
+impl<T> From<Lenient<T>> for Option<T> {
+    fn from(lenient: Lenient<T>) -> Self {
+        lenient.0
+    }
 }
 
 /// Puts a document together in the order of its fields, then what nobody knows.

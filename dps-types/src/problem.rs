@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Timestamp;
+use crate::lossless::Lenient;
 
 lossless! {
     /// The body of an error response. Keep [`Problem::tracking_id`]: Microsoft's support asks for it.
@@ -61,22 +61,6 @@ impl fmt::Display for Problem {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
-    }
-}
-
-/// A value, or none where something else stands.
-struct Lenient<T>(Option<T>);
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_value(value).ok()))
-    }
-}
-
-impl<T> From<Lenient<T>> for Option<T> {
-    fn from(lenient: Lenient<T>) -> Self {
-        lenient.0
     }
 }
 

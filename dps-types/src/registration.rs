@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::enrollment::{TpmAttestation, X509CertificateInfo};
+use crate::lossless::Lenient;
 use crate::{
     DeviceId, ETag, EnrollmentGroupId, ErrorCode, Extra, HubHostname, OperationId, RegistrationId,
     Timestamp,
@@ -102,18 +103,20 @@ impl RegistrationOperationStatus {
 
 lossless! {
     /// What DPS tells the device about its registration.
+    ///
+    /// What a device can do without is read leniently: it must not lose its hub over a date.
     #[derive(Default)]
     pub struct DeviceRegistrationResult {
         /// For devices with a TPM.
         tpm: Option<TpmRegistrationResult> = "tpm",
         /// For devices with a certificate.
-        x509: Option<X509RegistrationResult> = "x509",
+        x509: Option<X509RegistrationResult> = "x509" via Lenient<X509RegistrationResult>,
         /// For devices with a symmetric key.
-        symmetric_key: Option<SymmetricKeyRegistrationResult> = "symmetricKey",
+        symmetric_key: Option<SymmetricKeyRegistrationResult> = "symmetricKey" via Lenient<SymmetricKeyRegistrationResult>,
         /// The device's name towards DPS.
         registration_id: Option<RegistrationId> = "registrationId",
         /// When it first registered.
-        created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
+        created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc" via Lenient<Timestamp>,
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
         /// The device's name in that hub.
@@ -123,13 +126,13 @@ lossless! {
         /// How the assignment came about.
         substatus: Option<RegistrationSubstatus> = "substatus",
         /// Why it failed.
-        error_code: Option<ErrorCode> = "errorCode",
+        error_code: Option<ErrorCode> = "errorCode" via Lenient<ErrorCode>,
         /// Why it failed, in words.
-        error_message: Option<String> = "errorMessage",
+        error_message: Option<String> = "errorMessage" via Lenient<String>,
         /// When the registration last changed.
-        last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
+        last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc" via Lenient<Timestamp>,
         /// The version of the registration record.
-        etag: Option<ETag> = "etag",
+        etag: Option<ETag> = "etag" via Lenient<ETag>,
         /// What the custom allocation webhook sends to the device.
         payload: Option<Value> = "payload",
     }

@@ -30,12 +30,12 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(webhook: Webhook) -> Self {
-        let head = webhook.client_timeout();
+        let head = webhook.client_timeout().min(LONGEST);
         Self {
             head,
             lifetime: LIFETIME,
             // The body arrives, the policy decides, the answer leaves.
-            grace: 2 * head + webhook.timeout(),
+            grace: 2 * head + webhook.timeout().min(LONGEST),
             router: router::router(Arc::new(webhook)),
         }
     }
@@ -107,6 +107,8 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
+/// Stands for "no limit"; more could overflow the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const MAX_CONNECTIONS: usize = 1024;
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -67,6 +67,17 @@ async fn the_documented_request_is_answered_at_any_path() {
 }
 
 #[tokio::test]
+async fn limits_may_be_as_long_as_can_be() {
+    let webhook = Webhook::new(fixed())
+        .with_timeout(Duration::MAX)
+        .with_client_timeout(Duration::MAX);
+    let served = Served::start(webhook).await;
+    let reply = exchange(served.address, &post("/", JSON, DOCUMENTED_REQUEST)).await;
+    assert_eq!(reply.status, 200);
+    soon(served.stop()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_function_key_is_taken_from_query_or_header() {
     let served = Served::start(Webhook::new(fixed()).with_function_key("s3cret==")).await;
     let header = |key| format!("{JSON}X-Functions-Key: {key}\r\n");

@@ -102,6 +102,17 @@ async fn an_answer_without_end_is_not_read_to_the_end() {
 }
 
 #[tokio::test]
+async fn of_a_failure_without_end_the_status_counts() {
+    let endless = Act::Answer(format!(
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 999999999\r\n\r\n{}",
+        " ".repeat(5 << 20)
+    ));
+    let (result, requests) = get_from([endless]).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(requests, 1);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_trusted_hears_nothing() {
     let service = Service::start([]).await;
     let other = Service::start([]).await;

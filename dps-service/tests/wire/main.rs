@@ -1,5 +1,6 @@
 //! The client against a scripted service on loopback, over real TLS.
 
 mod failures;
+mod proxy;
 mod requests;
 mod support;

@@ -1,6 +1,7 @@
 //! Documents as they stand on the wire, typed from Microsoft's specifications.
 
 mod allocation;
+mod bulk;
 mod enrollment;
 mod refusal;
 mod registration;

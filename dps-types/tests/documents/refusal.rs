@@ -86,6 +86,24 @@ fn neither_errors_nor_debug_show_a_key() {
         "{shown}"
     );
 
+    for (field, value, words) in [
+        ("iotHubs", json!(SECRET), "iotHubs: expected a sequence"),
+        (
+            "initialTwin",
+            json!({"tags": SECRET}),
+            "initialTwin: tags: expected a map",
+        ),
+        (
+            "reprovisionPolicy",
+            json!({"updateHubAssignment": format!("{SECRET}, expected a key")}),
+            "reprovisionPolicy: updateHubAssignment: expected a boolean",
+        ),
+    ] {
+        let mut document = json!({"registrationId": "a", "attestation": {"type": "none"}});
+        document[field] = value;
+        assert_eq!(refusal::<IndividualEnrollment>(document), words);
+    }
+
     let webhook = CustomAllocationDefinition::new("https://f.test/api?code=sesame");
     let shown = format!("{webhook:?}");
     assert!(

@@ -4,7 +4,7 @@ use dps_types::{
     ErrorCode, RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
     RegistrationSubstatus, TpmChallenge,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{read, same, write};
 
@@ -33,6 +33,30 @@ fn an_assigned_device_learns_its_hub() {
     assert_eq!(state.payload, Some(json!({})));
     let group = state.x509.unwrap().enrollment_group_id.unwrap();
     assert_eq!(group.as_str(), "grp");
+}
+
+/// A device must not lose its hub over what it can do without.
+#[test]
+fn an_assignment_is_read_around_what_cannot_be_read() {
+    for (field, value) in [
+        ("etag", json!("")),
+        ("createdDateTimeUtc", json!("")),
+        ("lastUpdatedDateTimeUtc", json!("0001-01-01T00:00:00")),
+        ("errorCode", json!("0")),
+        ("errorMessage", json!({"text": "none"})),
+        (
+            "x509",
+            json!({"certificateInfo": {"subjectName": "CN=dev1"}}),
+        ),
+        ("symmetricKey", json!(true)),
+    ] {
+        let mut document: Value = serde_json::from_str(ASSIGNED).unwrap();
+        document["registrationState"][field] = value;
+        let answer: RegistrationOperationStatus = read(&document);
+        assert_eq!(write(&answer), document);
+        let state = answer.registration_state.expect("a state");
+        assert!(state.assigned_hub.is_some() && state.device_id.is_some());
+    }
 }
 
 #[test]
