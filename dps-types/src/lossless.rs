@@ -4,9 +4,11 @@
 //! with `"provisioningStatus": null` is echoed with it). Both are kept in [`Extra`].
 //! Errors name the field and say nothing of a document's content, which may hold a key.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Fields of a document that its type does not name, and named fields that were sent as `null` or as
@@ -41,83 +43,126 @@ impl DerefMut for Extra {
     }
 }
 
-/// Takes a document apart, field by field. What is left at the end is [`Extra`].
-pub(crate) struct Reader {
-    fields: Map<String, Value>,
-    kept: Map<String, Value>,
+/// What a document does not name, as it came.
+pub(crate) fn extra(fields: Map<String, Value>) -> Extra {
+    Extra(fields)
 }
 
-impl Reader {
-    pub(crate) fn new(document: Value) -> Result<Self, &'static str> {
-        match document {
-            Value::Object(fields) => Ok(Self {
-                fields,
-                kept: Map::new(),
-            }),
-            _ => Err("it is not a JSON object"),
-        }
+/// Reads one field. A `null` is put aside and counts as absent.
+pub(crate) fn read<'de, T, M>(
+    map: &mut M,
+    name: &str,
+    kept: &mut Map<String, Value>,
+) -> Result<Option<T>, M::Error>
+where
+    T: Deserialize<'de>,
+    M: MapAccess<'de>,
+{
+    let value: Option<T> = map.next_value().map_err(|error| in_field(name, &error))?;
+    if value.is_none() {
+        kept.insert(name.to_owned(), Value::Null);
+    }
+    Ok(value)
+}
+
+/// Reads one field as a `V`, which may find nothing in it. A value that means nothing is kept as it came.
+pub(crate) fn read_via<'de, V, T, M>(
+    map: &mut M,
+    name: &str,
+    kept: &mut Map<String, Value>,
+) -> Result<Option<Option<T>>, M::Error>
+where
+    V: DeserializeOwned + Into<Option<T>>,
+    M: MapAccess<'de>,
+{
+    let value: Value = map.next_value()?;
+    let found: Option<T> = V::deserialize(&value)
+        .map_err(|error| in_field(name, &error))?
+        .into();
+    if found.is_none() {
+        kept.insert(name.to_owned(), value);
+    }
+    Ok(Some(found))
+}
+
+/// Takes the value of a field that is written in another case, or under another name.
+pub(crate) fn spelled(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    aliases: &[&str],
+) -> Option<Value> {
+    let other = |key: &&String| {
+        let known = key.eq_ignore_ascii_case(name)
+            || aliases.iter().any(|alias| key.eq_ignore_ascii_case(alias));
+        known && key.as_str() != name
+    };
+    if fields.contains_key(name) {
+        return None;
+    }
+    let key = fields.keys().find(other)?.clone();
+    fields.shift_remove(&key)
+}
+
+/// One value that was read before, to be read again as the field that it is.
+pub(crate) struct Again(pub(crate) Value);
+
+impl<'de> MapAccess<'de> for Again {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        _: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        Ok(None)
     }
 
-    /// The field under any of its names, upper or lower case; `null` when there is none.
-    pub(crate) fn take<T: DeserializeOwned>(&mut self, names: &[&str]) -> Result<T, String> {
-        let value = self.find(names);
-        if value.as_ref().is_some_and(Value::is_null) {
-            self.kept.insert(names[0].to_owned(), Value::Null);
-        }
-        read(names[0], value.unwrap_or_default())
-    }
-
-    /// The field read as a `V`, which may find nothing in it. A value that means nothing is kept as it came.
-    pub(crate) fn take_via<V, T>(&mut self, names: &[&str]) -> Result<Option<T>, String>
-    where
-        V: DeserializeOwned + Into<Option<T>>,
-    {
-        let Some(value) = self.find(names) else {
-            return Ok(None);
-        };
-        let found = read::<V>(names[0], value.clone())?.into();
-        if found.is_none() {
-            self.kept.insert(names[0].to_owned(), value);
-        }
-        Ok(found)
-    }
-
-    fn find(&mut self, names: &[&str]) -> Option<Value> {
-        names.iter().find_map(|name| self.remove(name))
-    }
-
-    fn remove(&mut self, name: &str) -> Option<Value> {
-        if let Some(value) = self.fields.shift_remove(name) {
-            return Some(value);
-        }
-        let spelled = self
-            .fields
-            .keys()
-            .find(|key| key.eq_ignore_ascii_case(name))?
-            .clone();
-        self.fields.shift_remove(&spelled)
-    }
-
-    pub(crate) fn finish(mut self) -> Extra {
-        self.fields.extend(self.kept);
-        Extra(self.fields)
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        seed.deserialize(self.0.take())
     }
 }
 
-fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
-    let absent = value.is_null();
-    serde_json::from_value(value).map_err(|error| match absent {
-        true => format!("{name} is missing"),
-        false => format!("{name}: {}", without_content(&error.to_string())),
-    })
+/// What a field is when it is absent, or else the error that says so.
+pub(crate) fn absent<T: DeserializeOwned, E: Error>(name: &str) -> Result<T, E> {
+    T::deserialize(Value::Null).map_err(|_| E::custom(format!("{name} is missing")))
 }
 
-/// What serde found is left out, since it quotes it; what it wanted stays.
-fn without_content(error: &str) -> &str {
+/// Names the field, once, and leaves out what serde found there, since it quotes it; what it wanted stays.
+fn in_field<E: Error>(name: &str, error: &impl fmt::Display) -> E {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
     let quotes = ["invalid type: ", "invalid value: "];
-    match error.rsplit_once(", ") {
+    let text = match text.rsplit_once(", ") {
         Some((found, wanted)) if quotes.iter().any(|start| found.starts_with(start)) => wanted,
-        _ => error,
+        _ => text,
+    };
+    E::custom(format!("{name}: {text}"))
+}
+
+/// Whether a field is left out in writing: what [`Absent`] and [`Present`] tell apart by type.
+pub(crate) struct Field<'a, T>(pub(crate) &'a T);
+
+/// An optional field may be absent.
+pub(crate) trait Absent {
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Absent for Field<'_, Option<T>> {
+    fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Any other field never is. It is found one reference further away, so that [`Absent`] comes first.
+pub(crate) trait Present {
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Present for &Field<'_, T> {
+    fn is_absent(&self) -> bool {
+        false
     }
 }
 
@@ -134,42 +179,6 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
 impl<T> From<Lenient<T>> for Option<T> {
     fn from(lenient: Lenient<T>) -> Self {
         lenient.0
-    }
-}
-
-/// Puts a document together in the order of its fields, then what nobody knows.
-pub(crate) struct Writer<'a> {
-    fields: Map<String, Value>,
-    extra: &'a Extra,
-}
-
-impl<'a> Writer<'a> {
-    pub(crate) fn new(extra: &'a Extra) -> Self {
-        Self {
-            fields: Map::new(),
-            extra,
-        }
-    }
-
-    pub(crate) fn put<T: Serialize>(&mut self, name: &str, value: &T) -> serde_json::Result<()> {
-        let mut value = serde_json::to_value(value)?;
-        if value.is_null() {
-            let Some(kept) = self.extra.get(name) else {
-                return Ok(());
-            };
-            value = kept.clone();
-        }
-        self.fields.insert(name.to_owned(), value);
-        Ok(())
-    }
-
-    pub(crate) fn finish(mut self) -> Map<String, Value> {
-        for (name, value) in self.extra.iter() {
-            if !self.fields.contains_key(name) {
-                self.fields.insert(name.clone(), value.clone());
-            }
-        }
-        self.fields
     }
 }
 
@@ -193,20 +202,73 @@ macro_rules! lossless {
 
         impl<'de> serde::Deserialize<'de> for $Name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let document = serde_json::Value::deserialize(deserializer)?;
-                let mut reader = $crate::lossless::Reader::new(document)
-                    .map_err(serde::de::Error::custom)?;
-                $(let $field = lossless!(@take reader, [$wire $(, $alias)*] $(, $Via)?)
-                    .map_err(serde::de::Error::custom)?;)*
-                Ok(Self { $($field,)* extra: reader.finish() })
+                struct Visitor;
+
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $Name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a JSON object")
+                    }
+
+                    // Serde's own error would quote the text, and it may be a key in the wrong place.
+                    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<$Name, E> {
+                        Err(E::custom("expected a JSON object"))
+                    }
+
+                    fn visit_map<M: serde::de::MapAccess<'de>>(self, mut map: M) -> Result<$Name, M::Error> {
+                        $(let mut $field: Option<$Type> = None;)*
+                        let mut extra = serde_json::Map::new();
+                        while let Some(key) = map.next_key::<String>()? {
+                            match key.as_str() {
+                                $($wire if $field.is_none() => {
+                                    $field = lossless!(@read &mut map, $wire, &mut extra $(, $Via)?)?;
+                                })*
+                                _ => {
+                                    extra.insert(key, map.next_value()?);
+                                }
+                            }
+                        }
+                        // What is left may be a field in another spelling.
+                        $(if $field.is_none() && !extra.is_empty()
+                            && let Some(value) = $crate::lossless::spelled(&mut extra, $wire, &[$($alias),*])
+                        {
+                            let mut map = $crate::lossless::Again(value);
+                            $field = lossless!(@read &mut map, $wire, &mut extra $(, $Via)?)
+                                .map_err(|error: serde_json::Error| serde::de::Error::custom(error))?;
+                        })*
+                        Ok($Name {
+                            $($field: match $field {
+                                Some(value) => value,
+                                None => $crate::lossless::absent($wire)?,
+                            },)*
+                            extra: $crate::lossless::extra(extra),
+                        })
+                    }
+                }
+
+                deserializer.deserialize_any(Visitor)
             }
         }
 
         impl serde::Serialize for $Name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut writer = $crate::lossless::Writer::new(&self.extra);
-                $(writer.put($wire, &self.$field).map_err(serde::ser::Error::custom)?;)*
-                writer.finish().serialize(serializer)
+                use serde::ser::SerializeMap as _;
+                #[allow(unused_imports)] // A document may have no optional field, or none but those.
+                use $crate::lossless::{Absent as _, Present as _};
+
+                let mut map = serializer.serialize_map(None)?;
+                $(if !(&$crate::lossless::Field(&self.$field)).is_absent() {
+                    map.serialize_entry($wire, &self.$field)?;
+                } else if let Some(kept) = self.extra.get($wire) {
+                    map.serialize_entry($wire, kept)?;
+                })*
+                for (name, value) in self.extra.iter() {
+                    if ![$($wire),*].contains(&name.as_str()) {
+                        map.serialize_entry(name, value)?;
+                    }
+                }
+                map.end()
             }
         }
 
@@ -219,8 +281,8 @@ macro_rules! lossless {
             }
         }
     };
-    (@take $reader:ident, $names:expr) => { $reader.take(&$names) };
-    (@take $reader:ident, $names:expr, $Via:ty) => { $reader.take_via::<$Via, _>(&$names) };
+    (@read $map:expr, $wire:literal, $kept:expr) => { $crate::lossless::read($map, $wire, $kept) };
+    (@read $map:expr, $wire:literal, $kept:expr, $Via:ty) => { $crate::lossless::read_via::<$Via, _, _>($map, $wire, $kept) };
     (@show $value:expr) => { $value };
     (@show $value:expr, $show:ident) => { $show($value) };
 }

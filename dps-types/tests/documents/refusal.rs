@@ -43,7 +43,7 @@ fn an_error_names_the_field() {
     );
     assert_eq!(
         with("initialTwin", json!({"properties": []})),
-        "initialTwin: properties: it is not a JSON object"
+        "initialTwin: properties: expected a JSON object"
     );
     assert_eq!(
         with("iotHubs", json!(["hub", "https://hub"])),
@@ -57,7 +57,7 @@ fn an_error_names_the_field() {
     );
     assert_eq!(
         refusal::<RegistrationRequest>(json!([])),
-        "it is not a JSON object"
+        "invalid type: sequence, expected a JSON object"
     );
 }
 
@@ -67,7 +67,7 @@ fn neither_errors_nor_debug_show_a_key() {
     for (misplaced, words) in [
         (
             json!({"symmetricKey": SECRET}),
-            "symmetricKey: it is not a JSON object",
+            "symmetricKey: expected a JSON object",
         ),
         (
             json!({"symmetricKey": {"primaryKey": [SECRET]}}),
