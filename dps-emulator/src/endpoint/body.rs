@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dps_types::ErrorCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::refusal::Refusal;
 
@@ -92,12 +92,15 @@ impl Call {
                 "The Content-Type must be application/json.",
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Refusal::invalid(error.to_string()),
-            _ => Refusal::new(
-                ErrorCode::FORMAT_ERROR,
-                format!("The body is not JSON: {error}"),
-            ),
+        serde_json::from_slice(&self.body).map_err(|error| {
+            match serde_json::from_slice::<IgnoredAny>(&self.body) {
+                // JSON, but not this document.
+                Ok(_) => Refusal::invalid(error.to_string()),
+                Err(error) => Refusal::new(
+                    ErrorCode::FORMAT_ERROR,
+                    format!("The body is not JSON: {error}"),
+                ),
+            }
         })
     }
 }

@@ -239,8 +239,14 @@ fn under_way(record: &Record) -> RegistrationOperationStatus {
     )
 }
 
-/// The id in the body, when there is one, must be the one in the path.
+/// The id in the body, when there is one, must be the one in the path. Certificates are not issued here: a device that
+/// asks for one must not believe that it got one.
 fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), Refusal> {
+    if request.extra.get("csr").is_some_and(|csr| !csr.is_null()) {
+        return Err(Refusal::invalid(
+            "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
+        ));
+    }
     match &request.registration_id {
         Some(id) if id != device.registration_id => Err(Refusal::invalid(
             "The registrationId in the body is not the one in the path.",

@@ -1,0 +1,101 @@
+//! The program `dps-emulator`, as a child process.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{PATIENCE, Wire};
+
+/// A running program. Dropping it kills it.
+pub(crate) struct Program {
+    child: Child,
+    log: NamedTempFile,
+    /// The line it printed.
+    pub(crate) ready: Value,
+    pub(crate) wire: Wire,
+}
+
+impl Program {
+    /// Starts it on a free port and waits for its ready line.
+    pub(crate) async fn start(options: &[&str]) -> Self {
+        Self::start_logging("info", options).await
+    }
+
+    pub(crate) async fn start_logging(level: &str, options: &[&str]) -> Self {
+        let log = NamedTempFile::new().expect("a file");
+        let mut child = command(options, &log)
+            .args([
+                "--https-port",
+                "0",
+                "--mqtt-port",
+                "0",
+                "--retry-after",
+                "0",
+            ])
+            .env("RUST_LOG", level)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let stdout = child.stdout.take().expect("piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("ready in time").expect("read");
+        let line = line.unwrap_or_else(|| panic!("not ready: {}", read(log.path())));
+        let ready: Value = serde_json::from_str(&line).expect("JSON");
+        let text = |name: &str| ready[name].as_str().expect("text").to_owned();
+        let ca_pem = read(text("caPem").as_ref());
+        let wire = Wire::new(
+            &text("https"),
+            &text("idScope"),
+            &ca_pem,
+            &text("serviceConnectionString"),
+        );
+        Self {
+            child,
+            log,
+            ready,
+            wire,
+        }
+    }
+
+    /// Runs it where it cannot start, and gives exit status and what it said on stderr.
+    pub(crate) async fn refuse(options: &[&str]) -> (ExitStatus, String) {
+        let log = NamedTempFile::new().expect("a file");
+        let run = command(options, &log).env("RUST_LOG", "off").status();
+        let status = timeout(PATIENCE, run).await;
+        (status.expect("it ends").expect("it ran"), read(log.path()))
+    }
+
+    /// Sends it a signal, waits for its end, and gives exit status and log.
+    pub(crate) async fn end_with(mut self, signal: &str) -> (ExitStatus, String) {
+        let id = self.child.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(kill.await.expect("kill runs").success());
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = status.expect("it ends").expect("a status");
+        (status, read(self.log.path()))
+    }
+}
+
+fn command(options: &[&str], log: &NamedTempFile) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dps-emulator"));
+    let stderr = File::create(log.path()).expect("a file");
+    command
+        .args(options)
+        .env_remove("DPS_EMULATOR_SERVICE_KEY")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .kill_on_drop(true);
+    command
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("readable")
+}

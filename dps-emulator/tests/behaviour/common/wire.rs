@@ -1,0 +1,185 @@
+//! A plain HTTPS client of the emulator, and the operator's requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dps_emulator::DeviceCredentials;
+use dps_tls::{ClientTls, Roots, certified_key, read_chain, read_key};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::sas::{FOREVER, Sas, percent};
+use super::{Device, PATIENCE};
+
+/// Where an emulator is, whom to trust, and the operator's key.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    pub(crate) base: String,
+    pub(crate) scope: String,
+    pub(crate) port: u16,
+    pub(crate) policy: String,
+    pub(crate) service_key: String,
+    ca_pem: String,
+    http: reqwest::Client,
+}
+
+/// A response, read completely.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Wire {
+    pub(crate) fn new(base: &str, scope: &str, ca_pem: &str, connection: &str) -> Self {
+        let parts: HashMap<&str, &str> = connection
+            .split(';')
+            .filter_map(|part| part.split_once('='))
+            .collect();
+        let port = base.rsplit(':').next().expect("a port");
+        assert_eq!(parts["HostName"], format!("localhost:{port}"));
+        Self {
+            base: base.to_owned(),
+            scope: scope.to_owned(),
+            port: port.parse().expect("a port"),
+            policy: parts["SharedAccessKeyName"].to_owned(),
+            service_key: parts["SharedAccessKey"].to_owned(),
+            ca_pem: ca_pem.to_owned(),
+            http: client(tls(ca_pem, None)),
+        }
+    }
+
+    /// A device of this id, which has nothing to show yet.
+    pub(crate) fn device(&self, id: &str) -> Device {
+        Device::new(self.clone(), id)
+    }
+
+    /// The same emulator, called by a client that shows this chain.
+    pub(crate) fn showing(&self, chain_pem: &str, credentials: &DeviceCredentials) -> Self {
+        let identity = (chain_pem, credentials.private_key_pem());
+        Self {
+            http: client(tls(&self.ca_pem, Some(identity))),
+            ..self.clone()
+        }
+    }
+
+    /// A request as it is, without any header of ours.
+    pub(crate) fn request(&self, method: &str, path_and_query: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let url = format!("{}{path_and_query}", self.base);
+        self.http.request(method, url)
+    }
+
+    /// A connection with nothing but TLS on it.
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(tls(&self.ca_pem, None)))
+            .connect(name, stream.expect("connected"))
+            .await
+            .expect("TLS")
+    }
+
+    /// What an operator's token claims by default.
+    pub(crate) fn service_sas(&self) -> Sas {
+        Sas {
+            sr: percent(&format!("localhost:{}", self.port)),
+            se: FOREVER,
+            skn: Some(self.policy.clone()),
+        }
+    }
+
+    /// An operator's request.
+    pub(crate) fn service(&self, method: &str, path: &str) -> RequestBuilder {
+        self.request(method, &format!("{path}?api-version=2021-10-01"))
+            .header("Authorization", self.service_sas().sign(&self.service_key))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.service("GET", path)).await
+    }
+
+    /// Creates an enrollment, and gives the answer's document.
+    pub(crate) async fn create(&self, path: &str, document: &Value) -> Value {
+        let answer = self.put(path, document).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    pub(crate) async fn put(&self, path: &str, document: &Value) -> Answer {
+        Answer::to(self.service("PUT", path).json(document)).await
+    }
+
+    pub(crate) async fn put_if(&self, path: &str, etag: &str, document: &Value) -> Answer {
+        let request = self.service("PUT", path).header("If-Match", etag);
+        Answer::to(request.json(document)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.service("DELETE", path)).await
+    }
+
+    /// The keys of an enrollment, as only this request tells.
+    pub(crate) async fn attestation(&self, path: &str) -> Value {
+        let path = format!("{path}/attestationmechanism");
+        let answer = Answer::to(self.service("POST", &path)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+}
+
+impl Answer {
+    pub(crate) async fn to(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.expect("a body"),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().expect("text"))
+    }
+
+    /// Asserts an error, by its code, the first three digits of which are the status, and its message.
+    #[track_caller]
+    pub(crate) fn assert_error(&self, code: u64, message: &str) {
+        assert_eq!(u64::from(self.status), code / 1000, "{self:?}");
+        let body = self.json();
+        assert_eq!(body["errorCode"], code, "{self:?}");
+        assert_eq!(body["message"], message, "{self:?}");
+    }
+}
+
+fn tls(ca_pem: &str, identity: Option<(&str, &str)>) -> ClientConfig {
+    let roots = Roots::from_pem(ca_pem).expect("the CA");
+    let mut tls = ClientTls::new(roots);
+    if let Some((chain, key)) = identity {
+        let chain = read_chain(chain.as_bytes()).expect("a chain");
+        let key = read_key(key.as_bytes()).expect("a key");
+        tls = tls.with_identity(certified_key(chain, key).expect("an identity"));
+    }
+    tls.build().expect("TLS")
+}
+
+fn client(tls: ClientConfig) -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(10))
+        .timeout(PATIENCE)
+        .build()
+        .expect("a client")
+}

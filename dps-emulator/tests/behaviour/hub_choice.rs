@@ -1,0 +1,164 @@
+//! Which hub the ready-made policies choose.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::common::{Dps, KEY_1, KEY_2, derive, key_enrollment, key_group, with};
+
+async fn with_hubs(hubs: &[&str]) -> Dps {
+    Dps::start_with(|builder| {
+        hubs.iter()
+            .fold(builder, |builder, hub| builder.link_hub(*hub))
+    })
+    .await
+}
+
+async fn enroll(dps: &Dps, fields: Value) {
+    let document = with(key_enrollment("dev-1", KEY_1, KEY_2), fields);
+    dps.create("/enrollments/dev-1", &document).await;
+}
+
+/// How many of these devices each hub gets.
+async fn spread(dps: &Dps, devices: usize) -> HashMap<String, usize> {
+    let mut hubs = HashMap::new();
+    for number in 0..devices {
+        let id = format!("d{number}");
+        let state = dps.device(&id).key(&derive(KEY_1, &id)).assigned().await;
+        let hub = state["assignedHub"].as_str().expect("text").to_owned();
+        *hubs.entry(hub).or_default() += 1;
+    }
+    hubs
+}
+
+#[tokio::test]
+async fn static_goes_to_the_one_hub_of_the_enrollment() {
+    let dps = with_hubs(&["hub-a", "hub-b", "hub-c"]).await;
+    enroll(
+        &dps,
+        json!({ "allocationPolicy": "static", "iotHubs": ["hub-b"] }),
+    )
+    .await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-b");
+}
+
+#[tokio::test]
+async fn static_without_hubs_goes_to_the_one_linked_hub() {
+    let dps = with_hubs(&["hub-a"]).await;
+    enroll(&dps, json!({ "allocationPolicy": "static" })).await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-a");
+}
+
+#[tokio::test]
+async fn static_without_hubs_does_not_choose_among_several() {
+    let dps = with_hubs(&["hub-a", "hub-b"]).await;
+    enroll(&dps, json!({ "allocationPolicy": "static" })).await;
+    assert_eq!(
+        dps.device("dev-1").key(KEY_1).failed().await,
+        (
+            400_208,
+            "The static allocation policy needs one IoT hub, and several are linked.".to_owned()
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_old_name_of_the_one_hub_is_understood() {
+    let dps = with_hubs(&["hub-a", "hub-b"]).await;
+    enroll(&dps, json!({ "iotHubHostName": "hub-b" })).await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-b");
+}
+
+#[tokio::test]
+async fn without_a_policy_devices_are_spread_over_all_hubs() {
+    let dps = with_hubs(&["hub-a", "hub-b"]).await;
+    dps.create("/enrollmentGroups/g", &key_group("g", KEY_1, KEY_2))
+        .await;
+    let hubs = spread(&dps, 30).await;
+    assert_eq!(hubs.len(), 2, "{hubs:?}");
+    assert!(hubs.values().all(|devices| *devices >= 5), "{hubs:?}");
+}
+
+#[tokio::test]
+async fn evenly_weighted_spreads_by_weight() {
+    let dps = with_hubs(&["hub-a=1", "hub-b=1000"]).await;
+    let group = with(
+        key_group("g", KEY_1, KEY_2),
+        json!({ "allocationPolicy": "hashed" }),
+    );
+    dps.create("/enrollmentGroups/g", &group).await;
+    let hubs = spread(&dps, 30).await;
+    assert!(hubs["hub-b"] >= 28, "{hubs:?}");
+}
+
+#[tokio::test]
+async fn evenly_weighted_keeps_to_the_enrollments_hubs_and_to_its_choice() {
+    let dps = with_hubs(&["hub-a", "hub-b", "hub-c"]).await;
+    for policy in ["hashed", "geoLatency"] {
+        let group = with(
+            key_group("g", KEY_1, KEY_2),
+            json!({ "allocationPolicy": policy, "iotHubs": ["hub-a", "hub-c"] }),
+        );
+        dps.delete("/enrollmentGroups/g").await;
+        dps.create("/enrollmentGroups/g", &group).await;
+        let hubs = spread(&dps, 20).await;
+        assert_eq!(hubs.len(), 2, "{hubs:?}");
+        assert_eq!(hubs.get("hub-b"), None);
+        assert_eq!(spread(&dps, 20).await, hubs, "each device where it was");
+    }
+}
+
+#[tokio::test]
+async fn the_device_goes_by_its_own_name_in_the_hub_or_by_its_registration_id() {
+    let dps = Dps::start().await;
+    enroll(&dps, json!({ "deviceId": "Toaster#1_(kitchen)" })).await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["deviceId"], "Toaster#1_(kitchen)");
+    let plain = key_enrollment("Dev:2", KEY_1, KEY_2);
+    dps.create("/enrollments/dev%3A2", &plain).await;
+    let state = dps.device("Dev:2").key(KEY_1).assigned().await;
+    assert_eq!(state["deviceId"], "Dev:2");
+}
+
+#[tokio::test]
+async fn a_device_that_is_renamed_goes_by_its_new_name_from_the_next_registration() {
+    let dps = Dps::start().await;
+    enroll(&dps, json!({ "deviceId": "toaster" })).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    assert_eq!(device.assigned().await["deviceId"], "toaster");
+    let renamed = with(
+        key_enrollment("dev-1", KEY_1, KEY_2),
+        json!({ "deviceId": "oven" }),
+    );
+    dps.put_if("/enrollments/dev-1", "*", &renamed).await;
+    assert_eq!(device.lookup().await.json()["deviceId"], "toaster");
+    assert_eq!(device.assigned().await["deviceId"], "oven");
+}
+
+#[tokio::test]
+async fn an_enrollment_that_is_gone_fails_the_registration_under_way() {
+    let dps =
+        Dps::start_with(|builder| builder.assign_delay(std::time::Duration::from_millis(300)))
+            .await;
+    enroll(&dps, json!({})).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    assert_eq!(device.register().await.status, 202);
+    dps.delete("/enrollments/dev-1").await;
+    let over = async {
+        loop {
+            let state = dps.get("/registrations/dev-1").await.json();
+            if state["status"] != "assigning" {
+                return state;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let state = tokio::time::timeout(crate::common::PATIENCE, over).await;
+    let state = state.expect("it ends");
+    assert_eq!(state["status"], "failed");
+    assert_eq!(state["errorCode"], 404_201);
+    assert_eq!(state["errorMessage"], "The enrollment was deleted.");
+}

@@ -1,0 +1,216 @@
+//! Start and end of an emulator inside a process.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use dps_emulator::{Emulator, ErrorKind};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::common::{Dps, Hook, KEY_1, KEY_2, PATIENCE, Wire, key_enrollment, with};
+
+async fn shut_down(dps: Dps) {
+    let ended = timeout(PATIENCE, dps.emulator.shutdown()).await;
+    ended.expect("the shutdown ends");
+}
+
+/// Whether nobody answers there, or somebody else does, who has taken the port since.
+async fn is_gone(wire: &Wire) -> bool {
+    let request = wire.request("GET", "/enrollments/e");
+    request.send().await.is_err()
+}
+
+#[tokio::test]
+async fn two_emulators_know_nothing_of_each_other() {
+    let (one, other) = (Dps::start().await, Dps::start().await);
+    assert_ne!(one.port, other.port);
+    assert_ne!(one.emulator.ca_pem(), other.emulator.ca_pem());
+    assert_ne!(one.service_key, other.service_key);
+    one.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    assert_eq!(other.get("/enrollments/dev-1").await.status, 404);
+    assert_eq!(
+        other.device("dev-1").key(KEY_1).register().await.status,
+        401
+    );
+    one.device("dev-1").key(KEY_1).assigned().await;
+    shut_down(one).await;
+    other
+        .create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    other.device("dev-1").key(KEY_1).assigned().await;
+}
+
+#[tokio::test]
+async fn an_emulator_tells_what_it_is() {
+    let dps = Dps::start_with(|builder| {
+        builder
+            .id_scope("0ne00ABCDEF")
+            .link_hub("hub-a")
+            .link_hub("hub-b=10")
+    })
+    .await;
+    let emulator = &dps.emulator;
+    assert_eq!(emulator.id_scope().as_str(), "0ne00ABCDEF");
+    assert_eq!(
+        emulator.https_url(),
+        format!("https://localhost:{}", emulator.https_port())
+    );
+    let hubs: Vec<String> = emulator.hubs().iter().map(ToString::to_string).collect();
+    assert_eq!(hubs, ["hub-a", "hub-b"]);
+    assert!(emulator.ca_pem().starts_with("-----BEGIN CERTIFICATE-----"));
+    let shown = format!("{emulator:?}");
+    assert!(!shown.contains(&dps.service_key), "{shown}");
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nobody_answers() {
+    let dps = Dps::start().await;
+    let wire = (*dps).clone();
+    assert!(!is_gone(&wire).await);
+    shut_down(dps).await;
+    assert!(is_gone(&wire).await);
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_port_is_free() {
+    for _ in 0..10 {
+        let dps = Dps::start().await;
+        let port = dps.port;
+        dps.get("/enrollments/e").await;
+        shut_down(dps).await;
+        match Emulator::builder().https_port(port).start().await {
+            Ok(again) => return assert_eq!(again.https_port(), port),
+            // Another test may have been faster.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Bind),
+        }
+    }
+    panic!("the port was never free");
+}
+
+#[tokio::test]
+async fn dropping_an_emulator_ends_it() {
+    let dps = Dps::start().await;
+    let wire = (*dps).clone();
+    drop(dps);
+    let gone = async {
+        while !is_gone(&wire).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_webhook() {
+    let dps = Dps::start().await;
+    let hook = Hook::start(|_| None).await;
+    let enrollment = with(
+        key_enrollment("dev-1", KEY_1, KEY_2),
+        json!({
+            "allocationPolicy": "custom",
+            "customAllocationDefinition": { "webhookUrl": hook.url, "apiVersion": "2021-10-01" },
+        }),
+    );
+    dps.create("/enrollments/dev-1", &enrollment).await;
+    assert_eq!(dps.device("dev-1").key(KEY_1).register().await.status, 202);
+    hook.asked(1).await;
+    // Far less than the webhook's 30 seconds.
+    let ended = timeout(Duration::from_secs(15), dps.emulator.shutdown()).await;
+    ended.expect("the shutdown ends");
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_connections_that_ask_nothing() {
+    let dps = Dps::start().await;
+    let silent = TcpStream::connect(("127.0.0.1", dps.port)).await;
+    let mut idle = dps.connect().await;
+    let mut used = dps.connect().await;
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    used.write_all(request).await.expect("sent");
+    used.read_u8().await.expect("answered");
+    shut_down(dps).await;
+    for stream in [&mut idle, &mut used] {
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        let _ = closed.expect("closed");
+    }
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_connections_that_do_not_finish() {
+    let dps = Dps::start().await;
+    let mut unfinished = dps.connect().await;
+    unfinished.write_all(b"GET / HT").await.expect("sent");
+    // By the time this is answered, the other is read.
+    dps.get("/enrollments/e").await;
+    shut_down(dps).await;
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, unfinished.read_to_end(&mut rest)).await;
+    let _ = closed.expect("closed");
+}
+
+#[tokio::test]
+async fn an_option_that_is_not_valid_is_said() {
+    for (builder, message) in [
+        (
+            Emulator::builder().id_scope("not a scope"),
+            "invalid id scope",
+        ),
+        (
+            Emulator::builder().link_hub("not a hub"),
+            "invalid hub host name",
+        ),
+        (
+            Emulator::builder().link_hub("hub-a=0"),
+            "invalid weight of hub hub-a: it must be 1 to 1000",
+        ),
+        (
+            Emulator::builder().link_hub("hub-a").link_hub("HUB-A"),
+            "hub HUB-A is linked twice",
+        ),
+        (
+            Emulator::builder().verified_ca("contoso", "nonsense"),
+            "the certificate of CA 'contoso' cannot be read: ",
+        ),
+    ] {
+        let error = builder.start().await.expect_err(message);
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(error.to_string().starts_with(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_name_that_is_none_is_said() {
+    let error = Emulator::builder().host_name("no name!").start().await;
+    let error = error.expect_err("no certificate");
+    assert_eq!(error.kind(), ErrorKind::Certificate);
+    let cause = std::error::Error::source(&error).expect("a cause");
+    assert!(cause.to_string().contains("no name!"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = other.local_addr().expect("an address").port();
+    let error = Emulator::builder().https_port(port).start().await;
+    let error = error.expect_err("in use");
+    assert_eq!(error.kind(), ErrorKind::Bind);
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on 127.0.0.1:{port}")
+    );
+}
+
+#[tokio::test]
+async fn the_server_goes_by_its_names() {
+    let dps = Dps::start_with(|builder| builder.host_name("dps.example")).await;
+    for host in ["localhost", "127.0.0.1"] {
+        let mut wire = (*dps).clone();
+        wire.base = format!("https://{host}:{}", dps.port);
+        assert_eq!(wire.get("/enrollments/e").await.status, 404, "{host}");
+    }
+}

@@ -1,0 +1,25 @@
+//! What devices and operators see of a running emulator, over real TLS sockets.
+
+mod common;
+
+mod clients;
+mod concurrency;
+mod custom_allocation;
+mod device_api;
+mod device_errors;
+mod hostile_peers;
+mod hub_choice;
+mod lifecycle;
+mod persistence;
+mod program;
+mod reprovisioning;
+mod service_api;
+mod service_authorization;
+mod service_certificates;
+mod service_errors;
+mod service_etags;
+mod symmetric_key;
+mod webhook_failures;
+mod x509_groups;
+mod x509_individual;
+mod x509_trust;

@@ -1,0 +1,157 @@
+//! What a data directory keeps from one run to the next.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dps_emulator::{CertificateAuthority, Emulator, ErrorKind};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::common::{
+    Dps, KEY_1, KEY_2, certificate_group, derive, key_enrollment, key_group, with,
+};
+
+async fn start(dir: &Path) -> Dps {
+    Dps::start_with(|builder| builder.data_dir(dir)).await
+}
+
+#[tokio::test]
+async fn everything_comes_back() {
+    let dir = TempDir::new().expect("a directory");
+    let root = CertificateAuthority::new("Contoso Root").expect("a CA");
+    let credentials = root.issue("dev-3").expect("a certificate");
+    let disabled = with(
+        key_enrollment("dev-2", KEY_1, KEY_2),
+        json!({ "provisioningStatus": "disabled", "later": [1] }),
+    );
+
+    let dps = start(dir.path()).await;
+    dps.create("/enrollmentGroups/g", &key_group("g", KEY_1, KEY_2))
+        .await;
+    dps.create("/enrollments/dev-2", &disabled).await;
+    let contoso = certificate_group("contoso", root.certificate_pem());
+    dps.create("/enrollmentGroups/contoso", &contoso).await;
+    let state = dps
+        .device("dev-1")
+        .key(&derive(KEY_1, "dev-1"))
+        .assigned()
+        .await;
+    dps.device("dev-2").key(KEY_1).register().await;
+    dps.create("/enrollments/dev-4", &key_enrollment("dev-4", KEY_1, KEY_2))
+        .await;
+    dps.delete("/enrollments/dev-4").await;
+    let paths = [
+        "/enrollmentGroups/g",
+        "/enrollmentGroups/contoso",
+        "/enrollments/dev-2",
+        "/registrations/dev-1",
+        "/registrations/dev-2",
+        "/enrollments/dev-4",
+    ];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(dps.get(path).await);
+    }
+    let (ca, key) = (dps.emulator.ca_pem().to_owned(), dps.service_key.clone());
+    dps.emulator.shutdown().await;
+
+    let dps = start(dir.path()).await;
+    assert_eq!(dps.emulator.ca_pem(), ca);
+    assert_eq!(dps.service_key, key);
+    for (path, before) in paths.into_iter().zip(before) {
+        let after = dps.get(path).await;
+        assert_eq!(after.status, before.status, "{path}");
+        if after.status == 200 {
+            assert_eq!(after.text, before.text, "{path}");
+        }
+    }
+    let device = dps.device("dev-1").key(&derive(KEY_1, "dev-1"));
+    assert_eq!(device.lookup().await.json(), state);
+    assert_eq!(
+        device.assigned().await["substatus"],
+        "reprovisionedToInitialAssignment"
+    );
+    dps.device("dev-3")
+        .certificate(&credentials)
+        .assigned()
+        .await;
+}
+
+#[tokio::test]
+async fn a_registration_under_way_is_finished_by_the_next_run() {
+    let dir = TempDir::new().expect("a directory");
+    let dps = Dps::start_with(|builder| {
+        builder
+            .data_dir(dir.path())
+            .assign_delay(Duration::from_secs(600))
+    })
+    .await;
+    dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    let operation = dps.device("dev-1").key(KEY_1).register().await.json()["operationId"].clone();
+    let operation = operation.as_str().expect("text").to_owned();
+    dps.emulator.shutdown().await;
+
+    let dps = start(dir.path()).await;
+    let document = dps.device("dev-1").key(KEY_1).finish(&operation).await;
+    assert_eq!(document["status"], "assigned");
+    assert_eq!(document["operationId"], operation);
+}
+
+#[tokio::test]
+async fn a_chosen_key_counts_for_its_run() {
+    let dir = TempDir::new().expect("a directory");
+    let kept = start(dir.path()).await;
+    let key = kept.service_key.clone();
+    kept.emulator.shutdown().await;
+    let chosen = Dps::start_with(|builder| {
+        let key = dps_types::SymmetricKey::from_base64(KEY_1).expect("a key");
+        builder.data_dir(dir.path()).service_key(key)
+    })
+    .await;
+    assert_eq!(chosen.service_key, KEY_1);
+    assert_eq!(chosen.get("/enrollments/e").await.status, 404);
+    chosen.emulator.shutdown().await;
+    assert_eq!(start(dir.path()).await.service_key, key);
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_said() {
+    let dir = TempDir::new().expect("a directory");
+    let dps = start(dir.path()).await;
+    let error = Emulator::builder().data_dir(dir.path()).start().await;
+    let error = error.expect_err("in use");
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert_eq!(error.to_string(), "the store cannot be used");
+    assert_eq!(
+        dps.get("/enrollments/e").await.status,
+        404,
+        "the first goes on"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_said() {
+    let dir = TempDir::new().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "in the way").expect("written");
+    let error = Emulator::builder()
+        .data_dir(file.join("data"))
+        .start()
+        .await;
+    let error = error.expect_err("not a directory");
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.to_string().contains("cannot be made"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_can_read_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().expect("a directory");
+    let data = dir.path().join("new").join("data");
+    let dps = start(&data).await;
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    drop(dps);
+}
