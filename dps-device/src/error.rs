@@ -42,7 +42,8 @@ pub enum ErrorKind {
     /// The service tried, and could not assign the device: [`Error::problem`] says why. Not retried, since most reasons
     /// last (a webhook that refuses, no linked hub). The operator must look.
     Failed,
-    /// The client was not set up well: a certificate, a key, a host name, a proxy. Nothing was sent. Fix the set-up.
+    /// The client was not set up well: a certificate, a key, a host name, a proxy or its credentials. Nothing
+    /// was sent to the service. Fix the set-up.
     InvalidConfiguration,
     /// There is no such registration or id scope. A lost operation is registered again, all else is not retried.
     /// The operator must look at the id scope and the enrollment.
@@ -51,7 +52,8 @@ pub enum ErrorKind {
     Protocol,
     /// The service refused the request itself. Not retried. [`Error::problem`] says what is wrong with it.
     Rejected,
-    /// The service failed or was in conflict with itself: 408, 5xx, or error code 409203. Retried.
+    /// The service failed or was in conflict with itself: 408, 5xx, error code 409203, or an MQTT connection that is
+    /// refused for now. Retried.
     Service,
     /// The key could not sign. Not retried. Look at the device that holds it.
     Sign,

@@ -132,6 +132,13 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send(&mut self, question: Question<'_>) -> Result<Reply, TransportError> {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.is_stale())
+        {
+            self.session = None;
+        }
         let session = match &mut self.session {
             Some(session) => session,
             none => {
@@ -151,8 +158,9 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// A 403 refuses the device and not its key. A refused MQTT connection has no status.
     fn can_fall_back(&self, refusal: &Error) -> bool {
-        refusal.status() == Some(401)
+        matches!(refusal.status(), Some(401) | None)
             && !self.on_secondary
             && self.client.attestation.secondary_proof().is_some()
     }

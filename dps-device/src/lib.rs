@@ -42,6 +42,28 @@
 //! # }
 //! ```
 //!
+//! # Transports
+//!
+//! | | Port | Feature | Carries |
+//! | --- | --- | --- | --- |
+//! | `Http` | 443 | `http` (default) | keys, certificates |
+//! | `Mqtt` | 8883 | `mqtt` | keys, certificates |
+//! | `MqttWebSocket` | 443 | `websocket` | keys, certificates |
+//!
+//! All take the same credentials, roots, proxy and deadlines, and tell the same events. A [`Fallback`] takes several and
+//! uses the first that gets through:
+//!
+//! ```
+//! # #[cfg(all(feature = "http", feature = "websocket"))]
+//! # fn transport() -> dps_device::Fallback {
+//! use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
+//!
+//! Fallback::new(Mqtt::default())
+//!     .or(MqttWebSocket::default())
+//!     .or(Http::default())
+//! # }
+//! ```
+//!
 //! # Waiting
 //!
 //! Between two requests pass at least two seconds and at least what `Retry-After` says, however long, plus a random part of
@@ -81,4 +103,8 @@ pub use lookup::Lookup;
 pub use register::Register;
 #[cfg(feature = "http")]
 pub use transport::Http;
-pub use transport::{Proxy, Reply, Session, Target, Transport, TransportError};
+#[cfg(feature = "mqtt")]
+pub use transport::Mqtt;
+#[cfg(feature = "websocket")]
+pub use transport::MqttWebSocket;
+pub use transport::{Fallback, Proxy, Reply, Session, Target, Transport, TransportError};

@@ -22,7 +22,8 @@ pub trait Attestation: Send + Sync {
     /// The proof.
     fn proof(&self) -> Proof<'_>;
 
-    /// A second proof, tried once in a registration when the service refuses the first with 401.
+    /// A second proof, tried once in a registration when the service refuses the first: with 401, or a
+    /// refused MQTT connection.
     fn secondary_proof(&self) -> Option<Proof<'_>> {
         None
     }

@@ -1,7 +1,6 @@
 //! HTTPS: one connection a session, one request at a time.
 
 use std::error::Error as StdError;
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +13,7 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, Url, redirect, retry};
 
 use super::token::Token;
+use super::wire::{bracketed, causes, concerns_tls};
 use super::{Proxy, Reply, Session, Target, Transport, TransportError};
 use crate::attestation::Proof;
 use crate::error::ErrorKind;
@@ -195,13 +195,6 @@ fn base(host: &str, port: Option<u16>) -> Result<Url, TransportError> {
     Ok(url)
 }
 
-fn bracketed(host: &str) -> String {
-    match host.parse::<Ipv6Addr>() {
-        Ok(address) => format!("[{address}]"),
-        Err(_) => host.to_owned(),
-    }
-}
-
 /// The body. Of a failure, whose status says enough, a body that is too large is left out.
 async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
     let mut body = Vec::new();
@@ -224,6 +217,11 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
 fn failure(error: reqwest::Error) -> TransportError {
     let (kind, what) = if concerns_tls(&error) {
         (ErrorKind::Tls, "there is no secure connection")
+    } else if concerns_proxy_credentials(&error) {
+        (
+            ErrorKind::InvalidConfiguration,
+            "the proxy wants credentials, or other ones (status 407)",
+        )
     } else if error.is_connect() {
         (ErrorKind::Connect, "there is no connection")
     } else {
@@ -232,19 +230,9 @@ fn failure(error: reqwest::Error) -> TransportError {
     TransportError::new(kind, what).with_source(error.without_url())
 }
 
-fn concerns_tls(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // An I/O error passes over what it wraps when asked for its source.
-        next = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    false
+/// hyper keeps the error's type to itself: only its text tells it.
+fn concerns_proxy_credentials(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
 }
 
 fn impossible(error: impl StdError + Send + Sync + 'static) -> TransportError {

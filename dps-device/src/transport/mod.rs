@@ -1,11 +1,24 @@
 //! How the bytes get there: one carrier a file. A carrier sends one request and brings one reply; when to ask again is not its business.
 
+mod fallback;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_session;
 mod proxy;
+#[cfg(feature = "mqtt")]
+mod stream;
 mod target;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "mqtt"))]
 mod token;
+#[cfg(feature = "mqtt")]
+mod tunnel;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(any(feature = "http", feature = "mqtt"))]
+mod wire;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,10 +31,15 @@ use dps_types::{OperationId, RegistrationRequest};
 use crate::attestation::Proof;
 use crate::error::{Error, ErrorKind};
 
+pub use fallback::Fallback;
 #[cfg(feature = "http")]
 pub use http::Http;
+#[cfg(feature = "mqtt")]
+pub use mqtt::Mqtt;
 pub use proxy::Proxy;
 pub use target::Target;
+#[cfg(feature = "websocket")]
+pub use websocket::MqttWebSocket;
 
 /// A carrier.
 #[async_trait]
@@ -63,6 +81,12 @@ pub trait Session: Send {
             ErrorKind::Unsupported,
             "this transport has no status lookup",
         ))
+    }
+
+    /// Whether it has had its time although nothing went wrong: then a new one is opened for the next request, which
+    /// counts as no failure.
+    fn is_stale(&self) -> bool {
+        false
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "mqtt"))]
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Target {
     request_timeout: Duration,
     clock: Arc<dyn Clock>,
     /// Without a client certificate. Reading the system's roots takes a while: once is enough.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "mqtt"))]
     tls: OnceLock<rustls::ClientConfig>,
 }
 
@@ -86,7 +86,7 @@ impl Target {
             proxy: None,
             request_timeout: ProvisioningClient::DEFAULT_REQUEST_TIMEOUT,
             clock: Arc::new(SystemClock),
-            #[cfg(feature = "http")]
+            #[cfg(any(feature = "http", feature = "mqtt"))]
             tls: OnceLock::new(),
         }
     }
@@ -97,7 +97,7 @@ impl Target {
 
     pub(crate) fn set_roots(&mut self, roots: Roots) {
         self.roots = roots;
-        #[cfg(feature = "http")]
+        #[cfg(any(feature = "http", feature = "mqtt"))]
         {
             self.tls = OnceLock::new();
         }
@@ -120,7 +120,7 @@ impl Target {
     }
 }
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "mqtt"))]
 mod tls {
     use rustls::ClientConfig;
     use rustls::sign::SingleCertAndKey;

@@ -31,17 +31,11 @@ impl<'a> Token<'a> {
 
     /// The token: the one we have, or a new one.
     pub(super) async fn text(&mut self) -> Result<Zeroizing<String>, TransportError> {
-        let now = self
-            .target
-            .clock()
-            .now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let lasts = |token: &&SasToken| token.expiry() >= (now + REMAINDER).as_secs();
-        if let Some(token) = self.signed.as_ref().filter(lasts) {
+        if let Some(token) = self.signed.as_ref().filter(|token| self.lasts(token)) {
             return Ok(token.to_text());
         }
-        let token = Claim::new(&self.target.resource(), (now + LIFETIME).as_secs())
+        let expiry = (self.now() + LIFETIME).as_secs();
+        let token = Claim::new(&self.target.resource(), expiry)
             .policy(device::SAS_POLICY)
             .sign(self.signer)
             .await
@@ -49,5 +43,21 @@ impl<'a> Token<'a> {
                 TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
             })?;
         Ok(self.signed.insert(token).to_text())
+    }
+
+    /// Whether the token that was sent should not be relied on any more.
+    #[cfg(feature = "mqtt")]
+    pub(super) fn is_stale(&self) -> bool {
+        self.signed.as_ref().is_some_and(|token| !self.lasts(token))
+    }
+
+    fn lasts(&self, token: &SasToken) -> bool {
+        token.expiry() >= (self.now() + REMAINDER).as_secs()
+    }
+
+    fn now(&self) -> Duration {
+        let now = self.target.clock().now();
+        now.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
     }
 }

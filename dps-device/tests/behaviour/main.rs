@@ -1,4 +1,5 @@
-//! What a device sees of the client: first above a scripted transport in paused time, then over real HTTPS.
+//! What a device sees of the client: first above a scripted transport in paused time, then over real HTTPS, MQTT and
+//! WebSocket.
 //!
 //! Bugs of other clients that are tests here:
 //!
@@ -36,16 +37,33 @@
 //! | azure-iot-sdk-rs | status 401 and 429 did not fit their type | `outcomes::each_refusal_has_its_kind`, `retrying::a_throttled_registration_waits_as_told` |
 //! | iotedge#5888 | no backoff | `retrying::the_backoff_grows` |
 //! | iotedge#7411 | a refusing webhook was called in a loop | `outcomes::a_failed_allocation_is_final` |
-//! | all of them | no use of the secondary key | `credentials::*` |
+//! | azure-iot-sdk-java | MQTT ignored the status in the topic: 429 looked like a refusal | `mqtt::answers::the_status_in_the_topic_decides`, `mqtt::answers::a_throttled_request_is_sent_again_in_the_same_session` |
+//! | azure-iot-sdk-java | the MQTT session was not clean | `mqtt::wire::every_connection_has_a_clean_session` |
+//! | azure-iot-sdk-java#1796, azure-iot-sdk-node#1140 | no proxy over MQTT, or none with credentials | `mqtt::proxy::*` |
+//! | azure-iot-sdk-csharp | MQTT wanted the PUBACK before the answer | `mqtt::answers::the_answer_may_come_before_the_acknowledgement` |
+//! | azure-iot-sdk-csharp#1215 | a TPM over MQTT failed late and unclear | `mqtt::refusals::a_tpm_is_unsupported_before_anything_is_sent` |
+//! | azure-iot-sdk-csharp | the fallback from MQTT to WebSocket was never written | `fallback::*` |
+//! | azure-iot-sdk-csharp | WebSocket asked for the root path | `mqtt::websocket::the_switch_is_asked_for_as_documented` |
+//! | azure-iot-sdk-node | MQTT payloads were read as ASCII | `mqtt::answers::payloads_of_any_script_arrive_whole` |
+//! | azure-sdk-for-c | every request had the `$rid` 1 | `mqtt::wire::no_two_requests_have_the_same_mark` |
+//! | azure-sdk-for-c#2142, esp-azure#35 | assigning for ever: answers of another request were taken, or nobody subscribed after a reconnect | `mqtt::answers::answers_to_other_requests_are_passed_over`, `mqtt::loss::a_lost_connection_is_made_again_and_the_operation_goes_on`, `deadlines::an_endless_assignment_ends_at_the_deadline` |
+//! | all of them | no use of the secondary key | `credentials::*`, `mqtt::wire::a_refused_primary_key_is_followed_by_the_secondary` |
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod credentials;
 mod deadlines;
 mod events;
+mod fallback;
+#[cfg(any(feature = "http", feature = "mqtt"))]
+mod http_proxy;
 #[cfg(feature = "http")]
 mod https;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod outcomes;
+#[cfg(any(feature = "http", feature = "mqtt"))]
+mod pki;
 mod polling;
 mod retrying;
 mod script;

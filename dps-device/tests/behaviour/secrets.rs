@@ -132,3 +132,19 @@ async fn the_log_of_an_https_registration_holds_no_secret() {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
 }
+
+#[cfg(feature = "mqtt")]
+#[tokio::test]
+async fn the_log_of_an_mqtt_registration_holds_no_secret() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let connect = crate::mqtt::registered().await;
+    let connect = String::from_utf8_lossy(&connect);
+    let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();
+
+    let text = log.text();
+    assert!(text.contains("assigned"), "{text}");
+    for secret in [signature.unwrap(), &KEY[..20], "SharedAccessSignature sr"] {
+        assert!(!text.contains(secret), "{secret} is in {text}");
+    }
+}

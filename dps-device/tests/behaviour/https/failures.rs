@@ -5,9 +5,9 @@ use std::time::Duration;
 use dps_device::{Error, ErrorKind};
 use tokio::net::TcpListener;
 
-use super::pki::Pki;
 use super::server::{Answer, Server, json as answer};
 use super::{client, client_of};
+use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use dps_device::Event;
 
 use super::client;
-use super::pki::Pki;
 use super::server::{Answer, Seen, Server, json as answer};
+use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 const PENDING: &str = "Retry-After: 60\r\n";

@@ -2,10 +2,9 @@
 
 mod failures;
 mod lifetime;
-mod pki;
 mod proxy;
 mod requests;
-mod server;
+pub(crate) mod server;
 mod tls;
 mod tokens;
 
@@ -13,8 +12,8 @@ use std::time::Duration;
 
 use dps_device::{Http, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation};
 
+use crate::pki::Pki;
 use crate::script::KEY;
-use pki::Pki;
 use server::Server;
 
 /// A device with a symmetric key, aimed at the server, and in a hurry.

@@ -7,9 +7,9 @@ use dps_types::RegistrationStatus;
 use dps_types::protocol::ApiVersion;
 use serde_json::json;
 
-use super::pki::Pki;
 use super::server::{Server, json as answer};
 use super::{client, client_of};
+use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 #[tokio::test]

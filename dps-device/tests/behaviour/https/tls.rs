@@ -7,9 +7,9 @@ use rcgen::KeyPair;
 use tokio_rustls::rustls::sign::{CertifiedKey, Signer, SigningKey};
 use tokio_rustls::rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::pki::Pki;
 use super::server::{Server, json as answer};
 use super::{aimed, client};
+use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 const EC_SEC1: &str = include_str!("../../keys/ec-sec1.pem");

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use dps_device::{Clock, Event};
 
 use super::client_of;
-use super::pki::Pki;
 use super::server::{Server, json as answer};
+use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 /// A clock that the test sets.

@@ -1,0 +1,64 @@
+//! A secure stream to the service: TCP, through a proxy where there is one, and TLS in it.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::wire::concerns_tls;
+use super::{Target, TransportError, tunnel};
+use crate::attestation::ClientIdentity;
+use crate::error::ErrorKind;
+
+/// Connects. Whoever calls sets a time limit.
+pub(super) async fn connect(
+    target: &Target,
+    port: u16,
+    identity: Option<&ClientIdentity>,
+) -> Result<TlsStream<TcpStream>, TransportError> {
+    let host = unbracketed(target.host());
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        TransportError::new(
+            ErrorKind::InvalidConfiguration,
+            format!("{:?} is not a host name", target.host()),
+        )
+        .with_source(error)
+    })?;
+    let config = target.client_config(identity)?;
+    let stream = match target.proxy() {
+        Some(proxy) => {
+            let stream = dial(proxy.host(), proxy.port()).await?;
+            tunnel::dig(stream, proxy, host, port).await?
+        }
+        None => dial(host, port).await?,
+    };
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(failure)
+}
+
+async fn dial(host: &str, port: u16) -> Result<TcpStream, TransportError> {
+    let stream = TcpStream::connect((host, port)).await.map_err(failure)?;
+    // Packets are small, and each waits for an answer.
+    stream.set_nodelay(true).map_err(failure)?;
+    Ok(stream)
+}
+
+fn failure(error: io::Error) -> TransportError {
+    let (kind, what) = if concerns_tls(&error) {
+        (ErrorKind::Tls, "there is no secure connection")
+    } else {
+        (ErrorKind::Connect, "there is no connection")
+    };
+    TransportError::new(kind, what).with_source(error)
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}

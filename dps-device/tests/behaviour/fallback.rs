@@ -1,0 +1,408 @@
+//! Several transports in one: which is used, when, and what is told when none is any good.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dps_device::{
+    ErrorKind, Event, Fallback, Proof, ProvisioningClient, Reply, Session, SymmetricKey,
+    SymmetricKeyAttestation, Target, Transport, TransportError,
+};
+use dps_types::{OperationId, RegistrationRequest};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::credentials::Tpm;
+use crate::script::{KEY, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning};
+
+/// A transport that never opens: it fails like this, or says nothing.
+#[derive(Clone)]
+struct Blocked(Option<ErrorKind>, Arc<AtomicUsize>);
+
+impl Blocked {
+    fn failing(kind: ErrorKind) -> Self {
+        Self(Some(kind), Arc::default())
+    }
+
+    fn silent() -> Self {
+        Self(None, Arc::default())
+    }
+
+    fn tries(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Transport for Blocked {
+    async fn open<'a>(
+        &'a self,
+        _: &'a Target,
+        _: Proof<'a>,
+    ) -> Result<Box<dyn Session + 'a>, TransportError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        match self.0 {
+            Some(kind) => Err(TransportError::new(kind, "it is blocked")
+                .with_source(std::io::Error::other("by a wall"))),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A transport whose sessions have had their time after each request.
+#[derive(Clone)]
+struct ShortLived(Script);
+
+struct Stale<'a>(Box<dyn Session + 'a>);
+
+#[async_trait]
+impl Transport for ShortLived {
+    async fn open<'a>(
+        &'a self,
+        target: &'a Target,
+        proof: Proof<'a>,
+    ) -> Result<Box<dyn Session + 'a>, TransportError> {
+        Ok(Box::new(Stale(self.0.open(target, proof).await?)))
+    }
+}
+
+#[async_trait]
+impl Session for Stale<'_> {
+    async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
+        self.0.register(body).await
+    }
+
+    async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
+        self.0.status(operation).await
+    }
+
+    fn is_stale(&self) -> bool {
+        true
+    }
+}
+
+fn client(transport: Fallback) -> ProvisioningClient {
+    let key = SymmetricKey::from_base64(KEY).unwrap();
+    let who = SymmetricKeyAttestation::new("my-device".parse().unwrap(), key);
+    ProvisioningClient::new("0ne00111111".parse().unwrap(), who, transport)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_is_used_when_one_does_not_get_through() {
+    for kind in [
+        ErrorKind::Connect,
+        ErrorKind::Tls,
+        ErrorKind::Protocol,
+        ErrorKind::Unsupported,
+    ] {
+        let (blocked, open) = (
+            Blocked::failing(kind),
+            Script::new([assigning(), assigned()]),
+        );
+        let client = client(Fallback::new(blocked.clone()).or(open.clone()));
+        let events: Vec<_> = client.register().events().collect().await;
+        assert!(
+            matches!(
+                &events[..],
+                [
+                    Event::Connecting,
+                    Event::Registering,
+                    Event::Assigning { .. },
+                    Event::Assigned(_)
+                ]
+            ),
+            "{events:?}"
+        );
+        assert_eq!(open.asked(), [REGISTER, POLL]);
+        assert_eq!(open.sessions_opened(), 1);
+        assert_eq!(blocked.tries(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_that_works_is_the_only_one() {
+    let (open, other) = (Script::new([assigned()]), Script::new([]));
+    client(Fallback::new(open).or(other.clone()))
+        .register()
+        .await
+        .unwrap();
+    assert_eq!(other.sessions_opened(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_takes_its_share_of_a_request_and_no_more() {
+    for (request_timeout, share) in [(30, 6.0), (4, 0.8), (300, 10.0)] {
+        let open = Script::new([assigned()]);
+        let transport = Fallback::new(Blocked::silent())
+            .or(Blocked::silent())
+            .or(open.clone());
+        let client = client(transport).with_request_timeout(Duration::from_secs(request_timeout));
+        let start = Instant::now();
+        client.register().await.unwrap();
+        let took = start.elapsed().as_secs_f64();
+        assert!(
+            (took - 2.0 * share).abs() < 0.1,
+            "{took} s of {request_timeout} s"
+        );
+        assert_eq!(open.asked(), [REGISTER]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_service_says_is_final() {
+    for kind in [
+        ErrorKind::Unauthorized,
+        ErrorKind::Rejected,
+        ErrorKind::Sign,
+        ErrorKind::InvalidConfiguration,
+    ] {
+        let other = Script::new([]);
+        let transport = Fallback::new(Blocked::failing(kind)).or(other.clone());
+        let error = client(transport).register().await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert_eq!(other.sessions_opened(), 0);
+    }
+    let (refusing, other) = (Script::new([answer(401, "{}")]), Script::new([]));
+    let transport = Fallback::new(refusing).or(other.clone());
+    let error = client(transport).register().await.unwrap_err();
+    assert_eq!(error.status(), Some(401));
+    assert_eq!(other.sessions_opened(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reasons_of_all_are_kept() {
+    let transport = Fallback::new(Blocked::failing(ErrorKind::Tls))
+        .or(Blocked::silent())
+        .or(Script::forever(Step::Fail(ErrorKind::Connect)));
+    let error = client(transport).register().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    let failure = error.last_failure().unwrap();
+    assert_eq!(failure.kind(), ErrorKind::Connect);
+    assert_eq!(failure.to_string(), "no transport gets through");
+    let reasons = failure.source().unwrap().to_string();
+    for reason in [
+        "Blocked: it is blocked: by a wall",
+        "Blocked: there was no connection within 6s",
+        "Script: so says the script",
+    ] {
+        assert!(reasons.contains(reason), "{reasons}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reasons_are_kept_where_all_are_silent() {
+    let transport = Fallback::new(Blocked::silent())
+        .or(Blocked::silent())
+        .or(Script::forever(Step::Silence));
+    let error = client(transport).register().await.unwrap_err();
+    let failure = error.last_failure().unwrap();
+    let reasons = failure.source().unwrap().to_string();
+    assert_eq!(
+        reasons.matches("there was no connection within 6s").count(),
+        2
+    );
+    assert!(
+        reasons.contains("Script: there was no answer in time"),
+        "{reasons}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_get_better_is_not_retried() {
+    for (kinds, kind) in [
+        ([ErrorKind::Tls, ErrorKind::Unsupported], ErrorKind::Tls),
+        ([ErrorKind::Protocol, ErrorKind::Tls], ErrorKind::Tls),
+        (
+            [ErrorKind::Unsupported, ErrorKind::Protocol],
+            ErrorKind::Protocol,
+        ),
+        (
+            [ErrorKind::Unsupported, ErrorKind::Unsupported],
+            ErrorKind::Unsupported,
+        ),
+    ] {
+        let [first, second] = kinds.map(Blocked::failing);
+        let transport = Fallback::new(first).or(second.clone());
+        let error = client(transport).register().await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert_eq!(second.tries(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_that_worked_is_tried_first_the_next_time() {
+    let blocked = Blocked::silent();
+    let open = Script::new([
+        assigning(),
+        Step::Fail(ErrorKind::Connect),
+        assigned(),
+        assigned(),
+    ]);
+    let client = client(Fallback::new(blocked.clone()).or(open.clone()));
+    client.register().await.unwrap();
+    client.register().await.unwrap();
+    assert_eq!(blocked.tries(), 1);
+    assert_eq!(open.asked(), [REGISTER, POLL, POLL, REGISTER]);
+    assert_eq!(open.sessions_opened(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_has_had_its_time_is_replaced() {
+    let open = Script::new([assigning(), assigned()]);
+    let client = client(Fallback::new(ShortLived(open.clone())));
+    let events: Vec<_> = client.register().events().collect().await;
+    assert_eq!(open.sessions_opened(), 2);
+    assert_eq!(open.asked(), [REGISTER, POLL]);
+    assert!(
+        matches!(
+            &events[..],
+            [
+                Event::Connecting,
+                Event::Registering,
+                Event::Assigning { .. },
+                Event::Connecting,
+                Event::Assigned(_)
+            ]
+        ),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_works_no_more_gives_way_again() {
+    let first = Script::new([
+        assigning(),
+        Step::Fail(ErrorKind::Connect),
+        Step::Fail(ErrorKind::Connect),
+    ]);
+    let second = Script::new([assigned()]);
+    let client = client(Fallback::new(first.clone()).or(second.clone()));
+    client.register().await.unwrap();
+    assert_eq!(first.asked(), [REGISTER, POLL, POLL]);
+    assert_eq!(
+        second.asked(),
+        [POLL],
+        "the operation goes on over another carrier"
+    );
+}
+
+/// As HTTPS does, which connects with its first request only.
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_with_its_first_request_gives_way() {
+    let first = Script::new([Step::Fail(ErrorKind::Connect)]);
+    let second = Script::new([assigning(), assigned()]);
+    let client = client(Fallback::new(first.clone()).or(second.clone()));
+    let start = Instant::now();
+    client.register().await.unwrap();
+    assert_eq!(first.asked(), [REGISTER]);
+    assert_eq!(second.asked(), [REGISTER, POLL]);
+    // The wait is that before the poll: the change of carrier is none.
+    assert_wait(start.elapsed(), 2, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_opens_and_is_silent_then_gives_way() {
+    let first = Script::forever(Step::Silence);
+    let second = Script::new([assigned()]);
+    let client = client(Fallback::new(first.clone()).or(second.clone()));
+    client.register().await.unwrap();
+    assert_eq!(first.asked(), [REGISTER]);
+    assert_eq!(second.asked(), [REGISTER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_them_share_the_one_deadline() {
+    let start = Instant::now();
+    let transport = Fallback::new(Blocked::silent()).or(Blocked::silent());
+    let register = client(transport)
+        .register()
+        .deadline(Duration::from_secs(60));
+    assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
+    assert_wait(start.elapsed(), 50, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proof_goes_to_the_one_that_carries_it() {
+    let open = Script::new([assigned()]);
+    let transport = Fallback::new(Blocked::failing(ErrorKind::Unsupported)).or(open.clone());
+    let client = ProvisioningClient::new("0ne00111111".parse().unwrap(), Tpm::new(), transport);
+    client.register().await.unwrap();
+    assert_eq!(open.asked(), [REGISTER]);
+}
+
+#[cfg(all(feature = "http", feature = "websocket"))]
+mod over_sockets {
+    use dps_device::{Http, Mqtt, MqttWebSocket};
+    use dps_types::RegistrationStatus;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::https::server::{Server, json};
+    use crate::mqtt::Carrier;
+    use crate::mqtt::server::Server as MqttServer;
+    use crate::pki::Pki;
+    use crate::script::ASSIGNED;
+
+    async fn closed_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    fn aimed(transport: Fallback, pki: &Pki) -> ProvisioningClient {
+        client(transport)
+            .with_host("localhost")
+            .with_roots(pki.roots())
+            .with_min_poll_interval(Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn mqtt_then_websocket_then_https() {
+        let pki = Pki::new();
+        // It is not asked for a registration but for a switch to WebSocket first, and refuses.
+        let answers = [json(404, "", "{}"), json(200, "", ASSIGNED)];
+        let mut server = Server::start(pki.server(false), answers).await;
+        let transport = Fallback::new(Mqtt::default().with_port(closed_port().await))
+            .or(MqttWebSocket::default().with_port(server.port()))
+            .or(Http::default().with_port(server.port()));
+        aimed(transport, &pki).register().await.unwrap();
+        assert_eq!(
+            server.request().await.line,
+            "GET /$iothub/websocket HTTP/1.1"
+        );
+        assert_eq!(server.closed().await, 0);
+        let line = server.request().await.line;
+        assert!(line.starts_with("PUT "), "{line}");
+    }
+
+    #[tokio::test]
+    async fn the_reasons_name_the_transports() {
+        let pki = Pki::new();
+        let port = closed_port().await;
+        let transport = Fallback::new(Mqtt::default().with_port(port))
+            .or(MqttWebSocket::default().with_port(port))
+            .or(Http::default().with_port(port));
+        let register = aimed(transport, &pki).register();
+        let error = register.deadline(Duration::from_secs(1)).await.unwrap_err();
+        let failure = error.last_failure().unwrap();
+        let reasons = failure.source().unwrap().to_string();
+        for name in ["Mqtt", "MqttWebSocket", "Http"] {
+            let reason = format!("{name}: there is no connection: ");
+            assert!(reasons.contains(&reason), "{reasons}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lookup_goes_to_the_one_that_has_it() {
+        let pki = Pki::new();
+        let mqtt = MqttServer::start(Carrier::Mqtt, pki.server(false)).await;
+        let body = r#"{"registrationId":"my-device","status":"disabled"}"#;
+        let server = Server::start(pki.server(false), [json(200, "", body)]).await;
+        let transport = Fallback::new(Mqtt::default().with_port(mqtt.port()))
+            .or(Http::default().with_port(server.port()));
+        let client = aimed(transport, &pki);
+        let (found, _peer) = tokio::join!(client.lookup().into_future(), mqtt.session());
+        assert_eq!(found.unwrap().status, Some(RegistrationStatus::Disabled));
+    }
+}

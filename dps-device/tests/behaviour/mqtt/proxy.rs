@@ -1,0 +1,120 @@
+//! Through an HTTP proxy: a tunnel, and nothing else.
+
+use dps_device::{ErrorKind, Proxy};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::server::{Server, header, in_time, read_head};
+use super::{CARRIERS, Carrier, Running, SECOND, client, key};
+use crate::http_proxy::proxy;
+use crate::pki::Pki;
+
+#[tokio::test]
+async fn a_registration_goes_through_the_tunnel() {
+    for carrier in CARRIERS {
+        let pki = Pki::new();
+        let server = Server::start(*carrier, pki.server(false)).await;
+        let (port, head) = proxy("200 Connection established", server.port()).await;
+        let proxy: Proxy = format!("http://us%40er:p%3Aass@127.0.0.1:{port}")
+            .parse()
+            .unwrap();
+        let client = client(key("my-device"), *carrier, &pki, server.port()).with_proxy(proxy);
+        let running = Running::start(&client);
+        let mut peer = server.session().await;
+        let request = peer.registration().await;
+        peer.assign(&request).await;
+        running.outcome().await.unwrap();
+
+        let to = format!("localhost:{}", server.port());
+        // base64 of "us@er:p:ass"
+        assert_eq!(
+            head.await.unwrap(),
+            format!(
+                "CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nProxy-Authorization: Basic dXNAZXI6cDphc3M=\r\n\r\n"
+            )
+        );
+        assert_eq!(header(&peer.upgrade, "proxy-authorization"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_without_credentials_gets_none() {
+    let pki = Pki::new();
+    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let (port, head) = proxy("200 OK", server.port()).await;
+    let client = client(key("my-device"), Carrier::Mqtt, &pki, server.port())
+        .with_proxy(Proxy::new("127.0.0.1", port).unwrap());
+    let running = Running::start(&client);
+    server.session().await;
+    running.cancel();
+    let to = format!("localhost:{}", server.port());
+    let expected = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    assert_eq!(head.await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_credentials_is_a_configuration_failure() {
+    let pki = Pki::new();
+    for carrier in CARRIERS {
+        let (port, _head) = proxy("407 Proxy Authentication Required", 0).await;
+        let client = client(key("my-device"), *carrier, &pki, 8883)
+            .with_proxy("http://user:hunter2@127.0.0.1".parse().unwrap())
+            .with_proxy(
+                Proxy::new("127.0.0.1", port)
+                    .unwrap()
+                    .with_credentials("user", "hunter2"),
+            );
+        let error = client.register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+        assert!(error.to_string().contains("407"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}
+
+/// What becomes of a registration whose proxy answers this and closes.
+async fn answered(answer: &[u8]) -> dps_device::Error {
+    let pki = Pki::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = client(key("my-device"), Carrier::Mqtt, &pki, 8883)
+        .with_min_poll_interval(SECOND)
+        .with_proxy(Proxy::new("127.0.0.1", port).unwrap());
+    let running = Running(tokio::spawn(
+        client.register().deadline(SECOND).into_future(),
+    ));
+    let (mut stream, _) = in_time(listener.accept()).await.unwrap();
+    read_head(&mut stream).await;
+    // The client may hang up before it has read it all.
+    let _ = stream.write_all(answer).await;
+    let _ = stream.shutdown().await;
+    running.outcome().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_goes_away_is_a_connect_failure() {
+    for answer in [
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+        "HTTP/1.1 200 Connection est",
+        "",
+    ] {
+        let error = answered(answer.as_bytes()).await;
+        assert_eq!(error.kind(), ErrorKind::Deadline, "{answer:?} {error:?}");
+        let failure = error.last_failure().unwrap();
+        assert_eq!(failure.kind(), ErrorKind::Connect, "{answer:?} {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_proxy_is_a_protocol_failure() {
+    let endless = format!("HTTP/1.1 200 OK\r\n{}", "X-Filler: x\r\n".repeat(1000));
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 2 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nand more",
+        &endless,
+    ] {
+        let error = answered(answer.as_bytes()).await;
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{answer:.30} {error:?}");
+    }
+}

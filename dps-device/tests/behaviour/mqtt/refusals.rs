@@ -1,0 +1,166 @@
+//! What the service says no to.
+
+use dps_device::ErrorKind;
+
+use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, publish};
+use super::{CARRIERS, Carrier, Running, client, key, set_up};
+use crate::credentials::Tpm;
+use crate::pki::Pki;
+
+#[tokio::test]
+async fn each_connack_code_has_its_kind() {
+    for (code, kind) in [
+        (1, ErrorKind::Protocol),
+        (2, ErrorKind::Rejected),
+        (4, ErrorKind::Unauthorized),
+        (5, ErrorKind::Unauthorized),
+        (6, ErrorKind::Protocol),
+        (255, ErrorKind::Protocol),
+    ] {
+        for carrier in CARRIERS {
+            let (client, server) = set_up(*carrier).await;
+            let running = Running::start(&client);
+            let mut peer = server.accept().await;
+            peer.packet().await;
+            peer.send(&[0x20, 2, 0, code]).await;
+            let error = running.outcome().await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{code}");
+            assert_eq!(error.status(), None);
+            peer.closed().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unavailable_service_is_asked_again() {
+    for carrier in CARRIERS {
+        let (client, server) = set_up(*carrier).await;
+        let running = Running::start(&client);
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(b"\x20\x02\x00\x03").await;
+        peer.closed().await;
+        let mut peer = server.session().await;
+        let request = peer.registration().await;
+        peer.assign(&request).await;
+        running.outcome().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_unavailable_service_is_told_at_the_deadline() {
+    let (client, server) = set_up(Carrier::Mqtt).await;
+    let register = client.with_min_poll_interval(super::SECOND).register();
+    let running = Running(tokio::spawn(register.deadline(super::SECOND).into_future()));
+    let mut peer = server.accept().await;
+    peer.packet().await;
+    peer.send(b"\x20\x02\x00\x03").await;
+    let error = running.outcome().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    let failure = error.last_failure().unwrap();
+    assert_eq!(failure.kind(), ErrorKind::Service);
+    assert_eq!(
+        failure.to_string(),
+        "the service is unavailable (CONNACK 3)"
+    );
+}
+
+#[tokio::test]
+async fn two_refused_keys_are_refused() {
+    let pki = Pki::new();
+    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let second = dps_device::SymmetricKey::from_bytes(vec![7; 64]).unwrap();
+    let who = key("my-device").with_secondary(second);
+    let running = Running::start(&client(who, Carrier::Mqtt, &pki, server.port()));
+    for code in [4, 5] {
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(&[0x20, 2, 0, code]).await;
+    }
+    let error = running.outcome().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(
+        error.to_string(),
+        "the credentials were refused (CONNACK 5)"
+    );
+}
+
+#[tokio::test]
+async fn the_subscription_must_be_granted() {
+    for (suback, kind) in [
+        (b"\x90\x03\x00\x01\x80".as_slice(), ErrorKind::Rejected),
+        // To another SUBSCRIBE, of two filters, of QoS 3; and another packet.
+        (b"\x90\x03\x00\x02\x01", ErrorKind::Protocol),
+        (b"\x90\x04\x00\x01\x01\x01", ErrorKind::Protocol),
+        (b"\x90\x03\x00\x01\x03", ErrorKind::Protocol),
+        (CONNACK, ErrorKind::Protocol),
+    ] {
+        let (client, server) = set_up(Carrier::Mqtt).await;
+        let running = Running::start(&client);
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(CONNACK).await;
+        assert_eq!(peer.packet().await, SUBSCRIBE);
+        peer.send(suback).await;
+        let error = running.outcome().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{suback:x?}");
+    }
+}
+
+#[tokio::test]
+async fn the_subscription_may_be_granted_with_another_qos() {
+    let (client, server) = set_up(Carrier::Mqtt).await;
+    let running = Running::start(&client);
+    let mut peer = server.accept().await;
+    peer.packet().await;
+    peer.send(CONNACK).await;
+    peer.packet().await;
+    peer.send(b"\x90\x03\x00\x01\x00").await;
+    let request = peer.registration().await;
+    peer.assign(&request).await;
+    running.outcome().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_before_the_subscription_is_granted_is_passed_over() {
+    let (client, server) = set_up(Carrier::Mqtt).await;
+    let running = Running::start(&client);
+    let mut peer = server.accept().await;
+    peer.packet().await;
+    peer.send(CONNACK).await;
+    peer.packet().await;
+    peer.send(&publish(
+        0x32,
+        "$dps/registrations/res/500/?$rid=1",
+        b"\x00\x09",
+        b"",
+    ))
+    .await;
+    assert_eq!(peer.packet().await, b"\x40\x02\x00\x09");
+    peer.send(SUBACK).await;
+    let request = peer.registration().await;
+    peer.assign(&request).await;
+    running.outcome().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tpm_is_unsupported_before_anything_is_sent() {
+    let pki = Pki::new();
+    for carrier in CARRIERS {
+        // Nobody listens there: a connection would fail otherwise.
+        let client = client(Tpm::new(), *carrier, &pki, 1);
+        let error = client.register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("TPM"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_is_unsupported() {
+    let (client, server) = set_up(Carrier::Mqtt).await;
+    let lookup = client.lookup().into_future();
+    let (outcome, peer) = tokio::join!(lookup, server.session());
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported);
+    peer.closed().await;
+}
