@@ -33,6 +33,8 @@ pub(crate) struct Exchange<'a> {
     deadline: Instant,
     session: Option<Box<dyn Session + 'a>>,
     on_secondary: bool,
+    /// The operation was lost and the device registers again: that it can is no sign that things are well.
+    anew: bool,
     attempts: u64,
     last_failure: Option<Error>,
 }
@@ -55,6 +57,7 @@ impl<'a> Exchange<'a> {
             deadline: after(limit),
             session: None,
             on_secondary: false,
+            anew: false,
             attempts: 0,
             last_failure: None,
         }
@@ -65,8 +68,7 @@ impl<'a> Exchange<'a> {
         loop {
             let error = match self.attempt(question).await {
                 Ok(reply) => {
-                    self.pace.succeeded();
-                    self.last_failure = None;
+                    self.succeeded(question);
                     return Ok(reply);
                 }
                 Err(error) => error,
@@ -102,6 +104,12 @@ impl<'a> Exchange<'a> {
         self.events.tell(Event::Retrying { error, wait });
         sleep(wait).await;
         Ok(())
+    }
+
+    /// Waits before registering again because the operation is lost: longer every time, until a poll succeeds.
+    pub(crate) async fn wait_to_begin_anew(&mut self, error: Error) -> Result<(), Error> {
+        self.anew = true;
+        self.wait_to_retry(error).await
     }
 
     pub(crate) fn events(&self) -> &Events {
@@ -159,6 +167,15 @@ impl<'a> Exchange<'a> {
     }
 
     /// A 403 refuses the device and not its key. A refused MQTT connection has no status.
+    fn succeeded(&mut self, question: Question<'_>) {
+        if self.anew && matches!(question, Question::Register) {
+            return;
+        }
+        self.anew = false;
+        self.pace.succeeded();
+        self.last_failure = None;
+    }
+
     fn can_fall_back(&self, refusal: &Error) -> bool {
         matches!(refusal.status(), Some(401) | None)
             && !self.on_secondary

@@ -105,7 +105,7 @@ async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
                 operation = Some(operation_id);
             }
             Err(error) if begins_anew(&error, operation.as_ref()) => {
-                exchange.wait_to_retry(error).await?;
+                exchange.wait_to_begin_anew(error).await?;
                 operation = None;
             }
             Err(error) => return Err(error),

@@ -51,8 +51,10 @@ impl<'a> Token<'a> {
         self.signed.as_ref().is_some_and(|token| !self.lasts(token))
     }
 
+    /// A token from before the clock was set back would be good for too long: to the service it is from the future.
     fn lasts(&self, token: &SasToken) -> bool {
-        token.expiry() >= (self.now() + REMAINDER).as_secs()
+        let now = self.now();
+        ((now + REMAINDER).as_secs()..=(now + LIFETIME).as_secs()).contains(&token.expiry())
     }
 
     fn now(&self) -> Duration {

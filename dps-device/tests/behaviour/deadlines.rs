@@ -81,6 +81,11 @@ async fn a_lost_operation_is_not_registered_for_ever() {
     let error = script.client().register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(start.elapsed() <= 5 * MINUTE);
+
+    // Registrations are billed: each comes later than the last, though the service accepts every one.
+    let asked = script.asked();
+    let registrations = asked.iter().filter(|what| what.starts_with("PUT")).count();
+    assert!(registrations < 30, "{registrations} registrations");
 }
 
 #[tokio::test(start_paused = true)]
