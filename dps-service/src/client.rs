@@ -59,7 +59,7 @@ impl ServiceClient {
     /// [`ErrorKind::InvalidConfiguration`] when its host name is not a host, with or without a port.
     pub fn new(connection: &ServiceConnectionString) -> Result<Self, Error> {
         Ok(Self {
-            base: base(&connection.host_name)?,
+            base: base(connection.host_name())?,
             credential: Arc::new(Credential::new(connection)),
             transport: Arc::new(Transport::new(Roots::system())),
             deadline: Self::DEFAULT_DEADLINE,

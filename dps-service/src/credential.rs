@@ -26,9 +26,9 @@ pub(crate) struct Credential {
 impl Credential {
     pub(crate) fn new(connection: &ServiceConnectionString) -> Self {
         Self {
-            resource: connection.host_name.clone(),
-            policy: connection.shared_access_key_name.clone(),
-            key: connection.shared_access_key.clone(),
+            resource: connection.host_name().to_owned(),
+            policy: connection.shared_access_key_name().to_owned(),
+            key: connection.shared_access_key().clone(),
             token: Mutex::new(None),
         }
     }

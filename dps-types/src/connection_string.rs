@@ -14,14 +14,10 @@ const EXPECTED: &str = "service connection string";
 /// The host name may carry a port (`localhost:8443`). Field names are read without regard to case;
 /// unknown fields are ignored. Display leaves the key out: use [`ServiceConnectionString::to_text`] for the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ServiceConnectionString {
-    /// `{dps}.azure-devices-provisioning.net`, or a name with a port.
-    pub host_name: String,
-    /// The shared access policy, such as `provisioningserviceowner`.
-    pub shared_access_key_name: String,
-    /// The key of that policy.
-    pub shared_access_key: SymmetricKey,
+    host_name: String,
+    shared_access_key_name: String,
+    shared_access_key: SymmetricKey,
 }
 
 impl ServiceConnectionString {
@@ -42,6 +38,21 @@ impl ServiceConnectionString {
             shared_access_key_name,
             shared_access_key,
         })
+    }
+
+    /// `{dps}.azure-devices-provisioning.net`, or a name with a port.
+    pub fn host_name(&self) -> &str {
+        &self.host_name
+    }
+
+    /// The shared access policy, such as `provisioningserviceowner`.
+    pub fn shared_access_key_name(&self) -> &str {
+        &self.shared_access_key_name
+    }
+
+    /// The key of that policy.
+    pub fn shared_access_key(&self) -> &SymmetricKey {
+        &self.shared_access_key
     }
 
     /// The whole text, with the key. This is a secret; it is wiped when dropped.
