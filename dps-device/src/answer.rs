@@ -36,6 +36,10 @@ pub(crate) fn accept(reply: Reply) -> Result<Reply, Error> {
         401 | 403 => (ErrorKind::Unauthorized, "the credentials were refused"),
         404 => (ErrorKind::NotFound, "the service has no such thing"),
         429 => (ErrorKind::Throttled, "there are too many requests"),
+        501 => (
+            ErrorKind::Rejected,
+            "the service does not have this operation",
+        ),
         408 | 500..600 => (ErrorKind::Service, "the service failed"),
         400..500 => (ErrorKind::Rejected, "the request was refused"),
         300..400 => (

@@ -52,7 +52,7 @@ pub enum ErrorKind {
     Protocol,
     /// The service refused the request itself. Not retried. [`Error::problem`] says what is wrong with it.
     Rejected,
-    /// The service failed or was in conflict with itself: 408, 5xx, error code 409203, or an MQTT connection that is
+    /// The service failed or was in conflict with itself: 408, 5xx but 501, error code 409203, or an MQTT connection that is
     /// refused for now. Retried.
     Service,
     /// The key could not sign. Not retried. Look at the device that holds it.

@@ -67,7 +67,7 @@
 //! # Waiting
 //!
 //! Between two requests pass at least two seconds and at least what `Retry-After` says, however long, plus a random part of
-//! a backoff that doubles with every failure, up to a minute. 408, 429, 5xx, error code 409203 and network failures are
+//! a backoff that doubles with every failure, up to a minute. 408, 429, 5xx but 501, error code 409203 and network failures are
 //! retried, for a registration and a poll alike, within one deadline. A `Retry-After` that does not fit in the deadline
 //! ends the registration at once. Waits are measured on a clock that does not jump.
 //!

@@ -55,6 +55,14 @@ impl Refusal {
     pub(crate) fn status(&self) -> u16 {
         self.code.http_status()
     }
+
+    /// Whether the same request may fare better later: then the answer says when. What is not implemented stays so.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self.status() {
+            501 => false,
+            status => status == 429 || status >= 500,
+        }
+    }
 }
 
 impl From<StoreError> for Refusal {

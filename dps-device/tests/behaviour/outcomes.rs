@@ -137,6 +137,7 @@ async fn each_refusal_has_its_kind() {
         (401, ErrorKind::Unauthorized),
         (403, ErrorKind::Unauthorized),
         (404, ErrorKind::NotFound),
+        (501, ErrorKind::Rejected),
         (405, ErrorKind::Rejected),
         (409, ErrorKind::Rejected),
         (412, ErrorKind::Rejected),

@@ -3,7 +3,7 @@
 use ::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
-use dps_types::{ErrorCode, Problem, Timestamp};
+use dps_types::{Problem, Timestamp};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -48,16 +48,12 @@ impl Reply {
         let problem = problem(refusal, &id);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());
-        match refusal.code {
-            ErrorCode::THROTTLED => reply.with(
+        match refusal.is_transient() {
+            true => reply.with(
                 header::RETRY_AFTER.as_str(),
                 retry_after_seconds.to_string(),
             ),
-            _ if status.is_server_error() => reply.with(
-                header::RETRY_AFTER.as_str(),
-                retry_after_seconds.to_string(),
-            ),
-            _ => reply,
+            false => reply,
         }
     }
 

@@ -72,9 +72,9 @@ fn progress(gateway: &Gateway, rid: String, status: &RegistrationOperationStatus
 
 fn refused(gateway: &Gateway, rid: String, refusal: &Refusal) -> Response {
     let topic = ResponseTopic::new(refusal.status(), rid);
-    let topic = match refusal.status() {
-        429 | 500.. => topic.with_retry_after(gateway.retry_after_seconds),
-        _ => topic,
+    let topic = match refusal.is_transient() {
+        true => topic.with_retry_after(gateway.retry_after_seconds),
+        false => topic,
     };
     let problem = problem(refusal, &uuid::Uuid::new_v4().to_string());
     Response {
