@@ -179,6 +179,10 @@ fn what_is_no_request_says_why() {
         ),
         (&format!("{GET}?$rid=1"), "it has no operationId"),
         (&format!("{GET}?operationId=4.x"), "it has no $rid"),
+        (
+            &format!("{GET}?$rid=1\0&operationId=4.x"),
+            "its $rid holds a character that a topic cannot",
+        ),
         (&format!("{GET}?$rid=1&operationId="), "it is empty"),
         (
             &format!("{GET}?$rid=1&operationId=a%2Fb"),

@@ -148,11 +148,7 @@ impl FromStr for RequestTopic {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("DPS request topic", reason);
-        let rid = |query: &str| {
-            raw_parameter(query, "$rid")
-                .map(str::to_owned)
-                .ok_or_else(|| wrong("it has no $rid"))
-        };
+        let rid = |query: &str| mark(query).map_err(wrong);
         if let Some(query) = text
             .strip_prefix(REGISTER)
             .and_then(|rest| rest.strip_prefix('?'))
@@ -236,13 +232,20 @@ impl FromStr for ResponseTopic {
             .ok()
             .filter(|status| digits && *status >= 100)
             .ok_or_else(|| wrong("its status is not one of HTTP"))?;
-        let rid = raw_parameter(query, "$rid")
-            .ok_or_else(|| wrong("it has no $rid"))?
-            .to_owned();
+        let rid = mark(query).map_err(wrong)?;
         Ok(Self {
             status,
             rid,
             retry_after: query_parameter(query, "retry-after"),
         })
+    }
+}
+
+/// The sender's mark, exactly as it stands there, so that it goes back the same.
+fn mark(query: &str) -> Result<String, &'static str> {
+    let rid = raw_parameter(query, "$rid").ok_or("it has no $rid")?;
+    match encode_raw(rid) == rid {
+        true => Ok(rid.to_owned()),
+        false => Err("its $rid holds a character that a topic cannot"),
     }
 }
