@@ -18,6 +18,7 @@ use crate::authority::ServerAuthority;
 use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, ServicePolicy, serve};
 use crate::error::{Error, ErrorKind};
+use crate::fault::Faults;
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
 use crate::registry::store::{Expected, MemoryStore, RedbStore, Store, StoreError, Table};
@@ -38,6 +39,7 @@ pub struct Emulator {
     ca_pem: String,
     connection: ServiceConnectionString,
     engine: Arc<Engine>,
+    faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
 }
@@ -81,6 +83,11 @@ impl Emulator {
     /// What an operator's client needs. It holds the service key: a secret, wiped when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
         self.connection.to_text()
+    }
+
+    /// What is to go wrong for devices, for tests of them. Nothing does by itself.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Stops: no new requests, those under way finish (5 seconds at most), allocations under way are
@@ -144,8 +151,10 @@ impl Emulator {
             key: service_key.clone(),
             hosts,
         };
+        let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
             engine: Arc::clone(&engine),
+            faults: faults.clone(),
             retry_after_seconds: builder.retry_after.as_secs(),
             policy,
         });
@@ -177,6 +186,7 @@ impl Emulator {
             ca_pem,
             connection,
             engine,
+            faults,
             server,
             stop: stop.drop_guard(),
         })

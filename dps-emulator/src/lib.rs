@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! To see how a device takes it when the service throttles, fails or falls silent, ask for [`Faults`].
+//!
 //! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.
 
 mod allocate;
@@ -28,6 +30,7 @@ mod config;
 mod emulator;
 mod endpoint;
 mod error;
+mod fault;
 mod provision;
 mod refusal;
 mod registry;
@@ -38,6 +41,7 @@ pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
+pub use fault::{Effect, Fault, Faults, Step};
 pub use registry::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };

@@ -9,6 +9,8 @@ use crate::registry::store::StoreError;
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
+    /// What `Retry-After` is to say, when it is not the usual.
+    pub(crate) retry_after_seconds: Option<u64>,
 }
 
 impl Refusal {
@@ -16,6 +18,14 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            retry_after_seconds: None,
+        }
+    }
+
+    pub(crate) fn with_retry_after(self, seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..self
         }
     }
 

@@ -9,10 +9,16 @@ use super::body::Call;
 use super::reply::Reply;
 use super::{Gateway, Peer, api_version};
 use crate::attest::Presented;
+use crate::fault::{Met, Step};
 use crate::provision::Device;
 use crate::refusal::Refusal;
 
-pub(super) async fn answer(gateway: &Gateway, call: Call, peer: &Peer) -> Result<Reply, Refusal> {
+/// The reply; `None` when the connection is to be cut.
+pub(super) async fn answer(
+    gateway: &Gateway,
+    call: Call,
+    peer: &Peer,
+) -> Result<Option<Reply>, Refusal> {
     let route = DeviceRoute::parse(&call.method, &call.path)?;
     let api_version = api_version(&call.query)?;
     let device = Device {
@@ -21,23 +27,33 @@ pub(super) async fn answer(gateway: &Gateway, call: Call, peer: &Peer) -> Result
         presented: presented(&call, peer)?,
         api_version,
     };
-    match &route.action {
+    let engine = &gateway.engine;
+    let met = match &route.action {
         DeviceAction::Register => {
             call.require_length()?;
-            let status = gateway.engine.register(device, call.json()?).await?;
-            Ok(progress(gateway, &call, &route, &status))
+            let work = engine.register(device, call.json()?);
+            gateway.faults.meet(Step::Register, work).await?
         }
         DeviceAction::OperationStatus(operation) => {
-            let status = gateway.engine.operation_status(device, operation).await?;
-            Ok(progress(gateway, &call, &route, &status))
+            let work = engine.operation_status(device, operation);
+            gateway.faults.meet(Step::Poll, work).await?
         }
         DeviceAction::Lookup => {
             call.require_length()?;
-            let result = gateway.engine.lookup(device, call.json()?).await?;
-            Ok(Reply::json(StatusCode::OK, &result))
+            let result = engine.lookup(device, call.json()?).await?;
+            return Ok(Some(Reply::json(StatusCode::OK, &result)));
         }
-        _ => Err(Refusal::not_implemented("this operation")),
-    }
+        _ => return Err(Refusal::not_implemented("this operation")),
+    };
+    Ok(match met {
+        Met::Done(status) => Some(progress(gateway, &call, &route, &status)),
+        Met::Malformed => Some(Reply::malformed()),
+        Met::Silence => {
+            gateway.faults.stopped().await;
+            None
+        }
+        Met::Cut => None,
+    })
 }
 
 /// A token comes before a certificate: a device that sends one wants to be known by it.

@@ -1,10 +1,11 @@
 //! HTTP/1.1 on a connection, and the way from it to a WebSocket.
 
-use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -18,6 +19,18 @@ use super::{Gateway, Peer, mqtt, websocket};
 const HEAD: Duration = Duration::from_secs(60);
 /// How much of a head is read at most.
 const BUFFER: usize = 64 * 1024;
+
+/// A fault that was asked for. hyper closes the connection.
+#[derive(Debug)]
+struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is cut, as was asked for")
+    }
+}
+
+impl Error for Cut {}
 
 /// Serves requests until the connection ends, becomes a WebSocket and that ends, or the emulator stops.
 pub(super) async fn serve<S>(
@@ -37,7 +50,7 @@ where
             Arc::clone(&peer),
             Arc::clone(&upgraded),
         );
-        service_fn(move |mut request| {
+        service_fn(move |request| {
             let (gateway, peer, upgraded) = (
                 Arc::clone(&gateway),
                 Arc::clone(&peer),
@@ -45,12 +58,14 @@ where
             );
             // Boxed, so that a connection at rest is small.
             Box::pin(async move {
-                if let Some(response) = websocket::accept(&mut request) {
-                    let socket = hyper::upgrade::on(request);
-                    *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
-                    return Ok::<_, Infallible>(response);
+                if let Some(response) = websocket::accept(&request) {
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        let socket = hyper::upgrade::on(request);
+                        *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+                    }
+                    return Ok(response);
                 }
-                Ok(gateway.answer(request, &peer).await)
+                gateway.answer(request, &peer).await.ok_or(Cut)
             })
         })
     };

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Peer, http, mqtt};
 use crate::attest::PresentedChain;
+use crate::fault::{Met, Step};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let handshake = timeout(HANDSHAKE, accept(stream, &tls));
-    let stream = tokio::select! {
+    let mut stream = tokio::select! {
         () = stop.cancelled() => return,
         handshake = handshake => match handshake {
             Ok(Ok(stream)) => stream,
@@ -77,6 +78,19 @@ async fn connection(
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         },
     };
+    match gateway.faults.meet(Step::Connect, async { Ok(()) }).await {
+        Ok(Met::Done(())) => {}
+        Ok(Met::Silence) => {
+            // Until one of the two has enough.
+            let mut nowhere = tokio::io::sink();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = tokio::io::copy(&mut stream, &mut nowhere) => {}
+            }
+            return;
+        }
+        _ => return,
+    }
     let peer = match peer(&stream) {
         Ok(peer) => Arc::new(peer),
         Err(reason) => return tracing::debug!(reason, "client certificate cannot be read"),

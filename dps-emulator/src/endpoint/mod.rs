@@ -20,6 +20,7 @@ pub(crate) use listen::{Protocol, serve};
 pub(crate) use service::ServicePolicy;
 
 use crate::attest::PresentedChain;
+use crate::fault::Faults;
 use crate::provision::Engine;
 use crate::refusal::Refusal;
 use body::Call;
@@ -29,6 +30,8 @@ use reply::Reply;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) engine: Arc<Engine>,
+    /// What is to go wrong for devices.
+    pub(crate) faults: Faults,
     /// What `Retry-After` asks devices to wait.
     pub(crate) retry_after_seconds: u64,
     /// Who may use the service API.
@@ -43,27 +46,32 @@ pub(crate) struct Peer {
 }
 
 impl Gateway {
-    /// Answers one request. Whatever comes in, something in the service's shape goes out.
+    /// Answers one request. Whatever comes in, something in the service's shape goes out: only a fault that was
+    /// asked for ends the connection instead, which is `None`.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
         peer: &Peer,
-    ) -> ::http::Response<reply::Body> {
+    ) -> Option<::http::Response<reply::Body>> {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let reply = match self.dispatch(request, peer).await {
-            Ok(reply) => reply,
+            Ok(reply) => reply?,
             Err(refusal) => Reply::refusal(&refusal, self.retry_after_seconds),
         };
         tracing::debug!(asked, status = reply.status(), "answered");
-        reply.into_response()
+        Some(reply.into_response())
     }
 
-    async fn dispatch(&self, request: Request<Incoming>, peer: &Peer) -> Result<Reply, Refusal> {
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<Option<Reply>, Refusal> {
         let path = request.uri().path().to_owned();
         match is_service_path(&path) {
             true => {
                 let call = Call::read(request, body::SERVICE_LIMIT).await?;
-                Box::pin(service::answer(self, call)).await
+                Box::pin(service::answer(self, call)).await.map(Some)
             }
             false => {
                 let call = Call::read(request, body::DEVICE_LIMIT).await?;

@@ -7,6 +7,7 @@ use dps_types::{Problem, Timestamp};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::fault::NOT_JSON;
 use crate::refusal::Refusal;
 
 /// The whole body at once: so there is always a Content-Length, without which the C SDK reads nothing.
@@ -31,6 +32,12 @@ impl Reply {
         }
     }
 
+    /// 200, and a body that a fault asked for.
+    pub(super) fn malformed() -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        Self::new(StatusCode::OK, NOT_JSON.to_vec(), &id)
+    }
+
     /// 204
     pub(super) fn no_content() -> Self {
         Self::new(
@@ -45,6 +52,7 @@ impl Reply {
         let id = uuid::Uuid::new_v4().to_string();
         let status =
             StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_seconds = refusal.retry_after_seconds.unwrap_or(retry_after_seconds);
         let problem = problem(refusal, &id);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());

@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use dps_mqtt::{ConnectCode, ErrorKind, Packet, Packets, Publish, QoS};
 use dps_types::protocol::mqtt::RESPONSE_FILTER;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Peer};
 use connect::Client;
+use request::Answer;
 
 /// The largest packet: a message of 96 KB, and what MQTT wraps around it.
 const MAX_PACKET: usize = 128 * 1024;
 /// How long a client may take to say CONNECT.
 const CONNECT: Duration = Duration::from_secs(30);
+/// How long the other side may take to let us say that this is the end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is broken off, or the emulator stops.
 pub(super) async fn serve<S>(
@@ -32,6 +35,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut packets = Packets::new(stream, MAX_PACKET);
+    let ended = converse(&mut packets, gateway, peer, stop).await;
+    // TLS and WebSocket have their own words for the end: without them it looks like an accident.
+    let mut stream = packets.into_inner();
+    let _ = timeout(FAREWELL, stream.shutdown()).await;
+    ended
+}
+
+async fn converse<S>(
+    packets: &mut Packets<S>,
+    gateway: &Gateway,
+    peer: &Peer,
+    stop: &CancellationToken,
+) -> Result<(), dps_mqtt::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let first = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         first = timeout(CONNECT, packets.read()) => first,
@@ -85,7 +104,7 @@ fn refused(code: ConnectCode) -> Packet {
 
 /// A client that is connected.
 struct Connection<'a, S> {
-    packets: Packets<S>,
+    packets: &'a mut Packets<S>,
     gateway: &'a Gateway,
     client: Client<'a>,
     /// How responses are to be delivered, once it has subscribed to them.
@@ -151,8 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         if let Some(packet_id) = publish.packet_id {
             self.packets.write(Packet::PubAck { packet_id }).await?;
         }
-        let Some(response) = request::answer(self.gateway, &self.client, &publish).await else {
-            return Ok(false);
+        let response = match request::answer(self.gateway, &self.client, &publish).await {
+            Answer::Response(response) => response,
+            Answer::Nothing => return Ok(true),
+            Answer::End => return Ok(false),
         };
         if let Some(qos) = self.granted {
             let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());

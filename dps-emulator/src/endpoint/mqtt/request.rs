@@ -7,7 +7,17 @@ use dps_types::{ErrorCode, RegistrationOperationStatus, RegistrationRequest, Reg
 use super::super::Gateway;
 use super::super::reply::problem;
 use super::connect::Client;
+use crate::fault::{Met, NOT_JSON, Step};
 use crate::refusal::Refusal;
+
+/// What becomes of a message.
+pub(super) enum Answer {
+    Response(Response),
+    /// Silence.
+    Nothing,
+    /// The connection must end: the topic is none of DPS's, or a fault wants it.
+    End,
+}
 
 /// What goes back to the client.
 pub(super) struct Response {
@@ -15,26 +25,30 @@ pub(super) struct Response {
     pub(super) body: Vec<u8>,
 }
 
-/// Answers a request. `None` when the topic is none of DPS's.
-pub(super) async fn answer(
-    gateway: &Gateway,
-    client: &Client<'_>,
-    publish: &Publish,
-) -> Option<Response> {
-    let topic: RequestTopic = publish.topic.parse().ok()?;
-    let (rid, answer) = match topic {
-        RequestTopic::Register { rid } => (rid, register(gateway, client, &publish.payload).await),
-        RequestTopic::OperationStatus { rid, operation_id } => (
-            rid,
-            gateway
+/// Answers a request.
+pub(super) async fn answer(gateway: &Gateway, client: &Client<'_>, publish: &Publish) -> Answer {
+    let faults = &gateway.faults;
+    let (rid, met) = match publish.topic.parse() {
+        Ok(RequestTopic::Register { rid }) => {
+            let work = register(gateway, client, &publish.payload);
+            (rid, faults.meet(Step::Register, work).await)
+        }
+        Ok(RequestTopic::OperationStatus { rid, operation_id }) => {
+            let work = gateway
                 .engine
-                .operation_status(client.device(), &operation_id)
-                .await,
-        ),
-        _ => return None,
+                .operation_status(client.device(), &operation_id);
+            (rid, faults.meet(Step::Poll, work).await)
+        }
+        _ => return Answer::End,
     };
-    Some(match answer {
-        Ok(status) => progress(gateway, rid, &status),
+    Answer::Response(match met {
+        Ok(Met::Done(status)) => progress(gateway, rid, &status),
+        Ok(Met::Malformed) => Response {
+            topic: ResponseTopic::new(200, rid).to_string(),
+            body: NOT_JSON.to_vec(),
+        },
+        Ok(Met::Silence) => return Answer::Nothing,
+        Ok(Met::Cut) => return Answer::End,
         Err(refusal) => refused(gateway, rid, &refusal),
     })
 }
@@ -71,9 +85,12 @@ fn progress(gateway: &Gateway, rid: String, status: &RegistrationOperationStatus
 }
 
 fn refused(gateway: &Gateway, rid: String, refusal: &Refusal) -> Response {
+    let retry_after = refusal
+        .retry_after_seconds
+        .unwrap_or(gateway.retry_after_seconds);
     let topic = ResponseTopic::new(refusal.status(), rid);
     let topic = match refusal.is_transient() {
-        true => topic.with_retry_after(gateway.retry_after_seconds),
+        true => topic.with_retry_after(retry_after),
         false => topic,
     };
     let problem = problem(refusal, &uuid::Uuid::new_v4().to_string());

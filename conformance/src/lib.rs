@@ -1,0 +1,1 @@
+//! One conformance suite over every transport and every proof of `dps-device`, against `dps-emulator`: see `tests/suite`.

@@ -1,0 +1,75 @@
+//! A transport and a proof: what a scenario is played with.
+
+use std::time::Duration;
+
+use dps_device::ProvisioningClient;
+use tokio::time::timeout;
+
+use crate::dps::Dps;
+use crate::proof::{Device, Enrollment, Issued, Proof};
+
+/// Longer than anything here takes: what is not done by then hangs. Some scenarios put the clock on.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    connect: fn(Device, &Dps) -> ProvisioningClient,
+    proof: Proof,
+}
+
+impl Case {
+    pub(crate) fn new(connect: fn(Device, &Dps) -> ProvisioningClient, proof: Proof) -> Self {
+        Self { connect, proof }
+    }
+
+    pub(crate) async fn play(self, scenario: impl Future<Output = ()>) {
+        let played = timeout(PATIENCE, Box::pin(scenario)).await;
+        played.expect("the scenario comes to an end");
+    }
+
+    /// An instance, and a device that is enrolled there.
+    pub(crate) async fn enrolled(self) -> (Dps, ProvisioningClient) {
+        self.enrolled_with(|enrollment| enrollment).await
+    }
+
+    /// The same, with a choice of the operator's.
+    pub(crate) async fn enrolled_with(
+        self,
+        choose: impl FnOnce(Enrollment) -> Enrollment,
+    ) -> (Dps, ProvisioningClient) {
+        let Issued {
+            enrollment, device, ..
+        } = self.proof.issue();
+        let dps = Dps::start().await;
+        choose(enrollment).create(dps.service()).await;
+        let client = self.client(device, &dps);
+        (dps, client)
+    }
+
+    /// An instance that knows nobody, and a device.
+    pub(crate) async fn unknown(self) -> (Dps, ProvisioningClient) {
+        let dps = Dps::start().await;
+        let client = self.client(self.proof.issue().device, &dps);
+        (dps, client)
+    }
+
+    /// An instance, and one that claims to be the device that is enrolled there.
+    pub(crate) async fn impostor(self) -> (Dps, ProvisioningClient) {
+        let Issued {
+            enrollment,
+            impostor,
+            ..
+        } = self.proof.issue();
+        let dps = Dps::start().await;
+        enrollment.create(dps.service()).await;
+        let client = self.client(impostor, &dps);
+        (dps, client)
+    }
+
+    fn client(self, device: Device, dps: &Dps) -> ProvisioningClient {
+        (self.connect)(device, dps)
+            .with_host("127.0.0.1")
+            .with_roots(dps.roots())
+            .with_min_poll_interval(Duration::from_millis(10))
+    }
+}

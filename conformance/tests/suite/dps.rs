@@ -1,0 +1,82 @@
+//! An instance of the service, its operator, and the wire to it.
+
+use std::time::Duration;
+
+use dps_device::Roots;
+use dps_emulator::{Effect, Emulator, Fault, Step};
+use dps_service::ServiceClient;
+use dps_types::IdScope;
+
+use crate::wire::{Ports, Wire};
+
+pub(crate) const HUB: &str = "toasters.azure-devices.net";
+
+pub(crate) struct Dps {
+    emulator: Emulator,
+    service: ServiceClient,
+    roots: Roots,
+    pub(crate) wire: Wire,
+}
+
+impl Dps {
+    /// One that asks nobody to wait.
+    pub(crate) async fn start() -> Self {
+        let builder = Emulator::builder().link_hub(HUB);
+        let emulator = builder.retry_after(Duration::ZERO).start().await;
+        let emulator = emulator.expect("the emulator starts");
+        let roots = Roots::from_pem(emulator.ca_pem()).expect("the emulator's root");
+        let connection = emulator.service_connection_string();
+        let service = ServiceClient::from_connection_string(&connection)
+            .expect("the emulator's connection string")
+            .with_roots(roots.clone());
+        let wire = Wire::to(Ports {
+            https: emulator.https_port(),
+            mqtt: emulator.mqtt_port(),
+        })
+        .await;
+        Self {
+            emulator,
+            service,
+            roots,
+            wire,
+        }
+    }
+
+    pub(crate) fn id_scope(&self) -> IdScope {
+        self.emulator.id_scope().clone()
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.wire.ports()
+    }
+
+    pub(crate) fn roots(&self) -> Roots {
+        self.roots.clone()
+    }
+
+    pub(crate) fn service(&self) -> &ServiceClient {
+        &self.service
+    }
+
+    /// Something goes wrong once.
+    pub(crate) fn next(&self, step: Step, effect: Effect) {
+        self.emulator.faults().next(Fault::new(step, effect));
+    }
+
+    /// Plays until everything that is to go wrong has gone wrong. It must not end before.
+    pub(crate) async fn until_met<T: std::fmt::Debug>(&self, play: impl Future<Output = T>) {
+        tokio::select! {
+            biased;
+            () = self.emulator.faults().used_up() => {}
+            ended = play => panic!("it ended before: {ended:?}"),
+        }
+    }
+
+    /// All that was to go wrong did, no connection is left behind, and the emulator stops.
+    pub(crate) async fn finish(self) {
+        assert_eq!(self.emulator.faults().pending(), 0, "faults met nobody");
+        self.wire.all_closed().await;
+        drop(self.service);
+        self.emulator.shutdown().await;
+    }
+}

@@ -1,0 +1,100 @@
+//! Every scenario over every transport with every proof: what a device sees must not depend on how the bytes travel.
+//!
+//! A new transport is one line in [`conformance`], a new proof one in [`every_proof`], a new scenario one in
+//! [`every_scenario`].
+
+mod case;
+mod dps;
+mod hook;
+mod proof;
+mod scenarios;
+mod story;
+mod wire;
+
+use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
+
+/// One module of tests a transport.
+macro_rules! conformance {
+    ($($carrier:ident: $transport:expr;)+) => {$(
+        mod $carrier {
+            use super::*;
+
+            fn connect(device: crate::proof::Device, dps: &crate::dps::Dps) -> dps_device::ProvisioningClient {
+                let transport: fn(crate::wire::Ports) -> _ = $transport;
+                dps_device::ProvisioningClient::new(dps.id_scope(), device, transport(dps.ports()))
+            }
+
+            every_proof!();
+        }
+    )+};
+}
+
+macro_rules! every_proof {
+    () => {
+        every_scenario!(individual_key: IndividualKey);
+        every_scenario!(group_key: GroupKey);
+        every_scenario!(individual_certificate: IndividualCertificate);
+        every_scenario!(group_certificate: GroupCertificate);
+    };
+}
+
+macro_rules! every_scenario {
+    ($proof:ident: $Proof:ident) => {
+        tests! { $proof: $Proof;
+            outcomes::success,
+            outcomes::register_again_after_success,
+            outcomes::payload_goes_both_ways,
+            outcomes::assigning_then_assigned,
+            outcomes::failed_by_the_webhook,
+            outcomes::disabled,
+            outcomes::unknown_id,
+            outcomes::wrong_credentials,
+
+            refusals::throttled_register,
+            refusals::throttled_poll,
+            refusals::server_error_on_register,
+            refusals::server_error_on_poll,
+            refusals::server_errors_until_the_deadline,
+            refusals::malformed_answer_to_register,
+            refusals::malformed_answer_to_poll,
+
+            losses::dropped_at_connect,
+            losses::dropped_before_register,
+            losses::dropped_after_register,
+            losses::dropped_before_poll,
+            losses::dropped_after_poll,
+
+            waits::slow_answer_to_register,
+            waits::slow_answer_to_poll,
+            waits::silence_at_connect_until_the_deadline,
+            waits::silence_at_register_until_the_deadline,
+            waits::silence_at_poll_until_the_deadline,
+
+            cancellation::cancelled_at_connect,
+            cancellation::cancelled_at_register,
+            cancellation::cancelled_at_poll,
+            cancellation::cancelled_between_polls,
+        }
+    };
+}
+
+macro_rules! tests {
+    ($proof:ident: $Proof:ident; $($chapter:ident::$scenario:ident,)+) => {
+        mod $proof {$(
+            #[tokio::test]
+            async fn $scenario() {
+                let case = crate::case::Case::new(super::connect, crate::proof::Proof::$Proof);
+                case.play(crate::scenarios::$chapter::$scenario(case)).await;
+            }
+        )+}
+    };
+}
+
+conformance! {
+    http: |ports| Http::default().with_port(ports.https);
+    mqtt: |ports| Mqtt::default().with_port(ports.mqtt);
+    mqtt_websocket: |ports| MqttWebSocket::default().with_port(ports.https);
+    fallback: |ports| Fallback::new(Mqtt::default().with_port(ports.mqtt))
+        .or(MqttWebSocket::default().with_port(ports.https))
+        .or(Http::default().with_port(ports.https));
+}

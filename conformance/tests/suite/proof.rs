@@ -1,0 +1,166 @@
+//! The ways to prove who a device is: what the operator enrolls, what the device holds, and what an impostor does.
+
+use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
+use dps_emulator::{CertificateAuthority, DeviceCredentials};
+use dps_service::ServiceClient;
+use dps_types::RegistrationId;
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
+
+pub(crate) const DEVICE: &str = "Toaster-007";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Proof {
+    IndividualKey,
+    GroupKey,
+    IndividualCertificate,
+    /// The group knows the root, the device shows the intermediate.
+    GroupCertificate,
+}
+
+pub(crate) struct Issued {
+    pub(crate) enrollment: Enrollment,
+    pub(crate) device: Device,
+    /// It says that it is the device, with a key or a certificate of its own.
+    pub(crate) impostor: Device,
+}
+
+impl Proof {
+    pub(crate) fn issue(self) -> Issued {
+        let (key, other) = (SymmetricKey::generate(), SymmetricKey::generate());
+        match self {
+            Self::IndividualKey => Issued {
+                enrollment: IndividualEnrollment::from_keys(id(), &key, &SymmetricKey::generate())
+                    .into(),
+                device: SymmetricKeyAttestation::new(id(), key).into(),
+                impostor: SymmetricKeyAttestation::new(id(), other).into(),
+            },
+            Self::GroupKey => Issued {
+                enrollment: EnrollmentGroup::from_keys(group(), &key, &SymmetricKey::generate())
+                    .into(),
+                device: SymmetricKeyAttestation::from_group(id(), &key).into(),
+                impostor: SymmetricKeyAttestation::from_group(id(), &other).into(),
+            },
+            Self::IndividualCertificate => {
+                let [device, impostor] =
+                    [(); 2].map(|()| DeviceCredentials::self_signed(DEVICE).expect("credentials"));
+                let pem = device.certificate_pem();
+                Issued {
+                    enrollment: IndividualEnrollment::client_certificate(id(), pem).into(),
+                    device: device.into(),
+                    impostor: impostor.into(),
+                }
+            }
+            Self::GroupCertificate => {
+                // By name the roots are the same.
+                let [root, false_root] =
+                    [(); 2].map(|()| CertificateAuthority::new("Toasters Root").expect("a root"));
+                let signed = |root: &CertificateAuthority| {
+                    let factory = root.intermediate("Toasters Factory");
+                    let device = factory.and_then(|factory| factory.issue(DEVICE));
+                    Device::from(device.expect("credentials"))
+                };
+                let pem = root.certificate_pem();
+                Issued {
+                    enrollment: EnrollmentGroup::signing_certificate(group(), pem).into(),
+                    device: signed(&root),
+                    impostor: signed(&false_root),
+                }
+            }
+        }
+    }
+}
+
+/// What the operator enrolls.
+pub(crate) enum Enrollment {
+    Individual(Box<IndividualEnrollment>),
+    Group(Box<EnrollmentGroup>),
+}
+
+impl Enrollment {
+    pub(crate) fn disabled(self) -> Self {
+        let disabled = ProvisioningStatus::Disabled;
+        match self {
+            Self::Individual(one) => one.with_provisioning_status(disabled).into(),
+            Self::Group(group) => group.with_provisioning_status(disabled).into(),
+        }
+    }
+
+    pub(crate) fn allocated_by(self, url: &str) -> Self {
+        match self {
+            Self::Individual(one) => one.allocate_by_webhook(url).into(),
+            Self::Group(group) => group.allocate_by_webhook(url).into(),
+        }
+    }
+
+    pub(crate) async fn create(self, service: &ServiceClient) {
+        match self {
+            Self::Individual(one) => {
+                let created = service.individual_enrollments().create(&one).await;
+                created.expect("the device is enrolled");
+            }
+            Self::Group(group) => {
+                let created = service.enrollment_groups().create(&group).await;
+                created.expect("the group is enrolled");
+            }
+        }
+    }
+}
+
+impl From<IndividualEnrollment> for Enrollment {
+    fn from(one: IndividualEnrollment) -> Self {
+        Self::Individual(Box::new(one))
+    }
+}
+
+impl From<EnrollmentGroup> for Enrollment {
+    fn from(group: EnrollmentGroup) -> Self {
+        Self::Group(Box::new(group))
+    }
+}
+
+/// Either attestation.
+pub(crate) enum Device {
+    Key(SymmetricKeyAttestation),
+    Certificate(X509Attestation),
+}
+
+impl Device {
+    fn attestation(&self) -> &dyn Attestation {
+        match self {
+            Self::Key(key) => key,
+            Self::Certificate(certificate) => certificate,
+        }
+    }
+}
+
+impl Attestation for Device {
+    fn registration_id(&self) -> &RegistrationId {
+        self.attestation().registration_id()
+    }
+
+    fn proof(&self) -> dps_device::Proof<'_> {
+        self.attestation().proof()
+    }
+}
+
+impl From<SymmetricKeyAttestation> for Device {
+    fn from(key: SymmetricKeyAttestation) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<DeviceCredentials> for Device {
+    fn from(credentials: DeviceCredentials) -> Self {
+        let chain = credentials.certificate_chain_pem();
+        let identity = X509Attestation::from_pem(chain, credentials.private_key_pem());
+        Self::Certificate(identity.expect("a chain and its key"))
+    }
+}
+
+fn id() -> RegistrationId {
+    DEVICE.parse().expect("a registration id")
+}
+
+fn group() -> dps_types::EnrollmentGroupId {
+    "toasters".parse().expect("a group's id")
+}

@@ -1,0 +1,140 @@
+//! The service answers, and not with what was asked for.
+
+use std::time::Duration;
+
+use dps_device::{Error, ErrorKind};
+use dps_emulator::{Effect, Step};
+use dps_types::ErrorCode;
+
+use crate::case::Case;
+use crate::dps::HUB;
+use crate::story::{Story, later};
+
+const RETRY_AFTER: Duration = Duration::from_secs(7);
+
+pub(crate) async fn throttled_register(case: Case) {
+    let told = throttled(case, Step::Register).await;
+    assert_eq!(
+        told,
+        [
+            "connecting",
+            "registering",
+            "retrying",
+            "registering",
+            "assigning",
+            "assigned"
+        ]
+    );
+}
+
+pub(crate) async fn throttled_poll(case: Case) {
+    let told = throttled(case, Step::Poll).await;
+    assert_eq!(
+        told,
+        [
+            "connecting",
+            "registering",
+            "assigning",
+            "retrying",
+            "assigned"
+        ]
+    );
+}
+
+pub(crate) async fn server_error_on_register(case: Case) {
+    let told = server_error(case, Step::Register).await;
+    let registering = told.iter().filter(|name| **name == "registering");
+    assert_eq!(registering.count(), 3, "{told:?}");
+}
+
+pub(crate) async fn server_error_on_poll(case: Case) {
+    let told = server_error(case, Step::Poll).await;
+    let registering = told.iter().filter(|name| **name == "registering");
+    assert_eq!(registering.count(), 1, "{told:?}");
+}
+
+pub(crate) async fn server_errors_until_the_deadline(case: Case) {
+    let (dps, client) = case.enrolled().await;
+    dps.next(Step::Register, Effect::Fail(503));
+    let deadline = Duration::from_secs(20);
+    let mut story = Story::of(client.register().deadline(deadline));
+
+    story.retrying().await;
+    dps.next(Step::Register, Effect::Fail(503));
+    // Not to the end: one more try fits.
+    later(deadline - Duration::from_secs(1)).await;
+    story.retrying().await;
+    later(Duration::from_secs(1)).await;
+    let (_, failed) = story.end().await;
+
+    let error = failed.expect_err("the service never recovers");
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    let last = error.last_failure().map(Error::kind);
+    assert_eq!(last, Some(ErrorKind::Service));
+    assert_eq!(error.status(), Some(503));
+    dps.finish().await;
+}
+
+pub(crate) async fn malformed_answer_to_register(case: Case) {
+    malformed(case, Step::Register).await;
+}
+
+pub(crate) async fn malformed_answer_to_poll(case: Case) {
+    malformed(case, Step::Poll).await;
+}
+
+async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
+    let (dps, client) = case.enrolled().await;
+    let retry_after = RETRY_AFTER;
+    dps.next(step, Effect::Throttle { retry_after });
+    let mut story = Story::of(client.register());
+
+    let (error, wait) = story.retrying().await;
+    later(wait).await;
+    let (told, assigned) = story.end().await;
+
+    assert_eq!(error.kind(), ErrorKind::Throttled);
+    assert_eq!(error.status(), Some(429));
+    assert_eq!(error.retry_after(), Some(RETRY_AFTER));
+    let code = error.problem().and_then(|problem| problem.error_code);
+    assert_eq!(code, Some(ErrorCode::THROTTLED));
+    assert!(wait >= RETRY_AFTER, "{wait:?}");
+    assert_eq!(assigned.expect("assigned").hub().as_str(), HUB);
+    assert_eq!(
+        dps.wire.begun(),
+        1,
+        "an answer leaves the connection as it is"
+    );
+    dps.finish().await;
+    told
+}
+
+async fn server_error(case: Case, step: Step) -> Vec<&'static str> {
+    let (dps, client) = case.enrolled().await;
+    dps.next(step, Effect::Fail(500));
+    dps.next(step, Effect::Fail(503));
+    let mut story = Story::of(client.register());
+
+    for status in [500, 503] {
+        let (error, _) = story.retrying().await;
+        assert_eq!(error.kind(), ErrorKind::Service);
+        assert_eq!(error.status(), Some(status));
+    }
+    let (told, assigned) = story.end().await;
+
+    assert_eq!(assigned.expect("assigned").hub().as_str(), HUB);
+    dps.finish().await;
+    told
+}
+
+async fn malformed(case: Case, step: Step) {
+    let (dps, client) = case.enrolled().await;
+    dps.next(step, Effect::Malformed);
+
+    let error = client.register().await.expect_err("this is no answer");
+
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.status(), Some(200));
+    assert!(!error.is_retryable());
+    dps.finish().await;
+}

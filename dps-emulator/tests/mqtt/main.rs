@@ -1,0 +1,18 @@
+//! What devices see of a running emulator over MQTT and MQTT over WebSocket: literal bytes on real TLS sockets.
+
+mod common;
+
+mod bodies;
+mod certificates;
+mod connect;
+mod conversation;
+mod hostile_peers;
+mod keep_alive;
+mod many;
+mod outcomes;
+mod publish;
+mod refusals;
+mod shutdown;
+mod subscribe;
+mod websocket_frames;
+mod websocket_handshake;
