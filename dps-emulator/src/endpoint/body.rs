@@ -92,15 +92,20 @@ impl Call {
                 "The Content-Type must be application/json.",
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| {
-            match serde_json::from_slice::<IgnoredAny>(&self.body) {
-                // JSON, but not this document.
-                Ok(_) => Refusal::invalid(error.to_string()),
-                Err(error) => Refusal::new(
-                    ErrorCode::FORMAT_ERROR,
-                    format!("The body is not JSON: {error}"),
-                ),
-            }
-        })
+        document(&self.body)
     }
+}
+
+/// A body as a document: the same over HTTPS and MQTT.
+pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        match serde_json::from_slice::<IgnoredAny>(body) {
+            // JSON, but not this document.
+            Ok(_) => Refusal::invalid(error.to_string()),
+            Err(error) => Refusal::new(
+                ErrorCode::FORMAT_ERROR,
+                format!("The body is not JSON: {error}"),
+            ),
+        }
+    })
 }

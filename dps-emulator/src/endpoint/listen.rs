@@ -97,9 +97,7 @@ async fn connection(
     };
     let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http => http::serve(stream, gateway, peer, &stop).await,
-        Protocol::Mqtt => mqtt::serve(stream, &gateway, &peer, &stop)
-            .await
-            .map_err(Into::into),
+        Protocol::Mqtt => mqtt::serve(stream, &gateway, &peer, &stop).await,
     };
     if let Err(error) = ended {
         tracing::debug!(error, "connection ended");

@@ -5,6 +5,8 @@
 mod connect;
 mod request;
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use dps_mqtt::{ConnectCode, ErrorKind, Packet, Packets, Publish, QoS};
@@ -21,8 +23,13 @@ use request::Answer;
 const MAX_PACKET: usize = 128 * 1024;
 /// How long a client may take to say CONNECT.
 const CONNECT: Duration = Duration::from_secs(30);
+/// How long the other side may take to read what it is sent.
+const WRITE: Duration = Duration::from_secs(30);
 /// How long the other side may take to let us say that this is the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How a connection ended: in order, or not.
+pub(super) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Serves a connection until it ends, is broken off, or the emulator stops.
 pub(super) async fn serve<S>(
@@ -30,7 +37,7 @@ pub(super) async fn serve<S>(
     gateway: &Gateway,
     peer: &Peer,
     stop: &CancellationToken,
-) -> Result<(), dps_mqtt::Error>
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -47,7 +54,7 @@ async fn converse<S>(
     gateway: &Gateway,
     peer: &Peer,
     stop: &CancellationToken,
-) -> Result<(), dps_mqtt::Error>
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -58,11 +65,9 @@ where
     let connect = match first {
         Ok(Ok(Some(Packet::Connect(connect)))) => connect,
         Ok(Err(error)) if error.kind() == ErrorKind::ProtocolVersion => {
-            return packets
-                .write(refused(ConnectCode::UnacceptableProtocolVersion))
-                .await;
+            return write(packets, refused(ConnectCode::UnacceptableProtocolVersion)).await;
         }
-        Ok(Err(error)) => return Err(error),
+        Ok(Err(error)) => return Err(error.into()),
         // Nothing, too late, or something else first: a server closes without a word (MQTT-3.1.0-1).
         Ok(Ok(_)) | Err(_) => return Ok(()),
     };
@@ -74,16 +79,15 @@ where
                 reason = refusal.message,
                 "connection refused"
             );
-            return packets.write(refused(ConnectCode::NotAuthorized)).await;
+            return write(packets, refused(ConnectCode::NotAuthorized)).await;
         }
     };
     // DPS keeps no sessions, whatever the client asks for.
-    packets
-        .write(Packet::ConnAck {
-            session_present: false,
-            code: ConnectCode::Accepted,
-        })
-        .await?;
+    let accepted = Packet::ConnAck {
+        session_present: false,
+        code: ConnectCode::Accepted,
+    };
+    write(packets, accepted).await?;
     Connection {
         packets,
         gateway,
@@ -93,6 +97,17 @@ where
     }
     .run(stop)
     .await
+}
+
+/// A client that does not read must not hold the connection for ever.
+async fn write<S>(packets: &mut Packets<S>, packet: Packet) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(WRITE, packets.write(packet)).await {
+        Ok(written) => Ok(written?),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
 }
 
 fn refused(code: ConnectCode) -> Packet {
@@ -113,7 +128,7 @@ struct Connection<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn run(mut self, stop: &CancellationToken) -> Result<(), dps_mqtt::Error> {
+    async fn run(mut self, stop: &CancellationToken) -> Ended {
         loop {
             let packet = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -134,17 +149,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                         .iter()
                         .map(|(filter, qos)| self.grant(filter, *qos))
                         .collect();
-                    self.packets
-                        .write(Packet::SubAck { packet_id, granted })
-                        .await?;
+                    self.write(Packet::SubAck { packet_id, granted }).await?;
                 }
                 Packet::Unsubscribe { packet_id, filters } => {
                     if filters.iter().any(|filter| filter == RESPONSE_FILTER) {
                         self.granted = None;
                     }
-                    self.packets.write(Packet::UnsubAck { packet_id }).await?;
+                    self.write(Packet::UnsubAck { packet_id }).await?;
                 }
-                Packet::PingReq => self.packets.write(Packet::PingResp).await?,
+                Packet::PingReq => self.write(Packet::PingResp).await?,
                 Packet::PubAck { .. } => {}
                 // DISCONNECT, or what a client must not send.
                 _ => return Ok(()),
@@ -166,9 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     /// Acknowledges, then answers: the C# SDK wants it in this order. False when the connection must end.
-    async fn publish(&mut self, publish: Publish) -> Result<bool, dps_mqtt::Error> {
+    async fn publish(&mut self, publish: Publish) -> Result<bool, Box<dyn Error + Send + Sync>> {
         if let Some(packet_id) = publish.packet_id {
-            self.packets.write(Packet::PubAck { packet_id }).await?;
+            self.write(Packet::PubAck { packet_id }).await?;
         }
         let response = match request::answer(self.gateway, &self.client, &publish).await {
             Answer::Response(response) => response,
@@ -178,9 +191,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         if let Some(qos) = self.granted {
             let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());
             let response = Publish::new(response.topic, response.body, qos, packet_id);
-            self.packets.write(Packet::Publish(response)).await?;
+            self.write(Packet::Publish(response)).await?;
         }
         Ok(true)
+    }
+
+    async fn write(&mut self, packet: Packet) -> Ended {
+        write(self.packets, packet).await
     }
 
     fn next_id(&mut self) -> u16 {

@@ -2,9 +2,10 @@
 
 use dps_mqtt::Publish;
 use dps_types::protocol::mqtt::{RequestTopic, ResponseTopic};
-use dps_types::{ErrorCode, RegistrationOperationStatus, RegistrationRequest, RegistrationStatus};
+use dps_types::{RegistrationOperationStatus, RegistrationRequest, RegistrationStatus};
 
 use super::super::Gateway;
+use super::super::body::document;
 use super::super::reply::problem;
 use super::connect::Client;
 use crate::fault::{Met, NOT_JSON, Step};
@@ -61,12 +62,7 @@ async fn register(
     // The C# SDK may send nothing at all: the connection says who it is.
     let request = match body.trim_ascii() {
         [] => RegistrationRequest::default(),
-        body => serde_json::from_slice(body).map_err(|error| {
-            Refusal::new(
-                ErrorCode::FORMAT_ERROR,
-                format!("The body is not a registration: {error}"),
-            )
-        })?,
+        body => document(body)?,
     };
     gateway.engine.register(client.device(), request).await
 }
