@@ -1,17 +1,13 @@
-//! CPU time and peak memory of a process that registers once, against an emulator in this process.
+//! CPU time, peak memory and heap allocations of a process that registers once, over each transport, against an emulator
+//! in this process.
 
 use std::error::Error;
 use std::process::Command;
 
-use dps_benches::Service;
+use dps_benches::{Carrier, Service};
 use tokio::runtime::Runtime;
 
 const RUNS: usize = 20;
-const MODES: [(&str, &str); 3] = [
-    ("idle", "a runtime, no registration"),
-    ("given", "one registration, one root given"),
-    ("system", "one registration, the system's roots"),
-];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,18 +33,35 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("footprint of a process, {runs} runs each");
     println!(
-        "{:40}{:>12}{:>12}{:>12}",
-        "", "CPU ms", "CPU ms", "peak MiB"
+        "{:44}{:>9}{:>9}{:>10}{:>13}{:>11}",
+        "", "CPU ms", "CPU ms", "peak MiB", "allocations", "KiB asked"
     );
-    println!("{:40}{:>12}{:>12}{:>12}", "", "median", "most", "most");
-    for (mode, caption) in MODES {
-        let mut took = (0..runs)
-            .map(|_| register_once(mode, &service, &ca))
-            .collect::<Result<Vec<_>, _>>()?;
-        took.sort_by(|a, b| a.cpu_ms.total_cmp(&b.cpu_ms));
-        let peak = took.iter().map(|took| took.peak_mib).fold(0.0, f64::max);
-        let (median, most) = (took[runs / 2].cpu_ms, took[runs - 1].cpu_ms);
-        println!("{caption:40}{median:>12.2}{most:>12.2}{peak:>12.2}");
+    println!(
+        "{:44}{:>9}{:>9}{:>10}{:>13}{:>11}",
+        "", "median", "most", "most", "median", "median"
+    );
+    let measure = |caption: &str, mode, carrier| {
+        let took = (0..runs).map(|_| register_once(mode, carrier, &service, &ca));
+        let took = took.collect::<Result<Vec<_>, _>>()?;
+        let cpu = Sorted::new(took.iter().map(|took| took.cpu_ms));
+        let peak = Sorted::new(took.iter().map(|took| took.peak_mib));
+        let allocations = Sorted::new(took.iter().map(|took| took.allocations));
+        let asked = Sorted::new(took.iter().map(|took| took.asked_kib));
+        println!(
+            "{caption:44}{:>9.2}{:>9.2}{:>10.2}{:>13.0}{:>11.0}",
+            cpu.median(),
+            cpu.most(),
+            peak.most(),
+            allocations.median(),
+            asked.median(),
+        );
+        Ok::<_, Box<dyn Error>>(())
+    };
+    measure("a runtime, no registration", "idle", Carrier::Http)?;
+    for carrier in Carrier::ALL {
+        let name = carrier.name();
+        measure(&format!("{name}, one root given"), "given", carrier)?;
+        measure(&format!("{name}, the system's roots"), "system", carrier)?;
     }
     Ok(())
 }
@@ -56,26 +69,50 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Took {
     cpu_ms: f64,
     peak_mib: f64,
+    allocations: f64,
+    asked_kib: f64,
+}
+
+struct Sorted(Vec<f64>);
+
+impl Sorted {
+    fn new(numbers: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = numbers.collect();
+        sorted.sort_by(f64::total_cmp);
+        Self(sorted)
+    }
+
+    fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    fn most(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
 }
 
 fn register_once(
     mode: &str,
+    carrier: Carrier,
     service: &Service,
     ca: &tempfile::NamedTempFile,
 ) -> Result<Took, Box<dyn Error>> {
     let name = "footprint-1";
     let key = service.group_key().derive_device_key(&name.parse()?);
-    let emulator = service.emulator();
+    let id_scope = service.emulator().id_scope();
     let output = Command::new(env!("CARGO_BIN_EXE_register_once"))
-        .args([mode, &emulator.https_port().to_string()])
-        .args([emulator.id_scope().as_str(), name, &key.to_base64()])
+        .args([mode, carrier.name(), &service.port(carrier).to_string()])
+        .args([id_scope.as_str(), name, &key.to_base64()])
         .arg(ca.path())
         .output()?;
     let told = String::from_utf8(output.stdout)?;
-    match told.split_whitespace().collect::<Vec<_>>()[..] {
-        [cpu_microseconds, peak_kib] if output.status.success() => Ok(Took {
-            cpu_ms: cpu_microseconds.parse::<f64>()? / 1000.0,
-            peak_mib: peak_kib.parse::<f64>()? / 1024.0,
+    let numbers = told.split_whitespace().map(str::parse);
+    match numbers.collect::<Result<Vec<f64>, _>>()?[..] {
+        [cpu_us, peak_kib, allocations, bytes] if output.status.success() => Ok(Took {
+            cpu_ms: cpu_us / 1000.0,
+            peak_mib: peak_kib / 1024.0,
+            allocations,
+            asked_kib: bytes / 1024.0,
         }),
         _ => Err(String::from_utf8_lossy(&output.stderr).into()),
     }

@@ -1,6 +1,7 @@
-//! Whole registrations over HTTPS, each with a client and a connection of its own, against an emulator in this process:
-//! one at a time, and a fleet at once. Beside them, what rustls alone takes for as many handshakes. The times of one are
-//! those on the wall, its waits included; those of the fleet are CPU times, device, network and emulator together.
+//! Whole registrations over each transport, each with a client and a connection of its own, against an emulator in this
+//! process: one at a time, and a fleet at once. Beside them, what rustls alone takes for as many handshakes, in memory and
+//! over sockets. The times of one are those on the wall, its waits included; those of the fleet are CPU times, device,
+//! network and emulator together.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -11,15 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use dps_benches::{Service, cpu_time};
+use dps_benches::{Carrier, Service, cpu_time};
 use dps_device::X509Attestation;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
-use handshake::Handshake;
+use handshake::{Handshake, HandshakeServer};
 
-/// Fewer than the connections that wait to be accepted, 128: one more would cost it a second.
-const DEVICES: usize = 64;
+const DEVICES: usize = 256;
 
 fn one(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
@@ -30,16 +30,18 @@ fn one(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("registration");
     group
         .sample_size(50)
-        .measurement_time(Duration::from_secs(4));
-    group.bench_function("symmetric_key", |bencher| {
-        bencher.to_async(&runtime).iter(async || {
-            let who = service.with_key("toaster-1").unwrap();
-            service.client(who).register().await.unwrap()
+        .measurement_time(Duration::from_secs(3));
+    for carrier in Carrier::ALL {
+        group.bench_function(format!("symmetric_key_{}", carrier.name()), |bencher| {
+            bencher.to_async(&runtime).iter(async || {
+                let who = service.with_key("toaster-1").unwrap();
+                service.client(carrier, who).register().await.unwrap()
+            });
         });
-    });
-    group.bench_function("x509", |bencher| {
+    }
+    group.bench_function("x509_http", |bencher| {
         bencher.to_async(&runtime).iter(async || {
-            let client = service.client(certificate.clone());
+            let client = service.client(Carrier::Http, certificate.clone());
             client.register().await.unwrap()
         });
     });
@@ -55,28 +57,31 @@ fn fleet(criterion: &mut Criterion) {
     let certificates = (0..DEVICES).map(|n| service.with_certificate(&format!("heatpump-{n}")));
     let certificates: Vec<X509Attestation> = certificates.map(Result::unwrap).collect();
     let handshake = Handshake::new();
+    let server = runtime.block_on(HandshakeServer::start(&handshake));
 
     let mut group = criterion.benchmark_group("fleet");
     group.throughput(Throughput::Elements(DEVICES as u64));
     group.sampling_mode(SamplingMode::Flat);
     group
         .sample_size(10)
-        .measurement_time(Duration::from_secs(5));
-    group.bench_function("symmetric_key", |bencher| {
-        bencher.to_async(&runtime).iter_custom(|times| {
-            at_once(times, |n| {
-                let service = Arc::clone(&service);
-                async move {
-                    let who = service.with_key(&format!("toaster-{n}")).unwrap();
-                    service.client(who).register().await.unwrap();
-                }
-            })
+        .measurement_time(Duration::from_secs(4));
+    for carrier in Carrier::ALL {
+        group.bench_function(format!("symmetric_key_{}", carrier.name()), |bencher| {
+            bencher.to_async(&runtime).iter_custom(|times| {
+                at_once(times, |n| {
+                    let service = Arc::clone(&service);
+                    async move {
+                        let who = service.with_key(&format!("toaster-{n}")).unwrap();
+                        service.client(carrier, who).register().await.unwrap();
+                    }
+                })
+            });
         });
-    });
-    group.bench_function("x509", |bencher| {
+    }
+    group.bench_function("x509_http", |bencher| {
         bencher.to_async(&runtime).iter_custom(|times| {
             at_once(times, |n| {
-                let client = service.client(certificates[n].clone());
+                let client = service.client(Carrier::Http, certificates[n].clone());
                 async move {
                     client.register().await.unwrap();
                 }
@@ -88,6 +93,14 @@ fn fleet(criterion: &mut Criterion) {
             at_once(times, |_| {
                 let handshake = handshake.clone();
                 async move { handshake.perform() }
+            })
+        });
+    });
+    group.bench_function("tls_handshakes_over_sockets", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|times| {
+            at_once(times, |_| {
+                let (handshake, address) = (handshake.clone(), server.address());
+                async move { handshake.perform_with(address).await }
             })
         });
     });

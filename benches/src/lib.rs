@@ -1,16 +1,20 @@
 //! What one registration, one allocation and one token cost: the things that several benchmarks measure with.
 
+mod carrier;
+
 use std::error::Error;
 use std::time::Duration;
 
 use dps_device::{
-    Attestation, Http, ProvisioningClient, Roots, SymmetricKeyAttestation, X509Attestation,
+    Attestation, ProvisioningClient, Roots, SymmetricKeyAttestation, X509Attestation,
 };
 use dps_emulator::{CertificateAuthority, Emulator};
 use dps_service::ServiceClient;
 use dps_types::SymmetricKey;
 use dps_types::enrollment::EnrollmentGroup;
 use rustix::time::{ClockId, clock_gettime};
+
+pub use carrier::Carrier;
 
 /// What DPS posts to a custom allocation webhook, as the documentation shows it, from a device that names its model.
 ///
@@ -91,13 +95,20 @@ impl Service {
         )?)
     }
 
+    /// The port at which the emulator takes this carrier.
+    pub fn port(&self, carrier: Carrier) -> u16 {
+        match carrier {
+            Carrier::Http | Carrier::WebSocket => self.emulator.https_port(),
+            Carrier::Mqtt => self.emulator.mqtt_port(),
+        }
+    }
+
     /// A new client of this service, which connects anew and waits as little as a client can.
-    pub fn client(&self, who: impl Attestation + 'static) -> ProvisioningClient {
-        let transport = Http::default().with_port(self.emulator.https_port());
-        ProvisioningClient::new(self.emulator.id_scope().clone(), who, transport)
-            .with_host("localhost")
+    pub fn client(&self, carrier: Carrier, who: impl Attestation + 'static) -> ProvisioningClient {
+        let id_scope = self.emulator.id_scope().clone();
+        carrier
+            .client(self.port(carrier), id_scope, who)
             .with_roots(self.roots.clone())
-            .with_min_poll_interval(Duration::ZERO)
     }
 }
 

@@ -1,5 +1,7 @@
-//! A full TLS 1.3 handshake of rustls with itself in memory, both sides in one thread: no sockets, no HTTP.
+//! A full TLS 1.3 handshake of rustls with itself and nothing after it: in memory, both sides in one thread, or over a
+//! loopback socket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dps_device::Roots;
@@ -7,7 +9,11 @@ use dps_tls::ClientTls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Both sides of it, with certificates like those of the emulator: P-256, a root and a leaf.
 #[derive(Clone)]
@@ -41,9 +47,8 @@ impl Handshake {
 
     /// With a client configuration of its own, as every registration has: nothing is resumed.
     pub(crate) fn perform(&self) {
-        let config = ClientTls::new(self.roots.clone()).build().unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut client = ClientConnection::new(self.client(), name).unwrap();
         let mut server = ServerConnection::new(Arc::clone(&self.server)).unwrap();
         let mut wire = Vec::new();
         while client.is_handshaking() || server.is_handshaking() {
@@ -66,5 +71,55 @@ impl Handshake {
                 client.process_new_packets().unwrap();
             }
         }
+    }
+
+    /// The same over a socket, which both sides close in order.
+    pub(crate) async fn perform_with(&self, server: SocketAddr) {
+        let stream = TcpStream::connect(server).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(self.client());
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        Arc::new(ClientTls::new(self.roots.clone()).build().unwrap())
+    }
+}
+
+/// Takes connections, and closes each when the other side does.
+pub(crate) struct HandshakeServer {
+    address: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl HandshakeServer {
+    pub(crate) async fn start(handshake: &Handshake) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::clone(&handshake.server));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    stream.set_nodelay(true).unwrap();
+                    let mut stream = acceptor.accept(stream).await.unwrap();
+                    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+                    stream.shutdown().await.unwrap();
+                });
+            }
+        });
+        Self {
+            address,
+            _serving: serving,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 }

@@ -1,15 +1,19 @@
-//! One registration as a whole process, and what it took: `CPU-microseconds peak-KiB` on stdout.
+//! One registration as a whole process, and what it took: `CPU-microseconds peak-KiB allocations allocated-bytes` on stdout.
 //!
-//! usage: register_once MODE PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE
+//! usage: register_once MODE CARRIER PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE
 //!
-//! `idle` starts the runtime and does nothing: what any such program takes. `given` trusts the CA in the file alone,
+//! `idle` starts the runtime and reads the CA file: what any such program takes. `given` trusts the CA in the file alone,
 //! `system` the roots of the system as well.
 
+use std::alloc::System;
 use std::error::Error;
-use std::time::Duration;
 
-use dps_benches::cpu_time;
-use dps_device::{Http, ProvisioningClient, Roots, SymmetricKey, SymmetricKeyAttestation};
+use dps_benches::{Carrier, cpu_time};
+use dps_device::{Roots, SymmetricKey, SymmetricKeyAttestation};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,13 +21,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .enable_all()
         .build()?;
     runtime.block_on(run(&arguments))?;
-    println!("{} {}", cpu_time().as_micros(), peak_memory()?);
+    let (cpu, heap) = (cpu_time().as_micros(), ALLOCATOR.stats());
+    let allocations = heap.allocations + heap.reallocations;
+    let (peak, bytes) = (peak_memory()?, heap.bytes_allocated);
+    println!("{cpu} {peak} {allocations} {bytes}");
     Ok(())
 }
 
 async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [mode, port, id_scope, registration_id, key, ca_file] = arguments else {
-        return Err("usage: MODE PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE".into());
+    let [mode, carrier, port, id_scope, registration_id, key, ca_file] = arguments else {
+        return Err("usage: MODE CARRIER PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE".into());
     };
     let given = Roots::from_pem_file(ca_file)?;
     let roots = match mode.as_str() {
@@ -33,13 +40,9 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let key = SymmetricKey::from_base64(key)?;
     let who = SymmetricKeyAttestation::new(registration_id.parse()?, key);
-    let transport = Http::default().with_port(port.parse()?);
-    ProvisioningClient::new(id_scope.parse()?, who, transport)
-        .with_host("localhost")
-        .with_roots(roots)
-        .with_min_poll_interval(Duration::ZERO)
-        .register()
-        .await?;
+    let carrier = Carrier::named(carrier).ok_or("no such carrier")?;
+    let client = carrier.client(port.parse()?, id_scope.parse()?, who);
+    client.with_roots(roots).register().await?;
     Ok(())
 }
 
