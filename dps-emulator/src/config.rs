@@ -156,7 +156,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Demands, as the service does, that signing certificates of enrollment groups chain to a verified CA.
+    /// Demands, as the service does, that the signing certificates in enrollments chain to a verified CA.
     /// By default the certificate in an enrollment is trusted as it is.
     #[must_use]
     pub fn require_verified_ca(mut self, require: bool) -> Self {

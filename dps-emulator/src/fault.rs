@@ -229,7 +229,10 @@ impl Faults {
     }
 
     fn count(&self, queue: &VecDeque<Fault>) {
-        let pending = queue.iter().map(|fault| fault.times).sum();
+        // Saturating: "always" is written as `usize::MAX` times, perhaps at several steps.
+        let pending = queue
+            .iter()
+            .fold(0, |sum: usize, fault| sum.saturating_add(fault.times));
         self.0.pending.store(pending, Ordering::Release);
         self.0.met.notify_waiters();
     }
@@ -276,6 +279,17 @@ mod tests {
         let poll = faults.meet(Step::Poll, async { Ok(()) }).await;
         assert_eq!(poll, Ok(Met::Malformed));
         waiting.await.expect("every fault was met");
+    }
+
+    #[tokio::test]
+    async fn two_may_go_wrong_always() {
+        let faults = faults();
+        for step in [Step::Register, Step::Poll] {
+            faults.next(Fault::new(step, Effect::Drop).times(usize::MAX));
+        }
+        assert_eq!(faults.pending(), usize::MAX);
+        assert_eq!(register(&faults).await, Ok(Met::Cut));
+        assert_eq!(register(&faults).await, Ok(Met::Cut));
     }
 
     #[tokio::test]

@@ -17,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 /// Azure IoT Hub Device Provisioning Service in a box.
 ///
 /// Prints one line of JSON when it is ready. Logs go to stderr; RUST_LOG chooses which.
-#[derive(Debug, Parser)]
+// No Debug: the service key is in it.
+#[derive(Parser)]
 #[command(version, about)]
 struct Options {
     /// Keep enrollments, registrations, CA and service key here

@@ -45,7 +45,7 @@ pub(crate) struct Question<'a> {
     pub(crate) now: SystemTime,
     /// CAs whose possession is proven.
     pub(crate) verified_cas: &'a [VerifiedCa],
-    /// Whether a signing certificate in an enrollment group must chain to one of them.
+    /// Whether a signing certificate in an enrollment must chain to one of them.
     pub(crate) require_verified_ca: bool,
 }
 
@@ -90,9 +90,16 @@ fn group(
     question: Question<'_>,
     presented: &Presented<'_>,
 ) -> Result<Enrolled, Refusal> {
+    // What a group's document holds beside its own type of attestation counts for nothing.
+    let of = |kind: AttestationType| {
+        let same = move |group: &EnrollmentGroup| group.attestation.kind == kind;
+        groups.into_iter().filter(same).collect()
+    };
     let (group, proof) = match presented {
-        Presented::Token(token) => symmetric_key::group(groups, token, question)?,
-        Presented::Chain(chain) => x509::group(groups, chain, question)?,
+        Presented::Token(token) => {
+            symmetric_key::group(of(AttestationType::SymmetricKey), token, question)?
+        }
+        Presented::Chain(chain) => x509::group(of(AttestationType::X509), chain, question)?,
         Presented::Nothing => return Err(Refusal::invalid_certificate()),
     };
     Ok(Enrolled {

@@ -84,7 +84,7 @@ fn distance(
         .into_iter()
         .filter_map(|anchor| {
             let distance = chain.distance_to(&anchor, question.now).ok()?;
-            is_trusted(&anchor, chain, question).then_some(distance)
+            is_trusted(&anchor, distance, chain, question).then_some(distance)
         });
     let references = x509
         .ca_references
@@ -102,12 +102,19 @@ fn distance(
 }
 
 /// Whether an inline signing certificate may be believed. The service believes only what chains to a CA whose
-/// possession was proven; unless asked to, the emulator believes the operator.
-fn is_trusted(anchor: &Certificate, chain: &PresentedChain, question: Question<'_>) -> bool {
+/// possession was proven, which therefore is no nearer to the leaf; unless asked to, the emulator believes the operator.
+fn is_trusted(
+    anchor: &Certificate,
+    distance: usize,
+    chain: &PresentedChain,
+    question: Question<'_>,
+) -> bool {
     !question.require_verified_ca
         || question.verified_cas.iter().any(|ca| {
             ca.certificate.sha256_thumbprint() == anchor.sha256_thumbprint()
-                || chain.distance_to(&ca.certificate, question.now).is_ok()
+                || chain
+                    .distance_to(&ca.certificate, question.now)
+                    .is_ok_and(|ca| ca >= distance)
         })
 }
 

@@ -19,8 +19,7 @@ pub(super) const SERVICE_LIMIT: usize = 1024 * 1024;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request, read completely.
-#[derive(Debug)]
+/// A request, read completely. Its token and its keys are not for `Debug`.
 pub(super) struct Call {
     pub(super) method: String,
     pub(super) path: String,

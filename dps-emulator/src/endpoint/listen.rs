@@ -59,6 +59,8 @@ pub(crate) async fn serve(
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(FAREWELL, all).await.is_err() {
         tracing::warn!("some connections had to be cut");
+        // Until they are gone, they hold on to the store.
+        connections.shutdown().await;
     }
 }
 
@@ -91,10 +93,7 @@ async fn connection(
         }
         _ => return,
     }
-    let peer = match peer(&stream) {
-        Ok(peer) => Arc::new(peer),
-        Err(reason) => return tracing::debug!(reason, "client certificate cannot be read"),
-    };
+    let peer = Arc::new(peer(&stream));
     let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http => http::serve(stream, gateway, peer, &stop).await,
         Protocol::Mqtt => mqtt::serve(stream, &gateway, &peer, &stop).await,
@@ -109,12 +108,15 @@ async fn accept(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<TlsStream<Tc
     tls.accept(stream).await
 }
 
-fn peer(stream: &TlsStream<TcpStream>) -> Result<Peer, String> {
-    let chain = match stream.get_ref().1.peer_certificates() {
-        Some(certificates) if !certificates.is_empty() => {
-            Some(PresentedChain::new(certificates).map_err(|error| error.to_string())?)
-        }
-        _ => None,
-    };
-    Ok(Peer { chain })
+/// What the client showed in the handshake. Certificates that cannot be read count as none: they may still be refused in
+/// the service's words, and a token may still be good.
+fn peer(stream: &TlsStream<TcpStream>) -> Peer {
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    if shown.is_empty() {
+        return Peer::default();
+    }
+    let chain = PresentedChain::new(shown)
+        .inspect_err(|error| tracing::debug!(%error, "client certificates cannot be read"))
+        .ok();
+    Peer { chain }
 }

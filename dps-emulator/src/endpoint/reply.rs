@@ -13,8 +13,7 @@ use crate::refusal::Refusal;
 /// The whole body at once: so there is always a Content-Length, without which the C SDK reads nothing.
 pub(crate) type Body = Full<Bytes>;
 
-/// A response in the making.
-#[derive(Debug)]
+/// A response in the making. It may hold keys, which are not for `Debug`.
 pub(super) struct Reply {
     response: Response<Body>,
 }

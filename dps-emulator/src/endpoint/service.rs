@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::http::{StatusCode, header};
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::service::{Crud, ServiceRoute};
-use dps_types::protocol::{ApiVersion, IfMatch};
+use dps_types::protocol::{ApiVersion, IfMatch, decode};
 use dps_types::sas::SasToken;
 use dps_types::{
     DeviceRegistrationState, ErrorCode, HubHostname, RegistrationId, RegistrationStatus,
@@ -179,21 +179,23 @@ impl ServicePolicy {
         let ours = token
             .policy()
             .is_some_and(|name| name.eq_ignore_ascii_case(&self.name))
-            && self.claims_this_host(&token)
+            && self.claims(&token, &call.path)
             && token.expiry() >= now
             && token.verify(&self.key);
         ours.then_some(()).ok_or_else(refused)
     }
 
-    /// The claim is to a host of ours, with or without a port, or to a path below it.
-    fn claims_this_host(&self, token: &SasToken) -> bool {
+    /// The claim is to a host of ours, with or without a port, or to a path below it that leads to what is asked for.
+    fn claims(&self, token: &SasToken, path: &str) -> bool {
         let resource = token.resource();
         let authority = resource.split('/').next().unwrap_or_default();
         let host = authority
             .rsplit_once(':')
             .map_or(authority, |(host, _)| host);
-        self.hosts
+        let ours = self
+            .hosts
             .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(host))
+            .any(|ours| ours.eq_ignore_ascii_case(host));
+        ours && decode(path).is_some_and(|path| token.covers(&format!("{authority}{path}")))
     }
 }

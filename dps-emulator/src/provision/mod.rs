@@ -112,16 +112,10 @@ impl Engine {
             return Ok(under_way(record));
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
-        let record = self
-            .registry
-            .write_registration(before.as_ref(), record)
-            .await?
-            .ok_or_else(Refusal::conflict)?;
-        tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
+        let record = self.record(before, record).await?;
         if record.pending.is_none() {
             return Ok(record.operation_status(device.api_version));
         }
-        self.begin(key);
         Ok(under_way(&record))
     }
 
@@ -219,6 +213,35 @@ impl Engine {
         }
     }
 
+    /// Writes the record and begins the operation, in a task that the engine owns: a device that hangs up in between
+    /// must not leave an operation that nobody carries out, and that its next registration would join.
+    async fn record(
+        self: &Arc<Self>,
+        before: Option<Stored>,
+        record: Record,
+    ) -> Result<Record, Refusal> {
+        let engine = Arc::clone(self);
+        let written = self.tasks.spawn(async move {
+            let record = engine
+                .registry
+                .write_registration(before.as_ref(), record)
+                .await?
+                .ok_or_else(Refusal::conflict)?;
+            tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
+            if record.pending.is_some() {
+                engine.begin(record.registration_id.to_key());
+            }
+            Ok(record)
+        });
+        written.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a registration broke off");
+            Err(Refusal::new(
+                ErrorCode::SERVER_ERROR,
+                "The registration broke off; the emulator's log says why.",
+            ))
+        })
+    }
+
     fn begin(self: &Arc<Self>, key: String) {
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -252,5 +275,110 @@ fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), 
             "The registrationId in the body is not the one in the path.",
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use dps_allocation::WebhookClient;
+    use dps_types::SymmetricKey;
+    use dps_types::enrollment::IndividualEnrollment;
+    use dps_types::sas::Claim;
+    use serde_json::json;
+    use tokio::sync::{Notify, Semaphore};
+
+    use super::*;
+    use crate::allocate::LinkedHub;
+    use crate::clock::SystemClock;
+    use crate::registry::store::{Change, MemoryStore, Store, StoreError, Table};
+
+    const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+    /// A store that has written a registration, and takes its time to say so.
+    #[derive(Debug)]
+    struct Slow {
+        store: MemoryStore,
+        written: Notify,
+        answers: Semaphore,
+    }
+
+    #[async_trait]
+    impl Store for Slow {
+        async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.store.get(table, key).await
+        }
+
+        async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
+            let applied = self.store.apply(changes).await;
+            if changes.iter().any(|it| it.table == Table::Registrations) {
+                self.written.notify_one();
+                self.answers.acquire().await.expect("never closed").forget();
+            }
+            applied
+        }
+
+        async fn scan(
+            &self,
+            table: Table,
+            after: Option<&str>,
+            limit: usize,
+        ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+            self.store.scan(table, after, limit).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_all_the_same() {
+        let store = Arc::new(Slow {
+            store: MemoryStore::new(),
+            written: Notify::new(),
+            answers: Semaphore::new(0),
+        });
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let hub = LinkedHub::parse("hub-a").unwrap();
+        let id_scope: IdScope = "0ne00000001".parse().unwrap();
+        let registration_id: RegistrationId = "d1".parse().unwrap();
+        let engine = Arc::new(Engine::new(
+            Registry::new(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&clock)),
+            Allocator::new(vec![hub], WebhookClient::new()),
+            clock,
+            Settings {
+                id_scope: id_scope.clone(),
+                assign_delay: Duration::ZERO,
+                verified_cas: Vec::new(),
+                require_verified_ca: false,
+            },
+            CancellationToken::new(),
+        ));
+        let enrollment: IndividualEnrollment = serde_json::from_value(json!({
+            "registrationId": "d1",
+            "attestation": { "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } },
+        }))
+        .unwrap();
+        engine
+            .registry
+            .put_enrollment(enrollment, None, &[])
+            .await
+            .unwrap();
+        let key = SymmetricKey::from_base64(KEY).unwrap();
+        let token = Claim::new("0ne00000001/registrations/d1", 32_503_680_000).sign_with(&key);
+        let device = Device {
+            id_scope: &id_scope,
+            registration_id: &registration_id,
+            presented: Presented::Token(token),
+            api_version: ApiVersion::V2021_06_01,
+        };
+
+        tokio::select! {
+            _ = engine.register(device, RegistrationRequest::default()) => panic!("the store has not answered"),
+            () = store.written.notified() => {}
+        }
+        // The device is gone. The store answers, now and when the assignment is written.
+        store.answers.add_permits(2);
+        engine.stopped().await;
+
+        let record = engine.registry.registration("d1").await.unwrap().unwrap();
+        assert_eq!(record.record.status(), RegistrationStatus::Assigned);
     }
 }

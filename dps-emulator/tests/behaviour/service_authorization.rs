@@ -175,3 +175,17 @@ async fn the_key_may_be_chosen() {
     let token = dps.service_sas().sr(sr).sign(KEY_3);
     assert_eq!(ask(&dps, &token).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_claim_to_one_path_is_none_to_another() {
+    let dps = with_enrollment().await;
+    for sr in [
+        "localhost%2FenrollmentGroups",
+        "localhost%2Fenrollments%2Fother",
+        "localhost%2Fenroll",
+    ] {
+        let token = dps.service_sas().sr(sr).sign(&dps.service_key);
+        let answer = ask(&dps, &token).await;
+        assert_eq!(answer.status, 401, "{sr}: {answer:?}");
+    }
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::common::{
-    Dps, KEY_1, KEY_2, KEY_3, Sas, TestClock, derive, key_enrollment, key_group, unix_now, with,
+    Dps, KEY_1, KEY_2, KEY_3, Sas, TestClock, certificate_group, derive, key_enrollment, key_group,
+    unix_now, with,
 };
 
 const MINUTE: u64 = 60;
@@ -288,4 +289,17 @@ async fn an_individual_enrollment_comes_before_the_group_even_when_disabled() {
     answer.assert_error(401_002, "Unauthorized");
     let answer = dps.device("d1").key(KEY_3).register().await;
     assert_eq!(answer.json()["status"], "disabled", "{answer:?}");
+}
+
+/// An operator reads a group with its keys, and turns it into one of certificates.
+#[tokio::test]
+async fn keys_that_a_group_of_certificates_still_holds_open_nothing() {
+    let dps = with_group().await;
+    let root = dps_emulator::CertificateAuthority::new("Root").expect("a CA");
+    let mut group = certificate_group("grp", root.certificate_pem());
+    group["attestation"]["symmetricKey"] = json!({ "primaryKey": KEY_1, "secondaryKey": KEY_2 });
+    let answer = dps.put_if("/enrollmentGroups/grp", "*", &group).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = dps.device("d1").key(&derive(KEY_1, "d1")).register().await;
+    answer.assert_error(401_002, "Unauthorized");
 }

@@ -124,3 +124,13 @@ async fn either_reference_is_good_and_an_unknown_one_finds_nobody() {
     dps.put_if(path, "*", &reference("gone", None)).await;
     register(&dps, &old).await.assert_error(401_002, NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_verified_ca_does_not_vouch_for_the_signer_above_it() {
+    let root = authority("Contoso Root");
+    let line = root.intermediate("Contoso Line 1").expect("a CA");
+    let dps = strict("line-1", &line).await;
+    let group = certificate_group("contoso", root.certificate_pem());
+    dps.create("/enrollmentGroups/contoso", &group).await;
+    register(&dps, &line).await.assert_error(401_002, NOT_FOUND);
+}
