@@ -1,7 +1,11 @@
 //! Carrying out one assignment: from `assigning` to `assigned` or `failed`.
 
+use std::time::Duration;
+
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
-use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, RegistrationId};
+use dps_types::{
+    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, OperationId, RegistrationId,
+};
 
 use super::Engine;
 use super::reprovision::Reprovision;
@@ -9,50 +13,61 @@ use crate::allocate::{Failure, Placement};
 use crate::refusal::Refusal;
 use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Verdict};
 
-/// How often the result is written again when the record has changed meanwhile.
-const ATTEMPTS: usize = 5;
+/// How long to wait before a store that failed is tried again: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Carries out the operation that is under way for this device, if there is one.
+    /// Carries out the operation that is under way for this device, if there is one. A store that fails is tried again,
+    /// since a record that stays `assigning` would hold the device until the next start.
     pub(super) async fn assign(&self, key: &str) {
         tokio::time::sleep(self.settings.assign_delay).await;
-        match self.try_assign(key).await {
-            Ok(()) => {}
-            Err(refusal) => tracing::error!(
+        let mut decided = None;
+        let mut pause = FIRST_PAUSE;
+        while let Err(refusal) = self.try_assign(key, &mut decided).await {
+            tracing::error!(
                 registration = key,
                 reason = refusal.message,
-                "assignment not recorded"
-            ),
+                "assignment not recorded yet"
+            );
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
-    async fn try_assign(&self, key: &str) -> Result<(), Refusal> {
-        let Some(stored) = self.registry.registration(key).await? else {
-            return Ok(());
-        };
-        let Some(pending) = stored.record.pending.clone() else {
-            return Ok(());
-        };
-        let operation = stored.record.operation.clone();
-        let outcome = self.decide(&stored.record, &pending).await;
-        for _ in 0..ATTEMPTS {
+    /// Decides once, and writes until nobody else has written meanwhile: a webhook is not asked twice for the store's sake.
+    async fn try_assign(
+        &self,
+        key: &str,
+        decided: &mut Option<(OperationId, Result<Decision, Failure>)>,
+    ) -> Result<(), Refusal> {
+        loop {
             let Some(stored) = self.registry.registration(key).await? else {
                 return Ok(());
             };
-            if stored.record.operation != operation || stored.record.pending.is_none() {
+            let Some(pending) = &stored.record.pending else {
+                return Ok(());
+            };
+            let (operation, outcome) = match &mut *decided {
+                Some(decided) => decided,
+                none => {
+                    let outcome = self.decide(&stored.record, pending).await;
+                    none.insert((stored.record.operation.clone(), outcome))
+                }
+            };
+            if stored.record.operation != *operation {
                 return Ok(());
             }
-            let record = concluded(stored.record.clone(), &outcome);
-            if let Some(record) = self
+            let record = concluded(stored.record.clone(), outcome);
+            let written = self
                 .registry
                 .write_registration(Some(&stored), record)
-                .await?
-            {
-                tell(&record, &outcome);
+                .await?;
+            if let Some(record) = written {
+                tell(&record, outcome);
                 return Ok(());
             }
         }
-        Err(Refusal::conflict())
     }
 
     async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, Failure> {

@@ -18,6 +18,7 @@ mod service_authorization;
 mod service_certificates;
 mod service_errors;
 mod service_etags;
+mod store_trouble;
 mod symmetric_key;
 mod webhook_failures;
 mod x509_groups;
