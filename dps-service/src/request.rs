@@ -1,14 +1,11 @@
 //! One request, one answer: how the bytes go out, and what an answer means.
 
-use std::error::Error as StdError;
 use std::fmt;
-use std::io;
-use std::iter;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use dps_tls::{ClientTls, Roots};
+use dps_tls::{ClientTls, Roots, is_tls_failure};
 use dps_types::protocol::service::ServiceRoute;
 use dps_types::protocol::{ERROR_CODE, IfMatch, REQUEST_ID, parse_retry_after};
 use dps_types::{ErrorCode, Problem};
@@ -222,7 +219,7 @@ fn broken(error: reqwest::Error) -> Error {
     let (kind, what) = if error.is_builder() {
         let what = "the request cannot be made";
         (ErrorKind::InvalidConfiguration, what)
-    } else if is_tls(&error) {
+    } else if is_tls_failure(&error) {
         (ErrorKind::Tls, "the TLS connection failed")
     } else if sent {
         let what = "the connection broke before the answer was there";
@@ -233,20 +230,4 @@ fn broken(error: reqwest::Error) -> Error {
     Error::new(kind, what)
         .in_doubt_if(sent)
         .with_source(error.without_url())
-}
-
-/// Whether rustls is the cause.
-fn is_tls(error: &reqwest::Error) -> bool {
-    iter::successors(error.source(), |error| cause(*error)).any(<dyn StdError>::is::<rustls::Error>)
-}
-
-/// The next error of the chain. An I/O error passes over the one that it holds and names that one's source.
-fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(inside) => Some(inside),
-        None => error.source(),
-    }
 }

@@ -22,11 +22,13 @@
 
 mod config;
 mod error;
+mod failure;
 mod identity;
 mod pem;
 mod roots;
 
 pub use config::ClientTls;
 pub use error::{Error, ErrorKind};
+pub use failure::{causes, is_tls_failure};
 pub use identity::{certified_key, chain_from_pem, read_chain, read_key};
 pub use roots::Roots;

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_tls::{causes, is_tls_failure};
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
 use dps_types::{OperationId, RegistrationRequest};
@@ -13,7 +14,7 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, Url, redirect, retry};
 
 use super::token::Token;
-use super::wire::{bracketed, causes, concerns_tls};
+use super::wire::bracketed;
 use super::{Proxy, Reply, Session, Target, Transport, TransportError};
 use crate::attestation::Proof;
 use crate::error::ErrorKind;
@@ -49,7 +50,6 @@ impl Transport for Http {
         let (identity, token) = match proof {
             Proof::Certificate(identity) => (Some(identity), None),
             Proof::SharedKey(signer) => (None, Some(Token::new(signer, target))),
-            // The challenge, a 401 whose key is to be activated before the same request goes out once more, will live here.
             Proof::Tpm(_) => {
                 return Err(TransportError::new(
                     ErrorKind::Unsupported,
@@ -215,7 +215,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
 
 /// What rustls complains about will not get better by itself; what the network does may.
 fn failure(error: reqwest::Error) -> TransportError {
-    let (kind, what) = if concerns_tls(&error) {
+    let (kind, what) = if is_tls_failure(&error) {
         (ErrorKind::Tls, "there is no secure connection")
     } else if concerns_proxy_credentials(&error) {
         (

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
+use dps_tls::is_tls_failure;
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 use dps_types::protocol::parse_retry_after;
 use dps_types::{OperationId, RegistrationRequest};
@@ -19,7 +20,6 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::token::Token;
-use super::wire::concerns_tls;
 use super::{Reply, Session, Target, TransportError};
 use crate::attestation::{ClientIdentity, Proof};
 use crate::error::ErrorKind;
@@ -267,7 +267,7 @@ impl<S: AsyncWrite + Unpin> Drop for MqttSession<'_, S> {
 /// What dps-mqtt complains about: the network, TLS, or a peer that speaks otherwise.
 pub(super) fn failure(error: dps_mqtt::Error) -> TransportError {
     let (kind, what) = match error.kind() {
-        dps_mqtt::ErrorKind::Io if concerns_tls(&error) => {
+        dps_mqtt::ErrorKind::Io if is_tls_failure(&error) => {
             (ErrorKind::Tls, "there is no secure connection")
         }
         dps_mqtt::ErrorKind::Io => (ErrorKind::Connect, "the connection was lost"),

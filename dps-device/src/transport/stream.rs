@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use dps_tls::is_tls_failure;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::wire::concerns_tls;
 use super::{Target, TransportError, tunnel};
 use crate::attestation::ClientIdentity;
 use crate::error::ErrorKind;
@@ -49,7 +49,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, TransportError> {
 }
 
 fn failure(error: io::Error) -> TransportError {
-    let (kind, what) = if concerns_tls(&error) {
+    let (kind, what) = if is_tls_failure(&error) {
         (ErrorKind::Tls, "there is no secure connection")
     } else {
         (ErrorKind::Connect, "there is no connection")
