@@ -75,7 +75,7 @@ impl Allocator {
                 "No IoT hub is linked that the enrollment may use.",
             ));
         }
-        let policy = self.policy(&terms, &candidates, keep.is_some())?;
+        let policy = self.policy(&terms, &candidates)?;
         let request = AllocationRequest::new(shown, device, candidates);
         let allocation = policy
             .allocate(&request)
@@ -120,7 +120,6 @@ impl Allocator {
         &self,
         terms: &Terms<'_>,
         candidates: &[HubHostname],
-        keep: bool,
     ) -> Result<Box<dyn AllocationPolicy>, Failure> {
         match (terms.allocation_policy, candidates) {
             (Some(AllocationPolicyKind::Custom), _) => {
@@ -140,7 +139,6 @@ impl Allocator {
             (Some(AllocationPolicyKind::Static), _) => Err(Failure::not_specified(
                 "The static allocation policy needs one IoT hub, and several are linked.",
             )),
-            (_, [only]) if keep => Ok(Box::new(Fixed::to(only.clone()))),
             // Without measured latencies, every hub is as near as any other, and ties go to evenly weighted.
             _ => Ok(Box::new(self.evenly_weighted())),
         }
