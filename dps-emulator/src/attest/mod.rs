@@ -1,4 +1,4 @@
-//! Who is there? Every proof is really verified, and the enrollment that decides is found.
+//! Who is there? Tokens and certificates are really verified, and the enrollment that decides is found.
 //!
 //! An individual enrollment comes before any group, and then alone decides. Source: azure-docs
 //! `iot-dps/concepts-x509-attestation.md`, `concepts-symmetric-key-attestation.md`.
