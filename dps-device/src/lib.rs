@@ -90,6 +90,10 @@ mod register;
 mod transport;
 
 pub use assignment::Assignment;
+#[cfg(feature = "pkcs11")]
+pub use attestation::pkcs11;
+#[cfg(feature = "tpm")]
+pub use attestation::tpm;
 pub use attestation::{
     Attestation, ClientIdentity, Proof, SymmetricKeyAttestation, TpmKeys, X509Attestation,
 };

@@ -7,6 +7,7 @@
 //! * what an operator writes down: [`enrollment`]
 //! * what DPS asks a custom allocation webhook: [`AllocationRequest`], [`AllocationResponse`]
 //! * keys and tokens: [`SymmetricKey`], [`sas`]
+//! * what a TPM and DPS send each other: [`tpm`]
 //! * the service's account of a failure: [`Problem`]
 //! * every literal on the wire, as format and parse: [`protocol`]
 //!
@@ -45,6 +46,7 @@ mod query;
 mod registration;
 pub mod sas;
 mod timestamp;
+pub mod tpm;
 
 pub use allocation::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, PayloadError,

@@ -1,7 +1,13 @@
 //! Who the device is: one kind of attestation a file, each reduced to one of three proofs.
 
+#[cfg(any(feature = "pkcs11", feature = "tpm"))]
+mod device_key;
 mod identity;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 mod symmetric_key;
+#[cfg(feature = "tpm")]
+pub mod tpm;
 mod x509;
 
 use std::fmt;
@@ -9,6 +15,7 @@ use std::fmt;
 use async_trait::async_trait;
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError};
+use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 pub use identity::ClientIdentity;
 pub use symmetric_key::SymmetricKeyAttestation;
@@ -46,18 +53,26 @@ pub enum Proof<'a> {
 /// Source: azure-docs `iot-dps/concepts-tpm-attestation.md`.
 #[async_trait]
 pub trait TpmKeys: Sign {
-    /// The public part of the endorsement key: a `TPM2B_PUBLIC`, its size included.
-    fn endorsement_key(&self) -> &[u8];
+    /// The public part of the endorsement key.
+    fn endorsement_key(&self) -> &TpmPublic;
 
-    /// The public part of the storage root key: a `TPM2B_PUBLIC`, its size included.
-    fn storage_root_key(&self) -> &[u8];
+    /// The public part of the storage root key.
+    fn storage_root_key(&self) -> &TpmPublic;
 
-    /// Opens a challenge and keeps its key for signing. When to call it is the transport's business: the challenge comes
+    /// Opens a challenge, whose key signs from then on. When to call it is the transport's business: the challenge comes
     /// as a 401 over HTTPS and inside SASL over AMQP.
     ///
+    /// The key is for this registration alone: a hub key that the TPM keeps is not touched.
+    ///
     /// # Errors
-    /// When the challenge is not for this TPM, or the TPM does not work.
-    async fn activate(&self, challenge: &[u8]) -> Result<(), SignError>;
+    /// When the challenge is not for this TPM, or the TPM does not work. Everything is then as it was.
+    async fn activate(&self, challenge: &AuthenticationKey) -> Result<(), SignError>;
+
+    /// Keeps the hub key that comes with the assignment, in place of the one before. It signs from then on.
+    ///
+    /// # Errors
+    /// As [`activate`](Self::activate).
+    async fn keep_hub_key(&self, key: &AuthenticationKey) -> Result<(), SignError>;
 }
 
 impl fmt::Debug for Proof<'_> {

@@ -9,6 +9,7 @@ use dps_device::{
     X509Attestation,
 };
 use dps_types::sas::{Sign, SignError, Signature};
+use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
@@ -210,14 +211,17 @@ impl Sign for Tpm {
 
 #[async_trait]
 impl TpmKeys for Tpm {
-    fn endorsement_key(&self) -> &[u8] {
-        b"ek"
+    fn endorsement_key(&self) -> &TpmPublic {
+        panic!("the TPM was asked for its endorsement key")
     }
-    fn storage_root_key(&self) -> &[u8] {
-        b"srk"
+    fn storage_root_key(&self) -> &TpmPublic {
+        panic!("the TPM was asked for its storage root key")
     }
-    async fn activate(&self, _: &[u8]) -> Result<(), SignError> {
+    async fn activate(&self, _: &AuthenticationKey) -> Result<(), SignError> {
         panic!("the TPM was challenged")
+    }
+    async fn keep_hub_key(&self, _: &AuthenticationKey) -> Result<(), SignError> {
+        panic!("the TPM was given a hub key")
     }
 }
 

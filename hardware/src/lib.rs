@@ -1,0 +1,1 @@
+//! Stand-ins for hardware in tests: a TPM in Rust, swtpm, SoftHSM.

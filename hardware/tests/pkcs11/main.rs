@@ -1,0 +1,1 @@
+//! The `pkcs11` feature against SoftHSM and the emulator.

@@ -1,0 +1,1 @@
+//! The `tpm` feature against swtpm and the emulator.
