@@ -20,7 +20,8 @@ use crate::refusal::Refusal;
 pub enum Step {
     /// It has a TLS connection, to either port, and nothing was said yet. An operator's connection counts as well.
     Connect,
-    /// It asks to be registered.
+    /// It asks to be registered. A device with a TPM asks twice over HTTPS, for its challenge and with the answer: that
+    /// counts as two. To meet the second alone, let the first pass with a [`Delay`](Effect::Delay) of no time.
     Register,
     /// It asks how far its registration is.
     Poll,
@@ -42,7 +43,7 @@ pub enum Effect {
     Fail(u16),
     /// The connection is cut before the request is carried out.
     Drop,
-    /// The request is carried out, and the connection is cut before the answer.
+    /// The request is carried out, and the connection is cut before the answer, whatever it was to be.
     DropAfter,
     /// The request waits for this long, then all goes its way.
     Delay(Duration),
@@ -195,7 +196,10 @@ impl Faults {
                 Err(Refusal::new(code, "A fault that was asked for."))
             }
             Effect::Drop => Ok(Met::Cut),
-            Effect::DropAfter => work.await.map(|_| Met::Cut),
+            Effect::DropAfter => {
+                let _ = work.await;
+                Ok(Met::Cut)
+            }
             Effect::Delay(delay) => tokio::select! {
                 () = self.stopped() => Ok(Met::Cut),
                 () = tokio::time::sleep(delay) => work.await.map(Met::Done),

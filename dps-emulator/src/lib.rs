@@ -18,6 +18,10 @@
 //! # }
 //! ```
 //!
+//! Devices prove themselves with symmetric keys, certificates or TPMs. A TPM is challenged over HTTPS, with a key that only
+//! it can open, and gets the key for its hub in the same way; it has ten minutes to answer, and a restart forgets the
+//! challenge, not the registration.
+//!
 //! To see how a device takes it when the service throttles, fails or falls silent, ask for [`Faults`].
 //!
 //! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.

@@ -1,5 +1,6 @@
 //! Why a request is refused, in the service's words.
 
+use dps_types::tpm::AuthenticationKey;
 use dps_types::{ErrorCode, ParseError};
 
 use crate::registry::store::StoreError;
@@ -11,6 +12,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// What `Retry-After` is to say, when it is not the usual.
     pub(crate) retry_after_seconds: Option<u64>,
+    /// What a TPM is to prove itself with: then this is the service's challenge, which has no error code.
+    pub(crate) challenge: Option<Box<AuthenticationKey>>,
 }
 
 impl Refusal {
@@ -19,6 +22,7 @@ impl Refusal {
             code,
             message: message.into(),
             retry_after_seconds: None,
+            challenge: None,
         }
     }
 
@@ -37,6 +41,20 @@ impl Refusal {
     /// 401002, for a token or key.
     pub(crate) fn unauthorized() -> Self {
         Self::new(ErrorCode::UNAUTHORIZED, "Unauthorized")
+    }
+
+    /// 401: a TPM must prove itself. The service's own words.
+    pub(crate) fn challenge(key: AuthenticationKey) -> Self {
+        let message = "Authorization required, resend request using supplied key";
+        Self {
+            challenge: Some(Box::new(key)),
+            ..Self::new(ErrorCode::UNAUTHORIZED, message)
+        }
+    }
+
+    /// 404201: it is who it says, and nobody enrolled it.
+    pub(crate) fn not_enrolled() -> Self {
+        Self::new(ErrorCode::ENROLLMENT_NOT_FOUND, "Enrollment not found.")
     }
 
     /// 401002, for a certificate. The service's own words.

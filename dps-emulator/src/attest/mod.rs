@@ -6,6 +6,7 @@
 pub(crate) mod certificate;
 pub(crate) mod chain;
 mod symmetric_key;
+pub(crate) mod tpm;
 mod x509;
 
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use dps_types::{Enrollment, IdScope, RegistrationId};
 
 pub(crate) use certificate::Certificate;
 pub(crate) use chain::PresentedChain;
+use tpm::TpmProof;
 pub(crate) use x509::VerifiedCa;
 
 use crate::refusal::Refusal;
@@ -28,6 +30,14 @@ pub(crate) enum Presented<'a> {
     Nothing,
     Token(SasToken),
     Chain(&'a PresentedChain),
+}
+
+/// A device that is who it says.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Enrolled(Enrolled),
+    /// A TPM that nobody enrolled: it was challenged like any other, and the service tells it only in the end.
+    Stranger(TpmProof),
 }
 
 /// A device that is who it says, and its enrollment.
@@ -47,6 +57,8 @@ pub(crate) struct Question<'a> {
     pub(crate) verified_cas: &'a [VerifiedCa],
     /// Whether a signing certificate in an enrollment must chain to one of them.
     pub(crate) require_verified_ca: bool,
+    /// What this device was challenged with, if it came with the keys of a TPM.
+    pub(crate) tpm: &'a [TpmProof],
 }
 
 /// Finds the enrollment that this device's proof fits.
@@ -54,11 +66,18 @@ pub(crate) async fn authenticate(
     registry: &Registry,
     question: Question<'_>,
     presented: &Presented<'_>,
-) -> Result<Enrolled, Refusal> {
+) -> Result<Known, Refusal> {
     let key = question.registration_id.to_key();
-    match registry.enrollment::<IndividualEnrollment>(&key).await? {
-        Some(enrollment) => individual(enrollment, question, presented),
-        None => group(registry.enrollments().await?, question, presented),
+    if let Some(enrollment) = registry.enrollment::<IndividualEnrollment>(&key).await? {
+        return individual(enrollment, question, presented).map(Known::Enrolled);
+    }
+    let groups = registry.enrollments().await?;
+    match (group(groups, question, presented), presented) {
+        (Err(refusal), Presented::Token(token)) => match tpm::signer(token, question) {
+            Ok(proof) => Ok(Known::Stranger(proof.clone())),
+            Err(_) => Err(refusal),
+        },
+        (outcome, _) => outcome.map(Known::Enrolled),
     }
 }
 
@@ -75,7 +94,9 @@ fn individual(
         (AttestationType::X509, Presented::Chain(chain)) => {
             x509::individual(attestation, chain, question)?
         }
-        (AttestationType::Tpm, _) => return Err(Refusal::not_implemented("TPM attestation")),
+        (AttestationType::Tpm, Presented::Token(token)) => {
+            tpm::individual(attestation, token, question)?
+        }
         (_, Presented::Token(_)) => return Err(Refusal::unauthorized()),
         _ => return Err(Refusal::invalid_certificate()),
     };
@@ -106,6 +127,24 @@ fn group(
         enrollment: Enrollment::Group(Box::new(group)),
         proof,
     })
+}
+
+impl Known {
+    /// The enrollment of the device, which it needs now.
+    pub(crate) fn enrolled(self) -> Result<Enrolled, Refusal> {
+        match self {
+            Self::Enrolled(enrolled) => Ok(enrolled),
+            Self::Stranger(_) => Err(Refusal::not_enrolled()),
+        }
+    }
+
+    /// The keys of the TPM, when it is one.
+    pub(crate) fn tpm(&self) -> Option<&TpmProof> {
+        match self {
+            Self::Enrolled(enrolled) => enrolled.proof.tpm(),
+            Self::Stranger(proof) => Some(proof),
+        }
+    }
 }
 
 impl Enrolled {

@@ -50,7 +50,7 @@ pub(super) fn group(
 
 /// The claim must be to this device's registration, for now. The documented policy name may be left out
 /// (the Python client does).
-fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), Refusal> {
+pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), Refusal> {
     let resource = device::resource(question.id_scope, question.registration_id);
     let now = question.now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let alive = token.expiry() >= now.saturating_sub(SKEW).as_secs();

@@ -1,5 +1,6 @@
 //! Certificate authorities: one to make device certificates with, and the emulator's own on top of it.
 
+mod request;
 mod server;
 
 use std::error::Error as StdError;
@@ -281,6 +282,8 @@ pub struct AuthorityError {
 pub enum AuthorityErrorKind {
     /// A name is empty, or neither a DNS name nor an IP address: correct it.
     Name,
+    /// A certificate signing request is malformed, or asks for a kind of key that is not supported: make another.
+    Request,
     /// A key or a signature could not be made. Not expected: the system gave no random numbers.
     Generate,
     /// A file could not be read: check its permissions.

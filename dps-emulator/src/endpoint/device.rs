@@ -26,6 +26,7 @@ pub(super) async fn answer(
         registration_id: &route.registration_id,
         presented: presented(&call, peer)?,
         api_version,
+        takes_challenge: true,
     };
     let engine = &gateway.engine;
     let met = match &route.action {

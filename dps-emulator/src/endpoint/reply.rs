@@ -3,7 +3,7 @@
 use ::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
-use dps_types::{Problem, Timestamp};
+use dps_types::{Problem, Timestamp, TpmChallenge};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -48,6 +48,12 @@ impl Reply {
 
     /// An error body, its code, and what support would ask for.
     pub(super) fn refusal(refusal: &Refusal, retry_after_seconds: u64) -> Self {
+        if let Some(key) = &refusal.challenge {
+            let mut challenge = TpmChallenge::new(key.to_base64());
+            let message = refusal.message.as_str().into();
+            challenge.extra.insert("message".to_owned(), message);
+            return Self::json(StatusCode::UNAUTHORIZED, &challenge);
+        }
         let id = uuid::Uuid::new_v4().to_string();
         let status =
             StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

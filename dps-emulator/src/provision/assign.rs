@@ -7,8 +7,8 @@ use dps_types::{
     DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, OperationId, RegistrationId,
 };
 
-use super::Engine;
 use super::reprovision::Reprovision;
+use super::{Engine, tpm};
 use crate::allocate::{Failure, Placement};
 use crate::refusal::Refusal;
 use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Verdict};
@@ -135,6 +135,7 @@ fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record 
             reprovision,
         }) => {
             let substatus = reprovision.substatus(record.hub.as_ref(), &placement.hub);
+            record.hub_key = tpm::hub_key(&record, &placement.hub);
             record.hub = Some(placement.hub.clone());
             record.device_id = Some(device_id.clone());
             Verdict::Assigned {
@@ -155,7 +156,9 @@ fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
     context = match &record.proof {
         Proof::SymmetricKey => context.with_symmetric_key(),
         Proof::X509 { leaf } => context.with_client_certificate(leaf),
+        Proof::Tpm(_) => context,
     };
+    context.tpm = record.proof.tpm().map(|proof| proof.keys.shown());
     context.current_iot_hub_host_name.clone_from(&record.hub);
     context.current_device_id.clone_from(&record.device_id);
     context.payload.clone_from(&pending.payload);

@@ -6,10 +6,12 @@
 mod assign;
 mod operation;
 mod reprovision;
+mod tpm;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
     DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
@@ -19,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::allocate::Allocator;
-use crate::attest::{self, Enrolled, Presented, Question, VerifiedCa};
+use crate::attest::tpm::Challenges;
+use crate::attest::{self, Enrolled, Known, Presented, Question, VerifiedCa};
 use crate::clock::Clock;
 use crate::refusal::Refusal;
 use crate::registry::{Pending, Record, Registry, Stored, Verdict};
@@ -41,12 +44,15 @@ pub(crate) struct Device<'a> {
     pub(crate) registration_id: &'a RegistrationId,
     pub(crate) presented: Presented<'a>,
     pub(crate) api_version: ApiVersion,
+    /// Whether a challenge can reach it: a TPM comes over HTTPS, and not over MQTT.
+    pub(crate) takes_challenge: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) registry: Registry,
     pub(crate) allocator: Allocator,
+    challenges: Challenges,
     clock: Arc<dyn Clock>,
     settings: Settings,
     tasks: TaskTracker,
@@ -64,6 +70,7 @@ impl Engine {
         Self {
             registry,
             allocator,
+            challenges: Challenges::default(),
             clock,
             settings,
             tasks: TaskTracker::new(),
@@ -91,7 +98,8 @@ impl Engine {
 
     /// Whether the device may come in at all: its proof is verified again with every request.
     pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), Refusal> {
-        self.authenticate(&device).await.map(drop)
+        let known = self.authenticate(&device, None, None).await?;
+        known.enrolled().map(drop)
     }
 
     /// `PUT …/register`
@@ -101,15 +109,23 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         check_body(&device, &request)?;
-        let enrolled = self.authenticate(&device).await?;
+        let known = self
+            .authenticate(&device, request.tpm.as_ref(), None)
+            .await?;
+        let enrolled = match known {
+            Known::Enrolled(enrolled) => enrolled,
+            Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
+        };
         let key = device.registration_id.to_key();
         let before = self.registry.registration(&key).await?;
-        if let Some(Stored { record, .. }) = &before
+        if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
             && !enrolled.is_disabled()
         {
             // A second registration joins the one under way.
-            return Ok(under_way(record));
+            let status = under_way(record);
+            self.keep_latest_key(stored, enrolled.proof).await?;
+            return Ok(status);
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
         let record = self.record(before, record).await?;
@@ -125,17 +141,21 @@ impl Engine {
         device: Device<'_>,
         operation: &OperationId,
     ) -> Result<RegistrationOperationStatus, Refusal> {
-        self.authenticate(&device).await?;
-        match self
-            .registry
-            .registration(&device.registration_id.to_key())
-            .await?
-        {
-            Some(stored) if stored.record.operation == *operation => {
-                Ok(stored.record.operation_status(device.api_version))
-            }
-            _ => Err(Refusal::new(ErrorCode::NOT_FOUND, "Operation not found.")),
+        let id = device.registration_id;
+        let stored = self.registry.registration(&id.to_key()).await?;
+        let record = stored.map(|stored| stored.record);
+        let known = self.authenticate(&device, None, record.as_ref()).await?;
+        let record = match &known {
+            Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
+            Known::Stranger(_) => self.challenges.failed(id, operation, self.now()),
+        };
+        let record =
+            record.ok_or_else(|| Refusal::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
+        let mut status = record.operation_status(device.api_version);
+        if let (Some(state), Known::Enrolled(enrolled)) = (&mut status.registration_state, &known) {
+            tpm::deliver(state, &record, &enrolled.proof);
         }
+        Ok(status)
     }
 
     /// `POST …/registrations/{registrationId}`: where is the device, without registering it.
@@ -145,25 +165,49 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<DeviceRegistrationResult, Refusal> {
         check_body(&device, &request)?;
-        let enrolled = self.authenticate(&device).await?;
-        let unregistered =
-            |status| DeviceRegistrationResult::new(device.registration_id.clone(), status);
+        let id = device.registration_id;
+        let stored = self.registry.registration(&id.to_key()).await?;
+        let record = stored.map(|stored| stored.record);
+        let known = self
+            .authenticate(&device, request.tpm.as_ref(), record.as_ref())
+            .await?;
+        let enrolled = known.enrolled()?;
+        let unregistered = |status| DeviceRegistrationResult::new(id.clone(), status);
         if enrolled.is_disabled() {
             return Ok(unregistered(RegistrationStatus::Disabled));
         }
-        match self
-            .registry
-            .registration(&device.registration_id.to_key())
-            .await?
-        {
-            Some(stored) => Ok(stored.record.result(device.api_version)),
+        match record {
+            Some(record) => {
+                let mut result = record.result(device.api_version);
+                tpm::deliver(&mut result, &record, &enrolled.proof);
+                Ok(result)
+            }
             None => Ok(unregistered(RegistrationStatus::Unassigned)),
         }
     }
 
-    async fn authenticate(&self, device: &Device<'_>) -> Result<Enrolled, Refusal> {
+    /// `shown` are the keys of a TPM in the request, `registered` what is known of the device, when that is enough to
+    /// recognise it: a TPM needs a challenge to register, and from then on signs with the same key.
+    async fn authenticate(
+        &self,
+        device: &Device<'_>,
+        shown: Option<&TpmAttestation>,
+        registered: Option<&Record>,
+    ) -> Result<Known, Refusal> {
         if *device.id_scope != self.settings.id_scope {
             return Err(Refusal::unauthorized());
+        }
+        let (mut challenge, mut tpm) = (None, Vec::new());
+        if device.takes_challenge {
+            let pending = self.challenges.pending(device.registration_id, self.now());
+            let accepted = registered.and_then(|record| record.proof.tpm());
+            challenge = match &device.presented {
+                Presented::Nothing => shown,
+                // Its challenge was forgotten. One that stands is not replaced for a wrong answer.
+                Presented::Token(_) if pending.is_none() => shown,
+                _ => None,
+            };
+            tpm.extend(pending.into_iter().chain(accepted.cloned()));
         }
         let question = Question {
             id_scope: device.id_scope,
@@ -171,8 +215,21 @@ impl Engine {
             now: self.now(),
             verified_cas: &self.settings.verified_cas,
             require_verified_ca: self.settings.require_verified_ca,
+            tpm: &tpm,
         };
-        attest::authenticate(&self.registry, question, &device.presented).await
+        let known = attest::authenticate(&self.registry, question, &device.presented).await;
+        match (known, challenge) {
+            (Err(refusal), Some(shown)) if refusal.status() == 401 => {
+                Err(self.challenge(device, shown))
+            }
+            (Ok(known), _) => {
+                if let (Some(proof), Some(shown)) = (known.tpm(), shown) {
+                    tpm::check_keys(proof, shown)?;
+                }
+                Ok(known)
+            }
+            (refused, _) => refused,
+        }
     }
 
     /// The record of a registration that begins: what is known of the device stays, the operation is new.
@@ -198,6 +255,9 @@ impl Engine {
             }
         };
         let known = before.map(|stored| stored.record.clone());
+        let hub_key = known
+            .as_ref()
+            .and_then(|known| tpm::kept_hub_key(known, &enrolled.proof));
         Record {
             registration_id: device.registration_id.clone(),
             enrollment: enrolled.reference(),
@@ -209,6 +269,7 @@ impl Engine {
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),
+            hub_key,
             verdict,
         }
     }
@@ -368,6 +429,7 @@ mod tests {
             registration_id: &registration_id,
             presented: Presented::Token(token),
             api_version: ApiVersion::V2021_06_01,
+            takes_challenge: true,
         };
 
         tokio::select! {

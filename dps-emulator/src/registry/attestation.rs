@@ -6,10 +6,12 @@ use dps_types::enrollment::{
 };
 use dps_types::{EncodedKey, SymmetricKey};
 
-use crate::attest::Certificate;
+use crate::attest::{Certificate, tpm};
 use crate::refusal::Refusal;
 
 /// Checks the attestation of an enrollment on its way in and fills in what the service adds.
+///
+/// An endorsement key is taken as it is, since nothing says that the service reads it.
 ///
 /// What an operator cannot read back stays when it is not sent: a document that was read, changed and
 /// written carries no certificate text and perhaps no keys.
@@ -34,8 +36,11 @@ pub(super) fn complete(
             "An enrollment group cannot use TPM attestation.",
         )),
         AttestationType::Tpm => match &mut attestation.tpm {
-            Some(tpm) if !tpm.endorsement_key.is_empty() => {
-                tpm.extra.drop_nulls(&[]);
+            Some(shown) if !shown.endorsement_key.is_empty() => {
+                shown.extra.drop_nulls(&[]);
+                if let Err(error) = tpm::endorsement_key(&shown.endorsement_key) {
+                    tracing::warn!(error, "an enrollment whose endorsementKey no TPM can have");
+                }
                 Ok(())
             }
             _ => Err(required()),

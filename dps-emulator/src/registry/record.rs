@@ -4,10 +4,13 @@ use dps_types::protocol::ApiVersion;
 use dps_types::{
     DeviceId, DeviceRegistrationResult, ETag, EnrollmentGroupId, ErrorCode, HubHostname,
     OperationId, RegistrationId, RegistrationOperationStatus, RegistrationStatus,
-    RegistrationSubstatus, SymmetricKeyRegistrationResult, Timestamp, X509RegistrationResult,
+    RegistrationSubstatus, SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult,
+    X509RegistrationResult,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::attest::tpm::{HmacKey, TpmProof};
 
 /// What the emulator knows about a device that registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub(crate) struct Record {
     /// Where the device is, since its last success; kept also while it registers again or fails to.
     pub(crate) hub: Option<HubHostname>,
     pub(crate) device_id: Option<DeviceId>,
+    /// With what a device with a TPM signs at that hub.
+    pub(crate) hub_key: Option<HmacKey>,
     /// How the last operation ended.
     pub(crate) verdict: Option<Verdict>,
 }
@@ -43,6 +48,16 @@ pub(crate) enum Proof {
         /// Base64 of the DER of the leaf.
         leaf: String,
     },
+    Tpm(Box<TpmProof>),
+}
+
+impl Proof {
+    pub(crate) fn tpm(&self) -> Option<&TpmProof> {
+        match self {
+            Self::Tpm(proof) => Some(proof),
+            _ => None,
+        }
+    }
 }
 
 /// What an operation needs to be carried out, now or after a restart.
@@ -98,7 +113,7 @@ impl Record {
         RegistrationOperationStatus::new(operation, self.status(), Some(state))
     }
 
-    /// The registration as the device sees it.
+    /// The registration as the device sees it. The hub key for a TPM is not in it yet.
     pub(crate) fn result(&self, api_version: ApiVersion) -> DeviceRegistrationResult {
         let mut result = DeviceRegistrationResult::new(self.registration_id.clone(), self.status());
         let group = match &self.enrollment {
@@ -116,6 +131,7 @@ impl Record {
                 x509.enrollment_group_id = group;
                 result.x509 = Some(x509);
             }
+            Proof::Tpm(_) => result.tpm = Some(TpmRegistrationResult::default()),
         }
         result.created_date_time_utc = Some(self.created);
         result.last_updated_date_time_utc = Some(self.last_updated);

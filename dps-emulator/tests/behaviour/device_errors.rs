@@ -288,21 +288,3 @@ async fn an_unknown_id_scope_is_refused() {
     let answer = Answer::to(request.json(&json!({}))).await;
     answer.assert_error(401_002, "Unauthorized");
 }
-
-#[tokio::test]
-async fn a_tpm_is_said_not_to_be_there() {
-    let dps = Dps::start().await;
-    let endorsement_key = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaao=";
-    let enrollment = json!({
-        "registrationId": "dev-1",
-        "attestation": { "type": "tpm", "tpm": { "endorsementKey": endorsement_key } },
-    });
-    dps.create("/enrollments/dev-1", &enrollment).await;
-    let body = json!({
-        "registrationId": "dev-1",
-        "tpm": { "endorsementKey": endorsement_key, "storageRootKey": "ARoA" },
-    });
-    let answer = dps.device("dev-1").register_with(body).await;
-    answer.assert_error(501_001, "This emulator does not have TPM attestation.");
-    assert_eq!(answer.header("x-ms-error-code"), Some("501001"));
-}

@@ -14,5 +14,6 @@ mod publish;
 mod refusals;
 mod shutdown;
 mod subscribe;
+mod tpm;
 mod websocket_frames;
 mod websocket_handshake;

@@ -2,3 +2,4 @@
 
 mod documents;
 mod texts;
+mod tpm;

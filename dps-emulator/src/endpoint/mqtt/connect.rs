@@ -71,6 +71,7 @@ impl<'a> Client<'a> {
             registration_id: &self.username.registration_id,
             presented: self.presented.clone(),
             api_version: self.username.api_version,
+            takes_challenge: false,
         }
     }
 }

@@ -107,6 +107,24 @@ impl Dps {
         (status, answer.json().await.expect("a JSON body"))
     }
 
+    /// A device's registration over HTTPS, with a token or without.
+    pub(crate) async fn device_https_with(
+        &self,
+        id: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> (u16, Value) {
+        let base = self.emulator.https_url();
+        let path = format!("/0ne00000001/registrations/{id}/register?api-version=2019-03-31");
+        let mut request = self.http.request(Method::PUT, format!("{base}{path}"));
+        if let Some(token) = token {
+            request = request.header("Authorization", token);
+        }
+        let answer = request.json(body).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("a JSON body"))
+    }
+
     /// TLS on the MQTT port.
     pub(crate) async fn mqtt(&self) -> Client<Tls> {
         let tls = config(self.emulator.ca_pem(), None, ALL);

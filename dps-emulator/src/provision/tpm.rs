@@ -1,0 +1,112 @@
+//! What a TPM gets beside the rest: a challenge at first, its hub key in the end, and a failure when nobody enrolled it.
+
+use dps_types::enrollment::TpmAttestation;
+use dps_types::{
+    DeviceRegistrationResult, HubHostname, RegistrationOperationStatus, RegistrationStatus,
+    TpmRegistrationResult,
+};
+
+use super::{Device, Engine, operation, under_way};
+use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
+use crate::refusal::Refusal;
+use crate::registry::{EnrollmentRef, Proof, Record, Stored, Verdict};
+
+impl Engine {
+    /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
+    pub(super) fn challenge(&self, device: &Device<'_>, shown: &TpmAttestation) -> Refusal {
+        let keys = match TpmKeys::parse(shown) {
+            Ok(keys) => keys,
+            Err(message) => return Refusal::invalid(message),
+        };
+        let id = device.registration_id;
+        tracing::debug!(registration_id = %id, "challenge for a TPM");
+        Refusal::challenge(self.challenges.make(id, keys, self.now()))
+    }
+
+    /// Takes the registration of a TPM that nobody enrolled. It has failed already, as the first poll will tell.
+    pub(super) fn register_stranger(
+        &self,
+        device: &Device<'_>,
+        proof: TpmProof,
+    ) -> RegistrationOperationStatus {
+        let now = self.registry.now();
+        let Refusal { code, message, .. } = Refusal::not_enrolled();
+        tracing::warn!(registration_id = %device.registration_id, "a TPM that is not enrolled");
+        let record = Record {
+            registration_id: device.registration_id.clone(),
+            enrollment: EnrollmentRef::Individual,
+            proof: Proof::Tpm(Box::new(proof)),
+            created: now,
+            last_updated: now,
+            etag: self.registry.new_version(),
+            operation: operation::new_id(&self.settings.id_scope),
+            pending: None,
+            hub: None,
+            device_id: None,
+            hub_key: None,
+            verdict: Some(Verdict::Failed { code, message }),
+        };
+        let status = under_way(&record);
+        self.challenges.keep_failed(record, self.now());
+        status
+    }
+
+    /// A TPM that registers again while its registration is under way has been challenged anew, and goes on with the new
+    /// key.
+    pub(super) async fn keep_latest_key(
+        &self,
+        stored: &Stored,
+        proof: Proof,
+    ) -> Result<(), Refusal> {
+        if proof.tpm().is_none() || proof == stored.record.proof {
+            return Ok(());
+        }
+        let record = Record {
+            hub_key: kept_hub_key(&stored.record, &proof),
+            proof,
+            ..stored.record.clone()
+        };
+        match self
+            .registry
+            .write_registration(Some(stored), record)
+            .await?
+        {
+            Some(_) => Ok(()),
+            None => Err(Refusal::conflict()),
+        }
+    }
+}
+
+/// A TPM that repeats its keys must show those that it was challenged for.
+pub(super) fn check_keys(proof: &TpmProof, shown: &TpmAttestation) -> Result<(), Refusal> {
+    match TpmKeys::parse(shown).map_err(Refusal::invalid)? == proof.keys {
+        true => Ok(()),
+        false => Err(Refusal::unauthorized()),
+    }
+}
+
+/// Puts the hub key into the answer, wrapped for the keys that the TPM proves itself with now.
+pub(super) fn deliver(result: &mut DeviceRegistrationResult, record: &Record, proof: &Proof) {
+    if record.status() == RegistrationStatus::Assigned
+        && let (Some(tpm), Some(key)) = (proof.tpm(), kept_hub_key(record, proof))
+    {
+        let mut delivered = TpmRegistrationResult::default();
+        delivered.authentication_key = Some(tpm.keys.wrap(&key).to_base64());
+        result.tpm = Some(delivered);
+    }
+}
+
+/// The hub key of a device that is assigned to `hub`: it stays as long as the device does.
+pub(super) fn hub_key(record: &Record, hub: &HubHostname) -> Option<HmacKey> {
+    record.proof.tpm()?;
+    let kept = record.hub_key.clone();
+    let kept = kept.filter(|_| record.hub.as_ref() == Some(hub));
+    Some(kept.unwrap_or_else(HmacKey::generate))
+}
+
+/// The hub key that a device with this proof keeps: another TPM must not get it.
+pub(super) fn kept_hub_key(known: &Record, proof: &Proof) -> Option<HmacKey> {
+    let (before, now) = (known.proof.tpm()?, proof.tpm()?);
+    let same = before.keys.endorsement_key() == now.keys.endorsement_key();
+    known.hub_key.clone().filter(|_| same)
+}

@@ -1,0 +1,207 @@
+//! TPMs that are not let in: with the wrong key, too late, or known to nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_device::TpmKeys;
+use dps_hardware::SoftwareTpm;
+use serde_json::{Value, json};
+
+use crate::common::{Dps, KEY_1, KEY_2, TestClock, TpmDevice, key_group, shown, tpm_enrollment};
+
+async fn enrolled(dps: &Dps) -> TpmDevice {
+    let device = TpmDevice::new(dps, "dev-1", SoftwareTpm::number(1));
+    let document = tpm_enrollment("dev-1", &device.tpm);
+    dps.create("/enrollments/dev-1", &document).await;
+    device
+}
+
+#[tokio::test]
+async fn another_tpm_is_challenged_and_then_refused() {
+    let dps = Dps::start().await;
+    enrolled(&dps).await;
+    let thief = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(2));
+    let signed = thief.challenged().await;
+    for body in [json!({}), thief.body()] {
+        let answer = signed.register_with(body).await;
+        answer.assert_error(401_002, "Unauthorized");
+    }
+    assert_eq!(dps.get("/registrations/dev-1").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_tpm_are_nothing_without_the_tpm() {
+    let dps = Dps::start().await;
+    let device = enrolled(&dps).await;
+    let challenge = device.ask().await.json();
+    let blob = challenge["authenticationKey"].as_str().expect("text");
+    let blob = dps_types::tpm::AuthenticationKey::from_base64(blob).expect("a blob");
+    let thief = SoftwareTpm::number(2);
+    assert!(thief.activate(&blob).await.is_err());
+    let guess = device.unsigned().key(KEY_1);
+    let answer = guess.register_with(device.body()).await;
+    answer.assert_error(401_002, "Unauthorized");
+    // The guess has cost the device nothing.
+    device.tpm.activate(&blob).await.expect("for this TPM");
+    let key = STANDARD.encode(device.tpm.challenge_key().expect("opened"));
+    assert_eq!(device.unsigned().key(&key).register().await.status, 202);
+}
+
+#[tokio::test]
+async fn only_the_latest_challenge_counts() {
+    let dps = Dps::start().await;
+    let device = enrolled(&dps).await;
+    let first = device.challenged().await;
+    let second = device.challenged().await;
+    let answer = first.register_with(device.body()).await;
+    answer.assert_error(401_002, "Unauthorized");
+    second.assigned().await;
+}
+
+#[tokio::test]
+async fn a_challenge_is_good_for_ten_minutes() {
+    let clock = TestClock::now();
+    let dps = Dps::start_with(|builder| builder.clock(Arc::new(clock.clone()))).await;
+    let device = enrolled(&dps).await;
+    let signed = device.challenged().await;
+    clock.advance(Duration::from_secs(9 * 60));
+    let operation = signed.register().await.json()["operationId"].clone();
+    clock.advance(Duration::from_secs(2 * 60));
+    signed
+        .finish(operation.as_str().expect("what was accepted goes on"))
+        .await;
+    let answer = signed.register().await;
+    answer.assert_error(401_002, "Unauthorized");
+    // Who shows the keys as well is helped.
+    let again = signed.register_with(device.body()).await;
+    device.open(&again).await.assigned().await;
+}
+
+#[tokio::test]
+async fn an_unknown_tpm_is_challenged_and_fails_in_the_end() {
+    let dps = Dps::start().await;
+    // A group is not for TPMs.
+    dps.create("/enrollmentGroups/grp", &key_group("grp", KEY_1, KEY_2))
+        .await;
+    let device = TpmDevice::new(&dps, "stranger", SoftwareTpm::number(3));
+    let signed = device.challenged().await;
+    let answer = signed.register_with(device.body()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let operation = answer.json()["operationId"].clone();
+    assert_eq!(
+        answer.json(),
+        json!({ "operationId": operation, "status": "assigning" })
+    );
+    let operation = operation.as_str().expect("text");
+    let answer = signed.poll(operation).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let document = answer.json();
+    assert_eq!(document["operationId"], operation);
+    assert_eq!(document["status"], "failed");
+    let state = &document["registrationState"];
+    assert_eq!(state["registrationId"], "stranger");
+    assert_eq!(state["status"], "failed");
+    assert_eq!(state["errorCode"], 404_201);
+    assert_eq!(state["errorMessage"], "Enrollment not found.");
+
+    assert_eq!(dps.get("/registrations/stranger").await.status, 404);
+    let other = "5.0123456789abcdef.00000000-0000-0000-0000-000000000000";
+    signed
+        .poll(other)
+        .await
+        .assert_error(404_001, "Operation not found.");
+    signed
+        .lookup()
+        .await
+        .assert_error(404_201, "Enrollment not found.");
+    let without = device.unsigned().poll(operation).await;
+    without.assert_error(401_002, "Invalid certificate.");
+
+    // Enrolled meanwhile, it comes in.
+    let document = tpm_enrollment("stranger", &device.tpm);
+    dps.create("/enrollments/stranger", &document).await;
+    signed.assigned().await;
+}
+
+#[tokio::test]
+async fn an_enrollment_that_goes_away_takes_the_device_along() {
+    let dps = Dps::start().await;
+    let device = enrolled(&dps).await;
+    let signed = device.challenged().await;
+    signed.assigned().await;
+    assert_eq!(dps.delete("/enrollments/dev-1").await.status, 204);
+    assert_eq!(signed.failed().await.0, 404_201);
+}
+
+#[tokio::test]
+async fn an_enrollment_with_a_key_that_is_none_lets_nobody_in() {
+    let dps = Dps::start().await;
+    let document = json!({
+        "registrationId": "dev-1",
+        "attestation": { "type": "tpm", "tpm": { "endorsementKey": "AToA" } },
+    });
+    dps.create("/enrollments/dev-1", &document).await;
+    let device = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(1));
+    let answer = device.challenged().await.register().await;
+    answer.assert_error(401_002, "Unauthorized");
+}
+
+#[tokio::test]
+async fn keys_that_are_none_are_refused() {
+    let dps = Dps::start().await;
+    let device = enrolled(&dps).await;
+    let good = shown(&device.tpm);
+    let key = |name: &str| good[name].as_str().expect("text").to_owned();
+    let (endorsement_key, storage_root_key) = (key("endorsementKey"), key("storageRootKey"));
+    let bytes = device.tpm.endorsement_key().as_bytes().to_vec();
+    let changed = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        STANDARD.encode(bytes)
+    };
+    let last = bytes.len() - 1;
+    for (wrong, reason) in [
+        (String::new(), "it ends within the public area"),
+        ("AToA".to_owned(), "it ends within the public area"),
+        ("no base64!".to_owned(), "it is not base64"),
+        (changed(1, 0x39), "1 bytes too many"),
+        (changed(3, 0x23), "its type is 0x0023, not 0x0001"),
+        (changed(7, 0x07), "restricted decryption key"),
+        (changed(9, 0x30), "attributes"),
+        (changed(last, bytes[last] & 0xfe), "modulus"),
+        (storage_root_key.clone(), "attributes"),
+        ("A".repeat(60_000), "too many"),
+    ] {
+        let tpm = json!({ "endorsementKey": wrong, "storageRootKey": storage_root_key });
+        assert_bad(&device, tpm, "The endorsementKey cannot be used: ", reason).await;
+    }
+    for (wrong, reason) in [
+        (json!("AToA"), "The storageRootKey cannot be used: "),
+        (
+            json!(endorsement_key),
+            "The storageRootKey cannot be used: ",
+        ),
+        (Value::Null, "The storageRootKey is missing."),
+    ] {
+        let tpm = json!({ "endorsementKey": endorsement_key, "storageRootKey": wrong });
+        assert_bad(&device, tpm, reason, "").await;
+    }
+    for tpm in [json!({}), json!("AToA"), json!({ "endorsementKey": 1 })] {
+        assert_bad(&device, tpm, "", "").await;
+    }
+    device.assigned().await;
+}
+
+async fn assert_bad(device: &TpmDevice, tpm: Value, begins: &str, contains: &str) {
+    let body = json!({ "registrationId": "dev-1", "tpm": tpm });
+    let answer = device.unsigned().register_with(body).await;
+    assert_eq!(answer.status, 400, "{contains}: {answer:?}");
+    let body = answer.json();
+    assert_eq!(body["errorCode"], 400_004, "{answer:?}");
+    let message = body["message"].as_str().expect("text");
+    assert!(
+        message.starts_with(begins) && message.contains(contains),
+        "{begins} {contains}: {answer:?}"
+    );
+}

@@ -1,0 +1,47 @@
+//! A TPM cannot come over MQTT, which has no room for a challenge.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_device::TpmKeys;
+use dps_hardware::SoftwareTpm;
+use dps_types::tpm::AuthenticationKey;
+use serde_json::json;
+
+use crate::common::{Connect, Dps, NOT_AUTHORIZED, token};
+
+#[tokio::test]
+async fn a_token_of_a_tpm_is_good_over_https_and_refused_over_mqtt() {
+    let dps = Dps::start().await;
+    let tpm = SoftwareTpm::number(1);
+    let endorsement_key = tpm.endorsement_key().to_base64();
+    let enrollment = json!({
+        "registrationId": "dev-1",
+        "attestation": { "type": "tpm", "tpm": { "endorsementKey": endorsement_key } },
+    });
+    dps.create("/enrollments/dev-1", &enrollment).await;
+    let body = json!({
+        "registrationId": "dev-1",
+        "tpm": { "endorsementKey": endorsement_key, "storageRootKey": tpm.storage_root_key().to_base64() },
+    });
+    let (status, challenge) = dps.device_https_with("dev-1", None, &body).await;
+    assert_eq!(status, 401, "{challenge}");
+    let blob = challenge["authenticationKey"]
+        .as_str()
+        .expect("a challenge");
+    let blob = AuthenticationKey::from_base64(blob).expect("six parts");
+    tpm.activate(&blob).await.expect("for this TPM");
+    let key = STANDARD.encode(tpm.challenge_key().expect("opened"));
+    let token = token("dev-1", &key);
+
+    let refused = || async {
+        let mut client = dps.mqtt().await;
+        let connect = Connect::of("dev-1").password(&token);
+        client.send(&connect.bytes()).await;
+        client.expect(NOT_AUTHORIZED).await;
+        client.closed().await;
+    };
+    refused().await;
+    let (status, answer) = dps.device_https_with("dev-1", Some(&token), &body).await;
+    assert_eq!(status, 202, "{answer}");
+    // Nor with the key of a registration.
+    refused().await;
+}
