@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env::consts::EXE_SUFFIX;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -46,6 +46,38 @@ fn register_x509_registers_and_looks_up() {
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
 }
 
+#[cfg(feature = "tpm")]
+#[test]
+fn register_tpm_registers_and_signs_towards_the_hub() {
+    let swtpm = dps_hardware::Swtpm::start();
+    let mut command = Command::new(example("register_tpm"));
+    command.env("TPM2TOOLS_TCTI", swtpm.tcti());
+
+    let output = run_command(command);
+    let [name, registered, token] = output.lines().collect::<Vec<_>>()[..] else { panic!("{output}") };
+    let id = name.strip_prefix("the TPM names the device ").expect(&output);
+    assert!(id.len() == 52 && id.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7')), "{output}");
+    assert_eq!(registered, "registered: boiler-1 is at home in contoso-boilers");
+    assert!(token.starts_with("a token for contoso-boilers/devices/boiler-1 is "), "{output}");
+}
+
+#[cfg(feature = "pkcs11")]
+#[test]
+fn register_pkcs11_registers_with_both_kinds_of_key() {
+    use dps_hardware::SoftHsm;
+
+    let hsm = SoftHsm::new().with_token("device");
+    let uri = format!("pkcs11:token=device?module-path={}", SoftHsm::module().display());
+    let mut command = hsm.command(example("register_pkcs11"));
+    command.env("DPS_TOKEN", uri).env("DPS_PIN", SoftHsm::PIN);
+
+    let expected = [
+        "with a certificate: heatpump-1 is at home in contoso-heatpumps",
+        "with a symmetric key: heatpump-2 is at home in contoso-heatpumps",
+    ];
+    assert_eq!(run_command(command).lines().collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn azure_functions_answers_with_the_hub_for_toasters() {
     let output = run("azure_functions");
@@ -72,19 +104,28 @@ fn azure_functions_is_set_up_as_documented() {
     assert_eq!((&answer["type"], &answer["direction"]), (&"http".into(), &"out".into()));
 }
 
-/// What the example prints; it must succeed. Examples are built beside the folder that this test is in.
-fn run(example: &str) -> String {
-    let test = std::env::current_exe().unwrap();
-    let built = test.ancestors().nth(2).unwrap().join("examples").join(format!("{example}{EXE_SUFFIX}"));
-    assert!(built.exists(), "{} is not built: cargo test -p dps-examples builds it", built.display());
-    let mut command = Command::new(built);
+/// What the example prints; it must succeed.
+fn run(name: &str) -> String {
+    let mut command = Command::new(example(name));
     for variable in ["DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
         command.env_remove(variable);
     }
+    run_command(command)
+}
+
+fn run_command(mut command: Command) -> String {
     let output = command.output().unwrap();
     let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{example}: {}\n{stdout}\n{stderr}", output.status);
+    assert!(output.status.success(), "{:?}: {}\n{stdout}\n{stderr}", command.get_program(), output.status);
     stdout
+}
+
+/// Examples are built beside the folder that this test is in.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap().join("examples").join(format!("{name}{EXE_SUFFIX}"));
+    assert!(built.exists(), "{} is not built: cargo test -p dps-examples builds it", built.display());
+    built
 }
 
 fn lines_with(text: &str, part: &str) -> usize {

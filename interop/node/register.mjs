@@ -2,8 +2,9 @@
 //
 // usage: node register.mjs JSON
 //   {"transport": "http" | "mqtt" | "mqtt-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
-//    "key": BASE64 | "cert": PEM chain, "privateKey": PEM,
+//    "key": BASE64 | "cert": PEM chain, "privateKey": PEM | "tpmPort": TCP port of a TPM on 127.0.0.1,
 //    "payload": any, "timeoutSeconds": 30}
+// With a TPM the registration id may be left out.
 //
 // Prints {"outcome": "assigned", assignedHub, deviceId, substatus, payload, status}
 //     or {"outcome": "error", name, message, status, errorCode, body}, and exits 0 after either.
@@ -12,6 +13,7 @@
 
 import { writeFileSync } from "node:fs";
 import sdk from "azure-iot-provisioning-device";
+import { securityClient } from "./tpm.mjs";
 
 const TRANSPORTS = {
   http: async () => new (await load("azure-iot-provisioning-device-http")).Http(),
@@ -27,6 +29,7 @@ const FIELDS = {
   key: "string",
   cert: "string",
   privateKey: "string",
+  tpmPort: "number",
   payload: "any",
   timeoutSeconds: "number",
 };
@@ -69,7 +72,8 @@ function parse(args) {
     const type = FIELDS[name] ?? misuse(`unknown field ${name}`);
     if (type !== "any" && typeof value !== type) misuse(`${name} is not a ${type}`);
   }
-  for (const name of ["transport", "host", "idScope", "registrationId"]) {
+  const tpm = request.tpmPort !== undefined;
+  for (const name of ["transport", "host", "idScope", ...(tpm ? [] : ["registrationId"])]) {
     if (!request[name]) misuse(`${name} is missing`);
   }
   if (!Object.hasOwn(TRANSPORTS, request.transport)) {
@@ -77,13 +81,14 @@ function parse(args) {
   }
   const certificate = request.cert !== undefined && request.privateKey !== undefined;
   const half = !certificate && (request.cert !== undefined || request.privateKey !== undefined);
-  if (half || certificate === (request.key !== undefined)) {
-    misuse("give either key, or cert and privateKey");
+  if (half || [certificate, request.key !== undefined, tpm].filter(Boolean).length !== 1) {
+    misuse("give one of: key, cert and privateKey, tpmPort");
   }
   return { timeoutSeconds: DEFAULT_TIMEOUT_SECONDS, ...request };
 }
 
-async function security({ registrationId, key, cert, privateKey }) {
+async function security({ registrationId, key, cert, privateKey, tpmPort }) {
+  if (tpmPort !== undefined) return securityClient(tpmPort, registrationId);
   if (key !== undefined) {
     const { SymmetricKeySecurityClient } = await load("azure-iot-security-symmetric-key");
     return new SymmetricKeySecurityClient(registrationId, key);
@@ -96,8 +101,9 @@ async function load(module) {
   return (await import(module)).default;
 }
 
-function success(state) {
-  const { assignedHub, deviceId, substatus, payload, status } = state;
+// With a TPM the client gives the whole answer, otherwise the state in it.
+function success(result) {
+  const { assignedHub, deviceId, substatus, payload, status } = result.registrationState ?? result;
   return { outcome: "assigned", assignedHub, deviceId, substatus, payload, status };
 }
 

@@ -142,15 +142,20 @@ impl Client {
             "transport": self.transport,
             "host": "localhost",
             "idScope": emulator.id_scope(),
-            "registrationId": scenario.device.as_str(),
             "timeoutSeconds": CLIENT_DEADLINE.as_secs(),
         });
+        let names_itself =
+            matches!(&scenario.proof, Proof::Tpm(tpm) if *tpm.registration_id() == scenario.device);
+        if !names_itself {
+            request["registrationId"] = json!(scenario.device.as_str());
+        }
         match &scenario.proof {
             Proof::Key(key) => request["key"] = json!(*key.to_base64()),
             Proof::Certificate(certificate) => {
                 request["cert"] = json!(certificate.chain);
                 request["privateKey"] = json!(certificate.key);
             }
+            Proof::Tpm(tpm) => request["tpmPort"] = json!(tpm.swtpm().port()),
         }
         if let Some(payload) = &scenario.payload {
             request["payload"] = payload.clone();

@@ -12,13 +12,15 @@ mod client;
 mod emulator;
 mod run;
 mod scenario;
+mod tpm;
 mod webhook;
 
 pub use certificates::{CertificateAuthority, DeviceCertificate};
 pub use client::{Client, Outcome};
 pub use emulator::{Emulator, HEATPUMPS, TOASTERS};
-pub use run::run;
+pub use run::{run, skipped};
 pub use scenario::{Enrollment, Expected, Proof, Scenario};
+pub use tpm::TpmDevice;
 pub use webhook::EchoWebhook;
 
 /// One test for each scenario, with this client.
@@ -44,7 +46,7 @@ macro_rules! scenarios {
         $(
             #[tokio::test]
             async fn $name() {
-                $crate::run(&$client, $crate::Scenario::$name()).await;
+                $crate::run(&$client, $crate::Scenario::$name).await;
             }
         )*
     };

@@ -2,24 +2,23 @@
 
 use std::env;
 use std::io::{Write, stderr};
-use std::slice;
 
 use dps_types::{HubHostname, RegistrationStatus};
+use serde_json::Value;
 
 use crate::client::{Account, Client, Outcome};
 use crate::emulator::Emulator;
-use crate::scenario::{Enrollment, Expected, Scenario};
+use crate::scenario::{Enrollment, Expected, Proof, Scenario};
 
 /// Enrolls, registers with the client, and checks, against an emulator of its own.
 ///
 /// # Panics
 /// When something is not as expected.
-pub async fn run(client: &Client, scenario: Scenario) {
-    if env::var_os("DPS_INTEROP").is_none_or(|value| value != "1") {
-        // Not eprintln!: the test runner would keep it to itself.
-        let _ = writeln!(stderr(), "SKIPPED, not tested: set DPS_INTEROP=1");
+pub async fn run(client: &Client, scenario: impl FnOnce() -> Scenario) {
+    if skipped() {
         return;
     }
+    let scenario = scenario();
     let emulator = Emulator::start().await;
     scenario.enroll(&emulator).await;
     let outcome = scenario.register(client, &emulator).await;
@@ -27,6 +26,16 @@ pub async fn run(client: &Client, scenario: Scenario) {
     scenario.check_webhook();
     scenario.check_record(&emulator).await;
     emulator.stop().await;
+}
+
+/// Whether there is nothing here to test against; it says so.
+pub fn skipped() -> bool {
+    let skipped = env::var_os("DPS_INTEROP").is_none_or(|value| value != "1");
+    if skipped {
+        // Not eprintln!: the test runner would keep it to itself.
+        let _ = writeln!(stderr(), "SKIPPED, not tested: set DPS_INTEROP=1");
+    }
+    skipped
 }
 
 impl Scenario {
@@ -66,6 +75,7 @@ impl Scenario {
                 assert_eq!(*outcome, assigned);
                 return;
             }
+            Expected::Failed { .. } => Account::Answer,
             Expected::Refused { .. } => client.unauthorized(),
             Expected::Disabled => client.disabled(),
         };
@@ -95,19 +105,30 @@ impl Scenario {
                 (Some(*answered), Some(*code)),
                 "{outcome:?}"
             ),
-            (Account::Answer, _) => {
-                let body = body.as_ref().expect("the service's answer");
-                assert_eq!(body["status"], "disabled", "{outcome:?}");
-                assert_eq!(body["registrationState"]["status"], "disabled");
+            (Account::Answer, Expected::Failed { error_code: code }) => {
+                assert_eq!(*error_code, Some(*code), "{outcome:?}");
+                assert_state(body.as_ref(), "failed");
             }
+            (Account::Answer, _) => assert_state(body.as_ref(), "disabled"),
         }
     }
 
-    /// That the webhook was asked once, and heard the device.
+    /// That the webhook was asked once, heard the device, and saw the keys of its TPM.
     fn check_webhook(&self) {
-        if let Some(webhook) = &self.webhook {
-            assert_eq!(webhook.heard(), slice::from_ref(&self.payload));
-        }
+        let Some(webhook) = &self.webhook else {
+            return;
+        };
+        let heard = webhook.heard();
+        let [device] = heard.as_slice() else {
+            panic!("one question was expected: {heard:?}");
+        };
+        assert_eq!(device.registration_id, self.device);
+        assert_eq!(device.payload, self.payload);
+        let tpm = match &self.proof {
+            Proof::Tpm(tpm) => Some(tpm.keys()),
+            Proof::Certificate(_) | Proof::Key(_) => None,
+        };
+        assert_eq!(device.tpm, tpm);
     }
 
     /// That the operator sees what the device was told.
@@ -124,4 +145,11 @@ impl Scenario {
         );
         assert_eq!(record.device_id.expect("a name").as_str(), *device_id);
     }
+}
+
+/// That the service's answer is an operation in this state.
+fn assert_state(body: Option<&Value>, status: &str) {
+    let body = body.expect("the service's answer");
+    assert_eq!(body["status"], status, "{body}");
+    assert_eq!(body["registrationState"]["status"], status, "{body}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::certificates::{CertificateAuthority, DeviceCertificate};
 use crate::emulator::{HEATPUMPS, TOASTERS};
+use crate::tpm::TpmDevice;
 use crate::webhook::EchoWebhook;
 
 const DEVICE: &str = "Toaster-007";
@@ -55,6 +56,8 @@ pub enum Proof {
     Certificate(DeviceCertificate),
     /// A key of its own.
     Key(SymmetricKey),
+    /// A TPM.
+    Tpm(Box<TpmDevice>),
 }
 
 /// What must come of it.
@@ -70,6 +73,11 @@ pub enum Expected {
     },
     /// The service knows the device and does not let it in.
     Disabled,
+    /// The service does not know the device, and says so when it is asked for the hub.
+    Failed {
+        /// The service's code.
+        error_code: u32,
+    },
     /// The service does not believe the device.
     Refused {
         /// The HTTP status.
@@ -175,7 +183,7 @@ impl Scenario {
         }
     }
 
-    fn new(enrollment: IndividualEnrollment, proof: Proof) -> Self {
+    pub(crate) fn new(enrollment: IndividualEnrollment, proof: Proof) -> Self {
         Self {
             enrollment: Enrollment::Individual(Box::new(enrollment)),
             device: device(),
@@ -210,7 +218,7 @@ impl Scenario {
         }
     }
 
-    fn assigned(self, hub: &'static str, device_id: &'static str) -> Self {
+    pub(crate) fn assigned(self, hub: &'static str, device_id: &'static str) -> Self {
         Self {
             expected: Expected::Assigned { hub, device_id },
             ..self
@@ -226,7 +234,7 @@ fn keyed() -> (IndividualEnrollment, SymmetricKey) {
 }
 
 /// With a sign that is not ASCII.
-fn about_itself() -> Value {
+pub(crate) fn about_itself() -> Value {
     json!({"model": "toaster", "slots": [1, 2], "unit": "°C"})
 }
 
@@ -241,6 +249,6 @@ fn device() -> RegistrationId {
     DEVICE.parse().expect("valid")
 }
 
-fn hub(name: &str) -> HubHostname {
+pub(crate) fn hub(name: &str) -> HubHostname {
     name.parse().expect("valid")
 }

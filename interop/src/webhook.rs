@@ -4,15 +4,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dps_allocation::{Allocation, Webhook, from_fn};
-use dps_types::HubHostname;
-use serde_json::Value;
+use dps_types::{DeviceRuntimeContext, HubHostname};
 
 /// Picks one hub for every device, and echoes the payload. On loopback, over HTTP.
 #[derive(Debug)]
 pub struct EchoWebhook {
     listener: TcpListener,
     hub: HubHostname,
-    heard: Arc<Mutex<Vec<Option<Value>>>>,
+    heard: Arc<Mutex<Vec<DeviceRuntimeContext>>>,
 }
 
 impl EchoWebhook {
@@ -48,12 +47,13 @@ impl EchoWebhook {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a tokio runtime");
         let (hub, heard) = (self.hub.clone(), Arc::clone(&self.heard));
         let webhook = Webhook::new(from_fn(move |request| {
-            let payload = request.device_runtime_context.payload.clone();
+            let device = request.device_runtime_context.clone();
+            let payload = device.payload.clone().unwrap_or_default();
             heard
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(payload.clone());
-            Ok(Allocation::to(&hub).payload(payload.unwrap_or_default()))
+                .push(device);
+            Ok(Allocation::to(&hub).payload(payload))
         }));
         tokio::select! {
             done = work => done,
@@ -61,8 +61,8 @@ impl EchoWebhook {
         }
     }
 
-    /// The payloads it was asked with.
-    pub fn heard(&self) -> Vec<Option<Value>> {
+    /// The devices it was asked about.
+    pub fn heard(&self) -> Vec<DeviceRuntimeContext> {
         self.heard
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -12,5 +12,6 @@ mod refusals;
 mod secret_keys;
 mod secrets;
 mod sessions;
+mod strange_keys;
 mod tokens;
 mod world;

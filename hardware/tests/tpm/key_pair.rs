@@ -82,6 +82,33 @@ async fn a_key_pair_may_have_an_authorization_value() {
 }
 
 #[tokio::test]
+async fn guessing_locks_the_key_pair_with_a_value_and_no_other() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let protected = tpm.key_pair().with_auth("the key's secret");
+    protected.clone().create(KeyKind::P256).await.unwrap();
+    let elsewhere = PersistentHandle::new(0x8100_0200).unwrap();
+    let free = tpm.key_pair().with_handle(elsewhere);
+    free.clone().create(KeyKind::P256).await.unwrap();
+
+    let mut codes = Vec::new();
+    while codes.last() != Some(&Some(0x921)) {
+        assert!(codes.len() < 40, "it never locks: {codes:x?}");
+        let error = tpm.key_pair().with_auth("a guess").open().await;
+        codes.push(cause(&error.unwrap_err()).response_code());
+    }
+
+    let error = protected.open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Sign);
+    let text = chain(&error);
+    assert!(
+        text.contains("TPM_RC_LOCKOUT (0x921): the TPM is locked"),
+        "{text}"
+    );
+    free.open().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_tpm_that_goes_away_fails_the_request() {
     let mut swtpm = Swtpm::start();
     let key = open(&swtpm)

@@ -122,6 +122,21 @@ async fn a_tpm_that_was_cleared_is_found_out() {
     assert_ne!(again.storage_root_key(), who.storage_root_key());
 }
 
+#[tokio::test]
+async fn a_tpm_that_others_have_filled_says_so() {
+    let swtpm = Swtpm::start();
+    let who = attestation(&swtpm).await;
+    // All that libtpms has room for.
+    let sessions = [(); 3].map(|()| raw::leave_session(&swtpm));
+
+    let error = who.activate(&wrap(&who, &[7; 32])).await.unwrap_err();
+
+    let text = chain(&error);
+    assert!(text.contains("TPM_RC_SESSION_MEMORY (0x903)"), "{text}");
+    assert!(text.contains("/dev/tpmrm0"), "{text}");
+    assert_eq!(raw::left_behind(&swtpm), sessions);
+}
+
 #[test]
 fn a_use_that_takes_too_long_ends_and_leaves_nothing() {
     let swtpm = Swtpm::start();

@@ -5,6 +5,7 @@ use dps_hardware::Swtpm;
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
 const GET_CAPABILITY: u32 = 0x0000_017a;
+const START_AUTH_SESSION: u32 = 0x0000_0176;
 const CLEAR: u32 = 0x0000_0126;
 const HIERARCHY_CHANGE_AUTH: u32 = 0x0000_0129;
 const CAP_HANDLES: u32 = 1;
@@ -46,6 +47,25 @@ pub(crate) fn clear(swtpm: &Swtpm) {
     succeed(swtpm, SESSIONS, CLEAR, &body);
 }
 
+/// Starts a session and leaves it, as a program does that has no resource manager and dies.
+pub(crate) fn leave_session(swtpm: &Swtpm) -> u32 {
+    let null = 0x4000_0007_u32.to_be_bytes();
+    let body = [
+        // No key, no entity.
+        &null[..],
+        &null,
+        // A nonce, no secret, a policy, no encryption, SHA-256.
+        &[0, 16],
+        &[0; 16],
+        &[0, 0],
+        &[1],
+        &[0, 0x10],
+        &[0, 0x0b],
+    ];
+    let answer = succeed(swtpm, NO_SESSIONS, START_AUTH_SESSION, &body.concat());
+    word(&answer[10..])
+}
+
 fn handles(swtpm: &Swtpm, first: u32) -> Vec<u32> {
     let body = [CAP_HANDLES, first, 64].map(u32::to_be_bytes).concat();
     let answer = succeed(swtpm, NO_SESSIONS, GET_CAPABILITY, &body);
@@ -81,22 +101,6 @@ fn word(bytes: &[u8]) -> u32 {
 fn what_is_left_behind_is_seen() {
     let swtpm = Swtpm::start();
     assert!(left_behind(&swtpm).is_empty());
-    // TPM2_StartAuthSession: no key, no entity, a nonce, no secret, a policy, no encryption, SHA-256.
-    let null = 0x4000_0007_u32.to_be_bytes();
-    let rest = [
-        &[0, 16][..],
-        &[0; 16],
-        &[0, 0],
-        &[1],
-        &[0, 0x10],
-        &[0, 0x0b],
-    ]
-    .concat();
-    let session = succeed(
-        &swtpm,
-        NO_SESSIONS,
-        0x0000_0176,
-        &[&null[..], &null, &rest].concat(),
-    );
-    assert_eq!(left_behind(&swtpm), [word(&session[10..])]);
+    let session = leave_session(&swtpm);
+    assert_eq!(left_behind(&swtpm), [session]);
 }

@@ -59,7 +59,9 @@ impl Failure {
                 Error::new(
                     kind(code),
                     match advice(code) {
-                        "" => format!("the PKCS#11 token cannot {doing}: C_{function:?} says {name}"),
+                        "" => {
+                            format!("the PKCS#11 token cannot {doing}: C_{function:?} says {name}")
+                        }
                         advice => format!("the PKCS#11 token cannot {doing}: {advice} ({name})"),
                     },
                 )

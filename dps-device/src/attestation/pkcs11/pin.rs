@@ -31,7 +31,8 @@ impl Pin {
         Self(Source::Value(Zeroizing::new(pin.into())))
     }
 
-    /// Asks the function at each login: a person, or a vault. It is called on a thread where it may block.
+    /// Asks the function at each login: a person, or a vault. It may block. It must not wait for another task of the runtime: in a
+    /// handshake, after a lost session, it is called on the thread that drives the connection.
     pub fn from_fn<F, E>(ask: F) -> Self
     where
         F: Fn() -> Result<String, E> + Send + Sync + 'static,

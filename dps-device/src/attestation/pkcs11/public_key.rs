@@ -75,9 +75,23 @@ fn rsa(session: &Session, object: ObjectHandle) -> Result<Option<Vec<u8>>, Failu
     let modulus = bytes(session, object, AttributeType::Modulus)?;
     let exponent = bytes(session, object, AttributeType::PublicExponent)?;
     match modulus.zip(exponent) {
-        Some((modulus, exponent)) => Ok(Some(rsa_public_key(&modulus, &exponent)?)),
+        Some((modulus, exponent)) => {
+            check_size(&modulus)?;
+            Ok(Some(rsa_public_key(&modulus, &exponent)?))
+        }
         None => Ok(None),
     }
+}
+
+fn check_size(modulus: &[u8]) -> Result<(), Error> {
+    let bytes = modulus.iter().skip_while(|byte| **byte == 0).count();
+    if bytes < 256 {
+        let bits = 8 * bytes;
+        return Err(Error::configuration(format!(
+            "the RSA key has {bits} bits, and TLS takes none of less than 2048"
+        )));
+    }
+    Ok(())
 }
 
 fn ec(session: &Session, object: ObjectHandle) -> Result<Option<Vec<u8>>, Failure> {
