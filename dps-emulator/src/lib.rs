@@ -1,4 +1,4 @@
-//! Device Provisioning Service in a box: both endpoints, tokens and certificates really verified, no Azure account needed.
+//! Device Provisioning Service in a box: both endpoints, every attestation really verified, no Azure account needed.
 //!
 //! For tests, in the process and in memory, on a free port of the loopback interface:
 //!

@@ -26,7 +26,7 @@ pub struct SoftHsm {
 
 impl SoftHsm {
     /// The user PIN of every token.
-    pub const PIN: &str = "628734";
+    pub const PIN: &str = "s0fthsm-p1n";
 
     /// The environment variable that has it in the process of a test.
     pub const PIN_VARIABLE: &str = "DPS_SOFTHSM_PIN";
