@@ -1,1 +1,10 @@
 //! Stand-ins for hardware in tests: a TPM in Rust, swtpm, SoftHSM.
+
+mod softhsm;
+mod software_tpm;
+mod swtpm;
+pub mod vector;
+
+pub use softhsm::SoftHsm;
+pub use software_tpm::{SoftwareTpm, SoftwareTpmAttestation};
+pub use swtpm::Swtpm;

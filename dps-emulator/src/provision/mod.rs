@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::allocate::Allocator;
-use crate::attest::{self, Enrolled, Presented, Question, VerifiedCa};
+use crate::attest::{self, Enrolled, Presented, Question};
+use crate::ca::CaCertificates;
 use crate::clock::Clock;
+use crate::limits::Throttle;
 use crate::refusal::Refusal;
 use crate::registry::{Pending, Record, Registry, Stored, Verdict};
 
@@ -30,7 +32,6 @@ pub(crate) struct Settings {
     pub(crate) id_scope: IdScope,
     /// How long an assignment takes at least.
     pub(crate) assign_delay: Duration,
-    pub(crate) verified_cas: Vec<VerifiedCa>,
     pub(crate) require_verified_ca: bool,
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Device<'a> {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) registry: Registry,
+    pub(crate) cas: CaCertificates,
+    pub(crate) throttle: Throttle,
     pub(crate) allocator: Allocator,
     clock: Arc<dyn Clock>,
     settings: Settings,
@@ -56,13 +59,17 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(
         registry: Registry,
+        cas: CaCertificates,
         allocator: Allocator,
         clock: Arc<dyn Clock>,
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
+        let throttle = Throttle::new(registry.limits());
         Self {
             registry,
+            cas,
+            throttle,
             allocator,
             clock,
             settings,
@@ -101,6 +108,7 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         check_body(&device, &request)?;
+        self.throttle.registration(self.now())?;
         let enrolled = self.authenticate(&device).await?;
         let key = device.registration_id.to_key();
         let before = self.registry.registration(&key).await?;
@@ -126,11 +134,9 @@ impl Engine {
         operation: &OperationId,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         self.authenticate(&device).await?;
-        match self
-            .registry
-            .registration(&device.registration_id.to_key())
-            .await?
-        {
+        let key = device.registration_id.to_key();
+        self.throttle.poll(&key, self.now())?;
+        match self.registry.registration(&key).await? {
             Some(stored) if stored.record.operation == *operation => {
                 Ok(stored.record.operation_status(device.api_version))
             }
@@ -145,6 +151,7 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<DeviceRegistrationResult, Refusal> {
         check_body(&device, &request)?;
+        self.throttle.registration(self.now())?;
         let enrolled = self.authenticate(&device).await?;
         let unregistered =
             |status| DeviceRegistrationResult::new(device.registration_id.clone(), status);
@@ -165,11 +172,15 @@ impl Engine {
         if *device.id_scope != self.settings.id_scope {
             return Err(Refusal::unauthorized());
         }
+        let verified_cas = match device.presented {
+            Presented::Chain(_) => self.cas.verified().await?,
+            _ => Vec::new(),
+        };
         let question = Question {
             id_scope: device.id_scope,
             registration_id: device.registration_id,
             now: self.now(),
-            verified_cas: &self.settings.verified_cas,
+            verified_cas: &verified_cas,
             require_verified_ca: self.settings.require_verified_ca,
         };
         attest::authenticate(&self.registry, question, &device.presented).await
@@ -291,6 +302,7 @@ mod tests {
     use super::*;
     use crate::allocate::LinkedHub;
     use crate::clock::SystemClock;
+    use crate::limits::Limits;
     use crate::registry::store::{Change, MemoryStore, Store, StoreError, Table};
 
     const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -339,14 +351,19 @@ mod tests {
         let hub = LinkedHub::parse("hub-a").unwrap();
         let id_scope: IdScope = "0ne00000001".parse().unwrap();
         let registration_id: RegistrationId = "d1".parse().unwrap();
+        let registry = Registry::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&clock),
+            Limits::default(),
+        );
         let engine = Arc::new(Engine::new(
-            Registry::new(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&clock)),
+            registry.clone(),
+            CaCertificates::new(registry, &[]),
             Allocator::new(vec![hub], WebhookClient::new()),
             clock,
             Settings {
                 id_scope: id_scope.clone(),
                 assign_delay: Duration::ZERO,
-                verified_cas: Vec::new(),
                 require_verified_ca: false,
             },
             CancellationToken::new(),

@@ -5,6 +5,7 @@ mod device;
 mod hook;
 mod program;
 mod sas;
+mod shared;
 mod wire;
 
 use std::ops::Deref;
@@ -18,6 +19,7 @@ pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use program::Program;
 pub(crate) use sas::{FOREVER, Sas, derive, percent, unix_now};
+pub(crate) use shared::shared;
 pub(crate) use wire::{Answer, Wire};
 
 /// Keys of 32 bytes, all different.
