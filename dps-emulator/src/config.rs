@@ -8,11 +8,13 @@ use std::time::Duration;
 use dps_tls::Roots;
 use dps_types::{IdScope, SymmetricKey};
 
+use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::LinkedHub;
-use crate::attest::{Certificate, VerifiedCa};
+use crate::attest::Certificate;
 use crate::clock::{Clock, SystemClock};
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind};
+use crate::limits::Limits;
 use crate::registry::store::Store;
 
 /// The hub that is linked when none is named.
@@ -33,6 +35,9 @@ pub struct EmulatorBuilder {
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) service_key: Option<SymmetricKey>,
+    policies: Vec<AccessPolicy>,
+    pub(crate) bearer_tokens: Vec<BearerToken>,
+    pub(crate) limits: Limits,
     pub(crate) retry_after: Duration,
     pub(crate) assign_delay: Duration,
     pub(crate) require_verified_ca: bool,
@@ -53,6 +58,9 @@ impl Default for EmulatorBuilder {
             store: None,
             clock: Arc::new(SystemClock),
             service_key: None,
+            policies: Vec::new(),
+            bearer_tokens: Vec::new(),
+            limits: Limits::default(),
             retry_after: Duration::from_secs(3),
             assign_delay: Duration::ZERO,
             require_verified_ca: false,
@@ -113,7 +121,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Keeps enrollments, registrations, the certificate authority and the service key in this directory.
+    /// Keeps enrollments, registrations, CA certificates, the certificate authority and the keys of policies in this directory.
     /// Without it, everything is in memory.
     #[must_use]
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -135,10 +143,34 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The key of the shared access policy `provisioningserviceowner`; by default a random one, kept in the data directory.
+    /// The primary key of the shared access policy `provisioningserviceowner`; by default a random one, kept in the data
+    /// directory.
     #[must_use]
     pub fn service_key(mut self, key: SymmetricKey) -> Self {
         self.service_key = Some(key);
+        self
+    }
+
+    /// Adds a shared access policy for operators. `provisioningserviceowner`, which may do everything, is always there.
+    #[must_use]
+    pub fn access_policy(mut self, policy: AccessPolicy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// Lets in operators who send this as a bearer token, so that code for Entra can be tested without Azure. The emulator
+    /// cannot verify Azure's own tokens, and refuses every other one.
+    #[must_use]
+    pub fn bearer_token(mut self, token: impl AsRef<str>, role: EntraRole) -> Self {
+        self.bearer_tokens
+            .push(BearerToken::new(token.as_ref(), role));
+        self
+    }
+
+    /// How much the instance takes; by default as much as the service, and any number of requests.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -164,7 +196,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds a CA certificate (PEM) whose possession counts as proven, under the name that `caReferences` use.
+    /// Adds a CA certificate (PEM) whose possession counts as proven, under the name that `caReferences` use. Others can be
+    /// uploaded at run time.
     #[must_use]
     pub fn verified_ca(
         mut self,
@@ -205,15 +238,33 @@ impl EmulatorBuilder {
             }
             hubs.push(hub);
         }
+        let most = self.limits.linked_hubs;
+        if hubs.len() as u64 > most {
+            let reason = format!("{} hubs are linked, and the limit is {most}", hubs.len());
+            return Err(Error::new(ErrorKind::Configuration, reason));
+        }
         Ok(hubs)
     }
 
-    pub(crate) fn parsed_cas(&self) -> Result<Vec<VerifiedCa>, Error> {
+    /// The policies, the owner's first.
+    pub(crate) fn all_policies(&self) -> Result<Vec<AccessPolicy>, Error> {
+        let mut all = vec![AccessPolicy::owner(self.service_key.clone())];
+        for policy in &self.policies {
+            if all
+                .iter()
+                .any(|other| other.name().eq_ignore_ascii_case(policy.name()))
+            {
+                let reason = format!("there are two policies '{}'", policy.name());
+                return Err(Error::new(ErrorKind::Configuration, reason));
+            }
+            all.push(policy.clone());
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn parsed_cas(&self) -> Result<Vec<(String, Certificate)>, Error> {
         let parse = |(name, pem): &(String, String)| match Certificate::from_text(pem) {
-            Ok(certificate) => Ok(VerifiedCa {
-                name: name.clone(),
-                certificate,
-            }),
+            Ok(certificate) => Ok((name.clone(), certificate)),
             Err(error) => {
                 let reason = format!("the certificate of CA '{name}' cannot be read: {error}");
                 Err(Error::new(ErrorKind::Configuration, reason))

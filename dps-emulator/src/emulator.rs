@@ -6,27 +6,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
-use dps_types::{HubHostname, IdScope, ServiceConnectionString, SymmetricKey};
+use dps_types::{HubHostname, IdScope, ServiceConnectionString};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
+use crate::access::{Access, Policy};
 use crate::allocate::Allocator;
 use crate::authority::ServerAuthority;
+use crate::ca::CaCertificates;
 use crate::config::EmulatorBuilder;
-use crate::endpoint::{Gateway, Protocol, ServicePolicy, serve};
+use crate::endpoint::{Gateway, Protocol, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
-use crate::registry::store::{Expected, MemoryStore, RedbStore, Store, StoreError, Table};
+use crate::registry::store::{MemoryStore, RedbStore, Store, StoreError};
 use crate::tls;
 
-const POLICY: &str = "provisioningserviceowner";
 const STORE_FILE: &str = "dps.redb";
-const SERVICE_KEY: &str = "service-key";
 /// How many connections may wait to be accepted: a fleet that starts at once. The system may allow fewer.
 const BACKLOG: u32 = 4096;
 
@@ -37,7 +37,8 @@ pub struct Emulator {
     https_port: u16,
     mqtt_port: u16,
     ca_pem: String,
-    connection: ServiceConnectionString,
+    /// One for each policy, the owner's first.
+    connections: Vec<ServiceConnectionString>,
     engine: Arc<Engine>,
     faults: Faults,
     server: JoinSet<()>,
@@ -80,9 +81,27 @@ impl Emulator {
         self.engine.allocator.hub_names()
     }
 
-    /// What an operator's client needs. It holds the service key: a secret, wiped when dropped.
+    /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
-        self.connection.to_text()
+        self.connections[0].to_text()
+    }
+
+    /// What an operator's client needs to come in by this shared access policy. It holds the policy's primary key: a
+    /// secret, wiped when dropped.
+    pub fn connection_string(&self, policy: &str) -> Option<Zeroizing<String>> {
+        let mut connections = self.connections.iter();
+        let named = connections.find(|connection| {
+            let name = connection.shared_access_key_name();
+            name.eq_ignore_ascii_case(policy)
+        });
+        named.map(ServiceConnectionString::to_text)
+    }
+
+    /// The names of the shared access policies; `provisioningserviceowner` is the first.
+    pub fn policies(&self) -> impl Iterator<Item = &str> {
+        self.connections
+            .iter()
+            .map(ServiceConnectionString::shared_access_key_name)
     }
 
     /// What is to go wrong for devices, for tests of them. Nothing does by itself.
@@ -101,6 +120,7 @@ impl Emulator {
     pub(crate) async fn start(builder: EmulatorBuilder) -> Result<Self, Error> {
         let id_scope = builder.parsed_id_scope()?;
         let hubs = builder.parsed_hubs()?;
+        let policies = builder.all_policies()?;
         let verified_cas = builder.parsed_cas()?;
         let data_dir = builder.data_dir.as_deref();
         if let Some(dir) = data_dir {
@@ -111,10 +131,17 @@ impl Emulator {
         let (mqtt, mqtt_port) = listen(builder.bind, builder.mqtt_port)?;
 
         let store = open_store(&builder).await?;
-        let service_key = match &builder.service_key {
-            Some(key) => key.clone(),
-            None => kept_service_key(&*store).await?,
+        let mut hosts = builder.host_names.clone();
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+        let mut access = Access {
+            policies: Vec::with_capacity(policies.len()),
+            bearer_tokens: builder.bearer_tokens,
+            hosts,
         };
+        for policy in policies {
+            access.policies.push(policy.open(&*store).await?);
+        }
+        let connections = connections(&access, https_port)?;
         let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
         let identity = authority.issue(&builder.host_names).map_err(certificate)?;
         let acceptor = |protocols: &[&str]| {
@@ -127,14 +154,15 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
+        let registry = Registry::new(store, Arc::clone(&builder.clock), builder.limits);
         let engine = Arc::new(Engine::new(
-            Registry::new(store, Arc::clone(&builder.clock)),
+            registry.clone(),
+            CaCertificates::new(registry, &verified_cas),
             Allocator::new(hubs, webhooks),
             builder.clock,
             Settings {
                 id_scope: id_scope.clone(),
                 assign_delay: builder.assign_delay,
-                verified_cas,
                 require_verified_ca: builder.require_verified_ca,
             },
             stop.clone(),
@@ -144,19 +172,12 @@ impl Emulator {
             .await
             .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message))?;
 
-        let mut hosts = builder.host_names;
-        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
-        let policy = ServicePolicy {
-            name: POLICY.to_owned(),
-            key: service_key.clone(),
-            hosts,
-        };
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
             engine: Arc::clone(&engine),
             faults: faults.clone(),
             retry_after_seconds: builder.retry_after.as_secs(),
-            policy,
+            access,
         });
         let mut server = JoinSet::new();
         for (listener, tls, protocol) in [
@@ -172,19 +193,13 @@ impl Emulator {
             ));
         }
 
-        let host = match https_port {
-            443 => "localhost".to_owned(),
-            port => format!("localhost:{port}"),
-        };
-        let connection = ServiceConnectionString::new(host, POLICY, service_key)
-            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))?;
         let ca_pem = authority.certificate_pem().to_owned();
         Ok(Self {
             id_scope,
             https_port,
             mqtt_port,
             ca_pem,
-            connection,
+            connections,
             engine,
             faults,
             server,
@@ -229,28 +244,17 @@ async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> 
     }
 }
 
-/// The service key of an earlier run, so that connection strings stay valid; else a new one.
-async fn kept_service_key(store: &dyn Store) -> Result<SymmetricKey, Error> {
-    loop {
-        if let Some(bytes) = store
-            .get(Table::Meta, SERVICE_KEY)
-            .await
-            .map_err(store_failed)?
-        {
-            return SymmetricKey::from_bytes(bytes).map_err(|error| {
-                Error::new(ErrorKind::Store, "the kept service key is damaged").because(error)
-            });
-        }
-        let key = SymmetricKey::generate();
-        let bytes = key.as_bytes().to_vec();
-        if store
-            .put(Table::Meta, SERVICE_KEY, Expected::Absent, bytes)
-            .await
-            .map_err(store_failed)?
-        {
-            return Ok(key);
-        }
-    }
+/// The connection string of each policy.
+fn connections(access: &Access, https_port: u16) -> Result<Vec<ServiceConnectionString>, Error> {
+    let host = match https_port {
+        443 => "localhost".to_owned(),
+        port => format!("localhost:{port}"),
+    };
+    let connection = |policy: &Policy| {
+        ServiceConnectionString::new(&*host, &*policy.name, policy.keys[0].clone())
+            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))
+    };
+    access.policies.iter().map(connection).collect()
 }
 
 /// Keys will be in it: for its owner only.

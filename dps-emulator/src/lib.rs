@@ -22,30 +22,39 @@
 //! it can open, and gets the key for its hub in the same way; it has ten minutes to answer, and a restart forgets the
 //! challenge, not the registration.
 //!
+//! To see what an operator may do, add [`AccessPolicy`] and bearer tokens; to see what happens when an instance is full or
+//! asked too fast, set [`Limits`].
+//!
 //! To see how a device takes it when the service throttles, fails or falls silent, ask for [`Faults`].
 //!
 //! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.
 
+mod access;
 mod allocate;
 mod attest;
 mod authority;
+mod ca;
 mod clock;
 mod config;
 mod emulator;
 mod endpoint;
 mod error;
 mod fault;
+mod limits;
 mod provision;
+mod query;
 mod refusal;
 mod registry;
 mod tls;
 
+pub use access::{AccessPolicy, EntraRole, Permission};
 pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
+pub use limits::Limits;
 pub use registry::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use dps_emulator::{Emulator, EmulatorBuilder};
+use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::SymmetricKey;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version, about)]
 struct Options {
-    /// Keep enrollments, registrations, CA and service key here
+    /// Keep enrollments, registrations, certificates and keys here
     #[arg(
         long,
         value_name = "DIR",
@@ -58,6 +58,18 @@ struct Options {
         hide_env_values = true
     )]
     service_key: Option<String>,
+    /// Shared access policy for operators; without a key a random one, which the data directory keeps
+    #[arg(long = "policy", value_name = "NAME=PERMISSION[,PERMISSION...][:KEY]")]
+    policies: Vec<String>,
+    /// Bearer token to accept from operators, in place of one of Entra; the role is contributor or reader
+    #[arg(long = "bearer-token", value_name = "ROLE=TOKEN")]
+    bearer_tokens: Vec<String>,
+    /// Limit of the instance, such as x509-groups=2 or polls-per-10-seconds=5
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
+    /// Refuse requests that come faster than the service takes them
+    #[arg(long)]
+    throttle: bool,
     /// How long devices are asked to wait between polls
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     retry_after: u64,
@@ -120,12 +132,23 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .id_scope(&options.id_scope)
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
-        .require_verified_ca(options.require_verified_ca);
+        .require_verified_ca(options.require_verified_ca)
+        .limits(limits(options)?);
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);
     }
     if let Some(key) = &options.service_key {
         builder = builder.service_key(SymmetricKey::from_base64(key)?);
+    }
+    for policy in &options.policies {
+        builder = builder.access_policy(policy.parse::<AccessPolicy>()?);
+    }
+    for bearer in &options.bearer_tokens {
+        let (role, token) = bearer
+            .split_once('=')
+            .filter(|(_, token)| !token.is_empty())
+            .ok_or("--bearer-token takes ROLE=TOKEN")?;
+        builder = builder.bearer_token(token, role.parse::<EntraRole>()?);
     }
     for hub in &options.hubs {
         builder = builder.link_hub(hub);
@@ -143,8 +166,30 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     Ok(builder)
 }
 
+fn limits(options: &Options) -> Result<Limits, Box<dyn StdError>> {
+    let mut limits = Limits::default();
+    if options.throttle {
+        limits = limits.throttled();
+    }
+    for limit in &options.limits {
+        let (name, value) = limit.split_once('=').ok_or("--limit takes NAME=VALUE")?;
+        let value = value
+            .parse()
+            .map_err(|error| format!("--limit {limit}: {error}"))?;
+        limits.set(name, value)?;
+    }
+    Ok(limits)
+}
+
 /// The one line on stdout, for people and programs that wait for it.
 fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
+    let connections: Map<String, Value> = emulator
+        .policies()
+        .filter_map(|name| {
+            let connection = emulator.connection_string(name)?;
+            Some((name.to_owned(), connection.as_str().into()))
+        })
+        .collect();
     let line = json!({
         "ready": true,
         "idScope": emulator.id_scope(),
@@ -153,6 +198,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         "hubs": emulator.hubs(),
         "caPem": ca,
         "serviceConnectionString": emulator.service_connection_string().as_str(),
+        "connectionStrings": connections,
     });
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}")?;

@@ -72,6 +72,22 @@ impl Refusal {
         Self::new(ErrorCode::PRECONDITION_FAILED, "Precondition failed.")
     }
 
+    /// 413001: a body of more bytes than there may be.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(
+            ErrorCode::MESSAGE_TOO_LARGE,
+            format!("The body is larger than {limit} bytes."),
+        )
+    }
+
+    /// 403002: there are as many as there may be.
+    pub(crate) fn quota(what: &str, most: u64) -> Self {
+        Self::new(
+            ErrorCode::QUOTA_EXCEEDED,
+            format!("The instance takes {most} {what}, and there are as many."),
+        )
+    }
+
     /// 501001: the real service can, this emulator cannot. A code of our own.
     pub(crate) fn not_implemented(what: &str) -> Self {
         Self::new(

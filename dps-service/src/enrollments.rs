@@ -3,16 +3,18 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
+use dps_types::enrollment::AttestationMechanism;
 use dps_types::protocol::IfMatch;
-use dps_types::protocol::service::{Crud, ServiceRoute};
-use dps_types::{ETag, EnrollmentGroupId, RegistrationId};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use dps_types::protocol::service::Crud;
+use dps_types::{BulkOperationMode, ETag};
 use tokio::time::Instant;
 
+use crate::bulk::Bulk;
 use crate::client::ServiceClient;
+use crate::edition;
 use crate::error::{Error, ErrorKind};
+use crate::kind::EnrollmentKind;
+use crate::pager::Pager;
 use crate::request::Request;
 use crate::retry::Repeat;
 
@@ -23,7 +25,7 @@ use crate::retry::Repeat;
 ///
 /// Source: `service.json` of api-version 2021-10-01, and recorded answers of the service.
 pub struct Enrollments<'a, E> {
-    client: &'a ServiceClient,
+    pub(crate) client: &'a ServiceClient,
     kind: PhantomData<fn() -> E>,
 }
 
@@ -71,7 +73,8 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     /// Replaces the enrollment if it is still the version that its `etag` names.
     ///
     /// What is left out is removed. [`Enrollments::get`] leaves symmetric keys out: to be sure to keep them, put in those
-    /// of [`Enrollments::attestation_mechanism`]. Not repeated when it may have been carried out without an answer.
+    /// of [`Enrollments::attestation_mechanism`], or let [`Enrollments::modify`] do all of it. Not repeated when it may
+    /// have been carried out without an answer.
     ///
     /// # Errors
     ///
@@ -96,10 +99,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     ///
     /// [`ErrorKind::NotFound`].
     pub async fn get(&self, id: &E::Id) -> Result<E, Error> {
-        let request = Request::new(E::route(id, Crud::Get));
-        let deadline = self.client.deadline();
-        let answer = self.client.send(request, Repeat::Freely, deadline).await?;
-        answer.json()
+        self.get_before(id, self.client.deadline()).await
     }
 
     /// Deletes an enrollment, whatever its version. Devices keep their hub; they cannot register again.
@@ -119,7 +119,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     /// [`ErrorKind::PreconditionFailed`], [`ErrorKind::NotFound`].
     pub async fn delete_if_match(&self, id: &E::Id, etag: &ETag) -> Result<(), Error> {
         let version = IfMatch::Version(etag.clone());
-        let request = Request::new(E::route(id, Crud::Delete)).if_match(version);
+        let request = Request::new(E::route(id, Crud::Delete)).if_match(&version)?;
         let deadline = self.client.deadline();
         let answer = self.client.send(request, Repeat::UnlessInDoubt, deadline);
         answer.await.map(drop)
@@ -131,22 +131,46 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     ///
     /// [`ErrorKind::NotFound`].
     pub async fn attestation_mechanism(&self, id: &E::Id) -> Result<AttestationMechanism, Error> {
-        let request = Request::new(E::attestation_route(id));
-        let deadline = self.client.deadline();
+        self.attestation_before(id, self.client.deadline()).await
+    }
+
+    /// Reads all enrollments of the kind, page after page, without symmetric keys and registration states.
+    pub fn query(&self) -> Pager<E> {
+        Pager::new(self.client.clone(), E::QUERY)
+    }
+
+    /// Does the same to many enrollments, ten in a request.
+    pub fn bulk(&self, mode: BulkOperationMode) -> Bulk<E> {
+        Bulk::new(self.client.clone(), mode)
+    }
+
+    pub(crate) async fn get_before(&self, id: &E::Id, deadline: Instant) -> Result<E, Error> {
+        let request = Request::new(E::route(id, Crud::Get));
         let answer = self.client.send(request, Repeat::Freely, deadline).await?;
         answer.json()
     }
 
-    async fn put(
+    pub(crate) async fn attestation_before(
+        &self,
+        id: &E::Id,
+        deadline: Instant,
+    ) -> Result<AttestationMechanism, Error> {
+        let request = Request::new(E::attestation_route(id));
+        let answer = self.client.send(request, Repeat::Freely, deadline).await?;
+        answer.json()
+    }
+
+    pub(crate) async fn put(
         &self,
         enrollment: &E,
         condition: Option<IfMatch>,
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<E, Error> {
+        edition::check_fields(&enrollment.fields(), self.client.api_version())?;
         let mut request = Request::new(E::route(enrollment.id(), Crud::Put)).json(enrollment)?;
-        if let Some(condition) = condition {
-            request = request.if_match(condition);
+        if let Some(condition) = &condition {
+            request = request.if_match(condition)?;
         }
         self.client.send(request, repeat, deadline).await?.json()
     }
@@ -166,67 +190,4 @@ impl<E> fmt::Debug for Enrollments<'_, E> {
             .field("client", self.client)
             .finish_non_exhaustive()
     }
-}
-
-/// A kind of enrollment: [`IndividualEnrollment`] or [`EnrollmentGroup`]. No others can be made.
-pub trait EnrollmentKind: Serialize + DeserializeOwned + Send + Sync + sealed::Sealed {
-    /// What names one.
-    type Id: Send + Sync;
-
-    #[doc(hidden)]
-    fn id(&self) -> &Self::Id;
-    #[doc(hidden)]
-    fn etag(&self) -> Option<&ETag>;
-    #[doc(hidden)]
-    fn route(id: &Self::Id, crud: Crud) -> ServiceRoute;
-    #[doc(hidden)]
-    fn attestation_route(id: &Self::Id) -> ServiceRoute;
-}
-
-impl EnrollmentKind for IndividualEnrollment {
-    type Id = RegistrationId;
-
-    fn id(&self) -> &RegistrationId {
-        &self.registration_id
-    }
-
-    fn etag(&self) -> Option<&ETag> {
-        self.etag.as_ref()
-    }
-
-    fn route(id: &RegistrationId, crud: Crud) -> ServiceRoute {
-        ServiceRoute::Individual(id.clone(), crud)
-    }
-
-    fn attestation_route(id: &RegistrationId) -> ServiceRoute {
-        ServiceRoute::IndividualAttestation(id.clone())
-    }
-}
-
-impl EnrollmentKind for EnrollmentGroup {
-    type Id = EnrollmentGroupId;
-
-    fn id(&self) -> &EnrollmentGroupId {
-        &self.enrollment_group_id
-    }
-
-    fn etag(&self) -> Option<&ETag> {
-        self.etag.as_ref()
-    }
-
-    fn route(id: &EnrollmentGroupId, crud: Crud) -> ServiceRoute {
-        ServiceRoute::Group(id.clone(), crud)
-    }
-
-    fn attestation_route(id: &EnrollmentGroupId) -> ServiceRoute {
-        ServiceRoute::GroupAttestation(id.clone())
-    }
-}
-
-mod sealed {
-    #[allow(unnameable_types)] // That is what seals it.
-    pub trait Sealed {}
-
-    impl Sealed for super::IndividualEnrollment {}
-    impl Sealed for super::EnrollmentGroup {}
 }

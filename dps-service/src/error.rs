@@ -3,19 +3,18 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dps_types::Problem;
 
-type Source = Box<dyn StdError + Send + Sync>;
-
 /// Why an operation did not succeed.
 ///
 /// Neither the text nor the sources hold a key or a token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     what: Cow<'static, str>,
@@ -23,7 +22,7 @@ struct Inner {
     problem: Option<Problem>,
     retry_after: Option<Duration>,
     in_doubt: bool,
-    source: Option<Source>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -54,12 +53,19 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,
-            ErrorKind::Connect | ErrorKind::Deadline | ErrorKind::Service | ErrorKind::Throttled
+            ErrorKind::Connect
+                | ErrorKind::Deadline
+                | ErrorKind::NotAttempted
+                | ErrorKind::Service
+                | ErrorKind::Throttled
         )
     }
 
-    /// Whether this or an earlier attempt may have been carried out although no answer says so.
-    pub(crate) fn is_in_doubt(&self) -> bool {
+    /// Whether an attempt may have been carried out although no answer says so: its connection broke, or nothing came in
+    /// time, or the service failed in the middle.
+    ///
+    /// An [`ErrorKind::Conflict`] in doubt, as bulk operations report it, may be the work of the attempt that was lost.
+    pub fn is_in_doubt(&self) -> bool {
         self.0.in_doubt
     }
 
@@ -95,8 +101,11 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 }
@@ -126,18 +135,24 @@ impl StdError for Error {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
+    /// The caller's own change to an enrollment failed: the source says why. Nothing was written.
+    Change,
     /// It exists already (409): replace it, or read it, change it and update it.
     Conflict,
     /// No connection, or it broke before the answer was there: check the host name and the network. Repeated.
     Connect,
     /// No answer came: not within 30 seconds, or not before the deadline. Repeated until then.
     Deadline,
-    /// The policy of the connection string does not allow this, or a quota is used up (403).
+    /// The policy, or the role behind the token, does not allow this, or a quota is used up (403).
     Forbidden,
     /// The request is not right (another 4xx, mostly 400, or an update without an ETag): the message names what to fix.
     Invalid,
-    /// The connection string or the roots cannot be used: fix the configuration.
+    /// The connection string, the host, the proxy or the roots cannot be used: fix the configuration.
     InvalidConfiguration,
+    /// The token provider has no token: the source says why. Nothing was sent.
+    NoToken,
+    /// An item of a bulk operation that was not sent, since an earlier request failed for good: the source says why.
+    NotAttempted,
     /// There is no such enrollment, group or registration record (404).
     NotFound,
     /// It has changed since it was read (412): read it again, change it, write it.
@@ -150,8 +165,27 @@ pub enum ErrorKind {
     Throttled,
     /// No TLS connection: the server's certificate does not lead to the roots, or is for another name.
     Tls,
-    /// The credentials were refused (401): check the policy, its key and the clock of this machine.
+    /// The credentials were refused (401): check the policy, its key, what it permits, and the clock of this machine.
     Unauthorized,
+    /// The api-version that was chosen does not know a field, or the operation: the message names it. Nothing was sent.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// What an HTTP status means that is no success.
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            408 | 500.. => Self::Service,
+            409 => Self::Conflict,
+            412 => Self::PreconditionFailed,
+            429 => Self::Throttled,
+            400.. => Self::Invalid,
+            _ => Self::Protocol,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,13 @@ pub(crate) enum Repeat {
     UnlessInDoubt,
 }
 
+/// What came of it in the end.
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    /// Whether an earlier attempt may have been carried out without an answer.
+    pub(crate) in_doubt: bool,
+}
+
 /// The moment that lies so far ahead.
 pub(crate) fn deadline_in(time: Duration) -> Instant {
     Instant::now() + time.min(LONGEST_DEADLINE)
@@ -37,24 +44,24 @@ pub(crate) async fn retry<T, F>(
     deadline: Instant,
     repeat: Repeat,
     mut attempt: impl FnMut() -> F,
-) -> Result<T, Error>
+) -> Result<Done<T>, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let mut doubt = false;
+    let mut in_doubt = false;
     let mut last = None;
     let mut tries = 0;
     loop {
         tries += 1;
         let end = deadline.min(Instant::now() + ONE_ATTEMPT);
         let error = match timeout_at(end, attempt()).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(value)) => return Ok(Done { value, in_doubt }),
             Ok(Err(error)) => error,
             Err(_) => no_answer(last.take()),
         };
-        doubt |= error.is_in_doubt();
-        let error = error.in_doubt_if(doubt);
-        let safe = repeat == Repeat::Freely || !doubt;
+        in_doubt |= error.is_in_doubt();
+        let error = error.in_doubt_if(in_doubt);
+        let safe = repeat == Repeat::Freely || !in_doubt;
         if tries == ATTEMPTS || !safe || !error.is_retryable() {
             return Err(error);
         }
@@ -78,7 +85,7 @@ fn no_answer(last: Option<Error>) -> Error {
 }
 
 /// As long as the service asks for, and a random time on top: clients that failed together come back apart.
-fn pause(tries: u32, asked: Option<Duration>) -> Duration {
+pub(crate) fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     let longest = FIRST_PAUSE
         .saturating_mul(1 << (tries - 1).min(16))
         .min(LONGEST_PAUSE);
@@ -108,7 +115,7 @@ mod tests {
             attempts += 1;
             ready(Err::<(), _>(error()))
         });
-        let error = result.await.unwrap_err();
+        let error = result.await.err().unwrap();
         (attempts, error)
     }
 
@@ -152,9 +159,24 @@ mod tests {
             let error = failure(kind).in_doubt_if(kind == ErrorKind::Connect);
             ready(Err::<(), _>(error))
         });
-        let error = error.await.unwrap_err();
+        let error = error.await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.is_in_doubt());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_tells_of_the_doubt_before_it() {
+        for doubt in [false, true] {
+            let mut first = true;
+            let done = retry(deadline_in(HOUR), Repeat::Freely, || {
+                ready(match std::mem::take(&mut first) {
+                    true => Err(failure(ErrorKind::Connect).in_doubt_if(doubt)),
+                    false => Ok(7),
+                })
+            });
+            let done = done.await.unwrap();
+            assert_eq!((done.value, done.in_doubt), (7, doubt));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -194,7 +216,7 @@ mod tests {
                 attempts += 1;
                 pending::<Result<(), Error>>()
             });
-            assert_eq!(result.await.unwrap_err().kind(), ErrorKind::Deadline);
+            assert_eq!(result.await.err().unwrap().kind(), ErrorKind::Deadline);
             assert_eq!(attempts, tries);
             assert_eq!(start.elapsed(), Duration::from_secs(seconds));
         }

@@ -79,6 +79,45 @@ fn register_pkcs11_registers_with_both_kinds_of_key() {
 }
 
 #[test]
+fn enroll_fleet_tells_what_became_of_each_line() {
+    let output = run("enroll_fleet");
+    assert_eq!(lines_with(&output, " enrolled toaster-"), 11, "{output}");
+    assert_eq!(lines_with(&output, "13/14 enrolled heatpump-02"), 1, "{output}");
+    assert_eq!(
+        lines_with(&output, "line 9: toaster-02: the service refused the item: Enrollment already exists."),
+        1,
+        "{output}"
+    );
+    assert_eq!(lines_with(&output, "done: 13 enrolled, 1 failed, 0 to try again"), 1, "{output}");
+}
+
+#[test]
+fn rotate_keys_locks_nobody_out() {
+    let output = run("rotate_keys");
+    let expected = |device: &str| {
+        [
+            format!("introduced: {device} with the old key is assigned"),
+            format!("introduced: {device} with the next key is assigned"),
+            "retired: with the old key: Unauthorized".to_owned(),
+            format!("retired: {device} with the next key is assigned"),
+        ]
+    };
+    let expected = [expected("toaster-1"), expected("heatpump-1")].concat();
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn list_registrations_finds_them_all() {
+    let output = run("list_registrations");
+    assert_eq!(lines_with(&output, "the first page of the toasters has 2"), 1, "{output}");
+    assert_eq!(lines_with(&output, "after it: toaster-"), 1, "{output}");
+    assert_eq!(lines_with(&output, "in toasters    toaster-"), 3, "{output}");
+    let alone = "on its own     heatpump-1   assigned   contoso-heatpumps";
+    assert_eq!(lines_with(&output, alone), 1, "{output}");
+    assert_eq!(lines_with(&output, "heatpump-2"), 0, "{output}");
+}
+
+#[test]
 fn azure_functions_answers_with_the_hub_for_toasters() {
     let output = run("azure_functions");
     let answer = output.lines().find(|line| line.starts_with('{')).expect(&output);

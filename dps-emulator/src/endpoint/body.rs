@@ -5,14 +5,13 @@ use std::time::Duration;
 use ::http::{HeaderMap, Request, header};
 use bytes::Bytes;
 use dps_types::ErrorCode;
+use dps_types::protocol::IfMatch;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::refusal::Refusal;
 
-/// The largest message of a device. Source: azure-docs `iot-dps/about-iot-dps.md`, quotas and limits.
-pub(super) const DEVICE_LIMIT: usize = 96 * 1024;
 /// The largest message of an operator: ten enrollments with their twins and certificates.
 pub(super) const SERVICE_LIMIT: usize = 1024 * 1024;
 
@@ -31,20 +30,16 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) async fn read(request: Request<Incoming>, limit: usize) -> Result<Self, Refusal> {
-        let too_large = || {
-            Refusal::new(
-                ErrorCode::MESSAGE_TOO_LARGE,
-                format!("The body is larger than {limit} bytes."),
-            )
-        };
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > limit as u64 {
-            return Err(too_large());
+            return Err(Refusal::too_large(limit));
         }
         let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
         let body = match read {
             Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(Refusal::too_large(limit));
+            }
             Ok(Err(_)) => return Err(Refusal::new(ErrorCode::FORMAT_ERROR, "The body broke off.")),
             Err(_) => {
                 return Err(Refusal::new(
@@ -66,6 +61,23 @@ impl Call {
     /// The value of a header, when it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// The version that the request is about, when it says so.
+    pub(super) fn condition(&self) -> Result<Option<IfMatch>, Refusal> {
+        match self.headers.get(header::IF_MATCH) {
+            Some(value) => {
+                let text = value
+                    .to_str()
+                    .map_err(|_| Refusal::invalid("The If-Match header is not text."))?;
+                Ok(Some(text.parse()?))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The device API takes no chunked bodies.

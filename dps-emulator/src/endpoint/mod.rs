@@ -4,6 +4,7 @@ mod body;
 mod device;
 mod http;
 mod listen;
+mod management;
 mod mqtt;
 mod reply;
 mod service;
@@ -11,14 +12,15 @@ mod websocket;
 
 use std::sync::Arc;
 
+use ::http::header::AUTHORIZATION;
 use dps_types::ErrorCode;
 use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
 use hyper::Request;
 use hyper::body::Incoming;
 
 pub(crate) use listen::{Protocol, serve};
-pub(crate) use service::ServicePolicy;
 
+use crate::access::{Access, Act};
 use crate::attest::PresentedChain;
 use crate::fault::Faults;
 use crate::provision::Engine;
@@ -35,7 +37,7 @@ pub(crate) struct Gateway {
     /// What `Retry-After` asks devices to wait.
     pub(crate) retry_after_seconds: u64,
     /// Who may use the service API.
-    pub(crate) policy: ServicePolicy,
+    pub(crate) access: Access,
 }
 
 /// The other end of a connection.
@@ -67,17 +69,30 @@ impl Gateway {
         request: Request<Incoming>,
         peer: &Peer,
     ) -> Result<Option<Reply>, Refusal> {
-        let path = request.uri().path().to_owned();
-        match is_service_path(&path) {
-            true => {
-                let call = Call::read(request, body::SERVICE_LIMIT).await?;
-                Box::pin(service::answer(self, call)).await.map(Some)
-            }
-            false => {
-                let call = Call::read(request, body::DEVICE_LIMIT).await?;
-                Box::pin(device::answer(self, call, peer)).await
-            }
+        let path = request.uri().path();
+        if is_service_path(path) {
+            let call = Call::read(request, body::SERVICE_LIMIT).await?;
+            Box::pin(service::answer(self, call)).await.map(Some)
+        } else if management::is_path(path) {
+            let call = Call::read(request, body::SERVICE_LIMIT).await?;
+            Ok(Some(Box::pin(management::answer(self, call)).await))
+        } else {
+            let call = Call::read(request, self.message_limit()).await?;
+            Box::pin(device::answer(self, call, peer)).await
         }
+    }
+
+    /// The largest body of a device's message.
+    fn message_limit(&self) -> usize {
+        self.engine.registry.limits().message_bytes
+    }
+
+    /// Whether an operator may do this, and not too often.
+    fn authorize(&self, call: &Call, act: Act) -> Result<(), Refusal> {
+        let now = self.engine.now();
+        let authorization = call.header(AUTHORIZATION.as_str());
+        self.access.authorize(authorization, &call.path, act, now)?;
+        self.engine.throttle.operation(now)
     }
 }
 

@@ -39,11 +39,12 @@ impl Reply {
 
     /// 204
     pub(super) fn no_content() -> Self {
-        Self::new(
-            StatusCode::NO_CONTENT,
-            Vec::new(),
-            &uuid::Uuid::new_v4().to_string(),
-        )
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    /// Nothing but a status.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self::new(status, Vec::new(), &uuid::Uuid::new_v4().to_string())
     }
 
     /// An error body, its code, and what support would ask for.

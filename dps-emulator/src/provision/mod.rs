@@ -22,8 +22,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::allocate::Allocator;
 use crate::attest::tpm::Challenges;
-use crate::attest::{self, Enrolled, Known, Presented, Question, VerifiedCa};
+use crate::attest::{self, Enrolled, Known, Presented, Question};
+use crate::ca::CaCertificates;
 use crate::clock::Clock;
+use crate::limits::Throttle;
 use crate::refusal::Refusal;
 use crate::registry::{Pending, Record, Registry, Stored, Verdict};
 
@@ -33,7 +35,6 @@ pub(crate) struct Settings {
     pub(crate) id_scope: IdScope,
     /// How long an assignment takes at least.
     pub(crate) assign_delay: Duration,
-    pub(crate) verified_cas: Vec<VerifiedCa>,
     pub(crate) require_verified_ca: bool,
 }
 
@@ -51,6 +52,8 @@ pub(crate) struct Device<'a> {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) registry: Registry,
+    pub(crate) cas: CaCertificates,
+    pub(crate) throttle: Throttle,
     pub(crate) allocator: Allocator,
     challenges: Challenges,
     clock: Arc<dyn Clock>,
@@ -62,13 +65,17 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(
         registry: Registry,
+        cas: CaCertificates,
         allocator: Allocator,
         clock: Arc<dyn Clock>,
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
+        let throttle = Throttle::new(registry.limits());
         Self {
             registry,
+            cas,
+            throttle,
             allocator,
             challenges: Challenges::default(),
             clock,
@@ -109,6 +116,7 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         check_body(&device, &request)?;
+        self.throttle.registration(self.now())?;
         let known = self
             .authenticate(&device, request.tpm.as_ref(), None)
             .await?;
@@ -145,6 +153,7 @@ impl Engine {
         let stored = self.registry.registration(&id.to_key()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self.authenticate(&device, None, record.as_ref()).await?;
+        self.throttle.poll(&id.to_key(), self.now())?;
         let record = match &known {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Known::Stranger(_) => self.challenges.failed(id, operation, self.now()),
@@ -165,6 +174,7 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<DeviceRegistrationResult, Refusal> {
         check_body(&device, &request)?;
+        self.throttle.registration(self.now())?;
         let id = device.registration_id;
         let stored = self.registry.registration(&id.to_key()).await?;
         let record = stored.map(|stored| stored.record);
@@ -209,11 +219,15 @@ impl Engine {
             };
             tpm.extend(pending.into_iter().chain(accepted.cloned()));
         }
+        let verified_cas = match device.presented {
+            Presented::Chain(_) => self.cas.verified().await?,
+            _ => Vec::new(),
+        };
         let question = Question {
             id_scope: device.id_scope,
             registration_id: device.registration_id,
             now: self.now(),
-            verified_cas: &self.settings.verified_cas,
+            verified_cas: &verified_cas,
             require_verified_ca: self.settings.require_verified_ca,
             tpm: &tpm,
         };
@@ -352,6 +366,7 @@ mod tests {
     use super::*;
     use crate::allocate::LinkedHub;
     use crate::clock::SystemClock;
+    use crate::limits::Limits;
     use crate::registry::store::{Change, MemoryStore, Store, StoreError, Table};
 
     const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
@@ -400,14 +415,19 @@ mod tests {
         let hub = LinkedHub::parse("hub-a").unwrap();
         let id_scope: IdScope = "0ne00000001".parse().unwrap();
         let registration_id: RegistrationId = "d1".parse().unwrap();
+        let registry = Registry::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&clock),
+            Limits::default(),
+        );
         let engine = Arc::new(Engine::new(
-            Registry::new(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&clock)),
+            registry.clone(),
+            CaCertificates::new(registry, &[]),
             Allocator::new(vec![hub], WebhookClient::new()),
             clock,
             Settings {
                 id_scope: id_scope.clone(),
                 assign_delay: Duration::ZERO,
-                verified_cas: Vec::new(),
                 require_verified_ca: false,
             },
             CancellationToken::new(),

@@ -53,7 +53,8 @@ pub(super) fn complete(
     }
 }
 
-fn required() -> Refusal {
+/// There is no attestation, or nothing of its kind in it. The service's own words.
+pub(super) fn required() -> Refusal {
     Refusal::invalid("TPM or X509 attestation is required.")
 }
 

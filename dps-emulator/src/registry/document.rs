@@ -14,6 +14,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned + Clone + Send + Sync {
     const TABLE: Table;
     /// The name of its id in the document.
     const ID_FIELD: &'static str;
+    /// The name of a list of them in a bulk operation.
+    const LIST_FIELD: &'static str;
     /// Whether it stands for many devices.
     const IS_GROUP: bool;
     /// 404: there is none.
@@ -101,6 +103,7 @@ macro_rules! document {
 document!(IndividualEnrollment, registration_id, registration_state, {
     const TABLE: Table = Table::Individuals;
     const ID_FIELD: &'static str = "registrationId";
+    const LIST_FIELD: &'static str = "enrollments";
     const IS_GROUP: bool = false;
     const MISSING: (ErrorCode, &'static str) =
         (ErrorCode::ENROLLMENT_NOT_FOUND, "Enrollment not found.");
@@ -111,6 +114,7 @@ document!(IndividualEnrollment, registration_id, registration_state, {
 document!(EnrollmentGroup, enrollment_group_id, {
     const TABLE: Table = Table::Groups;
     const ID_FIELD: &'static str = "enrollmentGroupId";
+    const LIST_FIELD: &'static str = "enrollmentGroups";
     const IS_GROUP: bool = true;
     const MISSING: (ErrorCode, &'static str) = (
         ErrorCode::ENROLLMENT_GROUP_NOT_FOUND,

@@ -4,11 +4,11 @@ use dps_types::protocol::IfMatch;
 use dps_types::{ErrorCode, HubHostname};
 
 use super::store::{Change, Expected};
-use super::{Document, Registry, attestation, validate, version};
+use super::{Document, Page, Registry, attestation, unique, validate, version};
 use crate::refusal::Refusal;
 
 /// How often a write is tried again when someone else wrote in between.
-const ATTEMPTS: usize = 10;
+pub(super) const ATTEMPTS: usize = 10;
 /// How many entries one read of the store brings.
 const PAGE: usize = 100;
 
@@ -30,16 +30,23 @@ impl Registry {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store().scan(D::TABLE, after.as_deref(), PAGE).await?;
-            let complete = page.len() < PAGE;
-            for (key, bytes) in page {
-                all.push(read(&bytes)?);
-                after = Some(key);
-            }
-            if complete {
+            let page = self.enrollment_page(after.as_deref(), PAGE).await?;
+            all.extend(page.items);
+            after = page.more_after;
+            if after.is_none() {
                 return Ok(all);
             }
         }
+    }
+
+    /// At most `limit` enrollments of the kind, in order of their keys, from the one that follows `after`.
+    pub(crate) async fn enrollment_page<D: Document>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<D>, Refusal> {
+        let entries = self.store().scan(D::TABLE, after, limit + 1).await?;
+        Page::of(entries, limit).try_map(|bytes| read(&bytes))
     }
 
     /// Creates or replaces. Without a condition only creates: the service answers 409 to a put on an existing id.
@@ -49,21 +56,29 @@ impl Registry {
         condition: Option<&IfMatch>,
         linked: &[HubHostname],
     ) -> Result<D, Refusal> {
-        validate::allocation(&document, linked)?;
+        validate::terms(&document, linked)?;
         let key = document.key();
         for _ in 0..ATTEMPTS {
             let stored = self.store().get(D::TABLE, &key).await?;
             let previous: Option<D> = stored.as_deref().map(read).transpose()?;
             check_put(previous.as_ref(), condition)?;
+            let kind = previous
+                .as_ref()
+                .map(|it| it.terms().attestation.kind.clone());
+            let had = previous
+                .as_ref()
+                .map(unique::certificates)
+                .unwrap_or_default();
             let completed = self.complete(document.clone(), previous)?;
+            let _seat = self.room_for(&completed, kind.as_ref()).await?;
+            let has = unique::certificates(&completed);
+            let claims = self.claims(&key, &had, &has).await?;
             let expected = stored
                 .as_deref()
                 .map_or(Expected::Absent, Expected::Exactly);
-            if self
-                .store()
-                .apply(&[Change::put(D::TABLE, &key, expected, write(&completed)?)])
-                .await?
-            {
+            let mut changes: Vec<Change<'_>> = claims.changes().collect();
+            changes.push(Change::put(D::TABLE, &key, expected, write(&completed)?));
+            if self.store().apply(&changes).await? {
                 return Ok(completed);
             }
         }
@@ -82,12 +97,13 @@ impl Registry {
                 .get(D::TABLE, key)
                 .await?
                 .ok_or_else(missing::<D>)?;
-            check_version(&mut read::<D>(&stored)?, condition)?;
-            if self
-                .store()
-                .apply(&[Change::delete(D::TABLE, key, Expected::Exactly(&stored))])
-                .await?
-            {
+            let mut document = read::<D>(&stored)?;
+            check_version(&mut document, condition)?;
+            let had = unique::certificates(&document);
+            let claims = self.claims(key, &had, &unique::Certificates::new()).await?;
+            let mut changes: Vec<Change<'_>> = claims.changes().collect();
+            changes.push(Change::delete(D::TABLE, key, Expected::Exactly(&stored)));
+            if self.store().apply(&changes).await? {
                 return Ok(());
             }
         }
@@ -161,7 +177,7 @@ fn write<D: Document>(document: &D) -> Result<Vec<u8>, Refusal> {
 }
 
 /// A stored document that cannot be read is the emulator's fault, not the caller's.
-pub(super) fn unreadable(error: &serde_json::Error) -> Refusal {
+pub(crate) fn unreadable(error: &serde_json::Error) -> Refusal {
     tracing::error!(%error, "a stored document is damaged");
     Refusal::new(
         ErrorCode::SERVER_ERROR,

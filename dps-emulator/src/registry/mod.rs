@@ -3,23 +3,33 @@
 mod attestation;
 mod document;
 mod enrollments;
+mod members;
+mod page;
 mod record;
 mod registrations;
+mod room;
 pub(crate) mod store;
+mod unique;
 mod validate;
 mod version;
 mod views;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use dps_types::{ETag, Timestamp};
 
 use crate::clock::Clock;
+use crate::limits::Limits;
+use room::Door;
 use store::Store;
 
 pub(crate) use document::{Document, Terms};
+pub(crate) use enrollments::unreadable;
+pub(crate) use page::Page;
 pub(crate) use record::{EnrollmentRef, Pending, Proof, Record, Verdict};
 pub(crate) use registrations::Stored;
+pub(crate) use validate::document as read_document;
 pub(crate) use version::storage_form;
 pub(crate) use views::{for_webhook, with_secrets, without_secrets};
 
@@ -28,11 +38,16 @@ pub(crate) use views::{for_webhook, with_secrets, without_secrets};
 pub(crate) struct Registry {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    door: Arc<Door>,
 }
 
 impl Registry {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self {
+            store,
+            clock,
+            door: Arc::new(Door::new(limits)),
+        }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -40,7 +55,12 @@ impl Registry {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now().into()
+        self.moment().into()
+    }
+
+    /// Now, for those who compare with it.
+    pub(crate) fn moment(&self) -> SystemTime {
+        self.clock.now()
     }
 
     pub(crate) fn new_version(&self) -> ETag {

@@ -3,9 +3,9 @@
 use dps_types::protocol::IfMatch;
 use dps_types::{ErrorCode, RegistrationId};
 
-use super::enrollments::unreadable;
+use super::enrollments::{ATTEMPTS, unreadable};
 use super::store::{Change, Expected, Table};
-use super::{Record, Registry, version};
+use super::{Record, Registry, members, version};
 use crate::refusal::Refusal;
 
 /// A record as it was read: writing it back fails when it has changed meanwhile.
@@ -40,40 +40,55 @@ impl Registry {
         before: Option<&Stored>,
         mut record: Record,
     ) -> Result<Option<Record>, Refusal> {
+        let _seat = match before {
+            Some(_) => None,
+            None => Some(self.room_for_registration().await?),
+        };
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated);
         let key = record.registration_id.to_key();
         let bytes = serde_json::to_vec(&record).map_err(|error| unreadable(&error))?;
         let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
-        let index = match record.pending {
+        let operation = match record.pending {
             Some(_) => Change::put(Table::Operations, &key, Expected::Anything, Vec::new()),
             None => Change::delete(Table::Operations, &key, Expected::Anything),
         };
-        let record_change = Change::put(Table::Registrations, &key, expected, bytes);
-        let written = self.store().apply(&[record_change, index]).await?;
+        let was = before.and_then(|stored| members::position(&stored.record));
+        let is = members::position(&record);
+        let mut changes = members::changes(was.as_deref(), is.as_deref());
+        changes.extend([
+            Change::put(Table::Registrations, &key, expected, bytes),
+            operation,
+        ]);
+        let written = self.store().apply(&changes).await?;
+        drop(changes);
         Ok(written.then_some(record))
     }
 
+    /// Deletes; without a condition, whatever the version.
     pub(crate) async fn delete_registration(
         &self,
         id: &RegistrationId,
         condition: Option<&IfMatch>,
     ) -> Result<(), Refusal> {
-        let stored = self.required_registration(id).await?;
-        if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {
-            return Err(Refusal::precondition());
-        }
-        let expected = match condition {
-            Some(_) => Expected::Exactly(&stored.bytes),
-            None => Expected::Anything,
-        };
         let key = id.to_key();
-        let record = Change::delete(Table::Registrations, &key, expected);
-        let index = Change::delete(Table::Operations, &key, Expected::Anything);
-        match self.store().apply(&[record, index]).await? {
-            true => Ok(()),
-            false => Err(Refusal::precondition()),
+        for _ in 0..ATTEMPTS {
+            let stored = self.required_registration(id).await?;
+            if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {
+                return Err(Refusal::precondition());
+            }
+            let was = members::position(&stored.record);
+            let mut changes = members::changes(was.as_deref(), None);
+            let expected = Expected::Exactly(&stored.bytes);
+            changes.extend([
+                Change::delete(Table::Registrations, &key, expected),
+                Change::delete(Table::Operations, &key, Expected::Anything),
+            ]);
+            if self.store().apply(&changes).await? {
+                return Ok(());
+            }
         }
+        Err(Refusal::conflict())
     }
 
     /// The keys of the devices whose registration is under way. They have a table of their own, so that

@@ -1,21 +1,45 @@
 //! What the service checks in an enrollment before it takes it: 400004, and its own words where they are known.
 
 use dps_types::HubHostname;
-use dps_types::enrollment::AllocationPolicyKind;
+use dps_types::enrollment::{AllocationPolicyKind, ProvisioningStatus};
+use serde_json::Value;
 
-use super::{Document, Terms};
+use super::{Document, Terms, attestation};
 use crate::refusal::Refusal;
 
-/// Checks how the enrollment allocates.
-pub(super) fn allocation<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), Refusal> {
+/// Reads the document of an enrollment.
+pub(crate) fn document<D: Document>(json: Value) -> Result<D, Refusal> {
+    let is_attestation = |(name, value): (&String, &Value)| {
+        name.eq_ignore_ascii_case("attestation") && !value.is_null()
+    };
+    if json
+        .as_object()
+        .is_some_and(|fields| !fields.iter().any(is_attestation))
+    {
+        return Err(attestation::required());
+    }
+    serde_json::from_value(json).map_err(|error| Refusal::invalid(error.to_string()))
+}
+
+/// Checks what an enrollment says about its devices, apart from how they prove who they are.
+pub(super) fn terms<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), Refusal> {
     let terms = document.terms();
+    if let Some(ProvisioningStatus::Unknown(status)) = terms.provisioning_status {
+        return Err(Refusal::invalid(format!(
+            "The provisioning status '{status}' is not known."
+        )));
+    }
+    allocation(&terms, linked)
+}
+
+fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), Refusal> {
     match terms.allocation_policy {
         None if terms.iot_hubs.is_some() => {
             return Err(Refusal::invalid(
                 "Enrollment allocationPolicy must be specified when iotHubs are specified.",
             ));
         }
-        Some(AllocationPolicyKind::Custom) => custom(&terms)?,
+        Some(AllocationPolicyKind::Custom) => custom(terms)?,
         Some(AllocationPolicyKind::Static) if terms.iot_hubs.is_some_and(|hubs| hubs.len() > 1) => {
             return Err(Refusal::invalid(
                 "The allocation policy 'Static' takes one hub.",

@@ -6,14 +6,13 @@ use dps_types::enrollment::{AttestationMechanism, X509Certificates};
 use super::{Document, storage_form};
 
 /// As the answer to a create or update: with symmetric keys, without the text of certificates.
-pub(crate) fn with_secrets<D: Document>(document: &D) -> D {
-    let mut shown = document.clone();
-    show_certificate_info(shown.parts().attestation);
-    shown
+pub(crate) fn with_secrets<D: Document>(mut document: D) -> D {
+    show_certificate_info(document.parts().attestation);
+    document
 }
 
 /// As the answer to a get or query: without symmetric keys too.
-pub(crate) fn without_secrets<D: Document>(document: &D) -> D {
+pub(crate) fn without_secrets<D: Document>(document: D) -> D {
     let mut shown = with_secrets(document);
     shown.parts().attestation.symmetric_key = None;
     shown
@@ -21,7 +20,7 @@ pub(crate) fn without_secrets<D: Document>(document: &D) -> D {
 
 /// As a webhook gets to see it: the function key in its URL is masked, the ETag is the store's own.
 pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
-    let mut shown = without_secrets(document);
+    let mut shown = without_secrets(document.clone());
     let parts = shown.parts();
     *parts.etag = parts.etag.as_ref().and_then(storage_form);
     parts.extra.drop_nulls(&[]);

@@ -2,6 +2,9 @@
 
 mod common;
 
+mod access_policies;
+mod bearer_tokens;
+mod ca_certificates;
 mod clients;
 mod concurrency;
 mod custom_allocation;
@@ -10,19 +13,26 @@ mod device_errors;
 mod hostile_peers;
 mod hub_choice;
 mod lifecycle;
+mod limits;
+mod openapi;
 mod persistence;
 mod program;
+mod program_options;
+mod recorded;
 mod reprovisioning;
 mod service_api;
 mod service_authorization;
+mod service_bulk;
 mod service_certificates;
 mod service_errors;
 mod service_etags;
+mod service_query;
 mod store_trouble;
 mod symmetric_key;
 mod tpm;
 mod tpm_refusals;
 mod tpm_restarts;
+mod unique_certificates;
 mod webhook_failures;
 mod x509_groups;
 mod x509_individual;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::{
-    Dps, KEY_1, KEY_2, certificate_group, derive, key_enrollment, key_group, with,
+    Dps, KEY_1, KEY_2, Program, certificate_group, derive, key_enrollment, key_group, with,
 };
 
 async fn start(dir: &Path) -> Dps {
@@ -75,6 +75,23 @@ async fn everything_comes_back() {
         .certificate(&credentials)
         .assigned()
         .await;
+}
+
+/// The next start then trusts the file, however large it is, without reading it through.
+#[tokio::test]
+async fn an_end_in_order_leaves_a_mark_beside_the_file() {
+    let dir = TempDir::new().expect("a directory");
+    let mark = dir.path().join("dps.redb.closed");
+    let dps = start(dir.path()).await;
+    assert!(!mark.exists());
+    dps.emulator.shutdown().await;
+    assert!(mark.exists());
+
+    let program = Program::start(&["--data-dir", dir.path().to_str().expect("text")]).await;
+    assert!(!mark.exists());
+    let (status, log) = program.end_with("TERM").await;
+    assert!(status.success(), "{log}");
+    assert!(mark.exists());
 }
 
 #[tokio::test]

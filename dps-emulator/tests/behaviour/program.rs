@@ -27,7 +27,8 @@ async fn the_ready_line_tells_all_that_a_client_needs() {
             "mqtt",
             "hubs",
             "caPem",
-            "serviceConnectionString"
+            "serviceConnectionString",
+            "connectionStrings"
         ]
     );
     assert_eq!(ready["ready"], true);

@@ -148,16 +148,13 @@ async fn what_is_no_token_is_refused() {
     for token in [
         "",
         "Basic YTpi",
+        "Bearer",
+        "Bearer eyJ0eXAiOiJKV1QifQ.e30.",
         "SharedAccessSignature",
         "SharedAccessSignature sr=localhost",
     ] {
         assert_eq!(ask(&dps, token).await.status, 401, "{token}");
     }
-    let answer = ask(&dps, "Bearer eyJ0eXAiOiJKV1QifQ.e30.").await;
-    answer.assert_error(
-        501_001,
-        "This emulator does not have Entra ID tokens; use a shared access policy.",
-    );
 }
 
 #[tokio::test]

@@ -54,6 +54,10 @@ async fn an_allocation_that_cannot_work() {
             "The webhookUrl cannot be used: http://contoso.example/api?**** must be https: only this machine is called by http.",
         ),
         (
+            json!({ "provisioningStatus": "asleep" }),
+            "The provisioning status 'asleep' is not known.",
+        ),
+        (
             webhook("s3cret"),
             "The webhookUrl cannot be used: the webhook's URL is not one.",
         ),
@@ -74,6 +78,7 @@ async fn an_attestation_that_proves_nothing() {
     let root = CertificateAuthority::new("Contoso Root").expect("a CA");
     let root = json!({ "primary": { "certificate": root.certificate_pem() } });
     for (attestation, message) in [
+        (Value::Null, required),
         (json!({ "type": "none" }), required),
         (json!({ "type": "tpm" }), required),
         (
@@ -106,6 +111,10 @@ async fn an_attestation_that_proves_nothing() {
         let document = json!({ "registrationId": "e", "attestation": attestation });
         refused(&dps, "/enrollments/e", document, message).await;
     }
+    let nothing = json!({ "registrationId": "e" });
+    refused(&dps, "/enrollments/e", nothing, required).await;
+    let nothing = json!({ "enrollmentGroupId": "e" });
+    refused(&dps, "/enrollmentGroups/e", nothing, required).await;
 }
 
 #[tokio::test]
@@ -276,32 +285,5 @@ async fn a_wrong_method_or_path() {
     ] {
         let answer = Answer::to(dps.service(method, path).json(&json!({}))).await;
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let dps = Dps::start().await;
-    for (path, message) in [
-        (
-            "/enrollments",
-            "This emulator does not have bulk operations.",
-        ),
-        (
-            "/enrollmentGroups/",
-            "This emulator does not have bulk operations.",
-        ),
-        ("/enrollments/query", "This emulator does not have queries."),
-        (
-            "/enrollmentgroups/query",
-            "This emulator does not have queries.",
-        ),
-        (
-            "/registrations/g/query",
-            "This emulator does not have queries.",
-        ),
-    ] {
-        let answer = Answer::to(dps.service("POST", path).json(&json!({}))).await;
-        answer.assert_error(501_001, message);
     }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod conversation;
 mod hostile_peers;
 mod keep_alive;
+mod limits;
 mod many;
 mod outcomes;
 mod publish;

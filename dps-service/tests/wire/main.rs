@@ -1,6 +1,13 @@
 //! The client against a scripted service on loopback, over real TLS.
 
+mod bulk;
+mod credentials;
+mod editions;
 mod failures;
+mod modify;
 mod proxy;
+mod query;
+mod registrations;
 mod requests;
 mod support;
+mod traced;

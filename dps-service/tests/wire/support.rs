@@ -78,6 +78,14 @@ pub(crate) struct Service {
 impl Service {
     /// Does these things, one for each request. To more requests it says 418.
     pub(crate) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+        let script: Mutex<VecDeque<Act>> = Mutex::new(script.into_iter().collect());
+        let act = move |_: &Seen| script.lock().expect("no panic before").pop_front();
+        Self::answering(move |seen| act(seen).unwrap_or_else(|| answer("418 I'm a teapot", "")))
+            .await
+    }
+
+    /// Does what is right for each request.
+    pub(crate) async fn answering(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -92,12 +100,11 @@ impl Service {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let script = Arc::new(Mutex::new(script.into_iter().collect()));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(
             listener,
             TlsAcceptor::from(Arc::new(tls)),
-            script,
+            Arc::new(act),
             Arc::clone(&seen),
         ));
         Self {
@@ -140,6 +147,11 @@ impl Service {
         std::mem::take(&mut self.seen.lock().expect("no panic before"))
     }
 
+    /// How many requests there were that were not looked at yet.
+    pub(crate) fn peek(&self) -> usize {
+        self.seen.lock().expect("no panic before").len()
+    }
+
     /// The one request so far.
     pub(crate) fn only_one(&self) -> Seen {
         let mut seen = self.seen();
@@ -152,7 +164,7 @@ pub(crate) fn key() -> SymmetricKey {
     SymmetricKey::from_base64(KEY).expect("a key")
 }
 
-type Script = Arc<Mutex<VecDeque<Act>>>;
+type Script = Arc<dyn Fn(&Seen) -> Act + Send + Sync>;
 
 async fn accept(
     listener: TcpListener,
@@ -178,9 +190,9 @@ async fn serve(
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(tls.accept(tcp).await?);
     while let Some(request) = read(&mut stream).await? {
+        let act = script(&request);
         seen.lock().expect("no panic before").push(request);
-        let act = script.lock().expect("no panic before").pop_front();
-        match act.unwrap_or_else(|| answer("418 I'm a teapot", "")) {
+        match act {
             Act::Answer(text) => {
                 stream.write_all(text.as_bytes()).await?;
                 stream.flush().await?;

@@ -43,8 +43,9 @@ lossless! {
 }
 
 impl EnrollmentGroup {
-    /// A group whose devices prove themselves in this way.
-    pub fn new(enrollment_group_id: EnrollmentGroupId, attestation: AttestationMechanism) -> Self {
+    /// A group whose devices prove themselves in this way. Not every way is one for groups: each that is has a
+    /// constructor of its own.
+    fn new(enrollment_group_id: EnrollmentGroupId, attestation: AttestationMechanism) -> Self {
         Self {
             enrollment_group_id,
             attestation,
@@ -82,6 +83,11 @@ impl EnrollmentGroup {
     pub fn signing_certificate(id: EnrollmentGroupId, certificate: impl Into<String>) -> Self {
         Self::new(id, AttestationMechanism::signing_certificate(certificate))
     }
+
+    /// Devices whose certificates a CA signed that was uploaded to the instance under this name.
+    pub fn ca_reference(id: EnrollmentGroupId, name: impl Into<String>) -> Self {
+        Self::new(id, AttestationMechanism::ca_reference(name))
+    }
 }
 
 /// What an operator chooses for either kind of enrollment.
@@ -98,29 +104,36 @@ macro_rules! enrollment_choices {
 
             /// A hash of the registration id picks the hub (evenly weighted).
             #[must_use]
-            pub fn allocate_evenly(mut self) -> Self {
-                self.allocation_policy = Some(AllocationPolicyKind::Hashed);
-                self
+            pub fn allocate_evenly(self) -> Self {
+                self.allocate(AllocationPolicyKind::Hashed)
             }
 
             /// The hub with the lowest latency is picked.
             #[must_use]
-            pub fn allocate_by_latency(mut self) -> Self {
-                self.allocation_policy = Some(AllocationPolicyKind::GeoLatency);
-                self
+            pub fn allocate_by_latency(self) -> Self {
+                self.allocate(AllocationPolicyKind::GeoLatency)
             }
 
             /// Always this hub (static).
             #[must_use]
-            pub fn allocate_to(mut self, hub: HubHostname) -> Self {
-                self.allocation_policy = Some(AllocationPolicyKind::Static);
-                self.with_hubs([hub])
+            pub fn allocate_to(self, hub: HubHostname) -> Self {
+                self.allocate(AllocationPolicyKind::Static).with_hubs([hub])
             }
 
-            /// The hubs to choose from, instead of all linked hubs.
+            /// The hubs to choose from, instead of all linked hubs. Evenly, unless another way was chosen: the service
+            /// takes no hubs without an allocation policy.
             #[must_use]
             pub fn with_hubs(mut self, hubs: impl IntoIterator<Item = HubHostname>) -> Self {
                 self.iot_hubs = Some(hubs.into_iter().collect());
+                self.allocation_policy
+                    .get_or_insert(AllocationPolicyKind::Hashed);
+                self
+            }
+
+            /// A policy without a webhook.
+            fn allocate(mut self, policy: AllocationPolicyKind) -> Self {
+                self.allocation_policy = Some(policy);
+                self.custom_allocation_definition = None;
                 self
             }
 

@@ -5,6 +5,7 @@ use super::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
     InitialTwin, ProvisioningStatus, ReprovisionPolicy, TwinCollection,
 };
+use crate::tpm::TpmPublic;
 use crate::{
     DeviceId, DeviceRegistrationState, ETag, HubHostname, RegistrationId, SymmetricKey, Timestamp,
 };
@@ -101,6 +102,14 @@ impl IndividualEnrollment {
         Self::new(
             registration_id,
             AttestationMechanism::client_certificate(certificate),
+        )
+    }
+
+    /// A device with the TPM that has this endorsement key.
+    pub fn tpm(registration_id: RegistrationId, endorsement_key: &TpmPublic) -> Self {
+        Self::new(
+            registration_id,
+            AttestationMechanism::tpm(endorsement_key.to_base64()),
         )
     }
 

@@ -5,6 +5,7 @@ mod group;
 mod individual;
 mod policy;
 mod twin;
+mod twin_builder;
 mod x509;
 
 pub use attestation::{
@@ -17,6 +18,7 @@ pub use policy::{
     ReprovisionPolicy,
 };
 pub use twin::{InitialTwin, InitialTwinProperties, TwinCollection};
+pub use twin_builder::InitialTwinBuilder;
 pub use x509::{
     X509Attestation, X509CaReferences, X509CertificateInfo, X509CertificateWithInfo,
     X509Certificates,

@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::InitialTwinBuilder;
+
 /// A free-form JSON object of a twin: tags, or desired properties.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -68,7 +70,12 @@ lossless! {
 }
 
 impl InitialTwin {
-    /// A twin with these desired properties.
+    /// A twin made of tags and properties that are checked: [`InitialTwinBuilder`].
+    pub fn builder() -> InitialTwinBuilder {
+        InitialTwinBuilder::default()
+    }
+
+    /// A twin with these desired properties, as they are.
     ///
     /// ```
     /// use dps_types::enrollment::InitialTwin;
@@ -90,7 +97,7 @@ impl InitialTwin {
         }
     }
 
-    /// Adds tags.
+    /// Adds tags, as they are.
     #[must_use]
     pub fn with_tags(mut self, tags: impl Into<TwinCollection>) -> Self {
         self.tags = Some(tags.into());

@@ -20,6 +20,11 @@ impl ApiVersion {
 
     /// Device API: the newest one whose device has no reprovision policy of its own.
     pub const V2018_04_01: Self = Self::released(2018, 4, 1);
+    /// Service API: the first one with symmetric keys, allocation and reprovision policies.
+    pub const V2018_09_01_PREVIEW: Self = Self {
+        released: false,
+        ..Self::released(2018, 9, 1)
+    };
     /// Device API: what the C#, Node, Java and Python SDKs send.
     pub const V2019_03_31: Self = Self::released(2019, 3, 31);
     /// Device API: the first one that tells `reprovisionedToInitialAssignment` apart.
@@ -46,10 +51,7 @@ impl ApiVersion {
         },
         Self::released(2017, 11, 15),
         Self::V2018_04_01,
-        Self {
-            released: false,
-            ..Self::released(2018, 9, 1)
-        },
+        Self::V2018_09_01_PREVIEW,
         Self::released(2018, 11, 1),
         Self::V2019_03_31,
         Self::V2019_04_15,

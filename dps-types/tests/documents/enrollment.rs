@@ -4,6 +4,7 @@ use dps_types::enrollment::{
     AllocationPolicyKind, AttestationMechanism, AttestationType, EnrollmentGroup,
     IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
 };
+use dps_types::tpm::TpmPublic;
 use dps_types::{
     BulkEnrollmentGroupOperation, BulkEnrollmentOperation, BulkOperationMode, BulkOperationResult,
     DeviceRegistrationState, ErrorCode, QuerySpecification, RegistrationStatus, SymmetricKey,
@@ -116,6 +117,61 @@ fn what_an_operator_builds_is_what_the_service_expects() {
     ] {
         assert_eq!(write(&made), expected);
     }
+}
+
+#[test]
+fn hubs_to_choose_from_come_with_a_policy_and_a_webhook_only_with_its_own() {
+    let hub = || "hub.azure-devices.net".parse().unwrap();
+    let group = || EnrollmentGroup::ca_reference("grp".parse().unwrap(), "root");
+    let chosen = |group: EnrollmentGroup| {
+        let webhook = group.custom_allocation_definition.is_some();
+        (group.allocation_policy.unwrap(), webhook)
+    };
+    let by_webhook = || group().allocate_by_webhook("https://f.test");
+    for (made, expected) in [
+        (
+            group().with_hubs([hub()]),
+            (AllocationPolicyKind::Hashed, false),
+        ),
+        (
+            group().allocate_by_latency().with_hubs([hub()]),
+            (AllocationPolicyKind::GeoLatency, false),
+        ),
+        (
+            by_webhook().with_hubs([hub()]),
+            (AllocationPolicyKind::Custom, true),
+        ),
+        (
+            by_webhook().allocate_evenly(),
+            (AllocationPolicyKind::Hashed, false),
+        ),
+        (
+            by_webhook().allocate_to(hub()),
+            (AllocationPolicyKind::Static, false),
+        ),
+    ] {
+        assert_eq!(chosen(made), expected);
+    }
+    assert_eq!(
+        write(&group()),
+        json!({"enrollmentGroupId": "grp", "attestation": {"type": "x509", "x509": {"caReferences": {"primary": "root"}}}})
+    );
+}
+
+#[test]
+fn a_tpm_is_enrolled_by_its_endorsement_key() {
+    // Of a recorded exchange with the service.
+    let recorded = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAibym9HQP9vxCGF5dVc1Q\
+        QsAGe021aUGJzNol1/gycBx3jFsTpwmWbISRwnFvflWd0w2Mc44FAAZNaJOAAxwZvG8GvyLlHh6fGKdh+mSBL4iLH2bZ4Ry22cB3\
+        CJVjXmdGoz9Y/j3/NwLndBxQC+baNvzvyVQZ4/A2YL7vzIIj2ik4y+ve9ir7U0GbNdnxskqK1KFIITVVtkTIYyyFTIR0BySjPrRI\
+        Dj7r7Mh5uF9HBppGKQCBoVSVV8dI91lNazmSdpGWyqCkO7iM4VvUMv2HT/ym53aYlUrau+Qq87Tu+uQipWYgRdF11KDfcpMHqqzB\
+        QQ1NpOJVhrsTrhyJzO7KNw==";
+    let key = TpmPublic::from_base64(recorded).unwrap();
+    let enrollment = IndividualEnrollment::tpm("dev1".parse().unwrap(), &key);
+    assert_eq!(
+        write(&enrollment),
+        json!({"registrationId": "dev1", "attestation": {"type": "tpm", "tpm": {"endorsementKey": recorded}}})
+    );
 }
 
 #[test]

@@ -19,8 +19,8 @@ use super::{Gateway, Peer};
 use connect::Client;
 use request::Answer;
 
-/// The largest packet: a message of 96 KB, and what MQTT wraps around it.
-const MAX_PACKET: usize = 128 * 1024;
+/// The most that MQTT wraps around a message.
+const ENVELOPE: usize = 32 * 1024;
 /// How long a client may take to say CONNECT.
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long the other side may take to read what it is sent.
@@ -41,7 +41,7 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut packets = Packets::new(stream, MAX_PACKET);
+    let mut packets = Packets::new(stream, gateway.message_limit().saturating_add(ENVELOPE));
     let ended = converse(&mut packets, gateway, peer, stop).await;
     // TLS and WebSocket have their own words for the end: without them it looks like an accident.
     let mut stream = packets.into_inner();

@@ -59,6 +59,10 @@ async fn register(
     client: &Client<'_>,
     body: &[u8],
 ) -> Result<RegistrationOperationStatus, Refusal> {
+    let limit = gateway.message_limit();
+    if body.len() > limit {
+        return Err(Refusal::too_large(limit));
+    }
     // The C# SDK may send nothing at all: the connection says who it is.
     let request = match body.trim_ascii() {
         [] => RegistrationRequest::default(),

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::{Action, Change, Store, StoreError, Table};
 
-type Tables = HashMap<Table, BTreeMap<String, Vec<u8>>>;
+/// Boxed, as there may be millions.
+type Tables = HashMap<Table, BTreeMap<Box<str>, Box<[u8]>>>;
 
 /// Keeps everything in memory. Nothing outlives the value.
 #[derive(Default)]
@@ -32,14 +33,14 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(value(&self.tables(), table, key).cloned())
+        Ok(value(&self.tables(), table, key).map(<[u8]>::to_vec))
     }
 
     async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
         let mut tables = self.tables();
         let holds = |change: &Change<'_>| {
             let current = value(&tables, change.table, change.key);
-            change.expected.holds(current.map(Vec::as_slice))
+            change.expected.holds(current)
         };
         if !changes.iter().all(holds) {
             return Ok(false);
@@ -47,7 +48,9 @@ impl Store for MemoryStore {
         for change in changes {
             let records = tables.entry(change.table).or_default();
             match &change.action {
-                Action::Put(value) => drop(records.insert(change.key.to_owned(), value.clone())),
+                Action::Put(value) => {
+                    drop(records.insert(change.key.into(), value.as_slice().into()));
+                }
                 Action::Delete => drop(records.remove(change.key)),
                 Action::Keep => {}
             }
@@ -70,8 +73,15 @@ impl Store for MemoryStore {
             .range::<str, _>((start, Bound::Unbounded))
             .take(limit);
         Ok(page
-            .map(|(key, value)| (key.clone(), value.clone()))
+            .map(|(key, value)| (key.to_string(), value.to_vec()))
             .collect())
+    }
+
+    async fn count(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self
+            .tables()
+            .get(&table)
+            .map_or(0, |records| records.len() as u64))
     }
 }
 
@@ -84,6 +94,6 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-fn value<'t>(tables: &'t Tables, table: Table, key: &str) -> Option<&'t Vec<u8>> {
-    tables.get(&table)?.get(key)
+fn value<'t>(tables: &'t Tables, table: Table, key: &str) -> Option<&'t [u8]> {
+    Some(tables.get(&table)?.get(key)?)
 }

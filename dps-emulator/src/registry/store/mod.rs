@@ -1,5 +1,6 @@
 //! Where the registry keeps its records: tables of bytes with compare-and-set, behind a trait so that any database can serve.
 
+mod closed;
 mod held;
 mod memory;
 mod open;
@@ -59,6 +60,25 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
+    /// Counts the keys of a table: here by walking it, in the stores of this crate at a cost that does not depend on how
+    /// many there are.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    async fn count(&self, table: Table) -> Result<u64, StoreError> {
+        const PAGE: usize = 1000;
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.scan(table, after.as_deref(), PAGE).await?;
+            count += page.len() as u64;
+            if page.len() < PAGE {
+                return Ok(count);
+            }
+            after = page.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+
     /// Writes one value if the condition holds; `Ok(false)` if it does not.
     ///
     /// # Errors
@@ -100,8 +120,14 @@ pub enum Table {
     Groups,
     /// Device registration states, by registration ID.
     Registrations,
+    /// Which devices registered through a group, by group ID and registration ID.
+    Members,
     /// Registration operations in progress, by operation ID.
     Operations,
+    /// Which enrollment has which certificate, by the kind of its use and thumbprint.
+    Thumbprints,
+    /// The CA certificates of the instance, by name.
+    CaCertificates,
     /// The linked IoT hubs, by host name.
     Hubs,
     /// What the registry notes about itself.
@@ -115,7 +141,10 @@ impl Table {
             Self::Individuals => "individuals",
             Self::Groups => "groups",
             Self::Registrations => "registrations",
+            Self::Members => "members",
             Self::Operations => "operations",
+            Self::Thumbprints => "thumbprints",
+            Self::CaCertificates => "ca-certificates",
             Self::Hubs => "hubs",
             Self::Meta => "meta",
         }

@@ -10,14 +10,15 @@ use ::redb::{
     Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition, TableError,
 };
 
-use super::StoreError;
 use super::held::HeldFile;
-use super::redb::RECORDS;
+use super::{StoreError, closed};
 
 /// Says whose file it is, and in which format.
 const FORMAT: TableDefinition<'_, &str, u32> = TableDefinition::new("dps-emulator");
 const FORMAT_KEY: &str = "format";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// How much of the file redb keeps in memory. The system caches files too, and better.
+const CACHE: usize = 64 * 1024 * 1024;
 
 /// Opens or creates the file, which must not be another process's or another program's.
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
@@ -33,18 +34,19 @@ fn try_open(path: &Path) -> Result<Database, Refusal> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    let is_new = file.metadata()?.len() == 0;
+    let is_as_closed = closed::is_marked(path, &file.metadata()?);
 
     let held = HeldFile::new(file)?;
-    // Without the check, redb trusts a file that was closed in order, and may panic on a damaged one.
+    // Without the check, redb trusts a file that it closed in order, and may panic on one that was damaged since.
     let database = Database::builder()
-        .set_check_integrity_on_open(true)
+        .set_cache_size(CACHE)
+        .set_check_integrity_on_open(!is_as_closed)
         .create_with_backend(held.clone())?;
     check_format(&database)?;
+    closed::clear(path)?;
+    // The file's name, when it is new, and the end of its mark are durable only with their directory.
+    sync_directory(path)?;
     held.release()?;
-    if is_new {
-        sync_directory(path)?;
-    }
     Ok(database)
 }
 
@@ -75,11 +77,9 @@ fn write_format(database: &Database) -> Result<(), ::redb::Error> {
     transaction
         .open_table(FORMAT)?
         .insert(FORMAT_KEY, FORMAT_VERSION)?;
-    transaction.open_table(RECORDS)?;
     Ok(transaction.commit()?)
 }
 
-/// A new file's name is durable only once its directory is synced.
 fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path
         .parent()

@@ -1,23 +1,24 @@
 //! The store that remembers: one redb file, written in batches that are on the disk before they are acknowledged.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::mem;
+use std::num::NonZero;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use ::redb::{
-    AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    AccessGuard, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableError, WriteTransaction,
 };
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::{Action, Change, Expected, Store, StoreError, Table, open};
-
-/// Every record, by the name of its table and its key.
-pub(super) const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> =
-    TableDefinition::new("records");
+use super::{Action, Change, Expected, Store, StoreError, Table, closed, open};
 
 /// Keeps the registry in one redb file, which survives the process, however it ends.
 ///
@@ -32,11 +33,14 @@ pub struct RedbStore {
 
 struct Shared {
     path: PathBuf,
-    database: Database,
+    /// `None` once it is being closed.
+    database: Option<Database>,
     /// Changes that wait for the next transaction.
     pending: Mutex<Vec<Pending>>,
     /// Whoever holds the one permit commits for all who wait.
     turn: Arc<Semaphore>,
+    /// As many read at once as there are processors: more would only make tokio start, and keep busy, a thread for each.
+    readers: Arc<Semaphore>,
 }
 
 struct Pending {
@@ -47,7 +51,8 @@ struct Pending {
 impl RedbStore {
     /// Opens the file, or creates it when it is missing or empty.
     ///
-    /// The whole file is checked first, so the time this takes grows with its size.
+    /// A file that was closed in order is opened in the same time whatever its size. Any other is checked first, all of it:
+    /// after a crash, and when something else has written to it or copied it.
     ///
     /// # Errors
     ///
@@ -59,9 +64,10 @@ impl RedbStore {
             let database = open::open(&path)?;
             Ok(Shared {
                 path,
-                database,
+                database: Some(database),
                 pending: Mutex::default(),
                 turn: Arc::new(Semaphore::new(1)),
+                readers: Arc::new(Semaphore::new(processors())),
             })
         });
         let shared = opened.await.unwrap_or_else(|stopped| {
@@ -80,13 +86,13 @@ impl RedbStore {
 impl Store for RedbStore {
     async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = key.to_owned();
-        self.read(move |shared| {
-            let records = shared.database.begin_read()?.open_table(RECORDS)?;
+        self.read(table, move |records| {
             Ok(records
-                .get((table.name(), key.as_str()))?
+                .get(key.as_str())?
                 .map(|value| value.value().to_vec()))
         })
         .await
+        .map(Option::flatten)
     }
 
     async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
@@ -118,39 +124,52 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let after = after.map(str::to_owned);
-        self.read(move |shared| {
-            let records = shared.database.begin_read()?.open_table(RECORDS)?;
+        let page = self.read(table, move |records| {
             let start = match &after {
-                Some(after) => Bound::Excluded((table.name(), after.as_str())),
-                None => Bound::Included((table.name(), "")),
+                Some(after) => Bound::Excluded(after.as_str()),
+                None => Bound::Unbounded,
             };
             let mut page = Vec::new();
             for entry in records
-                .range::<(&str, &str)>((start, Bound::Unbounded))?
+                .range::<&str>((start, Bound::Unbounded))?
                 .take(limit)
             {
                 let (key, value) = entry?;
-                let (name, key) = key.value();
-                if name != table.name() {
-                    break;
-                }
-                page.push((key.to_owned(), value.value().to_vec()));
+                page.push((key.value().to_owned(), value.value().to_vec()));
             }
             Ok(page)
-        })
-        .await
+        });
+        page.await.map(Option::unwrap_or_default)
+    }
+
+    async fn count(&self, table: Table) -> Result<u64, StoreError> {
+        let count = self.read(table, |records| Ok(records.len()?));
+        count.await.map(Option::unwrap_or_default)
     }
 }
 
 impl RedbStore {
+    /// Reads from a table; `None` when nothing was ever written to it.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Shared) -> Result<T, ::redb::Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        table: Table,
+        read: impl FnOnce(&Records) -> Result<T, ::redb::Error> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
         let shared = Arc::clone(&self.shared);
-        match spawn_blocking(move || read(&shared)).await {
-            Ok(read) => read
-                .map_err(|cause| StoreError::with_source("cannot read the registry file", cause)),
+        let turn = Arc::clone(&shared.readers).acquire_owned().await;
+        let read = spawn_blocking(move || {
+            let _turn = turn;
+            let transaction = shared.database().begin_read()?;
+            match transaction.open_table(definition(table)) {
+                Ok(records) => read(&records).map(Some),
+                Err(TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        });
+        match read.await {
+            Ok(read) => read.map_err(|cause: ::redb::Error| {
+                StoreError::with_source("cannot read the registry file", cause)
+            }),
             Err(stopped) => Err(StoreError::with_source(
                 "the registry file's reader stopped",
                 stopped,
@@ -160,6 +179,10 @@ impl RedbStore {
 }
 
 impl Shared {
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("open until it is dropped")
+    }
+
     /// No panic can happen while the list is locked, so poison means nothing.
     fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,12 +214,12 @@ impl Shared {
 
     fn commit(&self, batch: &[Pending]) -> Result<Vec<bool>, ::redb::Error> {
         // redb's default durability: commit returns after the sync.
-        let transaction = self.database.begin_write()?;
+        let transaction = self.database().begin_write()?;
         let mut outcomes = Vec::with_capacity(batch.len());
         {
-            let mut records = transaction.open_table(RECORDS)?;
+            let mut tables = Tables::new(&transaction);
             for pending in batch {
-                outcomes.push(apply(&mut records, &pending.changes)?);
+                outcomes.push(tables.apply(&pending.changes)?);
             }
         }
         if outcomes.contains(&true) {
@@ -216,26 +239,60 @@ impl fmt::Debug for RedbStore {
     }
 }
 
-type Records<'t> = ::redb::Table<'t, (&'static str, &'static str), &'static [u8]>;
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(Ok(())) = self.database.take().map(Database::close) {
+            closed::set(&self.path);
+        }
+    }
+}
 
-fn apply(records: &mut Records<'_>, changes: &[OwnedChange]) -> Result<bool, StorageError> {
-    for change in changes {
-        let current = records.get(change.key())?;
-        if !change
-            .expected()
-            .holds(current.as_ref().map(AccessGuard::value))
-        {
-            return Ok(false);
+type Records = ReadOnlyTable<&'static str, &'static [u8]>;
+type OpenTable<'t> = ::redb::Table<'t, &'static str, &'static [u8]>;
+
+fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+/// The tables that one transaction writes to, opened as they are needed.
+struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    open: HashMap<Table, OpenTable<'t>>,
+}
+
+impl<'t> Tables<'t> {
+    fn new(transaction: &'t WriteTransaction) -> Self {
+        Self {
+            transaction,
+            open: HashMap::new(),
         }
     }
-    for change in changes {
-        match &change.action {
-            Action::Put(value) => drop(records.insert(change.key(), value.as_slice())?),
-            Action::Delete => drop(records.remove(change.key())?),
-            Action::Keep => {}
+
+    fn apply(&mut self, changes: &[OwnedChange]) -> Result<bool, ::redb::Error> {
+        for change in changes {
+            let current = self.table(change.table)?.get(change.key.as_str())?;
+            let current = current.as_ref().map(AccessGuard::value);
+            if !change.expected().holds(current) {
+                return Ok(false);
+            }
         }
+        for change in changes {
+            let (records, key) = (self.table(change.table)?, change.key.as_str());
+            match &change.action {
+                Action::Put(value) => drop(records.insert(key, value.as_slice())?),
+                Action::Delete => drop(records.remove(key)?),
+                Action::Keep => {}
+            }
+        }
+        Ok(true)
     }
-    Ok(true)
+
+    fn table(&mut self, table: Table) -> Result<&mut OpenTable<'t>, TableError> {
+        Ok(match self.open.entry(table) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => closed.insert(self.transaction.open_table(definition(table))?),
+        })
+    }
 }
 
 /// A [`Change`] that can go to another thread.
@@ -248,10 +305,6 @@ struct OwnedChange {
 }
 
 impl OwnedChange {
-    fn key(&self) -> (&'static str, &str) {
-        (self.table.name(), &self.key)
-    }
-
     fn expected(&self) -> Expected<'_> {
         match &self.expected {
             None => Expected::Anything,
@@ -275,6 +328,10 @@ impl From<&Change<'_>> for OwnedChange {
             action: change.action.clone(),
         }
     }
+}
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
 }
 
 fn unfinished() -> StoreError {

@@ -5,6 +5,7 @@ mod device;
 mod hook;
 mod program;
 mod sas;
+mod shared;
 mod tpm;
 mod wire;
 
@@ -19,6 +20,7 @@ pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use program::Program;
 pub(crate) use sas::{FOREVER, Sas, derive, percent, unix_now};
+pub(crate) use shared::shared;
 pub(crate) use tpm::{TpmDevice, shown, tpm_enrollment};
 pub(crate) use wire::{Answer, Wire};
 

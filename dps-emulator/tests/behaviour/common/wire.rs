@@ -56,6 +56,22 @@ impl Wire {
         }
     }
 
+    /// The same emulator, as the operator of another policy.
+    pub(crate) fn by(&self, connection: &str) -> Self {
+        let field = |name: &str| {
+            let mut fields = connection
+                .split(';')
+                .filter_map(|part| part.split_once('='));
+            let field = fields.find(|(key, _)| *key == name);
+            field.expect("a field").1.to_owned()
+        };
+        Self {
+            policy: field("SharedAccessKeyName"),
+            service_key: field("SharedAccessKey"),
+            ..self.clone()
+        }
+    }
+
     /// A device of this id, which has nothing to show yet.
     pub(crate) fn device(&self, id: &str) -> Device {
         Device::new(self.clone(), id)

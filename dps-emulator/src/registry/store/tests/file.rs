@@ -139,11 +139,11 @@ async fn a_format_of_the_future_is_refused_and_left_alone() {
         transaction
             .open_table(format)
             .unwrap()
-            .insert("format", 2)
+            .insert("format", 3)
             .unwrap()
             .unwrap()
             .value(),
-        1
+        2
     );
     transaction.commit().unwrap();
     drop(database);
@@ -152,7 +152,7 @@ async fn a_format_of_the_future_is_refused_and_left_alone() {
         refusal(&path)
             .await
             .to_string()
-            .ends_with("has format 2, and this release knows format 1 only")
+            .ends_with("has format 3, and this release knows format 2 only")
     );
     assert!(std::fs::read(&path).unwrap() == content);
 }
@@ -218,6 +218,60 @@ async fn a_damaged_file_is_refused_and_left_alone() {
             .len(),
         200
     );
+}
+
+/// So the time to open it does not depend on how much is in it. Damage that leaves no trace shows when it is read.
+#[tokio::test]
+async fn a_file_that_was_closed_and_left_alone_is_not_read_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let store = open(&path).await;
+    let value = vec![0xA5; 3000];
+    for key in ["a", "b"] {
+        let put = store.put(Table::Groups, key, Expected::Absent, value.clone());
+        assert!(put.await.unwrap());
+    }
+    drop(store);
+
+    let closed = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let mut content = std::fs::read(&path).unwrap();
+    content
+        .iter_mut()
+        .filter(|byte| **byte == 0xA5)
+        .for_each(|byte| *byte = 0x5A);
+    std::fs::write(&path, &content).unwrap();
+    assert!(refusal(&path).await.to_string().ends_with("is damaged"));
+
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(closed).unwrap();
+    let store = open(&path).await;
+    let groups = store.scan(Table::Groups, None, 9).await.unwrap();
+    assert_eq!(groups.len(), 2);
+}
+
+/// As one that was not closed.
+#[tokio::test]
+async fn a_file_that_is_open_or_was_copied_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let mark = dir.path().join("registry.redb.closed");
+    let store = open(&path).await;
+    assert!(!mark.exists());
+    drop(store);
+    assert!(mark.exists());
+
+    let copy = dir.path().join("copy.redb");
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::write(dir.path().join("copy.redb.closed"), "nonsense").unwrap();
+    let store = open(&copy).await;
+    assert!(
+        store
+            .put(Table::Meta, "k", Expected::Absent, vec![1])
+            .await
+            .unwrap()
+    );
+    refusal(&copy).await;
+    assert!(mark.exists(), "of another file");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ suite! {
     tables_are_apart
     scan_pages_through_in_byte_order
     odd_keys_and_values_survive
+    keys_are_counted
 }
 
 /// Lets a call begin.
@@ -374,6 +375,25 @@ async fn odd_keys_and_values_survive(store: Arc<dyn Store>) {
                 .unwrap()
         );
     }
+}
+
+async fn keys_are_counted(store: Arc<dyn Store>) {
+    assert_eq!(store.count(Table::Groups).await.unwrap(), 0);
+    let put = |key| Change::put(Table::Groups, key, Expected::Anything, vec![]);
+    let other = Change::put(Table::Hubs, "d", Expected::Anything, vec![]);
+    assert!(
+        store
+            .apply(&[put("a"), put("b"), put("a"), put("c"), other])
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.count(Table::Groups).await.unwrap(), 3);
+    let gone = [
+        Change::delete(Table::Groups, "a", Expected::Anything),
+        put("b"),
+    ];
+    assert!(store.apply(&gone).await.unwrap());
+    assert_eq!(store.count(Table::Groups).await.unwrap(), 2);
 }
 
 #[test]

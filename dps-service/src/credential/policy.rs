@@ -1,4 +1,4 @@
-//! Who the operator is: a shared access policy, and the tokens that its key signs.
+//! A shared access policy, and the tokens that its key signs.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -6,24 +6,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dps_types::sas::{Claim, SasToken};
 use dps_types::{ServiceConnectionString, SymmetricKey};
-use reqwest::header::HeaderValue;
+use zeroize::Zeroizing;
 
-use crate::error::{Error, ErrorKind};
+use super::RESERVE;
 
 /// How long a token is good for.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// A token with less time left is not used any more: clocks differ, and a request takes a while.
-const RESERVE: Duration = Duration::from_secs(60);
 
 /// A shared access policy, and the token in use.
-pub(crate) struct Credential {
+pub(crate) struct SharedAccessPolicy {
     resource: String,
     policy: String,
     key: SymmetricKey,
     token: Mutex<Option<SasToken>>,
 }
 
-impl Credential {
+impl SharedAccessPolicy {
     pub(crate) fn new(connection: &ServiceConnectionString) -> Self {
         Self {
             resource: connection.host_name().to_owned(),
@@ -33,17 +31,9 @@ impl Credential {
         }
     }
 
-    /// The `Authorization` of a request made now.
-    pub(crate) fn authorization(&self, now: SystemTime) -> Result<HeaderValue, Error> {
-        let token = self.token(now).to_text();
-        let mut value = HeaderValue::from_str(&token).map_err(|_| {
-            Error::new(
-                ErrorKind::InvalidConfiguration,
-                "the token does not fit into a header",
-            )
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
+    /// The text of an `Authorization` made now.
+    pub(crate) fn authorization(&self, now: SystemTime) -> Zeroizing<String> {
+        self.token(now).to_text()
     }
 
     /// The token in use, or a new one. A token from before the clock was set back would be good for too long.
@@ -62,9 +52,9 @@ impl Credential {
     }
 }
 
-impl fmt::Debug for Credential {
+impl fmt::Debug for SharedAccessPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
+        f.debug_struct("SharedAccessPolicy")
             .field("resource", &self.resource)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
@@ -77,39 +67,39 @@ mod tests {
 
     const START: u64 = 1_700_000_000;
 
-    fn credential() -> Credential {
+    fn policy() -> SharedAccessPolicy {
         let text = "HostName=localhost:8443;SharedAccessKeyName=me;SharedAccessKey=c2VjcmV0IHNlY3JldCBzZWNyZXQ=";
-        Credential::new(&text.parse().unwrap())
+        SharedAccessPolicy::new(&text.parse().unwrap())
     }
 
-    fn expiry_at(credential: &Credential, seconds: u64) -> u64 {
-        credential
+    fn expiry_at(policy: &SharedAccessPolicy, seconds: u64) -> u64 {
+        policy
             .token(UNIX_EPOCH + Duration::from_secs(seconds))
             .expiry()
     }
 
     #[test]
     fn a_token_lasts_an_hour_and_is_minted_anew_when_less_than_a_minute_is_left() {
-        let credential = credential();
-        assert_eq!(expiry_at(&credential, START), START + 3600);
-        assert_eq!(expiry_at(&credential, START + 3540), START + 3600);
-        assert_eq!(expiry_at(&credential, START + 3541), START + 7141);
+        let policy = policy();
+        assert_eq!(expiry_at(&policy, START), START + 3600);
+        assert_eq!(expiry_at(&policy, START + 3540), START + 3600);
+        assert_eq!(expiry_at(&policy, START + 3541), START + 7141);
     }
 
     #[test]
     fn a_clock_set_back_gets_a_new_token() {
-        let credential = credential();
-        expiry_at(&credential, START);
-        assert_eq!(expiry_at(&credential, START - 1), START + 3599);
+        let policy = policy();
+        expiry_at(&policy, START);
+        assert_eq!(expiry_at(&policy, START - 1), START + 3599);
     }
 
     #[test]
-    fn neither_debug_shows_a_secret() {
-        let credential = credential();
-        let header = credential.authorization(UNIX_EPOCH).unwrap();
+    fn debug_shows_no_secret() {
+        let policy = policy();
+        policy.authorization(UNIX_EPOCH);
         assert_eq!(
-            format!("{credential:?} {header:?}"),
-            "Credential { resource: \"localhost:8443\", policy: \"me\", .. } Sensitive"
+            format!("{policy:?}"),
+            "SharedAccessPolicy { resource: \"localhost:8443\", policy: \"me\", .. }"
         );
     }
 }

@@ -1,21 +1,12 @@
-//! The client against the emulator: an operator's day.
+//! Enrollments from their creation to their end.
 
-use dps_emulator::Emulator;
+use crate::start;
 use dps_service::{ErrorKind, ServiceClient};
 use dps_tls::Roots;
 use dps_types::enrollment::{
     AllocationPolicyKind, EnrollmentGroup, IndividualEnrollment, ProvisioningStatus,
 };
 use dps_types::{EnrollmentGroupId, ErrorCode, RegistrationId};
-
-async fn start() -> (Emulator, ServiceClient) {
-    let builder = Emulator::builder().link_hub("toasters.azure-devices.net");
-    let emulator = builder.start().await.expect("an emulator");
-    let dps = ServiceClient::from_connection_string(&emulator.service_connection_string())
-        .expect("a connection string")
-        .with_roots(Roots::from_pem(emulator.ca_pem()).expect("a root"));
-    (emulator, dps)
-}
 
 #[tokio::test]
 async fn a_group_from_its_creation_to_its_end() {

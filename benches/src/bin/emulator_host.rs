@@ -1,0 +1,27 @@
+//! An emulator as a process of its own, so that its memory can be told from that of who asks it. It prints where it is on
+//! one line and ends in order when its standard input does.
+//!
+//! usage: emulator_host [DATA_DIR]
+
+use std::error::Error;
+use std::io::Read;
+
+use dps_emulator::Emulator;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let builder = Emulator::builder();
+    let builder = match std::env::args_os().nth(1) {
+        Some(dir) => builder.data_dir(dir),
+        None => builder,
+    };
+    let emulator = builder.start().await?;
+    let ca = tempfile::NamedTempFile::new()?;
+    std::fs::write(ca.path(), emulator.ca_pem())?;
+    let connection = emulator.service_connection_string();
+    println!("{} {}", connection.as_str(), ca.path().display());
+
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    emulator.shutdown().await;
+    Ok(())
+}

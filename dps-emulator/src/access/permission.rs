@@ -1,0 +1,91 @@
+//! The permissions of a shared access policy.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind};
+
+/// A permission of a shared access policy.
+///
+/// As in Azure, some come with others: writing enrollments with everything about enrollments and registrations, reading
+/// enrollments and deleting registrations with reading registrations. Source: Terraform's documentation of
+/// `azurerm_iothub_dps_shared_access_policy`; azure-rest-api-specs issues 9285 and 10356.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Permission {
+    /// Change the instance: here its CA certificates.
+    ServiceConfig,
+    /// Read enrollments and enrollment groups, without their keys.
+    EnrollmentRead,
+    /// Create, change and delete enrollments and enrollment groups, and read their keys.
+    EnrollmentWrite,
+    /// Read registrations.
+    RegistrationStatusRead,
+    /// Delete registrations.
+    RegistrationStatusWrite,
+    /// Nothing that an operator asks for.
+    DeviceConnect,
+}
+
+impl Permission {
+    const ALL: [Self; 6] = [
+        Self::ServiceConfig,
+        Self::EnrollmentRead,
+        Self::EnrollmentWrite,
+        Self::RegistrationStatusRead,
+        Self::RegistrationStatusWrite,
+        Self::DeviceConnect,
+    ];
+
+    /// The name, as in Azure Resource Manager: `EnrollmentRead`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ServiceConfig => "ServiceConfig",
+            Self::EnrollmentRead => "EnrollmentRead",
+            Self::EnrollmentWrite => "EnrollmentWrite",
+            Self::RegistrationStatusRead => "RegistrationStatusRead",
+            Self::RegistrationStatusWrite => "RegistrationStatusWrite",
+            Self::DeviceConnect => "DeviceConnect",
+        }
+    }
+
+    /// Whether who has this permission also has the other.
+    pub fn includes(self, other: Self) -> bool {
+        self == other
+            || match self {
+                Self::EnrollmentWrite => matches!(
+                    other,
+                    Self::EnrollmentRead
+                        | Self::RegistrationStatusRead
+                        | Self::RegistrationStatusWrite
+                ),
+                Self::EnrollmentRead | Self::RegistrationStatusWrite => {
+                    other == Self::RegistrationStatusRead
+                }
+                _ => false,
+            }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Permission {
+    type Err = Error;
+
+    /// Reads a name, in any case.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let found = Self::ALL
+            .into_iter()
+            .find(|permission| permission.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            let reason = format!("'{text}' is no permission; there are {names}");
+            Error::new(ErrorKind::Configuration, reason)
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Proof of possession: whoever has a CA's key can sign a certificate for a code that nobody could know before.
+
+use std::time::SystemTime;
+
+use webpki::ALL_VERIFICATION_ALGS;
+use x509_cert::der::asn1::{AnyRef, BitStringRef};
+use x509_cert::der::{Decode, Encode, Reader, SliceReader};
+
+use crate::attest::Certificate;
+
+/// A new code: 48 hex digits, as the service's.
+pub(super) fn new_code() -> String {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    random.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// Whether the certificate proves it. What is wrong, in words for an answer to the operator.
+pub(super) fn check(
+    proof: &Certificate,
+    code: &str,
+    ca: &Certificate,
+    now: SystemTime,
+) -> Result<(), &'static str> {
+    if !proof
+        .common_name()
+        .is_some_and(|name| name.eq_ignore_ascii_case(code))
+    {
+        Err("The common name of the verification certificate is not the verification code.")
+    } else if ca.has_expired(now) {
+        Err("The certificate has expired.")
+    } else if proof.is_early(now) {
+        Err("The verification certificate is not valid yet.")
+    } else if !is_signed_by(proof, ca).unwrap_or(false) {
+        Err("The verification certificate is not signed by the certificate's key.")
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the issuer's key made the certificate's signature. Nothing else is looked at: tools make verification
+/// certificates without extensions, which as part of a chain would not do. `None` when one of the two is malformed.
+fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> Option<bool> {
+    let content = AnyRef::from_der(certificate.der()).ok()?.value();
+    let mut fields = SliceReader::new(content).ok()?;
+    let signed = fields.tlv_bytes().ok()?;
+    let algorithm = AnyRef::from_der(fields.tlv_bytes().ok()?).ok()?.value();
+    let signature = BitStringRef::from_der(fields.tlv_bytes().ok()?).ok()?;
+
+    let issuer = x509_cert::Certificate::from_der(issuer.der()).ok()?;
+    let key = issuer.tbs_certificate().subject_public_key_info();
+    let key_algorithm = key.algorithm.to_der().ok()?;
+    let key_algorithm = AnyRef::from_der(&key_algorithm).ok()?.value();
+    let (key, signature) = (key.subject_public_key.raw_bytes(), signature.raw_bytes());
+
+    let made = ALL_VERIFICATION_ALGS.iter().any(|known| {
+        known.signature_alg_id().as_ref() == algorithm
+            && known.public_key_alg_id().as_ref() == key_algorithm
+            && known.verify_signature(key, signed, signature).is_ok()
+    });
+    Some(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+    use super::*;
+    use crate::authority::CertificateAuthority;
+
+    const CODE: &str = "7D07A6A51F8AF1469499A1D92074D629894BE9FA8A013E49";
+    const OTHER_KEY: &str = "The verification certificate is not signed by the certificate's key.";
+
+    fn certificate(pem: &str) -> Certificate {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        Certificate::from_der(der.into_owned()).unwrap()
+    }
+
+    fn ca(name: &str) -> (CertificateAuthority, Certificate) {
+        let ca = CertificateAuthority::new(name).unwrap();
+        let certificate = certificate(ca.certificate_pem());
+        (ca, certificate)
+    }
+
+    #[test]
+    fn a_code_is_48_digits_and_never_the_same() {
+        let (one, other) = (new_code(), new_code());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 48);
+        assert!(one.chars().all(|c| matches!(c, '0'..='9' | 'A'..='F')));
+    }
+
+    #[test]
+    fn the_key_must_have_signed_and_the_code_must_be_there() {
+        let ((authority, ca), (_, other)) = (ca("Contoso Root"), ca("Contoso Root"));
+        let issued = authority.issue(CODE).unwrap();
+        let proof = certificate(issued.certificate_pem());
+        let now = SystemTime::now();
+        assert_eq!(check(&proof, CODE, &ca, now), Ok(()));
+        assert_eq!(check(&proof, &CODE.to_lowercase(), &ca, now), Ok(()));
+        assert_eq!(check(&proof, CODE, &other, now), Err(OTHER_KEY));
+        assert_eq!(
+            check(&proof, &new_code(), &ca, now),
+            Err("The common name of the verification certificate is not the verification code.")
+        );
+    }
+
+    #[test]
+    fn a_certificate_of_the_same_name_proves_nothing() {
+        let (_, ca) = ca("Contoso Root");
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Contoso Root");
+        let forger = Issuer::new(params, &key);
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, CODE);
+        let forged = params
+            .signed_by(&KeyPair::generate().unwrap(), &forger)
+            .unwrap();
+        let forged = certificate(&forged.pem());
+        assert_eq!(check(&forged, CODE, &ca, SystemTime::now()), Err(OTHER_KEY));
+    }
+
+    #[test]
+    fn a_proof_without_extensions_is_one() {
+        let (ca, proof) = (certificate(RSA_ROOT), certificate(RSA_PROOF));
+        let in_2027 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_600);
+        assert_eq!(proof.info().version, 1);
+        assert_eq!(check(&proof, CODE, &ca, in_2027), Ok(()));
+        let in_2040 = in_2027 + Duration::from_secs(13 * 366 * 24 * 60 * 60);
+        let expired = Err("The certificate has expired.");
+        assert_eq!(check(&proof, CODE, &ca, in_2040), expired);
+    }
+
+    #[test]
+    fn a_changed_byte_breaks_the_proof() {
+        let (authority, ca) = ca("Contoso Root");
+        let issued = authority.issue(CODE).unwrap();
+        let der = certificate(issued.certificate_pem()).der().to_vec();
+        let mut tampered = der.clone();
+        *tampered.last_mut().unwrap() ^= 1;
+        let tampered = Certificate::from_der(tampered.into()).unwrap();
+        assert_eq!(
+            check(&tampered, CODE, &ca, SystemTime::now()),
+            Err(OTHER_KEY)
+        );
+    }
+
+    /// `CN=RSA Root`, and what it signed for the code, a certificate of version 1. Made by OpenSSL, valid until November 2036.
+    const RSA_ROOT: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIDBzCCAe+gAwIBAgIUNQ12VFnztEFa6KfRN0oPWKGP474wDQYJKoZIhvcNAQEL
+BQAwEzERMA8GA1UEAwwIUlNBIFJvb3QwHhcNMjYxMTIyMDA1NTUyWhcNMzYxMTE5
+MDA1NTUyWjATMREwDwYDVQQDDAhSU0EgUm9vdDCCASIwDQYJKoZIhvcNAQEBBQAD
+ggEPADCCAQoCggEBAIewQza4n35i01G1Q6DI0gl9HgPfCpBKa3lklpcf75051BKW
+8WWzvq+o7wLkRidibrN9GtG+RnAeuoEH2WjNRNNLIc0ygRzyUloMenH2R1oTint6
+VhZcljMzPpg+jBo/LiFv8fTvygZBL0akY8hKWWC+eKSJtwnA2nb1uX23O5vKvyCd
+HpVxFODzSNp12cwyaMUPQIsb8iu0rvkWCipSUX0y1HnJXwVEFiimzFwyk+OP7kpX
+hzPoxG0FY7PsZQxOQnXthn/nos2f+es+C7pGEKER0X1XY4VRvNq+L6AsofCVBedl
+d0+MU8SFr437fQg9TZsgHBnPLLfab/WqfJWBX/cCAwEAAaNTMFEwHQYDVR0OBBYE
+FLjO61lK7xzat4PyKYWup619vakwMB8GA1UdIwQYMBaAFLjO61lK7xzat4PyKYWu
+p619vakwMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADggEBAFdJJ5uQ
+WRAMDyQ80DsYD9VGJEYStfPl20z/r9kuTG8KsatLOe7EXgZTE4OQvDu83gYzEv18
+B9q4f7LHWCRUsFG5PadIA9AWrD2ThWoVolCMfF0uQVWWSIdbM8LUsQmGQ4dd6++M
++wKFWO5MYtuKJt0pCpHAw06F65zTc2+SaMS5Ze+rzKX/7/2nPcYUVikksgQhr7VR
+jbauMvhoqAD/k9bbzcQzf4vaNSKSV+Ty5ZDcCxGLjx6376hy1Oe2rmQcwnJAFbzE
+qBVvOkYQGjYconHrkpqjA8dZKC4KjYxw9Mwq1DqYorUGn3YtlAFO8v+UH8tj/HSM
+lLcXqrAteXpeSZc=
+-----END CERTIFICATE-----
+";
+    const RSA_PROOF: &str = "\
+-----BEGIN CERTIFICATE-----
+MIICwjCCAaoCAQcwDQYJKoZIhvcNAQELBQAwEzERMA8GA1UEAwwIUlNBIFJvb3Qw
+HhcNMjYxMTIyMDA1NTUyWhcNMzYxMTE5MDA1NTUyWjA7MTkwNwYDVQQDDDA3RDA3
+QTZBNTFGOEFGMTQ2OTQ5OUExRDkyMDc0RDYyOTg5NEJFOUZBOEEwMTNFNDkwggEi
+MA0GCSqGSIb3DQEBAQUAA4IBDwAwggEKAoIBAQDE7SK+Y+5nGIYVtd4I7Ye7nibV
+hDdsKRI+fRpaz5W8ZQrxMx6vog1gj+Tk2bQyxttsq6Pxli6L/h7zgwCnI2OEUw8D
+1ji10WnQbB0QYcEgHG4U2RaGLhbupppksh0rKAKKuG57DNcIqupsIcSMMohDcRp3
++NE4pGJZiFW5ic7SJCMUL2yOvU5Um5D1u3L1xBz+6VOcwS0w+ebRnhfdPoHhbcjx
+WbLiU7Qkb8dX6qEQpWxCMJddwzsYXmko1CHY0d5HGwCDnFMERzKCYNFSSgSwv265
+H1Zoe6Tx1vFpeBS1hiS+jQ4WBFh1c4jDry7XUq2V+xhqeGUJ2m0lLVifcxPHAgMB
+AAEwDQYJKoZIhvcNAQELBQADggEBAFkfqBGs4BdrEcbtRoQGDYDehR839wYCSkKe
+anLutZQ0mizNOAsNVny3F/NLwIzWvE0A/GkHavwvnDlUYz02efsAdUpiFlN83QYH
+9BxlWkEqgnQUhxnGBo+z2MoplzCjKB4CksdyKTiWGGvuO4XJ7+rKji8DmRAJyS0c
+L1H5sDq11uzA3XviWXc2ctyFvYhgxe8Wh5ZECPkNps4Q15DjpP8OadTUzPsZd5oa
+yMEH7/YGwYeDLXknTGyd81yKwusoqb/BT4cm3qukhAGSBKDyxozCylQGVSDQyzWA
+/xwTJvw6qQCcl+G0g1o855xQ1mHac5AJNNRj4WDODblWupj02rE=
+-----END CERTIFICATE-----
+";
+}

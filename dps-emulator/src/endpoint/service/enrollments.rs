@@ -1,0 +1,69 @@
+//! One enrollment or group: get, create or replace, delete, and its secrets.
+
+use ::http::StatusCode;
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::protocol::ApiVersion;
+use dps_types::{DeviceRegistrationState, EnrollmentGroupId, RegistrationId, RegistrationStatus};
+
+use super::super::reply::Reply;
+use super::Service;
+use crate::refusal::Refusal;
+use crate::registry::{Document, read_document, with_secrets, without_secrets};
+
+impl Service<'_> {
+    pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, Refusal> {
+        let group: EnrollmentGroup = self.registry.required_enrollment(&id.to_key()).await?;
+        Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
+    }
+
+    /// The only answer that shows the device's registration along with its enrollment.
+    pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
+        let key = id.to_key();
+        let individual: IndividualEnrollment = self.registry.required_enrollment(&key).await?;
+        let mut shown = without_secrets(individual);
+        shown.registration_state = Some(match self.registry.registration(&key).await? {
+            Some(stored) => stored.record.result(ApiVersion::V2021_10_01).into(),
+            None => unassigned(&shown.registration_id),
+        });
+        Ok(Reply::json(StatusCode::OK, &shown))
+    }
+
+    pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+        let condition = self.call.condition()?;
+        let mut document: D = read_document(self.call.json()?)?;
+        if document.key() != key {
+            return Err(Refusal::invalid(format!(
+                "The {} in the body is not the one in the path.",
+                D::ID_FIELD
+            )));
+        }
+        document.forget_read_only();
+        let document = self
+            .registry
+            .put_enrollment(document, condition.as_ref(), &self.hubs)
+            .await?;
+        Ok(Reply::json(StatusCode::OK, &with_secrets(document)))
+    }
+
+    pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+        self.registry
+            .delete_enrollment::<D>(key, self.call.condition()?.as_ref())
+            .await?;
+        Ok(Reply::no_content())
+    }
+
+    pub(super) async fn attestation<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+        let document: D = self.registry.required_enrollment(key).await?;
+        Ok(Reply::json(
+            StatusCode::OK,
+            with_secrets(document).terms().attestation,
+        ))
+    }
+}
+
+fn unassigned(id: &RegistrationId) -> DeviceRegistrationState {
+    let mut state = DeviceRegistrationState::default();
+    state.registration_id = Some(id.clone());
+    state.status = Some(RegistrationStatus::Unassigned);
+    state
+}

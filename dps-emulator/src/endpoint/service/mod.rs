@@ -1,0 +1,68 @@
+//! The service API: enrollments, enrollment groups, attestation mechanisms, registration records.
+
+mod bulk;
+mod enrollments;
+mod query;
+mod registrations;
+
+use dps_types::HubHostname;
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::protocol::service::{Crud, ServiceRoute};
+
+use super::body::Call;
+use super::reply::Reply;
+use super::{Gateway, api_version};
+use crate::access::Act;
+use crate::refusal::Refusal;
+use crate::registry::Registry;
+
+pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refusal> {
+    let route = ServiceRoute::parse(&call.method, &call.path)?;
+    api_version(&call.query)?;
+    gateway.authorize(&call, Act::of(&route))?;
+    let service = Service {
+        registry: &gateway.engine.registry,
+        hubs: gateway.engine.allocator.hub_names(),
+        call: &call,
+    };
+    // Writes are boxed: they need much room, and few requests are one.
+    match &route {
+        ServiceRoute::Individual(id, Crud::Get) => service.individual(id).await,
+        ServiceRoute::Individual(id, Crud::Put) => {
+            Box::pin(service.put::<IndividualEnrollment>(&id.to_key())).await
+        }
+        ServiceRoute::Individual(id, Crud::Delete) => {
+            service.delete::<IndividualEnrollment>(&id.to_key()).await
+        }
+        ServiceRoute::IndividualAttestation(id) => {
+            service
+                .attestation::<IndividualEnrollment>(&id.to_key())
+                .await
+        }
+        ServiceRoute::IndividualQuery => service.individuals().await,
+        ServiceRoute::IndividualBulk => Box::pin(service.bulk::<IndividualEnrollment>()).await,
+        ServiceRoute::Group(id, Crud::Get) => service.group(id).await,
+        ServiceRoute::Group(id, Crud::Put) => {
+            Box::pin(service.put::<EnrollmentGroup>(&id.to_key())).await
+        }
+        ServiceRoute::Group(id, Crud::Delete) => {
+            service.delete::<EnrollmentGroup>(&id.to_key()).await
+        }
+        ServiceRoute::GroupAttestation(id) => {
+            service.attestation::<EnrollmentGroup>(&id.to_key()).await
+        }
+        ServiceRoute::GroupQuery => service.groups().await,
+        ServiceRoute::GroupBulk => Box::pin(service.bulk::<EnrollmentGroup>()).await,
+        ServiceRoute::Registration(id, Crud::Get) => service.registration(id).await,
+        ServiceRoute::Registration(id, Crud::Delete) => service.delete_registration(id).await,
+        ServiceRoute::RegistrationQuery(group) => service.registrations(group).await,
+        _ => Err(Refusal::not_implemented("this operation")),
+    }
+}
+
+/// One request, and what it works on.
+struct Service<'a> {
+    registry: &'a Registry,
+    hubs: Vec<HubHostname>,
+    call: &'a Call,
+}

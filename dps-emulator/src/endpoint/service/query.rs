@@ -1,0 +1,90 @@
+//! Lists, a page at a time: of enrollments, of groups, of the registrations of a group's devices.
+
+use ::http::{StatusCode, header};
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::protocol::{ApiVersion, CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
+use dps_types::{DeviceRegistrationState, EnrollmentGroupId, QuerySpecification};
+use serde::Serialize;
+
+use super::super::reply::Reply;
+use super::Service;
+use crate::query::{Continuation, Listing, check, item_count};
+use crate::refusal::Refusal;
+use crate::registry::{Document, Page, without_secrets};
+
+impl Service<'_> {
+    pub(super) async fn individuals(&self) -> Result<Reply, Refusal> {
+        self.enrollments::<IndividualEnrollment>(Listing::Individuals)
+            .await
+    }
+
+    pub(super) async fn groups(&self) -> Result<Reply, Refusal> {
+        self.enrollments::<EnrollmentGroup>(Listing::Groups).await
+    }
+
+    /// The body, which most SDKs leave empty, is a query as the others.
+    pub(super) async fn registrations(&self, group: &EnrollmentGroupId) -> Result<Reply, Refusal> {
+        if self.call.has_body() {
+            self.check_query()?;
+        }
+        let wanted = self.wanted(Listing::Registrations(group))?;
+        let page = self
+            .registry
+            .registration_page(group, wanted.after(), wanted.count)
+            .await?;
+        Ok(wanted.reply(page.map(|record| -> DeviceRegistrationState {
+            record.result(ApiVersion::V2021_10_01).into()
+        })))
+    }
+
+    async fn enrollments<D: Document>(&self, listing: Listing<'_>) -> Result<Reply, Refusal> {
+        self.check_query()?;
+        let wanted = self.wanted(listing)?;
+        let page: Page<D> = self
+            .registry
+            .enrollment_page(wanted.after(), wanted.count)
+            .await?;
+        Ok(wanted.reply(page.map(without_secrets)))
+    }
+
+    fn check_query(&self) -> Result<(), Refusal> {
+        check(&self.call.json::<QuerySpecification>()?.query)
+    }
+
+    fn wanted<'l>(&self, listing: Listing<'l>) -> Result<Wanted<'l>, Refusal> {
+        let token = self.call.header(CONTINUATION);
+        let token = token.filter(|token| !token.trim().is_empty());
+        Ok(Wanted {
+            listing,
+            continuation: token
+                .map(|token| Continuation::parse(token, listing))
+                .transpose()?,
+            count: item_count(self.call.header(MAX_ITEM_COUNT))?,
+        })
+    }
+}
+
+/// The page that a request is about.
+struct Wanted<'a> {
+    listing: Listing<'a>,
+    continuation: Option<Continuation>,
+    count: usize,
+}
+
+impl Wanted<'_> {
+    /// The key before its first item.
+    fn after(&self) -> Option<&str> {
+        self.continuation.as_ref().map(Continuation::key)
+    }
+
+    fn reply<T: Serialize>(&self, page: Page<T>) -> Reply {
+        let reply = Reply::json(StatusCode::OK, &page.items)
+            .with(header::X_CONTENT_TYPE_OPTIONS.as_str(), "nosniff")
+            .with(ITEM_TYPE, self.listing.item_type())
+            .with(MAX_ITEM_COUNT, self.count.to_string());
+        match page.more_after.map(Continuation::after) {
+            Some(next) => reply.with(CONTINUATION, next.to_token(self.listing)),
+            None => reply,
+        }
+    }
+}

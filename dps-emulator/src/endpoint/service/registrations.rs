@@ -1,0 +1,24 @@
+//! One registration record: get, delete.
+
+use ::http::StatusCode;
+use dps_types::protocol::ApiVersion;
+use dps_types::{DeviceRegistrationState, RegistrationId};
+
+use super::super::reply::Reply;
+use super::Service;
+use crate::refusal::Refusal;
+
+impl Service<'_> {
+    pub(super) async fn registration(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
+        let stored = self.registry.required_registration(id).await?;
+        let state: DeviceRegistrationState = stored.record.result(ApiVersion::V2021_10_01).into();
+        Ok(Reply::json(StatusCode::OK, &state))
+    }
+
+    pub(super) async fn delete_registration(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
+        self.registry
+            .delete_registration(id, self.call.condition()?.as_ref())
+            .await?;
+        Ok(Reply::no_content())
+    }
+}

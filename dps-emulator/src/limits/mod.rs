@@ -1,0 +1,102 @@
+//! How much an instance takes: as many enrollments as the service, as many requests as is asked for.
+
+mod throttle;
+
+pub(crate) use throttle::Throttle;
+
+use crate::error::{Error, ErrorKind};
+
+/// How much an instance takes. By default as much as the service does; requests are not counted, so that no test is slowed
+/// down: [`Limits::throttled`] counts them as the service does.
+///
+/// Source: azure-docs `iot-dps/about-iot-dps.md`, quotas and limits.
+///
+/// ```
+/// use dps_emulator::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.x509_groups = 2;
+/// limits.polls_per_10_seconds = Some(5);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Individual enrollments; 1,000,000 by default.
+    pub individual_enrollments: u64,
+    /// Registrations; 1,000,000 by default.
+    pub registrations: u64,
+    /// Enrollment groups with certificates; 100 by default.
+    pub x509_groups: u64,
+    /// Enrollment groups with symmetric keys; 100 by default.
+    pub symmetric_key_groups: u64,
+    /// CA certificates; 25 by default.
+    pub ca_certificates: u64,
+    /// Linked IoT hubs; 50 by default.
+    pub linked_hubs: u64,
+    /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
+    pub message_bytes: usize,
+    /// Requests of operators in a minute; not counted by default.
+    pub operations_per_minute: Option<u64>,
+    /// Registrations and lookups of all devices in a minute; not counted by default.
+    pub registrations_per_minute: Option<u64>,
+    /// Polls of one device in 10 seconds; not counted by default.
+    pub polls_per_10_seconds: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            individual_enrollments: 1_000_000,
+            registrations: 1_000_000,
+            x509_groups: 100,
+            symmetric_key_groups: 100,
+            ca_certificates: 25,
+            linked_hubs: 50,
+            message_bytes: 96 * 1024,
+            operations_per_minute: None,
+            registrations_per_minute: None,
+            polls_per_10_seconds: None,
+        }
+    }
+}
+
+impl Limits {
+    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds.
+    #[must_use]
+    pub fn throttled(self) -> Self {
+        Self {
+            operations_per_minute: Some(1000),
+            registrations_per_minute: Some(1000),
+            polls_per_10_seconds: Some(5),
+            ..self
+        }
+    }
+
+    /// Sets a limit by its name, which is the field's with `-` for `_`: `x509-groups`.
+    ///
+    /// # Errors
+    /// When there is no such limit.
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), Error> {
+        let limit = match name {
+            "individual-enrollments" => &mut self.individual_enrollments,
+            "registrations" => &mut self.registrations,
+            "x509-groups" => &mut self.x509_groups,
+            "symmetric-key-groups" => &mut self.symmetric_key_groups,
+            "ca-certificates" => &mut self.ca_certificates,
+            "linked-hubs" => &mut self.linked_hubs,
+            "message-bytes" => {
+                self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
+            "operations-per-minute" => self.operations_per_minute.insert(value),
+            "registrations-per-minute" => self.registrations_per_minute.insert(value),
+            "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
+            _ => {
+                let reason = format!("there is no limit '{name}'");
+                return Err(Error::new(ErrorKind::Configuration, reason));
+            }
+        };
+        *limit = value;
+        Ok(())
+    }
+}

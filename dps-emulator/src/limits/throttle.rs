@@ -1,0 +1,144 @@
+//! How often somebody may ask: counted in windows that begin and end for all at the same time, so that little is kept.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dps_types::ErrorCode;
+
+use super::Limits;
+use crate::refusal::Refusal;
+
+/// Counts requests, and refuses those that are too many.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    operations: Rate,
+    registrations: Rate,
+    polls: Rate,
+}
+
+impl Throttle {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            operations: Rate::new(limits.operations_per_minute, 60),
+            registrations: Rate::new(limits.registrations_per_minute, 60),
+            polls: Rate::new(limits.polls_per_10_seconds, 10),
+        }
+    }
+
+    /// A request of an operator.
+    pub(crate) fn operation(&self, now: SystemTime) -> Result<(), Refusal> {
+        self.operations.admit("", now)
+    }
+
+    /// A registration, or a lookup of one, which the service counts as such.
+    pub(crate) fn registration(&self, now: SystemTime) -> Result<(), Refusal> {
+        self.registrations.admit("", now)
+    }
+
+    /// A poll of this device.
+    pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), Refusal> {
+        self.polls.admit(device, now)
+    }
+}
+
+/// So many in so many seconds, for each who asks.
+#[derive(Debug)]
+struct Rate {
+    /// `None`: nothing is counted.
+    most: Option<u64>,
+    seconds: u64,
+    window: Mutex<Window>,
+}
+
+/// Who asked how often in the window that is running.
+#[derive(Debug, Default)]
+struct Window {
+    number: u64,
+    asked: HashMap<String, u64>,
+}
+
+impl Rate {
+    fn new(most: Option<u64>, seconds: u64) -> Self {
+        Self {
+            most,
+            seconds,
+            window: Mutex::default(),
+        }
+    }
+
+    fn admit(&self, who: &str, now: SystemTime) -> Result<(), Refusal> {
+        let Some(most) = self.most else {
+            return Ok(());
+        };
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let number = now / self.seconds;
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.number != number {
+            window.number = number;
+            window.asked.clear();
+        }
+        let asked = window.asked.entry(who.to_owned()).or_default();
+        if *asked < most {
+            *asked += 1;
+            return Ok(());
+        }
+        let words = "Operations are being throttled for this tenant.";
+        let wait = self.seconds - now % self.seconds;
+        Err(Refusal::new(ErrorCode::THROTTLED, words).with_retry_after(wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn each_has_a_share_of_each_window() {
+        let rate = Rate::new(Some(2), 10);
+        for now in [100, 109] {
+            assert_eq!(rate.admit("one", at(now)), Ok(()));
+        }
+        let refusal = rate.admit("one", at(103)).unwrap_err();
+        assert_eq!(refusal.code.get(), 429_001);
+        assert_eq!(
+            refusal.message,
+            "Operations are being throttled for this tenant."
+        );
+        assert_eq!(refusal.retry_after_seconds, Some(7));
+        assert_eq!(rate.admit("other", at(103)), Ok(()));
+        assert_eq!(rate.admit("one", at(110)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_locks_nobody_out() {
+        let rate = Rate::new(Some(1), 60);
+        assert_eq!(rate.admit("", at(600)), Ok(()));
+        assert_eq!(rate.admit("", at(60)), Ok(()));
+    }
+
+    #[test]
+    fn only_those_of_the_running_window_are_kept() {
+        let rate = Rate::new(Some(1), 10);
+        for device in 0..1000 {
+            let _ = rate.admit(&device.to_string(), at(100));
+        }
+        let _ = rate.admit("late", at(110));
+        assert_eq!(rate.window.lock().unwrap().asked.len(), 1);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_counted() {
+        let rate = Rate::new(None, 10);
+        for _ in 0..10_000 {
+            assert_eq!(rate.admit("one", at(100)), Ok(()));
+        }
+        assert!(rate.window.lock().unwrap().asked.is_empty());
+    }
+}

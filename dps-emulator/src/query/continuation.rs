@@ -1,0 +1,98 @@
+//! Where the next page begins: a token that means nothing to its holder.
+//!
+//! It holds the last key that was shown. So items that come and go between two pages neither hide nor repeat another, and
+//! the token is as good after a restart.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
+use super::Listing;
+use crate::refusal::Refusal;
+
+/// How much of a digest tells a token of ours from a text that was cut or made up.
+const CHECK_LEN: usize = 6;
+
+/// Stands after the last key of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Continuation(String);
+
+impl Continuation {
+    pub(crate) fn after(key: String) -> Self {
+        Self(key)
+    }
+
+    /// The last key of the page before.
+    pub(crate) fn key(&self) -> &str {
+        &self.0
+    }
+
+    /// The token, which is good for this list alone.
+    pub(crate) fn to_token(&self, listing: Listing<'_>) -> String {
+        let mut bytes = check(listing, &self.0).to_vec();
+        bytes.extend(self.0.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub(crate) fn parse(token: &str, listing: Listing<'_>) -> Result<Self, Refusal> {
+        let key = || {
+            let bytes = URL_SAFE_NO_PAD.decode(token.trim()).ok()?;
+            let (found, key) = bytes.split_at_checked(CHECK_LEN)?;
+            let key = String::from_utf8(key.to_vec()).ok()?;
+            (found == check(listing, &key)).then_some(key)
+        };
+        key().map(Self).ok_or_else(|| {
+            Refusal::invalid("The x-ms-continuation is not one that this query was given.")
+        })
+    }
+}
+
+fn check(listing: Listing<'_>, key: &str) -> [u8; CHECK_LEN] {
+    let group = match listing {
+        Listing::Registrations(group) => group.to_key(),
+        _ => String::new(),
+    };
+    let text = format!("{}\n{group}\n{key}", listing.item_type());
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    *digest.first_chunk().expect("shorter than the digest")
+}
+
+#[cfg(test)]
+mod tests {
+    use dps_types::EnrollmentGroupId;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_own_list_alone() {
+        let (one, other): (EnrollmentGroupId, EnrollmentGroupId) =
+            ("one".parse().unwrap(), "other".parse().unwrap());
+        let lists = [
+            Listing::Individuals,
+            Listing::Groups,
+            Listing::Registrations(&one),
+            Listing::Registrations(&other),
+        ];
+        for (place, list) in lists.iter().enumerate() {
+            let continuation = Continuation::after("device-7".to_owned());
+            let token = continuation.to_token(*list);
+            for (other, reader) in lists.iter().enumerate() {
+                let read = Continuation::parse(&token, *reader);
+                assert_eq!(read.is_ok(), place == other);
+            }
+            assert_eq!(Continuation::parse(&token, *list), Ok(continuation));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let token = Continuation::after("device-7".to_owned()).to_token(Listing::Groups);
+        let cut = &token[..token.len() - 1];
+        let longer = format!("{token}A");
+        for text in ["x", "AAAA", "%%%", "ZGV2aWNlLTc", cut, &longer] {
+            assert!(
+                Continuation::parse(text, Listing::Groups).is_err(),
+                "{text}"
+            );
+        }
+    }
+}

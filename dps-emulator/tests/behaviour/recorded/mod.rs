@@ -1,0 +1,23 @@
+//! What the live service was seen to answer, asked again of the emulator.
+
+mod compare;
+mod replay;
+
+use crate::common::shared;
+use replay::Replay;
+
+#[tokio::test]
+async fn the_recorded_exchanges_go_the_same_way() {
+    let Some(path) = shared("recordings/service-2021-10-01.json") else {
+        return;
+    };
+    let recording = std::fs::read_to_string(path).expect("readable");
+    assert_eq!(Replay::start().await.run(&recording).await, 26);
+}
+
+/// The few of them that say most, so that the crate can be tested alone.
+#[tokio::test]
+async fn a_handful_of_recorded_exchanges_goes_the_same_way() {
+    let recording = include_str!("exchanges.json");
+    assert_eq!(Replay::start().await.run(recording).await, 8);
+}

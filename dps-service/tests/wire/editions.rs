@@ -1,0 +1,110 @@
+//! Older and newer editions of the API: what each knows is sent, and nothing else is.
+
+use crate::support::{Service, answer};
+use dps_service::ErrorKind;
+use dps_types::enrollment::{
+    AttestationMechanism, DeviceCapabilities, IndividualEnrollment, ReprovisionPolicy,
+};
+use dps_types::protocol::ApiVersion;
+use serde_json::{Value, json};
+
+/// A device with a TPM, as every edition knows it, and with these fields.
+fn device(fields: Value) -> IndividualEnrollment {
+    let mut document = json!({
+        "registrationId": "dev",
+        "attestation": {"type": "tpm", "tpm": {"endorsementKey": "AToA"}},
+        "iotHubHostName": "hub.azure-devices.net",
+        "initialTwin": {"tags": {"a": 1}},
+        "provisioningStatus": "disabled",
+    });
+    for (name, value) in fields.as_object().expect("an object") {
+        document[name] = value.clone();
+    }
+    serde_json::from_value(document).expect("an enrollment")
+}
+
+/// Source: `service.json` of 2017-11-15, 2018-04-01, 2018-09-01-preview, 2021-10-01 and 2025-07-01-preview.
+#[tokio::test]
+async fn each_field_is_sent_from_its_own_edition_on() {
+    let editions = [
+        "2017-11-15",
+        "2018-04-01",
+        "2018-09-01-preview",
+        "2019-03-31",
+        "2021-10-01",
+        "2025-07-01-preview",
+    ];
+    for (fields, since) in [
+        (json!({}), "2017-11-15"),
+        (json!({"capabilities": {"iotEdge": true}}), "2018-04-01"),
+        (
+            json!({"attestation": {"type": "symmetricKey"}}),
+            "2018-09-01-preview",
+        ),
+        (
+            json!({"reprovisionPolicy": {"updateHubAssignment": true, "migrateDeviceData": true}}),
+            "2018-09-01-preview",
+        ),
+        (json!({"allocationPolicy": "hashed"}), "2018-09-01-preview"),
+        (
+            json!({"iotHubs": ["hub.azure-devices.net"]}),
+            "2018-09-01-preview",
+        ),
+        (
+            json!({"customAllocationDefinition": {"webhookUrl": "https://f.test", "apiVersion": "2019-03-31"}}),
+            "2018-09-01-preview",
+        ),
+        (json!({"optionalDeviceInformation": {"a": 1}}), "2021-10-01"),
+        (
+            json!({"credentialPolicyName": "short-lived"}),
+            "2025-07-01-preview",
+        ),
+        (
+            json!({"fieldOfTheFuture": 1, "capabilities": null}),
+            "2017-11-15",
+        ),
+    ] {
+        let device = device(fields.clone());
+        for edition in editions {
+            let version: ApiVersion = edition.parse().unwrap();
+            let stored = serde_json::to_string(&device).unwrap();
+            let service = Service::start([answer("200 OK", &stored)]).await;
+            let dps = service.client().with_api_version(version);
+            let result = dps.individual_enrollments().create(&device).await;
+            let seen = service.seen();
+            // The editions compare as texts.
+            if edition >= since {
+                result.unwrap();
+                let line = format!("PUT /enrollments/dev?api-version={edition} HTTP/1.1");
+                assert_eq!(seen[0].line, line);
+                assert_eq!(seen[0].json(), serde_json::to_value(&device).unwrap());
+            } else {
+                let error = result.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{edition} {fields}");
+                assert!(seen.is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_error_names_the_field_and_the_edition_it_came_with() {
+    let service = Service::start([]).await;
+    let dps = service.client().with_api_version(ApiVersion::V2018_04_01);
+    let id = || "dev".parse().unwrap();
+    let edge = IndividualEnrollment::new(id(), AttestationMechanism::tpm("AToA"))
+        .with_capabilities(DeviceCapabilities::iot_edge())
+        .with_reprovision_policy(ReprovisionPolicy::never());
+    let devices = dps.individual_enrollments();
+    let error = devices.create(&edge).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "api-version 2018-04-01 does not know reprovisionPolicy, which came with 2018-09-01-preview"
+    );
+    let error = devices.attestation_mechanism(&id()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "api-version 2018-04-01 does not know the attestation mechanism operation, which came with 2018-09-01-preview"
+    );
+    assert!(service.seen().is_empty());
+}

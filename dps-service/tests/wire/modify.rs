@@ -1,0 +1,153 @@
+//! Read, change, write: what goes over the wire, and what happens when others write too.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use crate::support::{Act, KEY, Seen, Service, answer};
+use dps_service::{Error, ErrorKind, ServiceClient};
+use dps_types::enrollment::{EnrollmentGroup, ProvisioningStatus};
+use serde_json::json;
+
+const MECHANISM: &str = r#"{"type":"symmetricKey","symmetricKey":{"primaryKey":"c2VjcmV0IHNlY3JldCBzZWNyZXQ=","secondaryKey":"b3RoZXIgb3RoZXIgb3RoZXI="}}"#;
+
+fn stored(etag: &str) -> String {
+    json!({
+        "enrollmentGroupId": "toasters",
+        "attestation": {"type": "symmetricKey"},
+        "etag": etag,
+        "provisioningStatus": null,
+        "fieldOfTheFuture": {"a": [1, null]},
+    })
+    .to_string()
+}
+
+fn read(etag: &str) -> [Act; 2] {
+    [answer("200 OK", &stored(etag)), answer("200 OK", MECHANISM)]
+}
+
+async fn disable(dps: &ServiceClient) -> Result<EnrollmentGroup, Error> {
+    let groups = dps.enrollment_groups();
+    let disabled = |group: &mut EnrollmentGroup| {
+        group.provisioning_status = Some(ProvisioningStatus::Disabled);
+    };
+    groups
+        .modify(&"toasters".parse().expect("an id"), disabled)
+        .await
+}
+
+fn methods(seen: &[Seen]) -> Vec<&str> {
+    seen.iter()
+        .map(|seen| seen.line.split(' ').next().unwrap_or_default())
+        .collect()
+}
+
+#[tokio::test]
+async fn keys_and_unknown_fields_are_kept_and_the_write_is_under_the_version_that_was_read() {
+    let script = read("IjAi")
+        .into_iter()
+        .chain([answer("200 OK", &stored("IjEi"))]);
+    let service = Service::start(script).await;
+    let written = disable(&service.client()).await.unwrap();
+    assert_eq!(written.etag.unwrap().as_str(), "IjEi");
+
+    let seen = service.seen();
+    assert_eq!(methods(&seen), ["GET", "POST", "PUT"]);
+    assert_eq!(
+        seen[1].line,
+        "POST /enrollmentGroups/toasters/attestationmechanism?api-version=2021-10-01 HTTP/1.1"
+    );
+    assert_eq!(seen[2].header("if-match"), Some("IjAi"));
+    let sent = seen[2].json();
+    assert_eq!(sent["attestation"]["symmetricKey"]["primaryKey"], KEY);
+    assert_eq!(
+        sent["attestation"]["symmetricKey"]["secondaryKey"],
+        "b3RoZXIgb3RoZXIgb3RoZXI="
+    );
+    assert_eq!(sent["provisioningStatus"], "disabled");
+    assert_eq!(sent["fieldOfTheFuture"], json!({"a": [1, null]}));
+}
+
+#[tokio::test]
+async fn when_others_write_in_between_the_change_is_made_to_their_version() {
+    let mut script = Vec::from(read("IjAi"));
+    script.push(answer("412 Precondition Failed", r#"{"errorCode":412001}"#));
+    script.extend(read("IjEi"));
+    script.push(answer("200 OK", &stored("IjIi")));
+    let service = Service::start(script).await;
+
+    let (dps, mut versions) = (service.client(), Vec::new());
+    let see = |group: &mut EnrollmentGroup| versions.push(group.etag.clone().unwrap().to_string());
+    let groups = dps.enrollment_groups();
+    groups
+        .modify(&"toasters".parse().unwrap(), see)
+        .await
+        .unwrap();
+    assert_eq!(versions, ["IjAi", "IjEi"]);
+    let seen = service.seen();
+    assert_eq!(seen[2].header("if-match"), Some("IjAi"));
+    assert_eq!(seen[5].header("if-match"), Some("IjEi"));
+}
+
+#[tokio::test]
+async fn who_always_comes_second_gives_up() {
+    let service = Service::answering(|seen| match methods(std::slice::from_ref(seen))[0] {
+        "GET" => answer("200 OK", &stored("IjAi")),
+        "POST" => answer("200 OK", MECHANISM),
+        _ => answer("412 Precondition Failed", ""),
+    })
+    .await;
+    let dps = service.client().with_deadline(Duration::from_millis(700));
+    let error = disable(&dps).await.unwrap_err();
+    let expected = [ErrorKind::PreconditionFailed, ErrorKind::Deadline];
+    assert!(expected.contains(&error.kind()), "{error:?}");
+    assert!(service.seen().len() >= 3);
+}
+
+#[tokio::test]
+async fn a_change_that_fails_writes_nothing() {
+    let service = Service::start(read("IjAi")).await;
+    let dps = service.client();
+    let groups = dps.enrollment_groups();
+    let fail = |_: &mut EnrollmentGroup| Err::<(), _>("not on a Friday");
+    let error = groups
+        .modify(&"toasters".parse().unwrap(), fail)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Change);
+    assert_eq!(error.to_string(), "the change failed");
+    assert_eq!(error.source().unwrap().to_string(), "not on a Friday");
+    assert_eq!(methods(&service.seen()), ["GET", "POST"]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_repeated() {
+    let service = Service::start(read("IjAi").into_iter().chain([Act::HangUp])).await;
+    let error = disable(&service.client()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.is_in_doubt());
+    assert_eq!(methods(&service.seen()), ["GET", "POST", "PUT"]);
+}
+
+#[tokio::test]
+async fn certificates_need_no_second_read() {
+    let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"x509","x509":{"caReferences":{"primary":"root"}}},"etag":"IjAi"}"#;
+    let service = Service::start([answer("200 OK", stored), answer("200 OK", stored)]).await;
+    disable(&service.client()).await.unwrap();
+    assert_eq!(methods(&service.seen()), ["GET", "PUT"]);
+}
+
+#[tokio::test]
+async fn without_a_version_nothing_is_written() {
+    let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"tpm","tpm":{"endorsementKey":"AToA"}}}"#;
+    let service = Service::start([answer("200 OK", stored)]).await;
+    let error = disable(&service.client()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    service.only_one();
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_modified() {
+    let service = Service::start([answer("404 Not Found", r#"{"errorCode":404202}"#)]).await;
+    let error = disable(&service.client()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
