@@ -147,7 +147,7 @@ impl Engine {
         let known = self.authenticate(&device, None, record.as_ref()).await?;
         let record = match &known {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
-            Known::Stranger(_) => self.challenges.failed(id, operation, self.now()),
+            Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
         };
         let record =
             record.ok_or_else(|| Refusal::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
@@ -199,15 +199,10 @@ impl Engine {
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
-            let pending = self.challenges.pending(device.registration_id, self.now());
-            let accepted = registered.and_then(|record| record.proof.tpm());
-            challenge = match &device.presented {
-                Presented::Nothing => shown,
-                // Its challenge was forgotten. One that stands is not replaced for a wrong answer.
-                Presented::Token(_) if pending.is_none() => shown,
-                _ => None,
-            };
-            tpm.extend(pending.into_iter().chain(accepted.cloned()));
+            let answered = self.answered(device);
+            challenge = shown.filter(|shown| self.may_challenge(device, shown, answered.as_ref()));
+            tpm.extend(answered);
+            tpm.extend(registered.and_then(|record| record.proof.tpm()).cloned());
         }
         let question = Question {
             id_scope: device.id_scope,
