@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dps_types::RegistrationId;
 use dps_types::sas::SignError;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
+use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
@@ -20,8 +21,8 @@ use super::ClientIdentity;
 use crate::error::Error;
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+pub(crate) const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(crate) const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// A key pair of which only the public half can be had.
@@ -148,6 +149,26 @@ pub(crate) fn ecdsa_signature(r: &[u8], s: &[u8]) -> Result<Vec<u8>, SignError> 
     encode().map_err(|error| {
         SignError::new("the device's signature cannot be encoded").with_source(error)
     })
+}
+
+/// Whether a TLS peer would take this signature for that of the key (SubjectPublicKeyInfo, DER).
+pub(crate) fn verifies(
+    public_key: &[u8],
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let Ok(key) = SubjectPublicKeyInfoRef::from_der(public_key) else {
+        return false;
+    };
+    let key = key.subject_public_key.raw_bytes();
+    ring::default_provider()
+        .signature_verification_algorithms
+        .mapping
+        .iter()
+        .filter(|(of, _)| *of == scheme)
+        .flat_map(|(_, algorithms)| algorithms.iter())
+        .any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
 fn public_key_info(
@@ -349,6 +370,21 @@ mod tests {
             ecdsa_signature(&[0x00, 0x00, 0x7f], &[0x80, 0x01]).unwrap(),
             [0x30, 0x08, 0x02, 0x01, 0x7f, 0x02, 0x03, 0x00, 0x80, 0x01]
         );
+    }
+
+    #[test]
+    fn a_signature_that_a_peer_would_refuse_is_found() {
+        let pair = KeyPair::generate().unwrap();
+        let key = pair.subject_public_key_info();
+        let good = rcgen::SigningKey::sign(&pair, b"message").unwrap();
+        let verifies = |scheme, message| verifies(&key, scheme, message, &good);
+
+        assert!(verifies(SignatureScheme::ECDSA_NISTP256_SHA256, b"message"));
+        assert!(!verifies(
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            b"another"
+        ));
+        assert!(!verifies(SignatureScheme::RSA_PSS_SHA256, b"message"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 #[cfg(any(feature = "pkcs11", feature = "tpm"))]
 mod device_key;
 mod identity;
+#[cfg(any(feature = "pkcs11", feature = "tpm"))]
+mod key_kind;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod symmetric_key;

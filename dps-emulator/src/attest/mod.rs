@@ -57,7 +57,7 @@ pub(crate) struct Question<'a> {
     pub(crate) verified_cas: &'a [VerifiedCa],
     /// Whether a signing certificate in an enrollment must chain to one of them.
     pub(crate) require_verified_ca: bool,
-    /// What this device was challenged with, if it came with the keys of a TPM.
+    /// The TPMs that this device may be: of the challenge that it answers, and of its registration.
     pub(crate) tpm: &'a [TpmProof],
 }
 

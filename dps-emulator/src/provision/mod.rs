@@ -156,7 +156,7 @@ impl Engine {
         self.throttle.poll(&id.to_key(), self.now())?;
         let record = match &known {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
-            Known::Stranger(_) => self.challenges.failed(id, operation, self.now()),
+            Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
         };
         let record =
             record.ok_or_else(|| Refusal::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
@@ -209,15 +209,10 @@ impl Engine {
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
-            let pending = self.challenges.pending(device.registration_id, self.now());
-            let accepted = registered.and_then(|record| record.proof.tpm());
-            challenge = match &device.presented {
-                Presented::Nothing => shown,
-                // Its challenge was forgotten. One that stands is not replaced for a wrong answer.
-                Presented::Token(_) if pending.is_none() => shown,
-                _ => None,
-            };
-            tpm.extend(pending.into_iter().chain(accepted.cloned()));
+            let answered = self.answered(device);
+            challenge = shown.filter(|shown| self.may_challenge(device, shown, answered.as_ref()));
+            tpm.extend(answered);
+            tpm.extend(registered.and_then(|record| record.proof.tpm()).cloned());
         }
         let verified_cas = match device.presented {
             Presented::Chain(_) => self.cas.verified().await?,

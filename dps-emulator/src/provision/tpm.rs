@@ -7,6 +7,7 @@ use dps_types::{
 };
 
 use super::{Device, Engine, operation, under_way};
+use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::refusal::Refusal;
 use crate::registry::{EnrollmentRef, Proof, Record, Stored, Verdict};
@@ -21,6 +22,36 @@ impl Engine {
         let id = device.registration_id;
         tracing::debug!(registration_id = %id, "challenge for a TPM");
         Refusal::challenge(self.challenges.make(id, keys, self.now()))
+    }
+
+    /// The TPM whose challenge the device answers.
+    pub(super) fn answered(&self, device: &Device<'_>) -> Option<TpmProof> {
+        match &device.presented {
+            Presented::Token(token) => {
+                self.challenges
+                    .answered(device.registration_id, token, self.now())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a device that is refused gets a challenge instead: one that shows no token, or whose challenge was
+    /// forgotten. A challenge that stands is not replaced for a wrong answer.
+    pub(super) fn may_challenge(
+        &self,
+        device: &Device<'_>,
+        shown: &TpmAttestation,
+        answered: Option<&TpmProof>,
+    ) -> bool {
+        let stands = || {
+            let (id, now) = (device.registration_id, self.now());
+            TpmKeys::parse(shown).is_ok_and(|keys| self.challenges.has(id, &keys, now))
+        };
+        match &device.presented {
+            Presented::Nothing => true,
+            Presented::Token(_) => answered.is_none() && !stands(),
+            Presented::Chain(_) => false,
+        }
     }
 
     /// Takes the registration of a TPM that nobody enrolled. It has failed already, as the first poll will tell.

@@ -59,6 +59,33 @@ async fn only_the_latest_challenge_counts() {
     second.assigned().await;
 }
 
+/// Anyone may ask for a challenge, under any name.
+#[tokio::test]
+async fn the_challenge_of_another_tpm_takes_nothing_from_the_device() {
+    let dps = Dps::start().await;
+    let device = enrolled(&dps).await;
+    let thief = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(2));
+    let signed = device.challenged().await;
+    let stolen = thief.challenged().await;
+    let answer = stolen.register_with(thief.body()).await;
+    answer.assert_error(401_002, "Unauthorized");
+    signed.assigned().await;
+}
+
+#[tokio::test]
+async fn strangers_of_one_name_each_see_their_own_failure() {
+    let dps = Dps::start().await;
+    let [one, other] = [1, 2].map(|number| TpmDevice::new(&dps, "x", SoftwareTpm::number(number)));
+    let (one, other) = (one.challenged().await, other.challenged().await);
+    let operation = one.register().await.json()["operationId"].clone();
+    let operation = operation.as_str().expect("text");
+    assert_eq!(one.poll(operation).await.json()["status"], "failed");
+    other
+        .poll(operation)
+        .await
+        .assert_error(404_001, "Operation not found.");
+}
+
 #[tokio::test]
 async fn a_challenge_is_good_for_ten_minutes() {
     let clock = TestClock::now();

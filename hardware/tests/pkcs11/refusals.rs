@@ -140,7 +140,8 @@ fn a_name_that_is_taken_is_not_given_again() {
             .unwrap();
         let error = token.generate_private_key(&uri, KeyKind::P256).await;
         let error = error.unwrap_err();
-        assert_eq!(error.to_string(), "the token has a private key \"key\"");
+        let taken = "the token already has a private key \"key\": ";
+        assert!(error.to_string().starts_with(taken), "{error}");
 
         let nameless = crate::world::uri("pkcs11:");
         let error = token.generate_secret_key(&nameless).await.unwrap_err();

@@ -1,10 +1,14 @@
 //! Key pairs for X.509 in the TPM: made, kept, and registered with.
 
-use dps_device::tpm::{KeyKind, PersistentHandle, TpmKeyPair};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use dps_device::tpm::{KeyKind, PersistentHandle, Tpm, TpmKeyPair};
 use dps_device::{ErrorKind, Http, Mqtt, MqttWebSocket, Transport, X509Attestation};
 use dps_hardware::Swtpm;
 use dps_types::RegistrationId;
 use dps_types::enrollment::AttestationMechanism;
+use rustls::SignatureScheme;
 
 use crate::authority::Authority;
 use crate::dps::{Dps, HUB};
@@ -129,6 +133,53 @@ async fn a_tpm_that_goes_away_fails_the_request() {
 }
 
 #[tokio::test]
+async fn a_kind_of_key_that_the_tpm_lacks_is_named_as_such() {
+    let swtpm = Swtpm::start();
+    let made = open(&swtpm).await.key_pair().create(KeyKind::Rsa4096).await;
+    match made {
+        // libtpms has such keys since 0.10.
+        Ok(key) => assert!(key.public_key().len() > 4096 / 8),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            let text = chain(&error);
+            assert!(text.contains("TPM2_Create: TPM_RC_VALUE"), "{text}");
+            assert!(text.contains("does not do this algorithm"), "{text}");
+        }
+    }
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_tpm_that_falls_silent_is_not_waited_for_forever() {
+    let mut swtpm = Swtpm::start();
+    let limit = Duration::from_secs(5);
+    let tpm = Tpm::open(options(&swtpm).with_timeout(limit))
+        .await
+        .unwrap();
+    let key = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    let chain_of_key = Authority::new().sign(&request(&key).await);
+    let identity = key.identity(chain_of_key).unwrap();
+    let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
+    let signer = identity.certified_key().key.choose_scheme(&[scheme]);
+    swtpm.stop();
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, swtpm.port())).unwrap();
+    let control = TcpListener::bind((Ipv4Addr::LOCALHOST, swtpm.port() + 1)).unwrap();
+
+    let id: RegistrationId = DEVICE.parse().unwrap();
+    let requested = key.certificate_request(&id).await.unwrap_err();
+    // And where nobody can await: in a TLS handshake.
+    let signed = signer.unwrap().sign(b"message").unwrap_err();
+    // Ends the threads that still wait.
+    drop((silent, control));
+
+    assert_eq!(requested.kind(), ErrorKind::Sign);
+    for text in [chain(&requested), chain(&signed)] {
+        assert!(text.contains("has not answered within 5s"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn it_registers_over_https() {
     registers(KeyKind::P256, |dps| {
         Http::default().with_port(dps.emulator.https_port())
@@ -172,7 +223,7 @@ async fn a_chain_of_another_key_is_refused() {
 
 async fn registers<T: Transport + 'static>(kind: KeyKind, transport: impl FnOnce(&Dps) -> T) {
     let swtpm = Swtpm::start();
-    let tpm = dps_device::tpm::Tpm::open(options(&swtpm)).await.unwrap();
+    let tpm = Tpm::open(options(&swtpm)).await.unwrap();
     let made = tpm.key_pair().create(kind).await.unwrap();
     let chain = Authority::new().sign(&request(&made).await);
     let key = tpm.key_pair().open().await.unwrap();

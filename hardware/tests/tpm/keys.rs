@@ -50,6 +50,10 @@ async fn the_templates_make_different_keys_and_the_key_that_is_kept_wins() {
     let other = TpmAttestation::new(&other).await.unwrap();
     assert_ne!(other.endorsement_key(), azure.endorsement_key());
     assert_ne!(other.registration_id(), azure.registration_id());
+    for (who, key) in [(&azure, [7; 32]), (&other, [8; 32])] {
+        who.activate(&wrap(who, &key)).await.unwrap();
+        assert_eq!(who.sign(b"data").await.unwrap().0, hmac(&key, b"data"));
+    }
 
     let kept = TpmAttestation::new(&Tpm::open(tcg).await.unwrap())
         .await

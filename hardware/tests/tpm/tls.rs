@@ -25,10 +25,13 @@ async fn every_kind_of_key_signs_in_every_edition_of_tls() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let authority = Authority::new();
-    for (number, kind) in [KeyKind::P256, KeyKind::P384, KeyKind::Rsa2048]
-        .into_iter()
-        .enumerate()
-    {
+    let kinds = [
+        KeyKind::P256,
+        KeyKind::P384,
+        KeyKind::Rsa2048,
+        KeyKind::Rsa3072,
+    ];
+    for (number, kind) in kinds.into_iter().enumerate() {
         let place = 0x8100_0200 + u32::try_from(number).unwrap();
         let place = PersistentHandle::new(place).unwrap();
         let key = tpm

@@ -5,6 +5,7 @@ use cryptoki::object::Attribute;
 use dps_types::SymmetricKey;
 
 use super::super::device_key::KeyAlgorithm;
+use super::super::key_kind::KeyKind;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::object::{Class, Wanted};
@@ -13,23 +14,6 @@ use super::secret_key::{SecretKey, sensitive_key, wipe};
 use super::token::Token;
 use super::uri::Uri;
 use crate::error::Error;
-
-/// What key pair to make. All of them are ones that DPS takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum KeyKind {
-    /// ECDSA on P-256: small and fast, and what most devices have.
-    #[default]
-    P256,
-    /// ECDSA on P-384.
-    P384,
-    /// RSA of 2048 bits. To make it takes a slow token long.
-    Rsa2048,
-    /// RSA of 3072 bits.
-    Rsa3072,
-    /// RSA of 4096 bits.
-    Rsa4096,
-}
 
 impl Token {
     /// Makes a key pair in the token. The private key is sensitive and not extractable: it is never anywhere else.
@@ -172,7 +156,10 @@ impl Name {
             Wanted::by_id(class, &self.id),
         ] {
             if !wanted.all(&connection.session)?.is_empty() {
-                return Err(Error::configuration(format!("the token has a {wanted}")).into());
+                return Err(Error::configuration(format!(
+                    "the token already has a {wanted}: name another, or take it out first"
+                ))
+                .into());
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ mod secret_key;
 mod token;
 mod uri;
 
-pub use generate::KeyKind;
+pub use super::key_kind::KeyKind;
 pub use pin::Pin;
 pub use private_key::PrivateKey;
 pub use secret_key::SecretKey;

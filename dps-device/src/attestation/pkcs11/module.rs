@@ -10,7 +10,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::slot::{Slot, TokenInfo};
 
-use super::failure::Failure;
+use super::failure::{Failure, name};
 use super::uri::Uri;
 use crate::error::Error;
 
@@ -45,8 +45,9 @@ pub(super) fn load(uri: &Uri) -> Result<Pkcs11, Error> {
             outcome => {
                 let module = outcome.map_err(|error| no_module(path, error))?;
                 initialize(&module)?;
-                check(&module, uri)?;
+                // It stays loaded from here on, also when another one is meant.
                 loaded.insert(key, module.clone());
+                check(&module, uri)?;
                 return Ok(module);
             }
         }
@@ -67,7 +68,16 @@ pub(super) fn find_token(module: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)
     let mut found = Vec::new();
     let mut matching = Vec::new();
     for slot in module.get_slots_with_token()? {
-        let info = module.get_token_info(slot)?;
+        let info = match module.get_token_info(slot) {
+            Ok(info) => info,
+            // A card that the module does not know must not hide the token in the next slot.
+            Err(ModuleError::Pkcs11(code, _)) => {
+                let (slot, code) = (slot.id(), name(code));
+                found.push(format!("one in slot {slot} that cannot be read ({code})"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let matches = info.token_initialized() && is_meant(module, slot, &info, uri)?;
         if matches {
             matching.push((slot, info));

@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use self::mechanism::plan;
 use super::super::ClientIdentity;
 use super::super::device_key::{
-    DeviceKey, KeyAlgorithm, certificate_request, ecdsa_signature, identity,
+    DeviceKey, KeyAlgorithm, certificate_request, ecdsa_signature, identity, verifies,
 };
 use super::connection::{Connection, Link};
 use super::failure::Failure;
@@ -227,7 +227,7 @@ impl TokenKey {
             return Ok(());
         };
         let signature = self.sign_in(connection, *scheme, message)?;
-        if mechanism::verifies(*scheme, &self.public_key, message, &signature) {
+        if verifies(&self.public_key, *scheme, message, &signature) {
             return Ok(());
         }
         Err(Error::configuration("the certificate is not that of the private key").into())

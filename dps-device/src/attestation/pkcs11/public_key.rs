@@ -7,13 +7,12 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetStringRef};
 use x509_cert::der::{Decode, Encode};
 
-use super::super::device_key::{KeyAlgorithm, ec_public_key, rsa_public_key};
+use super::super::device_key::{
+    KeyAlgorithm, PRIME256V1, SECP384R1, ec_public_key, rsa_public_key,
+};
 use super::failure::Failure;
 use super::object::{Class, Wanted, bytes};
 use crate::error::Error;
-
-const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
 /// The objects that go with a private key have its id, or where it has none its label.
 pub(super) fn companion(

@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind};
 /// It has one session, used by one at a time, and opens another when that is lost: the token was out and is back, say. A clone
 /// is the same token. The login counts for the whole process, as PKCS#11 has it: a second `Token` for the same token
 /// finds itself logged in, whatever its PIN.
+///
+/// No call here has a time limit of its own, since a key pad waits for a person: put `tokio::time::timeout` around it. A
+/// registration has one, which cannot interrupt a token that hangs in the TLS handshake.
 #[derive(Debug, Clone)]
 pub struct Token(pub(super) Arc<Link>);
 

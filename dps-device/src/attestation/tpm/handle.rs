@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::task::{JoinError, spawn_blocking};
@@ -21,9 +23,9 @@ use crate::error::Error;
 /// It keeps no connection: each use opens one and leaves nothing loaded, so that a TPM that was restarted is found again.
 /// Uses wait for each other, those of another `Tpm` or program do not: let these share through a resource manager.
 ///
-/// The waiting happens on tokio's threads for blocking work. **A TPM cannot be interrupted**: when the future is dropped,
-/// or time is up ([`TpmOptions::with_timeout`]), what has begun goes on to its end there and cleans up; what waits for its turn
-/// does not begin.
+/// The waiting happens on tokio's threads for blocking work; in a TLS handshake the connection's own thread waits too.
+/// **A TPM cannot be interrupted**: when the future is dropped, or time is up ([`TpmOptions::with_timeout`]), what has begun
+/// goes on to its end there and cleans up; what waits for its turn does not begin.
 #[derive(Clone)]
 pub struct Tpm(Arc<Inner>);
 
@@ -74,22 +76,49 @@ impl Tpm {
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, TpmError> {
+        self.aside(move |tpm| tpm.run_here(job)).await?
+    }
+
+    /// Work that uses the TPM, in its turn, on a thread that may wait.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, TpmError> {
         let limit = self.options().timeout;
         let work = async {
             let turn = self.0.turn.clone().lock_owned().await;
             let (tpm, span) = (self.clone(), Span::current());
             spawn_blocking(move || {
-                let result = span.in_scope(|| tpm.run_here(job));
+                let result = span.in_scope(|| work(&tpm));
                 drop(turn);
                 result
             })
             .await
-            .unwrap_or_else(|error| Err(unfinished(error)))
+            .map_err(unfinished)
         };
         within(limit, work).await
     }
 
-    /// One use of the TPM, on this thread.
+    /// One use of the TPM, for a caller that cannot await: TLS. It blocks, and no longer than the others.
+    pub(super) fn run_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError> + Send + 'static,
+    ) -> Result<T, TpmError> {
+        let (limit, tpm, span) = (self.options().timeout, self.clone(), Span::current());
+        let (done, result) = mpsc::sync_channel(1);
+        // Nobody may listen any more.
+        let work = move || drop(done.send(span.in_scope(|| tpm.run_here(job))));
+        thread::Builder::new()
+            .name("tpm".to_owned())
+            .spawn(work)
+            .map_err(|_| TpmError::refused("there is no thread for it"))?;
+        result.recv_timeout(limit).unwrap_or_else(|end| match end {
+            RecvTimeoutError::Timeout => Err(TpmError::late(limit)),
+            RecvTimeoutError::Disconnected => Err(TpmError::refused("its thread broke off")),
+        })
+    }
+
+    /// One use of the TPM, on this thread, however long it takes.
     pub(super) fn run_here<T>(
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError>,

@@ -38,7 +38,8 @@ impl Sign for HubSigner {
 }
 
 /// Keeps a key in place of the one before. That one is evicted only when the new one is loaded: what can go wrong with
-/// it has gone wrong by then. A power cut between the two leaves none, until the next registration.
+/// it has gone wrong by then. A power cut between the two, or a TPM that takes no second write, leaves none until the next
+/// registration.
 pub(super) fn keep(connection: &mut Connection<'_>, key: &WrappedKey) -> Result<(), TpmError> {
     let place = connection.options.hub_key;
     key.loaded(connection, |connection, new| {

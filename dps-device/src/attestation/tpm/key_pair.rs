@@ -24,7 +24,8 @@ use super::options::{AuthValue, PersistentHandle};
 use super::tls_key::TlsKey;
 use crate::attestation::ClientIdentity;
 use crate::attestation::device_key::{self, DeviceKey};
-use crate::error::{Error, ErrorKind};
+use crate::attestation::key_kind::KeyKind;
+use crate::error::Error;
 
 /// A key pair in a TPM, for X.509 attestation: the certificate may be anyone's to see, the private key signs inside the
 /// TPM.
@@ -45,9 +46,9 @@ use crate::error::{Error, ErrorKind};
 /// # }
 /// ```
 ///
-/// It signs once in each TLS handshake, 1.2 and 1.3 alike, on the thread that drives the connection: rustls wants it so.
-/// That takes tens of milliseconds with an elliptic curve and hundreds with RSA, and as long as other uses of this
-/// [`Tpm`] take before it.
+/// It signs once in each TLS handshake, 1.2 and 1.3 alike, and the thread that drives the connection waits for it: rustls
+/// wants it so. That takes tens of milliseconds with an elliptic curve and hundreds with RSA, and as long as other uses of
+/// this [`Tpm`] take before it, but no longer than [`TpmOptions::with_timeout`](super::TpmOptions::with_timeout) says.
 #[derive(Clone)]
 pub struct TpmKeyPair {
     key: Arc<TlsKey>,
@@ -62,26 +63,22 @@ impl TpmKeyPair {
     /// A certificate signing request (PKCS#10, PEM) whose subject's common name is the registration id.
     ///
     /// # Errors
-    /// [`ErrorKind::Sign`] when the TPM does not sign.
+    /// [`Sign`](crate::ErrorKind::Sign) when the TPM does not sign, or not in time.
     pub async fn certificate_request(
         &self,
         registration_id: &RegistrationId,
     ) -> Result<String, Error> {
         let (key, registration_id) = (self.key.clone(), registration_id.clone());
-        // The TPM takes its time, and its turns.
-        tokio::task::spawn_blocking(move || {
-            device_key::certificate_request(&*key, &registration_id)
-        })
-        .await
-        .unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Sign, "the runtime is shutting down").with_source(error))
-        })
+        let request = move |_: &Tpm| device_key::certificate_request(&*key, &registration_id);
+        let made = self.key.tpm().aside(request).await;
+        made.map_err(|error| error.into_error("the certificate signing request cannot be made"))?
     }
 
     /// The device's identity: the chain (PEM or DER), the leaf first, and this key.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the chain is malformed or its leaf has another public key.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the chain is malformed or its leaf has another
+    /// public key.
     pub fn identity(&self, chain: impl AsRef<[u8]>) -> Result<ClientIdentity, Error> {
         let chain = read_chain(chain.as_ref()).map_err(|error| {
             Error::configuration("the device's certificate chain cannot be used").with_source(error)
@@ -94,18 +91,6 @@ impl fmt::Debug for TpmKeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TpmKeyPair").field(&self.key).finish()
     }
-}
-
-/// The kinds of key pairs that a TPM makes for TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyKind {
-    /// An elliptic curve key on NIST P-256. Every TPM has it, and it is the fastest.
-    P256,
-    /// An elliptic curve key on NIST P-384. Not every TPM has it.
-    P384,
-    /// An RSA key of 2048 bits. Making one may take half a minute.
-    Rsa2048,
 }
 
 /// Where a [`TpmKeyPair`] is or will be, and what opens it. It comes from [`Tpm::key_pair`].
@@ -146,8 +131,9 @@ impl KeyPairOptions {
     /// The storage root key is made where there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the place is taken, the owner's authorization value is wrong, there is no room or
-    /// the TPM has no such keys, [`ErrorKind::Sign`] when the TPM does not work. The source is a [`TpmError`].
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the place is taken, the owner's authorization
+    /// value is wrong, there is no room or the TPM has no such keys, [`Sign`](crate::ErrorKind::Sign) when the TPM does not work. The source
+    /// is a [`TpmError`].
     pub async fn create(self, kind: KeyKind) -> Result<TpmKeyPair, Error> {
         self.pair(move |connection, place, auth| make(connection, place, auth, kind))
             .await
@@ -159,8 +145,9 @@ impl KeyPairOptions {
     /// It signs once now, so that a key or an authorization value that does not serve is found here.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when there is none, it is of another kind, may not sign what TLS needs, or the
-    /// authorization value is wrong, [`ErrorKind::Sign`] when the TPM does not work. The source is a [`TpmError`].
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none, it is of another kind, may not
+    /// sign what TLS needs, or the authorization value is wrong, [`Sign`](crate::ErrorKind::Sign) when the TPM does not work. The source
+    /// is a [`TpmError`].
     pub async fn open(self) -> Result<TpmKeyPair, Error> {
         self.pair(|_, _, _| Ok(()))
             .await
@@ -239,18 +226,9 @@ fn template(kind: KeyKind, is_open: bool) -> tss_esapi::Result<Public> {
     let curve = match kind {
         KeyKind::P256 => EccCurve::NistP256,
         KeyKind::P384 => EccCurve::NistP384,
-        KeyKind::Rsa2048 => {
-            return builder
-                .with_public_algorithm(PublicAlgorithm::Rsa)
-                .with_rsa_parameters(PublicRsaParameters::new(
-                    SymmetricDefinitionObject::Null,
-                    RsaScheme::Null,
-                    RsaKeyBits::Rsa2048,
-                    RsaExponent::default(),
-                ))
-                .with_rsa_unique_identifier(PublicKeyRsa::default())
-                .build();
-        }
+        KeyKind::Rsa2048 => return rsa(builder, RsaKeyBits::Rsa2048),
+        KeyKind::Rsa3072 => return rsa(builder, RsaKeyBits::Rsa3072),
+        KeyKind::Rsa4096 => return rsa(builder, RsaKeyBits::Rsa4096),
     };
     builder
         .with_public_algorithm(PublicAlgorithm::Ecc)
@@ -261,5 +239,18 @@ fn template(kind: KeyKind, is_open: bool) -> tss_esapi::Result<Public> {
             KeyDerivationFunctionScheme::Null,
         ))
         .with_ecc_unique_identifier(EccPoint::default())
+        .build()
+}
+
+fn rsa(builder: PublicBuilder, bits: RsaKeyBits) -> tss_esapi::Result<Public> {
+    builder
+        .with_public_algorithm(PublicAlgorithm::Rsa)
+        .with_rsa_parameters(PublicRsaParameters::new(
+            SymmetricDefinitionObject::Null,
+            RsaScheme::Null,
+            bits,
+            RsaExponent::default(),
+        ))
+        .with_rsa_unique_identifier(PublicKeyRsa::default())
         .build()
 }

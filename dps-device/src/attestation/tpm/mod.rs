@@ -51,10 +51,11 @@ mod tcti;
 mod tls_key;
 mod wrapped_key;
 
+pub use super::key_kind::KeyKind;
 pub use attestation::TpmAttestation;
 pub use error::TpmError;
 pub use handle::Tpm;
 pub use hub_key::HubSigner;
-pub use key_pair::{KeyKind, KeyPairOptions, TpmKeyPair};
+pub use key_pair::{KeyPairOptions, TpmKeyPair};
 pub use options::{EndorsementTemplate, PersistentHandle, TpmOptions};
 pub use tcti::Tcti;

@@ -1,9 +1,11 @@
-//! The challenges that were made and may still be answered: in memory, the latest of each device, so many and for so long.
+//! The challenges that were made and may still be answered: in memory, the latest of each TPM under each name, so many and
+//! for so long.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use dps_types::sas::SasToken;
 use dps_types::tpm::AuthenticationKey;
 use dps_types::{OperationId, RegistrationId};
 
@@ -26,8 +28,9 @@ pub(crate) struct Challenges {
 struct Kept {
     /// The oldest first.
     by_age: BTreeMap<u64, Challenge>,
-    /// Where the challenge of a device is.
-    by_device: HashMap<String, u64>,
+    /// Where the challenges under a name are. There may be more than one: anyone can ask for one under any name, and must
+    /// not take the device's own away with it.
+    by_device: HashMap<String, Vec<u64>>,
     next: u64,
 }
 
@@ -54,7 +57,7 @@ impl Challenges {
         }
     }
 
-    /// Makes a challenge for a TPM: a new random key, wrapped. The one before is forgotten.
+    /// Makes a challenge for a TPM: a new random key, wrapped. The TPM's one before is forgotten.
     pub(crate) fn make(
         &self,
         id: &RegistrationId,
@@ -70,36 +73,51 @@ impl Challenges {
             failed: None,
         };
         let mut kept = self.kept();
-        kept.forget(&challenge.device);
+        kept.forget(&challenge.device, &challenge.proof.keys);
         while kept.by_age.len() >= self.capacity && kept.forget_oldest() {}
         while kept.oldest().is_some_and(|oldest| oldest.is_over(now)) && kept.forget_oldest() {}
         kept.add(challenge);
         wrapped
     }
 
-    /// The key that the device was challenged with, unless it is too late.
-    pub(crate) fn pending(&self, id: &RegistrationId, now: SystemTime) -> Option<TpmProof> {
+    /// Whether this TPM has a challenge to answer under this name.
+    pub(crate) fn has(&self, id: &RegistrationId, keys: &TpmKeys, now: SystemTime) -> bool {
         let mut kept = self.kept();
-        let challenge = kept.of(id, now)?;
+        kept.find(id, now, |of| of.proof.keys == *keys).is_some()
+    }
+
+    /// The TPM whose challenge the token answers, unless it is too late.
+    pub(crate) fn answered(
+        &self,
+        id: &RegistrationId,
+        token: &SasToken,
+        now: SystemTime,
+    ) -> Option<TpmProof> {
+        let mut kept = self.kept();
+        let challenge = kept.find(id, now, |of| token.verify(&of.proof.key))?;
         Some(challenge.proof.clone())
     }
 
     /// Remembers what became of a device that is not enrolled, as long as its challenge.
     pub(crate) fn keep_failed(&self, record: Record, now: SystemTime) {
-        if let Some(challenge) = self.kept().of(&record.registration_id, now) {
+        let proof = record.proof.tpm();
+        let is_answered = |of: &Challenge| Some(&of.proof) == proof;
+        if let Some(challenge) = self.kept().find(&record.registration_id, now, is_answered) {
             challenge.failed = Some(record);
         }
     }
 
-    /// What became of a device that is not enrolled.
+    /// What became of a device with this proof that is not enrolled.
     pub(crate) fn failed(
         &self,
         id: &RegistrationId,
+        proof: &TpmProof,
         operation: &OperationId,
         now: SystemTime,
     ) -> Option<Record> {
         let mut kept = self.kept();
-        let record = kept.of(id, now)?.failed.as_ref();
+        let challenge = kept.find(id, now, |of| of.proof == *proof)?;
+        let record = challenge.failed.as_ref();
         record
             .filter(|record| record.operation == *operation)
             .cloned()
@@ -111,10 +129,20 @@ impl Challenges {
 }
 
 impl Kept {
-    fn of(&mut self, id: &RegistrationId, now: SystemTime) -> Option<&mut Challenge> {
-        let age = self.by_device.get(&id.to_key())?;
-        let challenge = self.by_age.get_mut(age)?;
-        (!challenge.is_over(now)).then_some(challenge)
+    /// The challenge under this name that is so, and not over.
+    fn find(
+        &mut self,
+        id: &RegistrationId,
+        now: SystemTime,
+        is_so: impl Fn(&Challenge) -> bool,
+    ) -> Option<&mut Challenge> {
+        let ages = self.by_device.get(&id.to_key())?;
+        let is_it = |age: &u64| {
+            let challenge = self.by_age.get(age);
+            challenge.is_some_and(|of| !of.is_over(now) && is_so(of))
+        };
+        let age = ages.iter().copied().find(is_it)?;
+        self.by_age.get_mut(&age)
     }
 
     fn oldest(&self) -> Option<&Challenge> {
@@ -124,23 +152,40 @@ impl Kept {
     fn add(&mut self, challenge: Challenge) {
         let age = self.next;
         self.next += 1;
-        self.by_device.insert(challenge.device.clone(), age);
+        let ages = self.by_device.entry(challenge.device.clone());
+        ages.or_default().push(age);
         self.by_age.insert(age, challenge);
     }
 
-    fn forget(&mut self, device: &str) {
-        if let Some(age) = self.by_device.remove(device) {
-            self.by_age.remove(&age);
+    fn forget(&mut self, device: &str, keys: &TpmKeys) {
+        let is_it = |age: &u64| {
+            let challenge = self.by_age.get(age);
+            challenge.is_some_and(|of| of.proof.keys == *keys)
+        };
+        let ages = self.by_device.get(device);
+        if let Some(age) = ages.and_then(|ages| ages.iter().copied().find(is_it)) {
+            self.remove(age);
         }
     }
 
     /// Whether there was one.
     fn forget_oldest(&mut self) -> bool {
-        let oldest = self.by_age.pop_first();
-        if let Some((_, challenge)) = &oldest {
-            self.by_device.remove(&challenge.device);
+        let oldest = self.by_age.keys().next().copied();
+        oldest.is_some_and(|age| self.remove(age))
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, age: u64) -> bool {
+        let Some(challenge) = self.by_age.remove(&age) else {
+            return false;
+        };
+        if let Some(ages) = self.by_device.get_mut(&challenge.device) {
+            ages.retain(|other| *other != age);
+            if ages.is_empty() {
+                self.by_device.remove(&challenge.device);
+            }
         }
-        oldest.is_some()
+        true
     }
 }
 
@@ -152,11 +197,20 @@ impl Challenge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wrap::tests::tpm_keys;
+    use dps_types::sas::Claim;
+
+    use super::super::wrap::tests::{other_tpm_keys, tpm_keys};
     use super::*;
 
     fn id(text: &str) -> RegistrationId {
         text.parse().expect("an id")
+    }
+
+    /// The key of the latest challenge.
+    fn latest(challenges: &Challenges) -> HmacKey {
+        let kept = challenges.kept();
+        let (_, latest) = kept.by_age.last_key_value().expect("a challenge");
+        latest.proof.key.clone()
     }
 
     #[test]
@@ -164,7 +218,7 @@ mod tests {
         let challenges = Challenges::with_capacity(3);
         let now = SystemTime::now();
         let pending =
-            || ["a", "b", "c", "d"].map(|device| challenges.pending(&id(device), now).is_some());
+            || ["a", "b", "c", "d"].map(|device| challenges.has(&id(device), &tpm_keys(), now));
         for device in ["a", "b", "c"] {
             challenges.make(&id(device), tpm_keys(), now);
         }
@@ -184,24 +238,33 @@ mod tests {
             made + LIFETIME - Duration::from_secs(1),
             made + Duration::from_secs(600),
         );
-        assert!(challenges.pending(&id("a"), early).is_some());
-        assert!(challenges.pending(&id("a"), late).is_none());
+        assert!(challenges.has(&id("a"), &tpm_keys(), early));
+        assert!(!challenges.has(&id("a"), &tpm_keys(), late));
         challenges.make(&id("b"), tpm_keys(), late);
         assert_eq!(challenges.kept().by_age.len(), 1);
+        assert_eq!(challenges.kept().by_device.len(), 1);
     }
 
     #[test]
-    fn a_new_challenge_has_a_new_key() {
+    fn each_tpm_has_its_own_under_one_name_and_the_latest_counts() {
         let challenges = Challenges::default();
         let now = SystemTime::now();
-        let key = |wrapped: AuthenticationKey| {
-            (
-                wrapped.to_base64(),
-                challenges.pending(&id("a"), now).expect("pending").key,
-            )
+        let make = |keys: TpmKeys| {
+            let wrapped = challenges.make(&id("a"), keys, now);
+            (wrapped.to_base64(), latest(&challenges))
         };
-        let one = key(challenges.make(&id("a"), tpm_keys(), now));
-        let other = key(challenges.make(&id("a"), tpm_keys(), now));
-        assert!(one.0 != other.0 && one.1 != other.1);
+        let answered = |key: &HmacKey| {
+            let token = Claim::new("0ne00000001/registrations/a", 1).sign_with(key);
+            challenges.answered(&id("a"), &token, now)
+        };
+        let (first, second) = (make(tpm_keys()), make(tpm_keys()));
+        assert!(first.0 != second.0 && first.1 != second.1, "a new key");
+        let (_, other) = make(other_tpm_keys());
+
+        assert!(answered(&first.1).is_none());
+        let mine = answered(&second.1).expect("it stands");
+        assert_eq!((mine.keys, mine.key), (tpm_keys(), second.1));
+        assert_eq!(answered(&other).map(|of| of.keys), Some(other_tpm_keys()));
+        assert_eq!(challenges.kept().by_age.len(), 2);
     }
 }

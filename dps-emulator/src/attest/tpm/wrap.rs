@@ -212,6 +212,18 @@ pub(super) mod tests {
         TpmKeys::parse(&shown).expect("good keys")
     }
 
+    /// Those of a TPM with the same endorsement key and another storage root key.
+    pub(in super::super) fn other_tpm_keys() -> TpmKeys {
+        let key = dps_types::tpm::TpmPublic::from_base64(STORAGE_ROOT_KEY).expect("a key");
+        let mut bytes = key.as_bytes().to_vec();
+        // Somewhere in the modulus.
+        bytes[100] ^= 1;
+        let key = dps_types::tpm::TpmPublic::parse(&bytes).expect("a key");
+        let mut shown = TpmAttestation::new(ENDORSEMENT_KEY);
+        shown.storage_root_key = Some(key.to_base64());
+        TpmKeys::parse(&shown).expect("good keys")
+    }
+
     fn wrapping_keys() -> (WrappingKey, WrappingKey) {
         let key = |text: &str| {
             let public = dps_types::tpm::TpmPublic::from_base64(text).expect("a key");

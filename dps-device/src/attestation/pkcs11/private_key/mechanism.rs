@@ -6,8 +6,6 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use rustls::SignatureScheme;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use x509_cert::der::Decode;
-use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 /// How a token signs.
 pub(super) struct Plan {
@@ -118,26 +116,4 @@ impl Hash {
             }
         }
     }
-}
-
-/// Whether this public key (SubjectPublicKeyInfo, DER) takes the signature for its own.
-pub(super) fn verifies(
-    scheme: SignatureScheme,
-    public_key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-) -> bool {
-    let Ok(key) = SubjectPublicKeyInfoRef::from_der(public_key) else {
-        return false;
-    };
-    let Some(key) = key.subject_public_key.as_bytes() else {
-        return false;
-    };
-    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-    algorithms
-        .mapping
-        .iter()
-        .filter(|(of, _)| *of == scheme)
-        .flat_map(|(_, algorithms)| algorithms.iter())
-        .any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
 }
