@@ -1,15 +1,14 @@
 //! A client of another vendor: a program that takes one request as JSON and prints one outcome as JSON.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::emulator::Emulator;
+use crate::program::Program;
 use crate::scenario::{Proof, Scenario};
 
 /// When the client gives up.
@@ -31,12 +30,6 @@ pub struct Client {
     disabled: Account,
     /// It takes the service's answers for ASCII, though JSON is UTF-8.
     reads_ascii: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Program {
-    Node,
-    Python,
 }
 
 /// What is left of the service's answer when a client tells of it.
@@ -118,7 +111,7 @@ impl Client {
     pub async fn register(&self, emulator: &Emulator, scenario: &Scenario) -> Outcome {
         let run = self
             .program
-            .command(emulator.ca_pem())
+            .script("register", emulator.ca_pem())
             .arg(self.request(emulator, scenario).to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -161,28 +154,6 @@ impl Client {
             request["payload"] = payload.clone();
         }
         request
-    }
-}
-
-impl Program {
-    /// The program, which trusts the roots in this file.
-    fn command(self, roots: &Path) -> Command {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        match self {
-            Self::Node => {
-                let mut node = Command::new("node");
-                node.arg(folder.join("node/register.mjs"))
-                    .env("NODE_EXTRA_CA_CERTS", roots);
-                node
-            }
-            Self::Python => {
-                let mut python = Command::new(folder.join("python/.venv/bin/python"));
-                python
-                    .arg(folder.join("python/register.py"))
-                    .env("SSL_CERT_FILE", roots);
-                python
-            }
-        }
     }
 }
 

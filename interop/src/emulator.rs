@@ -1,5 +1,6 @@
 //! The emulator's binary as a child process, on the ports that the official clients insist on.
 
+use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +18,9 @@ use tokio::time::timeout;
 pub const TOASTERS: &str = "toasters.azure-devices.net";
 /// The other one.
 pub const HEATPUMPS: &str = "heatpumps.azure-devices.net";
+
+/// Where most official clients insist to find it.
+pub const HTTPS_PORT: u16 = 443;
 
 const ID_SCOPE: &str = "0ne00001234";
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -44,6 +48,7 @@ struct Ready {
     id_scope: String,
     ca_pem: PathBuf,
     service_connection_string: String,
+    connection_strings: HashMap<String, String>,
 }
 
 impl Emulator {
@@ -52,10 +57,19 @@ impl Emulator {
     /// # Panics
     /// When it does not start: build it with `cargo build -p dps-emulator`, and see that ports 443 and 8883 are free.
     pub async fn start() -> Self {
+        Self::start_with(HTTPS_PORT, &[]).await
+    }
+
+    /// Starts one with its HTTPS on this port, 0 for a free one, and with more options.
+    ///
+    /// # Panics
+    /// As [`Emulator::start`].
+    pub async fn start_with(https_port: u16, options: &[&str]) -> Self {
         let turn = TURN.lock().await;
         let binary = binary();
         let mut process = Command::new(&binary)
-            .args(["--ephemeral", "--https-port", "443", "--mqtt-port", "8883"])
+            .args(["--ephemeral", "--mqtt-port", "8883", "--https-port"])
+            .arg(https_port.to_string())
             .args(["--retry-after", "1"])
             .args([
                 "--id-scope",
@@ -65,6 +79,7 @@ impl Emulator {
                 "--hub",
                 HEATPUMPS,
             ])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -90,6 +105,15 @@ impl Emulator {
     /// The operator's client.
     pub fn service(&self) -> &ServiceClient {
         &self.service
+    }
+
+    /// What an operator's client needs to come in by this policy. It holds a key.
+    ///
+    /// # Panics
+    /// When there is no such policy.
+    pub fn connection_string(&self, policy: &str) -> &str {
+        let connection = self.ready.connection_strings.get(policy);
+        connection.expect("a policy of the emulator's options")
     }
 
     /// The id scope for devices.

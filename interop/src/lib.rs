@@ -2,7 +2,8 @@
 //!
 //! A [`Scenario`] is what the operator enrolls, how the device proves itself and what must come of it. A [`Client`] is a
 //! program of another vendor that registers one device. [`scenarios!`] makes a test of each scenario with one client,
-//! against the emulator's binary on ports 443 and 8883, where these clients insist to find it.
+//! against the emulator's binary on ports 443 and 8883, where these clients insist to find it. A [`ServiceSdk`] is a
+//! program of another vendor that does an operator's work.
 //!
 //! The tests run with `DPS_INTEROP=1`: `scripts/test interop` sets it, in a network of their own. Otherwise they say
 //! that they are skipped.
@@ -10,16 +11,19 @@
 mod certificates;
 mod client;
 mod emulator;
+mod program;
 mod run;
 mod scenario;
+mod service_sdk;
 mod tpm;
 mod webhook;
 
 pub use certificates::{CertificateAuthority, DeviceCertificate};
 pub use client::{Client, Outcome};
-pub use emulator::{Emulator, HEATPUMPS, TOASTERS};
+pub use emulator::{Emulator, HEATPUMPS, HTTPS_PORT, TOASTERS};
 pub use run::{run, skipped};
 pub use scenario::{Enrollment, Expected, Proof, Scenario};
+pub use service_sdk::{Access, Kind, Operator, Pages, Refusal, ServiceSdk};
 pub use tpm::TpmDevice;
 pub use webhook::EchoWebhook;
 

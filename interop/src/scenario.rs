@@ -1,9 +1,7 @@
 //! What is enrolled, how the device proves itself, and what must come of it, for every client alike.
 
-use dps_types::enrollment::{
-    AttestationMechanism, EnrollmentGroup, IndividualEnrollment, ProvisioningStatus,
-};
-use dps_types::{HubHostname, RegistrationId, SymmetricKey};
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
+use dps_types::{EnrollmentGroupId, HubHostname, RegistrationId, SymmetricKey};
 use serde_json::{Value, json};
 
 use crate::certificates::{CertificateAuthority, DeviceCertificate};
@@ -122,7 +120,7 @@ impl Scenario {
         let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
         let key = primary.derive_device_key(&device());
         Self::grouped(
-            AttestationMechanism::from_keys(&primary, &secondary),
+            EnrollmentGroup::from_keys(group_id(), &primary, &secondary),
             Proof::Key(key),
         )
     }
@@ -196,14 +194,13 @@ impl Scenario {
 
     fn signed_by(authority: &CertificateAuthority, certificate: DeviceCertificate) -> Self {
         Self::grouped(
-            AttestationMechanism::signing_certificate(authority.pem()),
+            EnrollmentGroup::signing_certificate(group_id(), authority.pem()),
             Proof::Certificate(certificate),
         )
     }
 
-    fn grouped(attestation: AttestationMechanism, proof: Proof) -> Self {
-        let id = GROUP.parse().expect("valid");
-        let group = EnrollmentGroup::new(id, attestation).allocate_to(hub(HEATPUMPS));
+    fn grouped(group: EnrollmentGroup, proof: Proof) -> Self {
+        let group = group.allocate_to(hub(HEATPUMPS));
         let expected = Expected::Assigned {
             hub: HEATPUMPS,
             device_id: DEVICE,
@@ -243,6 +240,10 @@ fn authorities() -> (CertificateAuthority, CertificateAuthority) {
     let root = CertificateAuthority::root("Toasters Root CA");
     let intermediate = root.intermediate("Toasters Factory CA");
     (root, intermediate)
+}
+
+fn group_id() -> EnrollmentGroupId {
+    GROUP.parse().expect("valid")
 }
 
 fn device() -> RegistrationId {
