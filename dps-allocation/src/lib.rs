@@ -51,7 +51,6 @@
 mod allocation;
 #[cfg(feature = "client")]
 mod client;
-#[cfg(any(feature = "client", feature = "server"))]
 mod error;
 pub mod policies;
 mod policy;
@@ -63,7 +62,6 @@ mod webhook;
 pub use allocation::Allocation;
 #[cfg(feature = "client")]
 pub use client::{WebhookCaller, WebhookClient, check_webhook_url, masked_url};
-#[cfg(any(feature = "client", feature = "server"))]
 pub use error::{Error, ErrorKind};
 pub use policies::{from_async_fn, from_fn};
 pub use policy::AllocationPolicy;

@@ -12,6 +12,8 @@ mod fresh_process;
 mod handle;
 #[cfg(feature = "server")]
 mod http;
+mod latency;
+mod narrowing;
 mod policies;
 #[cfg(all(feature = "client", feature = "server"))]
 mod round_trip;
