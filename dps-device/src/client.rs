@@ -106,6 +106,8 @@ impl ProvisioningClient {
 
     /// Asks what the service knows about the device. Unlike a registration it changes nothing and costs nothing.
     ///
+    /// Nor does it change the device: a TPM is challenged, and a hub key in the answer is left where it is.
+    ///
     /// The answer may have any status: `unassigned`, `disabled` and `failed` are no errors here.
     ///
     /// # Errors

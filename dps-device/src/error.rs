@@ -55,7 +55,8 @@ pub enum ErrorKind {
     /// The service failed or was in conflict with itself: 408, 5xx but 501, error code 409203, or an MQTT connection that is
     /// refused for now. Retried.
     Service,
-    /// The key could not sign. Not retried. Look at the device that holds it.
+    /// The key could not sign, or the TPM did not take the key that the service wrapped for it. Not retried. Look at the
+    /// device that holds it.
     Sign,
     /// Too many requests: 429. Retried, not before the service allows. The operator may spread devices over time.
     Throttled,

@@ -7,12 +7,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Span;
 
 use crate::answer;
-use crate::attestation::{Attestation, Proof};
+use crate::assignment::Assignment;
+use crate::attestation::{Attestation, Proof, TpmKeys};
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events};
 use crate::poll::{self, Pace};
 use crate::transport::{Reply, Session, TransportError};
+use crate::wrapped_key::keep_hub_key;
 
 /// What a device asks the service.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +114,22 @@ impl<'a> Exchange<'a> {
         self.wait_to_retry(error).await
     }
 
+    /// Gives the hub key of the assignment to the TPM that proved who the device is, if one did.
+    pub(crate) async fn keep_hub_key(&mut self, assignment: &Assignment) -> Result<(), Error> {
+        let Some(tpm) = self.tpm() else {
+            return Ok(());
+        };
+        let limit = self.client.target.request_timeout();
+        let kept = timeout_at(self.deadline, keep_hub_key(tpm, assignment, limit));
+        kept.await.unwrap_or_else(|_| Err(self.out_of_time(None)))
+    }
+
+    /// Whether a poll may be refused only because the service, or the TPM, has forgotten the key of the challenge: a new
+    /// registration brings a new one. Twice without a poll that succeeds is a refusal.
+    pub(crate) fn has_lost_challenge(&self, refusal: &Error) -> bool {
+        refusal.status() == Some(401) && !self.anew && self.tpm().is_some()
+    }
+
     pub(crate) fn events(&self) -> &Events {
         &self.events
     }
@@ -163,6 +181,13 @@ impl<'a> Exchange<'a> {
             }
             Question::Status(operation) => session.status(operation).await,
             Question::Lookup => session.lookup(&self.body).await,
+        }
+    }
+
+    fn tpm(&self) -> Option<&'a dyn TpmKeys> {
+        match proof(&*self.client.attestation, self.on_secondary) {
+            Proof::Tpm(tpm) => Some(tpm),
+            _ => None,
         }
     }
 

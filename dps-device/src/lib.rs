@@ -88,6 +88,7 @@ mod lookup;
 mod poll;
 mod register;
 mod transport;
+mod wrapped_key;
 
 pub use assignment::Assignment;
 #[cfg(feature = "pkcs11")]

@@ -93,7 +93,10 @@ async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
             .await
             .and_then(|reply| answer::progress(&reply, operation.as_ref()));
         match progress {
-            Ok(Progress::Assigned(assignment)) => return Ok(*assignment),
+            Ok(Progress::Assigned(assignment)) => {
+                exchange.keep_hub_key(&assignment).await?;
+                return Ok(*assignment);
+            }
             Ok(Progress::Pending {
                 operation_id,
                 retry_after,
@@ -104,7 +107,7 @@ async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
                 exchange.wait_to_poll(&operation_id, retry_after).await?;
                 operation = Some(operation_id);
             }
-            Err(error) if begins_anew(&error, operation.as_ref()) => {
+            Err(error) if begins_anew(exchange, &error, operation.as_ref()) => {
                 exchange.wait_to_begin_anew(error).await?;
                 operation = None;
             }
@@ -113,10 +116,12 @@ async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
     }
 }
 
-/// Whether the operation is lost, or lost against another registration of the same device, and not the device refused.
-fn begins_anew(error: &Error, operation: Option<&OperationId>) -> bool {
+/// Whether the operation is lost, or lost against another registration of the same device, or only its challenge is, and
+/// not the device refused.
+fn begins_anew(exchange: &Exchange<'_>, error: &Error, operation: Option<&OperationId>) -> bool {
     match error.kind() {
         ErrorKind::NotFound => operation.is_some(),
+        ErrorKind::Unauthorized => operation.is_some() && exchange.has_lost_challenge(error),
         ErrorKind::Failed => error.code() == Some(ErrorCode::REGISTRATION_CONFLICT),
         _ => false,
     }

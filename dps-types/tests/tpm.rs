@@ -1,5 +1,7 @@
 //! The keys of a TPM and the keys wrapped for it, as literals: a vector with known keys, and every way to be no such thing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 

@@ -36,11 +36,19 @@ impl SoftHsm {
     /// # Panics
     /// When there is no place for the folder.
     pub fn new() -> Self {
+        Self::configured("")
+    }
+
+    /// One with these lines in its configuration too: `man softhsm2.conf` has them.
+    ///
+    /// # Panics
+    /// When there is no place for the folder.
+    pub fn configured(lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the tokens");
         let tokens = folder.path().join("tokens");
         std::fs::create_dir(&tokens).expect("a folder for the tokens");
         let text = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n{lines}\n",
             tokens.display()
         );
         std::fs::write(folder.path().join("softhsm2.conf"), text).expect("a configuration");
@@ -51,7 +59,8 @@ impl SoftHsm {
     ///
     /// # Panics
     /// When SoftHSM is not installed.
-    pub fn add_token(&self, label: &str) {
+    #[must_use]
+    pub fn with_token(self, label: &str) -> Self {
         let util = ["--init-token", "--free", "--so-pin", "93871264", "--pin"];
         let output = self
             .command("softhsm2-util")
@@ -60,6 +69,7 @@ impl SoftHsm {
             .output()
             .expect("softhsm2-util is installed: it is in the package softhsm2");
         assert!(output.status.success(), "{output:?}");
+        self
     }
 
     /// A program that is to see these tokens.
@@ -81,21 +91,18 @@ impl SoftHsm {
             .expect("SoftHSM is installed: it is in the package softhsm2")
     }
 
-    /// Runs the test in a process of its own, with these tokens in a SoftHSM of its own.
+    /// Runs the test in a process of its own, with a SoftHSM of its own.
     ///
     /// The module reads its configuration from the environment of its process, and a login counts for a whole process: so tests must not
     /// share one. It runs the very test that calls this again, alone: `function` is the type name of that test, or of a closure in it.
     ///
     /// # Panics
     /// When the test fails.
-    pub fn run(function: &str, tokens: &[&str], test: impl FnOnce()) {
+    pub fn run(function: &str, set_up: impl FnOnce() -> Self, test: impl FnOnce()) {
         if env::var_os(CHILD).is_some() {
             return test();
         }
-        let hsm = Self::new();
-        for token in tokens {
-            hsm.add_token(token);
-        }
+        let hsm = set_up();
         let output = hsm
             .command(env::current_exe().expect("this program"))
             .args([test_name(function), "--exact", "--nocapture"])

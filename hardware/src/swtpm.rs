@@ -1,5 +1,6 @@
 //! A TPM in a process of its own: swtpm, with its state in a folder that goes away with it.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long swtpm may take until it accepts a connection.
+/// How long swtpm may take until it listens.
 const START: Duration = Duration::from_secs(20);
 /// How long one command may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -121,12 +122,17 @@ fn free_pair() -> u16 {
 /// Starts the process and waits until it listens. None when it ended, for a port that is taken.
 fn launch(state: &TempDir, port: u16) -> Option<Child> {
     let socket = |port: u16| format!("type=tcp,port={port},bindaddr=127.0.0.1");
+    // It is written when both ports are bound: to connect instead could meet whoever was faster.
+    let listening = state.path().join("pid");
+    let _ = fs::remove_file(&listening);
     let mut process = Command::new("swtpm")
         .args(["socket", "--tpm2", "--tpmstate"])
         .arg(format!("dir={}", state.path().display()))
         .args(["--server", &socket(port)])
         .args(["--ctrl", &socket(port + 1)])
         .args(["--flags", "not-need-init,startup-clear"])
+        .arg("--pid")
+        .arg(format!("file={}", listening.display()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -136,13 +142,13 @@ fn launch(state: &TempDir, port: u16) -> Option<Child> {
         });
     let deadline = Instant::now() + START;
     while Instant::now() < deadline {
+        if listening.exists() {
+            return Some(process);
+        }
         if process.try_wait().expect("the state of swtpm").is_some() {
             return None;
         }
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Some(process);
-        }
-        // Nothing tells when a process listens.
+        // Nothing wakes us when a file appears.
         thread::sleep(Duration::from_millis(5));
     }
     let _ = process.kill();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dps_device::ProvisioningClient;
+use dps_device::{ErrorKind, ProvisioningClient};
+use dps_emulator::{Effect, Step};
 use tokio::time::timeout;
 
 use crate::dps::Dps;
@@ -20,6 +21,22 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(connect: fn(Device, &Dps) -> ProvisioningClient, proof: Proof) -> Self {
         Self { connect, proof }
+    }
+
+    /// Something goes wrong once. A device with a TPM asks twice to be registered: it goes wrong after the challenge.
+    pub(crate) fn next(self, dps: &Dps, step: Step, effect: Effect) {
+        if self.proof == Proof::Tpm && step == Step::Register {
+            dps.next(step, Effect::Delay(Duration::ZERO));
+        }
+        dps.next(step, effect);
+    }
+
+    /// What the service says of a device that nobody enrolled. It challenges any TPM, and finds out later.
+    pub(crate) fn unknown_is(self) -> ErrorKind {
+        match self.proof {
+            Proof::Tpm => ErrorKind::Failed,
+            _ => ErrorKind::Unauthorized,
+        }
     }
 
     pub(crate) async fn play(self, scenario: impl Future<Output = ()>) {

@@ -1,7 +1,7 @@
 //! Every scenario over every transport with every proof: what a device sees must not depend on how the bytes travel.
 //!
-//! A new transport is one line in [`conformance`], a new proof one in [`every_proof`], a new scenario one in
-//! [`every_scenario`].
+//! A new transport is one line in [`conformance`], with the proofs that it carries; a new proof is one line in [`every_proof`] or, when
+//! not every transport carries it, in a list of its own; a new scenario is one in [`every_scenario`].
 
 mod case;
 mod dps;
@@ -15,7 +15,7 @@ use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
 
 /// One module of tests a transport.
 macro_rules! conformance {
-    ($($carrier:ident: $transport:expr;)+) => {$(
+    ($($carrier:ident with $proofs:ident: $transport:expr;)+) => {$(
         mod $carrier {
             use super::*;
 
@@ -24,7 +24,7 @@ macro_rules! conformance {
                 dps_device::ProvisioningClient::new(dps.id_scope(), device, transport(dps.ports()))
             }
 
-            every_proof!();
+            $proofs!();
         }
     )+};
 }
@@ -35,6 +35,14 @@ macro_rules! every_proof {
         every_scenario!(group_key: GroupKey);
         every_scenario!(individual_certificate: IndividualCertificate);
         every_scenario!(group_certificate: GroupCertificate);
+    };
+}
+
+/// HTTPS alone carries the challenge of a TPM.
+macro_rules! every_proof_and_tpm {
+    () => {
+        every_proof!();
+        every_scenario!(tpm: Tpm);
     };
 }
 
@@ -91,10 +99,10 @@ macro_rules! tests {
 }
 
 conformance! {
-    http: |ports| Http::default().with_port(ports.https);
-    mqtt: |ports| Mqtt::default().with_port(ports.mqtt);
-    mqtt_websocket: |ports| MqttWebSocket::default().with_port(ports.https);
-    fallback: |ports| Fallback::new(Mqtt::default().with_port(ports.mqtt))
+    http with every_proof_and_tpm: |ports| Http::default().with_port(ports.https);
+    mqtt with every_proof: |ports| Mqtt::default().with_port(ports.mqtt);
+    mqtt_websocket with every_proof: |ports| MqttWebSocket::default().with_port(ports.https);
+    fallback with every_proof_and_tpm: |ports| Fallback::new(Mqtt::default().with_port(ports.mqtt))
         .or(MqttWebSocket::default().with_port(ports.https))
         .or(Http::default().with_port(ports.https));
 }

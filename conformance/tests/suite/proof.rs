@@ -1,20 +1,24 @@
 //! The ways to prove who a device is: what the operator enrolls, what the device holds, and what an impostor does.
 
-use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
+use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, TpmKeys, X509Attestation};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
+use dps_hardware::{SoftwareTpm, SoftwareTpmAttestation};
 use dps_service::ServiceClient;
 use dps_types::RegistrationId;
-use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
+use dps_types::enrollment::{
+    AttestationMechanism, EnrollmentGroup, IndividualEnrollment, ProvisioningStatus,
+};
 
 pub(crate) const DEVICE: &str = "Toaster-007";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
     IndividualKey,
     GroupKey,
     IndividualCertificate,
     /// The group knows the root, the device shows the intermediate.
     GroupCertificate,
+    Tpm,
 }
 
 pub(crate) struct Issued {
@@ -64,6 +68,16 @@ impl Proof {
                     enrollment: EnrollmentGroup::signing_certificate(group(), pem).into(),
                     device: signed(&root),
                     impostor: signed(&false_root),
+                }
+            }
+            Self::Tpm => {
+                let [device, impostor] = [0, 1].map(SoftwareTpm::number);
+                let endorsement_key = device.endorsement_key().to_base64();
+                let attestation = AttestationMechanism::tpm(endorsement_key);
+                Issued {
+                    enrollment: IndividualEnrollment::new(id(), attestation).into(),
+                    device: device.attestation_as(id()).into(),
+                    impostor: impostor.attestation_as(id()).into(),
                 }
             }
         }
@@ -118,10 +132,11 @@ impl From<EnrollmentGroup> for Enrollment {
     }
 }
 
-/// Either attestation.
+/// Any attestation.
 pub(crate) enum Device {
     Key(SymmetricKeyAttestation),
     Certificate(X509Attestation),
+    Tpm(SoftwareTpmAttestation),
 }
 
 impl Device {
@@ -129,6 +144,7 @@ impl Device {
         match self {
             Self::Key(key) => key,
             Self::Certificate(certificate) => certificate,
+            Self::Tpm(tpm) => tpm,
         }
     }
 }
@@ -146,6 +162,12 @@ impl Attestation for Device {
 impl From<SymmetricKeyAttestation> for Device {
     fn from(key: SymmetricKeyAttestation) -> Self {
         Self::Key(key)
+    }
+}
+
+impl From<SoftwareTpmAttestation> for Device {
+    fn from(tpm: SoftwareTpmAttestation) -> Self {
+        Self::Tpm(tpm)
     }
 }
 

@@ -1,1 +1,364 @@
 //! A private key that stays in its device and signs there: for TLS and for certificate signing requests.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dps_types::RegistrationId;
+use dps_types::sas::SignError;
+use rcgen::{CertificateParams, DistinguishedName, DnType};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
+use x509_cert::der::asn1::{AnyRef, BitString, ObjectIdentifier, UintRef};
+use x509_cert::der::{self, Decode, Encode};
+use x509_cert::spki::{
+    AlgorithmIdentifier, SubjectPublicKeyInfo, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
+};
+
+use super::ClientIdentity;
+use crate::error::Error;
+
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// A key pair of which only the public half can be had.
+pub(crate) trait DeviceKey: Send + Sync + fmt::Debug {
+    /// The SubjectPublicKeyInfo (RFC 5280), DER.
+    fn public_key(&self) -> &[u8];
+
+    /// What kind of key it is.
+    fn algorithm(&self) -> KeyAlgorithm;
+
+    /// What it can sign, the best first.
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.algorithm().schemes()
+    }
+
+    /// Whether the device does this one of [`KeyAlgorithm::schemes`].
+    fn can_sign(&self, _: SignatureScheme) -> bool {
+        true
+    }
+
+    /// Hashes and signs, and gives the signature as TLS and X.509 have it: ECDSA as a DER sequence. The scheme is one of
+    /// [`schemes`](Self::schemes). It blocks.
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// The kinds of keys that TLS takes from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyAlgorithm {
+    P256,
+    P384,
+    Rsa,
+}
+
+impl KeyAlgorithm {
+    /// The kind of this public key (SubjectPublicKeyInfo, DER), when it is one of them.
+    pub(crate) fn of(public_key: &[u8]) -> Option<Self> {
+        let key = SubjectPublicKeyInfoRef::from_der(public_key).ok()?;
+        match key.algorithm.oid {
+            EC_PUBLIC_KEY => match key.algorithm.parameters_oid().ok()? {
+                PRIME256V1 => Some(Self::P256),
+                SECP384R1 => Some(Self::P384),
+                _ => None,
+            },
+            RSA_ENCRYPTION => Some(Self::Rsa),
+            _ => None,
+        }
+    }
+
+    /// What it can sign, the best first. TLS 1.3 needs PSS of an RSA key.
+    pub(crate) fn schemes(self) -> &'static [SignatureScheme] {
+        match self {
+            Self::P256 => &[SignatureScheme::ECDSA_NISTP256_SHA256],
+            Self::P384 => &[SignatureScheme::ECDSA_NISTP384_SHA384],
+            Self::Rsa => &[
+                SignatureScheme::RSA_PSS_SHA256,
+                SignatureScheme::RSA_PSS_SHA384,
+                SignatureScheme::RSA_PSS_SHA512,
+                SignatureScheme::RSA_PKCS1_SHA256,
+                SignatureScheme::RSA_PKCS1_SHA384,
+                SignatureScheme::RSA_PKCS1_SHA512,
+            ],
+        }
+    }
+}
+
+/// The identity of a chain whose first certificate is that of the key.
+///
+/// # Errors
+/// `InvalidConfiguration` when it is not, or the chain is empty or malformed.
+pub(crate) fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn DeviceKey>,
+) -> Result<ClientIdentity, Error> {
+    ClientIdentity::from_certified_key(CertifiedKey::new(chain, Arc::new(TlsKey(key))))
+}
+
+/// A certificate signing request (PKCS#10, PEM) whose common name is the registration id. It blocks.
+///
+/// # Errors
+/// `Sign` when the device cannot sign.
+pub(crate) fn certificate_request(
+    key: &dyn DeviceKey,
+    registration_id: &RegistrationId,
+) -> Result<String, Error> {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, registration_id.as_str());
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = subject;
+
+    let key = RequestKey::new(key)?;
+    parameters
+        .serialize_request(&key)
+        .and_then(|request| request.pem())
+        .map_err(|error| key.failure(error))
+}
+
+/// The SubjectPublicKeyInfo, DER, of a point on P-256 or P-384 (uncompressed: 4, x, y).
+pub(crate) fn ec_public_key(algorithm: KeyAlgorithm, point: &[u8]) -> Result<Vec<u8>, Error> {
+    let (curve, coordinate) = match algorithm {
+        KeyAlgorithm::P256 => (PRIME256V1, 32),
+        KeyAlgorithm::P384 => (SECP384R1, 48),
+        KeyAlgorithm::Rsa => return Err(Error::configuration("an RSA key has no point")),
+    };
+    if point.len() != 1 + 2 * coordinate || point.first() != Some(&4) {
+        return Err(Error::configuration(
+            "the public key is no uncompressed point of its curve",
+        ));
+    }
+    public_key_info(EC_PUBLIC_KEY, AnyRef::from(&curve), point).map_err(unencodable)
+}
+
+/// The SubjectPublicKeyInfo, DER, of an RSA key. Both numbers big endian.
+pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<Vec<u8>, Error> {
+    let encode = || {
+        let key = [UintRef::new(modulus)?, UintRef::new(exponent)?].to_der()?;
+        public_key_info(RSA_ENCRYPTION, AnyRef::NULL, &key)
+    };
+    encode().map_err(unencodable)
+}
+
+/// An ECDSA signature as TLS and X.509 have it, from its two numbers, big endian.
+pub(crate) fn ecdsa_signature(r: &[u8], s: &[u8]) -> Result<Vec<u8>, SignError> {
+    let encode = || [UintRef::new(r)?, UintRef::new(s)?].to_der();
+    encode().map_err(|error| {
+        SignError::new("the device's signature cannot be encoded").with_source(error)
+    })
+}
+
+fn public_key_info(
+    oid: ObjectIdentifier,
+    parameters: AnyRef<'_>,
+    key: &[u8],
+) -> Result<Vec<u8>, der::Error> {
+    SubjectPublicKeyInfo {
+        algorithm: AlgorithmIdentifier {
+            oid,
+            parameters: Some(parameters),
+        },
+        subject_public_key: BitString::from_bytes(key)?,
+    }
+    .to_der()
+}
+
+fn unencodable(error: der::Error) -> Error {
+    Error::configuration("the device's public key cannot be encoded").with_source(error)
+}
+
+/// The key towards rustls.
+///
+/// rustls wants its signature at once, so the thread that drives the connection waits for the device. To hand the
+/// runtime's other tasks on (`block_in_place`) would panic inside a `LocalSet`.
+#[derive(Debug)]
+struct TlsKey(Arc<dyn DeviceKey>);
+
+impl SigningKey for TlsKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = *self
+            .0
+            .schemes()
+            .iter()
+            .find(|scheme| offered.contains(scheme) && self.0.can_sign(**scheme))?;
+        Some(Box::new(TlsSigner {
+            key: self.0.clone(),
+            scheme,
+        }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(self.0.public_key().into())
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.0.algorithm() {
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 => SignatureAlgorithm::ECDSA,
+            KeyAlgorithm::Rsa => SignatureAlgorithm::RSA,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TlsSigner {
+    key: Arc<dyn DeviceKey>,
+    scheme: SignatureScheme,
+}
+
+impl Signer for TlsSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.key
+            .sign(self.scheme, message)
+            .map_err(|error| rustls::Error::Other(OtherError(Arc::new(flat(&error)))))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+}
+
+/// All that an error says in its first line: rustls passes on no source.
+fn flat(error: &(dyn StdError + 'static)) -> SignError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    SignError::new(text)
+}
+
+/// The key towards rcgen, which keeps nothing of an error: so it is kept here.
+struct RequestKey<'a> {
+    key: &'a dyn DeviceKey,
+    /// What the SubjectPublicKeyInfo has inside.
+    public_key: Vec<u8>,
+    failure: Mutex<Option<SignError>>,
+}
+
+impl<'a> RequestKey<'a> {
+    fn new(key: &'a dyn DeviceKey) -> Result<Self, Error> {
+        let info = SubjectPublicKeyInfoOwned::from_der(key.public_key()).map_err(unencodable)?;
+        Ok(Self {
+            key,
+            public_key: info.subject_public_key.raw_bytes().to_vec(),
+            failure: Mutex::default(),
+        })
+    }
+
+    fn failure(self, error: rcgen::Error) -> Error {
+        let failed = Error::new(
+            crate::ErrorKind::Sign,
+            "the certificate signing request cannot be made",
+        );
+        match self
+            .failure
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            Some(failure) => failed.with_source(failure),
+            None => failed.with_source(error),
+        }
+    }
+}
+
+impl rcgen::PublicKeyData for RequestKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        match self.key.algorithm() {
+            KeyAlgorithm::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyAlgorithm::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyAlgorithm::Rsa => &rcgen::PKCS_RSA_SHA256,
+        }
+    }
+}
+
+impl rcgen::SigningKey for RequestKey<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let scheme = match self.key.algorithm() {
+            KeyAlgorithm::P256 => SignatureScheme::ECDSA_NISTP256_SHA256,
+            KeyAlgorithm::P384 => SignatureScheme::ECDSA_NISTP384_SHA384,
+            KeyAlgorithm::Rsa => SignatureScheme::RSA_PKCS1_SHA256,
+        };
+        self.key.sign(scheme, message).map_err(|error| {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            rcgen::Error::RemoteKeyError
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PublicKeyData};
+
+    use super::*;
+
+    /// A key whose device is gone.
+    #[derive(Debug)]
+    struct Gone(Vec<u8>);
+
+    impl DeviceKey for Gone {
+        fn public_key(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn algorithm(&self) -> KeyAlgorithm {
+            KeyAlgorithm::of(&self.0).unwrap()
+        }
+
+        fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SignError> {
+            Err(SignError::new("the device is gone"))
+        }
+    }
+
+    #[test]
+    fn a_point_becomes_the_public_key_that_certificates_have() {
+        for (pair, kind) in [
+            (&PKCS_ECDSA_P256_SHA256, KeyAlgorithm::P256),
+            (&PKCS_ECDSA_P384_SHA384, KeyAlgorithm::P384),
+        ] {
+            let pair = KeyPair::generate_for(pair).unwrap();
+            let info = ec_public_key(kind, pair.der_bytes()).unwrap();
+            assert_eq!(info, pair.subject_public_key_info());
+            assert_eq!(KeyAlgorithm::of(&info), Some(kind));
+        }
+        assert!(ec_public_key(KeyAlgorithm::P256, &[4; 64]).is_err());
+        assert!(ec_public_key(KeyAlgorithm::P256, &[2; 65]).is_err());
+    }
+
+    #[test]
+    fn numbers_are_encoded_unsigned_and_short() {
+        // RFC 3279, 2.3.1: SEQUENCE { modulus, publicExponent }, in a BIT STRING.
+        assert_eq!(
+            rsa_public_key(&[0x00, 0xc1], &[0x01, 0x00, 0x01]).unwrap(),
+            [
+                &[0x30, 0x1d, 0x30, 0x0d, 0x06, 0x09][..],
+                &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01],
+                &[0x05, 0x00, 0x03, 0x0c, 0x00, 0x30, 0x09],
+                &[0x02, 0x02, 0x00, 0xc1, 0x02, 0x03, 0x01, 0x00, 0x01],
+            ]
+            .concat()
+        );
+        assert_eq!(
+            ecdsa_signature(&[0x00, 0x00, 0x7f], &[0x80, 0x01]).unwrap(),
+            [0x30, 0x08, 0x02, 0x01, 0x7f, 0x02, 0x03, 0x00, 0x80, 0x01]
+        );
+    }
+
+    #[test]
+    fn what_the_device_says_reaches_the_caller() {
+        let pair = KeyPair::generate().unwrap();
+        let key = Gone(pair.subject_public_key_info());
+
+        let error = certificate_request(&key, &"toaster".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Sign);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "the device is gone");
+    }
+}

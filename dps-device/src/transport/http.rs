@@ -4,20 +4,24 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_tls::{causes, is_tls_failure};
+use dps_tls::causes;
+use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
+use dps_types::sas::Sign;
 use dps_types::{OperationId, RegistrationRequest};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use reqwest::{Client, Method, Response, Url, redirect, retry};
+use tracing::debug;
 
 use super::token::Token;
 use super::wire::bracketed;
-use super::{Proxy, Reply, Session, Target, Transport, TransportError};
-use crate::attestation::Proof;
+use super::{Proxy, Reply, Session, Target, Transport, TransportError, tls_failure};
+use crate::attestation::{Proof, TpmKeys};
 use crate::error::ErrorKind;
+use crate::wrapped_key::Challenge;
 
 const USER_AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -25,7 +29,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 /// The most that we read of an answer. DPS allows 96 KiB of payload. Source: azure-docs `includes/iot-dps-limits.md`.
 const MAX_BODY: usize = 256 * 1024;
 
-/// HTTPS, for symmetric keys and certificates.
+/// HTTPS, for every kind of proof: symmetric keys, certificates and TPMs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http {
     port: Option<u16>,
@@ -47,21 +51,18 @@ impl Transport for Http {
         target: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
-        let (identity, token) = match proof {
-            Proof::Certificate(identity) => (Some(identity), None),
-            Proof::SharedKey(signer) => (None, Some(Token::new(signer, target))),
-            Proof::Tpm(_) => {
-                return Err(TransportError::new(
-                    ErrorKind::Unsupported,
-                    "HTTPS cannot carry the proof of a TPM yet",
-                ));
-            }
+        let (identity, tpm, signer) = match proof {
+            Proof::Certificate(identity) => (Some(identity), None, None),
+            Proof::SharedKey(signer) => (None, None, Some(signer)),
+            // A new session for an operation goes on with the key of the last challenge.
+            Proof::Tpm(tpm) => (None, Some(tpm), Some(tpm as &dyn Sign)),
         };
         Ok(Box::new(HttpSession {
             base: base(target.host(), self.port)?,
             client: client(target.client_config(identity)?, target.proxy())?,
             target,
-            token,
+            tpm,
+            token: signer.map(|signer| Token::new(signer, target)),
         }))
     }
 }
@@ -71,13 +72,14 @@ struct HttpSession<'a> {
     base: Url,
     client: Client,
     target: &'a Target,
+    tpm: Option<&'a dyn TpmKeys>,
     token: Option<Token<'a>>,
 }
 
 #[async_trait]
 impl Session for HttpSession<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.exchange(DeviceAction::Register, Some(body)).await
+        self.prove(DeviceAction::Register, body).await
     }
 
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
@@ -86,11 +88,35 @@ impl Session for HttpSession<'_> {
     }
 
     async fn lookup(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.exchange(DeviceAction::Lookup, Some(body)).await
+        self.prove(DeviceAction::Lookup, body).await
     }
 }
 
 impl HttpSession<'_> {
+    /// A TPM begins without a token, and opens the challenge that it gets. There is no second one: then it is refused.
+    async fn prove(
+        &mut self,
+        action: DeviceAction,
+        body: &RegistrationRequest,
+    ) -> Result<Reply, TransportError> {
+        let Some(tpm) = self.tpm else {
+            return self.exchange(action, Some(body)).await;
+        };
+        let body = with_keys(body, tpm);
+        self.token = None;
+        let reply = self.exchange(action.clone(), Some(&body)).await?;
+        let Some(challenge) = Challenge::parse(&reply)? else {
+            return Ok(reply);
+        };
+        debug!("challenged");
+        // The rest of the time is for the requests: so that a TPM that hangs is not taken for a network that does.
+        let key_name = challenge
+            .open(tpm, self.target.request_timeout() / 2)
+            .await?;
+        self.token = Some(Token::new(tpm, self.target).named(key_name));
+        self.exchange(action, Some(&body)).await
+    }
+
     async fn exchange(
         &mut self,
         action: DeviceAction,
@@ -139,6 +165,14 @@ impl HttpSession<'_> {
             .unwrap_or_else(|| self.target.clock().now());
         parse_retry_after(text(RETRY_AFTER)?, now)
     }
+}
+
+fn with_keys(body: &RegistrationRequest, tpm: &dyn TpmKeys) -> RegistrationRequest {
+    let mut keys = TpmAttestation::new(tpm.endorsement_key().to_base64());
+    keys.storage_root_key = Some(tpm.storage_root_key().to_base64());
+    let mut body = body.clone();
+    body.tpm = Some(keys);
+    body
 }
 
 fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, TransportError> {
@@ -215,8 +249,8 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
 
 /// What rustls complains about will not get better by itself; what the network does may.
 fn failure(error: reqwest::Error) -> TransportError {
-    let (kind, what) = if is_tls_failure(&error) {
-        (ErrorKind::Tls, "there is no secure connection")
+    let (kind, what) = if let Some(of_tls) = tls_failure::kind_of(&error) {
+        of_tls
     } else if concerns_proxy_credentials(&error) {
         (
             ErrorKind::InvalidConfiguration,

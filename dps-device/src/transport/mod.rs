@@ -12,6 +12,8 @@ mod proxy;
 mod stream;
 mod target;
 #[cfg(any(feature = "http", feature = "mqtt"))]
+mod tls_failure;
+#[cfg(any(feature = "http", feature = "mqtt"))]
 mod token;
 #[cfg(feature = "mqtt")]
 mod tunnel;

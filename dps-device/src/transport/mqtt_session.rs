@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
-use dps_tls::is_tls_failure;
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 use dps_types::protocol::parse_retry_after;
 use dps_types::{OperationId, RegistrationRequest};
@@ -20,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::token::Token;
-use super::{Reply, Session, Target, TransportError};
+use super::{Reply, Session, Target, TransportError, tls_failure};
 use crate::attestation::{ClientIdentity, Proof};
 use crate::error::ErrorKind;
 
@@ -267,10 +266,9 @@ impl<S: AsyncWrite + Unpin> Drop for MqttSession<'_, S> {
 /// What dps-mqtt complains about: the network, TLS, or a peer that speaks otherwise.
 pub(super) fn failure(error: dps_mqtt::Error) -> TransportError {
     let (kind, what) = match error.kind() {
-        dps_mqtt::ErrorKind::Io if is_tls_failure(&error) => {
-            (ErrorKind::Tls, "there is no secure connection")
+        dps_mqtt::ErrorKind::Io => {
+            tls_failure::kind_of(&error).unwrap_or((ErrorKind::Connect, "the connection was lost"))
         }
-        dps_mqtt::ErrorKind::Io => (ErrorKind::Connect, "the connection was lost"),
         dps_mqtt::ErrorKind::Upgrade => match error.http_status() {
             Some(429) => (ErrorKind::Throttled, "there are too many requests"),
             Some(408 | 500..600) => (ErrorKind::Service, "the service failed"),

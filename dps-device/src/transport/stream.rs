@@ -3,13 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use dps_tls::is_tls_failure;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Target, TransportError, tunnel};
+use super::{Target, TransportError, tls_failure, tunnel};
 use crate::attestation::ClientIdentity;
 use crate::error::ErrorKind;
 
@@ -38,22 +37,19 @@ pub(super) async fn connect(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .map_err(failure)
+        .map_err(failed)
 }
 
 async fn dial(host: &str, port: u16) -> Result<TcpStream, TransportError> {
-    let stream = TcpStream::connect((host, port)).await.map_err(failure)?;
+    let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
     // Packets are small, and each waits for an answer.
-    stream.set_nodelay(true).map_err(failure)?;
+    stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)
 }
 
-fn failure(error: io::Error) -> TransportError {
-    let (kind, what) = if is_tls_failure(&error) {
-        (ErrorKind::Tls, "there is no secure connection")
-    } else {
-        (ErrorKind::Connect, "there is no connection")
-    };
+fn failed(error: io::Error) -> TransportError {
+    let (kind, what) =
+        tls_failure::kind_of(&error).unwrap_or((ErrorKind::Connect, "there is no connection"));
     TransportError::new(kind, what).with_source(error)
 }
 

@@ -1,5 +1,6 @@
 //! A device's SAS token that is signed anew before it expires.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use dps_types::protocol::device;
@@ -16,6 +17,7 @@ const REMAINDER: Duration = Duration::from_secs(60);
 
 pub(super) struct Token<'a> {
     signer: &'a dyn Sign,
+    key_name: Cow<'static, str>,
     target: &'a Target,
     signed: Option<SasToken>,
 }
@@ -24,8 +26,18 @@ impl<'a> Token<'a> {
     pub(super) fn new(signer: &'a dyn Sign, target: &'a Target) -> Self {
         Self {
             signer,
+            key_name: Cow::Borrowed(device::SAS_POLICY),
             target,
             signed: None,
+        }
+    }
+
+    /// By the name that the service gave the key.
+    #[cfg(feature = "http")]
+    pub(super) fn named(self, key_name: String) -> Self {
+        Self {
+            key_name: Cow::Owned(key_name),
+            ..self
         }
     }
 
@@ -36,7 +48,7 @@ impl<'a> Token<'a> {
         }
         let expiry = (self.now() + LIFETIME).as_secs();
         let token = Claim::new(&self.target.resource(), expiry)
-            .policy(device::SAS_POLICY)
+            .policy(&self.key_name)
             .sign(self.signer)
             .await
             .map_err(|error| {

@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use dps_device::{
     Attestation, ClientIdentity, ErrorKind, Event, Proof, ProvisioningClient, Reply, Session,
-    SymmetricKey, SymmetricKeyAttestation, Target, TpmKeys, Transport, TransportError,
-    X509Attestation,
+    SymmetricKey, SymmetricKeyAttestation, Target, Transport, TransportError, X509Attestation,
 };
 use dps_types::sas::{Sign, SignError, Signature};
-use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
@@ -191,56 +189,6 @@ async fn a_key_may_stay_where_it_is() {
     assert_eq!(error.kind(), ErrorKind::Sign);
     let cause = std::error::Error::source(&error).unwrap();
     assert_eq!(cause.to_string(), "the drawer is locked");
-}
-
-/// A device with a TPM that nobody should ask.
-pub(crate) struct Tpm(RegistrationId);
-
-impl Tpm {
-    pub(crate) fn new() -> Self {
-        Self(id("my-device"))
-    }
-}
-
-#[async_trait]
-impl Sign for Tpm {
-    async fn sign(&self, _: &[u8]) -> Result<Signature, SignError> {
-        panic!("the TPM was asked to sign")
-    }
-}
-
-#[async_trait]
-impl TpmKeys for Tpm {
-    fn endorsement_key(&self) -> &TpmPublic {
-        panic!("the TPM was asked for its endorsement key")
-    }
-    fn storage_root_key(&self) -> &TpmPublic {
-        panic!("the TPM was asked for its storage root key")
-    }
-    async fn activate(&self, _: &AuthenticationKey) -> Result<(), SignError> {
-        panic!("the TPM was challenged")
-    }
-    async fn keep_hub_key(&self, _: &AuthenticationKey) -> Result<(), SignError> {
-        panic!("the TPM was given a hub key")
-    }
-}
-
-impl Attestation for Tpm {
-    fn registration_id(&self) -> &RegistrationId {
-        &self.0
-    }
-    fn proof(&self) -> Proof<'_> {
-        Proof::Tpm(self)
-    }
-}
-
-#[cfg(feature = "http")]
-#[tokio::test]
-async fn https_refuses_a_tpm_before_it_sends_anything() {
-    let scope = "0ne00111111".parse().unwrap();
-    let client = ProvisioningClient::new(scope, Tpm::new(), dps_device::Http::default());
-    let error = client.register().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
 fn certificate(name: Option<&str>, key: &KeyPair) -> String {

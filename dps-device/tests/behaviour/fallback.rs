@@ -10,11 +10,12 @@ use dps_device::{
     ErrorKind, Event, Fallback, Proof, ProvisioningClient, Reply, Session, SymmetricKey,
     SymmetricKeyAttestation, Target, Transport, TransportError,
 };
+use dps_hardware::SoftwareTpm;
 use dps_types::{OperationId, RegistrationRequest};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use crate::credentials::Tpm;
+use crate::hub_key::assigned_with_hub_key;
 use crate::script::{KEY, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning};
 
 /// A transport that never opens: it fails like this, or says nothing.
@@ -325,9 +326,10 @@ async fn all_of_them_share_the_one_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_proof_goes_to_the_one_that_carries_it() {
-    let open = Script::new([assigned()]);
+    let open = Script::new([answer(200, &assigned_with_hub_key())]);
     let transport = Fallback::new(Blocked::failing(ErrorKind::Unsupported)).or(open.clone());
-    let client = ProvisioningClient::new("0ne00111111".parse().unwrap(), Tpm::new(), transport);
+    let who = SoftwareTpm::from_vector().attestation_as("my-device".parse().unwrap());
+    let client = ProvisioningClient::new("0ne00111111".parse().unwrap(), who, transport);
     client.register().await.unwrap();
     assert_eq!(open.asked(), [REGISTER]);
 }
@@ -339,6 +341,7 @@ mod over_sockets {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::https::challenge::{assigned as challenged_and_assigned, challenge};
     use crate::https::server::{Server, json};
     use crate::mqtt::Carrier;
     use crate::mqtt::server::Server as MqttServer;
@@ -374,6 +377,28 @@ mod over_sockets {
         assert_eq!(server.closed().await, 0);
         let line = server.request().await.line;
         assert!(line.starts_with("PUT "), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_tpm_goes_over_https_whatever_comes_first() {
+        let pki = Pki::new();
+        let answers = [challenge(), challenged_and_assigned()];
+        let mut server = Server::start(pki.server(false), answers).await;
+        let transport = Fallback::new(Mqtt::default().with_port(server.port()))
+            .or(MqttWebSocket::default().with_port(server.port()))
+            .or(Http::default().with_port(server.port()));
+        let tpm = SoftwareTpm::from_vector();
+        let who = tpm.attestation_as("my-device".parse().unwrap());
+        let scope = "0ne00111111".parse().unwrap();
+        let client = ProvisioningClient::new(scope, who, transport)
+            .with_host("localhost")
+            .with_roots(pki.roots());
+        client.register().await.unwrap();
+        for _ in 0..2 {
+            let request = server.request().await;
+            assert!(request.line.starts_with("PUT "), "{}", request.line);
+            assert_eq!(request.connection, 0, "nothing else was tried");
+        }
     }
 
     #[tokio::test]

@@ -42,6 +42,8 @@
 //! | azure-iot-sdk-java#1796, azure-iot-sdk-node#1140 | no proxy over MQTT, or none with credentials | `mqtt::proxy::*` |
 //! | azure-iot-sdk-csharp | MQTT wanted the PUBACK before the answer | `mqtt::answers::the_answer_may_come_before_the_acknowledgement` |
 //! | azure-iot-sdk-csharp#1215 | a TPM over MQTT failed late and unclear | `mqtt::refusals::a_tpm_is_unsupported_before_anything_is_sent` |
+//! | azure-iot-sdk-c, -csharp, -java, -node | the key of a challenge took the place of the hub key in the TPM: a registration that failed left the device without its hub | `https::challenge::a_lookup_is_challenged_too_and_leaves_the_hub_key_alone`, `hub_key::a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays` |
+//! | azure-iot-sdk-node | the first answer to a TPM had to be 401: 429 and 5xx were thrown | `https::challenge::every_try_begins_without_a_token` |
 //! | azure-iot-sdk-csharp | the fallback from MQTT to WebSocket was never written | `fallback::*` |
 //! | azure-iot-sdk-csharp | WebSocket asked for the root path | `mqtt::websocket::the_switch_is_asked_for_as_documented` |
 //! | azure-iot-sdk-node | MQTT payloads were read as ASCII | `mqtt::answers::payloads_of_any_script_arrive_whole` |
@@ -59,6 +61,7 @@ mod fallback;
 mod http_proxy;
 #[cfg(feature = "http")]
 mod https;
+mod hub_key;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod outcomes;

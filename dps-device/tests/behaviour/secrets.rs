@@ -133,6 +133,31 @@ async fn the_log_of_an_https_registration_holds_no_secret() {
     }
 }
 
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn the_log_of_a_tpms_registration_holds_no_secret() {
+    use dps_hardware::vector;
+
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let token = crate::https::challenge::registered().await;
+    let signature = token.split("&sig=").nth(1).unwrap().split('&').next();
+
+    let text = log.text();
+    assert!(text.contains("challenged"), "{text}");
+    assert!(text.contains("assigned"), "{text}");
+    let wrapped = [vector::challenge(), vector::wrapped_hub_key()];
+    let secrets = [
+        signature.unwrap(),
+        "SharedAccessSignature sr",
+        &wrapped[0][..40],
+        &wrapped[1][..40],
+    ];
+    for secret in secrets {
+        assert!(!text.contains(secret), "{secret} is in {text}");
+    }
+}
+
 #[cfg(feature = "mqtt")]
 #[tokio::test]
 async fn the_log_of_an_mqtt_registration_holds_no_secret() {

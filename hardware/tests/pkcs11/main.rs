@@ -1,1 +1,16 @@
-//! The `pkcs11` feature against SoftHSM and the emulator.
+//! The `pkcs11` feature against SoftHSM and the emulator. Each test runs in a process of its own: see [`world::alone`].
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod authority;
+mod certificates;
+mod group_keys;
+mod handshakes;
+mod mechanisms;
+mod mutual_tls;
+mod refusals;
+mod secret_keys;
+mod secrets;
+mod sessions;
+mod tokens;
+mod world;

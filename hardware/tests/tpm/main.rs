@@ -1,1 +1,58 @@
 //! The `tpm` feature against swtpm and the emulator.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../pkcs11/authority.rs"]
+mod authority;
+mod blobs;
+mod doubles;
+mod dps;
+mod hierarchies;
+mod key_pair;
+mod keys;
+mod raw;
+mod registration;
+mod secrets;
+mod tls;
+mod wrap;
+
+use std::error::Error;
+
+use dps_device::tpm::{Tpm, TpmAttestation, TpmError, TpmOptions};
+use dps_hardware::Swtpm;
+
+/// How to reach this one.
+fn options(swtpm: &Swtpm) -> TpmOptions {
+    TpmOptions::default().with_tcti(swtpm.tcti().parse().unwrap())
+}
+
+async fn open(swtpm: &Swtpm) -> Tpm {
+    Tpm::open(options(swtpm)).await.unwrap()
+}
+
+async fn attestation(swtpm: &Swtpm) -> TpmAttestation {
+    TpmAttestation::new(&open(swtpm).await).await.unwrap()
+}
+
+/// What the TPM said, somewhere behind an error.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a TpmError {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return found;
+        }
+        next = error.source();
+    }
+    panic!("no TPM behind {error:?}");
+}
+
+/// An error with all that is behind it, as a program logs it.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}

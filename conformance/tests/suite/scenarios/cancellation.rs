@@ -42,7 +42,7 @@ pub(crate) async fn cancelled_between_polls(case: Case) {
 
 async fn cancelled(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Silence);
+    case.next(&dps, step, Effect::Silence);
 
     dps.until_met(client.register().into_future()).await;
     dps.wire.all_closed().await;

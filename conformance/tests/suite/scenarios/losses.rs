@@ -23,7 +23,7 @@ pub(crate) async fn dropped_after_register(case: Case) {
     let url = hook.url.clone();
     let by_hook = move |enrollment: crate::proof::Enrollment| enrollment.allocated_by(&url);
     let (dps, client) = case.enrolled_with(by_hook).await;
-    dps.next(Step::Register, Effect::DropAfter);
+    case.next(&dps, Step::Register, Effect::DropAfter);
     let mut story = Story::of(client.register());
 
     story.until("assigning").await;
@@ -51,7 +51,7 @@ pub(crate) async fn dropped_after_poll(case: Case) {
 
 async fn dropped_before_anything(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Drop);
+    case.next(&dps, step, Effect::Drop);
 
     let assigned = client.register().await.expect("the device is assigned");
 
@@ -67,7 +67,7 @@ async fn dropped_before_anything(case: Case, step: Step) {
 /// The operation is known: the device does not register again.
 async fn dropped_at_poll(case: Case, effect: Effect) {
     let (dps, client) = case.enrolled().await;
-    dps.next(Step::Poll, effect);
+    case.next(&dps, Step::Poll, effect);
     let mut story = Story::of(client.register());
 
     let (error, _) = story.retrying().await;

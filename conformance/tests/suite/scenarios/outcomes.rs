@@ -108,7 +108,7 @@ pub(crate) async fn unknown_id(case: Case) {
     let (told, refused) = Story::of(client.register()).end().await;
 
     let error = refused.expect_err("nobody is enrolled");
-    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(error.kind(), case.unknown_is());
     assert!(!told.contains(&"retrying"), "{told:?}");
     assert_eq!(dps.wire.begun(), 1, "a refusal is final");
     dps.finish().await;

@@ -55,12 +55,12 @@ pub(crate) async fn server_error_on_poll(case: Case) {
 
 pub(crate) async fn server_errors_until_the_deadline(case: Case) {
     let (dps, client) = case.enrolled().await;
-    dps.next(Step::Register, Effect::Fail(503));
+    case.next(&dps, Step::Register, Effect::Fail(503));
     let deadline = Duration::from_secs(20);
     let mut story = Story::of(client.register().deadline(deadline));
 
     story.retrying().await;
-    dps.next(Step::Register, Effect::Fail(503));
+    case.next(&dps, Step::Register, Effect::Fail(503));
     // Not to the end: one more try fits.
     later(deadline - Duration::from_secs(1)).await;
     story.retrying().await;
@@ -86,7 +86,7 @@ pub(crate) async fn malformed_answer_to_poll(case: Case) {
 async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
     let (dps, client) = case.enrolled().await;
     let retry_after = RETRY_AFTER;
-    dps.next(step, Effect::Throttle { retry_after });
+    case.next(&dps, step, Effect::Throttle { retry_after });
     let mut story = Story::of(client.register());
 
     let (error, wait) = story.retrying().await;
@@ -111,8 +111,8 @@ async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
 
 async fn server_error(case: Case, step: Step) -> Vec<&'static str> {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Fail(500));
-    dps.next(step, Effect::Fail(503));
+    case.next(&dps, step, Effect::Fail(500));
+    case.next(&dps, step, Effect::Fail(503));
     let mut story = Story::of(client.register());
 
     for status in [500, 503] {
@@ -129,7 +129,7 @@ async fn server_error(case: Case, step: Step) -> Vec<&'static str> {
 
 async fn malformed(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Malformed);
+    case.next(&dps, step, Effect::Malformed);
 
     let error = client.register().await.expect_err("this is no answer");
 

@@ -36,7 +36,7 @@ pub(crate) async fn silence_at_poll_until_the_deadline(case: Case) {
 
 async fn slow(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Delay(SLOW));
+    case.next(&dps, step, Effect::Delay(SLOW));
     let mut registration = pin!(client.register().into_future());
 
     dps.until_met(registration.as_mut()).await;
@@ -50,7 +50,7 @@ async fn slow(case: Case, step: Step) {
 
 async fn silence(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
-    dps.next(step, Effect::Silence);
+    case.next(&dps, step, Effect::Silence);
     let mut registration = pin!(client.register().deadline(DEADLINE).into_future());
 
     dps.until_met(registration.as_mut()).await;

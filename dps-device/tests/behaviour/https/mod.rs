@@ -1,5 +1,6 @@
 //! The same, over real sockets and real TLS: what goes over the wire, byte for byte.
 
+pub(crate) mod challenge;
 mod failures;
 mod lifetime;
 mod proxy;

@@ -13,10 +13,10 @@ use crate::script::{ASSIGNED, ASSIGNING};
 
 /// A clock that the test sets.
 #[derive(Debug, Clone)]
-struct Set(Arc<AtomicU64>);
+pub(super) struct Set(pub(super) Arc<AtomicU64>);
 
 impl Set {
-    fn to(seconds: u64) -> Self {
+    pub(super) fn to(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 }

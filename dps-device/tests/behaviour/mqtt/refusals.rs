@@ -1,10 +1,13 @@
 //! What the service says no to.
 
-use dps_device::ErrorKind;
+use async_trait::async_trait;
+use dps_device::{Attestation, ErrorKind, Proof, TpmKeys};
+use dps_types::RegistrationId;
+use dps_types::sas::{Sign, SignError, Signature};
+use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, publish};
 use super::{CARRIERS, Carrier, Running, client, key, set_up};
-use crate::credentials::Tpm;
 use crate::pki::Pki;
 
 #[tokio::test]
@@ -141,6 +144,47 @@ async fn a_message_before_the_subscription_is_granted_is_passed_over() {
     let request = peer.registration().await;
     peer.assign(&request).await;
     running.outcome().await.unwrap();
+}
+
+/// A device with a TPM that nobody should ask.
+struct Tpm(RegistrationId);
+
+impl Tpm {
+    fn new() -> Self {
+        Self("my-device".parse().unwrap())
+    }
+}
+
+#[async_trait]
+impl Sign for Tpm {
+    async fn sign(&self, _: &[u8]) -> Result<Signature, SignError> {
+        panic!("the TPM was asked to sign")
+    }
+}
+
+#[async_trait]
+impl TpmKeys for Tpm {
+    fn endorsement_key(&self) -> &TpmPublic {
+        panic!("the TPM was asked for its endorsement key")
+    }
+    fn storage_root_key(&self) -> &TpmPublic {
+        panic!("the TPM was asked for its storage root key")
+    }
+    async fn activate(&self, _: &AuthenticationKey) -> Result<(), SignError> {
+        panic!("the TPM was challenged")
+    }
+    async fn keep_hub_key(&self, _: &AuthenticationKey) -> Result<(), SignError> {
+        panic!("the TPM was given a hub key")
+    }
+}
+
+impl Attestation for Tpm {
+    fn registration_id(&self) -> &RegistrationId {
+        &self.0
+    }
+    fn proof(&self) -> Proof<'_> {
+        Proof::Tpm(self)
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,318 @@
+//! Response codes: their names, and what to do about them.
+//!
+//! Sources: TCG, *Trusted Platform Module Library*, part 2 chapter 6.6; TCG, *TSS 2.0 Overview and Common Structures*,
+//! chapter 3.
+
+use std::fmt;
+
+use crate::ErrorKind;
+
+/// What a command, or the way to the TPM, ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ResponseCode(pub(super) u32);
+
+/// The commands that open a key which the service has wrapped.
+const UNWRAPPING: [&str; 3] = ["TPM2_ActivateCredential", "TPM2_Import", "TPM2_Load"];
+
+const FORMAT_ONE: u32 = 0x80;
+
+mod layer {
+    pub(super) const TPM: u32 = 0;
+    pub(super) const MARSHALLING: u32 = 9;
+    pub(super) const TCTI: u32 = 10;
+    pub(super) const RESOURCE_MANAGER: u32 = 11;
+    pub(super) const RESOURCE_MANAGER_TPM: u32 = 12;
+}
+
+impl ResponseCode {
+    /// The name in the specification.
+    pub(super) fn name(self) -> Option<&'static str> {
+        if !self.is_of_tpm() {
+            return match (self.layer(), self.0 & 0xffff) {
+                (layer::TCTI, 0x08) => Some("TSS2_TCTI_RC_NO_CONNECTION"),
+                (layer::TCTI, 0x0a) => Some("TSS2_TCTI_RC_IO_ERROR"),
+                (layer::TCTI, 0x0b) => Some("TSS2_TCTI_RC_BAD_VALUE"),
+                (layer::TCTI, 0x0c) => Some("TSS2_TCTI_RC_NOT_PERMITTED"),
+                (layer::TCTI, 0x18) => Some("TSS2_TCTI_RC_NOT_SUPPORTED"),
+                _ => None,
+            };
+        }
+        let base = self.base();
+        NAMES
+            .iter()
+            .find(|(code, _)| *code == base)
+            .map(|(_, name)| *name)
+    }
+
+    /// What may be wrong, and who can do something about it.
+    pub(super) fn advice(self, command: &str) -> &'static str {
+        match self.layer() {
+            layer::TCTI => {
+                return "there is no TPM at this TCTI, it is in use, or this user may not open it (group tss); the TCTI \
+                        may also lack its library (Debian packages libtss2-tcti-*)";
+            }
+            layer::MARSHALLING => {
+                return "what the service sent is malformed, or of a kind that this TSS does not know";
+            }
+            _ if !self.is_of_tpm() => return "the TSS failed",
+            _ => {}
+        }
+        let unwrapping = UNWRAPPING.contains(&command);
+        match self.base() {
+            rc::BAD_AUTH | rc::AUTH_FAIL | rc::AUTH_UNAVAILABLE => {
+                "an authorization value is wrong: that of the owner hierarchy, of the endorsement hierarchy or of the key"
+            }
+            rc::LOCKOUT => {
+                "the TPM is locked after too many wrong authorization values: wait, or reset it with tpm2_dictionarylockout"
+            }
+            rc::OBJECT_MEMORY
+            | rc::SESSION_MEMORY
+            | rc::MEMORY
+            | rc::SESSION_HANDLES
+            | rc::OBJECT_HANDLES => {
+                "other programs have left objects in the TPM: go through the resource manager /dev/tpmrm0, or flush them"
+            }
+            rc::NV_SPACE => "there is no room to keep another key: evict one that is not used",
+            rc::NV_DEFINED => "there is another object at this handle",
+            rc::NV_RATE | rc::NV_UNAVAILABLE => "the TPM does not take writes now: try again later",
+            rc::RETRY | rc::YIELDED | rc::TESTING | rc::CANCELED => "the TPM is busy: try again",
+            rc::INITIALIZE => "nobody has started the TPM: the firmware should (TPM2_Startup)",
+            // Such as libtpms, of a secret that is encrypted to another endorsement key.
+            rc::FAILURE if unwrapping => {
+                "the key that the service sent is not for this TPM, which some TPMs call a failure: the enrollment must \
+                 have this TPM's endorsement key; else the TPM itself has failed"
+            }
+            rc::FAILURE | rc::REBOOT | rc::NEEDS_TEST => "the TPM has failed: restart the device",
+            rc::DISABLED | rc::COMMAND_CODE => "this TPM does not do this command",
+            rc::HIERARCHY => "the firmware has switched this hierarchy off",
+            rc::POLICY_FAIL if unwrapping => {
+                "the endorsement key is not made by the usual template: its policy is another than the endorsement hierarchy's secret"
+            }
+            base if unwrapping && (base & FORMAT_ONE != 0 || base == rc::SENSITIVE) => {
+                "the key that the service sent is not for this TPM, or was altered: the enrollment must have this TPM's \
+                 endorsement key"
+            }
+            rc::HANDLE => "there is no such object, or another kind of object, at this handle",
+            rc::KEY_SIZE
+            | rc::CURVE
+            | rc::ASYMMETRIC
+            | rc::HASH
+            | rc::SCHEME
+            | rc::VALUE
+            | rc::TYPE => "this TPM or this key does not do this algorithm",
+            _ => "the TPM refused",
+        }
+    }
+
+    /// Who must act.
+    pub(super) fn kind(self) -> ErrorKind {
+        if self.layer() == layer::TCTI {
+            return ErrorKind::InvalidConfiguration;
+        }
+        if !self.is_of_tpm() {
+            return ErrorKind::Sign;
+        }
+        match self.base() {
+            rc::BAD_AUTH
+            | rc::AUTH_FAIL
+            | rc::AUTH_UNAVAILABLE
+            | rc::HANDLE
+            | rc::HIERARCHY
+            | rc::NV_SPACE
+            | rc::NV_DEFINED
+            | rc::KEY_SIZE
+            | rc::CURVE
+            | rc::ASYMMETRIC
+            | rc::HASH
+            | rc::SCHEME
+            | rc::VALUE => ErrorKind::InvalidConfiguration,
+            _ => ErrorKind::Sign,
+        }
+    }
+
+    /// Whether the key or the TPM lacks this way to sign, while nothing else is wrong.
+    pub(super) fn is_lack_of_scheme(self) -> bool {
+        self.is_of_tpm()
+            && matches!(
+                self.base(),
+                rc::HASH | rc::SCHEME | rc::VALUE | rc::KEY_SIZE | rc::SIZE | rc::ATTRIBUTES
+            )
+    }
+
+    fn layer(self) -> u32 {
+        (self.0 >> 16) & 0xff
+    }
+
+    fn is_of_tpm(self) -> bool {
+        matches!(
+            self.layer(),
+            layer::TPM | layer::RESOURCE_MANAGER | layer::RESOURCE_MANAGER_TPM
+        )
+    }
+
+    /// Without the number of the handle, parameter or session that a code of format one names.
+    fn base(self) -> u32 {
+        if self.0 & FORMAT_ONE != 0 {
+            FORMAT_ONE | (self.0 & 0x3f)
+        } else {
+            self.0 & 0xfff
+        }
+    }
+}
+
+impl fmt::Display for ResponseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({:#x})", self.0),
+            None => write!(f, "response code {:#x}", self.0),
+        }
+    }
+}
+
+/// The codes of the TPM itself: a constant and a name for each.
+macro_rules! response_codes {
+    ($($name:ident = $value:literal,)*) => {
+        mod rc {
+            $(pub(super) const $name: u32 = $value;)*
+        }
+
+        const NAMES: &[(u32, &str)] = &[$((rc::$name, concat!("TPM_RC_", stringify!($name))),)*];
+    };
+}
+
+response_codes! {
+    INITIALIZE = 0x100,
+    FAILURE = 0x101,
+    SEQUENCE = 0x103,
+    DISABLED = 0x120,
+    EXCLUSIVE = 0x121,
+    AUTH_TYPE = 0x124,
+    AUTH_MISSING = 0x125,
+    POLICY = 0x126,
+    PCR = 0x127,
+    PCR_CHANGED = 0x128,
+    UPGRADE = 0x12d,
+    TOO_MANY_CONTEXTS = 0x12e,
+    AUTH_UNAVAILABLE = 0x12f,
+    REBOOT = 0x130,
+    UNBALANCED = 0x131,
+    COMMAND_SIZE = 0x142,
+    COMMAND_CODE = 0x143,
+    AUTHSIZE = 0x144,
+    AUTH_CONTEXT = 0x145,
+    NV_RANGE = 0x146,
+    NV_SIZE = 0x147,
+    NV_LOCKED = 0x148,
+    NV_AUTHORIZATION = 0x149,
+    NV_UNINITIALIZED = 0x14a,
+    NV_SPACE = 0x14b,
+    NV_DEFINED = 0x14c,
+    BAD_CONTEXT = 0x150,
+    CPHASH = 0x151,
+    PARENT = 0x152,
+    NEEDS_TEST = 0x153,
+    NO_RESULT = 0x154,
+    SENSITIVE = 0x155,
+    ASYMMETRIC = 0x081,
+    ATTRIBUTES = 0x082,
+    HASH = 0x083,
+    VALUE = 0x084,
+    HIERARCHY = 0x085,
+    KEY_SIZE = 0x087,
+    MGF = 0x088,
+    MODE = 0x089,
+    TYPE = 0x08a,
+    HANDLE = 0x08b,
+    KDF = 0x08c,
+    RANGE = 0x08d,
+    AUTH_FAIL = 0x08e,
+    NONCE = 0x08f,
+    PP = 0x090,
+    SCHEME = 0x092,
+    SIZE = 0x095,
+    SYMMETRIC = 0x096,
+    TAG = 0x097,
+    SELECTOR = 0x098,
+    INSUFFICIENT = 0x09a,
+    SIGNATURE = 0x09b,
+    KEY = 0x09c,
+    POLICY_FAIL = 0x09d,
+    INTEGRITY = 0x09f,
+    TICKET = 0x0a0,
+    RESERVED_BITS = 0x0a1,
+    BAD_AUTH = 0x0a2,
+    EXPIRED = 0x0a3,
+    POLICY_CC = 0x0a4,
+    BINDING = 0x0a5,
+    CURVE = 0x0a6,
+    ECC_POINT = 0x0a7,
+    CONTEXT_GAP = 0x901,
+    OBJECT_MEMORY = 0x902,
+    SESSION_MEMORY = 0x903,
+    MEMORY = 0x904,
+    SESSION_HANDLES = 0x905,
+    OBJECT_HANDLES = 0x906,
+    LOCALITY = 0x907,
+    YIELDED = 0x908,
+    CANCELED = 0x909,
+    TESTING = 0x90a,
+    REFERENCE_H0 = 0x910,
+    REFERENCE_H1 = 0x911,
+    REFERENCE_S0 = 0x918,
+    NV_RATE = 0x920,
+    LOCKOUT = 0x921,
+    RETRY = 0x922,
+    NV_UNAVAILABLE = 0x923,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_has_the_name_of_the_specification() {
+        for (code, text) in [
+            (0x0000_01df, "TPM_RC_INTEGRITY (0x1df)"),
+            (0x0000_009f, "TPM_RC_INTEGRITY (0x9f)"),
+            (0x0000_09a2, "TPM_RC_BAD_AUTH (0x9a2)"),
+            (0x0000_098e, "TPM_RC_AUTH_FAIL (0x98e)"),
+            (0x0000_0921, "TPM_RC_LOCKOUT (0x921)"),
+            (0x0000_0902, "TPM_RC_OBJECT_MEMORY (0x902)"),
+            (0x0000_014b, "TPM_RC_NV_SPACE (0x14b)"),
+            (0x0000_018b, "TPM_RC_HANDLE (0x18b)"),
+            (0x0000_03c7, "TPM_RC_KEY_SIZE (0x3c7)"),
+            // From a resource manager.
+            (0x000b_0143, "TPM_RC_COMMAND_CODE (0xb0143)"),
+            (0x000a_000a, "TSS2_TCTI_RC_IO_ERROR (0xa000a)"),
+            // 0x1df of the TSS itself would mean something else.
+            (0x0007_01df, "response code 0x701df"),
+            (0x0000_0444, "response code 0x444"),
+        ] {
+            assert_eq!(ResponseCode(code).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_advice_says_who_must_act() {
+        let advice = |command, code| ResponseCode(code).advice(command);
+
+        assert!(advice("TPM2_ActivateCredential", 0x1df).contains("not for this TPM"));
+        assert!(advice("TPM2_Import", 0x2c4).contains("not for this TPM"));
+        assert!(advice("TPM2_ActivateCredential", 0x101).contains("not for this TPM"));
+        assert!(advice("TPM2_HMAC", 0x101).contains("restart the device"));
+        assert!(!advice("TPM2_Sign", 0x2c4).contains("not for this TPM"));
+        // A wrong authorization value stays one, whatever the command.
+        assert!(advice("TPM2_ActivateCredential", 0x9a2).contains("authorization value"));
+        assert!(advice("TPM2_CreatePrimary", 0x98e).contains("authorization value"));
+        assert!(advice("TPM2_Load", 0x902).contains("resource manager"));
+        assert!(advice("TPM2_EvictControl", 0x14b).contains("no room"));
+        assert!(advice("connecting", 0xa000a).contains("group tss"));
+
+        for code in [0x9a2, 0xa000a, 0x14b] {
+            assert_eq!(ResponseCode(code).kind(), ErrorKind::InvalidConfiguration);
+        }
+        for code in [0x1df, 0x921, 0x902, 0x101, 0x70001] {
+            assert_eq!(ResponseCode(code).kind(), ErrorKind::Sign);
+        }
+    }
+}

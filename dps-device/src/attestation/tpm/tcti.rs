@@ -1,0 +1,181 @@
+//! How to reach a TPM: the TCTI, "TPM command transmission interface".
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tss_esapi::TctiNameConf;
+
+use crate::error::Error;
+
+/// Where programs look for the TPM, in this order.
+const VARIABLES: [&str; 3] = ["TPM2TOOLS_TCTI", "TCTI", "TEST_TCTI"];
+const RESOURCE_MANAGER: &str = "/dev/tpmrm0";
+
+/// How to reach a TPM. The default is [`resource_manager`](Self::resource_manager).
+///
+/// Each kind is a library of the TSS, which is loaded at run time. Debian has them as `libtss2-tcti-device0` and so on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tcti {
+    text: String,
+    name: TctiNameConf,
+    /// To look at when it cannot be opened.
+    device: Option<PathBuf>,
+}
+
+impl Tcti {
+    /// The kernel's resource manager, `/dev/tpmrm0`: programs share the TPM, and nobody leaves objects behind.
+    ///
+    /// The user must be in the group `tss`.
+    pub fn resource_manager() -> Self {
+        Self::device(RESOURCE_MANAGER).expect("the path is text")
+    }
+
+    /// A device file: `/dev/tpmrm1` of a second TPM, or `/dev/tpm0` where nobody else uses the TPM.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the path is not UTF-8.
+    pub fn device(path: impl AsRef<Path>) -> Result<Self, Error> {
+        match path.as_ref().to_str() {
+            Some(path) => format!("device:{path}").parse(),
+            None => Err(Error::configuration("the path of the TPM is not UTF-8")),
+        }
+    }
+
+    /// A software TPM, swtpm, over TCP. Its port for control must be the next one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when `host` is no name or address.
+    pub fn swtpm(host: &str, port: u16) -> Result<Self, Error> {
+        format!("swtpm:host={host},port={port}").parse()
+    }
+
+    /// What the environment says, as for tpm2-tools: `TPM2TOOLS_TCTI`, `TCTI` or `TEST_TCTI`, the first that is set.
+    /// None when none is.
+    ///
+    /// # Errors
+    /// As [`from_str`](Self::from_str).
+    pub fn from_env() -> Result<Option<Self>, Error> {
+        Self::from_variables(env::var_os)
+    }
+
+    pub(super) fn name(&self) -> TctiNameConf {
+        self.name.clone()
+    }
+
+    /// Why the device file cannot be opened, when that is what is wrong.
+    pub(super) fn fault(&self) -> Option<String> {
+        let path = self.device.as_ref()?;
+        let error = OpenOptions::new().read(true).write(true).open(path).err()?;
+        Some(format!("{} cannot be opened: {error}", path.display()))
+    }
+
+    fn from_variables(
+        get: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<Option<Self>, Error> {
+        let Some((name, value)) = VARIABLES.iter().find_map(|name| Some((name, get(name)?))) else {
+            return Ok(None);
+        };
+        match value.to_str() {
+            Some(text) => text.parse().map(Some),
+            None => Err(Error::configuration(format!("{name} is not UTF-8"))),
+        }
+    }
+}
+
+impl Default for Tcti {
+    fn default() -> Self {
+        Self::resource_manager()
+    }
+}
+
+/// Reads what tpm2-tools take: `device:/dev/tpm0`, `swtpm:host=127.0.0.1,port=2321`, `mssim:...`, `tabrmd:...`.
+impl FromStr for Tcti {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let name = text.parse().map_err(|_| {
+            Error::configuration(format!(
+                "{text:?} is no TCTI: it is device:PATH, swtpm:host=HOST,port=PORT, mssim:host=HOST,port=PORT or \
+                 tabrmd:bus_type=TYPE"
+            ))
+        })?;
+        let device = text.strip_prefix("device:").map(PathBuf::from);
+        Ok(Self {
+            text: text.to_owned(),
+            name,
+            device,
+        })
+    }
+}
+
+impl fmt::Display for Tcti {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Tcti {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tcti({:?})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_what_tpm2_tools_take() {
+        for text in [
+            "device:/dev/tpm0",
+            "swtpm:host=127.0.0.1,port=2321",
+            "mssim:host=localhost,port=2321",
+            "tabrmd:bus_type=session",
+            "swtpm",
+        ] {
+            assert_eq!(text.parse::<Tcti>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "/dev/tpm0",
+            "swtpm:port=many",
+            "swtpm:host=not a host",
+            "pkcs11:x",
+        ] {
+            let error = text.parse::<Tcti>().unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        }
+        assert_eq!(Tcti::default().to_string(), "device:/dev/tpmrm0");
+        assert_eq!(
+            Tcti::swtpm("127.0.0.1", 2321).unwrap().to_string(),
+            "swtpm:host=127.0.0.1,port=2321"
+        );
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_counts() {
+        let environment = |name: &str| match name {
+            "TCTI" => Some("device:/dev/tpm1".into()),
+            "TEST_TCTI" => Some("swtpm".into()),
+            _ => None,
+        };
+        let tcti = Tcti::from_variables(environment).unwrap().unwrap();
+        assert_eq!(tcti.to_string(), "device:/dev/tpm1");
+        assert_eq!(Tcti::from_variables(|_| None).unwrap(), None);
+        Tcti::from_variables(|_| Some("nothing".into())).unwrap_err();
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_named() {
+        let fault = Tcti::device("/dev/no-such-tpm").unwrap().fault().unwrap();
+        assert!(
+            fault.starts_with("/dev/no-such-tpm cannot be opened: "),
+            "{fault}"
+        );
+        assert_eq!("swtpm".parse::<Tcti>().unwrap().fault(), None);
+    }
+}

@@ -1,0 +1,21 @@
+//! A PKCS#11 URI: written again, it is read as the same, and its PIN shows nowhere.
+#![no_main]
+
+use dps_device::pkcs11::Uri;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(read) = text.parse::<Uri>() else {
+        return;
+    };
+    let written = read.to_string();
+    assert!(!written.contains("pin-value"));
+    assert!(format!("{read:?}").contains(&written));
+    let again: Uri = written.parse().expect("what is written can be read");
+    assert_eq!(again.to_string(), written);
+    assert_eq!(again.object(), read.object());
+    assert_eq!(again.id(), read.id());
+    assert_eq!(again.token(), read.token());
+    assert_eq!(again.module_name(), read.module_name());
+    assert_eq!(again.module_path(), read.module_path());
+});

@@ -1,0 +1,85 @@
+//! A session that is lost is opened again, with what was in it.
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::Session;
+use dps_device::X509Attestation;
+use dps_device::pkcs11::KeyKind;
+use dps_hardware::SoftHsm;
+use dps_types::enrollment::IndividualEnrollment;
+use dps_types::sas::Sign;
+
+use crate::authority::Authority;
+use crate::world::{CARRIERS, Dps, alone, object, token};
+
+/// As when the token is pulled out and put back: all sessions, logins and session objects are gone.
+pub(crate) fn lose_all() {
+    let module = Pkcs11::new(SoftHsm::module()).unwrap();
+    module.clone().finalize().unwrap();
+    let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    module.initialize(arguments).unwrap();
+}
+
+/// As when another part of the process logs out: the session stays, the keys are out of reach.
+fn log_out() {
+    other_session().logout().unwrap();
+}
+
+/// A session of another part of the process, past the crate. It has the login of ours.
+pub(crate) fn other_session() -> Session {
+    let module = Pkcs11::new(SoftHsm::module()).unwrap();
+    let slot = module.get_slots_with_initialized_token().unwrap()[0];
+    module.open_rw_session(slot).unwrap()
+}
+
+/// Takes all objects of a class out of the token.
+pub(crate) fn forget(class: ObjectClass) {
+    let session = other_session();
+    for object in session.find_objects(&[Attribute::Class(class)]).unwrap() {
+        session.destroy_object(object).unwrap();
+    }
+}
+
+#[test]
+fn a_secret_key_signs_again() {
+    alone(|| async {
+        let token = token().await;
+        let (group, given) = token.generate_secret_key(&object("group")).await.unwrap();
+        let id = "toaster".parse().unwrap();
+        let device = group.device_key(&id).await.unwrap();
+        for lose in [lose_all, log_out, lose_all] {
+            lose();
+            assert_eq!(group.sign(b"a").await.unwrap().0, given.hmac_sha256(b"a"));
+            // It is derived anew.
+            let expected = given.derive_device_key(&id).hmac_sha256(b"b");
+            assert_eq!(device.sign(b"b").await.unwrap().0, expected);
+        }
+    });
+}
+
+#[test]
+fn a_private_key_signs_again() {
+    alone(|| async {
+        let authority = Authority::new();
+        let token = token().await;
+        let key = token
+            .generate_private_key(&object("toaster"), KeyKind::P256)
+            .await
+            .unwrap();
+        let request = key.certificate_request(&"toaster".parse().unwrap()).await;
+        let chain = authority.sign(&request.unwrap());
+        let id = "toaster".parse().unwrap();
+        let dps = Dps::start().await;
+        dps.enroll(&IndividualEnrollment::client_certificate(
+            id,
+            chain.as_str(),
+        ))
+        .await;
+
+        let device = X509Attestation::new(key.identity(chain).unwrap()).unwrap();
+        for (carrier, lose) in CARRIERS.into_iter().zip([lose_all, log_out, lose_all]) {
+            lose();
+            dps.assigns(device.clone(), carrier).await;
+        }
+    });
+}

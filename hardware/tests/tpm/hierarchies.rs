@@ -1,0 +1,90 @@
+//! Hierarchies with an authorization value.
+
+use dps_device::tpm::{KeyKind, Tpm, TpmAttestation};
+use dps_device::{ErrorKind, TpmKeys};
+use dps_hardware::Swtpm;
+use dps_types::sas::Sign;
+
+use crate::{cause, chain, open, options, raw, wrap};
+
+const KEY: &[u8] = &[9; 32];
+
+#[tokio::test]
+async fn the_owner_s_value_is_needed_to_keep_keys() {
+    let swtpm = Swtpm::start();
+    raw::set_auth(&swtpm, raw::OWNER, b"owner's secret");
+
+    for wrong in ["", "another secret"] {
+        let tpm = Tpm::open(options(&swtpm).with_owner_auth(wrong))
+            .await
+            .unwrap();
+        let error = TpmAttestation::new(&tpm).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+        assert_eq!(cause(&error).response_code(), Some(0x9a2));
+        let text = chain(&error);
+        assert!(
+            text.contains("TPM_RC_BAD_AUTH (0x9a2): an authorization value is wrong"),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+    assert!(raw::persistent(&swtpm).is_empty());
+
+    let tpm = Tpm::open(options(&swtpm).with_owner_auth("owner's secret"))
+        .await
+        .unwrap();
+    let who = TpmAttestation::new(&tpm).await.unwrap();
+    who.keep_hub_key(&wrap::wrap(&who, KEY)).await.unwrap();
+    assert_eq!(
+        tpm.hub_signer().sign(b"data").await.unwrap().0,
+        wrap::hmac(KEY, b"data")
+    );
+    // To sign nobody needs to own the TPM.
+    let signature = open(&swtpm).await.hub_signer().sign(b"data").await.unwrap();
+    assert_eq!(signature.0, wrap::hmac(KEY, b"data"));
+
+    let error = open(&swtpm)
+        .await
+        .key_pair()
+        .create(KeyKind::P256)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn the_endorsement_value_is_needed_to_open_a_challenge() {
+    let swtpm = Swtpm::start();
+    raw::set_auth(&swtpm, raw::ENDORSEMENT, b"privacy");
+
+    let error = TpmAttestation::new(&open(&swtpm).await).await.unwrap_err();
+    assert_eq!(cause(&error).response_code(), Some(0x9a2));
+
+    let tpm = Tpm::open(options(&swtpm).with_endorsement_auth("privacy"))
+        .await
+        .unwrap();
+    let who = TpmAttestation::new(&tpm).await.unwrap();
+    let blob = wrap::wrap(&who, KEY);
+    who.activate(&blob).await.unwrap();
+    assert_eq!(who.sign(b"data").await.unwrap().0, wrap::hmac(KEY, b"data"));
+
+    // The keys are there now, but the challenge stays shut.
+    let without = TpmAttestation::new(&open(&swtpm).await).await.unwrap();
+    let error = without.activate(&blob).await.unwrap_err();
+    assert!(
+        chain(&error).contains("TPM2_PolicySecret: TPM_RC_BAD_AUTH"),
+        "{}",
+        chain(&error)
+    );
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_value_that_no_tpm_takes_is_refused() {
+    let swtpm = Swtpm::start();
+    let error = Tpm::open(options(&swtpm).with_owner_auth([1; 65]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+}

@@ -1,0 +1,176 @@
+//! Key pairs for X.509 in the TPM: made, kept, and registered with.
+
+use dps_device::tpm::{KeyKind, PersistentHandle, TpmKeyPair};
+use dps_device::{ErrorKind, Http, Mqtt, MqttWebSocket, Transport, X509Attestation};
+use dps_hardware::Swtpm;
+use dps_types::RegistrationId;
+use dps_types::enrollment::AttestationMechanism;
+
+use crate::authority::Authority;
+use crate::dps::{Dps, HUB};
+use crate::{cause, chain, open, options, raw};
+
+const DEVICE: &str = "toaster-007";
+
+#[tokio::test]
+async fn a_key_pair_is_kept_over_restarts_and_never_made_twice() {
+    let mut swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let error = tpm.key_pair().open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(
+        chain(&error).contains("no key at 0x81000101"),
+        "{}",
+        chain(&error)
+    );
+
+    let made = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    assert_eq!(raw::persistent(&swtpm), [0x8100_0001, 0x8100_0101]);
+    let error = tpm.key_pair().create(KeyKind::P256).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(chain(&error).contains("left alone"), "{}", chain(&error));
+
+    swtpm.restart();
+    let kept = tpm.key_pair().open().await.unwrap();
+    assert_eq!(kept.public_key(), made.public_key());
+
+    let elsewhere = PersistentHandle::new(0x8100_0200).unwrap();
+    let second = tpm
+        .key_pair()
+        .with_handle(elsewhere)
+        .create(KeyKind::P256)
+        .await
+        .unwrap();
+    assert_ne!(second.public_key(), made.public_key());
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_storage_root_key_is_no_key_pair() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    let wrong = tpm
+        .key_pair()
+        .with_handle(PersistentHandle::STORAGE_ROOT_KEY);
+    let error = wrong.open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(
+        chain(&error).contains("0x81000001 does not sign for TLS"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn a_key_pair_may_have_an_authorization_value() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let options = tpm.key_pair().with_auth("the key's secret");
+    options.clone().create(KeyKind::P256).await.unwrap();
+
+    for wrong in [tpm.key_pair(), tpm.key_pair().with_auth("another secret")] {
+        let error = wrong.open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+        // TPM_RC_AUTH_FAIL of the first session: guesses are counted.
+        assert_eq!(cause(&error).response_code(), Some(0x98e));
+        assert!(!chain(&error).contains("secret"), "{}", chain(&error));
+    }
+    let key = options.open().await.unwrap();
+    request(&key).await;
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_tpm_that_goes_away_fails_the_request() {
+    let mut swtpm = Swtpm::start();
+    let key = open(&swtpm)
+        .await
+        .key_pair()
+        .create(KeyKind::P256)
+        .await
+        .unwrap();
+    swtpm.stop();
+    let id: RegistrationId = DEVICE.parse().unwrap();
+    let error = key.certificate_request(&id).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert!(
+        chain(&error).contains("TSS2_TCTI_RC_IO_ERROR"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn it_registers_over_https() {
+    registers(KeyKind::P256, |dps| {
+        Http::default().with_port(dps.emulator.https_port())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_registers_over_mqtt() {
+    registers(KeyKind::P384, |dps| {
+        Mqtt::default().with_port(dps.emulator.mqtt_port())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_registers_over_websocket() {
+    registers(KeyKind::Rsa2048, |dps| {
+        MqttWebSocket::default().with_port(dps.emulator.https_port())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chain_of_another_key_is_refused() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let key = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    let elsewhere = PersistentHandle::new(0x8100_0200).unwrap();
+    let other = tpm
+        .key_pair()
+        .with_handle(elsewhere)
+        .create(KeyKind::P256)
+        .await
+        .unwrap();
+    let chain = Authority::new().sign(&request(&other).await);
+    let error = key.identity(chain).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(key.identity("no chain").is_err());
+}
+
+async fn registers<T: Transport + 'static>(kind: KeyKind, transport: impl FnOnce(&Dps) -> T) {
+    let swtpm = Swtpm::start();
+    let tpm = dps_device::tpm::Tpm::open(options(&swtpm)).await.unwrap();
+    let made = tpm.key_pair().create(kind).await.unwrap();
+    let chain = Authority::new().sign(&request(&made).await);
+    let key = tpm.key_pair().open().await.unwrap();
+    let who = X509Attestation::new(key.identity(&chain).unwrap()).unwrap();
+
+    let dps = Dps::start().await;
+    let (leaf, issuer) = chain.split_once("-----END").unwrap();
+    assert!(
+        issuer.contains("-----BEGIN"),
+        "the chain has more than the leaf"
+    );
+    let leaf = format!("{leaf}-----END CERTIFICATE-----\n");
+    let enrolled = AttestationMechanism::client_certificate(leaf);
+    dps.enroll_as(&DEVICE.parse().unwrap(), enrolled).await;
+    let transport = transport(&dps);
+    let assignment = dps.client_over(transport, who).register().await.unwrap();
+
+    assert_eq!(assignment.hub().as_str(), HUB);
+    assert_eq!(assignment.device_id().as_str(), DEVICE);
+    assert!(raw::left_behind(&swtpm).is_empty());
+    dps.shutdown().await;
+}
+
+async fn request(key: &TpmKeyPair) -> String {
+    key.certificate_request(&DEVICE.parse().unwrap())
+        .await
+        .unwrap()
+}

@@ -1,0 +1,185 @@
+//! The endorsement key and the storage root key: made once, used ever after.
+
+use std::time::Duration;
+
+use dps_device::tpm::{
+    EndorsementTemplate, KeyKind, PersistentHandle, Tpm, TpmAttestation, TpmOptions,
+};
+use dps_device::{Attestation, ErrorKind, TpmKeys};
+use dps_hardware::Swtpm;
+use dps_types::sas::Sign;
+use futures_util::FutureExt as _;
+use tokio::runtime::Runtime;
+
+use crate::wrap::{hmac, wrap};
+use crate::{attestation, chain, open, options, raw};
+
+#[tokio::test]
+async fn a_fresh_tpm_gets_its_keys_and_a_used_one_keeps_them() {
+    let mut swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    assert!(raw::persistent(&swtpm).is_empty(), "opening makes nothing");
+    let fresh = TpmAttestation::new(&tpm).await.unwrap();
+    assert_eq!(raw::persistent(&swtpm), [0x8100_0001, 0x8101_0001]);
+    assert_eq!(fresh.endorsement_key().attributes(), 0x0003_00b2);
+    assert_eq!(fresh.storage_root_key().attributes(), 0x0003_0472);
+
+    swtpm.restart();
+    let used = attestation(&swtpm).await;
+
+    assert_eq!(used.endorsement_key(), fresh.endorsement_key());
+    assert_eq!(used.storage_root_key(), fresh.storage_root_key());
+    assert_eq!(used.registration_id(), fresh.registration_id());
+    assert_eq!(
+        used.registration_id(),
+        &used.endorsement_key().default_registration_id()
+    );
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn the_templates_make_different_keys_and_the_key_that_is_kept_wins() {
+    let swtpm = Swtpm::start();
+    let azure = attestation(&swtpm).await;
+
+    let tcg = options(&swtpm).with_endorsement_template(EndorsementTemplate::Tcg);
+    let elsewhere = PersistentHandle::new(0x8101_0002).unwrap();
+    let other = Tpm::open(tcg.clone().with_endorsement_key(elsewhere))
+        .await
+        .unwrap();
+    let other = TpmAttestation::new(&other).await.unwrap();
+    assert_ne!(other.endorsement_key(), azure.endorsement_key());
+    assert_ne!(other.registration_id(), azure.registration_id());
+
+    let kept = TpmAttestation::new(&Tpm::open(tcg).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(kept.endorsement_key(), azure.endorsement_key());
+}
+
+#[tokio::test]
+async fn another_kind_of_key_at_a_handle_is_named_and_left_alone() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let pair = tpm
+        .key_pair()
+        .with_handle(PersistentHandle::ENDORSEMENT_KEY);
+    pair.create(KeyKind::P256).await.unwrap();
+    let kept = raw::persistent(&swtpm);
+
+    let error = TpmAttestation::new(&tpm).await.unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(chain(&error).contains("0x81010001"), "{}", chain(&error));
+    assert_eq!(raw::persistent(&swtpm), kept);
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_tpm_that_is_not_there_is_a_fault_of_the_set_up() {
+    let mut swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let who = TpmAttestation::new(&tpm).await.unwrap();
+    swtpm.stop();
+
+    let error = Tpm::open(options(&swtpm)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(
+        chain(&error).contains("TSS2_TCTI_RC_IO_ERROR (0xa000a)"),
+        "{}",
+        chain(&error)
+    );
+
+    let error = who.sign(b"data").await.unwrap_err();
+    assert!(
+        chain(&error).contains("TSS2_TCTI_RC_IO_ERROR"),
+        "{}",
+        chain(&error)
+    );
+
+    let nowhere = "device:/dev/no-such-tpm".parse().unwrap();
+    let error = Tpm::open(TpmOptions::default().with_tcti(nowhere))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(
+        chain(&error).contains("/dev/no-such-tpm cannot be opened"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn a_tpm_that_was_cleared_is_found_out() {
+    let swtpm = Swtpm::start();
+    let who = attestation(&swtpm).await;
+    let blob = wrap(&who, &[7; 32]);
+    raw::clear(&swtpm);
+
+    let error = who.activate(&blob).await.unwrap_err();
+    assert!(chain(&error).contains("cleared"), "{}", chain(&error));
+    let again = attestation(&swtpm).await;
+    assert_ne!(again.storage_root_key(), who.storage_root_key());
+}
+
+#[test]
+fn a_use_that_takes_too_long_ends_and_leaves_nothing() {
+    let swtpm = Swtpm::start();
+    let limit = options(&swtpm).with_timeout(Duration::from_millis(1));
+    let runtime = Runtime::new().unwrap();
+    // To make a key takes longer than that.
+    let error = runtime.block_on(async {
+        let tpm = Tpm::open(limit).await?;
+        TpmAttestation::new(&tpm).await
+    });
+    // It waits for what has begun.
+    drop(runtime);
+
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Sign);
+    let text = chain(&error);
+    assert!(text.contains("has not answered within 1ms"), "{text}");
+    assert!(raw::left_behind(&swtpm).is_empty());
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(attestation(&swtpm));
+}
+
+#[test]
+fn a_use_that_is_dropped_ends_behind_and_changes_no_key() {
+    let swtpm = Swtpm::start();
+    let runtime = Runtime::new().unwrap();
+    let who = runtime.block_on(attestation(&swtpm));
+    runtime.block_on(async {
+        who.keep_hub_key(&wrap(&who, &[7; 32])).await.unwrap();
+        let challenge = wrap(&who, &[8; 32]);
+        // Polled once, so that it begins, and dropped.
+        assert!(who.activate(&challenge).now_or_never().is_none());
+
+        // Whoever comes next waits for its end.
+        let signature = who.sign(b"data").await.unwrap();
+        assert_eq!(signature.0, hmac(&[7; 32], b"data"));
+    });
+    drop(runtime);
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn uses_of_one_tpm_take_turns() {
+    let swtpm = Swtpm::start();
+    let who = std::sync::Arc::new(attestation(&swtpm).await);
+    who.activate(&wrap(&*who, &[7; 32])).await.unwrap();
+
+    let uses = (0..20_u8).map(|number| {
+        let who = who.clone();
+        tokio::spawn(async move { who.sign(&[number]).await.unwrap().0 })
+    });
+    for (number, signature) in futures_util::future::join_all(uses)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        let number = u8::try_from(number).unwrap();
+        assert_eq!(signature.unwrap(), hmac(&[7; 32], &[number]));
+    }
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
