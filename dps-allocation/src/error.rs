@@ -55,4 +55,6 @@ pub enum ErrorKind {
     Listen,
     /// What should be a regular expression is none: look at the source.
     InvalidPattern,
+    /// What should be an allocation request is none: look at the source.
+    InvalidRequest,
 }

@@ -72,6 +72,14 @@ fn azure_functions_is_set_up_as_documented() {
     assert_eq!((&answer["type"], &answer["direction"]), (&"http".into(), &"out".into()));
 }
 
+#[test]
+fn check_webhook_finds_the_typing_mistake() {
+    let output = run("check_webhook");
+    assert_eq!(lines_with(&output, "The device is assigned to hub-a.azure-devices.net."), 1, "{output}");
+    assert_eq!(lines_with(&output, "- DPS ignores initalTwin."), 1, "{output}");
+    assert!(!output.contains("secret"), "{output}");
+}
+
 /// What the example prints; it must succeed. Examples are built beside the folder that this test is in.
 fn run(example: &str) -> String {
     let test = std::env::current_exe().unwrap();

@@ -12,6 +12,8 @@ mod fresh_process;
 mod handle;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(feature = "client")]
+mod inspection;
 mod latency;
 mod narrowing;
 mod policies;
@@ -19,3 +21,4 @@ mod policies;
 mod round_trip;
 #[cfg(feature = "server")]
 mod server;
+mod trial;
