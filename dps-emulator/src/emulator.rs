@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
 use dps_types::{HubHostname, IdScope, ServiceConnectionString, SymmetricKey};
+use rustls_pki_types::DnsName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
-use crate::allocate::Allocator;
+use crate::allocate::{Allocator, Latency};
 use crate::authority::ServerAuthority;
 use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, ServicePolicy, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
+use crate::hub::{Hub, Hubs};
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
 use crate::registry::store::{Expected, MemoryStore, RedbStore, Store, StoreError, Table};
@@ -39,6 +41,7 @@ pub struct Emulator {
     ca_pem: String,
     connection: ServiceConnectionString,
     engine: Arc<Engine>,
+    hubs: Arc<Hubs>,
     faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
@@ -80,6 +83,11 @@ impl Emulator {
         self.engine.allocator.hub_names()
     }
 
+    /// One of the linked hubs: its devices and their twins. `None` when none of this name is linked.
+    pub fn hub(&self, name: &str) -> Option<Hub> {
+        Hub::new(Arc::clone(&self.hubs), name)
+    }
+
     /// What an operator's client needs. It holds the service key: a secret, wiped when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
         self.connection.to_text()
@@ -101,6 +109,8 @@ impl Emulator {
     pub(crate) async fn start(builder: EmulatorBuilder) -> Result<Self, Error> {
         let id_scope = builder.parsed_id_scope()?;
         let hubs = builder.parsed_hubs()?;
+        let default_allocation = builder.checked_default_allocation()?;
+        let latencies = Latency::table(builder.parsed_latencies(&hubs)?);
         let verified_cas = builder.parsed_cas()?;
         let data_dir = builder.data_dir.as_deref();
         if let Some(dir) = data_dir {
@@ -116,7 +126,14 @@ impl Emulator {
             None => kept_service_key(&*store).await?,
         };
         let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
-        let identity = authority.issue(&builder.host_names).map_err(certificate)?;
+        // A device connects to its hub by name, too, wherever that name leads here.
+        let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
+        let names: Vec<String> = hub_names
+            .filter(|name| DnsName::try_from(*name).is_ok())
+            .map(str::to_owned)
+            .chain(builder.host_names.iter().cloned())
+            .collect();
+        let identity = authority.issue(&names).map_err(certificate)?;
         let acceptor = |protocols: &[&str]| {
             let config = tls::server_config(identity.clone(), protocols).map_err(certificate)?;
             Ok::<_, Error>(TlsAcceptor::from(Arc::new(config)))
@@ -127,9 +144,23 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
+        let host = match https_port {
+            443 => "localhost".to_owned(),
+            port => format!("localhost:{port}"),
+        };
+        let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
+        let hubs = Hubs::new(
+            Arc::clone(&store),
+            Arc::clone(&builder.clock),
+            allocator.hub_names(),
+            &service_key,
+            &host,
+        );
+        let hubs = Arc::new(hubs.map_err(configuration)?);
         let engine = Arc::new(Engine::new(
             Registry::new(store, Arc::clone(&builder.clock)),
-            Allocator::new(hubs, webhooks),
+            allocator,
+            Arc::clone(&hubs),
             builder.clock,
             Settings {
                 id_scope: id_scope.clone(),
@@ -154,6 +185,7 @@ impl Emulator {
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
             engine: Arc::clone(&engine),
+            hubs: Arc::clone(&hubs),
             faults: faults.clone(),
             retry_after_seconds: builder.retry_after.as_secs(),
             policy,
@@ -172,12 +204,8 @@ impl Emulator {
             ));
         }
 
-        let host = match https_port {
-            443 => "localhost".to_owned(),
-            port => format!("localhost:{port}"),
-        };
-        let connection = ServiceConnectionString::new(host, POLICY, service_key)
-            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))?;
+        let connection =
+            ServiceConnectionString::new(host, POLICY, service_key).map_err(configuration)?;
         let ca_pem = authority.certificate_pem().to_owned();
         Ok(Self {
             id_scope,
@@ -186,6 +214,7 @@ impl Emulator {
             ca_pem,
             connection,
             engine,
+            hubs,
             faults,
             server,
             stop: stop.drop_guard(),
@@ -266,6 +295,10 @@ fn create_private_dir(dir: &Path) -> Result<(), Error> {
         )
         .because(error)
     })
+}
+
+fn configuration(error: dps_types::ParseError) -> Error {
+    Error::new(ErrorKind::Configuration, error.to_string())
 }
 
 fn store_failed(error: StoreError) -> Error {

@@ -1,8 +1,10 @@
-//! Wire to engine and back: HTTPS with the device API and the service API told apart by the path, MQTT, and MQTT over WebSocket.
+//! Wire to engine and back: HTTPS with the device API, the service API and that of the hubs told apart by the path, MQTT, and MQTT over
+//! WebSocket.
 
 mod body;
 mod device;
 mod http;
+mod hub;
 mod listen;
 mod mqtt;
 mod reply;
@@ -21,6 +23,7 @@ pub(crate) use service::ServicePolicy;
 
 use crate::attest::PresentedChain;
 use crate::fault::Faults;
+use crate::hub::Hubs;
 use crate::provision::Engine;
 use crate::refusal::Refusal;
 use body::Call;
@@ -30,6 +33,7 @@ use reply::Reply;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) hubs: Arc<Hubs>,
     /// What is to go wrong for devices.
     pub(crate) faults: Faults,
     /// What `Retry-After` asks devices to wait.
@@ -68,6 +72,9 @@ impl Gateway {
         peer: &Peer,
     ) -> Result<Option<Reply>, Refusal> {
         let path = request.uri().path().to_owned();
+        if hub::is_path(&path) {
+            return Ok(Some(Box::pin(hub::answer(self, request)).await));
+        }
         match is_service_path(&path) {
             true => {
                 let call = Call::read(request, body::SERVICE_LIMIT).await?;

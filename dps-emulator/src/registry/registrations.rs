@@ -38,7 +38,18 @@ impl Registry {
     pub(crate) async fn write_registration(
         &self,
         before: Option<&Stored>,
+        record: Record,
+    ) -> Result<Option<Record>, Refusal> {
+        self.write_registration_with(before, record, Vec::new())
+            .await
+    }
+
+    /// Writes a record, and with it what else must not be without it.
+    pub(crate) async fn write_registration_with(
+        &self,
+        before: Option<&Stored>,
         mut record: Record,
+        mut changes: Vec<Change<'_>>,
     ) -> Result<Option<Record>, Refusal> {
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated);
@@ -49,8 +60,9 @@ impl Registry {
             Some(_) => Change::put(Table::Operations, &key, Expected::Anything, Vec::new()),
             None => Change::delete(Table::Operations, &key, Expected::Anything),
         };
-        let record_change = Change::put(Table::Registrations, &key, expected, bytes);
-        let written = self.store().apply(&[record_change, index]).await?;
+        changes.push(Change::put(Table::Registrations, &key, expected, bytes));
+        changes.push(index);
+        let written = self.store().apply(&changes).await?;
         Ok(written.then_some(record))
     }
 

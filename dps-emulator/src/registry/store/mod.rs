@@ -102,7 +102,7 @@ pub enum Table {
     Registrations,
     /// Registration operations in progress, by operation ID.
     Operations,
-    /// The linked IoT hubs, by host name.
+    /// The devices of the linked IoT hubs with their twins, by hub and device ID.
     Hubs,
     /// What the registry notes about itself.
     Meta,
