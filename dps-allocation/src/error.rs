@@ -1,10 +1,10 @@
-//! What can go wrong around a webhook before anything is asked: one opaque error, and the kind that says who must act.
+//! What can go wrong before anything is asked: one opaque error, and the kind that says who must act.
 
 use std::error::Error as StdError;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a webhook could not be called, or not be served.
+/// Why a webhook could not be called, or not be served, or a policy not be set up.
 ///
 /// None of these goes away by trying again. The text holds no part of a URL but scheme, host and path.
 #[derive(Debug, thiserror::Error)]
@@ -53,4 +53,8 @@ pub enum ErrorKind {
     FunctionsPort,
     /// The port cannot be listened on: look at the source.
     Listen,
+    /// What should be a regular expression is none: look at the source.
+    InvalidPattern,
+    /// What should be an allocation request is none: look at the source.
+    InvalidRequest,
 }

@@ -8,6 +8,8 @@
 //! * [`Webhook`] hosts a policy: bytes in, bytes out. With the feature `server` it serves HTTP itself, is an axum
 //!   router, or an Azure Functions custom handler.
 //! * `WebhookCaller` (feature `client`) is the service's side: it asks a webhook, and is a policy itself.
+//! * [`Trial`] feeds a recorded request to a policy, for tests; `WebhookClient::inspect` asks a webhook that runs, and explains
+//!   what DPS would make of its answer.
 //!
 //! ```
 //! use async_trait::async_trait;
@@ -49,23 +51,24 @@
 //! [`iot-dps/concepts-custom-allocation.md`](https://learn.microsoft.com/azure/iot-dps/concepts-custom-allocation).
 
 mod allocation;
+mod answer;
 #[cfg(feature = "client")]
 mod client;
-#[cfg(any(feature = "client", feature = "server"))]
 mod error;
 pub mod policies;
 mod policy;
 mod rejection;
 #[cfg(feature = "server")]
 mod server;
+mod trial;
 mod webhook;
 
 pub use allocation::Allocation;
 #[cfg(feature = "client")]
-pub use client::{WebhookCaller, WebhookClient, check_webhook_url, masked_url};
-#[cfg(any(feature = "client", feature = "server"))]
+pub use client::{Inspection, WebhookCaller, WebhookClient, check_webhook_url, masked_url};
 pub use error::{Error, ErrorKind};
 pub use policies::{from_async_fn, from_fn};
 pub use policy::AllocationPolicy;
 pub use rejection::Rejection;
+pub use trial::{Outcome, Trial};
 pub use webhook::{Webhook, WebhookReply, WebhookRequest};

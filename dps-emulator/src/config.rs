@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::Roots;
+use dps_types::enrollment::AllocationPolicyKind;
 use dps_types::{IdScope, SymmetricKey};
 
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
-use crate::allocate::LinkedHub;
+use crate::allocate::{Latency, LinkedHub};
 use crate::attest::Certificate;
 use crate::clock::{Clock, SystemClock};
 use crate::emulator::Emulator;
@@ -30,6 +31,8 @@ pub struct EmulatorBuilder {
     pub(crate) host_names: Vec<String>,
     id_scope: String,
     hubs: Vec<String>,
+    latencies: Vec<String>,
+    default_allocation: AllocationPolicyKind,
     verified_cas: Vec<(String, String)>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -53,6 +56,8 @@ impl Default for EmulatorBuilder {
             host_names: Vec::new(),
             id_scope: DEFAULT_ID_SCOPE.to_owned(),
             hubs: Vec::new(),
+            latencies: Vec::new(),
+            default_allocation: AllocationPolicyKind::Hashed,
             verified_cas: Vec::new(),
             data_dir: None,
             store: None,
@@ -78,11 +83,29 @@ impl EmulatorBuilder {
         Emulator::start(self).await
     }
 
-    /// Links an IoT hub: `HOSTNAME`, or `HOSTNAME=WEIGHT` with a weight of 1 to 1000 for its share of devices
-    /// under evenly weighted allocation. Without any, a hub named `localhost` is linked.
+    /// Links an IoT hub: `HOSTNAME[=WEIGHT][,no-policy]`. The weight, 1 to 1000, is its share of devices under evenly
+    /// weighted allocation. With `no-policy`, evenly weighted and lowest latency leave it out; static and custom allocation
+    /// may still choose it. Without any, a hub named `localhost` is linked.
     #[must_use]
     pub fn link_hub(mut self, hub: impl Into<String>) -> Self {
         self.hubs.push(hub.into());
+        self
+    }
+
+    /// How hubs are picked for enrollments that do not say: [`Hashed`](AllocationPolicyKind::Hashed), which is the default,
+    /// [`GeoLatency`](AllocationPolicyKind::GeoLatency) or [`Static`](AllocationPolicyKind::Static).
+    #[must_use]
+    pub fn default_allocation(mut self, policy: AllocationPolicyKind) -> Self {
+        self.default_allocation = policy;
+        self
+    }
+
+    /// How far a linked hub is from the devices of a region: `[REGION/]HUB=MILLISECONDS`. Lowest latency goes by this. A
+    /// device is in the region that the field `region` of its registration payload names; without a region, the line is for
+    /// devices of no other. Hubs without a line come last, and ties go to evenly weighted.
+    #[must_use]
+    pub fn latency(mut self, line: impl Into<String>) -> Self {
+        self.latencies.push(line.into());
         self
     }
 
@@ -121,7 +144,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Keeps enrollments, registrations, CA certificates, the certificate authority and the keys of policies in this directory.
+    /// Keeps enrollments, registrations, CA certificates, the hubs' devices with their twins, the certificate authority and the
+    /// keys of policies in this directory.
     /// Without it, everything is in memory.
     #[must_use]
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -129,7 +153,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Keeps enrollments and registrations in a store of your own.
+    /// Keeps enrollments, registrations and the hubs' devices in a store of your own.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
@@ -260,6 +284,36 @@ impl EmulatorBuilder {
             all.push(policy.clone());
         }
         Ok(all)
+    }
+
+    /// Custom needs a webhook, and only enrollments have one.
+    pub(crate) fn checked_default_allocation(&self) -> Result<AllocationPolicyKind, Error> {
+        match &self.default_allocation {
+            policy @ (AllocationPolicyKind::Hashed
+            | AllocationPolicyKind::GeoLatency
+            | AllocationPolicyKind::Static) => Ok(policy.clone()),
+            other => {
+                let reason = format!(
+                    "the default allocation cannot be '{other}': it must be hashed, geoLatency or static"
+                );
+                Err(Error::new(ErrorKind::Configuration, reason))
+            }
+        }
+    }
+
+    pub(crate) fn parsed_latencies(&self, hubs: &[LinkedHub]) -> Result<Vec<Latency>, Error> {
+        let wrong = |reason: String| Error::new(ErrorKind::Configuration, reason);
+        let parse = |text: &String| {
+            let line = Latency::parse(text).map_err(wrong)?;
+            match hubs.iter().any(|hub| hub.hostname == line.hub) {
+                true => Ok(line),
+                false => Err(wrong(format!(
+                    "there is a latency for hub {}, which is not linked",
+                    line.hub
+                ))),
+            }
+        };
+        self.latencies.iter().map(parse).collect()
     }
 
     pub(crate) fn parsed_cas(&self) -> Result<Vec<(String, Certificate)>, Error> {

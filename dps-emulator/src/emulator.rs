@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
 use dps_types::{HubHostname, IdScope, ServiceConnectionString};
+use rustls_pki_types::DnsName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -14,13 +15,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Policy};
-use crate::allocate::Allocator;
+use crate::allocate::{Allocator, Latency};
 use crate::authority::ServerAuthority;
 use crate::ca::CaCertificates;
 use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
+use crate::hub::{Hub, Hubs};
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
 use crate::registry::store::{MemoryStore, RedbStore, Store, StoreError};
@@ -40,6 +42,7 @@ pub struct Emulator {
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
     engine: Arc<Engine>,
+    hubs: Arc<Hubs>,
     faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
@@ -79,6 +82,11 @@ impl Emulator {
     /// The linked hubs.
     pub fn hubs(&self) -> Vec<HubHostname> {
         self.engine.allocator.hub_names()
+    }
+
+    /// One of the linked hubs: its devices and their twins. `None` when none of this name is linked.
+    pub fn hub(&self, name: &str) -> Option<Hub> {
+        Hub::new(Arc::clone(&self.hubs), name)
     }
 
     /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.
@@ -121,6 +129,8 @@ impl Emulator {
         let id_scope = builder.parsed_id_scope()?;
         let hubs = builder.parsed_hubs()?;
         let policies = builder.all_policies()?;
+        let default_allocation = builder.checked_default_allocation()?;
+        let latencies = Latency::table(builder.parsed_latencies(&hubs)?);
         let verified_cas = builder.parsed_cas()?;
         let data_dir = builder.data_dir.as_deref();
         if let Some(dir) = data_dir {
@@ -143,7 +153,14 @@ impl Emulator {
         }
         let connections = connections(&access, https_port)?;
         let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
-        let identity = authority.issue(&builder.host_names).map_err(certificate)?;
+        // A device connects to its hub by name, too, wherever that name leads here.
+        let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
+        let names: Vec<String> = hub_names
+            .filter(|name| DnsName::try_from(*name).is_ok())
+            .map(str::to_owned)
+            .chain(builder.host_names.iter().cloned())
+            .collect();
+        let identity = authority.issue(&names).map_err(certificate)?;
         let acceptor = |protocols: &[&str]| {
             let config = tls::server_config(identity.clone(), protocols).map_err(certificate)?;
             Ok::<_, Error>(TlsAcceptor::from(Arc::new(config)))
@@ -154,11 +171,25 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
-        let registry = Registry::new(store, Arc::clone(&builder.clock), builder.limits);
+        let registry = Registry::new(
+            Arc::clone(&store),
+            Arc::clone(&builder.clock),
+            builder.limits,
+        );
+        let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
+        let hubs = Hubs::new(
+            store,
+            Arc::clone(&builder.clock),
+            allocator.hub_names(),
+            access.owner_key(),
+            &local_host(https_port),
+        );
+        let hubs = Arc::new(hubs.map_err(configuration)?);
         let engine = Arc::new(Engine::new(
             registry.clone(),
             CaCertificates::new(registry, &verified_cas),
-            Allocator::new(hubs, webhooks),
+            allocator,
+            Arc::clone(&hubs),
             builder.clock,
             Settings {
                 id_scope: id_scope.clone(),
@@ -175,6 +206,7 @@ impl Emulator {
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
             engine: Arc::clone(&engine),
+            hubs: Arc::clone(&hubs),
             faults: faults.clone(),
             retry_after_seconds: builder.retry_after.as_secs(),
             access,
@@ -201,6 +233,7 @@ impl Emulator {
             ca_pem,
             connections,
             engine,
+            hubs,
             faults,
             server,
             stop: stop.drop_guard(),
@@ -246,15 +279,20 @@ async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> 
 
 /// The connection string of each policy.
 fn connections(access: &Access, https_port: u16) -> Result<Vec<ServiceConnectionString>, Error> {
-    let host = match https_port {
-        443 => "localhost".to_owned(),
-        port => format!("localhost:{port}"),
-    };
+    let host = local_host(https_port);
     let connection = |policy: &Policy| {
         ServiceConnectionString::new(&*host, &*policy.name, policy.keys[0].clone())
-            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))
+            .map_err(configuration)
     };
     access.policies.iter().map(connection).collect()
+}
+
+/// What a connection string names.
+fn local_host(https_port: u16) -> String {
+    match https_port {
+        443 => "localhost".to_owned(),
+        port => format!("localhost:{port}"),
+    }
 }
 
 /// Keys will be in it: for its owner only.
@@ -270,6 +308,10 @@ fn create_private_dir(dir: &Path) -> Result<(), Error> {
         )
         .because(error)
     })
+}
+
+fn configuration(error: dps_types::ParseError) -> Error {
+    Error::new(ErrorKind::Configuration, error.to_string())
 }
 
 fn store_failed(error: StoreError) -> Error {

@@ -1,8 +1,8 @@
-//! Why the emulator does not start.
+//! Why the emulator does not start, or one of its hubs does not do what it is told.
 
 use std::error::Error as StdError;
 
-/// Why the emulator does not start.
+/// Why the emulator does not start, or one of its hubs does not do what it is told.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
@@ -23,6 +23,10 @@ pub enum ErrorKind {
     Store,
     /// The certificate authority cannot be made or loaded.
     Certificate,
+    /// The hub has no such device.
+    DeviceNotFound,
+    /// The twin would not be one that a hub takes.
+    InvalidTwin,
 }
 
 impl Error {

@@ -25,6 +25,13 @@
 //! To see what an operator may do, add [`AccessPolicy`] and bearer tokens; to see what happens when an instance is full or
 //! asked too fast, set [`Limits`].
 //!
+//! The linked hubs are here, too, at the same ports: a device that was assigned goes on to its hub, over MQTT or WebSocket,
+//! with the key, certificate or TPM that it registered with, reads its twin, patches its reported properties, hears of desired
+//! ones, and sends telemetry, which is counted and dropped. [`Hub`] looks at devices and twins and changes them, and so does
+//! the hub's own REST API: `/devices` and `/twins`, with [a connection string of the hub](Hub::connection_string). A device
+//! that moves takes its twin along or leaves it, as its enrollment says. There are no cloud-to-device messages, methods or
+//! modules.
+//!
 //! To see how a device takes it when the service throttles, fails or falls silent, ask for [`Faults`].
 //!
 //! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.
@@ -40,6 +47,7 @@ mod emulator;
 mod endpoint;
 mod error;
 mod fault;
+mod hub;
 mod limits;
 mod provision;
 mod query;
@@ -54,6 +62,7 @@ pub use config::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
+pub use hub::{Hub, HubDevice};
 pub use limits::Limits;
 pub use registry::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
-use dps_types::SymmetricKey;
+use dps_types::{HubHostname, SymmetricKey};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
@@ -21,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version, about)]
 struct Options {
-    /// Keep enrollments, registrations, certificates and keys here
+    /// Keep enrollments, registrations, the hubs' devices and twins, certificates and keys here
     #[arg(
         long,
         value_name = "DIR",
@@ -47,9 +47,16 @@ struct Options {
     /// Name in the server's certificate; localhost and 127.0.0.1 always are
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Linked IoT hub, with its weight of 1 to 1000; without any, localhost
-    #[arg(long = "hub", value_name = "HOSTNAME[=WEIGHT]")]
+    /// Linked IoT hub, with its weight of 1 to 1000; without any, localhost. With no-policy, hashed and geoLatency leave it
+    /// out
+    #[arg(long = "hub", value_name = "HOSTNAME[=WEIGHT][,no-policy]")]
     hubs: Vec<String>,
+    /// How hubs are picked for enrollments that do not say: hashed, geoLatency or static
+    #[arg(long, value_name = "POLICY", default_value = "hashed")]
+    default_allocation: String,
+    /// How far a hub is from devices that register with this region in their payload, for geoLatency
+    #[arg(long = "latency", value_name = "[REGION/]HUB=MS")]
+    latencies: Vec<String>,
     /// Key of the policy provisioningserviceowner; without it a random one, which the data directory keeps
     #[arg(
         long,
@@ -130,6 +137,7 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .https_port(options.https_port)
         .mqtt_port(options.mqtt_port)
         .id_scope(&options.id_scope)
+        .default_allocation(options.default_allocation.as_str().into())
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
         .require_verified_ca(options.require_verified_ca)
@@ -152,6 +160,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     }
     for hub in &options.hubs {
         builder = builder.link_hub(hub);
+    }
+    for line in &options.latencies {
+        builder = builder.latency(line);
     }
     for host in &options.hosts {
         builder = builder.host_name(host);
@@ -190,6 +201,13 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
             Some((name.to_owned(), connection.as_str().into()))
         })
         .collect();
+    let hub = |name: &HubHostname| Some((name.to_string(), emulator.hub(name.as_str())?));
+    let hubs: Map<String, Value> = emulator
+        .hubs()
+        .iter()
+        .filter_map(hub)
+        .map(|(name, hub)| (name, hub.connection_string().as_str().into()))
+        .collect();
     let line = json!({
         "ready": true,
         "idScope": emulator.id_scope(),
@@ -199,6 +217,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         "caPem": ca,
         "serviceConnectionString": emulator.service_connection_string().as_str(),
         "connectionStrings": connections,
+        "hubConnectionStrings": hubs,
     });
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}")?;

@@ -143,6 +143,14 @@ fn azure_functions_is_set_up_as_documented() {
     assert_eq!((&answer["type"], &answer["direction"]), (&"http".into(), &"out".into()));
 }
 
+#[test]
+fn check_webhook_finds_the_typing_mistake() {
+    let output = run("check_webhook");
+    assert_eq!(lines_with(&output, "The device is assigned to hub-a.azure-devices.net."), 1, "{output}");
+    assert_eq!(lines_with(&output, "- DPS ignores initalTwin."), 1, "{output}");
+    assert!(!output.contains("secret"), "{output}");
+}
+
 /// What the example prints; it must succeed.
 fn run(name: &str) -> String {
     let mut command = Command::new(example(name));

@@ -9,7 +9,7 @@ use dps_types::AllocationRequest;
 use reqwest::header::CONTENT_TYPE;
 
 use super::address::Address;
-use super::answer::{self, failed};
+use crate::answer::{self, failed};
 use crate::{Allocation, AllocationPolicy, Rejection};
 
 /// Asks a webhook, as DPS does: a policy that lives elsewhere.
@@ -35,7 +35,15 @@ impl WebhookCaller {
         }
     }
 
-    async fn call(&self, request: &AllocationRequest) -> Result<Vec<u8>, Rejection> {
+    /// One call, whatever is answered.
+    pub(super) async fn call(&self, request: &AllocationRequest) -> Result<Answer, Rejection> {
+        tracing::debug!(webhook = ?self.address, registration_id = %request.registration_id(), "calling");
+        tokio::time::timeout(self.timeout, self.exchange(request))
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.too_slow()))
+    }
+
+    async fn exchange(&self, request: &AllocationRequest) -> Result<Answer, Rejection> {
         let body = serde_json::to_vec(request)
             .map_err(|error| failed("the request cannot be written").with_source(error))?;
         let mut response = self
@@ -46,16 +54,22 @@ impl WebhookCaller {
             .send()
             .await
             .map_err(not_reached)?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(answer::bad_status(status));
-        }
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken_off)? {
-            if answer.len() + chunk.len() > answer::LIMIT {
-                return Err(answer::too_large());
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            content_type: content_type(&response),
+            body: Vec::new(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(broken_off).transpose() {
+            match chunk {
+                // A status that is not 200 says it all.
+                Err(_) if answer.status != 200 => break,
+                Err(rejection) => return Err(rejection),
+                Ok(chunk) if answer.body.len() + chunk.len() <= answer::LIMIT => {
+                    answer.body.extend_from_slice(&chunk);
+                }
+                Ok(_) if answer.status != 200 => break,
+                Ok(_) => return Err(answer::too_large()),
             }
-            answer.extend_from_slice(&chunk);
         }
         Ok(answer)
     }
@@ -72,12 +86,25 @@ impl WebhookCaller {
 #[async_trait]
 impl AllocationPolicy for WebhookCaller {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
-        tracing::debug!(webhook = ?self.address, registration_id = %request.registration_id(), "calling");
-        let answer = tokio::time::timeout(self.timeout, self.call(request))
-            .await
-            .unwrap_or_else(|_elapsed| Err(self.too_slow()))?;
-        answer::read(&answer, request)
+        let answer = self.call(request).await?;
+        match answer.status {
+            200 => answer::read(&answer.body, request),
+            status => Err(answer::bad_status(status)),
+        }
     }
+}
+
+/// What a webhook answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+fn content_type(response: &reqwest::Response) -> Option<String> {
+    let value = response.headers().get(CONTENT_TYPE)?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 fn not_reached(error: reqwest::Error) -> Rejection {

@@ -1,8 +1,8 @@
 //! The service's side of a webhook: it asks over HTTP, and is a policy itself.
 
 mod address;
-mod answer;
 mod caller;
+mod inspection;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use self::address::Address;
 pub use self::address::{check_webhook_url, masked_url};
 pub use self::caller::WebhookCaller;
+pub use self::inspection::Inspection;
 use crate::{Error, ErrorKind};
 
 /// Makes callers of webhooks. Make one and keep it: it reads the trusted roots once, when the first `https` webhook

@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dps_types::AllocationRequest;
-use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
-use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier};
+use x509_cert::der::asn1::{Any, Ia5StringRef, ObjectIdentifier};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::name::Name;
+use x509_cert::{Certificate, TbsCertificate};
 
 use super::cases::Cases;
-use crate::{Allocation, AllocationPolicy, Rejection};
+use crate::{Allocation, AllocationPolicy, Error, ErrorKind, Rejection};
 
 /// Chooses among policies by a property of the certificate with which the device proved itself.
 ///
@@ -56,6 +56,30 @@ impl ByCertificate {
     /// By the common name of the authority that issued the certificate.
     pub fn issuer_common_name() -> Self {
         Self::by(Property::IssuerCommonName)
+    }
+
+    /// By the organization of the authority that issued the certificate.
+    pub fn issuer_organization() -> Self {
+        Self::by(Property::IssuerOrganization)
+    }
+
+    /// By a URI among the subject's alternative names.
+    pub fn uri() -> Self {
+        Self::by(Property::Uri)
+    }
+
+    /// By an extension: its OID in dotted decimal. A value that is an ASN.1 text counts as that text, any other as the lower case
+    /// hexadecimal digits of its DER.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPattern`](crate::ErrorKind::InvalidPattern) when it is no OID.
+    pub fn extension(oid: &str) -> Result<Self, Error> {
+        let oid = ObjectIdentifier::new(oid).map_err(|error| {
+            Error::new(ErrorKind::InvalidPattern, format!("{oid:?} is not an OID"))
+                .with_source(error)
+        })?;
+        Ok(Self::by(Property::Extension(oid)))
     }
 
     /// By a DNS name among the subject's alternative names.
@@ -111,18 +135,30 @@ impl AllocationPolicy for ByCertificate {
 #[derive(Debug, Clone, Copy)]
 enum Property {
     DnsName,
+    Extension(ObjectIdentifier),
     IssuerCommonName,
+    IssuerOrganization,
     SubjectCommonName,
     SubjectOrganization,
     SubjectOrganizationalUnit,
+    Uri,
 }
 
 impl Property {
     fn values(self, certificate: &Certificate) -> Vec<String> {
         let certificate = certificate.tbs_certificate();
         match self {
-            Self::DnsName => dns_names(certificate.get_extension().ok().flatten()),
+            Self::DnsName => alternative_names(certificate, |name| match name {
+                GeneralName::DnsName(name) => Some(name.to_string()),
+                _ => None,
+            }),
+            Self::Uri => alternative_names(certificate, |name| match name {
+                GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
+                _ => None,
+            }),
+            Self::Extension(oid) => extensions(certificate, oid),
             Self::IssuerCommonName => attributes(certificate.issuer(), COMMON_NAME),
+            Self::IssuerOrganization => attributes(certificate.issuer(), ORGANIZATION),
             Self::SubjectCommonName => attributes(certificate.subject(), COMMON_NAME),
             Self::SubjectOrganization => attributes(certificate.subject(), ORGANIZATION),
             Self::SubjectOrganizationalUnit => {
@@ -136,6 +172,9 @@ impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DnsName => "DNS name",
+            Self::Extension(oid) => return write!(f, "extension {oid}"),
+            Self::IssuerOrganization => "issuer organization",
+            Self::Uri => "URI",
             Self::IssuerCommonName => "issuer common name",
             Self::SubjectCommonName => "subject common name",
             Self::SubjectOrganization => "subject organization",
@@ -173,26 +212,37 @@ fn certificate(request: &AllocationRequest) -> Result<Certificate, Rejection> {
 fn attributes(name: &Name, oid: ObjectIdentifier) -> Vec<String> {
     name.iter()
         .filter(|attribute| attribute.oid == oid)
-        .filter_map(|attribute| {
-            DirectoryString::try_from(&attribute.value)
-                .map(String::from)
-                .or_else(|_| Ia5StringRef::try_from(&attribute.value).map(|text| text.to_string()))
-                .ok()
-        })
+        .filter_map(|attribute| text(&attribute.value))
         .collect()
 }
 
-fn dns_names(extension: Option<(bool, SubjectAltName)>) -> Vec<String> {
-    let names = extension
-        .map(|(_critical, names)| names.0)
-        .unwrap_or_default();
-    names
-        .into_iter()
-        .filter_map(|name| match name {
-            GeneralName::DnsName(name) => Some(name.to_string()),
-            _ => None,
-        })
+fn alternative_names(
+    certificate: &TbsCertificate,
+    wanted: fn(GeneralName) -> Option<String>,
+) -> Vec<String> {
+    let extension = certificate.get_extension::<SubjectAltName>().ok().flatten();
+    let names = extension.map(|(_critical, names)| names.0);
+    names.into_iter().flatten().filter_map(wanted).collect()
+}
+
+fn extensions(certificate: &TbsCertificate, oid: ObjectIdentifier) -> Vec<String> {
+    let extensions = certificate.extensions().into_iter().flatten();
+    extensions
+        .filter(|extension| extension.extn_id == oid)
+        .map(|extension| text_or_hex(extension.extn_value.as_bytes()))
         .collect()
+}
+
+fn text_or_hex(der: &[u8]) -> String {
+    let text = Any::from_der(der).ok().and_then(|value| text(&value));
+    text.unwrap_or_else(|| der.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn text(value: &Any) -> Option<String> {
+    DirectoryString::try_from(value)
+        .map(String::from)
+        .or_else(|_| Ia5StringRef::try_from(value).map(|text| text.to_string()))
+        .ok()
 }
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");

@@ -1,5 +1,7 @@
 //! By what the device says about itself.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use dps_types::AllocationRequest;
 use serde_json::Value;
@@ -27,7 +29,7 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// ```
 #[derive(Debug)]
 pub struct ByPayload {
-    field: String,
+    field: Field,
     cases: Cases,
 }
 
@@ -35,7 +37,7 @@ impl ByPayload {
     /// By this field: a name at the top level, or with a leading `/` a JSON pointer (RFC 6901).
     pub fn field(field: impl Into<String>) -> Self {
         Self {
-            field: field.into(),
+            field: Field::new(field),
             cases: Cases::default(),
         }
     }
@@ -53,9 +55,31 @@ impl ByPayload {
         self.cases.otherwise(policy);
         self
     }
+}
 
-    fn value(&self, request: &AllocationRequest) -> Result<String, Rejection> {
-        let field = &self.field;
+#[async_trait]
+impl AllocationPolicy for ByPayload {
+    async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
+        let value = self.field.of(request)?;
+        let policy = self
+            .cases
+            .choose(&self.field, &[value], |case, value| case == value)?;
+        policy.allocate(request).await
+    }
+}
+
+/// A field of the payload.
+#[derive(Debug, Clone)]
+pub(super) struct Field(String);
+
+impl Field {
+    pub(super) fn new(field: impl Into<String>) -> Self {
+        Self(field.into())
+    }
+
+    /// Its value as a text.
+    pub(super) fn of(&self, request: &AllocationRequest) -> Result<String, Rejection> {
+        let field = &self.0;
         let Some(payload) = &request.device_runtime_context.payload else {
             return Err(Rejection::new(format!(
                 "the device sent no payload, so no {field:?}"
@@ -78,13 +102,8 @@ impl ByPayload {
     }
 }
 
-#[async_trait]
-impl AllocationPolicy for ByPayload {
-    async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
-        let value = self.value(request)?;
-        let policy = self
-            .cases
-            .choose(&self.field, &[value], |case, value| case == value)?;
-        policy.allocate(request).await
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use dps_types::{AllocationRequest, ErrorCode, HubHostname};
-use sha2::{Digest, Sha256};
+use dps_types::{AllocationRequest, ErrorCode, HubHostname, RegistrationId};
 
+use super::draw::draw;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
 /// Spreads devices over the request's linked hubs in proportion to the hubs' weights.
@@ -40,6 +40,19 @@ impl EvenlyWeighted {
         self
     }
 
+    /// The hub for this device among these, `None` when there are none.
+    pub(super) fn choose<'a>(
+        &self,
+        registration_id: &RegistrationId,
+        hubs: &'a [HubHostname],
+    ) -> Option<&'a HubHostname> {
+        let registration_id = registration_id.to_key();
+        hubs.iter()
+            .map(|hub| (self.score(&registration_id, hub), hub))
+            .max_by(by_score_then_name)
+            .map(|(_, hub)| hub)
+    }
+
     fn score(&self, registration_id: &str, hub: &HubHostname) -> f64 {
         let weight = self
             .weights
@@ -53,13 +66,8 @@ impl EvenlyWeighted {
 #[async_trait]
 impl AllocationPolicy for EvenlyWeighted {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
-        let registration_id = request.registration_id().to_key();
-        request
-            .linked_hubs
-            .iter()
-            .map(|hub| (self.score(&registration_id, hub), hub))
-            .max_by(by_score_then_name)
-            .map(|(_, hub)| Allocation::to(hub))
+        self.choose(request.registration_id(), &request.linked_hubs)
+            .map(Allocation::to)
             .ok_or_else(|| {
                 Rejection::new("no hub is linked").with_error_code(ErrorCode::HUB_NOT_SPECIFIED)
             })
@@ -68,18 +76,4 @@ impl AllocationPolicy for EvenlyWeighted {
 
 fn by_score_then_name(one: &(f64, &HubHostname), other: &(f64, &HubHostname)) -> Ordering {
     one.0.total_cmp(&other.0).then_with(|| one.1.cmp(other.1))
-}
-
-/// A number in (0, 1), never 0 and never 1: the middle of one of 2^52 equal parts, which an `f64` holds exactly.
-fn draw(registration_id: &str, hub: &str) -> f64 {
-    let digest = Sha256::new()
-        .chain_update(registration_id)
-        .chain_update([0])
-        .chain_update(hub)
-        .finalize();
-    let part = digest[..8]
-        .iter()
-        .fold(0, |bits: u64, byte| bits << 8 | u64::from(*byte))
-        >> 12;
-    (part as f64 + 0.5) / (1_u64 << 52) as f64
 }

@@ -52,7 +52,7 @@ impl WebhookReply {
         std::iter::once(("content-type", "application/json; charset=utf-8")).chain(allow)
     }
 
-    pub(crate) fn allocated(allocation: Allocation) -> Self {
+    fn allocated(allocation: Allocation) -> Self {
         match serde_json::to_vec(&AllocationResponse::from(allocation)) {
             Ok(body) => Self { status: 200, body },
             Err(error) => Self::rejected(
@@ -67,6 +67,15 @@ impl WebhookReply {
         Self {
             status: rejection.status(),
             body: serde_json::to_vec(&rejection.to_problem()).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Result<Allocation, Rejection>> for WebhookReply {
+    fn from(answer: Result<Allocation, Rejection>) -> Self {
+        match answer {
+            Ok(allocation) => Self::allocated(allocation),
+            Err(rejection) => Self::rejected(&rejection),
         }
     }
 }

@@ -90,14 +90,20 @@ impl Webhook {
 
     /// Answers one request. Needs a tokio runtime with time enabled.
     pub async fn handle(&self, request: WebhookRequest<'_>) -> WebhookReply {
-        match self.answer(&request).await {
-            Ok(allocation) => WebhookReply::allocated(allocation),
-            Err(rejection) => WebhookReply::rejected(&rejection),
-        }
+        self.answer(&request).await.into()
     }
 
     async fn answer(&self, request: &WebhookRequest<'_>) -> Result<Allocation, Rejection> {
         self.admit(request).inspect_err(log_refusal)?;
+        self.answer_trusted(request).await
+    }
+
+    /// [`handle`](Self::handle) for one who is known.
+    pub(crate) async fn handle_trusted(&self, request: WebhookRequest<'_>) -> WebhookReply {
+        self.answer_trusted(&request).await.into()
+    }
+
+    async fn answer_trusted(&self, request: &WebhookRequest<'_>) -> Result<Allocation, Rejection> {
         let request = self.read(request.body).inspect_err(log_refusal)?;
         let result = self.decide(&request).await;
         log_outcome(&request, &result);

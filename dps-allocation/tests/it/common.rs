@@ -1,5 +1,7 @@
 //! What the tests share: the documented request, and others.
 
+use dps_allocation::AllocationPolicy;
+use dps_allocation::policies::Fixed;
 use dps_types::AllocationRequest;
 use serde_json::{Value, json};
 
@@ -34,4 +36,19 @@ pub(crate) fn request_with(
         "linkedHubs": linked_hubs,
     }))
     .expect("an allocation request")
+}
+
+pub(crate) fn to(hub: &str) -> Fixed {
+    Fixed::to(hub.parse().expect("a hub"))
+}
+
+/// The hub, or the reason why there is none.
+pub(crate) async fn ask(
+    policy: &dyn AllocationPolicy,
+    request: &AllocationRequest,
+) -> Result<String, String> {
+    match policy.allocate(request).await {
+        Ok(allocation) => Ok(allocation.hub().to_string()),
+        Err(rejection) => Err(rejection.to_string()),
+    }
 }

@@ -12,8 +12,13 @@ mod fresh_process;
 mod handle;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(feature = "client")]
+mod inspection;
+mod latency;
+mod narrowing;
 mod policies;
 #[cfg(all(feature = "client", feature = "server"))]
 mod round_trip;
 #[cfg(feature = "server")]
 mod server;
+mod trial;

@@ -2,28 +2,16 @@
 
 use std::sync::Arc;
 
-use dps_allocation::policies::{ByCertificate, ByPayload, Fallback, Fixed, from_async_fn};
-use dps_allocation::{Allocation, AllocationPolicy, Rejection, from_fn};
+use dps_allocation::policies::{ByCertificate, ByPayload, Fallback, from_async_fn};
+use dps_allocation::{Allocation, AllocationPolicy, ErrorKind, Rejection, from_fn};
 use dps_types::{AllocationRequest, ErrorCode};
-use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, DnType, Issuer, KeyPair, SanType};
 use serde_json::{Value, json};
 
-use crate::common::{HUB_A, HUB_B, request, request_with};
-
-fn to(hub: &str) -> Fixed {
-    Fixed::to(hub.parse().unwrap())
-}
+use crate::common::{HUB_A, HUB_B, ask, request, request_with, to};
 
 fn no(reason: &'static str) -> impl AllocationPolicy {
     from_fn(move |_| Err(Rejection::new(reason)))
-}
-
-/// The hub, or the reason why there is none.
-async fn ask(policy: &dyn AllocationPolicy, request: &AllocationRequest) -> Result<String, String> {
-    match policy.allocate(request).await {
-        Ok(allocation) => Ok(allocation.hub().to_string()),
-        Err(rejection) => Err(rejection.to_string()),
-    }
 }
 
 async fn ask_with_payload(policy: &dyn AllocationPolicy, payload: Value) -> Result<String, String> {
@@ -147,10 +135,22 @@ fn certificate() -> (Vec<u8>, String) {
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "Contoso CA");
     let ca_key = KeyPair::generate().unwrap();
+    ca.distinguished_name
+        .push(DnType::OrganizationName, "Contoso");
     let issuer = Issuer::new(ca, ca_key);
 
     let names = ["Toaster.Contoso.com".to_owned(), "10.0.0.1".to_owned()];
     let mut leaf = CertificateParams::new(names).unwrap();
+    let uri = "urn:contoso:toaster".try_into().unwrap();
+    leaf.subject_alt_names.push(SanType::URI(uri));
+    // UTF8String "oven", and an OCTET STRING of two bytes.
+    leaf.custom_extensions = vec![
+        CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], b"\x0c\x04oven".to_vec()),
+        CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 4, 1, 99999, 2],
+            b"\x04\x02\xab\xcd".to_vec(),
+        ),
+    ];
     let name = &mut leaf.distinguished_name;
     name.push(DnType::CommonName, "dev-1");
     name.push(DnType::OrganizationName, "Contoso Töaster");
@@ -178,13 +178,29 @@ async fn a_certificate_decides() {
         (ByCertificate::subject_organization(), "Contoso Töaster"),
         (ByCertificate::subject_organizational_unit(), "kitchen"),
         (ByCertificate::issuer_common_name(), "Contoso CA"),
+        (ByCertificate::issuer_organization(), "Contoso"),
         (ByCertificate::dns_name(), "toaster.contoso.COM"),
+        (ByCertificate::uri(), "urn:contoso:toaster"),
+        (extension("1.3.6.1.4.1.99999.1"), "oven"),
+        (extension("1.3.6.1.4.1.99999.2"), "0402abcd"),
     ] {
         let policy = policy.when("other", to(HUB_B)).when(value, to(HUB_A));
         for text in [&base64(&der), &pem, &format!("\r\n{pem}\r\n")] {
             let request = with_certificate(text);
             assert_eq!(ask(&policy, &request).await.unwrap(), HUB_A, "{value}");
         }
+    }
+}
+
+fn extension(oid: &str) -> ByCertificate {
+    ByCertificate::extension(oid).unwrap()
+}
+
+#[test]
+fn an_extension_is_named_by_its_oid() {
+    for bad in ["", "subjectAltName", "9.9.9", "1..2"] {
+        let error = ByCertificate::extension(bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidPattern, "{bad}");
     }
 }
 
@@ -213,6 +229,9 @@ async fn a_certificate_that_decides_nothing_is_rejected_with_the_reason() {
     let policy = ByCertificate::dns_name().otherwise(to(HUB_B));
     let rejected = ask(&policy, &bare).await.unwrap_err();
     assert_eq!(rejected, "the device's certificate has no DNS name");
+    let policy = extension("1.2.3").otherwise(to(HUB_B));
+    let rejected = ask(&policy, &bare).await.unwrap_err();
+    assert_eq!(rejected, "the device's certificate has no extension 1.2.3");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod policy;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dps_types::SymmetricKey;
 use dps_types::protocol::decode;
 use dps_types::sas::SasToken;
 
@@ -33,6 +34,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// The primary key of the first policy, the owner's.
+    pub(crate) fn owner_key(&self) -> &SymmetricKey {
+        &self.policies[0].keys[0]
+    }
+
     /// Checks the `Authorization` header of a request to `path`: who it is, and whether they may.
     pub(crate) fn authorize(
         &self,

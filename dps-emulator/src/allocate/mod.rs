@@ -1,15 +1,19 @@
-//! Which hub? The enrollment's policy, with the ready-made policies of `dps-allocation`.
+//! Which hub? The enrollment's policy or the instance's, with the ready-made policies of `dps-allocation`.
+//!
+//! Source: azure-docs `iot-dps/how-to-use-allocation-policies.md`.
 
+mod latency;
 mod linked_hub;
 
-use dps_allocation::policies::{EvenlyWeighted, Fixed};
+use dps_allocation::policies::{EvenlyWeighted, Fixed, LatencyTable, LowestLatency};
 use dps_allocation::{AllocationPolicy, WebhookClient};
-use dps_types::enrollment::AllocationPolicyKind;
+use dps_types::enrollment::{AllocationPolicyKind, InitialTwin};
 use dps_types::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname,
 };
 use serde_json::Value;
 
+pub(crate) use latency::Latency;
 pub(crate) use linked_hub::LinkedHub;
 
 use crate::registry::{Document, Terms, for_webhook};
@@ -18,6 +22,8 @@ use crate::registry::{Document, Terms, for_webhook};
 #[derive(Debug)]
 pub(crate) struct Placement {
     pub(crate) hub: HubHostname,
+    /// The webhook's twin to start with. Without it, the enrollment's.
+    pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) payload: Option<Value>,
 }
 
@@ -32,12 +38,25 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct Allocator {
     hubs: Vec<LinkedHub>,
+    /// For enrollments without a policy.
+    default_policy: AllocationPolicyKind,
+    latencies: LatencyTable,
     webhooks: WebhookClient,
 }
 
 impl Allocator {
-    pub(crate) fn new(hubs: Vec<LinkedHub>, webhooks: WebhookClient) -> Self {
-        Self { hubs, webhooks }
+    pub(crate) fn new(
+        hubs: Vec<LinkedHub>,
+        default_policy: AllocationPolicyKind,
+        latencies: LatencyTable,
+        webhooks: WebhookClient,
+    ) -> Self {
+        Self {
+            hubs,
+            default_policy,
+            latencies,
+            webhooks,
+        }
     }
 
     pub(crate) fn hub_names(&self) -> Vec<HubHostname> {
@@ -66,16 +85,17 @@ impl Allocator {
                 ));
             }
         };
+        let kind = self.kind(&terms);
         let candidates = match keep {
             Some(hub) => vec![hub.clone()],
-            None => self.candidates(&terms),
+            None => self.candidates(&terms, kind),
         };
         if candidates.is_empty() {
             return Err(Failure::not_specified(
                 "No IoT hub is linked that the enrollment may use.",
             ));
         }
-        let policy = self.policy(&terms, &candidates)?;
+        let policy = self.policy(kind, &terms, &candidates)?;
         let request = AllocationRequest::new(shown, device, candidates);
         let allocation = policy
             .allocate(&request)
@@ -87,12 +107,18 @@ impl Allocator {
                 message: rejection.message().to_owned(),
             })?;
         let answer = AllocationResponse::from(allocation);
-        match request.links(&answer.iot_hub_host_name) {
-            true => Ok(Placement {
-                hub: answer.iot_hub_host_name,
+        let chosen = request.linked_hubs.into_iter();
+        match chosen
+            .into_iter()
+            .find(|hub| *hub == answer.iot_hub_host_name)
+        {
+            // As it was linked, however the webhook spells it.
+            Some(hub) => Ok(Placement {
+                hub,
+                initial_twin: answer.initial_twin,
                 payload: answer.payload,
             }),
-            false => Err(Failure {
+            None => Err(Failure {
                 code: ErrorCode::CUSTOM_ALLOCATION_FAILED,
                 message:
                     "Custom allocation failed: the hub in the answer is not one of the linked hubs."
@@ -101,28 +127,42 @@ impl Allocator {
         }
     }
 
-    /// The hubs that the enrollment names, or all. One that is not linked any more does not count.
-    fn candidates(&self, terms: &Terms<'_>) -> Vec<HubHostname> {
-        let named = |hub: &&HubHostname| match (terms.iot_hubs, terms.iot_hub_host_name) {
-            (Some(hubs), _) => hubs.contains(hub),
-            (None, Some(only)) => only == *hub,
-            (None, None) => true,
+    /// The enrollment's policy, or the instance's. One hub in the manner of the oldest api-versions is static.
+    fn kind<'a>(&'a self, terms: &Terms<'a>) -> &'a AllocationPolicyKind {
+        match (terms.allocation_policy, terms.iot_hub_host_name) {
+            (Some(policy), _) => policy,
+            (None, Some(_)) => &AllocationPolicyKind::Static,
+            (None, None) => &self.default_policy,
+        }
+    }
+
+    /// The hubs that the enrollment names, in its order, or all. One that is not linked any more does not count, and one
+    /// that no policy is applied to counts where the operator names hubs, or a webhook does.
+    fn candidates(&self, terms: &Terms<'_>, kind: &AllocationPolicyKind) -> Vec<HubHostname> {
+        let linked = |name: &HubHostname| self.hubs.iter().find(|hub| hub.hostname == *name);
+        let hubs: Vec<&LinkedHub> = match (terms.iot_hubs, terms.iot_hub_host_name) {
+            (Some(hubs), _) => hubs.iter().filter_map(linked).collect(),
+            (None, Some(only)) => linked(only).into_iter().collect(),
+            (None, None) => self.hubs.iter().collect(),
         };
-        self.hubs
-            .iter()
-            .map(|hub| &hub.hostname)
-            .filter(named)
-            .cloned()
+        let chosen_by_name = matches!(
+            kind,
+            AllocationPolicyKind::Static | AllocationPolicyKind::Custom
+        );
+        hubs.into_iter()
+            .filter(|hub| hub.applies_policy || chosen_by_name)
+            .map(|hub| hub.hostname.clone())
             .collect()
     }
 
     fn policy(
         &self,
+        kind: &AllocationPolicyKind,
         terms: &Terms<'_>,
         candidates: &[HubHostname],
     ) -> Result<Box<dyn AllocationPolicy>, Failure> {
-        match (terms.allocation_policy, candidates) {
-            (Some(AllocationPolicyKind::Custom), _) => {
+        match (kind, candidates) {
+            (AllocationPolicyKind::Custom, _) => {
                 let definition = terms
                     .custom_allocation_definition
                     .ok_or_else(|| Failure::webhook("no webhook is defined"))?;
@@ -132,14 +172,16 @@ impl Allocator {
                     .map_err(|error| Failure::webhook(&error.to_string()))?;
                 Ok(Box::new(caller))
             }
-            (Some(AllocationPolicyKind::Static), [only]) => Ok(Box::new(Fixed::to(only.clone()))),
-            (Some(AllocationPolicyKind::Static), [first, ..]) if terms.iot_hubs.is_some() => {
+            (AllocationPolicyKind::Static, [only]) => Ok(Box::new(Fixed::to(only.clone()))),
+            (AllocationPolicyKind::Static, [first, ..]) if terms.iot_hubs.is_some() => {
                 Ok(Box::new(Fixed::to(first.clone())))
             }
-            (Some(AllocationPolicyKind::Static), _) => Err(Failure::not_specified(
+            (AllocationPolicyKind::Static, _) => Err(Failure::not_specified(
                 "The static allocation policy needs one IoT hub, and several are linked.",
             )),
-            // Without measured latencies, every hub is as near as any other, and ties go to evenly weighted.
+            (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
+                LowestLatency::by(self.latencies.clone()).among_equals(self.evenly_weighted()),
+            )),
             _ => Ok(Box::new(self.evenly_weighted())),
         }
     }

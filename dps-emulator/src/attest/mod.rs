@@ -17,6 +17,7 @@ use dps_types::{Enrollment, IdScope, RegistrationId};
 
 pub(crate) use certificate::Certificate;
 pub(crate) use chain::PresentedChain;
+pub(crate) use symmetric_key::lower_case;
 use tpm::TpmProof;
 pub(crate) use x509::VerifiedCa;
 

@@ -34,18 +34,23 @@ pub(super) fn group(
     question: Question<'_>,
 ) -> Result<(EnrollmentGroup, Proof), Refusal> {
     check_claim(token, question)?;
-    let ids = spellings(question.registration_id);
-    let signed = |group: &EnrollmentGroup| {
-        let derived = |key: &SymmetricKey| {
-            ids.iter()
-                .any(|id| token.verify(&key.derive_device_key(id)))
+    let id = question.registration_id;
+    let lower = lower_case(id).filter(|lower| lower.as_str() != id.as_str());
+    for group in groups {
+        let keys = keys(&group.attestation);
+        let signed = |id: &RegistrationId| {
+            keys.iter()
+                .any(|key| token.verify(&key.derive_device_key(id)))
         };
-        keys(&group.attestation).iter().any(derived)
-    };
-    match groups.into_iter().find(signed) {
-        Some(group) => Ok((group, Proof::SymmetricKey)),
-        None => Err(Refusal::unauthorized()),
+        if signed(id) {
+            return Ok((group, Proof::SymmetricKey));
+        }
+        // Devices derive from their id as it is; some first lower its case.
+        if lower.as_ref().is_some_and(signed) {
+            return Ok((group, Proof::LowerCaseKey));
+        }
     }
+    Err(Refusal::unauthorized())
 }
 
 /// The claim must be to this device's registration, for now. The documented policy name may be left out
@@ -74,13 +79,6 @@ fn keys(attestation: &AttestationMechanism) -> Vec<SymmetricKey> {
         .collect()
 }
 
-/// Devices derive from their id as it is; some first lower its case.
-fn spellings(id: &RegistrationId) -> Vec<RegistrationId> {
-    let mut spellings = vec![id.clone()];
-    if let Ok(lower) = RegistrationId::new(id.to_key())
-        && lower.as_str() != id.as_str()
-    {
-        spellings.push(lower);
-    }
-    spellings
+pub(crate) fn lower_case(id: &RegistrationId) -> Option<RegistrationId> {
+    RegistrationId::new(id.to_key()).ok()
 }

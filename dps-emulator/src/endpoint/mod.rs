@@ -1,8 +1,10 @@
-//! Wire to engine and back: HTTPS with the device API and the service API told apart by the path, MQTT, and MQTT over WebSocket.
+//! Wire to engine and back: HTTPS with the device API, the service API and that of the hubs told apart by the path, MQTT, and MQTT over
+//! WebSocket.
 
 mod body;
 mod device;
 mod http;
+mod hub;
 mod listen;
 mod management;
 mod mqtt;
@@ -23,6 +25,7 @@ pub(crate) use listen::{Protocol, serve};
 use crate::access::{Access, Act};
 use crate::attest::PresentedChain;
 use crate::fault::Faults;
+use crate::hub::Hubs;
 use crate::provision::Engine;
 use crate::refusal::Refusal;
 use body::Call;
@@ -32,6 +35,7 @@ use reply::Reply;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) hubs: Arc<Hubs>,
     /// What is to go wrong for devices.
     pub(crate) faults: Faults,
     /// What `Retry-After` asks devices to wait.
@@ -70,7 +74,9 @@ impl Gateway {
         peer: &Peer,
     ) -> Result<Option<Reply>, Refusal> {
         let path = request.uri().path();
-        if is_service_path(path) {
+        if hub::is_path(path) {
+            Ok(Some(Box::pin(hub::answer(self, request)).await))
+        } else if is_service_path(path) {
             let call = Call::read(request, body::SERVICE_LIMIT).await?;
             Box::pin(service::answer(self, call)).await.map(Some)
         } else if management::is_path(path) {

@@ -6,6 +6,7 @@ use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
 use dps_types::{Problem, Timestamp, TpmChallenge};
 use http_body_util::Full;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::fault::NOT_JSON;
 use crate::refusal::Refusal;
@@ -69,6 +70,18 @@ impl Reply {
             ),
             false => reply,
         }
+    }
+
+    /// An error as a hub words it.
+    pub(super) fn hub_refusal(refusal: &Refusal, name: &str) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        let status =
+            StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = json!({
+            "Message": format!("ErrorCode:{name};{}", refusal.message),
+            "ExceptionMessage": format!("Tracking ID:{id}-TimeStamp:{}", Timestamp::now()),
+        });
+        Self::new(status, body.to_string().into_bytes(), &id).with("iothub-errorcode", name)
     }
 
     /// Adds a header. One that is not a valid header is left out.

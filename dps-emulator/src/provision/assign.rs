@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
 use dps_types::{
-    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, OperationId, RegistrationId,
+    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId, RegistrationId,
 };
+use serde_json::Value;
 
 use super::reprovision::Reprovision;
-use super::{Engine, tpm};
-use crate::allocate::{Failure, Placement};
+use super::{Engine, credentials, tpm};
+use crate::allocate::Failure;
+use crate::hub::{Arrival, Authentication, Settlement, Twin};
 use crate::refusal::Refusal;
-use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Verdict};
+use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -58,16 +60,42 @@ impl Engine {
             if stored.record.operation != *operation {
                 return Ok(());
             }
-            let record = concluded(stored.record.clone(), outcome);
-            let written = self
-                .registry
-                .write_registration(Some(&stored), record)
-                .await?;
-            if let Some(record) = written {
-                tell(&record, outcome);
+            if self.conclude(&stored, outcome).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Writes how it ended, in the record and in the hubs at once. False when someone else wrote meanwhile.
+    async fn conclude(
+        &self,
+        stored: &Stored,
+        outcome: &Result<Decision, Failure>,
+    ) -> Result<bool, Refusal> {
+        let record = concluded(stored.record.clone(), outcome);
+        let (record, settlement) = match outcome {
+            Ok(decision) => match credentials::of(&record, &decision.attestation) {
+                Ok(authentication) => {
+                    let arrival = decision.arrival(&stored.record, authentication);
+                    (record, Some(self.hubs.settle(arrival).await?))
+                }
+                Err(failure) => (concluded(stored.record.clone(), &Err(failure)), None),
+            },
+            Err(_) => (record, None),
+        };
+        let changes = settlement.as_ref().map(Settlement::changes);
+        let written = self
+            .registry
+            .write_registration_with(Some(stored), record, changes.unwrap_or_default())
+            .await?;
+        let Some(record) = written else {
+            return Ok(false);
+        };
+        if let Some(settlement) = &settlement {
+            self.hubs.settled(settlement);
+        }
+        tell(&record);
+        Ok(true)
     }
 
     async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, Failure> {
@@ -86,14 +114,22 @@ impl Engine {
             .allocator
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
-        let device_id = match device_id {
-            Some(id) => id,
-            None => same_name(&record.registration_id)?,
-        };
+        let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
+        let twin = Twin::new(initial, self.registry.now()).map_err(|error| Failure {
+            code: ErrorCode::ARGUMENT_INVALID,
+            message: format!("The initial twin is not valid: {error}."),
+        })?;
         Ok(Decision {
-            placement,
-            device_id,
+            device_id: match device_id {
+                Some(id) => id,
+                None => same_name(&record.registration_id)?,
+            },
             reprovision,
+            attestation: terms.attestation.clone(),
+            iot_edge: terms.capabilities.is_some_and(|it| it.iot_edge),
+            twin,
+            hub: placement.hub,
+            payload: placement.payload,
         })
     }
 
@@ -119,28 +155,45 @@ impl Engine {
     }
 }
 
-/// A hub, under which name, and how the device got there.
+/// A hub, under which name, how the device got there, and what it brings.
 struct Decision {
-    placement: Placement,
+    hub: HubHostname,
     device_id: DeviceId,
+    payload: Option<Value>,
     reprovision: Reprovision,
+    attestation: AttestationMechanism,
+    iot_edge: bool,
+    /// For a device that has no twin yet.
+    twin: Twin,
+}
+
+impl Decision {
+    fn arrival<'a>(&'a self, before: &'a Record, authentication: Authentication) -> Arrival<'a> {
+        Arrival {
+            hub: &self.hub,
+            device_id: &self.device_id,
+            authentication,
+            iot_edge: self.iot_edge,
+            initial: &self.twin,
+            previous: before.hub.as_ref().zip(before.device_id.as_ref()),
+            carry: self.reprovision.carry(),
+        }
+    }
 }
 
 fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record {
     record.pending = None;
     record.verdict = Some(match outcome {
-        Ok(Decision {
-            placement,
-            device_id,
-            reprovision,
-        }) => {
-            let substatus = reprovision.substatus(record.hub.as_ref(), &placement.hub);
-            record.hub_key = tpm::hub_key(&record, &placement.hub);
-            record.hub = Some(placement.hub.clone());
-            record.device_id = Some(device_id.clone());
+        Ok(decision) => {
+            let substatus = decision
+                .reprovision
+                .substatus(record.hub.as_ref(), &decision.hub);
+            record.hub_key = tpm::hub_key(&record, &decision.hub);
+            record.hub = Some(decision.hub.clone());
+            record.device_id = Some(decision.device_id.clone());
             Verdict::Assigned {
                 substatus,
-                payload: placement.payload.clone(),
+                payload: decision.payload.clone(),
             }
         }
         Err(Failure { code, message }) => Verdict::Failed {
@@ -154,7 +207,7 @@ fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record 
 fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
     let mut context = DeviceRuntimeContext::new(record.registration_id.clone());
     context = match &record.proof {
-        Proof::SymmetricKey => context.with_symmetric_key(),
+        Proof::SymmetricKey | Proof::LowerCaseKey => context.with_symmetric_key(),
         Proof::X509 { leaf } => context.with_client_certificate(leaf),
         Proof::Tpm(_) => context,
     };
@@ -188,14 +241,13 @@ fn failure(refusal: Refusal) -> Failure {
     }
 }
 
-fn tell(record: &Record, outcome: &Result<Decision, Failure>) {
+fn tell(record: &Record) {
     let registration_id = &record.registration_id;
-    match outcome {
-        Ok(Decision { placement, .. }) => {
-            tracing::info!(%registration_id, hub = %placement.hub, "assigned");
-        }
-        Err(Failure { code, message }) => {
+    match (&record.verdict, &record.hub) {
+        (Some(Verdict::Failed { code, message }), _) => {
             tracing::warn!(%registration_id, error_code = code.get(), message, "registration failed");
         }
+        (_, Some(hub)) => tracing::info!(%registration_id, %hub, "assigned"),
+        _ => {}
     }
 }

@@ -6,6 +6,8 @@ use dps_types::enrollment::ReprovisionPolicy;
 use dps_types::protocol::ApiVersion;
 use dps_types::{HubHostname, RegistrationSubstatus};
 
+use crate::hub::Carry;
+
 /// What an enrollment wants for devices that register again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reprovision {
@@ -26,6 +28,14 @@ impl Reprovision {
             Some(_) => Self::Reset,
             None if api_version <= ApiVersion::V2018_04_01 => Self::Never,
             None => Self::Migrate,
+        }
+    }
+
+    /// What becomes of the twin of a device that moves. One that never does has its own in the hub.
+    pub(super) fn carry(self) -> Carry {
+        match self {
+            Self::Reset => Carry::Reset,
+            Self::Migrate | Self::Never => Carry::Migrate,
         }
     }
 

@@ -1,8 +1,8 @@
 //! What both kinds of enrollment have in common.
 
 use dps_types::enrollment::{
-    AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, EnrollmentGroup,
-    IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
+    AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
+    EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
 };
 use dps_types::{ETag, ErrorCode, Extra, HubHostname, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,6 +34,8 @@ pub(crate) trait Document: Serialize + DeserializeOwned + Clone + Send + Sync {
 /// What an enrollment says about its devices.
 pub(crate) struct Terms<'a> {
     pub(crate) attestation: &'a AttestationMechanism,
+    pub(crate) capabilities: Option<&'a DeviceCapabilities>,
+    pub(crate) initial_twin: Option<&'a InitialTwin>,
     pub(crate) provisioning_status: Option<&'a ProvisioningStatus>,
     pub(crate) reprovision_policy: Option<&'a ReprovisionPolicy>,
     pub(crate) allocation_policy: Option<&'a AllocationPolicyKind>,
@@ -71,6 +73,8 @@ macro_rules! document {
             fn terms(&self) -> Terms<'_> {
                 Terms {
                     attestation: &self.attestation,
+                    capabilities: self.capabilities.as_ref(),
+                    initial_twin: self.initial_twin.as_ref(),
                     provisioning_status: self.provisioning_status.as_ref(),
                     reprovision_policy: self.reprovision_policy.as_ref(),
                     allocation_policy: self.allocation_policy.as_ref(),

@@ -44,6 +44,8 @@ pub(crate) enum EnrollmentRef {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Proof {
     SymmetricKey,
+    /// A key of a group, derived from the registration id in lower case.
+    LowerCaseKey,
     X509 {
         /// Base64 of the DER of the leaf.
         leaf: String,
@@ -121,7 +123,7 @@ impl Record {
             EnrollmentRef::Individual => None,
         };
         match self.proof {
-            Proof::SymmetricKey => {
+            Proof::SymmetricKey | Proof::LowerCaseKey => {
                 let mut key = SymmetricKeyRegistrationResult::default();
                 key.enrollment_group_id = group;
                 result.symmetric_key = Some(key);

@@ -38,7 +38,18 @@ impl Registry {
     pub(crate) async fn write_registration(
         &self,
         before: Option<&Stored>,
+        record: Record,
+    ) -> Result<Option<Record>, Refusal> {
+        self.write_registration_with(before, record, Vec::new())
+            .await
+    }
+
+    /// Writes a record, and with it what else must not be without it.
+    pub(crate) async fn write_registration_with(
+        &self,
+        before: Option<&Stored>,
         mut record: Record,
+        mut changes: Vec<Change<'_>>,
     ) -> Result<Option<Record>, Refusal> {
         let _seat = match before {
             Some(_) => None,
@@ -55,7 +66,7 @@ impl Registry {
         };
         let was = before.and_then(|stored| members::position(&stored.record));
         let is = members::position(&record);
-        let mut changes = members::changes(was.as_deref(), is.as_deref());
+        changes.extend(members::changes(was.as_deref(), is.as_deref()));
         changes.extend([
             Change::put(Table::Registrations, &key, expected, bytes),
             operation,

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use dps_emulator::{Emulator, EmulatorBuilder, ErrorKind};
+use dps_types::enrollment::AllocationPolicyKind;
 use serde_json::{Value, json};
 
-use crate::common::{Dps, KEY_1, KEY_2, derive, key_enrollment, key_group, with};
+use crate::common::{Dps, Hook, KEY_1, KEY_2, derive, key_enrollment, key_group, with};
 
 async fn with_hubs(hubs: &[&str]) -> Dps {
     Dps::start_with(|builder| {
@@ -161,4 +163,165 @@ async fn an_enrollment_that_is_gone_fails_the_registration_under_way() {
     assert_eq!(state["status"], "failed");
     assert_eq!(state["errorCode"], 404_201);
     assert_eq!(state["errorMessage"], "The enrollment was deleted.");
+}
+
+#[tokio::test]
+async fn a_hub_without_policies_is_for_those_who_name_it() {
+    let dps = with_hubs(&["hub-a", "hub-b,no-policy"]).await;
+    for policy in [json!("hashed"), json!("geoLatency"), Value::Null] {
+        let group = with(
+            key_group("g", KEY_1, KEY_2),
+            json!({ "allocationPolicy": policy }),
+        );
+        dps.delete("/enrollmentGroups/g").await;
+        dps.create("/enrollmentGroups/g", &group).await;
+        let hubs = spread(&dps, 20).await;
+        assert_eq!(hubs, HashMap::from([("hub-a".to_owned(), 20)]), "{policy}");
+    }
+    enroll(
+        &dps,
+        json!({ "allocationPolicy": "static", "iotHubs": ["hub-b"] }),
+    )
+    .await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-b");
+}
+
+#[tokio::test]
+async fn a_webhook_may_choose_a_hub_without_policies() {
+    let dps = with_hubs(&["hub-a", "hub-b,no-policy"]).await;
+    let hook = Hook::saying(200, r#"{"iotHubHostName":"HUB-B"}"#).await;
+    let custom = json!({
+        "allocationPolicy": "custom",
+        "customAllocationDefinition": { "webhookUrl": hook.url, "apiVersion": "2021-10-01" },
+    });
+    enroll(&dps, custom).await;
+    let state = dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-b", "as it was linked");
+    assert_eq!(
+        hook.asked(1).await[0].body["linkedHubs"],
+        json!(["hub-a", "hub-b"])
+    );
+}
+
+#[tokio::test]
+async fn hashed_among_hubs_without_policies_has_no_choice() {
+    let dps = with_hubs(&["hub-a", "hub-b,no-policy"]).await;
+    enroll(
+        &dps,
+        json!({ "allocationPolicy": "hashed", "iotHubs": ["hub-b"] }),
+    )
+    .await;
+    let message = "No IoT hub is linked that the enrollment may use.".to_owned();
+    let failed = dps.device("dev-1").key(KEY_1).failed().await;
+    assert_eq!(failed, (400_208, message));
+}
+
+#[tokio::test]
+async fn lowest_latency_goes_by_the_region_that_the_device_names() {
+    let dps = Dps::start_with(|builder| {
+        let hubs = ["hub-a", "hub-b", "hub-c=1000"];
+        let builder = hubs.iter().fold(builder, |it, hub| it.link_hub(*hub));
+        let lines = ["emea/hub-a=10", "emea/hub-b=90", "us/hub-b=10", "hub-c=5"];
+        lines.iter().fold(builder, |it, line| it.latency(*line))
+    })
+    .await;
+    let latency = json!({ "allocationPolicy": "geoLatency" });
+    let group = with(key_group("g", KEY_1, KEY_2), latency);
+    dps.create("/enrollmentGroups/g", &group).await;
+    for (number, (payload, hub)) in [
+        (json!({ "region": "emea" }), "hub-a"),
+        (json!({ "region": "us" }), "hub-b"),
+        (json!({ "region": "moon" }), "hub-c"),
+        (json!({}), "hub-c"),
+        (Value::Null, "hub-c"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("d{number}");
+        let device = dps.device(&id).key(&derive(KEY_1, &id));
+        let body = json!({ "registrationId": id, "payload": payload });
+        let document = device.provision_with(body).await;
+        let state = &document["registrationState"];
+        assert_eq!(state["assignedHub"], hub, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn hubs_that_are_equally_near_share_by_weight() {
+    let dps = Dps::start_with(|builder| {
+        let builder = builder
+            .link_hub("hub-a=1")
+            .link_hub("hub-b=1000")
+            .link_hub("hub-c=1000");
+        builder
+            .latency("hub-a=10")
+            .latency("hub-b=10")
+            .latency("hub-c=11")
+    })
+    .await;
+    let latency = json!({ "allocationPolicy": "geoLatency" });
+    let group = with(key_group("g", KEY_1, KEY_2), latency);
+    dps.create("/enrollmentGroups/g", &group).await;
+    let hubs = spread(&dps, 30).await;
+    assert!(hubs["hub-b"] >= 28, "{hubs:?}");
+    assert_eq!(hubs.get("hub-c"), None);
+}
+
+#[tokio::test]
+async fn the_instances_policy_is_for_enrollments_without_one() {
+    for (policy, hub) in [
+        (AllocationPolicyKind::GeoLatency, Some("hub-b")),
+        (AllocationPolicyKind::Static, None),
+    ] {
+        let dps = Dps::start_with(|builder| {
+            let builder = builder.link_hub("hub-a=1000").link_hub("hub-b");
+            builder
+                .latency("hub-b=1")
+                .default_allocation(policy.clone())
+        })
+        .await;
+        enroll(&dps, json!({})).await;
+        let document = dps.device("dev-1").key(KEY_1).provision().await;
+        let state = &document["registrationState"];
+        match hub {
+            Some(hub) => assert_eq!(state["assignedHub"], hub, "{policy}"),
+            None => assert_eq!(state["errorCode"], 400_208, "{policy}"),
+        }
+        dps.delete("/enrollments/dev-1").await;
+        let own = json!({ "allocationPolicy": "static", "iotHubs": ["hub-a"] });
+        enroll(&dps, own).await;
+        let state = dps.device("dev-1").key(KEY_1).assigned().await;
+        assert_eq!(state["assignedHub"], "hub-a", "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn an_allocation_that_cannot_be_is_said_at_the_start() {
+    let start = |choose: fn(EmulatorBuilder) -> EmulatorBuilder| {
+        choose(Emulator::builder().link_hub("hub-a")).start()
+    };
+    for (refused, message) in [
+        (
+            start(|builder| builder.default_allocation(AllocationPolicyKind::Custom)).await,
+            "the default allocation cannot be 'custom': it must be hashed, geoLatency or static",
+        ),
+        (
+            start(|builder| builder.latency("hub-b=1")).await,
+            "there is a latency for hub hub-b, which is not linked",
+        ),
+        (
+            start(|builder| builder.latency("hub-a=near")).await,
+            "invalid latency 'hub-a=near': it must be [REGION/]HUB=MILLISECONDS",
+        ),
+        (
+            start(|builder| builder.link_hub("hub-b,maybe")).await,
+            "invalid hub hub-b: 'maybe' is not known; there is no-policy",
+        ),
+    ] {
+        let error = refused.expect_err(message);
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert_eq!(error.to_string(), message);
+    }
 }

@@ -28,7 +28,8 @@ async fn the_ready_line_tells_all_that_a_client_needs() {
             "hubs",
             "caPem",
             "serviceConnectionString",
-            "connectionStrings"
+            "connectionStrings",
+            "hubConnectionStrings"
         ]
     );
     assert_eq!(ready["ready"], true);
@@ -41,6 +42,7 @@ async fn the_ready_line_tells_all_that_a_client_needs() {
     let mqtt = mqtt.strip_prefix("localhost:").expect("a port");
     assert_ne!(mqtt.parse::<u16>().expect("a port"), 0);
     assert_eq!(ready["hubs"], json!(["hub-a", "hub-b"]));
+    assert_eq!(names(&ready["hubConnectionStrings"]), ["hub-a", "hub-b"]);
     assert!(Path::new(ready["caPem"].as_str().expect("text")).is_absolute());
     let wire = &program.wire;
     wire.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
@@ -62,6 +64,14 @@ async fn its_options_are_heard() {
         KEY_3,
         "--bind",
         "127.0.0.1",
+        "--default-allocation",
+        "geoLatency",
+        "--hub",
+        "hub-a=1000",
+        "--hub",
+        "hub-b",
+        "--latency",
+        "hub-b=1",
     ])
     .await;
     assert_eq!(program.ready["idScope"], "0ne000000FF");
@@ -69,7 +79,11 @@ async fn its_options_are_heard() {
     let ca = dir.path().join("data").join("ca.pem");
     assert_eq!(program.ready["caPem"], text(&ca));
     assert!(ca.exists());
-    assert_eq!(program.ready["hubs"], json!(["localhost"]));
+    let wire = &program.wire;
+    wire.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    let state = wire.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(state["assignedHub"], "hub-b");
 }
 
 #[cfg(unix)]

@@ -60,7 +60,7 @@ impl ApiVersion {
         Self::V2025_07_01_PREVIEW,
     ];
 
-    const fn released(year: u16, month: u8, day: u8) -> Self {
+    pub(super) const fn released(year: u16, month: u8, day: u8) -> Self {
         Self {
             year,
             month,

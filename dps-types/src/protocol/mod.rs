@@ -3,6 +3,7 @@
 mod api_version;
 pub mod device;
 mod headers;
+pub mod hub;
 pub mod mqtt;
 mod route;
 pub mod service;

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::text::{encode_raw, raw_parameter};
+use super::text::{encode_raw, http_status, mark};
 use super::{ApiVersion, decode, encode, query_parameter};
 use crate::{IdScope, OperationId, ParseError, RegistrationId};
 
@@ -226,26 +226,12 @@ impl FromStr for ResponseTopic {
         let (status, query) = rest
             .split_once("/?")
             .ok_or_else(|| wrong("it has no parameters"))?;
-        let digits = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
-        let status = status
-            .parse()
-            .ok()
-            .filter(|status| digits && *status >= 100)
-            .ok_or_else(|| wrong("its status is not one of HTTP"))?;
+        let status = http_status(status).map_err(wrong)?;
         let rid = mark(query).map_err(wrong)?;
         Ok(Self {
             status,
             rid,
             retry_after: query_parameter(query, "retry-after"),
         })
-    }
-}
-
-/// The sender's mark, exactly as it stands there, so that it goes back the same.
-fn mark(query: &str) -> Result<String, &'static str> {
-    let rid = raw_parameter(query, "$rid").ok_or("it has no $rid")?;
-    match encode_raw(rid) == rid {
-        true => Ok(rid.to_owned()),
-        false => Err("its $rid holds a character that a topic cannot"),
     }
 }

@@ -31,8 +31,26 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
     })
 }
 
+/// The sender's mark, exactly as it stands there, so that it goes back the same.
+pub(super) fn mark(query: &str) -> Result<String, &'static str> {
+    let rid = raw_parameter(query, "$rid").ok_or("it has no $rid")?;
+    match encode_raw(rid) == rid {
+        true => Ok(rid.to_owned()),
+        false => Err("its $rid holds a character that a topic cannot"),
+    }
+}
+
+/// The status in a topic: three digits, as in HTTP.
+pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {
+    let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|status| digits && *status >= 100)
+        .ok_or("its status is not one of HTTP")
+}
+
 /// The value of a query parameter as it stands there, to be given back exactly.
-pub(super) fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         decode(key)?.eq_ignore_ascii_case(name).then_some(value)

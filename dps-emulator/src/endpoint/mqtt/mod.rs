@@ -1,23 +1,26 @@
-//! MQTT 3.1.1: one connection, from CONNECT to its end.
+//! MQTT 3.1.1: one connection, from CONNECT to its end. Whose client it is, DPS's or a hub's, the username tells.
 //!
-//! Source: azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`.
+//! Source: azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`, `iot/iot-mqtt-connect-to-iot-hub.md`.
 
-mod connect;
+mod dps;
+mod hub;
 mod request;
+mod session;
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use dps_mqtt::{ConnectCode, ErrorKind, Packet, Packets, Publish, QoS};
-use dps_types::protocol::mqtt::RESPONSE_FILTER;
+use dps_mqtt::{Connect, ConnectCode, ErrorKind, Packet, Packets, Publish, QoS};
+use dps_types::sas::SasToken;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Peer};
-use connect::Client;
-use request::Answer;
+use crate::attest::Presented;
+use crate::refusal::Refusal;
+use session::{Answer, Message, Session};
 
 /// The most that MQTT wraps around a message.
 const ENVELOPE: usize = 32 * 1024;
@@ -71,8 +74,32 @@ where
         // Nothing, too late, or something else first: a server closes without a word (MQTT-3.1.0-1).
         Ok(Ok(_)) | Err(_) => return Ok(()),
     };
-    let client = match Client::admit(gateway, peer, &connect).await {
-        Ok(client) => client,
+    // Boxed, so that a connection at rest is no larger than what it is.
+    match hub::is_for(&connect) {
+        true => {
+            let client = Box::pin(hub::Client::admit(gateway, peer, &connect)).await;
+            Box::pin(talk(packets, client, &connect, stop)).await
+        }
+        false => {
+            let client = Box::pin(dps::Client::admit(gateway, peer, &connect)).await;
+            Box::pin(talk(packets, client, &connect, stop)).await
+        }
+    }
+}
+
+/// Tells the client whether it was let in, and if so, goes on.
+async fn talk<S, C>(
+    packets: &mut Packets<S>,
+    client: Result<C, Refusal>,
+    connect: &Connect,
+    stop: &CancellationToken,
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Session,
+{
+    let session = match client {
+        Ok(session) => session,
         Err(refusal) => {
             tracing::debug!(
                 client_id = connect.client_id,
@@ -82,7 +109,7 @@ where
             return write(packets, refused(ConnectCode::NotAuthorized)).await;
         }
     };
-    // DPS keeps no sessions, whatever the client asks for.
+    // No sessions are kept, whatever the client asks for.
     let accepted = Packet::ConnAck {
         session_present: false,
         code: ConnectCode::Accepted,
@@ -90,13 +117,36 @@ where
     write(packets, accepted).await?;
     Connection {
         packets,
-        gateway,
-        client,
-        granted: None,
+        session,
         last_id: 0,
     }
     .run(stop)
     .await
+}
+
+/// A token comes before a certificate: a device that sends one wants to be known by it.
+fn presented<'a>(connect: &Connect, peer: &'a Peer) -> Result<Presented<'a>, Refusal> {
+    let password = connect
+        .password
+        .as_ref()
+        .map(|password| password.as_str())
+        .filter(|text| !text.is_empty());
+    match (password, &peer.chain) {
+        (Some(text), _) => match text.parse::<SasToken>() {
+            Ok(token) => Ok(Presented::Token(token)),
+            Err(_) => Err(Refusal::unauthorized()),
+        },
+        (None, Some(chain)) => Ok(Presented::Chain(chain)),
+        (None, None) => Ok(Presented::Nothing),
+    }
+}
+
+/// How long a client with this keep-alive may be silent: one and a half times as long (MQTT-3.1.2-24). `None` is for ever.
+fn patience(keep_alive: u16) -> Option<Duration> {
+    match keep_alive {
+        0 => None,
+        seconds => Some(Duration::from_millis(u64::from(seconds) * 1500)),
+    }
 }
 
 /// A client that does not read must not hold the connection for ever.
@@ -118,21 +168,28 @@ fn refused(code: ConnectCode) -> Packet {
 }
 
 /// A client that is connected.
-struct Connection<'a, S> {
+struct Connection<'a, S, C> {
     packets: &'a mut Packets<S>,
-    gateway: &'a Gateway,
-    client: Client<'a>,
-    /// How responses are to be delivered, once it has subscribed to them.
-    granted: Option<QoS>,
+    session: C,
     last_id: u16,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+impl<S, C> Connection<'_, S, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Session,
+{
     async fn run(mut self, stop: &CancellationToken) -> Ended {
+        let mut deadline = self.deadline();
         loop {
             let packet = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                read = timeout(self.client.patience, self.packets.read()) => match read {
+                message = self.session.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    self.send(message).await?;
+                    continue;
+                }
+                read = timeout_at(deadline, self.packets.read()) => match read {
                     Ok(read) => read?,
                     Err(_) => return Ok(()),
                 },
@@ -147,13 +204,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Packet::Subscribe { packet_id, filters } => {
                     let granted = filters
                         .iter()
-                        .map(|(filter, qos)| self.grant(filter, *qos))
+                        .map(|(filter, qos)| self.session.subscribe(filter, *qos))
                         .collect();
                     self.write(Packet::SubAck { packet_id, granted }).await?;
                 }
                 Packet::Unsubscribe { packet_id, filters } => {
-                    if filters.iter().any(|filter| filter == RESPONSE_FILTER) {
-                        self.granted = None;
+                    for filter in &filters {
+                        self.session.unsubscribe(filter);
                     }
                     self.write(Packet::UnsubAck { packet_id }).await?;
                 }
@@ -162,20 +219,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 // DISCONNECT, or what a client must not send.
                 _ => return Ok(()),
             }
+            deadline = self.deadline();
         }
     }
 
-    /// There is one thing to subscribe to, and its QoS is 1 at most.
-    fn grant(&mut self, filter: &str, asked: QoS) -> Option<QoS> {
-        if filter != RESPONSE_FILTER {
-            return None;
-        }
-        let granted = match asked {
-            QoS::AtMostOnce => QoS::AtMostOnce,
-            _ => QoS::AtLeastOnce,
-        };
-        self.granted = Some(granted);
-        Some(granted)
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.session.patience()
     }
 
     /// Acknowledges, then answers: the C# SDK wants it in this order. False when the connection must end.
@@ -183,17 +232,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         if let Some(packet_id) = publish.packet_id {
             self.write(Packet::PubAck { packet_id }).await?;
         }
-        let response = match request::answer(self.gateway, &self.client, &publish).await {
-            Answer::Response(response) => response,
-            Answer::Nothing => return Ok(true),
+        match self.session.receive(&publish).await {
+            Answer::Message(message) => self.send(message).await?,
+            Answer::Nothing => {}
             Answer::End => return Ok(false),
-        };
-        if let Some(qos) = self.granted {
-            let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());
-            let response = Publish::new(response.topic, response.body, qos, packet_id);
-            self.write(Packet::Publish(response)).await?;
         }
         Ok(true)
+    }
+
+    async fn send(&mut self, message: Message) -> Ended {
+        let Message { topic, body, qos } = message;
+        let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());
+        let publish = Publish::new(topic, body, qos, packet_id);
+        self.write(Packet::Publish(publish)).await
     }
 
     async fn write(&mut self, packet: Packet) -> Ended {

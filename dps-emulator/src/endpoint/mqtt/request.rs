@@ -7,7 +7,7 @@ use dps_types::{RegistrationOperationStatus, RegistrationRequest, RegistrationSt
 use super::super::Gateway;
 use super::super::body::document;
 use super::super::reply::problem;
-use super::connect::Client;
+use super::dps::Client;
 use crate::fault::{Met, NOT_JSON, Step};
 use crate::refusal::Refusal;
 

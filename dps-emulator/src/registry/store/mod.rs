@@ -128,7 +128,7 @@ pub enum Table {
     Thumbprints,
     /// The CA certificates of the instance, by name.
     CaCertificates,
-    /// The linked IoT hubs, by host name.
+    /// The devices of the linked IoT hubs with their twins, by hub and device ID.
     Hubs,
     /// What the registry notes about itself.
     Meta,

@@ -3,6 +3,7 @@
 mod clock;
 mod device;
 mod hook;
+mod hub;
 mod program;
 mod sas;
 mod shared;
@@ -12,12 +13,13 @@ mod wire;
 use std::ops::Deref;
 use std::time::Duration;
 
-use dps_emulator::{Emulator, EmulatorBuilder};
+use dps_emulator::{Emulator, EmulatorBuilder, Hub};
 use serde_json::{Value, json};
 
 pub(crate) use clock::TestClock;
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
+pub(crate) use hub::HubApi;
 pub(crate) use program::Program;
 pub(crate) use sas::{FOREVER, Sas, derive, percent, unix_now};
 pub(crate) use shared::shared;
@@ -56,6 +58,16 @@ impl Dps {
             &emulator.service_connection_string(),
         );
         Self { emulator, wire }
+    }
+
+    /// A linked hub.
+    pub(crate) fn hub(&self, name: &str) -> Hub {
+        self.emulator.hub(name).expect("linked")
+    }
+
+    /// Its REST API.
+    pub(crate) fn hub_api(&self, name: &str) -> HubApi {
+        HubApi::new(&self.wire, &self.hub(name))
     }
 }
 

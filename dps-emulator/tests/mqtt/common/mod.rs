@@ -3,6 +3,7 @@
 mod carrier;
 mod client;
 mod dps;
+mod hub;
 mod packet;
 mod sas;
 mod websocket;
@@ -15,6 +16,7 @@ use dps_emulator::Clock;
 pub(crate) use carrier::{Carrier, Tls};
 pub(crate) use client::Client;
 pub(crate) use dps::{Dps, certificate_enrollment, certificate_group, key_enrollment, with};
+pub(crate) use hub::{DESIRED, GET, REPORT, RESPONSES, hub_token};
 pub(crate) use packet::{Connect, publish, publish_at_most_once, subscribe, unsubscribe};
 pub(crate) use sas::{FOREVER, derive, token, token_until};
 pub(crate) use websocket::{Ws, handshake, head};

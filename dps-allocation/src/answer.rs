@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::{Allocation, Rejection};
 
 /// The largest answer: DPS takes messages of up to 96 KB.
-pub(super) const LIMIT: usize = 96 * 1024;
+#[cfg(feature = "client")]
+pub(crate) const LIMIT: usize = 96 * 1024;
 
 /// The webhook's allocation for the request, from the body of a 200.
-pub(super) fn read(body: &[u8], request: &AllocationRequest) -> Result<Allocation, Rejection> {
+pub(crate) fn read(body: &[u8], request: &AllocationRequest) -> Result<Allocation, Rejection> {
     if body.trim_ascii().is_empty() {
         return Err(failed("the webhook's answer is empty"));
     }
@@ -32,7 +33,7 @@ pub(super) fn read(body: &[u8], request: &AllocationRequest) -> Result<Allocatio
 }
 
 /// Any status but 200, in the service's own words.
-pub(super) fn bad_status(status: u16) -> Rejection {
+pub(crate) fn bad_status(status: u16) -> Rejection {
     Rejection::new(format!(
         "Custom allocation failed with status code: {status}"
     ))
@@ -40,12 +41,13 @@ pub(super) fn bad_status(status: u16) -> Rejection {
     .with_status(if status < 400 { 502 } else { status })
 }
 
-pub(super) fn too_large() -> Rejection {
+#[cfg(feature = "client")]
+pub(crate) fn too_large() -> Rejection {
     failed(format!("the webhook's answer is larger than {LIMIT} bytes"))
 }
 
 /// A failure that the service has no documented words for.
-pub(super) fn failed(reason: impl AsRef<str>) -> Rejection {
+pub(crate) fn failed(reason: impl AsRef<str>) -> Rejection {
     Rejection::new(format!("Custom allocation failed: {}", reason.as_ref()))
         .with_error_code(ErrorCode::CUSTOM_ALLOCATION_FAILED)
         .with_status(502)

@@ -1,0 +1,74 @@
+//! Latencies that an operator has written down, by region of the devices.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dps_types::{AllocationRequest, HubHostname};
+
+use super::by_payload::Field;
+use super::lowest_latency::LatencySource;
+use crate::Rejection;
+
+/// A table: region of the device, hub, latency.
+///
+/// The region is a field of the payload that the device sends when it registers. A device that sends none, or one
+/// that the table does not have, is in the region [`ELSEWHERE`](Self::ELSEWHERE).
+#[derive(Debug, Clone)]
+pub struct LatencyTable {
+    field: Option<Field>,
+    regions: BTreeMap<String, BTreeMap<HubHostname, Duration>>,
+}
+
+impl LatencyTable {
+    /// The region of devices that no other region is known of.
+    pub const ELSEWHERE: &str = "";
+
+    /// One region for all devices, [`ELSEWHERE`](Self::ELSEWHERE).
+    pub fn new() -> Self {
+        Self {
+            field: None,
+            regions: BTreeMap::new(),
+        }
+    }
+
+    /// The region is this field of the payload: a name at the top level, or with a leading `/` a JSON pointer (RFC 6901).
+    pub fn by_payload(field: impl Into<String>) -> Self {
+        Self {
+            field: Some(Field::new(field)),
+            regions: BTreeMap::new(),
+        }
+    }
+
+    /// How far this hub is from devices of this region.
+    #[must_use]
+    pub fn with(mut self, region: impl Into<String>, hub: HubHostname, latency: Duration) -> Self {
+        let region = self.regions.entry(region.into()).or_default();
+        region.insert(hub, latency);
+        self
+    }
+
+    fn region(&self, request: &AllocationRequest) -> Option<&BTreeMap<HubHostname, Duration>> {
+        let name = self.field.as_ref().and_then(|field| field.of(request).ok());
+        name.and_then(|name| self.regions.get(&name))
+            .or_else(|| self.regions.get(Self::ELSEWHERE))
+    }
+}
+
+impl Default for LatencyTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl LatencySource for LatencyTable {
+    async fn latency(
+        &self,
+        request: &AllocationRequest,
+        hub: &HubHostname,
+    ) -> Result<Option<Duration>, Rejection> {
+        let region = self.region(request);
+        Ok(region.and_then(|hubs| hubs.get(hub)).copied())
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a device is, it stays.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use dps_types::AllocationRequest;
+
+use crate::{Allocation, AllocationPolicy, Rejection};
+
+/// Leaves a device at the hub that it is assigned to, as long as that hub is linked, and asks another policy for all others.
+///
+/// The other policy is not asked about a device that stays, so such a device gets no payload from it.
+pub struct Sticky(Box<dyn AllocationPolicy>);
+
+impl Sticky {
+    /// This policy for devices that are not assigned yet, or to a hub that is no longer linked.
+    pub fn or(policy: impl AllocationPolicy + 'static) -> Self {
+        Self(Box::new(policy))
+    }
+}
+
+#[async_trait]
+impl AllocationPolicy for Sticky {
+    async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
+        let current = request
+            .device_runtime_context
+            .current_iot_hub_host_name
+            .as_ref();
+        match current.filter(|hub| request.links(hub)) {
+            Some(hub) => Ok(Allocation::to(hub)),
+            None => self.0.allocate(request).await,
+        }
+    }
+}
+
+impl fmt::Debug for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sticky").finish_non_exhaustive()
+    }
+}

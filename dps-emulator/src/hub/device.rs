@@ -1,0 +1,118 @@
+//! A device as a hub keeps it: its identity and its twin.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_types::protocol::hub::resource;
+use dps_types::{DeviceId, ETag, EncodedKey, HubHostname, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::twin::Twin;
+use crate::attest::Presented;
+
+/// A device in a hub's registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    pub(super) device_id: DeviceId,
+    pub(super) generation_id: String,
+    pub(super) etag: ETag,
+    pub(super) enabled: bool,
+    pub(super) status_updated: Option<Timestamp>,
+    pub(super) authentication: Authentication,
+    pub(super) iot_edge: bool,
+    pub(super) twin: Twin,
+}
+
+/// With what a device proves itself to its hub.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Authentication {
+    /// A token that one of the keys signed.
+    Sas {
+        primary: EncodedKey,
+        secondary: Option<EncodedKey>,
+    },
+    /// One of two certificates, by the SHA-256 of their DER in upper-case hex.
+    SelfSigned {
+        primary: String,
+        secondary: Option<String>,
+    },
+}
+
+impl Device {
+    pub(super) fn new(
+        device_id: DeviceId,
+        authentication: Authentication,
+        iot_edge: bool,
+        twin: Twin,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            device_id,
+            generation_id: format!("{}{:09}", now.unix_seconds(), random() % 1_000_000_000),
+            etag: new_etag(),
+            enabled: true,
+            status_updated: None,
+            authentication,
+            iot_edge,
+            twin,
+        }
+    }
+
+    /// Takes what the enrollment says now. The ETag changes when anything does.
+    pub(super) fn refresh(&mut self, authentication: Authentication, iot_edge: bool) {
+        if self.authentication != authentication || self.iot_edge != iot_edge {
+            self.authentication = authentication;
+            self.iot_edge = iot_edge;
+            self.etag = new_etag();
+        }
+    }
+
+    pub(super) fn set_enabled(&mut self, enabled: bool, now: Timestamp) {
+        if self.enabled != enabled {
+            self.enabled = enabled;
+            self.status_updated = Some(now);
+            self.etag = new_etag();
+        }
+    }
+
+    /// Whether what is shown proves that it is this device, which may connect to this hub now.
+    pub(super) fn recognises(
+        &self,
+        hub: &HubHostname,
+        presented: &Presented<'_>,
+        now: SystemTime,
+    ) -> bool {
+        self.enabled
+            && match (&self.authentication, presented) {
+                (Authentication::Sas { primary, secondary }, Presented::Token(token)) => {
+                    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                    let resource = resource(hub, &self.device_id);
+                    let signed = |key: &EncodedKey| key.parse().is_ok_and(|key| token.verify(&key));
+                    token.policy().is_none()
+                        && token.covers(&resource)
+                        && token.expiry() > seconds
+                        && [Some(primary), secondary.as_ref()]
+                            .into_iter()
+                            .flatten()
+                            .any(signed)
+                }
+                (Authentication::SelfSigned { primary, secondary }, Presented::Chain(chain)) => {
+                    let leaf = chain.leaf();
+                    leaf.is_valid_at(now)
+                        && [Some(primary), secondary.as_ref()]
+                            .into_iter()
+                            .flatten()
+                            .any(|thumbprint| thumbprint == leaf.sha256_thumbprint())
+                }
+                _ => false,
+            }
+    }
+}
+
+fn new_etag() -> ETag {
+    ETag::new(STANDARD.encode(random().to_string())).expect("base64 is printable")
+}
+
+fn random() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
+}

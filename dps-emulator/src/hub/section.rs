@@ -1,0 +1,107 @@
+//! A part of a twin: its values, when each was written, its version.
+
+use dps_types::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub(super) type Object = Map<String, Value>;
+
+pub(super) const VERSION: &str = "$version";
+const METADATA: &str = "$metadata";
+const LAST_UPDATED: &str = "$lastUpdated";
+const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
+
+/// Desired or reported properties.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Section {
+    pub(super) values: Object,
+    metadata: Object,
+    pub(super) version: u64,
+}
+
+impl Section {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            values: Object::new(),
+            metadata: mark(now, None),
+            version: 1,
+        }
+    }
+
+    /// Puts the patch over the values.
+    pub(super) fn change(&mut self, patch: &Object, mark: Object) {
+        merge(&mut self.values, patch);
+        stamp(&mut self.metadata, patch, &mark);
+    }
+
+    /// As the device sees it.
+    pub(super) fn bare(&self) -> Object {
+        let mut values = self.values.clone();
+        values.insert(VERSION.to_owned(), self.version.into());
+        values
+    }
+
+    /// As the back end sees it.
+    pub(super) fn full(&self) -> Object {
+        let mut values = self.values.clone();
+        values.insert(METADATA.to_owned(), self.metadata.clone().into());
+        values.insert(VERSION.to_owned(), self.version.into());
+        values
+    }
+}
+
+/// A document that was read, changed and written comes with what only the hub writes.
+pub(super) fn without_read_only(patch: &Object) -> Object {
+    let mut patch = patch.clone();
+    for name in [VERSION, METADATA] {
+        patch.shift_remove(name);
+    }
+    patch
+}
+
+/// Puts the patch over the target: `null` deletes, objects are merged, everything else replaces.
+pub(super) fn merge(target: &mut Object, patch: &Object) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(target.shift_remove(name)),
+            Value::Object(inner) => {
+                let slot = target.entry(name.clone()).or_insert(Value::Null);
+                if !slot.is_object() {
+                    *slot = Object::new().into();
+                }
+                if let Value::Object(slot) = slot {
+                    merge(slot, inner);
+                }
+            }
+            value => drop(target.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+/// Notes when what was changed, in a tree of the same shape.
+fn stamp(metadata: &mut Object, patch: &Object, mark: &Object) {
+    metadata.extend(mark.clone());
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(metadata.shift_remove(name)),
+            Value::Object(inner) => {
+                let slot = metadata
+                    .entry(name.clone())
+                    .or_insert_with(|| Object::new().into());
+                if let Value::Object(slot) = slot {
+                    stamp(slot, inner, mark);
+                }
+            }
+            _ => drop(metadata.insert(name.clone(), mark.clone().into())),
+        }
+    }
+}
+
+pub(super) fn mark(now: Timestamp, version: Option<u64>) -> Object {
+    let mut mark = Object::new();
+    mark.insert(LAST_UPDATED.to_owned(), json!(now));
+    if let Some(version) = version {
+        mark.insert(LAST_UPDATED_VERSION.to_owned(), version.into());
+    }
+    mark
+}

@@ -1,0 +1,310 @@
+//! A device twin: tags, desired and reported properties, who changes what, and the versions that come of it.
+//!
+//! Source: azure-docs `iot-hub/iot-hub-devguide-device-twins.md`.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_types::enrollment::InitialTwin;
+use dps_types::{ETag, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::limits::{self, LimitError};
+use super::section::{Object, Section, VERSION, mark, merge, without_read_only};
+
+/// A device twin as it is kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Twin {
+    pub(super) tags: Object,
+    pub(super) desired: Section,
+    pub(super) reported: Section,
+    /// Counts every change. A new twin has 2.
+    pub(super) version: u64,
+    /// Counts the changes of the back end, whose ETag it is.
+    edition: u64,
+}
+
+/// What the back end wants changed. A `null` deletes.
+#[derive(Default)]
+pub(crate) struct TwinPatch {
+    tags: Option<Value>,
+    desired: Option<Value>,
+}
+
+impl TwinPatch {
+    /// Reads `{"tags": {…}, "properties": {"desired": {…}}}`, or a whole twin, of which nothing else may be changed.
+    pub(crate) fn read(document: &Value) -> Result<Self, LimitError> {
+        let document = object("the twin", document)?;
+        let properties = document.get("properties");
+        let properties = match properties.filter(|it| !it.is_null()) {
+            Some(properties) => Some(object("properties", properties)?),
+            None => None,
+        };
+        Ok(Self {
+            tags: document.get("tags").cloned(),
+            desired: properties.and_then(|it| it.get("desired")).cloned(),
+        })
+    }
+
+    /// Only desired properties.
+    pub(super) fn of_desired(desired: Value) -> Self {
+        Self {
+            tags: None,
+            desired: Some(desired),
+        }
+    }
+}
+
+/// What a change of desired properties tells the device.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DesiredUpdate {
+    /// What was changed, with its `$version`.
+    pub(crate) document: Value,
+    pub(crate) version: u64,
+}
+
+impl Twin {
+    /// The twin of a new device.
+    pub(crate) fn new(initial: Option<&InitialTwin>, now: Timestamp) -> Result<Self, LimitError> {
+        let tags = initial.and_then(|twin| twin.tags.as_ref());
+        let desired = initial
+            .and_then(|twin| twin.properties.as_ref())
+            .and_then(|properties| properties.desired.as_ref());
+        let mut twin = Self {
+            tags: Object::new(),
+            desired: Section::new(now),
+            reported: Section::new(now),
+            version: 2,
+            edition: 1,
+        };
+        if let Some(tags) = tags {
+            merge(&mut twin.tags, tags);
+        }
+        if let Some(desired) = desired {
+            let patch = without_read_only(desired);
+            twin.desired
+                .change(&patch, mark(now, Some(twin.desired.version)));
+        }
+        limits::tags(&twin.tags)?;
+        limits::properties(&twin.desired.values)?;
+        Ok(twin)
+    }
+
+    /// The back end changes tags and desired properties. Gives what the device is to hear.
+    pub(super) fn patch(
+        &mut self,
+        patch: &TwinPatch,
+        now: Timestamp,
+    ) -> Result<Option<DesiredUpdate>, LimitError> {
+        if let Some(tags) = &patch.tags {
+            match tags {
+                Value::Null => self.tags.clear(),
+                tags => merge(&mut self.tags, object("tags", tags)?),
+            }
+            limits::tags(&self.tags)?;
+        }
+        let update = match &patch.desired {
+            None => None,
+            Some(Value::Null) => {
+                let gone = self.desired.values.keys();
+                let gone = gone.map(|name| (name.clone(), Value::Null)).collect();
+                Some(self.desire(&gone, now)?)
+            }
+            Some(desired) => {
+                let desired = without_read_only(object("properties.desired", desired)?);
+                Some(self.desire(&desired, now)?)
+            }
+        };
+        self.count_edition();
+        Ok(update)
+    }
+
+    /// The back end replaces tags and desired properties.
+    pub(super) fn replace(
+        &mut self,
+        patch: &TwinPatch,
+        now: Timestamp,
+    ) -> Result<DesiredUpdate, LimitError> {
+        self.tags.clear();
+        if let Some(tags) = patch.tags.as_ref().filter(|tags| !tags.is_null()) {
+            merge(&mut self.tags, object("tags", tags)?);
+        }
+        limits::tags(&self.tags)?;
+        let desired = patch.desired.as_ref();
+        let desired = match desired.filter(|desired| !desired.is_null()) {
+            Some(desired) => without_read_only(object("properties.desired", desired)?),
+            None => Object::new(),
+        };
+        let version = self.desired.version;
+        self.desired = Section::new(now);
+        self.desired.version = version;
+        let update = self.desire(&desired, now)?;
+        self.count_edition();
+        Ok(update)
+    }
+
+    /// The device changes its reported properties. Gives their new version.
+    pub(super) fn report(&mut self, patch: &Object, now: Timestamp) -> Result<u64, LimitError> {
+        self.reported.version += 1;
+        let patch = without_read_only(patch);
+        self.reported.change(&patch, mark(now, None));
+        limits::properties(&self.reported.values)?;
+        self.version += 1;
+        Ok(self.reported.version)
+    }
+
+    /// What the device sees: no tags, no metadata.
+    pub(super) fn for_device(&self) -> Value {
+        json!({ "desired": self.desired.bare(), "reported": self.reported.bare() })
+    }
+
+    /// The properties as the back end sees them.
+    pub(super) fn properties(&self) -> Value {
+        json!({ "desired": self.desired.full(), "reported": self.reported.full() })
+    }
+
+    /// `AAAAAAAAAAE=`: base64 of a count.
+    pub(super) fn etag(&self) -> ETag {
+        ETag::new(STANDARD.encode(self.edition.to_be_bytes())).expect("base64 is printable")
+    }
+
+    fn desire(&mut self, patch: &Object, now: Timestamp) -> Result<DesiredUpdate, LimitError> {
+        self.desired.version += 1;
+        let version = self.desired.version;
+        self.desired.change(patch, mark(now, Some(version)));
+        limits::properties(&self.desired.values)?;
+        let mut document = patch.clone();
+        document.insert(VERSION.to_owned(), version.into());
+        Ok(DesiredUpdate {
+            document: document.into(),
+            version,
+        })
+    }
+
+    fn count_edition(&mut self) {
+        self.version += 1;
+        self.edition += 1;
+    }
+}
+
+impl fmt::Debug for Twin {
+    /// What devices say of themselves is not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Twin")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Object, LimitError> {
+    value
+        .as_object()
+        .ok_or_else(|| LimitError::invalid(format!("{name} must be an object")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        "2022-08-31T22:02:50Z".parse().expect("valid")
+    }
+
+    fn patch(document: Value) -> TwinPatch {
+        TwinPatch::read(&document).expect("a patch")
+    }
+
+    #[test]
+    fn a_new_twin_is_what_the_documentation_shows() {
+        let initial = InitialTwin::desired([("darkness", "medium")]).with_tags([("room", "k")]);
+        let twin = Twin::new(Some(&initial), at()).expect("valid");
+        assert_eq!(
+            twin.for_device(),
+            json!({ "desired": { "darkness": "medium", "$version": 1 }, "reported": { "$version": 1 } })
+        );
+        assert_eq!(
+            twin.properties(),
+            json!({
+                "desired": {
+                    "darkness": "medium",
+                    "$metadata": {
+                        "$lastUpdated": "2022-08-31T22:02:50Z",
+                        "$lastUpdatedVersion": 1,
+                        "darkness": { "$lastUpdated": "2022-08-31T22:02:50Z", "$lastUpdatedVersion": 1 },
+                    },
+                    "$version": 1,
+                },
+                "reported": { "$metadata": { "$lastUpdated": "2022-08-31T22:02:50Z" }, "$version": 1 },
+            })
+        );
+        assert_eq!((twin.version, twin.etag().as_str()), (2, "AAAAAAAAAAE="));
+    }
+
+    #[test]
+    fn a_patch_merges_replaces_and_deletes() {
+        let mut twin = Twin::new(None, at()).expect("valid");
+        let first = json!({ "tags": { "a": { "b": 1, "c": 2 }, "d": 3 }, "properties": { "desired": { "x": { "y": 1 } } } });
+        twin.patch(&patch(first), at()).expect("valid");
+        let second = json!({ "tags": { "a": { "b": null, "e": {} }, "d": { "f": 4 } }, "properties": { "desired": { "x": 5, "z": null } } });
+        let update = twin.patch(&patch(second), at()).expect("valid");
+        assert_eq!(
+            Value::from(twin.tags.clone()),
+            json!({ "a": { "c": 2, "e": {} }, "d": { "f": 4 } })
+        );
+        assert_eq!(
+            update.expect("desired changed").document,
+            json!({ "x": 5, "z": null, "$version": 3 })
+        );
+        assert_eq!(
+            twin.for_device()["desired"],
+            json!({ "x": 5, "$version": 3 })
+        );
+        assert_eq!((twin.version, twin.etag().as_str()), (4, "AAAAAAAAAAM="));
+    }
+
+    #[test]
+    fn null_sections_are_emptied_and_absent_ones_stay() {
+        let initial = InitialTwin::desired([("x", 1)]).with_tags([("t", 1)]);
+        let mut twin = Twin::new(Some(&initial), at()).expect("valid");
+        assert_eq!(twin.patch(&patch(json!({})), at()).expect("valid"), None);
+        assert_eq!(twin.tags.len(), 1);
+        twin.patch(&patch(json!({ "tags": null })), at())
+            .expect("valid");
+        assert_eq!((twin.tags.len(), twin.desired.values.len()), (0, 1));
+        let update = twin.patch(&patch(json!({ "properties": { "desired": null } })), at());
+        assert_eq!(
+            update.expect("valid").expect("told").document,
+            json!({ "x": null, "$version": 2 })
+        );
+        assert!(twin.desired.values.is_empty());
+    }
+
+    #[test]
+    fn a_replacement_leaves_nothing_and_ignores_what_only_the_hub_writes() {
+        let initial = InitialTwin::desired([("x", 1)]).with_tags([("t", 1)]);
+        let mut twin = Twin::new(Some(&initial), at()).expect("valid");
+        let new =
+            json!({ "properties": { "desired": { "y": 2, "$version": 77, "$metadata": {} } } });
+        let update = twin.replace(&patch(new), at()).expect("valid");
+        assert_eq!(update.document, json!({ "y": 2, "$version": 2 }));
+        assert_eq!(
+            twin.for_device()["desired"],
+            json!({ "y": 2, "$version": 2 })
+        );
+        assert!(twin.tags.is_empty());
+    }
+
+    #[test]
+    fn what_the_device_reports_does_not_change_the_etag() {
+        let mut twin = Twin::new(None, at()).expect("valid");
+        let patch = json!({ "t": 21, "gone": null });
+        let version = twin.report(patch.as_object().expect("object"), at());
+        assert_eq!(version.expect("valid"), 2);
+        assert_eq!(
+            twin.for_device()["reported"],
+            json!({ "t": 21, "$version": 2 })
+        );
+        assert_eq!((twin.version, twin.etag().as_str()), (3, "AAAAAAAAAAE="));
+    }
+}

@@ -1,0 +1,131 @@
+//! A device and its twin as the hub's REST API shows them.
+
+use dps_types::{DeviceId, ETag, HubHostname, Timestamp};
+use serde_json::{Value, json};
+
+use super::device::{Authentication, Device};
+use super::{Hubs, key};
+use crate::refusal::Refusal;
+
+/// What a hub says of a time that has not come yet.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// A document, and the ETag that goes into the header.
+pub(crate) struct View {
+    pub(crate) document: Value,
+    pub(crate) etag: ETag,
+}
+
+impl Hubs {
+    /// `GET /devices/{id}`
+    pub(crate) async fn identity(&self, hub: &HubHostname, id: &DeviceId) -> Result<View, Refusal> {
+        let (device, _) = self.required(hub, id).await?;
+        Ok(View {
+            document: self.show_identity(hub, &device),
+            etag: device.etag,
+        })
+    }
+
+    /// `GET /devices`
+    pub(crate) async fn identities(&self, hub: &HubHostname, top: usize) -> Result<Value, Refusal> {
+        let devices = self.devices(hub, top).await?;
+        let shown = devices.iter().map(|device| self.show_identity(hub, device));
+        Ok(shown.collect())
+    }
+
+    /// `GET /twins/{id}`
+    pub(crate) async fn twin(&self, hub: &HubHostname, id: &DeviceId) -> Result<View, Refusal> {
+        let (device, _) = self.required(hub, id).await?;
+        let twin = &device.twin;
+        let key = key(hub, id);
+        let mut document = json!({
+            "deviceId": device.device_id,
+            "etag": twin.etag(),
+            "deviceEtag": device.etag,
+            "status": status(&device),
+            "statusUpdateTime": time(device.status_updated),
+            "connectionState": self.connection_state(&key),
+            "lastActivityTime": time(self.live.last_activity(&key)),
+            "cloudToDeviceMessageCount": 0,
+            "authenticationType": kind(&device.authentication),
+            "x509Thumbprint": thumbprints(&device.authentication),
+            "modelId": "",
+            "version": twin.version,
+        });
+        if !twin.tags.is_empty() {
+            document["tags"] = twin.tags.clone().into();
+        }
+        document["properties"] = twin.properties();
+        document["capabilities"] = json!({ "iotEdge": device.iot_edge });
+        Ok(View {
+            document,
+            etag: twin.etag(),
+        })
+    }
+
+    fn show_identity(&self, hub: &HubHostname, device: &Device) -> Value {
+        let key = key(hub, &device.device_id);
+        let keys = match &device.authentication {
+            Authentication::Sas { primary, secondary } => {
+                json!({ "primaryKey": primary, "secondaryKey": secondary })
+            }
+            Authentication::SelfSigned { .. } => {
+                json!({ "primaryKey": null, "secondaryKey": null })
+            }
+        };
+        json!({
+            "deviceId": device.device_id,
+            "generationId": device.generation_id,
+            "etag": device.etag,
+            "connectionState": self.connection_state(&key),
+            "status": status(device),
+            "statusReason": null,
+            "connectionStateUpdatedTime": NEVER,
+            "statusUpdatedTime": time(device.status_updated),
+            "lastActivityTime": time(self.live.last_activity(&key)),
+            "cloudToDeviceMessageCount": 0,
+            "authentication": {
+                "symmetricKey": keys,
+                "x509Thumbprint": thumbprints(&device.authentication),
+                "type": kind(&device.authentication),
+            },
+            "capabilities": { "iotEdge": device.iot_edge },
+        })
+    }
+
+    fn connection_state(&self, key: &str) -> &'static str {
+        match self.live.is_connected(key) {
+            true => "Connected",
+            false => "Disconnected",
+        }
+    }
+}
+
+fn status(device: &Device) -> &'static str {
+    match device.enabled {
+        true => "enabled",
+        false => "disabled",
+    }
+}
+
+fn kind(authentication: &Authentication) -> &'static str {
+    match authentication {
+        Authentication::Sas { .. } => "sas",
+        Authentication::SelfSigned { .. } => "selfSigned",
+    }
+}
+
+fn thumbprints(authentication: &Authentication) -> Value {
+    match authentication {
+        Authentication::SelfSigned { primary, secondary } => {
+            json!({ "primaryThumbprint": primary, "secondaryThumbprint": secondary })
+        }
+        Authentication::Sas { .. } => {
+            json!({ "primaryThumbprint": null, "secondaryThumbprint": null })
+        }
+    }
+}
+
+fn time(time: Option<Timestamp>) -> Value {
+    time.map_or_else(|| NEVER.into(), |time| json!(time))
+}

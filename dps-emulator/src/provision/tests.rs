@@ -1,0 +1,125 @@
+//! A registration that its device does not wait for.
+
+use async_trait::async_trait;
+use dps_allocation::WebhookClient;
+use dps_allocation::policies::LatencyTable;
+use dps_types::SymmetricKey;
+use dps_types::enrollment::{AllocationPolicyKind, IndividualEnrollment};
+use dps_types::sas::Claim;
+use serde_json::json;
+use tokio::sync::{Notify, Semaphore};
+
+use super::*;
+use crate::allocate::LinkedHub;
+use crate::clock::SystemClock;
+use crate::limits::Limits;
+use crate::registry::store::{Change, MemoryStore, Store, StoreError, Table};
+
+const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+/// A store that has written a registration, and takes its time to say so.
+#[derive(Debug)]
+struct Slow {
+    store: MemoryStore,
+    written: Notify,
+    answers: Semaphore,
+}
+
+#[async_trait]
+impl Store for Slow {
+    async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(table, key).await
+    }
+
+    async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
+        let applied = self.store.apply(changes).await;
+        if changes.iter().any(|it| it.table == Table::Registrations) {
+            self.written.notify_one();
+            self.answers.acquire().await.expect("never closed").forget();
+        }
+        applied
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.store.scan(table, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_all_the_same() {
+    let store = Arc::new(Slow {
+        store: MemoryStore::new(),
+        written: Notify::new(),
+        answers: Semaphore::new(0),
+    });
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let hub = LinkedHub::parse("hub-a").unwrap();
+    let hubs = Hubs::new(
+        Arc::clone(&store) as Arc<dyn Store>,
+        Arc::clone(&clock),
+        vec![hub.hostname.clone()],
+        &SymmetricKey::generate(),
+        "localhost",
+    );
+    let allocator = Allocator::new(
+        vec![hub],
+        AllocationPolicyKind::Hashed,
+        LatencyTable::new(),
+        WebhookClient::new(),
+    );
+    let id_scope: IdScope = "0ne00000001".parse().unwrap();
+    let registration_id: RegistrationId = "d1".parse().unwrap();
+    let registry = Registry::new(
+        Arc::clone(&store) as Arc<dyn Store>,
+        Arc::clone(&clock),
+        Limits::default(),
+    );
+    let engine = Arc::new(Engine::new(
+        registry.clone(),
+        CaCertificates::new(registry, &[]),
+        allocator,
+        Arc::new(hubs.unwrap()),
+        clock,
+        Settings {
+            id_scope: id_scope.clone(),
+            assign_delay: Duration::ZERO,
+            require_verified_ca: false,
+        },
+        CancellationToken::new(),
+    ));
+    let enrollment: IndividualEnrollment = serde_json::from_value(json!({
+        "registrationId": "d1",
+        "attestation": { "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } },
+    }))
+    .unwrap();
+    engine
+        .registry
+        .put_enrollment(enrollment, None, &[])
+        .await
+        .unwrap();
+    let key = SymmetricKey::from_base64(KEY).unwrap();
+    let token = Claim::new("0ne00000001/registrations/d1", 32_503_680_000).sign_with(&key);
+    let device = Device {
+        id_scope: &id_scope,
+        registration_id: &registration_id,
+        presented: Presented::Token(token),
+        api_version: ApiVersion::V2021_06_01,
+        takes_challenge: true,
+    };
+
+    tokio::select! {
+        _ = engine.register(device, RegistrationRequest::default()) => panic!("the store has not answered"),
+        () = store.written.notified() => {}
+    }
+    // The device is gone. The store answers, now and when the assignment is written.
+    store.answers.add_permits(2);
+    engine.stopped().await;
+
+    let record = engine.registry.registration("d1").await.unwrap().unwrap();
+    assert_eq!(record.record.status(), RegistrationStatus::Assigned);
+}

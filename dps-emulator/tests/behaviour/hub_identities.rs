@@ -1,0 +1,361 @@
+//! What an assignment leaves in a hub's registry: the device, its credentials, and who removes it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_emulator::{CertificateAuthority, DeviceCredentials, ErrorKind};
+use dps_hardware::SoftwareTpm;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::common::{
+    Dps, Hook, KEY_1, KEY_2, TpmDevice, certificate_enrollment, certificate_group, derive,
+    key_enrollment, key_group, tpm_enrollment, with,
+};
+
+async fn two_hubs() -> Dps {
+    Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await
+}
+
+fn at(hub: &str) -> Value {
+    json!({ "allocationPolicy": "static", "iotHubs": [hub] })
+}
+
+async fn authentication(dps: &Dps, hub: &str, id: &str) -> Value {
+    let answer = dps.hub_api(hub).get(&format!("/devices/{id}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["authentication"].take()
+}
+
+/// SHA-256 of the DER in upper-case hex.
+fn thumbprint(credentials: &DeviceCredentials) -> String {
+    let der = CertificateDer::from_pem_slice(credentials.certificate_pem().as_bytes());
+    let digest = Sha256::digest(der.expect("a certificate"));
+    digest.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_device_signs_at_its_hub_with_the_keys_of_its_enrollment() {
+    let dps = Dps::start().await;
+    dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    dps.create("/enrollmentGroups/g", &key_group("g", KEY_2, KEY_1))
+        .await;
+    dps.device("dev-1").key(KEY_1).assigned().await;
+    dps.device("dev-2")
+        .key(&derive(KEY_1, "dev-2"))
+        .assigned()
+        .await;
+    let keys = |primary: &str, secondary: &str| {
+        json!({
+            "symmetricKey": { "primaryKey": primary, "secondaryKey": secondary },
+            "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
+            "type": "sas",
+        })
+    };
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-1").await,
+        keys(KEY_1, KEY_2)
+    );
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-2").await,
+        keys(&derive(KEY_2, "dev-2"), &derive(KEY_1, "dev-2"))
+    );
+}
+
+#[tokio::test]
+async fn keys_that_are_replaced_count_at_the_hub_from_the_next_registration() {
+    let dps = Dps::start().await;
+    dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    dps.device("dev-1").key(KEY_1).assigned().await;
+    let rolled = key_enrollment("dev-1", KEY_2, KEY_1);
+    dps.put_if("/enrollments/dev-1", "*", &rolled).await;
+    let primary = async || {
+        authentication(&dps, "localhost", "dev-1").await["symmetricKey"]["primaryKey"].take()
+    };
+    assert_eq!(primary().await, KEY_1);
+    dps.device("dev-1").key(KEY_1).assigned().await;
+    assert_eq!(primary().await, KEY_2);
+}
+
+#[tokio::test]
+async fn certificates_roll_over_as_primary_and_secondary() {
+    let dps = Dps::start().await;
+    let [old, new] =
+        [(), ()].map(|()| DeviceCredentials::self_signed("dev-1").expect("a certificate"));
+    let thumbprints = |primary: &str, secondary: Option<&str>| {
+        json!({
+            "symmetricKey": { "primaryKey": null, "secondaryKey": null },
+            "x509Thumbprint": { "primaryThumbprint": primary, "secondaryThumbprint": secondary },
+            "type": "selfSigned",
+        })
+    };
+    let with_secondary = |first: &DeviceCredentials, second: Option<&DeviceCredentials>| {
+        let mut document = certificate_enrollment("dev-1", first.certificate_pem());
+        if let Some(second) = second {
+            document["attestation"]["x509"]["clientCertificates"]["secondary"] =
+                json!({ "certificate": second.certificate_pem() });
+        }
+        document
+    };
+    let (one, two) = (thumbprint(&old), thumbprint(&new));
+
+    dps.create("/enrollments/dev-1", &with_secondary(&old, None))
+        .await;
+    let before = dps.device("dev-1").certificate(&old).assigned().await;
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-1").await,
+        thumbprints(&one, None)
+    );
+    dps.put_if("/enrollments/dev-1", "*", &with_secondary(&old, Some(&new)))
+        .await;
+    let after = dps.device("dev-1").certificate(&new).assigned().await;
+    assert_eq!(after["assignedHub"], before["assignedHub"]);
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-1").await,
+        thumbprints(&one, Some(&two))
+    );
+    dps.put_if("/enrollments/dev-1", "*", &with_secondary(&new, None))
+        .await;
+    dps.device("dev-1").certificate(&new).assigned().await;
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-1").await,
+        thumbprints(&two, None)
+    );
+}
+
+#[tokio::test]
+async fn a_device_of_a_certificate_group_is_known_by_its_own_certificate() {
+    let dps = Dps::start().await;
+    let ca = CertificateAuthority::new("Contoso Root").expect("a CA");
+    let group = certificate_group("g", ca.certificate_pem());
+    dps.create("/enrollmentGroups/g", &group).await;
+    for _ in 0..2 {
+        let credentials = ca.issue("dev-1").expect("a certificate");
+        dps.device("dev-1")
+            .certificate(&credentials)
+            .assigned()
+            .await;
+        assert_eq!(
+            authentication(&dps, "localhost", "dev-1").await["x509Thumbprint"],
+            json!({ "primaryThumbprint": thumbprint(&credentials), "secondaryThumbprint": null })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_tpm_signs_with_the_key_that_it_was_given() {
+    let dps = Dps::start().await;
+    let device = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(1));
+    dps.create("/enrollments/dev-1", &tpm_enrollment("dev-1", &device.tpm))
+        .await;
+    let state = device.assigned().await;
+    let given = device.hub_key(&state).await;
+    let authentication = authentication(&dps, "localhost", "dev-1").await;
+    assert_eq!(authentication["type"], "sas");
+    assert_eq!(
+        authentication["symmetricKey"]["primaryKey"],
+        STANDARD.encode(given)
+    );
+}
+
+#[tokio::test]
+async fn an_edge_device_is_one_at_its_hub() {
+    let dps = Dps::start().await;
+    let edge = json!({ "capabilities": { "iotEdge": true } });
+    let document = with(key_enrollment("dev-1", KEY_1, KEY_2), edge);
+    dps.create("/enrollments/dev-1", &document).await;
+    dps.device("dev-1").key(KEY_1).assigned().await;
+    let device = dps.hub("localhost").device("dev-1").await.expect("read");
+    assert!(device.expect("registered").is_iot_edge());
+    assert_eq!(
+        dps.hub_api("localhost").twin("dev-1").await["capabilities"],
+        json!({ "iotEdge": true })
+    );
+}
+
+#[tokio::test]
+async fn a_hub_keeps_a_device_whose_registration_is_deleted() {
+    let dps = two_hubs().await;
+    let enrollment = |hub: &str| with(key_enrollment("dev-1", KEY_1, KEY_2), at(hub));
+    dps.create("/enrollments/dev-1", &enrollment("hub-a")).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    device.assigned().await;
+    dps.delete("/registrations/dev-1").await;
+    dps.put_if("/enrollments/dev-1", "*", &enrollment("hub-b"))
+        .await;
+    assert_eq!(device.assigned().await["substatus"], "initialAssignment");
+    for hub in ["hub-a", "hub-b"] {
+        let found = dps.hub(hub).device("dev-1").await.expect("read");
+        assert!(found.is_some(), "{hub}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_the_hub_knows_already_keeps_its_twin() {
+    let dps = Dps::start().await;
+    let initial = json!({ "initialTwin": { "tags": { "from": "enrollment" } } });
+    let document = with(key_enrollment("dev-1", KEY_1, KEY_2), initial);
+    dps.create("/enrollments/dev-1", &document).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    device.assigned().await;
+    let hub = dps.hub("localhost");
+    let patched = hub
+        .update_twin("dev-1", json!({ "tags": { "from": "operator" } }))
+        .await;
+    patched.expect("patched");
+    dps.delete("/registrations/dev-1").await;
+    assert_eq!(device.assigned().await["substatus"], "initialAssignment");
+    let found = hub
+        .device("dev-1")
+        .await
+        .expect("read")
+        .expect("registered");
+    assert_eq!(json!(found.tags()), json!({ "from": "operator" }));
+}
+
+#[tokio::test]
+async fn a_device_that_is_renamed_leaves_its_old_name_behind() {
+    let dps = Dps::start().await;
+    let named = |name: &str| {
+        with(
+            key_enrollment("dev-1", KEY_1, KEY_2),
+            json!({ "deviceId": name }),
+        )
+    };
+    dps.create("/enrollments/dev-1", &named("toaster")).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    device.assigned().await;
+    dps.put_if("/enrollments/dev-1", "*", &named("oven")).await;
+    device.assigned().await;
+    let devices = dps.hub("localhost").devices().await.expect("read");
+    let names: Vec<&str> = devices.iter().map(|it| it.device_id().as_str()).collect();
+    assert_eq!(names, ["oven", "toaster"]);
+}
+
+#[tokio::test]
+async fn a_device_that_was_removed_from_its_hub_comes_back_with_its_initial_twin() {
+    let dps = Dps::start().await;
+    let initial = json!({ "initialTwin": { "properties": { "desired": { "x": 1 } } } });
+    let document = with(key_enrollment("dev-1", KEY_1, KEY_2), initial);
+    dps.create("/enrollments/dev-1", &document).await;
+    let device = dps.device("dev-1").key(KEY_1);
+    device.assigned().await;
+    let hub = dps.hub("localhost");
+    hub.update_desired("dev-1", json!({ "x": 2 }))
+        .await
+        .expect("patched");
+    hub.remove("dev-1").await.expect("removed");
+    assert!(hub.device("dev-1").await.expect("read").is_none());
+    let state = device.assigned().await;
+    assert_eq!(state["substatus"], "reprovisionedToInitialAssignment");
+    let found = hub
+        .device("dev-1")
+        .await
+        .expect("read")
+        .expect("registered");
+    assert_eq!(json!(found.desired()), json!({ "x": 1 }));
+}
+
+#[tokio::test]
+async fn a_device_stays_disabled_at_its_hub_however_often_it_registers() {
+    let dps = Dps::start().await;
+    dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
+        .await;
+    let device = dps.device("dev-1").key(KEY_1);
+    device.assigned().await;
+    let hub = dps.hub("localhost");
+    hub.set_enabled("dev-1", false).await.expect("disabled");
+    device.assigned().await;
+    let found = hub
+        .device("dev-1")
+        .await
+        .expect("read")
+        .expect("registered");
+    assert!(!found.is_enabled());
+}
+
+#[tokio::test]
+async fn the_webhooks_twin_counts_when_there_is_one() {
+    let dps = Dps::start().await;
+    for (answer, tags) in [
+        (json!({}), json!({ "from": "enrollment" })),
+        (
+            json!({ "initialTwin": null }),
+            json!({ "from": "enrollment" }),
+        ),
+        (json!({ "initialTwin": {} }), json!({})),
+        (
+            json!({ "initialTwin": { "tags": { "by": "webhook" } } }),
+            json!({ "by": "webhook" }),
+        ),
+    ] {
+        let answer = with(answer, json!({ "iotHubHostName": "localhost" }));
+        let hook = Hook::saying(200, &answer.to_string()).await;
+        let fields = json!({
+            "allocationPolicy": "custom",
+            "customAllocationDefinition": { "webhookUrl": hook.url, "apiVersion": "2021-10-01" },
+            "initialTwin": { "tags": { "from": "enrollment" } },
+        });
+        let document = with(key_enrollment("dev-1", KEY_1, KEY_2), fields);
+        dps.create("/enrollments/dev-1", &document).await;
+        dps.device("dev-1").key(KEY_1).assigned().await;
+        let hub = dps.hub("localhost");
+        let found = hub
+            .device("dev-1")
+            .await
+            .expect("read")
+            .expect("registered");
+        assert_eq!(json!(found.tags()), tags, "{answer}");
+        hub.remove("dev-1").await.expect("removed");
+        for path in ["/registrations/dev-1", "/enrollments/dev-1"] {
+            dps.delete(path).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_initial_twin_that_no_hub_takes_fails_the_registration() {
+    let dps = Dps::start().await;
+    let deep = (0..12).fold(json!(1), |inner, _| json!({ "x": inner }));
+    for (twin, message) in [
+        (
+            json!({ "properties": { "desired": deep } }),
+            "The initial twin is not valid: objects are nested more than 10 levels deep.",
+        ),
+        (
+            json!({ "tags": { "a.b": 1 } }),
+            "The initial twin is not valid: a name is empty, longer than 1 KB, or has a control character, '.', '$' or a space.",
+        ),
+    ] {
+        let twin = with(
+            key_enrollment("dev-1", KEY_1, KEY_2),
+            json!({ "initialTwin": twin }),
+        );
+        dps.delete("/enrollments/dev-1").await;
+        dps.create("/enrollments/dev-1", &twin).await;
+        let failed = dps.device("dev-1").key(KEY_1).failed().await;
+        assert_eq!(failed, (400_004, message.to_owned()));
+    }
+    assert!(
+        dps.hub("localhost")
+            .devices()
+            .await
+            .expect("read")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_hub_that_has_no_such_device_says_so() {
+    let dps = Dps::start().await;
+    assert!(dps.emulator.hub("elsewhere").is_none());
+    let hub = dps.hub("LOCALHOST");
+    assert_eq!(hub.hostname().as_str(), "localhost");
+    for id in ["dev-1", "no id"] {
+        assert!(hub.device(id).await.expect("read").is_none());
+        let error = hub.remove(id).await.expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::DeviceNotFound);
+    }
+}

@@ -1,0 +1,79 @@
+//! A device at a hub: how it connects, and the topics.
+
+use serde_json::Value;
+
+use super::sas::sign_device;
+use super::{Carrier, Client, Connect, Dps, FOREVER, KEY_1, Tls, subscribe};
+
+pub(crate) const RESPONSES: &str = "$iothub/twin/res/#";
+pub(crate) const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
+pub(crate) const GET: &str = "$iothub/twin/GET/?$rid=";
+pub(crate) const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
+
+impl Connect {
+    /// As the Python client connects to its hub, without a password.
+    pub(crate) fn to_hub(hub: &str, id: &str) -> Self {
+        let username =
+            format!("{hub}/{id}/?api-version=2019-10-01&DeviceClientType=azure-iot-device%2F2.14");
+        Self::of(id).username(&username)
+    }
+
+    /// With a token that this key signed.
+    pub(crate) fn to_hub_with_key(hub: &str, id: &str, key: &str) -> Self {
+        Self::to_hub(hub, id).password(&hub_token(hub, id, key, FOREVER))
+    }
+}
+
+/// `SharedAccessSignature sr=localhost%2Fdevices%2Fdev-1&sig=…&se=…`
+pub(crate) fn hub_token(hub: &str, id: &str, key: &str, se: u64) -> String {
+    sign_device(&format!("{hub}/devices/{id}"), key, se)
+}
+
+impl Dps {
+    /// The device `dev-1`, assigned to the hub `localhost`, with this initial twin.
+    pub(crate) async fn with_assigned(initial: Value) -> Self {
+        let dps = Self::start().await;
+        let document = super::key_enrollment("dev-1", KEY_1, super::KEY_2);
+        let document = super::with(document, "initialTwin", initial);
+        dps.create("/enrollments/dev-1", &document).await;
+        dps.still_serves().await;
+        dps
+    }
+
+    pub(crate) fn hub(&self) -> dps_emulator::Hub {
+        self.emulator.hub("localhost").expect("linked")
+    }
+
+    /// The device at its hub, connected and subscribed to answers.
+    pub(crate) async fn at_hub(&self) -> Client<Tls> {
+        let mut client = self.mqtt().await;
+        client
+            .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+            .await;
+        client.listen(RESPONSES).await;
+        client
+    }
+}
+
+impl<C: Carrier> Client<C> {
+    /// Subscribes with QoS 1.
+    pub(crate) async fn listen(&mut self, filter: &str) {
+        self.send(&subscribe(9, &[(filter, 1)])).await;
+        self.expect(b"\x90\x03\x00\x09\x01").await;
+    }
+
+    /// Downloads the twin as the Python client does: with a space as the body.
+    pub(crate) async fn twin(&mut self) -> Value {
+        let response = self.ask(&format!("{GET}t"), b" ").await;
+        assert_eq!(response.topic, "$iothub/twin/res/200/?$rid=t");
+        response.json()
+    }
+
+    /// Reports, and gives the topic of the answer.
+    pub(crate) async fn report(&mut self, patch: &Value) -> String {
+        let patch = patch.to_string();
+        let response = self.ask(&format!("{REPORT}r"), patch.as_bytes()).await;
+        assert!(response.body.is_empty(), "{response:?}");
+        response.topic
+    }
+}

@@ -1,0 +1,287 @@
+//! The last step: a device on its IoT hub over MQTT 3.1.1. The username, what a token claims, and the topics of the twin.
+//!
+//! Port and WebSocket path are those of DPS: see [`mqtt`](super::mqtt).
+//! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::text::{encode_raw, http_status, mark};
+use super::{ApiVersion, encode, query_parameter};
+use crate::{DeviceId, HubHostname, ParseError};
+
+/// The edition of the hub's API that a device speaks.
+pub const API_VERSION: ApiVersion = ApiVersion::released(2021, 4, 12);
+
+/// What a device subscribes to for the answers about its twin.
+pub const TWIN_RESPONSE_FILTER: &str = "$iothub/twin/res/#";
+/// What a device subscribes to for changes of its desired properties.
+pub const DESIRED_FILTER: &str = "$iothub/twin/PATCH/properties/desired/#";
+
+const TWIN_GET: &str = "$iothub/twin/GET/";
+const PATCH_REPORTED: &str = "$iothub/twin/PATCH/properties/reported/";
+const TWIN_RESPONSE: &str = "$iothub/twin/res/";
+const PATCH_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+
+/// What a device's SAS token claims at its hub: `{hub}/devices/{deviceId}`, without a policy.
+pub fn resource(hub: &HubHostname, device_id: &DeviceId) -> String {
+    format!("{hub}/devices/{device_id}")
+}
+
+/// The username of a device's connection. The device id stands in it as it is, like in the client id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Username {
+    /// The hub, whatever host the connection goes to.
+    pub hub: HubHostname,
+    /// The device.
+    pub device_id: DeviceId,
+    /// The edition of the API.
+    pub api_version: ApiVersion,
+    /// The client's name for itself: `DeviceClientType`.
+    pub client_type: Option<String>,
+    /// The device's IoT Plug and Play model, such as `dtmi:com:example:Toaster;1`: `model-id`.
+    pub model_id: Option<String>,
+}
+
+impl Username {
+    /// A username in the [`API_VERSION`], that says no more than it must.
+    pub fn new(hub: HubHostname, device_id: DeviceId) -> Self {
+        Self {
+            hub,
+            device_id,
+            api_version: API_VERSION,
+            client_type: None,
+            model_id: None,
+        }
+    }
+
+    /// Adds the client's name for itself.
+    #[must_use]
+    pub fn with_client_type(mut self, agent: impl Into<String>) -> Self {
+        self.client_type = Some(agent.into());
+        self
+    }
+
+    /// Adds the device's model.
+    #[must_use]
+    pub fn with_model_id(mut self, model: impl Into<String>) -> Self {
+        self.model_id = Some(model.into());
+        self
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            hub,
+            device_id,
+            api_version,
+            client_type,
+            model_id,
+        } = self;
+        write!(f, "{hub}/{device_id}/?api-version={api_version}")?;
+        for (name, value) in [("DeviceClientType", client_type), ("model-id", model_id)] {
+            if let Some(value) = value {
+                write!(f, "&{name}={}", encode(value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Username {
+    type Err = ParseError;
+
+    /// With or without a `?` before the parameters.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = |reason| ParseError::new("MQTT username for a hub", reason);
+        let mut parts = text.splitn(3, '/');
+        let mut part = || {
+            parts
+                .next()
+                .ok_or_else(|| wrong("it has fewer than three parts"))
+        };
+        let hub = part()?.parse()?;
+        let device_id = part()?.parse()?;
+        let parameters = part()?;
+        let parameters = parameters.strip_prefix('?').unwrap_or(parameters);
+        let api_version = query_parameter(parameters, ApiVersion::PARAMETER)
+            .ok_or_else(|| wrong("it has no api-version"))?
+            .parse()?;
+        Ok(Self {
+            hub,
+            device_id,
+            api_version,
+            client_type: query_parameter(parameters, "DeviceClientType"),
+            model_id: query_parameter(parameters, "model-id"),
+        })
+    }
+}
+
+/// What a device asks about its twin. `rid` is the device's own mark, given back in the response exactly as it stands in
+/// the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TwinRequestTopic {
+    /// Download the twin. The body is empty, or a space.
+    Get {
+        /// The device's mark.
+        rid: String,
+    },
+    /// Patch the reported properties. The body is the patch.
+    PatchReported {
+        /// The device's mark.
+        rid: String,
+    },
+}
+
+impl fmt::Display for TwinRequestTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, rid) = match self {
+            Self::Get { rid } => (TWIN_GET, rid),
+            Self::PatchReported { rid } => (PATCH_REPORTED, rid),
+        };
+        write!(f, "{path}?$rid={}", encode_raw(rid))
+    }
+}
+
+impl FromStr for TwinRequestTopic {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = |reason| ParseError::new("twin request topic", reason);
+        let rid = |path| {
+            let query = text.strip_prefix(path)?.strip_prefix('?')?;
+            Some(mark(query).map_err(wrong))
+        };
+        if let Some(rid) = rid(TWIN_GET) {
+            return Ok(Self::Get { rid: rid? });
+        }
+        if let Some(rid) = rid(PATCH_REPORTED) {
+            return Ok(Self::PatchReported { rid: rid? });
+        }
+        Err(wrong("it asks neither for the twin nor for a change of it"))
+    }
+}
+
+/// What the hub answers about a twin: the status decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TwinResponseTopic {
+    /// As an HTTP status: 200 with a twin, 204 for a patch.
+    pub status: u16,
+    /// The mark of the request.
+    pub rid: String,
+    /// The version of the reported properties after a patch.
+    pub version: Option<u64>,
+    /// How many seconds to wait before the next request, as it is written.
+    pub retry_after: Option<String>,
+}
+
+impl TwinResponseTopic {
+    /// A response to the request with this mark.
+    pub fn new(status: u16, rid: impl Into<String>) -> Self {
+        Self {
+            status,
+            rid: rid.into(),
+            version: None,
+            retry_after: None,
+        }
+    }
+
+    /// Tells the version of the reported properties.
+    #[must_use]
+    pub fn with_version(mut self, version: u64) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Asks for a wait, in whole seconds.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds.to_string());
+        self
+    }
+}
+
+impl fmt::Display for TwinResponseTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, rid, .. } = self;
+        write!(f, "{TWIN_RESPONSE}{status}/?$rid={}", encode_raw(rid))?;
+        if let Some(version) = self.version {
+            write!(f, "&$version={version}")?;
+        }
+        match &self.retry_after {
+            Some(seconds) => write!(f, "&retry-after={}", encode(seconds)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for TwinResponseTopic {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = |reason| ParseError::new("twin response topic", reason);
+        let (status, query) = text
+            .strip_prefix(TWIN_RESPONSE)
+            .ok_or_else(|| wrong("it is not a response about a twin"))?
+            .split_once("/?")
+            .ok_or_else(|| wrong("it has no parameters"))?;
+        Ok(Self {
+            status: http_status(status).map_err(wrong)?,
+            rid: mark(query).map_err(wrong)?,
+            version: version(query).map_err(wrong)?,
+            retry_after: query_parameter(query, "retry-after"),
+        })
+    }
+}
+
+/// What the hub publishes when the operator has changed the desired properties. The body is the patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DesiredTopic {
+    /// The version of the desired properties after the change.
+    pub version: u64,
+}
+
+impl DesiredTopic {
+    /// A change that led to this version.
+    pub fn new(version: u64) -> Self {
+        Self { version }
+    }
+}
+
+impl fmt::Display for DesiredTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PATCH_DESIRED}?$version={}", self.version)
+    }
+}
+
+impl FromStr for DesiredTopic {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wrong = |reason| ParseError::new("desired properties topic", reason);
+        let query = text
+            .strip_prefix(PATCH_DESIRED)
+            .and_then(|rest| rest.strip_prefix('?'))
+            .ok_or_else(|| wrong("it is not a change of the desired properties"))?;
+        match version(query).map_err(wrong)? {
+            Some(version) => Ok(Self { version }),
+            None => Err(wrong("it has no $version")),
+        }
+    }
+}
+
+fn version(query: &str) -> Result<Option<u64>, &'static str> {
+    let Some(text) = query_parameter(query, "$version") else {
+        return Ok(None);
+    };
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse().ok().filter(|_| digits) {
+        Some(version) => Ok(Some(version)),
+        None => Err("its $version is not a number"),
+    }
+}
