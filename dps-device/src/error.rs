@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dps_types::{ErrorCode, Problem};
 
-/// Why a registration or a lookup has no good end.
+/// Why a registration, a lookup or a talk with the hub has no good end.
 ///
 /// It holds no key and no token. Its text leaves the source to the chain of [`source`](StdError::source).
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use crate::attestation::{Attestation, Proof, TpmKeys};
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events};
-use crate::poll::{self, Pace};
+use crate::poll::{self, Pace, after};
 use crate::transport::{Reply, Session, TransportError};
 use crate::wrapped_key::keep_hub_key;
 
@@ -236,14 +236,8 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn proof(attestation: &dyn Attestation, secondary: bool) -> Proof<'_> {
+/// The proof, or the second one where it is that one's turn and there is one.
+pub(crate) fn proof(attestation: &dyn Attestation, secondary: bool) -> Proof<'_> {
     let second = secondary.then(|| attestation.secondary_proof()).flatten();
     second.unwrap_or_else(|| attestation.proof())
-}
-
-/// A moment from now, on a clock that does not jump. What it cannot count means "never".
-fn after(limit: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    let now = Instant::now();
-    now.checked_add(limit).unwrap_or(now + NEVER)
 }

@@ -64,6 +64,49 @@
 //! # }
 //! ```
 //!
+//! # The hub
+//!
+//! With the feature `hub` the device goes on to its hub with what it proved itself with: `client.hub(&assignment)` is a
+//! `Hub`, which has what any MQTT client needs (host, port, client id, username, a password that is signed anew, or a client
+//! certificate), and a small connection of its own for the twin:
+//!
+//! ```no_run
+//! # #[cfg(feature = "hub")]
+//! # async fn twin(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+//! use dps_device::TwinUpdate;
+//! use serde_json::json;
+//!
+//! let assignment = client.register().await?;
+//! let mut connection = client.hub(&assignment).connect().await?;
+//! let twin = connection.twin().await?;
+//! println!("the operator wants {:?}", twin.desired.get("darkness"));
+//! connection.report(json!({"firmware": "1.2.3"})).await?;
+//! loop {
+//!     match connection.next().await? {
+//!         TwinUpdate::Desired(change) => println!("now {:?}", change.get("darkness")),
+//!         TwinUpdate::Twin(twin) => println!("away for a while: {:?}", twin.desired),
+//!         _ => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! A device that lives for years remembers its hub, and asks DPS again only when that hub does not want it any more. That is
+//! a `ProvisionedDevice`: it boots without DPS, and does what Microsoft recommends for fleets.
+//!
+//! ```no_run
+//! # #[cfg(feature = "hub")]
+//! # async fn live(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+//! use dps_device::{FileStore, ProvisionedDevice};
+//! use serde_json::json;
+//!
+//! let store = FileStore::new("/var/lib/toaster/assignment.json");
+//! let mut device = ProvisionedDevice::new(client, store);
+//! device.report(json!({"firmware": "1.2.3"})).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Waiting
 //!
 //! Between two requests pass at least two seconds and at least what `Retry-After` says, however long, plus a random part of
@@ -84,6 +127,8 @@ mod clock;
 mod error;
 mod event;
 mod exchange;
+#[cfg(feature = "hub")]
+mod hub;
 mod lookup;
 mod poll;
 mod register;
@@ -104,6 +149,11 @@ pub use dps_tls::Roots;
 pub use dps_types::SymmetricKey;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Registration};
+#[cfg(feature = "hub")]
+pub use hub::{
+    AssignmentStore, CachedAssignment, FileStore, Hub, HubCarrier, HubConnection, HubPassword,
+    ProvisionedDevice, Twin, TwinProperties, TwinUpdate,
+};
 pub use lookup::Lookup;
 pub use register::Register;
 #[cfg(feature = "http")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The shortest wait between two requests, unless the caller says otherwise.
 ///
 /// DPS lets a device ask five times in ten seconds. Source: azure-docs `includes/iot-dps-limits.md`.
@@ -58,6 +60,13 @@ impl Pace {
 /// A random number from 0 to 1. Without randomness devices fall into step, which is not worth an error.
 pub(crate) fn draw() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
+/// A moment from now, on a clock that does not jump. What it cannot count means "never".
+pub(crate) fn after(limit: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or(now + NEVER)
 }
 
 #[cfg(test)]

@@ -121,11 +121,7 @@ impl SoftwareTpm {
 impl Sign for SoftwareTpm {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
         let memory = self.memory();
-        let key = memory.challenge.as_ref().or(memory.hub.as_ref());
-        let key = key.ok_or_else(|| SignError::new("the TPM holds no key yet"))?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
-        mac.update(data);
-        Ok(Signature(mac.finalize().into_bytes().into()))
+        hmac(memory.challenge.as_ref().or(memory.hub.as_ref()), data)
     }
 }
 
@@ -153,6 +149,10 @@ impl TpmKeys for SoftwareTpm {
         };
         Ok(())
     }
+
+    async fn sign_for_hub(&self, data: &[u8]) -> Result<Signature, SignError> {
+        hmac(self.memory().hub.as_ref(), data)
+    }
 }
 
 impl fmt::Debug for SoftwareTpm {
@@ -176,6 +176,13 @@ impl Attestation for SoftwareTpmAttestation {
     fn proof(&self) -> Proof<'_> {
         Proof::Tpm(&self.tpm)
     }
+}
+
+fn hmac(key: Option<&Key>, data: &[u8]) -> Result<Signature, SignError> {
+    let key = key.ok_or_else(|| SignError::new("the TPM holds no key yet"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(data);
+    Ok(Signature(mac.finalize().into_bytes().into()))
 }
 
 fn private_key(primes: &Value) -> RsaPrivateKey {

@@ -6,7 +6,7 @@ use dps_device::{ErrorKind, ProvisioningClient};
 use dps_emulator::{Effect, Step};
 use tokio::time::timeout;
 
-use crate::dps::Dps;
+use crate::dps::{Dps, HUB, OTHER_HUB};
 use crate::proof::{Device, Enrollment, Issued, Proof};
 
 /// Longer than anything here takes: what is not done by then hangs. Some scenarios put the clock on.
@@ -63,6 +63,18 @@ impl Case {
         (dps, client)
     }
 
+    /// An instance with two hubs, and a device that belongs to the first of them by its enrollment.
+    pub(crate) async fn enrolled_with_a_choice(self) -> (Dps, ProvisioningClient, Enrollment) {
+        let Issued {
+            enrollment, device, ..
+        } = self.proof.issue();
+        let dps = Dps::start_with(&[HUB, OTHER_HUB]).await;
+        let enrollment = enrollment.allocated_to(HUB);
+        enrollment.clone().create(dps.service()).await;
+        let client = self.client(device, &dps);
+        (dps, client, enrollment)
+    }
+
     /// An instance that knows nobody, and a device.
     pub(crate) async fn unknown(self) -> (Dps, ProvisioningClient) {
         let dps = Dps::start().await;
@@ -72,15 +84,23 @@ impl Case {
 
     /// An instance, and one that claims to be the device that is enrolled there.
     pub(crate) async fn impostor(self) -> (Dps, ProvisioningClient) {
+        let (dps, _, impostor) = self.enrolled_and_impostor().await;
+        (dps, impostor)
+    }
+
+    /// An instance, a device that is enrolled there, and one that claims to be it.
+    pub(crate) async fn enrolled_and_impostor(
+        self,
+    ) -> (Dps, ProvisioningClient, ProvisioningClient) {
         let Issued {
             enrollment,
+            device,
             impostor,
-            ..
         } = self.proof.issue();
         let dps = Dps::start().await;
         enrollment.create(dps.service()).await;
-        let client = self.client(impostor, &dps);
-        (dps, client)
+        let [client, impostor] = [device, impostor].map(|device| self.client(device, &dps));
+        (dps, client, impostor)
     }
 
     fn client(self, device: Device, dps: &Dps) -> ProvisioningClient {

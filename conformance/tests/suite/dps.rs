@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use dps_device::Roots;
-use dps_emulator::{Effect, Emulator, Fault, Step};
+use dps_emulator::{Effect, Emulator, EmulatorBuilder, Fault, Hub, Step};
 use dps_service::ServiceClient;
 use dps_types::IdScope;
 
 use crate::wire::{Ports, Wire};
 
 pub(crate) const HUB: &str = "toasters.azure-devices.net";
+pub(crate) const OTHER_HUB: &str = "more-toasters.azure-devices.net";
 
 pub(crate) struct Dps {
     emulator: Emulator,
@@ -21,7 +22,13 @@ pub(crate) struct Dps {
 impl Dps {
     /// One that asks nobody to wait.
     pub(crate) async fn start() -> Self {
-        let builder = Emulator::builder().link_hub(HUB);
+        Self::start_with(&[HUB]).await
+    }
+
+    /// One with these hubs.
+    pub(crate) async fn start_with(hubs: &[&str]) -> Self {
+        let link = |builder: EmulatorBuilder, hub: &&str| builder.link_hub(*hub);
+        let builder = hubs.iter().fold(Emulator::builder(), link);
         let emulator = builder.retry_after(Duration::ZERO).start().await;
         let emulator = emulator.expect("the emulator starts");
         let roots = Roots::from_pem(emulator.ca_pem()).expect("the emulator's root");
@@ -56,6 +63,15 @@ impl Dps {
 
     pub(crate) fn service(&self) -> &ServiceClient {
         &self.service
+    }
+
+    /// The hub that devices are assigned to.
+    pub(crate) fn hub(&self) -> Hub {
+        self.hub_named(HUB)
+    }
+
+    pub(crate) fn hub_named(&self, name: &str) -> Hub {
+        self.emulator.hub(name).expect("the hub is linked")
     }
 
     /// Something goes wrong once.

@@ -82,6 +82,15 @@ macro_rules! every_scenario {
             cancellation::cancelled_at_register,
             cancellation::cancelled_at_poll,
             cancellation::cancelled_between_polls,
+
+            hub::twin_reported_and_desired,
+            hub::disconnected_by_the_hub,
+            hub::one_connection_for_a_device,
+            hub::renewed_before_the_token_ends,
+            hub::refuses_an_impostor,
+            hub::removed_device_registers_again,
+            hub::remembered_over_a_restart,
+            hub::moved_to_another_hub,
         }
     };
 }

@@ -85,6 +85,7 @@ impl Proof {
 }
 
 /// What the operator enrolls.
+#[derive(Clone)]
 pub(crate) enum Enrollment {
     Individual(Box<IndividualEnrollment>),
     Group(Box<EnrollmentGroup>),
@@ -103,6 +104,29 @@ impl Enrollment {
         match self {
             Self::Individual(one) => one.allocate_by_webhook(url).into(),
             Self::Group(group) => group.allocate_by_webhook(url).into(),
+        }
+    }
+
+    pub(crate) fn allocated_to(self, hub: &str) -> Self {
+        let hub = hub.parse().expect("a hub's name");
+        match self {
+            Self::Individual(one) => one.allocate_to(hub).into(),
+            Self::Group(group) => group.allocate_to(hub).into(),
+        }
+    }
+
+    /// Writes it over the one that is there.
+    pub(crate) async fn replace(self, service: &ServiceClient) {
+        match self {
+            Self::Individual(one) => {
+                let enrollments = service.individual_enrollments();
+                let replaced = enrollments.create_or_replace(&one).await;
+                replaced.expect("the enrollment is replaced");
+            }
+            Self::Group(group) => {
+                let replaced = service.enrollment_groups().create_or_replace(&group).await;
+                replaced.expect("the group is replaced");
+            }
         }
     }
 

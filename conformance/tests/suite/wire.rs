@@ -59,6 +59,13 @@ impl Wire {
         self.connections.borrow().begun
     }
 
+    /// Waits until there were so many connections.
+    pub(crate) async fn until_begun(&self, count: usize) {
+        let mut connections = self.connections.clone();
+        let begun = connections.wait_for(|connections| connections.begun >= count);
+        begun.await.expect("the wire is there");
+    }
+
     /// Waits until both sides have closed every connection.
     pub(crate) async fn all_closed(&self) {
         let mut connections = self.connections.clone();

@@ -16,7 +16,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use dps_types::RegistrationId;
-use dps_types::sas::{Sign, SignError};
+use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 pub use identity::ClientIdentity;
@@ -75,6 +75,17 @@ pub trait TpmKeys: Sign {
     /// # Errors
     /// As [`activate`](Self::activate).
     async fn keep_hub_key(&self, key: &AuthenticationKey) -> Result<(), SignError>;
+
+    /// Signs with the hub key that the TPM keeps, also while a challenge is open: a registration that goes wrong must not
+    /// cost the device its hub.
+    ///
+    /// Left to itself it signs as [`Sign`] does.
+    ///
+    /// # Errors
+    /// When the TPM keeps no hub key, or does not work.
+    async fn sign_for_hub(&self, data: &[u8]) -> Result<Signature, SignError> {
+        self.sign(data).await
+    }
 }
 
 impl fmt::Debug for Proof<'_> {

@@ -59,7 +59,7 @@ impl Transport for Http {
         };
         Ok(Box::new(HttpSession {
             base: base(target.host(), self.port)?,
-            client: client(target.client_config(identity)?, target.proxy())?,
+            client: client(target.endpoint().client_config(identity)?, target.proxy())?,
             target,
             tpm,
             token: signer.map(|signer| Token::new(signer, target)),

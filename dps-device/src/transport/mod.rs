@@ -1,10 +1,13 @@
 //! How the bytes get there: one carrier a file. A carrier sends one request and brings one reply; when to ask again is not its business.
 
+mod endpoint;
 mod fallback;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_connection;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
 mod proxy;
@@ -33,13 +36,19 @@ use dps_types::{OperationId, RegistrationRequest};
 use crate::attestation::Proof;
 use crate::error::{Error, ErrorKind};
 
+#[cfg(feature = "hub")]
+pub(crate) use endpoint::Endpoint;
 pub use fallback::Fallback;
 #[cfg(feature = "http")]
 pub use http::Http;
 #[cfg(feature = "mqtt")]
 pub use mqtt::Mqtt;
+#[cfg(feature = "hub")]
+pub(crate) use mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, Stream, request_id};
 pub use proxy::Proxy;
 pub use target::Target;
+#[cfg(feature = "hub")]
+pub(crate) use token::{LIFETIME, sign};
 #[cfg(feature = "websocket")]
 pub use websocket::MqttWebSocket;
 

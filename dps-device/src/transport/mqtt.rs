@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 
+use super::endpoint::Endpoint;
+use super::mqtt_connection::Stream;
 use super::mqtt_session::{self, Credentials};
 use super::{Session, Target, Transport, TransportError, stream};
-use crate::attestation::Proof;
+use crate::attestation::{ClientIdentity, Proof};
 
 /// The port of MQTT over TLS.
 const PORT: u16 = 8883;
@@ -25,6 +27,20 @@ impl Mqtt {
         self.port = port;
         self
     }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn port(self) -> u16 {
+        self.port
+    }
+
+    /// A stream to this host. Whoever calls sets a time limit.
+    pub(crate) async fn stream(
+        self,
+        endpoint: &Endpoint,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Box<dyn Stream>, TransportError> {
+        stream::connect(endpoint, self.port, identity).await
+    }
 }
 
 impl Default for Mqtt {
@@ -41,7 +57,9 @@ impl Transport for Mqtt {
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         let credentials = Credentials::new(proof, target)?;
-        let stream = stream::connect(target, self.port, credentials.identity()).await?;
+        let stream = self
+            .stream(target.endpoint(), credentials.identity())
+            .await?;
         mqtt_session::open(stream, target, credentials).await
     }
 }

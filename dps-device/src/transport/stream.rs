@@ -6,38 +6,40 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use super::{Target, TransportError, tls_failure, tunnel};
+use super::endpoint::Endpoint;
+use super::mqtt_connection::Stream;
+use super::{TransportError, tls_failure, tunnel};
 use crate::attestation::ClientIdentity;
 use crate::error::ErrorKind;
 
 /// Connects. Whoever calls sets a time limit.
 pub(super) async fn connect(
-    target: &Target,
+    endpoint: &Endpoint,
     port: u16,
     identity: Option<&ClientIdentity>,
-) -> Result<TlsStream<TcpStream>, TransportError> {
-    let host = unbracketed(target.host());
+) -> Result<Box<dyn Stream>, TransportError> {
+    let host = unbracketed(endpoint.host());
     let name = ServerName::try_from(host.to_owned()).map_err(|error| {
         TransportError::new(
             ErrorKind::InvalidConfiguration,
-            format!("{:?} is not a host name", target.host()),
+            format!("{:?} is not a host name", endpoint.host()),
         )
         .with_source(error)
     })?;
-    let config = target.client_config(identity)?;
-    let stream = match target.proxy() {
+    let config = endpoint.client_config(identity)?;
+    let stream = match &endpoint.proxy {
         Some(proxy) => {
             let stream = dial(proxy.host(), proxy.port()).await?;
             tunnel::dig(stream, proxy, host, port).await?
         }
         None => dial(host, port).await?,
     };
-    TlsConnector::from(Arc::new(config))
+    let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok(Box::new(stream))
 }
 
 async fn dial(host: &str, port: u16) -> Result<TcpStream, TransportError> {

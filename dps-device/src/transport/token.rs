@@ -11,7 +11,7 @@ use super::{Target, TransportError};
 use crate::error::ErrorKind;
 
 /// How long a token lives.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// A token that lives shorter than this is not sent any more.
 const REMAINDER: Duration = Duration::from_secs(60);
 
@@ -46,14 +46,9 @@ impl<'a> Token<'a> {
         if let Some(token) = self.signed.as_ref().filter(|token| self.lasts(token)) {
             return Ok(token.to_text());
         }
-        let expiry = (self.now() + LIFETIME).as_secs();
-        let token = Claim::new(&self.target.resource(), expiry)
-            .policy(&self.key_name)
-            .sign(self.signer)
-            .await
-            .map_err(|error| {
-                TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
-            })?;
+        let resource = self.target.resource();
+        let claim = Claim::new(&resource, (self.now() + LIFETIME).as_secs());
+        let token = sign(claim.policy(&self.key_name), self.signer).await?;
         Ok(self.signed.insert(token).to_text())
     }
 
@@ -74,4 +69,11 @@ impl<'a> Token<'a> {
         now.duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
     }
+}
+
+/// Signs what is claimed.
+pub(crate) async fn sign(claim: Claim<'_>, signer: &dyn Sign) -> Result<SasToken, TransportError> {
+    claim.sign(signer).await.map_err(|error| {
+        TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
+    })
 }

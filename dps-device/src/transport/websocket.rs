@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use dps_mqtt::WebSocketIo;
 use dps_types::protocol::mqtt::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
 
-use super::mqtt_session::{self, Credentials, MAX_PACKET};
+use super::endpoint::Endpoint;
+use super::mqtt_connection::{MAX_PACKET, Stream, failure};
+use super::mqtt_session::{self, Credentials};
 use super::wire::bracketed;
 use super::{Session, Target, Transport, TransportError, stream};
-use crate::attestation::Proof;
+use crate::attestation::{ClientIdentity, Proof};
 
 /// The port of HTTPS.
 const PORT: u16 = 443;
@@ -27,8 +29,32 @@ impl MqttWebSocket {
         self
     }
 
+    #[cfg(feature = "hub")]
+    pub(crate) fn port(self) -> u16 {
+        self.port
+    }
+
+    /// A stream to this host. Whoever calls sets a time limit.
+    pub(crate) async fn stream(
+        self,
+        endpoint: &Endpoint,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Box<dyn Stream>, TransportError> {
+        let stream = stream::connect(endpoint, self.port, identity).await?;
+        let stream = WebSocketIo::connect(
+            stream,
+            &self.authority(endpoint.host()),
+            WEBSOCKET_PATH,
+            WEBSOCKET_PROTOCOL,
+            MAX_PACKET,
+        )
+        .await
+        .map_err(failure)?;
+        Ok(Box::new(stream))
+    }
+
     /// What the `Host` header says: no port where it is the usual one (RFC 9110, section 7.2).
-    fn authority(&self, host: &str) -> String {
+    fn authority(self, host: &str) -> String {
         let host = bracketed(host);
         match self.port {
             PORT => host,
@@ -51,16 +77,9 @@ impl Transport for MqttWebSocket {
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         let credentials = Credentials::new(proof, target)?;
-        let stream = stream::connect(target, self.port, credentials.identity()).await?;
-        let stream = WebSocketIo::connect(
-            stream,
-            &self.authority(target.host()),
-            WEBSOCKET_PATH,
-            WEBSOCKET_PROTOCOL,
-            MAX_PACKET,
-        )
-        .await
-        .map_err(mqtt_session::failure)?;
+        let stream = self
+            .stream(target.endpoint(), credentials.identity())
+            .await?;
         mqtt_session::open(stream, target, credentials).await
     }
 }

@@ -173,3 +173,25 @@ async fn the_log_of_an_mqtt_registration_holds_no_secret() {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
 }
+
+#[cfg(feature = "hub")]
+#[tokio::test]
+async fn the_log_of_a_talk_with_the_hub_holds_no_secret() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let connect = crate::hub::talked_about("hunter2").await;
+    let connect = String::from_utf8_lossy(&connect);
+    let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();
+
+    let text = log.text();
+    assert!(text.contains("talked"), "{text}");
+    let secrets = [
+        signature.unwrap(),
+        &KEY[..20],
+        "SharedAccessSignature sr",
+        "hunter2",
+    ];
+    for secret in secrets {
+        assert!(!text.contains(secret), "{secret} is in {text}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What may happen to a registration, a chapter a file. Nothing here knows a transport.
 
 pub(crate) mod cancellation;
+pub(crate) mod hub;
 pub(crate) mod losses;
 pub(crate) mod outcomes;
 pub(crate) mod refusals;

@@ -136,6 +136,10 @@ impl TpmKeys for TpmAttestation {
         self.signs_with(None);
         Ok(())
     }
+
+    async fn sign_for_hub(&self, data: &[u8]) -> Result<Signature, SignError> {
+        self.tpm.hub_signer().sign(data).await
+    }
 }
 
 #[async_trait]

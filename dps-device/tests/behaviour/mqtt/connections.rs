@@ -198,7 +198,7 @@ async fn who_waits_long_for_an_answer_pings() {
     running.outcome().await.unwrap();
 }
 
-async fn skip(seconds: u64) {
+pub(crate) async fn skip(seconds: u64) {
     pause();
     advance(Duration::from_secs(seconds)).await;
     resume();

@@ -1,7 +1,7 @@
 //! MQTT, over TLS and over WebSocket: what goes over the wire, byte for byte, and what may go wrong there.
 
 mod answers;
-mod connections;
+pub(crate) mod connections;
 mod loss;
 mod proxy;
 mod refusals;
@@ -24,7 +24,7 @@ use crate::pki::Pki;
 use crate::script::KEY;
 use server::{Server, in_time};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
@@ -36,7 +36,7 @@ pub(crate) enum Carrier {
     WebSocket,
 }
 
-const CARRIERS: &[Carrier] = &[
+pub(crate) const CARRIERS: &[Carrier] = &[
     Carrier::Mqtt,
     #[cfg(feature = "websocket")]
     Carrier::WebSocket,
@@ -53,7 +53,7 @@ async fn set_up_as(carrier: Carrier, id: &str) -> (ProvisioningClient, Server) {
     (client(key(id), carrier, &pki, server.port()), server)
 }
 
-fn key(id: &str) -> SymmetricKeyAttestation {
+pub(crate) fn key(id: &str) -> SymmetricKeyAttestation {
     let key = SymmetricKey::from_base64(KEY).unwrap();
     SymmetricKeyAttestation::new(id.parse().unwrap(), key)
 }
@@ -101,10 +101,10 @@ impl Running {
 
 /// A clock that the test sets.
 #[derive(Debug, Clone)]
-struct Set(Arc<AtomicU64>);
+pub(crate) struct Set(Arc<AtomicU64>);
 
 impl Set {
-    fn to(seconds: u64) -> Self {
+    pub(crate) fn to(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 

@@ -1,0 +1,255 @@
+//! The last step: the device on the hub that it was assigned to, whatever it proves itself with and however it registered.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dps_device::{
+    AssignmentStore, CachedAssignment, ErrorKind, Hub, HubCarrier, HubConnection, Mqtt,
+    MqttWebSocket, ProvisionedDevice, ProvisioningClient, TwinUpdate,
+};
+use serde_json::json;
+
+use crate::case::Case;
+use crate::dps::{Dps, HUB, OTHER_HUB};
+use crate::proof::DEVICE;
+
+/// Every carrier to a hub.
+fn carriers(dps: &Dps) -> [HubCarrier; 2] {
+    let ports = dps.ports();
+    [
+        Mqtt::default().with_port(ports.mqtt).into(),
+        MqttWebSocket::default().with_port(ports.https).into(),
+    ]
+}
+
+/// A device that is assigned, and its hub over every carrier.
+async fn assigned(case: Case) -> (Dps, [Hub; 2]) {
+    let (dps, client) = case.enrolled().await;
+    let assignment = client.register().await.expect("the device is assigned");
+    let hub = client.hub(&assignment).with_host("127.0.0.1");
+    let hubs = carriers(&dps).map(|carrier| hub.clone().with_carrier(carrier));
+    (dps, hubs)
+}
+
+/// Goes on until the darkness is this.
+async fn until_darkness(connection: &mut HubConnection, darkness: u64) {
+    loop {
+        let desired = match connection.next().await.expect("an update") {
+            TwinUpdate::Desired(change) => change,
+            TwinUpdate::Twin(twin) => twin.desired,
+            other => panic!("{other:?}"),
+        };
+        if desired.get("darkness") == Some(&json!(darkness)) {
+            return;
+        }
+    }
+}
+
+pub(crate) async fn twin_reported_and_desired(case: Case) {
+    let (dps, hubs) = assigned(case).await;
+    for (round, hub) in (1..).zip(&hubs) {
+        let mut connection = hub.connect().await.expect("the hub lets the device in");
+        let twin = connection.twin().await.expect("a twin");
+
+        let patch = json!({"firmware": {"round": round}, "gone": null});
+        let version = connection.report(&patch).await.expect("it is taken");
+        assert_eq!(version, twin.reported.version() + 1);
+        let seen = dps.hub().device(DEVICE).await.expect("the registry");
+        let seen = seen.expect("the device is in the registry");
+        assert_eq!(seen.reported()["firmware"], json!({"round": round}));
+        assert_eq!(seen.reported_version(), version);
+
+        let change = json!({"darkness": round, "never": null});
+        let operator = dps.hub();
+        operator
+            .update_desired(DEVICE, change)
+            .await
+            .expect("the twin is changed");
+        match connection.next().await.expect("a change") {
+            TwinUpdate::Desired(change) => {
+                assert_eq!(change.version(), twin.desired.version() + 1);
+                assert_eq!(change["darkness"], json!(round));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(hubs);
+    dps.finish().await;
+}
+
+/// What changes while the device is away is not missed.
+pub(crate) async fn disconnected_by_the_hub(case: Case) {
+    let (dps, hubs) = assigned(case).await;
+    let operator = dps.hub();
+    for (round, hub) in (1..).zip(&hubs) {
+        let mut connection = hub.connect().await.expect("the hub lets the device in");
+        connection.twin().await.expect("a twin");
+        assert!(operator.disconnect(DEVICE));
+        operator
+            .update_desired(DEVICE, json!({"darkness": round}))
+            .await
+            .expect("the twin is changed");
+        until_darkness(&mut connection, round).await;
+    }
+    dps.finish().await;
+}
+
+pub(crate) async fn one_connection_for_a_device(case: Case) {
+    let (dps, [hub, other]) = assigned(case).await;
+    let mut first = hub.connect().await.expect("the hub lets the device in");
+    let mut second = other.connect().await.expect("the hub lets it in again");
+    second.twin().await.expect("a twin");
+    // The first one was closed. It takes its place again, and the second one loses it.
+    first.twin().await.expect("a twin");
+    second.twin().await.expect("a twin");
+    drop((first, second));
+    dps.finish().await;
+}
+
+/// A hub closes the connection with the token.
+pub(crate) async fn renewed_before_the_token_ends(case: Case) {
+    let (dps, [hub, _]) = assigned(case).await;
+    let hub = hub.with_token_lifetime(Duration::from_secs(2));
+    let has_token = hub.password().await.expect("it signs").is_some();
+    let operator = dps.hub();
+    let mut connection = hub.connect().await.expect("the hub lets the device in");
+    connection.twin().await.expect("a twin");
+    let begun = dps.wire.begun();
+    if has_token {
+        tokio::select! {
+            update = connection.next() => panic!("nothing has changed: {update:?}"),
+            () = dps.wire.until_begun(begun + 1) => {}
+        }
+    }
+    operator
+        .update_desired(DEVICE, json!({"darkness": 7}))
+        .await
+        .expect("the twin is changed");
+    until_darkness(&mut connection, 7).await;
+    drop(connection);
+    dps.finish().await;
+}
+
+pub(crate) async fn refuses_an_impostor(case: Case) {
+    let (dps, client, impostor) = case.enrolled_and_impostor().await;
+    client.register().await.expect("the device is assigned");
+    let (hub, device) = (HUB.parse().expect("valid"), DEVICE.parse().expect("valid"));
+    let hub = impostor.hub_at(hub, device);
+    for carrier in carriers(&dps) {
+        let hub = hub.clone().with_host("127.0.0.1").with_carrier(carrier);
+        let error = hub.connect().await.expect_err("it is somebody else");
+        // A TPM that was never assigned has no key to sign with.
+        let kinds = [ErrorKind::Unauthorized, ErrorKind::Sign];
+        assert!(kinds.contains(&error.kind()), "{error:?}");
+    }
+    dps.finish().await;
+}
+
+/// What a device remembers over a restart.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Option<CachedAssignment>>>);
+
+impl Memory {
+    fn set(&self, to: Option<CachedAssignment>) -> io::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AssignmentStore for Memory {
+    async fn load(&self) -> io::Result<Option<CachedAssignment>> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(memory.clone())
+    }
+
+    async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
+        self.set(Some(assignment.clone()))
+    }
+
+    async fn clear(&self) -> io::Result<()> {
+        self.set(None)
+    }
+}
+
+fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
+    let [carrier, _] = carriers(dps);
+    ProvisionedDevice::new(client.clone(), memory.clone())
+        .with_hub(move |hub| hub.with_host("127.0.0.1").with_carrier(carrier))
+}
+
+pub(crate) async fn removed_device_registers_again(case: Case) {
+    let (dps, client) = case.enrolled().await;
+    let mut device = device(&dps, &client, &Memory::default());
+    device.report(json!({"on": 1})).await.expect("it is taken");
+    let operator = dps.hub();
+    operator
+        .remove(DEVICE)
+        .await
+        .expect("the device is removed");
+
+    device.report(json!({"on": 2})).await.expect("it is taken");
+
+    let seen = operator.device(DEVICE).await.expect("the registry");
+    let seen = seen.expect("the device is back");
+    assert_eq!(seen.reported()["on"], json!(2));
+    drop(device);
+    dps.finish().await;
+}
+
+/// The hub is all that it talks to.
+pub(crate) async fn remembered_over_a_restart(case: Case) {
+    let (dps, client) = case.enrolled().await;
+    let memory = Memory::default();
+    let mut first = device(&dps, &client, &memory);
+    first.twin().await.expect("a twin");
+    drop(first);
+    dps.wire.all_closed().await;
+    let begun = dps.wire.begun();
+
+    let mut again = device(&dps, &client, &memory);
+    again.twin().await.expect("a twin");
+
+    assert_eq!(dps.wire.begun(), begun + 1);
+    drop(again);
+    dps.finish().await;
+}
+
+/// The twin moves along, which is what DPS does unless it is told otherwise.
+pub(crate) async fn moved_to_another_hub(case: Case) {
+    let (dps, client, enrollment) = case.enrolled_with_a_choice().await;
+    let memory = Memory::default();
+    let mut device = device(&dps, &client, &memory);
+    device.report(json!({"on": 1})).await.expect("it is taken");
+    let change = json!({"darkness": 3});
+    let patched = dps.hub().update_desired(DEVICE, change).await;
+    patched.expect("the twin is changed");
+    device.twin().await.expect("a twin");
+
+    enrollment
+        .allocated_to(OTHER_HUB)
+        .replace(dps.service())
+        .await;
+    device.reprovision().await.expect("it is assigned again");
+
+    let home = device.assignment().expect("it knows its hub");
+    assert_eq!(home.hub().as_str(), OTHER_HUB);
+    assert_eq!(
+        memory.load().await.expect("it remembers").as_ref(),
+        Some(home)
+    );
+    match device.next().await.expect("the twin of the new hub") {
+        TwinUpdate::Twin(twin) => {
+            assert_eq!(twin.desired["darkness"], json!(3));
+            assert_eq!(twin.reported["on"], json!(1));
+        }
+        other => panic!("{other:?}"),
+    }
+    let left = dps.hub().device(DEVICE).await.expect("the registry");
+    assert!(left.is_none(), "the old hub has forgotten it");
+    assert!(dps.hub_named(OTHER_HUB).is_connected(DEVICE));
+    drop(device);
+    dps.finish().await;
+}

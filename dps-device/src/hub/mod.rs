@@ -1,0 +1,28 @@
+//! What to do with the answer: credentials for the assigned hub, its twin, and a device that finds its way back there.
+
+mod backoff;
+mod cached;
+mod carrier;
+mod connection;
+mod file_store;
+mod limits;
+mod link;
+mod provisioned;
+mod search;
+mod settings;
+mod twin;
+
+use std::pin::Pin;
+
+use crate::error::Error;
+
+pub use cached::{AssignmentStore, CachedAssignment};
+pub use carrier::HubCarrier;
+pub use connection::{HubConnection, TwinUpdate};
+pub use file_store::FileStore;
+pub use provisioned::ProvisionedDevice;
+pub use settings::{Hub, HubPassword};
+pub use twin::{Twin, TwinProperties};
+
+/// Work that goes on where it was when nobody waited for it in between.
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;

@@ -1,0 +1,180 @@
+//! A twin as its device sees it: what the operator wants, what the device reports. Tags are not for the device.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// The twin of a device.
+///
+/// Source: azure-docs `iot-hub/iot-hub-devguide-device-twins.md`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Twin {
+    /// What the operator wants the device to be like.
+    pub desired: TwinProperties,
+    /// What the device has reported.
+    pub reported: TwinProperties,
+}
+
+/// Properties of a twin: a JSON object and its version. In a change `null` stands for a property that is gone.
+///
+/// Debug shows the version and not the properties, which are the operator's business.
+#[derive(Clone, PartialEq)]
+pub struct TwinProperties {
+    version: u64,
+    properties: Map<String, Value>,
+}
+
+impl TwinProperties {
+    /// The version, which goes up with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The properties as a type of yours.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when they are something else than a `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.properties).map_err(|error| {
+            Error::protocol("the properties are not what the device expects").with_source(error)
+        })
+    }
+
+    /// Takes a change into them, as the hub does: objects are merged, `null` removes, all else replaces.
+    pub fn merge(&mut self, change: &Self) {
+        self.version = change.version;
+        merge(&mut self.properties, &change.properties);
+    }
+
+    /// A change that led to this version, whatever version stands in it.
+    pub(super) fn change(version: u64, body: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut properties: Map<String, Value> = serde_json::from_slice(body)?;
+        take_version(&mut properties);
+        Ok(Self {
+            version,
+            properties,
+        })
+    }
+}
+
+impl Deref for TwinProperties {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.properties
+    }
+}
+
+impl<'de> Deserialize<'de> for TwinProperties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut properties = Map::deserialize(deserializer)?;
+        let version = take_version(&mut properties)
+            .ok_or_else(|| serde::de::Error::custom("the properties have no $version"))?;
+        Ok(Self {
+            version,
+            properties,
+        })
+    }
+}
+
+impl fmt::Debug for TwinProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TwinProperties")
+            .field("version", &self.version)
+            .field("properties", &self.properties.len())
+            .finish()
+    }
+}
+
+/// What is the hub's own begins with `$`, which no property may.
+fn take_version(properties: &mut Map<String, Value>) -> Option<u64> {
+    let version = properties.get("$version").and_then(Value::as_u64);
+    properties.retain(|name, _| !name.starts_with('$'));
+    version
+}
+
+fn merge(into: &mut Map<String, Value>, change: &Map<String, Value>) {
+    for (name, value) in change {
+        match (into.get_mut(name), value) {
+            (_, Value::Null) => {
+                into.shift_remove(name);
+            }
+            (Some(Value::Object(into)), Value::Object(change)) => merge(into, change),
+            (_, Value::Object(change)) => {
+                let mut new = Map::new();
+                merge(&mut new, change);
+                into.insert(name.clone(), new.into());
+            }
+            _ => {
+                into.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The answer in azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
+    const TWIN: &str = r#"{
+        "desired": {"telemetrySendFrequency": "5m", "$version": 12},
+        "reported": {"telemetrySendFrequency": "5m", "batteryLevel": 55, "$version": 123}
+    }"#;
+
+    #[test]
+    fn the_twin_of_the_documentation_is_read() {
+        let twin: Twin = serde_json::from_str(TWIN).unwrap();
+        assert_eq!((twin.desired.version(), twin.reported.version()), (12, 123));
+        assert_eq!(twin.desired.len(), 1);
+        assert_eq!(twin.reported["batteryLevel"], 55);
+
+        #[derive(Deserialize)]
+        struct Reported {
+            #[serde(rename = "batteryLevel")]
+            battery_level: u8,
+        }
+        let reported: Reported = twin.reported.parse().unwrap();
+        assert_eq!(reported.battery_level, 55);
+        assert!(twin.desired.parse::<Reported>().is_err());
+    }
+
+    #[test]
+    fn what_the_hub_adds_is_no_property() {
+        let text = r#"{"a": 1, "$metadata": {"a": {}}, "$version": 3}"#;
+        let properties: TwinProperties = serde_json::from_str(text).unwrap();
+        assert_eq!(properties.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(serde_json::from_str::<TwinProperties>(r#"{"a": 1}"#).is_err());
+        assert!(serde_json::from_str::<TwinProperties>("[]").is_err());
+    }
+
+    #[test]
+    fn a_change_is_merged_as_the_hub_does_it() {
+        let text = r#"{"a": 1, "b": {"c": 2, "d": 3}, "e": [1], "$version": 7}"#;
+        let mut properties: TwinProperties = serde_json::from_str(text).unwrap();
+        let change = br#"{"a": null, "b": {"d": null, "f": {"g": 4, "h": null}}, "e": [2], "i": {"j": null}, "$version": 8}"#;
+        let change = TwinProperties::change(8, change).unwrap();
+        properties.merge(&change);
+        assert_eq!(properties.version(), 8);
+        assert_eq!(
+            Value::from(properties.properties.clone()),
+            json!({"b": {"c": 2, "f": {"g": 4}}, "e": [2], "i": {}})
+        );
+        assert!(TwinProperties::change(9, b"[]").is_err());
+        assert!(TwinProperties::change(9, b"").is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_property() {
+        let twin: Twin = serde_json::from_str(TWIN).unwrap();
+        assert!(!format!("{twin:?}").contains("5m"));
+    }
+}

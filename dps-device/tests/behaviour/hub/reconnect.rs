@@ -1,0 +1,302 @@
+//! Connections that are refused, lost, silent or out of date, and what the device does then.
+
+use std::time::Duration;
+
+use dps_device::{ErrorKind, Hub, SymmetricKey, TwinUpdate};
+use dps_types::sas::SasToken;
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
+
+use super::peer::{GET, HubPeer, twin};
+use super::{connected, hub, set_up};
+use crate::mqtt::connections::skip;
+use crate::mqtt::server::{CONNACK, PINGREQ, PINGRESP, Server, publish};
+use crate::mqtt::{CARRIERS, Carrier, SECOND, key};
+use crate::pki::Pki;
+
+/// How a connection ends whose CONNECT is answered like this.
+async fn answered(code: u8) -> dps_device::Error {
+    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let hub = hub.with_deadline(Duration::ZERO);
+    let script = async {
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(&[0x20, 2, 0, code]).await;
+        peer.closed().await;
+    };
+    let (connection, ()) = tokio::join!(hub.connect(), script);
+    connection.unwrap_err()
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_kind() {
+    for (code, kind) in [
+        (1, ErrorKind::Protocol),
+        (2, ErrorKind::Rejected),
+        (4, ErrorKind::Unauthorized),
+        (5, ErrorKind::Unauthorized),
+    ] {
+        assert_eq!(answered(code).await.kind(), kind, "{code}");
+    }
+    let error = answered(3).await;
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Service);
+}
+
+fn password(connect: &[u8]) -> SasToken {
+    let start = b"SharedAccessSignature";
+    let at = connect.windows(start.len()).position(|part| part == start);
+    let text = std::str::from_utf8(&connect[at.unwrap()..]).unwrap();
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
+    let pki = Pki::new();
+    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
+    let who = key("my-device").with_secondary(second.clone());
+    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let script = async {
+        let mut peer = server.accept().await;
+        assert!(!password(&peer.packet().await).verify(&second));
+        peer.send(b"\x20\x02\x00\x05").await;
+        peer.closed().await;
+        let peer = HubPeer::accept(&server).await;
+        assert!(password(&peer.connect).verify(&second));
+        drop(peer);
+        let mut peer = HubPeer::accept(&server).await;
+        assert!(password(&peer.connect).verify(&second));
+        peer.give_twin(1).await;
+    };
+    let device = async {
+        let mut connection = hub.connect().await.unwrap();
+        connection.twin().await.unwrap();
+    };
+    tokio::join!(device, script);
+}
+
+#[tokio::test]
+async fn when_both_keys_are_refused_the_device_is() {
+    let pki = Pki::new();
+    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
+    let who = key("my-device").with_secondary(second);
+    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let script = async {
+        for _ in 0..2 {
+            let mut peer = server.accept().await;
+            peer.packet().await;
+            peer.send(b"\x20\x02\x00\x05").await;
+        }
+    };
+    let (connection, ()) = tokio::join!(hub.connect(), script);
+    assert_eq!(connection.unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
+    join_all(CARRIERS.iter().map(|carrier| async move {
+        let (hub, server) = set_up(*carrier).await;
+        let device = async {
+            let mut connection = hub.connect().await.unwrap();
+            let mut updates = Vec::new();
+            for _ in 0..3 {
+                updates.push(match connection.next().await.unwrap() {
+                    TwinUpdate::Desired(change) => (false, change.version()),
+                    TwinUpdate::Twin(twin) => (true, twin.desired.version()),
+                    other => panic!("{other:?}"),
+                });
+            }
+            updates
+        };
+        let script = async {
+            let mut peer = HubPeer::accept(&server).await;
+            peer.give_twin(4).await;
+            drop(peer);
+            // Nothing was missed, and nothing is told.
+            let mut peer = HubPeer::accept(&server).await;
+            peer.give_twin(4).await;
+            peer.change(5).await;
+            drop(peer);
+            // Cut while the device asks.
+            let mut peer = HubPeer::accept(&server).await;
+            peer.request(GET).await;
+            drop(peer);
+            let mut peer = HubPeer::accept(&server).await;
+            peer.give_twin(7).await;
+            peer
+        };
+        let (updates, _peer) = tokio::join!(device, script);
+        assert_eq!(updates, [(true, 4), (false, 5), (true, 7)]);
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_password_runs_out_is_made_anew() {
+    for carrier in CARRIERS {
+        let (hub, server) = set_up(*carrier).await;
+        let hub = hub.with_token_lifetime(2 * SECOND);
+        let device = async {
+            let mut connection = hub.connect().await.unwrap();
+            connection.twin().await.unwrap();
+            connection.next().await.unwrap()
+        };
+        let script = async {
+            let mut old = HubPeer::accept(&server).await;
+            old.give_twin(1).await;
+            // It says goodbye first: a hub has one connection for a device.
+            assert_eq!(old.peer.packet().await, b"\xe0\x00");
+            old.peer.closed().await;
+            let mut new = HubPeer::accept(&server).await;
+            assert!(password(&new.connect).expiry() > password(&old.connect).expiry());
+            new.give_twin(2).await;
+        };
+        let (update, ()) = tokio::join!(device, script);
+        assert!(matches!(update, TwinUpdate::Twin(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_ran_out_unseen_is_no_failure() {
+    let (mut connection, mut peer, server) = connected().await;
+    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    twin.unwrap();
+    // An hour, less a tenth of it.
+    skip(54 * 60 + 1).await;
+    let script = async {
+        let mut new = HubPeer::accept(&server).await;
+        peer.peer.closed().await;
+        new.give_twin(1).await;
+    };
+    let (twin, ()) = tokio::join!(connection.twin(), script);
+    twin.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_changes_pings_and_a_hub_that_is_silent_is_left() {
+    let (mut connection, mut peer, server) = connected().await;
+    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    twin.unwrap();
+    let script = async {
+        tokio::task::yield_now().await;
+        for _ in 0..2 {
+            skip(181).await;
+            assert_eq!(peer.peer.packet().await, PINGREQ);
+            peer.peer.send(PINGRESP).await;
+            // It has read that when it acknowledges this, which is no news.
+            let topic = "$iothub/twin/PATCH/properties/desired/?$version=1";
+            peer.peer
+                .send(&publish(0x32, topic, b"\x00\x07", b"{}"))
+                .await;
+            assert_eq!(peer.peer.packet().await, b"\x40\x02\x00\x07");
+        }
+        skip(181).await;
+        assert_eq!(peer.peer.packet().await, PINGREQ);
+        skip(31).await;
+        let mut new = HubPeer::accept(&server).await;
+        peer.peer.closed().await;
+        new.give_twin(2).await;
+    };
+    let (update, ()) = tokio::join!(connection.next(), script);
+    assert!(matches!(update.unwrap(), TwinUpdate::Twin(_)));
+}
+
+#[tokio::test]
+async fn dropping_the_connection_says_goodbye() {
+    for carrier in CARRIERS {
+        let (hub, server) = set_up(*carrier).await;
+        let (connection, mut peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
+        drop(connection);
+        assert_eq!(peer.peer.packet().await, b"\xe0\x00");
+        peer.peer.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_connect_closes_it() {
+    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let peer = tokio::select! {
+        biased;
+        _ = hub.connect() => panic!("nobody has answered"),
+        peer = async {
+            let mut peer = server.accept().await;
+            peer.packet().await;
+            peer
+        } => peer,
+    };
+    peer.closed().await;
+}
+
+#[tokio::test]
+async fn giving_up_again_and_again_is_one_connection() {
+    let (mut connection, peer, server) = connected().await;
+    drop(peer);
+    let device = async {
+        loop {
+            if let Ok(update) = timeout(Duration::from_millis(1), connection.next()).await {
+                return update.unwrap();
+            }
+        }
+    };
+    let script = async {
+        // Slower than the device's patience with each step.
+        let mut peer = server.accept().await;
+        assert_eq!(peer.packet().await[0], 0x10);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.send(CONNACK).await;
+        peer.packet().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.send(super::peer::SUBACK).await;
+        let mut peer = HubPeer {
+            peer,
+            connect: Vec::new(),
+        };
+        let request = peer.request(GET).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.answer(&request, "200", "", &twin(3)).await;
+        peer
+    };
+    let (update, _peer) = tokio::join!(device, script);
+    assert!(matches!(update, TwinUpdate::Twin(_)));
+}
+
+/// A hub where nobody is.
+async fn nobody() -> Hub {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    hub(key("my-device"), Carrier::Mqtt, &Pki::new(), port).with_host("127.0.0.1")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_not_there_is_given_up_at_the_deadline() {
+    let hub = nobody().await;
+    for limit in [60, 600] {
+        let limit = Duration::from_secs(limit);
+        let start = Instant::now();
+        let error = hub
+            .clone()
+            .with_deadline(limit)
+            .connect()
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
+        assert!(error.is_retryable());
+        let took = start.elapsed();
+        assert!(took <= limit && took > limit / 2, "{took:?} of {limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_under_another_root_is_a_tls_failure() {
+    for carrier in CARRIERS {
+        let (hub, server) = set_up(*carrier).await;
+        let hub = hub.with_roots(Pki::new().roots());
+        let (connection, _) = tokio::join!(hub.connect(), server.tls_attempt());
+        assert_eq!(connection.unwrap_err().kind(), ErrorKind::Tls);
+    }
+}

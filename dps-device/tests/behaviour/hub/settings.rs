@@ -1,0 +1,136 @@
+//! What another MQTT client is told, and the passwords of every kind of device.
+
+use std::time::{Duration, SystemTime};
+
+use dps_device::{Hub, SymmetricKey, SymmetricKeyAttestation, TpmKeys};
+use dps_hardware::{SoftwareTpm, vector};
+use dps_types::sas::SasToken;
+use dps_types::tpm::AuthenticationKey;
+
+use super::HUB;
+use crate::mqtt::{Set, key};
+use crate::pki::Pki;
+use crate::script::{KEY, Script, assigned};
+
+fn hub_of(who: impl dps_device::Attestation + 'static) -> Hub {
+    let scope = "0ne00111111".parse().unwrap();
+    dps_device::ProvisioningClient::new(scope, who, Script::new([]))
+        .with_clock(Set::to(1_700_000_000))
+        .hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap())
+}
+
+async fn token(hub: &Hub) -> SasToken {
+    let password = hub.password().await.unwrap().unwrap();
+    password.reveal().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignment_leads_to_its_hub() {
+    let client = Script::new([assigned()]).client();
+    let assignment = client.register().await.unwrap();
+    let hub = client.hub(&assignment);
+    assert_eq!(hub.hostname().as_str(), "hub.azure-devices.net");
+    assert_eq!(hub.device_id().as_str(), "my-device");
+    assert_eq!(hub.host(), "hub.azure-devices.net");
+    assert_eq!((hub.port(), hub.websocket_path()), (8883, None));
+    assert_eq!(hub.client_id(), "my-device");
+    assert_eq!(
+        hub.username(),
+        "hub.azure-devices.net/my-device/?api-version=2021-04-12&DeviceClientType=dps-device%2F0.1.0"
+    );
+    #[cfg(feature = "websocket")]
+    {
+        let hub = hub.with_carrier(dps_device::MqttWebSocket::default());
+        assert_eq!(hub.port(), 443);
+        assert_eq!(hub.websocket_path(), Some("/$iothub/websocket"));
+    }
+}
+
+#[tokio::test]
+async fn another_host_is_still_the_same_hub() {
+    let hub = hub_of(key("my-device")).with_host("gateway.local");
+    assert_eq!(hub.host(), "gateway.local");
+    assert!(hub.username().starts_with("contoso.azure-devices.net/"));
+    assert_eq!(
+        token(&hub).await.resource(),
+        "contoso.azure-devices.net/devices/my-device"
+    );
+}
+
+#[tokio::test]
+async fn a_password_is_a_token_for_the_device_alone_and_expires() {
+    let hub = hub_of(key("my-device"));
+    let password = hub.password().await.unwrap().unwrap();
+    assert_eq!(
+        password.reveal(),
+        "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fmy-device&sig=ltaCkwDUPBVv3tmSVnzwmaPEsW16gNX2qdH%2F1fqL2NQ%3D&se=1700003600"
+    );
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(password.expires_at(), at(1_700_003_600));
+    let shorter = hub.with_token_lifetime(Duration::from_secs(60));
+    let password = shorter.password().await.unwrap().unwrap();
+    assert_eq!(password.expires_at(), at(1_700_000_060));
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_signs_with_its_derived_key() {
+    // The example of azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+    let group =
+        "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
+    let derived = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
+    let id = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
+    let [group, derived] = [group, derived].map(|key| SymmetricKey::from_base64(key).unwrap());
+    let hub = hub_of(SymmetricKeyAttestation::from_group(
+        id.parse().unwrap(),
+        &group,
+    ));
+    assert!(token(&hub).await.verify(&derived));
+}
+
+#[tokio::test]
+async fn the_second_proof_is_another_hub_setting() {
+    assert!(hub_of(key("my-device")).secondary().is_none());
+    let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
+    let hub = hub_of(key("my-device").with_secondary(second.clone()));
+    let other = hub.secondary().unwrap();
+    assert!(token(&other).await.verify(&second));
+    assert!(!token(&hub).await.verify(&second));
+    assert!(other.secondary().is_none());
+}
+
+#[tokio::test]
+async fn a_certificate_needs_no_password() {
+    let hub = hub_of(Pki::new().device("my-device"));
+    assert!(hub.password().await.unwrap().is_none());
+    let tls = hub.with_roots(Pki::new().roots()).tls_config().unwrap();
+    assert!(tls.client_auth_cert_resolver.has_certs());
+}
+
+#[tokio::test]
+async fn a_tpm_signs_with_its_hub_key_whatever_challenge_is_open() {
+    let tpm = SoftwareTpm::from_vector();
+    let hub = hub_of(tpm.attestation());
+    let error = hub.password().await.unwrap_err();
+    assert_eq!(error.kind(), dps_device::ErrorKind::Sign);
+
+    let wrapped = AuthenticationKey::from_base64(&vector::wrapped_hub_key()).unwrap();
+    tpm.keep_hub_key(&wrapped).await.unwrap();
+    let key = SymmetricKey::from_bytes(vector::hub_key()).unwrap();
+    assert!(token(&hub).await.verify(&key));
+
+    // A registration that goes wrong after the challenge.
+    let challenge = AuthenticationKey::from_base64(&vector::challenge()).unwrap();
+    tpm.activate(&challenge).await.unwrap();
+    assert!(token(&hub).await.verify(&key));
+}
+
+#[tokio::test]
+async fn debug_shows_no_secret() {
+    let hub = hub_of(key("my-device"));
+    let password = hub.password().await.unwrap().unwrap();
+    let shown = format!("{hub:?} {password:?}");
+    assert!(shown.contains(HUB), "{shown}");
+    for secret in ["ltaCkwDU", &KEY[..20]] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}

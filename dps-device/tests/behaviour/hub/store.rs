@@ -1,0 +1,123 @@
+//! The file with the assignment: there whole, or not at all, whatever happens to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use dps_device::{AssignmentStore, CachedAssignment, FileStore};
+
+const TEST: &str = "hub::store::a_program_that_is_killed_leaves_a_whole_file";
+const CHILD: &str = "DPS_DEVICE_TEST_SAVES_HERE";
+
+fn assignment(hub: &str) -> CachedAssignment {
+    let json = format!(
+        r#"{{"version":1,"idScope":"0ne00111111","registrationId":"my-device","assignedHub":"{hub}","deviceId":"my-device"}}"#
+    );
+    CachedAssignment::from_json(json.as_bytes()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::new(directory.path().join("assignment.json"));
+    assert_eq!(store.load().await.unwrap(), None);
+    store.clear().await.unwrap();
+    for hub in ["a", "a-much-longer-name.azure-devices.net", "b"] {
+        let assignment = assignment(hub);
+        store.save(&assignment).await.unwrap();
+        assert_eq!(store.load().await.unwrap(), Some(assignment));
+        assert_eq!(names(directory.path()), ["assignment.json"]);
+    }
+    store.clear().await.unwrap();
+    assert_eq!(store.load().await.unwrap(), None);
+    assert_eq!(names(directory.path()), [""; 0]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_for_its_owner_and_no_link_is_followed() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("assignment.json");
+    let other = directory.path().join("other");
+    std::fs::write(&other, "precious").unwrap();
+    symlink(&other, directory.path().join("assignment.json.new")).unwrap();
+    let store = FileStore::new(&path);
+    store.save(&assignment("a")).await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read(&other).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_or_spoilt_counts_as_none_and_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("assignment.json");
+    let store = FileStore::new(&path);
+    let json = assignment("a").to_json();
+    let mut files: Vec<_> = (0..json.len()).map(|end| json[..end].to_vec()).collect();
+    files.push(vec![0; json.len()]);
+    files.push(vec![0xff; 100_000]);
+    for file in files {
+        std::fs::write(&path, &file).unwrap();
+        assert_eq!(store.load().await.unwrap(), None, "{file:?}");
+    }
+    store.save(&assignment("b")).await.unwrap();
+    assert_eq!(store.load().await.unwrap(), Some(assignment("b")));
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = FileStore::new(directory.path().join("none/assignment.json"));
+    assert_eq!(nowhere.load().await.unwrap(), None);
+    assert!(nowhere.save(&assignment("a")).await.is_err());
+    // The directory itself is no file.
+    let store = FileStore::new(directory.path());
+    assert!(store.load().await.is_err());
+    assert!(store.clear().await.is_err());
+}
+
+/// Runs itself as another program that saves for ever, and kills it in the midst of that.
+#[tokio::test]
+async fn a_program_that_is_killed_leaves_a_whole_file() {
+    let all = ["a", "a-much-longer-name.azure-devices.net"].map(assignment);
+    if let Ok(path) = std::env::var(CHILD) {
+        let store = FileStore::new(path);
+        loop {
+            for assignment in &all {
+                store.save(assignment).await.unwrap();
+                println!("saved");
+            }
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("assignment.json");
+    let store = FileStore::new(&path);
+    for round in 0..10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(CHILD, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let saved = lines.filter(|line| line.as_ref().unwrap().contains("saved"));
+        assert_eq!(saved.take(round + 1).count(), round + 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let loaded = store.load().await.unwrap();
+        assert!(
+            all.iter().any(|one| Some(one) == loaded.as_ref()),
+            "{loaded:?}"
+        );
+    }
+}

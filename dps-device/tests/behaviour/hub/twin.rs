@@ -1,0 +1,276 @@
+//! The twin: downloads, patches, and changes of which none is missed.
+
+use std::time::Duration;
+
+use dps_device::{ErrorKind, HubConnection, TwinUpdate};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::connected;
+use super::peer::{GET, HubPeer, REPORT, twin};
+use crate::mqtt::server::publish;
+
+/// The next update: whether it is a whole twin, and the version of the desired properties.
+async fn next(connection: &mut HubConnection) -> (bool, u64) {
+    match connection.next().await.unwrap() {
+        TwinUpdate::Desired(change) => (false, change.version()),
+        TwinUpdate::Twin(twin) => (true, twin.desired.version()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_first_update_is_the_whole_twin_and_then_come_the_changes() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let device = async {
+        let mut updates = Vec::new();
+        for _ in 0..3 {
+            updates.push(next(&mut connection).await);
+        }
+        updates
+    };
+    let hub = async {
+        let request = peer.request(GET).await;
+        // Changes that are in the twin already, and one that comes before it and is not.
+        for version in [3, 4, 5] {
+            peer.change(version).await;
+        }
+        peer.answer(&request, "200", "", &twin(4)).await;
+        peer.change(6).await;
+    };
+    let (updates, ()) = tokio::join!(device, hub);
+    assert_eq!(updates, [(true, 4), (false, 5), (false, 6)]);
+}
+
+#[tokio::test]
+async fn a_change_that_is_missing_leads_to_the_whole_twin() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let device = async {
+        connection.twin().await.unwrap();
+        [next(&mut connection).await, next(&mut connection).await]
+    };
+    let hub = async {
+        peer.give_twin(4).await;
+        peer.change(6).await;
+        peer.give_twin(7).await;
+        peer.change(7).await;
+        peer.change(8).await;
+    };
+    let (updates, ()) = tokio::join!(device, hub);
+    assert_eq!(updates, [(true, 7), (false, 8)]);
+}
+
+#[tokio::test]
+async fn a_flood_of_changes_is_not_kept_but_not_missed_either() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let device = async {
+        connection.twin().await.unwrap();
+        connection.report(json!({"on": true})).await.unwrap();
+        next(&mut connection).await
+    };
+    let hub = async {
+        peer.give_twin(1).await;
+        let request = peer.request(REPORT).await;
+        for version in 2..=100 {
+            peer.change(version).await;
+        }
+        peer.answer(&request, "204", "&$version=2", "").await;
+        peer.give_twin(100).await;
+    };
+    let (update, ()) = tokio::join!(device, hub);
+    assert_eq!(update, (true, 100));
+}
+
+#[tokio::test]
+async fn who_asks_again_for_the_twin_gets_the_answer_to_the_first_question() {
+    let (mut connection, mut peer, _server) = connected().await;
+    // Nobody waits for the answer.
+    tokio::select! {
+        biased;
+        _ = connection.twin() => panic!("nobody has answered"),
+        request = peer.request(GET) => peer.answer(&request, "200", "", &twin(4)).await,
+    }
+    assert_eq!(connection.twin().await.unwrap().desired.version(), 4);
+
+    // Whoever waits for changes passes the answer over, and the next question is a new one.
+    tokio::select! {
+        biased;
+        _ = connection.twin() => panic!("nobody has answered"),
+        request = peer.request(GET) => {
+            peer.answer(&request, "200", "", &twin(5)).await;
+            peer.change(5).await;
+        }
+    }
+    assert_eq!(next(&mut connection).await, (false, 5));
+    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(6));
+    assert_eq!(twin.unwrap().desired.version(), 6);
+}
+
+#[tokio::test]
+async fn no_change_is_lost_by_giving_up() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    twin.unwrap();
+    let mut versions = Vec::new();
+    for version in 2..=20 {
+        peer.change(version).await;
+    }
+    while versions.len() < 19 {
+        // Polled once, and dropped.
+        if let Ok(update) = timeout(Duration::ZERO, next(&mut connection)).await {
+            versions.push(update);
+        }
+        tokio::task::yield_now().await;
+    }
+    let wanted: Vec<_> = (2..=20).map(|version| (false, version)).collect();
+    assert_eq!(versions, wanted);
+}
+
+#[tokio::test]
+async fn answers_to_other_requests_are_passed_over() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let hub = async {
+        let request = peer.request(GET).await;
+        for topic in [
+            "$iothub/twin/res/200/?$rid=other",
+            "$iothub/twin/res/500",
+            "$iothub/methods/POST/reboot/?$rid=1",
+            "$iothub/twin/PATCH/properties/desired/?$version=x",
+        ] {
+            peer.peer
+                .send(&publish(0x30, topic, b"", twin(9).as_bytes()))
+                .await;
+        }
+        peer.answer(&request, "200", "", &twin(4)).await;
+    };
+    let (twin, ()) = tokio::join!(connection.twin(), hub);
+    assert_eq!(twin.unwrap().desired.version(), 4);
+}
+
+/// Answers a patch like this.
+async fn answered(status: &str, body: &str) -> (HubConnection, HubPeer, dps_device::Error) {
+    let (mut connection, mut peer, _server) = connected().await;
+    let hub = async {
+        let request = peer.request(REPORT).await;
+        assert_eq!(request.body, r#"{"on":true}"#);
+        peer.answer(&request, status, "", body).await;
+    };
+    let patch = json!({"on": true});
+    let (outcome, ()) = tokio::join!(connection.report(&patch), hub);
+    (connection, peer, outcome.unwrap_err())
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_kind_and_leaves_the_connection() {
+    for (status, kind) in [
+        ("400", ErrorKind::Rejected),
+        ("401", ErrorKind::Unauthorized),
+        ("403", ErrorKind::Unauthorized),
+        ("404", ErrorKind::NotFound),
+        ("413", ErrorKind::Rejected),
+    ] {
+        let (mut connection, mut peer, error) = answered(status, "").await;
+        assert_eq!(error.kind(), kind, "{status}");
+        assert_eq!(error.status(), status.parse().ok());
+        let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+        twin.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_hubs_account_is_kept() {
+    let body = r#"{"errorCode":400004,"trackingId":"7F1C","message":"The property is too long"}"#;
+    let (_, _, error) = answered("400", body).await;
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.message.as_deref(), Some("The property is too long"));
+}
+
+/// Answers the next question with 429, and is sure that the device has read it.
+async fn throttle(peer: &mut HubPeer, seconds: u64) {
+    let rid = peer.request(GET).await.rid;
+    let topic = format!("$iothub/twin/res/429/?$rid={rid}&retry-after={seconds}");
+    peer.peer
+        .send(&publish(0x32, &topic, b"\x00\x07", b""))
+        .await;
+    assert_eq!(peer.peer.packet().await, b"\x40\x02\x00\x07");
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_not_before_the_hub_allows() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let start = Instant::now();
+    let hub = async {
+        throttle(&mut peer, 7).await;
+        crate::mqtt::connections::skip(8).await;
+        for status in ["503", "500"] {
+            let request = peer.request(GET).await;
+            peer.answer(&request, status, "", "").await;
+        }
+        peer.give_twin(4).await;
+    };
+    let (twin, ()) = tokio::join!(connection.twin(), hub);
+    assert_eq!(twin.unwrap().desired.version(), 4);
+    assert!(start.elapsed() >= Duration::from_secs(7));
+}
+
+#[tokio::test]
+async fn who_gives_up_does_not_ask_sooner() {
+    let (mut connection, mut peer, _server) = connected().await;
+    tokio::select! {
+        biased;
+        _ = connection.twin() => panic!("the hub asks for a wait"),
+        () = throttle(&mut peer, 60) => {}
+    }
+    for _ in 0..3 {
+        let report = connection.report(json!({"on": true}));
+        assert!(timeout(Duration::ZERO, report).await.is_err());
+    }
+    drop(connection);
+    assert_eq!(
+        peer.peer.packet().await,
+        b"\xe0\x00",
+        "goodbye, and nothing before"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_twin_is_a_protocol_failure() {
+    for body in [
+        "",
+        "[]",
+        "{}",
+        r#"{"desired":{},"reported":{"$version":1}}"#,
+    ] {
+        let (mut connection, mut peer, _server) = connected().await;
+        let hub = async {
+            let request = peer.request(GET).await;
+            peer.answer(&request, "200", "", body).await;
+        };
+        let (twin, ()) = tokio::join!(connection.twin(), hub);
+        assert_eq!(twin.unwrap_err().kind(), ErrorKind::Protocol, "{body}");
+    }
+    let (_, _, error) = answered("204", "").await;
+    assert_eq!(error.kind(), ErrorKind::Protocol, "there is no version");
+}
+
+#[tokio::test]
+async fn what_the_hub_would_refuse_is_not_sent() {
+    let (mut connection, mut peer, _server) = connected().await;
+    for patch in [json!([]), json!({"a.b": 1}), json!({"t": "x".repeat(5000)})] {
+        let error = connection.report(&patch).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        assert_eq!(error.status(), None);
+    }
+    #[derive(serde::Serialize)]
+    struct State {
+        darkness: u8,
+    }
+    let hub = async {
+        let request = peer.request(REPORT).await;
+        assert_eq!(request.body, r#"{"darkness":5}"#);
+        peer.answer(&request, "204", "&$version=2", "").await;
+    };
+    let state = State { darkness: 5 };
+    let (version, ()) = tokio::join!(connection.report(&state), hub);
+    assert_eq!(version.unwrap(), 2);
+}

@@ -1,0 +1,158 @@
+//! The packets that a device sends to its hub, typed from MQTT 3.1.1 and from the documentation of IoT Hub.
+
+use dps_device::TwinUpdate;
+use serde_json::json;
+
+use super::hub;
+use super::peer::{SUBACK, SUBSCRIBE};
+use crate::mqtt::server::{CONNACK, Server, publish};
+use crate::mqtt::{CARRIERS, Carrier, Set, key};
+use crate::pki::Pki;
+use crate::script::Script;
+
+/// The clock of the test: an hour before the token in it expires.
+fn at_the_time() -> Set {
+    Set::to(1_700_000_000)
+}
+
+#[tokio::test]
+async fn a_device_connects_downloads_and_reports_as_documented() {
+    for carrier in CARRIERS {
+        let pki = Pki::new();
+        let server = Server::start(*carrier, pki.server(false)).await;
+        let client = Script::new([]).client().with_clock(at_the_time());
+        let hub = client.hub_at(super::HUB.parse().unwrap(), "my-device".parse().unwrap());
+        let hub = super::aimed(hub, *carrier, &pki, server.port());
+
+        let device = async {
+            let mut connection = hub.connect().await.unwrap();
+            let twin = connection.twin().await.unwrap();
+            assert_eq!((twin.desired.version(), twin.reported.version()), (12, 123));
+            assert_eq!(twin.desired["telemetrySendFrequency"], "5m");
+            assert_eq!(twin.reported["batteryLevel"], 55);
+            let patch = json!({"telemetrySendFrequency": "35m", "batteryLevel": 60});
+            assert_eq!(connection.report(&patch).await.unwrap(), 124);
+            match connection.next().await.unwrap() {
+                TwinUpdate::Desired(change) => {
+                    assert_eq!(change.version(), 13);
+                    assert_eq!(change["route"], json!(null));
+                    assert_eq!(change.len(), 2);
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let hub = async {
+            let mut peer = server.accept().await;
+            // Clean session, username, password; 180 s; nothing else.
+            let connect = [
+                b"\x10\x83\x02\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
+                b"\x00\x09my-device",
+                b"\x00\x5fcontoso.azure-devices.net/my-device/?api-version=2021-04-12&DeviceClientType=dps-device%2F0.1.0",
+                b"\x00\x8bSharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fmy-device&sig=ltaCkwDUPBVv3tmSVnzwmaPEsW16gNX2qdH%2F1fqL2NQ%3D&se=1700003600",
+            ];
+            assert_eq!(peer.packet().await, connect.concat());
+            peer.send(CONNACK).await;
+            assert_eq!(peer.packet().await, SUBSCRIBE);
+            peer.send(SUBACK).await;
+
+            let packet = peer.packet().await;
+            let (start, rest) = packet.split_at(27);
+            assert_eq!(start, b"\x32\x3b\x00\x37$iothub/twin/GET/?$rid=");
+            let (rid, rest) = rest.split_at(32);
+            let rid = std::str::from_utf8(rid).unwrap().to_owned();
+            assert_eq!(rest, b"\x00\x02");
+            peer.send(b"\x40\x02\x00\x02").await;
+            let body = br#"{"desired":{"telemetrySendFrequency":"5m","$version":12},"reported":{"telemetrySendFrequency":"5m","batteryLevel":55,"$version":123}}"#;
+            let topic = format!("$iothub/twin/res/200/?$rid={rid}");
+            peer.send(&publish(0x30, &topic, b"", body)).await;
+
+            let packet = peer.packet().await;
+            let (start, rest) = packet.split_at(50);
+            assert_eq!(
+                start,
+                b"\x32\x83\x01\x00\x4d$iothub/twin/PATCH/properties/reported/?$rid="
+            );
+            let (second, rest) = rest.split_at(32);
+            assert_ne!(
+                second,
+                rid.as_bytes(),
+                "every request has a mark of its own"
+            );
+            assert_eq!(
+                rest,
+                b"\x00\x03{\"telemetrySendFrequency\":\"35m\",\"batteryLevel\":60}"
+            );
+            let topic = format!(
+                "$iothub/twin/res/204/?$rid={}&$version=124",
+                std::str::from_utf8(second).unwrap()
+            );
+            peer.send(&publish(0x32, &topic, b"\x12\x34", b"")).await;
+            assert_eq!(peer.packet().await, b"\x40\x02\x12\x34");
+
+            let body = br#"{"telemetrySendFrequency":"5m","route":null,"$version":13}"#;
+            let topic = "$iothub/twin/PATCH/properties/desired/?$version=13";
+            peer.send(&publish(0x32, topic, b"\x00\x07", body)).await;
+            assert_eq!(peer.packet().await, b"\x40\x02\x00\x07");
+            assert_eq!(peer.packet().await, b"\xe0\x00");
+            peer.closed().await;
+        };
+        tokio::join!(device, hub);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_connects_without_a_password() {
+    for carrier in CARRIERS {
+        let pki = Pki::new();
+        let server = Server::start(*carrier, pki.server(true)).await;
+        let hub = hub(pki.device("my-device"), *carrier, &pki, server.port());
+        let script = async {
+            let mut peer = server.accept().await;
+            let connect = [
+                b"\x10\x76\x00\x04MQTT\x04\x82\x00\xb4".as_slice(),
+                b"\x00\x09my-device",
+                b"\x00\x5fcontoso.azure-devices.net/my-device/?api-version=2021-04-12&DeviceClientType=dps-device%2F0.1.0",
+            ];
+            assert_eq!(peer.packet().await, connect.concat());
+            assert_eq!(peer.certificates, 2, "leaf and intermediate");
+            peer.send(CONNACK).await;
+            peer.packet().await;
+            peer.send(SUBACK).await;
+        };
+        let (connection, ()) = tokio::join!(hub.connect(), script);
+        connection.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_named_in_the_username() {
+    let pki = Pki::new();
+    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let hub = hub(key("my-device"), Carrier::Mqtt, &pki, server.port())
+        .with_model_id("dtmi:com:example:Toaster;1");
+    let script = async {
+        let connect = super::HubPeer::accept(&server).await.connect;
+        let wanted =
+            b"&DeviceClientType=dps-device%2F0.1.0&model-id=dtmi%3Acom%3Aexample%3AToaster%3B1";
+        assert!(connect.windows(wanted.len()).any(|part| part == wanted));
+    };
+    let (connection, ()) = tokio::join!(hub.connect(), script);
+    connection.unwrap();
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn the_switch_to_websocket_is_asked_for_as_documented() {
+    use crate::mqtt::server::header;
+
+    let (hub, server) = super::set_up(Carrier::WebSocket).await;
+    let script = super::HubPeer::accept(&server);
+    let (connection, peer) = tokio::join!(hub.connect(), script);
+    connection.unwrap();
+    let head = &peer.peer.upgrade;
+    assert!(
+        head.starts_with("GET /$iothub/websocket HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert_eq!(header(head, "sec-websocket-protocol"), Some("mqtt"));
+}
