@@ -324,6 +324,11 @@ impl EmulatorBuilder {
                 Err(Error::new(ErrorKind::Configuration, reason))
             }
         };
+        let (count, most) = (self.verified_cas.len(), self.limits.ca_certificates);
+        if count as u64 > most {
+            let reason = format!("{count} CA certificates are given, and the limit is {most}");
+            return Err(Error::new(ErrorKind::Configuration, reason));
+        }
         self.verified_cas.iter().map(parse).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What each edition of the API knows: what an older one would drop without a word is refused before it is sent.
 //!
-//! Source: `service.json` of api-versions 2017-11-15 to 2025-07-01-preview.
+//! Source: `service.json` of api-versions 2017-11-15 to 2025-07-01-preview; of 2019-03-31 there is none: the models of the
+//! Java service SDK, which speaks it.
 
 use dps_types::protocol::ApiVersion;
 use dps_types::protocol::service::ServiceRoute;
@@ -12,15 +13,19 @@ pub(crate) type Field = (&'static str, ApiVersion, bool);
 
 /// The fields that both kinds of enrollment have, apart from those of all api-versions.
 macro_rules! fields_of_both {
-    ($enrollment:expr) => {{
+    ($enrollment:expr, capabilities since $capabilities:expr) => {{
         use dps_types::enrollment::AttestationType;
 
         let enrollment = $enrollment;
         let with_keys = enrollment.attestation.kind == AttestationType::SymmetricKey;
-        let (first, keys) = (ApiVersion::V2018_04_01, ApiVersion::V2018_09_01_PREVIEW);
+        let keys = ApiVersion::V2018_09_01_PREVIEW;
         let certificates = ApiVersion::V2025_07_01_PREVIEW;
         [
-            ("capabilities", first, enrollment.capabilities.is_some()),
+            (
+                "capabilities",
+                $capabilities,
+                enrollment.capabilities.is_some(),
+            ),
             ("symmetricKey", keys, with_keys),
             (
                 "reprovisionPolicy",

@@ -159,7 +159,7 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The answer is not one of this API: check that the host is a Device Provisioning Service.
     Protocol,
-    /// The service failed or is not available (5xx, 408): try again later. Repeated.
+    /// The service failed or is not available (5xx but 501, 408): try again later. Repeated.
     Service,
     /// Too many requests (429): wait as long as [`Error::retry_after`] says. Repeated.
     Throttled,
@@ -167,7 +167,8 @@ pub enum ErrorKind {
     Tls,
     /// The credentials were refused (401): check the policy, its key, what it permits, and the clock of this machine.
     Unauthorized,
-    /// The api-version that was chosen does not know a field, or the operation: the message names it. Nothing was sent.
+    /// The api-version that was chosen does not know a field, or the operation: the message names it, and nothing was
+    /// sent. Or the service does not have the operation (501).
     Unsupported,
 }
 
@@ -178,6 +179,7 @@ impl ErrorKind {
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
             404 => Self::NotFound,
+            501 => Self::Unsupported,
             408 | 500.. => Self::Service,
             409 => Self::Conflict,
             412 => Self::PreconditionFailed,

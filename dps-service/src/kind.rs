@@ -68,7 +68,7 @@ impl EnrollmentKind for IndividualEnrollment {
 
     fn fields(&self) -> Vec<Field> {
         let told = self.optional_device_information.is_some();
-        let mut fields = fields_of_both!(self).to_vec();
+        let mut fields = fields_of_both!(self, capabilities since ApiVersion::V2018_04_01).to_vec();
         fields.push(("optionalDeviceInformation", ApiVersion::V2021_10_01, told));
         fields
     }
@@ -114,7 +114,7 @@ impl EnrollmentKind for EnrollmentGroup {
     }
 
     fn fields(&self) -> Vec<Field> {
-        fields_of_both!(self).to_vec()
+        fields_of_both!(self, capabilities since ApiVersion::V2019_03_31).to_vec()
     }
 
     fn route(id: &EnrollmentGroupId, crud: Crud) -> ServiceRoute {

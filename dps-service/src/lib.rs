@@ -38,8 +38,8 @@
 //!
 //! * A request that the service did not begin to carry out is always repeated: a connection that could not be made,
 //!   429 and 503.
-//! * After a lost connection, or any other 5xx, nobody knows whether it was carried out. Reads, deletes and writes that
-//!   replace whatever is there are repeated, and so are bulk operations, which tell each item's part in it.
+//! * After a lost connection, or any other 5xx but 501, nobody knows whether it was carried out. Reads, deletes and writes
+//!   that replace whatever is there are repeated, and so are bulk operations, which tell each item's part in it.
 //!   [`create`](Enrollments::create) and writes and deletes under an ETag are not: the repetition would find the work of
 //!   the first attempt and report it as somebody else's. [`Error::is_in_doubt`] tells.
 //!

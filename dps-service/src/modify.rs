@@ -74,8 +74,9 @@ impl<E: EnrollmentKind> Enrollments<'_, E> {
     async fn get_with_keys(&self, id: &E::Id, deadline: Instant) -> Result<E, Error> {
         let mut enrollment = self.get_before(id, deadline).await?;
         let attestation = enrollment.attestation();
-        if attestation.kind == AttestationType::SymmetricKey && attestation.symmetric_key.is_none()
-        {
+        let keys = attestation.symmetric_key.as_ref();
+        let lacks_keys = keys.is_none_or(|keys| keys.primary_key.is_none());
+        if attestation.kind == AttestationType::SymmetricKey && lacks_keys {
             let whole = self.attestation_before(id, deadline).await?;
             attestation.symmetric_key = whole.symmetric_key;
         }

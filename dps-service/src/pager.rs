@@ -217,7 +217,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
             };
             let answer = client.send(request, Repeat::Freely, client.deadline());
             let answer = answer.await?;
-            let continuation = answer.continuation().map(str::parse).transpose()?;
+            let continuation = answer.continuation()?;
             if continuation.is_some() && continuation == next {
                 let what = "the page continues with itself: the query would never end";
                 return Err(Error::new(ErrorKind::Protocol, what));

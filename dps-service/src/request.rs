@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
+use crate::pager::Continuation;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 /// The largest answer that is read: many times the largest document.
@@ -103,9 +104,16 @@ impl Answer {
         })
     }
 
-    /// Where the next page begins, if there is one.
-    pub(crate) fn continuation(&self) -> Option<&str> {
-        let text = self.headers.get(CONTINUATION)?.to_str().ok()?;
-        (!text.is_empty()).then_some(text)
+    /// Where the next page begins, if there is one. What cannot be sent back is no end of the list.
+    pub(crate) fn continuation(&self) -> Result<Option<Continuation>, Error> {
+        let value = self.headers.get(CONTINUATION);
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let text = value.to_str().ok().and_then(|text| text.parse().ok());
+        text.map(Some).ok_or_else(|| {
+            let what = "the answer does not tell in plain text where the next page begins";
+            Error::new(ErrorKind::Protocol, what)
+        })
     }
 }

@@ -169,11 +169,20 @@ fn missing<D: Document>() -> Refusal {
 }
 
 fn read<D: Document>(bytes: &[u8]) -> Result<D, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
+    let mut document: D = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+    let parts = document.parts();
+    *parts.last_updated = parts.last_updated.or(*parts.created);
+    Ok(document)
 }
 
+/// What never changed since it was created has one time: most of a million have.
 fn write<D: Document>(document: &D) -> Result<Vec<u8>, Refusal> {
-    serde_json::to_vec(document).map_err(|error| unreadable(&error))
+    let mut document = document.clone();
+    let parts = document.parts();
+    if parts.last_updated == parts.created {
+        *parts.last_updated = None;
+    }
+    serde_json::to_vec(&document).map_err(|error| unreadable(&error))
 }
 
 /// A stored document that cannot be read is the emulator's fault, not the caller's.

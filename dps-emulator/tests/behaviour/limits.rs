@@ -191,6 +191,26 @@ async fn linked_hubs() {
 }
 
 #[tokio::test]
+async fn ca_certificates_of_the_options() {
+    let root = CertificateAuthority::new("Contoso Root").expect("a CA");
+    let mut limits = Limits::default();
+    limits.ca_certificates = 2;
+    let cas = |names: &[&str]| {
+        let builder = Emulator::builder().limits(limits.clone());
+        names.iter().fold(builder, |builder, name| {
+            builder.verified_ca(*name, root.certificate_pem())
+        })
+    };
+    let error = cas(&["a", "b", "c"]).start().await.expect_err("too many");
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(
+        error.to_string(),
+        "3 CA certificates are given, and the limit is 2"
+    );
+    cas(&["a", "b"]).start().await.expect("two are not");
+}
+
+#[tokio::test]
 async fn messages() {
     let dps = limited(|limits| limits.message_bytes = 100).await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))

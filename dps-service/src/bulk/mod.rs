@@ -24,7 +24,8 @@ pub use outcome::{BulkOutcome, BulkProgress, BulkReport};
 
 /// A bulk operation that is about to begin. Made by [`Enrollments::bulk`](crate::Enrollments::bulk).
 ///
-/// Each request does the same to ten enrollments at most, and each of those succeeds or fails alone. The modes:
+/// Each request does the same to ten enrollments at most, and each of those succeeds or fails alone: where the service
+/// refuses the whole request (400, 413), its items are sent again one by one. The modes:
 ///
 /// * `Create`: an enrollment that exists is a [`ErrorKind::Conflict`].
 /// * `Update` and `UpdateIfMatchETag`: replace under the condition of the item's own `etag`; `*` in `Update` stands for

@@ -56,14 +56,35 @@ impl Worker {
             .collect()
     }
 
+    /// Items that are refused together go out again, each alone: the fault may be that of one.
     async fn send<E: EnrollmentKind>(&self, items: Vec<E>) -> Vec<Settled<E>> {
+        let (items, error) = match self.send_together(items).await {
+            Ok(settled) => return settled,
+            Err(failed) => failed,
+        };
+        if items.len() == 1 || !may_be_the_fault_of_one(&error) {
+            return all(items, &error);
+        }
+        let mut settled = Vec::with_capacity(items.len());
+        for item in items {
+            let alone = self.send_together(vec![item]).await;
+            settled.extend(alone.unwrap_or_else(|(items, error)| all(items, &error)));
+        }
+        settled
+    }
+
+    /// A result for each item, or the failure of the request.
+    async fn send_together<E: EnrollmentKind>(
+        &self,
+        items: Vec<E>,
+    ) -> Result<Vec<Settled<E>>, (Vec<E>, Error)> {
         if items.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         if let Some(error) = self.stopped.get() {
             let what = "not attempted, since an earlier request failed";
             let error = Error::new(ErrorKind::NotAttempted, what).with_source(error.clone());
-            return all(items, &error);
+            return Err((items, error));
         }
         let bulk = E::bulk(self.mode.clone(), items);
         let answered = self.ask::<E>(&bulk).await;
@@ -76,14 +97,14 @@ impl Worker {
                     in_doubt,
                 };
                 let results = sent.results(&value);
-                items.into_iter().zip(results).collect()
+                Ok(items.into_iter().zip(results).collect())
             }
             Err(error) => {
                 // A refusal of these items says nothing of the others.
                 if error.kind() != ErrorKind::Invalid {
                     let _ = self.stopped.set(error.clone());
                 }
-                all(items, &error)
+                Err((items, error))
             }
         }
     }
@@ -99,6 +120,11 @@ impl Worker {
         let value = value.json().map_err(|error| error.in_doubt_if(true))?;
         Ok(Done { value, in_doubt })
     }
+}
+
+/// A document that the service cannot read (400), or too much of it (413).
+fn may_be_the_fault_of_one(error: &Error) -> bool {
+    matches!(error.status(), Some(400 | 413))
 }
 
 /// The same failure for each.

@@ -207,12 +207,34 @@ async fn what_was_not_done_can_be_done_later() {
 }
 
 #[tokio::test]
-async fn ten_items_that_are_refused_together_do_not_hold_up_the_others() {
-    let service = Service::start([
-        answer("400 Bad Request", r#"{"errorCode":400004,"message":"No."}"#),
-        answer("200 OK", DONE),
-    ])
-    .await;
+async fn of_items_that_are_refused_together_only_the_one_at_fault_fails() {
+    for status in ["400 Bad Request", "413 Payload Too Large"] {
+        let service = Service::answering(move |seen| match numbers(seen).contains(&3) {
+            true => answer(status, r#"{"errorCode":400004,"message":"No."}"#),
+            false => answer("200 OK", DONE),
+        })
+        .await;
+        let dps = service.client();
+        let bulk = dps
+            .individual_enrollments()
+            .bulk(BulkOperationMode::Create)
+            .with_concurrency(1);
+        let report = bulk.run(devices(12)).finish().await;
+        assert_eq!((report.succeeded, report.failed.len()), (11, 1), "{status}");
+        assert_eq!(report.failed[0].index, 3);
+        assert_eq!(kind(&report.failed[0]), Some(ErrorKind::Invalid));
+        assert!(report.failed[0].is_refused());
+        let sent: Vec<Vec<usize>> = service.seen().iter().map(numbers).collect();
+        assert_eq!(sent[0], (0..10).collect::<Vec<_>>());
+        assert_eq!(sent[1..11], (0..10).map(|n| vec![n]).collect::<Vec<_>>());
+        assert_eq!(sent[11..], [[10, 11]]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_no_item_can_be_at_fault_for_is_not_asked_for_item_by_item() {
+    let service =
+        Service::start([answer("405 Method Not Allowed", ""), answer("200 OK", DONE)]).await;
     let dps = service.client();
     let bulk = dps
         .individual_enrollments()
@@ -220,13 +242,7 @@ async fn ten_items_that_are_refused_together_do_not_hold_up_the_others() {
         .with_concurrency(1);
     let report = bulk.run(devices(12)).finish().await;
     assert_eq!((report.succeeded, report.failed.len()), (2, 10));
-    assert!(
-        report
-            .failed
-            .iter()
-            .all(|failed| kind(failed) == Some(ErrorKind::Invalid))
-    );
-    assert_eq!(report.into_unfinished().count(), 0);
+    assert_eq!(service.seen().len(), 2);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use crate::support::{Service, answer};
 use dps_service::ErrorKind;
 use dps_types::enrollment::{
-    AttestationMechanism, DeviceCapabilities, IndividualEnrollment, ReprovisionPolicy,
+    AttestationMechanism, DeviceCapabilities, EnrollmentGroup, IndividualEnrollment,
+    ReprovisionPolicy,
 };
 use dps_types::protocol::ApiVersion;
 use serde_json::{Value, json};
@@ -84,6 +85,24 @@ async fn each_field_is_sent_from_its_own_edition_on() {
                 assert!(seen.is_empty());
             }
         }
+    }
+}
+
+/// Groups came to have them later than individual enrollments did.
+#[tokio::test]
+async fn capabilities_of_a_group_are_sent_from_2019_03_31_on() {
+    let group = EnrollmentGroup::symmetric_key("g".parse().unwrap())
+        .with_capabilities(DeviceCapabilities::iot_edge());
+    let stored = serde_json::to_string(&group).unwrap();
+    for (version, known) in [
+        (ApiVersion::V2018_09_01_PREVIEW, false),
+        (ApiVersion::V2019_03_31, true),
+    ] {
+        let service = Service::start([answer("200 OK", &stored)]).await;
+        let dps = service.client().with_api_version(version);
+        let result = dps.enrollment_groups().create(&group).await;
+        assert_eq!(result.is_ok(), known, "{result:?}");
+        assert_eq!(service.seen().len(), usize::from(known));
     }
 }
 

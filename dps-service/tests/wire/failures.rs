@@ -45,6 +45,7 @@ async fn each_refusal_has_its_kind_and_is_not_asked_for_twice() {
         ("412 Precondition Failed", ErrorKind::PreconditionFailed),
         ("415 Unsupported Media Type", ErrorKind::Invalid),
         ("304 Not Modified", ErrorKind::Protocol),
+        ("501 Not Implemented", ErrorKind::Unsupported),
     ] {
         let (result, requests) = get_from([answer(status, "")]).await;
         let error = result.unwrap_err();

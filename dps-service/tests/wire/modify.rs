@@ -129,6 +129,16 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn keys_that_a_read_shows_as_nothing_are_read_too() {
+    let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"symmetricKey","symmetricKey":{}},"etag":"IjAi"}"#;
+    let script = [stored, MECHANISM, stored].map(|body| answer("200 OK", body));
+    let service = Service::start(script).await;
+    disable(&service.client()).await.unwrap();
+    let sent = service.seen().remove(2).json();
+    assert_eq!(sent["attestation"]["symmetricKey"]["primaryKey"], KEY);
+}
+
+#[tokio::test]
 async fn certificates_need_no_second_read() {
     let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"x509","x509":{"caReferences":{"primary":"root"}}},"etag":"IjAi"}"#;
     let service = Service::start([answer("200 OK", stored), answer("200 OK", stored)]).await;

@@ -184,6 +184,13 @@ async fn a_page_that_continues_with_itself_is_no_query_without_end() {
 }
 
 #[tokio::test]
+async fn a_next_page_that_cannot_be_asked_for_is_no_end() {
+    let service = Service::start([page(&["a"], Some("ü"))]).await;
+    let error = query(&service.client()).try_next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test]
 async fn a_page_that_is_none_is_a_protocol_error() {
     for body in ["", "{}", r#"[{"registrationId":7}]"#] {
         let service = Service::start([answer("200 OK", body)]).await;

@@ -117,17 +117,22 @@ macro_rules! enrollment_choices {
             /// Always this hub (static).
             #[must_use]
             pub fn allocate_to(self, hub: HubHostname) -> Self {
-                self.allocate(AllocationPolicyKind::Static).with_hubs([hub])
+                let mut to = self.allocate(AllocationPolicyKind::Static);
+                to.iot_hubs = Some(vec![hub]);
+                to
             }
 
-            /// The hubs to choose from, instead of all linked hubs. Evenly, unless another way was chosen: the service
-            /// takes no hubs without an allocation policy.
+            /// The hubs to choose from, instead of all linked hubs. Evenly, unless another way to choose was named: the
+            /// service takes no hubs without an allocation policy, and a static one takes a single hub.
             #[must_use]
             pub fn with_hubs(mut self, hubs: impl IntoIterator<Item = HubHostname>) -> Self {
                 self.iot_hubs = Some(hubs.into_iter().collect());
-                self.allocation_policy
-                    .get_or_insert(AllocationPolicyKind::Hashed);
-                self
+                match self.allocation_policy {
+                    Some(AllocationPolicyKind::Static) | None => {
+                        self.allocate(AllocationPolicyKind::Hashed)
+                    }
+                    Some(_) => self,
+                }
             }
 
             /// A policy without a webhook.

@@ -149,6 +149,10 @@ fn hubs_to_choose_from_come_with_a_policy_and_a_webhook_only_with_its_own() {
             by_webhook().allocate_to(hub()),
             (AllocationPolicyKind::Static, false),
         ),
+        (
+            group().allocate_to(hub()).with_hubs([hub(), hub()]),
+            (AllocationPolicyKind::Hashed, false),
+        ),
     ] {
         assert_eq!(chosen(made), expected);
     }
