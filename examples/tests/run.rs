@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(unix)]
+mod database;
+
 use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +19,10 @@ fn quickstart_finds_a_hub_for_each_device() {
     assert_eq!(lines_with(&output, r#"{"welcome":"toaster"}"#), 4, "{output}");
     assert_eq!(lines_with(&output, r#"{"welcome":"heatpump"}"#), 3, "{output}");
     assert_eq!(lines_with(&output, "now at Some("), 1, "{output}");
+    for (model, count) in [("toaster", 4), ("heatpump", 3)] {
+        let twin = format!(r#"{{"desired":{{"mode":"eco"}},"reported":{{"model":"{model}"}}}}"#);
+        assert_eq!(lines_with(&output, &twin), count, "{output}");
+    }
 }
 
 #[test]
@@ -42,6 +49,31 @@ fn register_x509_registers_and_looks_up() {
         "registered: heatpump-1 is at home in contoso-heatpumps",
         "enrolled by: group heatpumps",
         "looked up: assigned to contoso-heatpumps",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn device_lifecycle_takes_the_twin_along_and_leaves_it() {
+    let output = run("device_lifecycle");
+    let expected = [
+        "provisioned:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {}"#,
+        "after its report:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {"firmware":"1.2.3"}"#,
+        "after a restart, with DPS down:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {"firmware":"1.2.3"}"#,
+        "moved, and its twin with it:",
+        "  toaster-1 in contoso-west",
+        r#"  desired {"darkness":"high","move":1}, reported {"firmware":"1.2.3"}"#,
+        "  the old hub knows it: false",
+        "moved, and its twin begins anew:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {}"#,
+        "  the old hub knows it: false",
     ];
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
 }
@@ -80,19 +112,24 @@ fn check_webhook_finds_the_typing_mistake() {
     assert!(!output.contains("secret"), "{output}");
 }
 
-/// What the example prints; it must succeed. Examples are built beside the folder that this test is in.
+/// What the example prints; it must succeed.
 fn run(example: &str) -> String {
+    let output = command(example).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{example}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+/// Examples are built beside the folder that this test is in.
+fn command(example: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap().join("examples").join(format!("{example}{EXE_SUFFIX}"));
     assert!(built.exists(), "{} is not built: cargo test -p dps-examples builds it", built.display());
     let mut command = Command::new(built);
-    for variable in ["DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
+    for variable in ["DATABASE_URL", "DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
         command.env_remove(variable);
     }
-    let output = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{example}: {}\n{stdout}\n{stderr}", output.status);
-    stdout
+    command
 }
 
 fn lines_with(text: &str, part: &str) -> usize {
