@@ -1,10 +1,11 @@
 //! The whole story on one page: `cargo run --release --example quickstart`
 use async_trait::async_trait;
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
-use dps_device::{Assignment, Attestation, Http, ProvisioningClient, SymmetricKeyAttestation, X509Attestation};
+use dps_device::{Assignment, Attestation, Http, Mqtt, ProvisioningClient, Twin};
+use dps_device::{Roots, SymmetricKeyAttestation, X509Attestation};
 use dps_emulator::{CertificateAuthority, Emulator};
 use dps_service::ServiceClient;
-use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup};
+use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup, enrollment::InitialTwin};
 use futures_util::future::try_join_all;
 use serde_json::json;
 
@@ -19,22 +20,23 @@ impl AllocationPolicy for ByModel {
         println!("  webhook: {id} is a {model}, now at {:?}", device.current_iot_hub_host_name);
         let hub = request.linked_hubs.iter().find(|hub| hub.as_str().contains(&model));
         let hub = hub.ok_or_else(|| Rejection::new(format!("there is no hub for a {model}")))?;
-        Ok(Allocation::to(hub).payload(json!({"welcome": model})))
+        Ok(Allocation::to(hub).initial_twin(InitialTwin::desired([("mode", "eco")])).payload(json!({"welcome": model})))
     }
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What runs on a device: prove who it is, learn its hub.
-async fn register(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<Assignment> {
-    let id = who.registration_id().clone();
+/// What a device does at boot: prove who it is, learn its hub, report to it, read its twin there.
+async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<(Assignment, Twin)> {
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host("localhost")
-        .with_roots(dps_device::Roots::from_pem(dps.ca_pem())?);
-    println!("  {id}: registering");
+        .with_roots(Roots::from_pem(dps.ca_pem())?);
     let assignment = client.register().payload(model).await?;
-    println!("  {id}: {}", assignment.hub());
-    Ok(assignment)
+    println!("  {}: {}", assignment.device_id(), assignment.hub());
+    let hub = client.hub(&assignment).with_host("localhost").with_carrier(Mqtt::default().with_port(dps.mqtt_port()));
+    let mut connection = hub.connect().await?;
+    connection.report(json!({"model": model})).await?;
+    Ok((assignment, connection.twin().await?))
 }
 
 #[tokio::main]
@@ -45,7 +47,7 @@ async fn main() -> Result<()> {
     let serving = tokio::spawn(Webhook::new(ByModel).serve(listener));
 
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?;
-    let groups = service.with_roots(dps_device::Roots::from_pem(dps.ca_pem())?);
+    let groups = service.with_roots(Roots::from_pem(dps.ca_pem())?);
     let (key, factory) = (SymmetricKey::generate(), CertificateAuthority::new("Contoso Factory")?);
     let by_key = EnrollmentGroup::from_keys("toasters".parse()?, &key, &SymmetricKey::generate());
     let by_ca = EnrollmentGroup::signing_certificate("heatpumps".parse()?, factory.certificate_pem());
@@ -53,25 +55,23 @@ async fn main() -> Result<()> {
         groups.enrollment_groups().create(&group.allocate_by_webhook(&url)).await?;
     }
     let device = async |n: usize| match n % 2 {
-        0 => {
-            let who = SymmetricKeyAttestation::from_group(format!("toaster-{n}").parse()?, &key);
-            register(&dps, who, "toaster").await
-        }
+        0 => boot(&dps, SymmetricKeyAttestation::from_group(format!("toaster-{n}").parse()?, &key), "toaster").await,
         _ => {
             let issued = factory.issue(&format!("heatpump-{n}"))?;
             let who = X509Attestation::from_pem(issued.certificate_chain_pem(), issued.private_key_pem())?;
-            register(&dps, who, "heatpump").await
+            boot(&dps, who, "heatpump").await
         }
     };
     let mut assigned = try_join_all((0..6).map(device)).await?;
     assigned.push(device(0).await?); // again: now the webhook is told the current hub
 
-    println!("\n{:12}{:15}{:22}{:34}payload", "device", "proof", "hub", "substatus");
-    for assignment in assigned {
+    println!("\n{:12}{:15}{:22}{:34}{:23}twin", "device", "proof", "hub", "substatus", "payload");
+    for (assignment, twin) in assigned {
         let proof = if assignment.registration().x509.is_some() { "X.509" } else { "symmetric key" };
         let substatus = assignment.substatus().map_or("", |substatus| substatus.as_str());
-        let payload = assignment.payload_json().ok_or("the webhook sends a payload")?;
-        println!("{:12}{proof:15}{:22}{substatus:34}{payload}", assignment.device_id(), assignment.hub());
+        let payload = assignment.payload_json().ok_or("the webhook sends a payload")?.to_string();
+        let twin = json!({"desired": *twin.desired, "reported": *twin.reported});
+        println!("{:12}{proof:15}{:22}{substatus:34}{payload:23}{twin}", assignment.device_id(), assignment.hub());
     }
     serving.abort();
     dps.shutdown().await;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(unix)]
+mod database;
+
 use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +19,10 @@ fn quickstart_finds_a_hub_for_each_device() {
     assert_eq!(lines_with(&output, r#"{"welcome":"toaster"}"#), 4, "{output}");
     assert_eq!(lines_with(&output, r#"{"welcome":"heatpump"}"#), 3, "{output}");
     assert_eq!(lines_with(&output, "now at Some("), 1, "{output}");
+    for (model, count) in [("toaster", 4), ("heatpump", 3)] {
+        let twin = format!(r#"{{"desired":{{"mode":"eco"}},"reported":{{"model":"{model}"}}}}"#);
+        assert_eq!(lines_with(&output, &twin), count, "{output}");
+    }
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn register_x509_registers_and_looks_up() {
 #[test]
 fn register_tpm_registers_and_signs_towards_the_hub() {
     let swtpm = dps_hardware::Swtpm::start();
-    let mut command = Command::new(example("register_tpm"));
+    let mut command = command("register_tpm");
     command.env("TPM2TOOLS_TCTI", swtpm.tcti());
 
     let output = run_command(command);
@@ -118,6 +125,31 @@ fn list_registrations_finds_them_all() {
 }
 
 #[test]
+fn device_lifecycle_takes_the_twin_along_and_leaves_it() {
+    let output = run("device_lifecycle");
+    let expected = [
+        "provisioned:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {}"#,
+        "after its report:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {"firmware":"1.2.3"}"#,
+        "after a restart, with DPS down:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {"firmware":"1.2.3"}"#,
+        "moved, and its twin with it:",
+        "  toaster-1 in contoso-west",
+        r#"  desired {"darkness":"high","move":1}, reported {"firmware":"1.2.3"}"#,
+        "  the old hub knows it: false",
+        "moved, and its twin begins anew:",
+        "  toaster-1 in contoso-east",
+        r#"  desired {"darkness":"medium"}, reported {}"#,
+        "  the old hub knows it: false",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn azure_functions_answers_with_the_hub_for_toasters() {
     let output = run("azure_functions");
     let answer = output.lines().find(|line| line.starts_with('{')).expect(&output);
@@ -153,11 +185,7 @@ fn check_webhook_finds_the_typing_mistake() {
 
 /// What the example prints; it must succeed.
 fn run(name: &str) -> String {
-    let mut command = Command::new(example(name));
-    for variable in ["DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
-        command.env_remove(variable);
-    }
-    run_command(command)
+    run_command(command(name))
 }
 
 fn run_command(mut command: Command) -> String {
@@ -165,6 +193,14 @@ fn run_command(mut command: Command) -> String {
     let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{:?}: {}\n{stdout}\n{stderr}", command.get_program(), output.status);
     stdout
+}
+
+fn command(name: &str) -> Command {
+    let mut command = Command::new(example(name));
+    for variable in ["DATABASE_URL", "DPS_ID_SCOPE", "FUNCTIONS_CUSTOMHANDLER_PORT"] {
+        command.env_remove(variable);
+    }
+    command
 }
 
 /// Examples are built beside the folder that this test is in.

@@ -1,0 +1,95 @@
+//! A device's life, and what becomes of its twin: it is provisioned, reads its twin, reports, and moves to another hub when
+//! the operator changes the policy, first with its twin, then without. Offline: `cargo run --example device_lifecycle`
+use dps_device::{
+    FileStore, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
+};
+use dps_emulator::{Effect, Emulator, Fault, Step};
+use dps_service::ServiceClient;
+use dps_types::enrollment::{EnrollmentGroup, InitialTwin, ReprovisionPolicy};
+use dps_types::{HubHostname, SymmetricKey};
+use serde_json::json;
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// The software on the device: one for its life. It remembers its hub in a file.
+fn toaster(dps: &Emulator, key: &SymmetricKey, file: FileStore) -> Result<ProvisionedDevice> {
+    let who = SymmetricKeyAttestation::from_group("toaster-1".parse()?, key);
+    let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
+        .with_host("localhost")
+        .with_roots(Roots::from_pem(dps.ca_pem())?);
+    let mqtt = Mqtt::default().with_port(dps.mqtt_port());
+    Ok(ProvisionedDevice::new(client, file).with_hub(move |hub| hub.with_host("localhost").with_carrier(mqtt)))
+}
+
+/// Where the device is now, and what it finds there.
+async fn show(device: &mut ProvisionedDevice) -> Result<()> {
+    let twin = device.twin().await?;
+    let home = device.assignment().ok_or("it has a hub by now")?;
+    println!("  {} in {}", home.device_id(), home.hub());
+    println!("  desired {}, reported {}", json!(*twin.desired), json!(*twin.reported));
+    Ok(())
+}
+
+/// The device waits until its operator asks it to move, and does.
+async fn move_when_asked(device: &mut ProvisionedDevice) -> Result<()> {
+    loop {
+        if let TwinUpdate::Desired(change) = device.next().await?
+            && change.contains_key("move")
+        {
+            return Ok(device.reprovision().await?);
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let dps = Emulator::builder().link_hub("contoso-east").link_hub("contoso-west").start().await?;
+    let (east, west): (HubHostname, HubHostname) = ("contoso-east".parse()?, "contoso-west".parse()?);
+    let service = ServiceClient::from_connection_string(&dps.service_connection_string())?;
+    let groups = service.with_roots(Roots::from_pem(dps.ca_pem())?);
+    let groups = groups.enrollment_groups();
+    let key = SymmetricKey::generate();
+    let toasters = EnrollmentGroup::from_keys("toasters".parse()?, &key, &SymmetricKey::generate())
+        .with_initial_twin(InitialTwin::desired([("darkness", "medium")]))
+        .allocate_to(east.clone());
+    let toasters = groups.create(&toasters).await?;
+
+    let directory = tempfile::tempdir()?;
+    let file = FileStore::new(directory.path().join("assignment.json"));
+    let mut device = toaster(&dps, &key, file.clone())?;
+    println!("provisioned:");
+    show(&mut device).await?;
+
+    device.report(json!({"firmware": "1.2.3"})).await?;
+    println!("after its report:");
+    show(&mut device).await?;
+
+    // DPS goes down, and the device boots again: it knows its hub from its file.
+    dps.faults().next(Fault::new(Step::Register, Effect::Fail(503)).times(1000));
+    drop(device);
+    let mut device = toaster(&dps, &key, file)?;
+    println!("after a restart, with DPS down:");
+    show(&mut device).await?;
+    dps.faults().clear();
+
+    let toasters = toasters.allocate_to(west).with_reprovision_policy(ReprovisionPolicy::migrate());
+    let toasters = groups.update(&toasters).await?;
+    let hub = dps.hub("contoso-east").ok_or("it is linked")?;
+    hub.update_desired("toaster-1", json!({"darkness": "high", "move": 1})).await?;
+    move_when_asked(&mut device).await?;
+    println!("moved, and its twin with it:");
+    show(&mut device).await?;
+    println!("  the old hub knows it: {}", hub.device("toaster-1").await?.is_some());
+
+    groups.update(&toasters.allocate_to(east).with_reprovision_policy(ReprovisionPolicy::reset())).await?;
+    let hub = dps.hub("contoso-west").ok_or("it is linked")?;
+    hub.update_desired("toaster-1", json!({"move": 2})).await?;
+    move_when_asked(&mut device).await?;
+    println!("moved, and its twin begins anew:");
+    show(&mut device).await?;
+    println!("  the old hub knows it: {}", hub.device("toaster-1").await?.is_some());
+
+    drop(device);
+    dps.shutdown().await;
+    Ok(())
+}
