@@ -85,6 +85,10 @@ impl Client {
         ..Self::PYTHON_MQTT
     };
 
+    pub(crate) fn program(&self) -> Program {
+        self.program
+    }
+
     pub(crate) fn unauthorized(&self) -> Account {
         self.unauthorized
     }
@@ -130,7 +134,8 @@ impl Client {
             .unwrap_or_else(|error| panic!("{self:?}: {error}: {stdout}{stderr}"))
     }
 
-    fn request(&self, emulator: &Emulator, scenario: &Scenario) -> Value {
+    /// What the program is asked for.
+    pub(crate) fn request(&self, emulator: &Emulator, scenario: &Scenario) -> Value {
         let mut request = json!({
             "transport": self.transport,
             "host": "localhost",

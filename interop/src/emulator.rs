@@ -19,6 +19,9 @@ pub const TOASTERS: &str = "toasters.azure-devices.net";
 /// The other one.
 pub const HEATPUMPS: &str = "heatpumps.azure-devices.net";
 
+/// A hub that a device can go to: this machine's own name. Linked only where a test asks for it.
+pub const LOCALHOST: &str = "localhost";
+
 /// Where most official clients insist to find it.
 pub const HTTPS_PORT: u16 = 443;
 
@@ -49,6 +52,7 @@ struct Ready {
     ca_pem: PathBuf,
     service_connection_string: String,
     connection_strings: HashMap<String, String>,
+    hub_connection_strings: HashMap<String, String>,
 }
 
 impl Emulator {
@@ -114,6 +118,15 @@ impl Emulator {
     pub fn connection_string(&self, policy: &str) -> &str {
         let connection = self.ready.connection_strings.get(policy);
         connection.expect("a policy of the emulator's options")
+    }
+
+    /// What an operator's client needs to come in to this linked hub. It holds a key.
+    ///
+    /// # Panics
+    /// When there is no such hub.
+    pub fn hub_connection_string(&self, hub: &str) -> &str {
+        let connection = self.ready.hub_connection_strings.get(hub);
+        connection.expect("a linked hub")
     }
 
     /// The id scope for devices.

@@ -39,7 +39,7 @@ pub fn skipped() -> bool {
 }
 
 impl Scenario {
-    async fn enroll(&self, emulator: &Emulator) {
+    pub(crate) async fn enroll(&self, emulator: &Emulator) {
         let dps = emulator.service();
         let enrolled = match &self.enrollment {
             Enrollment::Group(group) => dps.enrollment_groups().create(group).await.map(drop),
@@ -61,7 +61,7 @@ impl Scenario {
         }
     }
 
-    fn check(&self, client: &Client, outcome: &Outcome) {
+    pub(crate) fn check(&self, client: &Client, outcome: &Outcome) {
         let account = match &self.expected {
             Expected::Assigned { hub, device_id } => {
                 let echo = self.webhook.as_ref().and(self.payload.as_ref());
@@ -132,7 +132,7 @@ impl Scenario {
     }
 
     /// That the operator sees what the device was told.
-    async fn check_record(&self, emulator: &Emulator) {
+    pub(crate) async fn check_record(&self, emulator: &Emulator) {
         let Expected::Assigned { hub, device_id } = &self.expected else {
             return;
         };

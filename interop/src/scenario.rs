@@ -1,11 +1,13 @@
 //! What is enrolled, how the device proves itself, and what must come of it, for every client alike.
 
-use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningStatus};
+use dps_types::enrollment::{
+    EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus,
+};
 use dps_types::{EnrollmentGroupId, HubHostname, RegistrationId, SymmetricKey};
 use serde_json::{Value, json};
 
 use crate::certificates::{CertificateAuthority, DeviceCertificate};
-use crate::emulator::{HEATPUMPS, TOASTERS};
+use crate::emulator::{HEATPUMPS, LOCALHOST, TOASTERS};
 use crate::tpm::TpmDevice;
 use crate::webhook::EchoWebhook;
 
@@ -190,6 +192,25 @@ impl Scenario {
             webhook: None,
             expected: UNAUTHORIZED,
         }
+    }
+
+    /// The same on a hub that the device can go to, with a twin to start with.
+    pub(crate) fn at_home(mut self) -> Self {
+        let home = hub(LOCALHOST);
+        let twin = InitialTwin::desired([("darkness", "medium")]).with_tags([("floor", "ground")]);
+        self.enrollment = match self.enrollment {
+            Enrollment::Group(group) => {
+                Enrollment::Group(Box::new(group.allocate_to(home).with_initial_twin(twin)))
+            }
+            Enrollment::Individual(one) => {
+                Enrollment::Individual(Box::new(one.allocate_to(home).with_initial_twin(twin)))
+            }
+            Enrollment::Nothing => Enrollment::Nothing,
+        };
+        if let Expected::Assigned { hub, .. } = &mut self.expected {
+            *hub = LOCALHOST;
+        }
+        self
     }
 
     fn signed_by(authority: &CertificateAuthority, certificate: DeviceCertificate) -> Self {

@@ -1,21 +1,15 @@
 //! A service client of another vendor: a program that takes an operator's commands, and answers each, as lines of JSON.
 
 use std::fmt;
-use std::process::Stdio;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::dialogue::Dialogue;
 use crate::emulator::Emulator;
 use crate::program::Program;
 
-/// When we give the client up.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(45);
 /// The policy that every instance has.
 const OWNER: &str = "provisioningserviceowner";
 
@@ -84,20 +78,10 @@ impl ServiceSdk {
     /// # Panics
     /// When the program does not run.
     pub fn operator(&self, emulator: &Emulator, access: Access<'_>) -> Operator {
-        let mut process = self
-            .program
-            .script("service", emulator.ca_pem())
-            .arg(access.to_json().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{self:?} did not run: {error}"));
+        let mut program = self.program.script("service", emulator.ca_pem());
         Operator {
             sdk: *self,
-            commands: process.stdin.take().expect("it is piped"),
-            answers: BufReader::new(process.stdout.take().expect("it is piped")),
-            _process: process,
+            dialogue: Dialogue::start(program.arg(access.to_json().to_string())),
         }
     }
 }
@@ -152,9 +136,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Operator {
     sdk: ServiceSdk,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    _process: Child,
+    dialogue: Dialogue,
 }
 
 impl Operator {
@@ -264,35 +246,9 @@ impl Operator {
         }
     }
 
-    async fn ask(&mut self, mut command: Value) -> Result<Value, Refusal> {
-        let fields = command.as_object_mut().expect("an object");
-        fields.retain(|_, value| !value.is_null());
-        let line = timeout(ANSWER_DEADLINE, self.exchange(&command))
-            .await
-            .unwrap_or_else(|_| panic!("no answer to {command}"));
-        let answer = serde_json::from_str(&line);
-        match answer.unwrap_or_else(|error| panic!("{error}: {command}: {line:?}")) {
-            Answer::Result(result) => Ok(result),
-            Answer::Error(refusal) => Err(refusal),
-        }
+    async fn ask(&mut self, command: Value) -> Result<Value, Refusal> {
+        self.dialogue.ask(command).await
     }
-
-    async fn exchange(&mut self, command: &Value) -> String {
-        let mut line = format!("{command}\n");
-        let written = self.commands.write_all(line.as_bytes()).await;
-        written.expect("the program listens");
-        line.clear();
-        let read = self.answers.read_line(&mut line).await;
-        read.expect("the program speaks");
-        line
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Answer {
-    Result(Value),
-    Error(Refusal),
 }
 
 /// What a query found.

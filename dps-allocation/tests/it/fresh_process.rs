@@ -5,8 +5,8 @@ use std::process::Command;
 
 use dps_allocation::{AllocationPolicy as _, ErrorKind, WebhookClient};
 
-use crate::caller::Mock;
 use crate::common::{HUB_A, request};
+use crate::mock::Mock;
 
 #[tokio::test]
 async fn plain_http_needs_nothing_from_its_surroundings() {

@@ -3,8 +3,8 @@
 use dps_allocation::{Inspection, WebhookClient};
 use dps_types::{AllocationRequest, ErrorCode};
 
-use crate::caller::Mock;
 use crate::common::{DOCUMENTED_REQUEST, HUB_A};
+use crate::mock::Mock;
 
 fn documented() -> AllocationRequest {
     serde_json::from_str(DOCUMENTED_REQUEST).unwrap()

@@ -15,6 +15,8 @@ mod http;
 #[cfg(feature = "client")]
 mod inspection;
 mod latency;
+#[cfg(feature = "client")]
+mod mock;
 mod narrowing;
 mod policies;
 #[cfg(all(feature = "client", feature = "server"))]

@@ -3,8 +3,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -18,12 +20,17 @@ use super::cached::{AssignmentStore, CachedAssignment};
 #[derive(Debug, Clone)]
 pub struct FileStore {
     path: PathBuf,
+    /// Held by whoever works on the file, to the end: work that nobody waits for any more still comes before the next.
+    turn: Arc<Mutex<()>>,
 }
 
 impl FileStore {
     /// This file, in a directory that exists, on a disk that outlives a restart.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            turn: Arc::default(),
+        }
     }
 
     /// The file.
@@ -36,9 +43,12 @@ impl FileStore {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let path = self.path.clone();
-        spawn_blocking(move || work(&path))
-            .await
-            .map_err(io::Error::other)?
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work(&path)
+        });
+        done.await.map_err(io::Error::other)?
     }
 }
 

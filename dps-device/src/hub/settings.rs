@@ -20,6 +20,9 @@ use crate::exchange::proof;
 use crate::transport::{AGENT, Endpoint, LIFETIME, TransportError, sign};
 use crate::{Proxy, Roots};
 
+/// What is longer cannot always be counted.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// An IoT hub as its device reaches it: from [`ProvisioningClient::hub`].
 ///
 /// The device proves itself to its hub with what it proves itself to DPS with: the same key, the same certificate, the same
@@ -121,11 +124,11 @@ impl Hub {
         self
     }
 
-    /// How long a password is good for, a second at least. The default is an hour. A hub closes the connection at its end, so
-    /// a connection of ours is made anew when a tenth of it is left.
+    /// How long a password is good for, a second at least and a year at most. The default is an hour. A hub closes the
+    /// connection at its end, so a connection of ours is made anew when a tenth of it is left.
     #[must_use]
     pub fn with_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.token_lifetime = lifetime.max(Duration::from_secs(1));
+        self.token_lifetime = lifetime.clamp(Duration::from_secs(1), YEAR);
         self
     }
 
@@ -138,12 +141,13 @@ impl Hub {
     }
 
     /// Spreads the reconnects of a fleet: a lost connection is made again after a random wait up to this, on top of the usual
-    /// one. Take the number of devices divided by the connections that the hub allows per second. The default is nothing.
+    /// one, a year at most. Take the number of devices divided by the connections that the hub allows per second. The default is
+    /// nothing.
     ///
     /// Source: azure-docs `iot-dps/concepts-deploy-at-scale.md`.
     #[must_use]
     pub fn with_jitter(mut self, most: Duration) -> Self {
-        self.jitter = most;
+        self.jitter = most.min(YEAR);
         self
     }
 

@@ -5,6 +5,8 @@
 mod latency;
 mod linked_hub;
 
+use std::sync::Arc;
+
 use dps_allocation::policies::{EvenlyWeighted, Fixed, LatencyTable, LowestLatency};
 use dps_allocation::{AllocationPolicy, WebhookClient};
 use dps_types::enrollment::{AllocationPolicyKind, InitialTwin};
@@ -40,7 +42,7 @@ pub(crate) struct Allocator {
     hubs: Vec<LinkedHub>,
     /// For enrollments without a policy.
     default_policy: AllocationPolicyKind,
-    latencies: LatencyTable,
+    latencies: Arc<LatencyTable>,
     webhooks: WebhookClient,
 }
 
@@ -54,7 +56,7 @@ impl Allocator {
         Self {
             hubs,
             default_policy,
-            latencies,
+            latencies: Arc::new(latencies),
             webhooks,
         }
     }
@@ -180,7 +182,7 @@ impl Allocator {
                 "The static allocation policy needs one IoT hub, and several are linked.",
             )),
             (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
-                LowestLatency::by(self.latencies.clone()).among_equals(self.evenly_weighted()),
+                LowestLatency::by(Arc::clone(&self.latencies)).among_equals(self.evenly_weighted()),
             )),
             _ => Ok(Box::new(self.evenly_weighted())),
         }

@@ -136,6 +136,7 @@ impl Twin {
             Some(desired) => without_read_only(object("properties.desired", desired)?),
             None => Object::new(),
         };
+        let desired = with_removals(desired, &self.desired.values);
         let version = self.desired.version;
         self.desired = Section::new(now);
         self.desired.version = version;
@@ -195,6 +196,22 @@ impl fmt::Debug for Twin {
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
+}
+
+/// The same with a `null` for all that is in `before` alone: so a device that merges what it is told ends with the same.
+///
+/// Source: Azure/azure-iot-sdk-csharp issue 954.
+fn with_removals(mut after: Object, before: &Object) -> Object {
+    for (name, old) in before {
+        match (after.get_mut(name), old) {
+            (None, _) => drop(after.insert(name.clone(), Value::Null)),
+            (Some(Value::Object(new)), Value::Object(old)) => {
+                *new = with_removals(std::mem::take(new), old);
+            }
+            (Some(_), _) => {}
+        }
+    }
+    after
 }
 
 fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Object, LimitError> {
@@ -282,15 +299,21 @@ mod tests {
 
     #[test]
     fn a_replacement_leaves_nothing_and_ignores_what_only_the_hub_writes() {
-        let initial = InitialTwin::desired([("x", 1)]).with_tags([("t", 1)]);
+        let initial = InitialTwin::desired([("x", json!(1)), ("z", json!({ "a": 1, "b": 2 }))]);
+        let initial = initial.with_tags([("t", 1)]);
         let mut twin = Twin::new(Some(&initial), at()).expect("valid");
-        let new =
-            json!({ "properties": { "desired": { "y": 2, "$version": 77, "$metadata": {} } } });
+        let new = json!({ "properties": {
+            "desired": { "y": 2, "z": { "b": 3 }, "$version": 77, "$metadata": {} },
+        } });
         let update = twin.replace(&patch(new), at()).expect("valid");
-        assert_eq!(update.document, json!({ "y": 2, "$version": 2 }));
         assert_eq!(
             twin.for_device()["desired"],
-            json!({ "y": 2, "$version": 2 })
+            json!({ "y": 2, "z": { "b": 3 }, "$version": 2 })
+        );
+        // The device merges what it is told.
+        assert_eq!(
+            update.document,
+            json!({ "y": 2, "z": { "b": 3, "a": null }, "x": null, "$version": 2 })
         );
         assert!(twin.tags.is_empty());
     }

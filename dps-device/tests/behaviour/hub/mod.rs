@@ -1,5 +1,6 @@
 //! The assigned hub: what goes over the wire there, byte for byte, and how a device finds its way back.
 
+mod memory;
 mod peer;
 mod provisioned;
 mod reconnect;

@@ -1,6 +1,5 @@
 //! A device for years: what it remembers, when it asks DPS, and when it does not.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
+use super::memory::{Broken, Memory};
 use super::peer::{HubPeer, REPORT};
 use super::{aimed, over};
 use crate::mqtt::Carrier;
@@ -22,73 +22,6 @@ use crate::pki::Pki;
 use crate::script::{
     ASSIGNED, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning,
 };
-
-/// What a device remembers.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Option<Vec<u8>>>>);
-
-impl Memory {
-    fn of(hub: &str) -> Self {
-        Self::for_device("my-device", hub)
-    }
-
-    fn for_device(registration_id: &str, hub: &str) -> Self {
-        let json = json!({
-            "version": 1,
-            "idScope": "0ne00111111",
-            "registrationId": registration_id,
-            "assignedHub": hub,
-            "deviceId": "my-device",
-        });
-        Self(Arc::new(Mutex::new(Some(json.to_string().into_bytes()))))
-    }
-
-    fn hub(&self) -> Option<String> {
-        let json = self.0.lock().unwrap().clone()?;
-        Some(
-            CachedAssignment::from_json(&json)
-                .unwrap()
-                .hub()
-                .to_string(),
-        )
-    }
-}
-
-#[async_trait]
-impl AssignmentStore for Memory {
-    async fn load(&self) -> io::Result<Option<CachedAssignment>> {
-        let json = self.0.lock().unwrap().clone();
-        json.as_deref().map(CachedAssignment::from_json).transpose()
-    }
-
-    async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
-        *self.0.lock().unwrap() = Some(assignment.to_json());
-        Ok(())
-    }
-
-    async fn clear(&self) -> io::Result<()> {
-        *self.0.lock().unwrap() = None;
-        Ok(())
-    }
-}
-
-/// A disk that is gone.
-struct Broken;
-
-#[async_trait]
-impl AssignmentStore for Broken {
-    async fn load(&self) -> io::Result<Option<CachedAssignment>> {
-        Err(io::Error::other("the disk is gone"))
-    }
-
-    async fn save(&self, _: &CachedAssignment) -> io::Result<()> {
-        Err(io::Error::other("the disk is gone"))
-    }
-
-    async fn clear(&self) -> io::Result<()> {
-        Err(io::Error::other("the disk is gone"))
-    }
-}
 
 struct World {
     pki: Pki,

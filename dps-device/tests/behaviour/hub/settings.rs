@@ -70,6 +70,12 @@ async fn a_password_is_a_token_for_the_device_alone_and_expires() {
     let shorter = hub.with_token_lifetime(Duration::from_secs(60));
     let password = shorter.password().await.unwrap().unwrap();
     assert_eq!(password.expires_at(), at(1_700_000_060));
+    let longest = shorter.with_token_lifetime(Duration::MAX);
+    let password = longest.password().await.unwrap().unwrap();
+    assert_eq!(
+        password.expires_at(),
+        at(1_700_000_000 + 365 * 24 * 60 * 60)
+    );
 }
 
 #[tokio::test]

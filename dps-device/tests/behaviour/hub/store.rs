@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::task::{Context, Waker};
 
 use dps_device::{AssignmentStore, CachedAssignment, FileStore};
 
@@ -38,6 +39,23 @@ async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
     store.clear().await.unwrap();
     assert_eq!(store.load().await.unwrap(), None);
     assert_eq!(names(directory.path()), [""; 0]);
+}
+
+/// Dropping a future does not stop what is under way on the disk; what comes after must come after.
+#[tokio::test]
+async fn a_save_that_nobody_waits_for_does_not_come_after_what_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::new(directory.path().join("assignment.json"));
+    for _ in 0..50 {
+        let (one, clone) = (assignment("a"), store.clone());
+        {
+            let mut save = std::pin::pin!(store.save(&one));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(save.as_mut().poll(&mut context).is_pending());
+        }
+        clone.clear().await.unwrap();
+        assert_eq!(store.load().await.unwrap(), None);
+    }
 }
 
 #[cfg(unix)]
