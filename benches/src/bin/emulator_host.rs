@@ -1,7 +1,7 @@
 //! An emulator as a process of its own, so that its memory can be told from that of who asks it. It prints where it is on
 //! one line and ends in order when its standard input does.
 //!
-//! usage: emulator_host [DATA_DIR]
+//! usage: `emulator_host [DATA_DIR]`
 
 use std::error::Error;
 use std::io::Read;
