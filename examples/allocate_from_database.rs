@@ -45,7 +45,7 @@ struct Connection {
 impl AllocationPolicy for HubTable {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         let id = request.registration_id();
-        let answer = timeout(DEADLINE, self.hub_of(&id.to_key())).await.unwrap_or_else(|late| Err(late.into()));
+        let answer = timeout(DEADLINE, self.hub_of(&id.to_lowercase())).await.unwrap_or_else(|late| Err(late.into()));
         match answer {
             Ok(Some(hub)) => {
                 let hub =

@@ -1,7 +1,7 @@
 //! A device's life, and what becomes of its twin: it is provisioned, reads its twin, reports, and moves to another hub when
 //! the operator changes the policy, first with its twin, then without. Offline: `cargo run --example device_lifecycle`
 use dps_device::{
-    FileStore, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
+    AssignmentFile, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
 };
 use dps_emulator::{Effect, Emulator, Fault, Step};
 use dps_service::ServiceClient;
@@ -12,13 +12,13 @@ use serde_json::json;
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// The software on the device: one for its life. It remembers its hub in a file.
-fn toaster(dps: &Emulator, key: &SymmetricKey, file: FileStore) -> Result<ProvisionedDevice> {
+fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<ProvisionedDevice> {
     let who = SymmetricKeyAttestation::from_group("toaster-1".parse()?, key);
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host("localhost")
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let mqtt = Mqtt::default().with_port(dps.mqtt_port());
-    Ok(ProvisionedDevice::new(client, file).with_hub(move |hub| hub.with_host("localhost").with_carrier(mqtt)))
+    Ok(ProvisionedDevice::new(client, file).with_hub(move |hub| hub.with_host("localhost").with_transport(mqtt)))
 }
 
 /// Where the device is now, and what it finds there.
@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
     let toasters = groups.create(&toasters).await?;
 
     let directory = tempfile::tempdir()?;
-    let file = FileStore::new(directory.path().join("assignment.json"));
+    let file = AssignmentFile::new(directory.path().join("assignment.json"));
     let mut device = toaster(&dps, &key, file.clone())?;
     println!("provisioned:");
     show(&mut device).await?;

@@ -33,7 +33,7 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let assignment = client.register().payload(model).await?;
     println!("  {}: {}", assignment.device_id(), assignment.hub());
-    let hub = client.hub(&assignment).with_host("localhost").with_carrier(Mqtt::default().with_port(dps.mqtt_port()));
+    let hub = client.hub(&assignment).with_host("localhost").with_transport(Mqtt::default().with_port(dps.mqtt_port()));
     let mut connection = hub.connect().await?;
     connection.report(json!({"model": model})).await?;
     Ok((assignment, connection.twin().await?))

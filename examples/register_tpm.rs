@@ -16,7 +16,7 @@ use dps_device::{Attestation, Http, ProvisioningClient, Roots};
 use dps_emulator::Emulator;
 use dps_service::ServiceClient;
 use dps_types::enrollment::{AttestationMechanism, IndividualEnrollment};
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // From now on, and after a restart: the TPM signs towards the hub with a key that nobody has seen.
     let resource = format!("{}/devices/{}", assignment.hub(), assignment.device_id());
     let expiry = SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(3600);
-    let token = Claim::new(&resource, expiry.as_secs()).sign(&tpm.hub_signer()).await?;
+    let token = SasTokenBuilder::new(&resource, expiry.as_secs()).sign(&tpm.hub_signer()).await?;
     println!("a token for {} is {} characters long", token.resource(), token.to_text().len());
 
     dps.shutdown().await;

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dps_types::sas::{Claim, SasToken};
+use dps_types::sas::{SasToken, SasTokenBuilder};
 use dps_types::{RegistrationId, SymmetricKey};
 
 const RESOURCE: &str = "0ne00000A0A/registrations/breakroom499-contoso-tstrsd-007";
@@ -32,7 +32,7 @@ fn sas(criterion: &mut Criterion) {
 }
 
 fn make(key: &SymmetricKey) -> String {
-    let token = Claim::new(black_box(RESOURCE), black_box(EXPIRY)).policy("registration");
+    let token = SasTokenBuilder::new(black_box(RESOURCE), black_box(EXPIRY)).policy("registration");
     token.sign_with(key).to_text().to_string()
 }
 

@@ -8,7 +8,7 @@
 //! * [`Webhook`] hosts a policy: bytes in, bytes out. With the feature `server` it serves HTTP itself, is an axum
 //!   router, or an Azure Functions custom handler.
 //! * `WebhookCaller` (feature `client`) is the service's side: it asks a webhook, and is a policy itself.
-//! * [`Trial`] feeds a recorded request to a policy, for tests; `WebhookClient::inspect` asks a webhook that runs, and explains
+//! * [`PolicyTest`] feeds a recorded request to a policy, for tests; `WebhookClient::inspect` asks a webhook that runs, and explains
 //!   what DPS would make of its answer.
 //!
 //! ```
@@ -70,5 +70,5 @@ pub use error::{Error, ErrorKind};
 pub use policies::{from_async_fn, from_fn};
 pub use policy::AllocationPolicy;
 pub use rejection::Rejection;
-pub use trial::{Outcome, Trial};
+pub use trial::{Outcome, PolicyTest};
 pub use webhook::{Webhook, WebhookReply, WebhookRequest};

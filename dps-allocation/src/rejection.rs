@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use dps_types::{ErrorCode, PayloadError, Problem};
+use dps_types::{ErrorCode, ErrorDetails, PayloadError};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -79,8 +79,8 @@ impl Rejection {
         self
     }
 
-    pub(crate) fn to_problem(&self) -> Problem {
-        let mut problem = Problem::default();
+    pub(crate) fn to_error_details(&self) -> ErrorDetails {
+        let mut problem = ErrorDetails::default();
         problem.error_code = self.error_code;
         problem.message = Some(self.message.clone());
         problem

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_types::{
-    DeviceRegistrationResult, ErrorCode, OperationId, Problem, RegistrationOperationStatus,
+    DeviceRegistrationResult, ErrorCode, ErrorDetails, OperationId, RegistrationOperationStatus,
     RegistrationStatus,
 };
 use serde::de::DeserializeOwned;
@@ -28,8 +28,8 @@ pub(crate) fn accept(reply: Reply) -> Result<Reply, Error> {
     if (200..300).contains(&status) {
         return Ok(reply);
     }
-    let problem = problem(&reply.body);
-    let conflict = problem.as_ref().and_then(|problem| problem.error_code)
+    let details = error_details(&reply.body);
+    let conflict = details.as_ref().and_then(|details| details.error_code)
         == Some(ErrorCode::REGISTRATION_CONFLICT);
     let (kind, what) = match status {
         _ if conflict => (ErrorKind::Service, "another registration was in the way"),
@@ -54,7 +54,7 @@ pub(crate) fn accept(reply: Reply) -> Result<Reply, Error> {
     Err(Error::new(kind, format!("{what} (status {status})"))
         .with_status(status)
         .with_retry_after(reply.retry_after)
-        .with_problem(problem))
+        .with_details(details))
 }
 
 /// Reads the answer to a registration or a poll. `known` is the operation that was asked about.
@@ -116,23 +116,23 @@ fn ended(
     reply: &Reply,
     state: Option<DeviceRegistrationResult>,
 ) -> Error {
-    let problem = state.and_then(|state| {
-        let mut problem = Problem::default();
-        problem.error_code = state.error_code;
-        problem.message = state.error_message;
-        problem.timestamp_utc = state.last_updated_date_time_utc;
-        told(problem)
+    let details = state.and_then(|state| {
+        let mut details = ErrorDetails::default();
+        details.error_code = state.error_code;
+        details.message = state.error_message;
+        details.timestamp_utc = state.last_updated_date_time_utc;
+        told(details)
     });
     Error::new(kind, what)
         .with_status(reply.status)
-        .with_problem(problem)
+        .with_details(details)
 }
 
-fn problem(body: &[u8]) -> Option<Problem> {
+fn error_details(body: &[u8]) -> Option<ErrorDetails> {
     serde_json::from_slice(body).ok().and_then(told)
 }
 
 /// A problem without a code and without a message says nothing.
-fn told(problem: Problem) -> Option<Problem> {
-    (problem.error_code.is_some() || problem.message.is_some()).then_some(problem)
+fn told(details: ErrorDetails) -> Option<ErrorDetails> {
+    (details.error_code.is_some() || details.message.is_some()).then_some(details)
 }

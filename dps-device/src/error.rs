@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::{ErrorCode, Problem};
+use dps_types::{ErrorCode, ErrorDetails};
 
 /// Why a registration, a lookup or a talk with the hub has no good end.
 ///
@@ -20,7 +20,7 @@ struct Inner {
     what: Cow<'static, str>,
     status: Option<u16>,
     retry_after: Option<Duration>,
-    problem: Option<Problem>,
+    details: Option<ErrorDetails>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -57,7 +57,7 @@ pub enum ErrorKind {
     Service,
     /// The key could not sign, or the TPM did not take the key that the service wrapped for it. Not retried. Look at the
     /// device that holds it.
-    Sign,
+    Signing,
     /// Too many requests: 429. Retried, not before the service allows. The operator may spread devices over time.
     Throttled,
     /// No secure connection: a certificate that is not trusted, of either side. Not retried. Look at the roots, the
@@ -89,11 +89,11 @@ impl Error {
     }
 
     /// The service's own account: error code, tracking id, message.
-    pub fn problem(&self) -> Option<&Problem> {
+    pub fn error_details(&self) -> Option<&ErrorDetails> {
         self.0
-            .problem
+            .details
             .as_ref()
-            .or_else(|| self.last_failure()?.problem())
+            .or_else(|| self.last_failure()?.error_details())
     }
 
     /// The status of the answer, where the answer was the failure.
@@ -112,7 +112,7 @@ impl Error {
             what: what.into(),
             status: None,
             retry_after: None,
-            problem: None,
+            details: None,
             source: None,
         }))
     }
@@ -135,8 +135,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_problem(mut self, problem: Option<Problem>) -> Self {
-        self.0.problem = problem;
+    pub(crate) fn with_details(mut self, details: Option<ErrorDetails>) -> Self {
+        self.0.details = details;
         self
     }
 
@@ -150,15 +150,15 @@ impl Error {
     }
 
     pub(crate) fn code(&self) -> Option<ErrorCode> {
-        self.problem()?.error_code
+        self.error_details()?.error_code
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
-        match &self.0.problem {
-            Some(problem) => write!(f, ": {problem}"),
+        match &self.0.details {
+            Some(details) => write!(f, ": {details}"),
             None => Ok(()),
         }
     }
@@ -187,7 +187,7 @@ mod tests {
     fn the_text_leaves_the_source_to_the_chain() {
         let failure = Error::new(ErrorKind::Throttled, "too many requests")
             .with_status(429)
-            .with_problem(Some(Problem::new(ErrorCode::THROTTLED, "slow down")));
+            .with_details(Some(ErrorDetails::new(ErrorCode::THROTTLED, "slow down")));
         let error = Error::new(ErrorKind::Deadline, "time is up").with_source(failure);
 
         assert_eq!(error.to_string(), "time is up");

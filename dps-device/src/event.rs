@@ -53,12 +53,12 @@ pub enum Event {
 /// A registration in progress, as a stream of its events: the outcome, [`Event::Assigned`] or [`Event::Failed`], is the last item.
 ///
 /// Nothing goes on unless it is polled. Dropping it ends the registration and closes its connection.
-pub struct Registration {
+pub struct RegistrationEvents {
     events: UnboundedReceiver<Event>,
     running: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Registration {
+impl RegistrationEvents {
     /// The next event, `None` after the last. Safe to cancel: nothing is lost.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
@@ -80,7 +80,7 @@ impl Registration {
     }
 }
 
-impl Stream for Registration {
+impl Stream for RegistrationEvents {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -100,15 +100,15 @@ impl Stream for Registration {
     }
 }
 
-impl fmt::Debug for Registration {
+impl fmt::Debug for RegistrationEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration")
+        f.debug_struct("RegistrationEvents")
             .field("running", &self.running.is_some())
             .finish_non_exhaustive()
     }
 }
 
-/// Where events go: to the log always, to a [`Registration`] if there is one.
+/// Where events go: to the log always, to a [`RegistrationEvents`] if there is one.
 #[derive(Debug)]
 pub(crate) struct Events(Option<UnboundedSender<Event>>);
 

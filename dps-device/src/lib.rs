@@ -17,7 +17,7 @@
 //! let assignment = client
 //!     .register()
 //!     .payload(json!({"model": "toaster"}))
-//!     .deadline(Duration::from_secs(120))
+//!     .timeout(Duration::from_secs(120))
 //!     .await?;
 //! println!("{} is at home in {}", assignment.device_id(), assignment.hub());
 //! # Ok(())
@@ -67,7 +67,7 @@
 //! # The hub
 //!
 //! With the feature `hub` the device goes on to its hub with what it proved itself with: `client.hub(&assignment)` is a
-//! `Hub`, which has what any MQTT client needs (host, port, client id, username, a password that is signed anew, or a client
+//! `HubEndpoint`, which has what any MQTT client needs (host, port, client id, username, a password that is signed anew, or a client
 //! certificate), and a small connection of its own for the twin:
 //!
 //! ```no_run
@@ -97,10 +97,10 @@
 //! ```no_run
 //! # #[cfg(feature = "hub")]
 //! # async fn live(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
-//! use dps_device::{FileStore, ProvisionedDevice};
+//! use dps_device::{AssignmentFile, ProvisionedDevice};
 //! use serde_json::json;
 //!
-//! let store = FileStore::new("/var/lib/toaster/assignment.json");
+//! let store = AssignmentFile::new("/var/lib/toaster/assignment.json");
 //! let mut device = ProvisionedDevice::new(client, store);
 //! device.report(json!({"firmware": "1.2.3"})).await?;
 //! # Ok(())
@@ -148,11 +148,11 @@ pub use clock::{Clock, SystemClock};
 pub use dps_tls::Roots;
 pub use dps_types::SymmetricKey;
 pub use error::{Error, ErrorKind};
-pub use event::{Event, Registration};
+pub use event::{Event, RegistrationEvents};
 #[cfg(feature = "hub")]
 pub use hub::{
-    AssignmentStore, CachedAssignment, FileStore, Hub, HubCarrier, HubConnection, HubPassword,
-    ProvisionedDevice, Twin, TwinProperties, TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, HubConnection, HubEndpoint, HubPassword,
+    HubTransport, ProvisionedDevice, Twin, TwinProperties, TwinUpdate,
 };
 pub use lookup::Lookup;
 pub use register::Register;

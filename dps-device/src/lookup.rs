@@ -23,7 +23,7 @@ pub struct Lookup {
 
 impl Lookup {
     /// How long the lookup may take, retries and waits included. The default is [`ProvisioningClient::DEFAULT_DEADLINE`].
-    pub fn deadline(mut self, limit: Duration) -> Self {
+    pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }

@@ -13,7 +13,7 @@ use crate::answer::{self, Progress};
 use crate::assignment::Assignment;
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Events, Registration};
+use crate::event::{Event, Events, RegistrationEvents};
 use crate::exchange::{Exchange, Question};
 
 /// A registration to be: set it up, then await it, or watch its [`events`](Self::events).
@@ -36,14 +36,14 @@ impl Register {
 
     /// How long the whole registration may take, all retries and waits included. It counts from the first poll of the future.
     /// The default is [`ProvisioningClient::DEFAULT_DEADLINE`].
-    pub fn deadline(mut self, limit: Duration) -> Self {
+    pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }
 
     /// Registers, and tells what happens on the way.
-    pub fn events(self) -> Registration {
-        Registration::new(|events| self.run(events))
+    pub fn events(self) -> RegistrationEvents {
+        RegistrationEvents::new(|events| self.run(events))
     }
 
     pub(crate) fn new(client: ProvisioningClient) -> Self {

@@ -78,10 +78,10 @@ async fn in_time(
 ) -> Result<(), TransportError> {
     match timeout(limit, work).await {
         Ok(done) => {
-            done.map_err(|error| TransportError::new(ErrorKind::Sign, what).with_source(error))
+            done.map_err(|error| TransportError::new(ErrorKind::Signing, what).with_source(error))
         }
         Err(_) => Err(TransportError::new(
-            ErrorKind::Sign,
+            ErrorKind::Signing,
             format!("{what} within {limit:?}"),
         )),
     }

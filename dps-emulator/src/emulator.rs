@@ -22,7 +22,7 @@ use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
-use crate::hub::{Hub, Hubs};
+use crate::hub::{HubHandle, Hubs};
 use crate::provision::{Engine, Settings};
 use crate::registry::Registry;
 use crate::registry::store::{MemoryStore, RedbStore, Store, StoreError};
@@ -85,8 +85,8 @@ impl Emulator {
     }
 
     /// One of the linked hubs: its devices and their twins. `None` when none of this name is linked.
-    pub fn hub(&self, name: &str) -> Option<Hub> {
-        Hub::new(Arc::clone(&self.hubs), name)
+    pub fn hub(&self, name: &str) -> Option<HubHandle> {
+        HubHandle::new(Arc::clone(&self.hubs), name)
     }
 
     /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.

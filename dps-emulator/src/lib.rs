@@ -27,8 +27,8 @@
 //!
 //! The linked hubs are here, too, at the same ports: a device that was assigned goes on to its hub, over MQTT or WebSocket,
 //! with the key, certificate or TPM that it registered with, reads its twin, patches its reported properties, hears of desired
-//! ones, and sends telemetry, which is counted and dropped. [`Hub`] looks at devices and twins and changes them, and so does
-//! the hub's own REST API: `/devices` and `/twins`, with [a connection string of the hub](Hub::connection_string). A device
+//! ones, and sends telemetry, which is counted and dropped. [`HubHandle`] looks at devices and twins and changes them, and so does
+//! the hub's own REST API: `/devices` and `/twins`, with [a connection string of the hub](HubHandle::connection_string). A device
 //! that moves takes its twin along or leaves it, as its enrollment says. There are no cloud-to-device messages, methods or
 //! modules.
 //!
@@ -62,7 +62,7 @@ pub use config::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
-pub use hub::{Hub, HubDevice};
+pub use hub::{HubDevice, HubHandle};
 pub use limits::Limits;
 pub use registry::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,

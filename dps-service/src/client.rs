@@ -12,8 +12,8 @@ use reqwest::Url;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
+use crate::api_version;
 use crate::credential::{BearerTokens, Credential, SharedAccessPolicy, TokenProvider};
-use crate::edition;
 use crate::enrollments::Enrollments;
 use crate::error::{Error, ErrorKind};
 use crate::registrations::Registrations;
@@ -37,7 +37,7 @@ pub struct ServiceClient {
 }
 
 impl ServiceClient {
-    /// How long an operation may take, unless [`ServiceClient::with_deadline`] says otherwise: one minute.
+    /// How long an operation may take, unless [`ServiceClient::with_timeout`] says otherwise: one minute.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
     /// The api-version, unless [`ServiceClient::with_api_version`] says otherwise: 2021-10-01.
     pub const DEFAULT_API_VERSION: ApiVersion = ApiVersion::V2021_10_01;
@@ -112,7 +112,7 @@ impl ServiceClient {
 
     /// How long each operation may take, with all its attempts.
     #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+    pub fn with_timeout(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
@@ -166,7 +166,7 @@ impl ServiceClient {
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<Done<Answer>, Error> {
-        edition::check_route(&request.route, self.api_version)?;
+        api_version::check_route(&request.route, self.api_version)?;
         let path = request.route.path();
         let mut url = self.base.clone();
         url.set_path(&path);

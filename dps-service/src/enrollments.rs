@@ -9,9 +9,9 @@ use dps_types::protocol::service::Crud;
 use dps_types::{BulkOperationMode, ETag};
 use tokio::time::Instant;
 
+use crate::api_version;
 use crate::bulk::Bulk;
 use crate::client::ServiceClient;
-use crate::edition;
 use crate::error::{Error, ErrorKind};
 use crate::kind::EnrollmentKind;
 use crate::pager::Pager;
@@ -167,7 +167,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<E, Error> {
-        edition::check_fields(&enrollment.fields(), self.client.api_version())?;
+        api_version::check_fields(&enrollment.fields(), self.client.api_version())?;
         let mut request = Request::new(E::route(enrollment.id(), Crud::Put)).json(enrollment)?;
         if let Some(condition) = &condition {
             request = request.if_match(condition)?;

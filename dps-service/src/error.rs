@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::Problem;
+use dps_types::ErrorDetails;
 
 /// Why an operation did not succeed.
 ///
@@ -19,7 +19,7 @@ struct Inner {
     kind: ErrorKind,
     what: Cow<'static, str>,
     status: Option<u16>,
-    problem: Option<Problem>,
+    details: Option<ErrorDetails>,
     retry_after: Option<Duration>,
     in_doubt: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -32,8 +32,8 @@ impl Error {
     }
 
     /// The service's own account: error code, tracking id, message.
-    pub fn problem(&self) -> Option<&Problem> {
-        self.0.problem.as_ref()
+    pub fn error_details(&self) -> Option<&ErrorDetails> {
+        self.0.details.as_ref()
     }
 
     /// The HTTP status, where there was an answer.
@@ -74,7 +74,7 @@ impl Error {
             kind,
             what: what.into(),
             status: None,
-            problem: None,
+            details: None,
             retry_after: None,
             in_doubt: false,
             source: None,
@@ -86,8 +86,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_problem(mut self, problem: Option<Problem>) -> Self {
-        self.0.problem = problem;
+    pub(crate) fn with_details(mut self, details: Option<ErrorDetails>) -> Self {
+        self.0.details = details;
         self
     }
 
@@ -113,8 +113,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
-        match &self.0.problem {
-            Some(problem) => write!(f, ": {problem}"),
+        match &self.0.details {
+            Some(details) => write!(f, ": {details}"),
             None => Ok(()),
         }
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_text_tells_the_problem_and_leaves_the_source_to_the_chain() {
         let error = Error::new(ErrorKind::Conflict, "the service answered 409 Conflict")
-            .with_problem(Some(Problem::new(ErrorCode::new(409_999), "No.")))
+            .with_details(Some(ErrorDetails::new(ErrorCode::new(409_999), "No.")))
             .with_source(std::io::Error::other("inside"));
 
         assert_eq!(

@@ -10,7 +10,7 @@ use dps_types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::edition::{Field, fields_of_both};
+use crate::api_version::{Field, fields_of_both};
 
 /// A kind of enrollment: [`IndividualEnrollment`] or [`EnrollmentGroup`]. No others can be made.
 pub trait EnrollmentKind:

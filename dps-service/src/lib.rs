@@ -54,10 +54,10 @@
 //!
 //! * `entra`: `EntraCredential` takes a credential of the Azure SDK for Rust as a [`TokenProvider`].
 
+mod api_version;
 mod bulk;
 mod client;
 mod credential;
-mod edition;
 mod enrollments;
 mod error;
 mod kind;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use dps_tls::{ClientTls, Roots, causes, is_tls_failure};
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID, parse_retry_after};
-use dps_types::{ErrorCode, Problem};
+use dps_types::{ErrorCode, ErrorDetails};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Proxy, Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
@@ -147,19 +147,23 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let doubt = kind == ErrorKind::Service && status != StatusCode::SERVICE_UNAVAILABLE;
     Error::new(kind, format!("the service answered {status}"))
         .with_status(status.as_u16())
-        .with_problem(problem(body, text(ERROR_CODE), text(REQUEST_ID)))
+        .with_details(error_details(body, text(ERROR_CODE), text(REQUEST_ID)))
         .with_retry_after(retry_after)
         .in_doubt_if(doubt)
 }
 
 /// The service's account of a failure. Headers stand in for what the body does not tell.
-fn problem(body: &[u8], code: Option<&str>, request_id: Option<&str>) -> Option<Problem> {
-    let mut problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+fn error_details(
+    body: &[u8],
+    code: Option<&str>,
+    request_id: Option<&str>,
+) -> Option<ErrorDetails> {
+    let mut details: ErrorDetails = serde_json::from_slice(body).unwrap_or_default();
     let code = code.and_then(|code| code.trim().parse().ok());
-    problem.error_code = problem.error_code.or(code.map(ErrorCode::new));
-    problem.tracking_id = problem.tracking_id.or(request_id.map(str::to_owned));
-    let told = problem.error_code.is_some() || problem.message.is_some();
-    (told || problem.tracking_id.is_some()).then_some(problem)
+    details.error_code = details.error_code.or(code.map(ErrorCode::new));
+    details.tracking_id = details.tracking_id.or(request_id.map(str::to_owned));
+    let told = details.error_code.is_some() || details.message.is_some();
+    (told || details.tracking_id.is_some()).then_some(details)
 }
 
 /// What it means that there is no whole answer.

@@ -120,7 +120,7 @@ macro_rules! string_id {
     (@ignoring_case $Name:ident) => {
         impl $Name {
             /// The text in lower case: two names that DPS takes for one have the same key.
-            pub fn to_key(&self) -> String {
+            pub fn to_lowercase(&self) -> String {
                 self.0.to_ascii_lowercase()
             }
 

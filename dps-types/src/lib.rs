@@ -8,7 +8,7 @@
 //! * what DPS asks a custom allocation webhook: [`AllocationRequest`], [`AllocationResponse`]
 //! * keys and tokens: [`SymmetricKey`], [`sas`]
 //! * what a TPM and DPS send each other: [`tpm`]
-//! * the service's account of a failure: [`Problem`]
+//! * the service's account of a failure: [`ErrorDetails`]
 //! * every literal on the wire, as format and parse: [`protocol`]
 //!
 //! The documents are tolerant where the service may grow: fields nobody knows yet stay in [`Extra`]
@@ -38,9 +38,9 @@ mod bulk;
 mod connection_string;
 pub mod enrollment;
 mod error;
+mod error_details;
 mod id;
 mod key;
-mod problem;
 pub mod protocol;
 mod query;
 mod registration;
@@ -58,12 +58,12 @@ pub use bulk::{
 };
 pub use connection_string::ServiceConnectionString;
 pub use error::ParseError;
+pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
     DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,
 };
 pub use key::{EncodedKey, SymmetricKey};
 pub use lossless::Extra;
-pub use problem::{ErrorCode, Problem};
 pub use query::QuerySpecification;
 pub use registration::{
     DeviceRegistrationResult, DeviceRegistrationState, RegistrationOperationStatus,

@@ -70,13 +70,13 @@ impl SignError {
 
 /// A claim that is not signed yet: who may have what, until when.
 #[derive(Debug, Clone)]
-pub struct Claim<'a> {
+pub struct SasTokenBuilder<'a> {
     resource: &'a str,
     expiry: u64,
     policy: Option<&'a str>,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> SasTokenBuilder<'a> {
     /// A claim to the resource (not encoded) until `expiry`, in seconds since 1970.
     pub fn new(resource: &'a str, expiry: u64) -> Self {
         Self {

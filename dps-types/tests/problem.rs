@@ -1,9 +1,9 @@
 //! The service's account of a failure: what is known, what is shown, and what rubbish does to it.
 
-use dps_types::{ErrorCode, Problem};
+use dps_types::{ErrorCode, ErrorDetails};
 use serde_json::json;
 
-fn read(text: &str) -> Problem {
+fn read(text: &str) -> ErrorDetails {
     serde_json::from_str(text).expect("readable")
 }
 
@@ -49,7 +49,10 @@ fn what_is_missing_is_not_shown() {
 #[test]
 fn other_spellings_are_understood() {
     let problem = read(r#"{"code":429001,"errorMessage":"Slow down."}"#);
-    assert_eq!(problem, Problem::new(ErrorCode::THROTTLED, "Slow down."));
+    assert_eq!(
+        problem,
+        ErrorDetails::new(ErrorCode::THROTTLED, "Slow down.")
+    );
     let problem = read(
         r#"{"Message":"ErrorCode:ArgumentInvalid;Unknown api version","ExceptionMessage":"Tracking ID:1"}"#,
     );
@@ -66,7 +69,7 @@ fn rubbish_hides_nothing_and_is_kept() {
         "errorCode": "four hundred", "trackingId": 7, "message": "Still here.", "info": [1],
         "timestampUtc": "yesterday", "new": {"a": null}
     });
-    let problem: Problem = serde_json::from_value(rubbish.clone()).unwrap();
+    let problem: ErrorDetails = serde_json::from_value(rubbish.clone()).unwrap();
     assert_eq!(problem.message.as_deref(), Some("Still here."));
     assert_eq!((problem.error_code, &problem.tracking_id), (None, &None));
     assert_eq!((&problem.info, problem.timestamp_utc), (&None, None));
@@ -79,7 +82,7 @@ fn rubbish_hides_nothing_and_is_kept() {
         json!(null),
         json!({}),
     ] {
-        let problem: Problem = serde_json::from_value(json!({"errorCode": code})).unwrap();
+        let problem: ErrorDetails = serde_json::from_value(json!({"errorCode": code})).unwrap();
         assert_eq!(problem.error_code, None);
     }
 }
@@ -91,7 +94,7 @@ fn every_known_code_has_a_hint_and_an_http_status() {
         let hint = code.hint().expect("a hint");
         assert!(!hint.is_empty() && !hint.ends_with('.'), "{code}: {hint}");
         assert!((400..=599).contains(&code.http_status()), "{code}");
-        let problem = Problem::new(*code, "Boom.");
+        let problem = ErrorDetails::new(*code, "Boom.");
         assert_eq!(
             problem.to_string(),
             format!("Boom. (error code {code}); {hint}")

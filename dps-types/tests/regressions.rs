@@ -29,9 +29,9 @@ use dps_types::enrollment::{AllocationPolicyKind, IndividualEnrollment, InitialT
 use dps_types::protocol::device::{self, DeviceAction, DeviceRoute};
 use dps_types::protocol::mqtt::ResponseTopic;
 use dps_types::protocol::{IfMatch, parse_retry_after};
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 use dps_types::{
-    AllocationResponse, DeviceRuntimeContext, ErrorCode, IdScope, Problem, RegistrationId,
+    AllocationResponse, DeviceRuntimeContext, ErrorCode, ErrorDetails, IdScope, RegistrationId,
     RegistrationOperationStatus, RegistrationStatus, SymmetricKey,
 };
 use serde::de::DeserializeOwned;
@@ -108,13 +108,13 @@ fn ais_unassigned() {
 
 #[test]
 fn ais_aliases() {
-    let expected = Problem::new(ErrorCode::ARGUMENT_INVALID, "Bad.");
+    let expected = ErrorDetails::new(ErrorCode::ARGUMENT_INVALID, "Bad.");
     for document in [
         json!({"errorCode": 400_004, "message": "Bad."}),
         json!({"code": 400_004, "errorMessage": "Bad."}),
         json!({"Code": 400_004, "Message": "Bad."}),
     ] {
-        assert_eq!(read::<Problem>(document), expected);
+        assert_eq!(read::<ErrorDetails>(document), expected);
     }
 }
 
@@ -153,7 +153,7 @@ fn csharp_3061() {
     let (scope, id): (IdScope, RegistrationId) =
         ("0ne1".parse().unwrap(), "a:b.c_d-e".parse().unwrap());
     let key = SymmetricKey::from_bytes([7; 32]).unwrap();
-    let token = Claim::new(&device::resource(&scope, &id), 1)
+    let token = SasTokenBuilder::new(&device::resource(&scope, &id), 1)
         .sign_with(&key)
         .to_text();
     assert!(
@@ -180,7 +180,7 @@ fn python_355() {
 fn azure_docs_93932() {
     let group = SymmetricKey::from_base64(GROUP_KEY).unwrap();
     let device = SymmetricKey::from_base64(DEVICE_KEY).unwrap();
-    let token = Claim::new("0ne1/registrations/sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6", 1);
+    let token = SasTokenBuilder::new("0ne1/registrations/sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6", 1);
     assert!(!token.clone().sign_with(&group).verify(&device));
     assert!(token.sign_with(&device).verify(&device));
 }
@@ -231,7 +231,7 @@ fn csharp_3076() {
 
 #[test]
 fn csharp_3479() {
-    let problem: Problem = read(json!({
+    let problem: ErrorDetails = read(json!({
         "Message": "ErrorCode:ArgumentInvalid;Unknown api version", "ExceptionMessage": "Tracking ID:1"}));
     assert_eq!(
         problem.to_string(),
@@ -248,7 +248,7 @@ fn java_289() {
         "status is missing"
     );
     assert_eq!(
-        read::<Problem>(body).error_code,
+        read::<ErrorDetails>(body).error_code,
         Some(ErrorCode::UNAUTHORIZED)
     );
 }

@@ -1,7 +1,7 @@
 //! Tokens as the official clients write them, with signatures that another implementation computed.
 
 use dps_types::protocol::device;
-use dps_types::sas::{Claim, SasToken, Sign, SignError, Signature};
+use dps_types::sas::{SasToken, SasTokenBuilder, Sign, SignError, Signature};
 use dps_types::{IdScope, ParseError, RegistrationId, SymmetricKey};
 
 const KEY: &str =
@@ -21,7 +21,7 @@ fn a_device_token_is_written_as_documented() {
     let id: RegistrationId = "my-symkey-device".parse().unwrap();
     let resource = device::resource(&scope, &id);
     assert_eq!(resource, "0ne00111111/registrations/my-symkey-device");
-    let token = Claim::new(&resource, 1_663_952_627)
+    let token = SasTokenBuilder::new(&resource, 1_663_952_627)
         .policy(device::SAS_POLICY)
         .sign_with(&key());
     assert_eq!(
@@ -33,7 +33,7 @@ fn a_device_token_is_written_as_documented() {
 
 #[test]
 fn without_a_policy_there_is_no_skn() {
-    let token = Claim::new("0ne00111111/registrations/my-symkey-device", 1_663_952_627);
+    let token = SasTokenBuilder::new("0ne00111111/registrations/my-symkey-device", 1_663_952_627);
     assert_eq!(
         *token.sign_with(&key()).to_text(),
         "SharedAccessSignature sr=0ne00111111%2Fregistrations%2Fmy-symkey-device\
@@ -44,7 +44,8 @@ fn without_a_policy_there_is_no_skn() {
 /// The id looks the same in the path and in the signature (csharp#3061).
 #[test]
 fn a_colon_in_an_id_is_encoded_in_what_is_signed() {
-    let token = Claim::new("0ne00111111/registrations/dev:1", 1_700_000_001).sign_with(&key());
+    let token =
+        SasTokenBuilder::new("0ne00111111/registrations/dev:1", 1_700_000_001).sign_with(&key());
     assert_eq!(
         *token.to_text(),
         "SharedAccessSignature sr=0ne00111111%2Fregistrations%2Fdev%3A1\
@@ -54,7 +55,7 @@ fn a_colon_in_an_id_is_encoded_in_what_is_signed() {
 
 #[test]
 fn a_service_token_claims_the_host() {
-    let token = Claim::new("contoso.azure-devices-provisioning.net", 1_700_000_005)
+    let token = SasTokenBuilder::new("contoso.azure-devices-provisioning.net", 1_700_000_005)
         .policy("provisioningserviceowner")
         .sign_with(&key());
     assert_eq!(
@@ -293,7 +294,7 @@ fn each_mistake_has_its_own_words() {
 
 #[test]
 fn the_end_of_a_claim_is_as_far_as_a_number_goes() {
-    let token = Claim::new("a", u64::MAX).sign_with(&key());
+    let token = SasTokenBuilder::new("a", u64::MAX).sign_with(&key());
     let again = self::token(&token.to_text());
     assert_eq!(again.expiry(), 18_446_744_073_709_551_615);
     assert!(again.verify(&key()));
@@ -334,7 +335,7 @@ impl Sign for Hsm {
 
 #[tokio::test]
 async fn a_key_that_is_elsewhere_signs_the_same() {
-    let claim = Claim::new("0ne00111111/registrations/my-symkey-device", 1_663_952_627)
+    let claim = SasTokenBuilder::new("0ne00111111/registrations/my-symkey-device", 1_663_952_627)
         .policy("registration");
     let here = claim.clone().sign_with(&key()).to_text();
     let in_memory = claim.clone().sign(&key()).await.unwrap().to_text();
@@ -345,7 +346,7 @@ async fn a_key_that_is_elsewhere_signs_the_same() {
 
 #[tokio::test]
 async fn a_key_that_cannot_sign_says_why() {
-    let error = Claim::new("a", 1)
+    let error = SasTokenBuilder::new("a", 1)
         .sign(&Hsm(None))
         .await
         .expect_err("no key");

@@ -9,7 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = serde_json::from_slice::<AllocationRequest>(bytes) else {
         return;
     };
-    let _ = request.registration_id().to_key();
+    let _ = request.registration_id().to_lowercase();
     let payload = request.payload::<Value>();
     assert_eq!(
         payload.is_ok(),

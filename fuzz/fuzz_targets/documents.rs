@@ -8,7 +8,7 @@ use dps_types::enrollment::{
 };
 use dps_types::{
     AllocationRequest, AllocationResponse, BulkEnrollmentGroupOperation, BulkEnrollmentOperation,
-    BulkOperationResult, DeviceRegistrationResult, DeviceRegistrationState, Problem,
+    BulkOperationResult, DeviceRegistrationResult, DeviceRegistrationState, ErrorDetails,
     QuerySpecification, RegistrationOperationStatus, RegistrationRequest, TpmChallenge,
 };
 use libfuzzer_sys::fuzz_target;
@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     check::<BulkEnrollmentOperation>(&document);
     check::<BulkEnrollmentGroupOperation>(&document);
     check::<BulkOperationResult>(&document);
-    check::<Problem>(&document);
+    check::<ErrorDetails>(&document);
     let _ = serde_json::from_value::<QuerySpecification>(document);
 });
 

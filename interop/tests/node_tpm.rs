@@ -5,7 +5,7 @@
 use dps_device::tpm::{Tcti, Tpm, TpmAttestation, TpmOptions};
 use dps_device::{Attestation, Http, ProvisioningClient, Roots};
 use dps_interop::{Client, Emulator, Enrollment, Outcome, Proof, Scenario, scenarios, skipped};
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 use dps_types::tpm::TpmPublic;
 
 scenarios!(
@@ -57,7 +57,7 @@ async fn the_official_client_and_ours_take_turns_on_one_tpm() {
     // The key that the official client leaves in the TPM is one that ours can use, and the other way round.
     let theirs = Client::NODE_HTTP.register(&emulator, &scenario).await;
     assert!(matches!(theirs, Outcome::Assigned { .. }), "{theirs:?}");
-    let claim = Claim::new("heatpumps.azure-devices.net/devices/boiler", 1_900_000_000);
+    let claim = SasTokenBuilder::new("heatpumps.azure-devices.net/devices/boiler", 1_900_000_000);
     claim.sign(&tpm.hub_signer()).await.unwrap();
     emulator.stop().await;
 }

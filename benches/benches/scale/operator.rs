@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dps_tls::ClientTls;
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +33,7 @@ impl Operator {
         socket.set_nodelay(true).unwrap();
         let tls = ClientTls::new(host.roots.clone()).build().unwrap();
         let server = ServerName::try_from("localhost").unwrap();
-        let token = Claim::new(name, 4_102_444_800)
+        let token = SasTokenBuilder::new(name, 4_102_444_800)
             .policy(host.connection.shared_access_key_name())
             .sign_with(host.connection.shared_access_key());
         Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_device::Roots;
-use dps_emulator::{Effect, Emulator, EmulatorBuilder, Fault, Hub, Step};
+use dps_emulator::{Effect, Emulator, EmulatorBuilder, Fault, HubHandle, Step};
 use dps_service::ServiceClient;
 use dps_types::IdScope;
 
@@ -66,11 +66,11 @@ impl Dps {
     }
 
     /// The hub that devices are assigned to.
-    pub(crate) fn hub(&self) -> Hub {
+    pub(crate) fn hub(&self) -> HubHandle {
         self.hub_named(HUB)
     }
 
-    pub(crate) fn hub_named(&self, name: &str) -> Hub {
+    pub(crate) fn hub_named(&self, name: &str) -> HubHandle {
         self.emulator.hub(name).expect("the hub is linked")
     }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use dps_device::{Assignment, Error, Event, Register, Registration};
+use dps_device::{Assignment, Error, Event, Register, RegistrationEvents};
 use tokio::time;
 
 /// A registration that is watched.
 pub(crate) struct Story {
-    registration: Registration,
+    registration: RegistrationEvents,
     told: Vec<&'static str>,
 }
 

@@ -46,7 +46,7 @@ impl EvenlyWeighted {
         registration_id: &RegistrationId,
         hubs: &'a [HubHostname],
     ) -> Option<&'a HubHostname> {
-        let registration_id = registration_id.to_key();
+        let registration_id = registration_id.to_lowercase();
         hubs.iter()
             .map(|hub| (self.score(&registration_id, hub), hub))
             .max_by(by_score_then_name)
@@ -59,7 +59,7 @@ impl EvenlyWeighted {
             .get(hub)
             .copied()
             .unwrap_or(Self::DEFAULT_WEIGHT);
-        -f64::from(weight) / draw(registration_id, &hub.to_key()).ln()
+        -f64::from(weight) / draw(registration_id, &hub.to_lowercase()).ln()
     }
 }
 

@@ -50,9 +50,9 @@ impl RollOut {
     }
 
     fn takes(&self, request: &AllocationRequest) -> bool {
-        let purpose = format!("roll-out {}", self.hub.to_key());
+        let purpose = format!("roll-out {}", self.hub.to_lowercase());
         request.links(&self.hub)
-            && draw(&request.registration_id().to_key(), &purpose) * 100.0 < self.percent
+            && draw(&request.registration_id().to_lowercase(), &purpose) * 100.0 < self.percent
     }
 }
 

@@ -13,13 +13,13 @@ use crate::{AllocationPolicy, Error, ErrorKind, Webhook, WebhookRequest};
 ///
 /// ```
 /// # use dps_allocation::policies::ByPayload;
-/// use dps_allocation::Trial;
+/// use dps_allocation::PolicyTest;
 /// use dps_allocation::policies::Fixed;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // As DPS posts it: recorded from a webhook's log, or written for the purpose.
-/// let trial = Trial::recorded(r#"{
+/// let trial = PolicyTest::recorded(r#"{
 ///     "enrollmentGroup": { "enrollmentGroupId": "toasters", "attestation": { "type": "symmetricKey" } },
 ///     "deviceRuntimeContext": { "registrationId": "toaster-1", "payload": { "model": "X" } },
 ///     "linkedHubs": ["hub-a.azure-devices.net"]
@@ -30,11 +30,11 @@ use crate::{AllocationPolicy, Error, ErrorKind, Webhook, WebhookRequest};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct PolicyTest {
     request: AllocationRequest,
 }
 
-impl Trial {
+impl PolicyTest {
     /// A request as DPS posts it, in JSON.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Trial {
     }
 }
 
-impl From<AllocationRequest> for Trial {
+impl From<AllocationRequest> for PolicyTest {
     fn from(request: AllocationRequest) -> Self {
         Self::new(request)
     }

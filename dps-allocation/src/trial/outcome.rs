@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dps_types::{AllocationRequest, AllocationResponse, ErrorCode, HubHostname, Problem};
+use dps_types::{AllocationRequest, AllocationResponse, ErrorCode, ErrorDetails, HubHostname};
 use serde_json::{Value, json};
 
 use crate::{Allocation, Rejection, answer};
@@ -138,7 +138,7 @@ impl From<Result<Allocation, Rejection>> for Outcome {
 
 /// What an error body says, if it has our form or is a short text.
 fn reason(body: &[u8]) -> Option<String> {
-    let said = serde_json::from_slice::<Problem>(body)
+    let said = serde_json::from_slice::<ErrorDetails>(body)
         .ok()
         .and_then(|problem| problem.message);
     said.or_else(|| {

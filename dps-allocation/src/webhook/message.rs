@@ -66,7 +66,7 @@ impl WebhookReply {
     pub(crate) fn rejected(rejection: &Rejection) -> Self {
         Self {
             status: rejection.status(),
-            body: serde_json::to_vec(&rejection.to_problem()).unwrap_or_default(),
+            body: serde_json::to_vec(&rejection.to_error_details()).unwrap_or_default(),
         }
     }
 }

@@ -33,7 +33,7 @@ fn json(reply: &WebhookReply) -> Value {
 }
 
 /// Asserts the status, and that code and message are in the body.
-fn assert_problem(reply: &WebhookReply, status: u16, code: Option<u32>, message: &str) {
+fn assert_error_details(reply: &WebhookReply, status: u16, code: Option<u32>, message: &str) {
     let body = json(reply);
     assert_eq!(reply.status, status, "{body}");
     assert_eq!(body.get("errorCode"), code.map(|code| json!(code)).as_ref());
@@ -127,7 +127,7 @@ async fn another_method_is_405_and_names_the_one_to_use() {
         let mut request = post(DOCUMENTED_REQUEST);
         request.method = method;
         let reply = Webhook::new(fixed()).handle(request).await;
-        assert_problem(&reply, 405, Some(405_000), "POST");
+        assert_error_details(&reply, 405, Some(405_000), "POST");
         assert!(reply.headers().any(|header| header == ("allow", "POST")));
     }
 }
@@ -148,7 +148,7 @@ async fn only_json_is_taken() {
         let reply = webhook.handle(request).await;
         assert_eq!(reply.status, status, "{content_type:?}");
         if status == 415 {
-            assert_problem(&reply, 415, Some(415_000), "application/json");
+            assert_error_details(&reply, 415, Some(415_000), "application/json");
         }
     }
 }
@@ -160,7 +160,7 @@ async fn a_body_over_the_limit_is_413() {
     assert_eq!(webhook.handle(post(DOCUMENTED_REQUEST)).await.status, 200);
     let longer = format!("{DOCUMENTED_REQUEST} ");
     let reply = webhook.handle(post(&longer)).await;
-    assert_problem(&reply, 413, Some(413_001), &length.to_string());
+    assert_error_details(&reply, 413, Some(413_001), &length.to_string());
 
     // A whole DPS message, and no more than that by far.
     let padded = |bytes| format!("{DOCUMENTED_REQUEST}{}", " ".repeat(bytes - length));
@@ -187,7 +187,7 @@ async fn a_body_that_is_no_allocation_request_is_400() {
         &"[".repeat(100_000),
     ] {
         let reply = webhook.handle(post(body)).await;
-        assert_problem(&reply, 400, Some(400_006), "not an allocation request");
+        assert_error_details(&reply, 400, Some(400_006), "not an allocation request");
     }
 }
 
@@ -212,7 +212,7 @@ async fn a_missing_or_wrong_function_key_is_401() {
         let reply = webhook.handle(request).await;
         assert_eq!(reply.status, status, "{query:?} {header:?}");
         if status == 401 {
-            assert_problem(&reply, 401, Some(401_002), "function key");
+            assert_error_details(&reply, 401, Some(401_002), "function key");
         }
     }
 }
@@ -258,7 +258,7 @@ async fn a_payload_that_does_not_fit_is_a_rejection() {
         Ok(Allocation::to(&request.linked_hubs[0]))
     }));
     let reply = webhook.handle(post(DOCUMENTED_REQUEST)).await;
-    assert_problem(&reply, 400, None, "payload that does not fit");
+    assert_error_details(&reply, 400, None, "payload that does not fit");
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_panic_is_logged_and_not_sent_and_the_webhook_lives_on() {
         }
     }));
     let reply = webhook.handle(post(DOCUMENTED_REQUEST)).await;
-    assert_problem(&reply, 500, Some(500_001), "the allocation policy failed");
+    assert_error_details(&reply, 500, Some(500_001), "the allocation policy failed");
     assert!(!String::from_utf8_lossy(&reply.body).contains("workings"));
     assert!(log.text().contains("the inner workings broke"));
 
@@ -309,18 +309,18 @@ async fn a_panic_before_the_first_await_is_caught_too() {
 async fn a_policy_that_takes_too_long_is_504() {
     let never = || from_async_fn(|_| std::future::pending());
     let reply = Webhook::new(never()).handle(post(DOCUMENTED_REQUEST)).await;
-    assert_problem(&reply, 504, None, "25s");
+    assert_error_details(&reply, 504, None, "25s");
 
     let webhook = Webhook::new(never()).with_timeout(Duration::from_secs(2));
     let reply = webhook.handle(post(DOCUMENTED_REQUEST)).await;
-    assert_problem(&reply, 504, None, "2s");
+    assert_error_details(&reply, 504, None, "2s");
 }
 
 #[tokio::test]
 async fn a_hub_that_is_not_linked_is_stopped() {
     let webhook = Webhook::new(Fixed::to("elsewhere.azure-devices.net".parse().unwrap()));
     let reply = webhook.handle(post(DOCUMENTED_REQUEST)).await;
-    assert_problem(
+    assert_error_details(
         &reply,
         500,
         Some(500_001),

@@ -4,15 +4,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use dps_allocation::policies::{ByPayload, EvenlyWeighted};
-use dps_allocation::{Allocation, ErrorKind, Outcome, Rejection, Trial, Webhook, from_fn};
+use dps_allocation::{Allocation, ErrorKind, Outcome, PolicyTest, Rejection, Webhook, from_fn};
 use dps_types::ErrorCode;
 use dps_types::enrollment::InitialTwin;
 use serde_json::{Value, json};
 
 use crate::common::{DOCUMENTED_REQUEST, HUB_A, HUB_B, to};
 
-fn documented() -> Trial {
-    Trial::recorded(DOCUMENTED_REQUEST).unwrap()
+fn documented() -> PolicyTest {
+    PolicyTest::recorded(DOCUMENTED_REQUEST).unwrap()
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_request_can_be_varied() {
 #[test]
 fn what_is_no_request_is_said_so() {
     for bad in ["", "{}", "[]", r#"{"linkedHubs":[]}"#] {
-        let error = Trial::recorded(bad).unwrap_err();
+        let error = PolicyTest::recorded(bad).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{bad}");
     }
 }

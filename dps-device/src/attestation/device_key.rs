@@ -272,7 +272,7 @@ impl<'a> RequestKey<'a> {
 
     fn failure(self, error: rcgen::Error) -> Error {
         let failed = Error::new(
-            crate::ErrorKind::Sign,
+            crate::ErrorKind::Signing,
             "the certificate signing request cannot be made",
         );
         match self
@@ -393,7 +393,7 @@ mod tests {
         let key = Gone(pair.subject_public_key_info());
 
         let error = certificate_request(&key, &"toaster".parse().unwrap()).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Sign);
+        assert_eq!(error.kind(), crate::ErrorKind::Signing);
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(cause, "the device is gone");
     }

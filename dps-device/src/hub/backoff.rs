@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::settings::Hub;
+use super::settings::HubEndpoint;
 use crate::error::{Error, ErrorKind};
 use crate::poll::{Pace, after, draw};
 
@@ -18,7 +18,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Time runs from now on.
-    pub(super) fn new(hub: &Hub) -> Self {
+    pub(super) fn new(hub: &HubEndpoint) -> Self {
         Self {
             pace: Pace::new(hub.min_interval),
             limit: hub.deadline,

@@ -18,7 +18,7 @@ pub struct CachedAssignment {
     device_id: DeviceId,
 }
 
-/// Where a device keeps its assignment over restarts. [`FileStore`](crate::FileStore) is one.
+/// Where a device keeps its assignment over restarts. [`AssignmentFile`](crate::AssignmentFile) is one.
 ///
 /// A store may fail: the device then registers, as if there were nothing in it, and the failure is logged.
 #[async_trait]

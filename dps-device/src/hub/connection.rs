@@ -11,7 +11,7 @@ use super::Work;
 use super::backoff::Backoff;
 use super::limits;
 use super::link::Link;
-use super::settings::Hub;
+use super::settings::HubEndpoint;
 use super::twin::{Twin, TwinProperties};
 use crate::error::{Error, ErrorKind};
 use crate::poll::draw;
@@ -19,10 +19,10 @@ use crate::poll::draw;
 /// A link that has lived for so long is no sign of trouble when it ends.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// A device's connection to its hub, for the twin: from [`Hub::connect`].
+/// A device's connection to its hub, for the twin: from [`HubEndpoint::connect`].
 ///
 /// It makes up for what a network does: a lost connection is made again, with growing waits, until the
-/// [deadline](Hub::with_deadline), and so is one whose password runs out. The device's second proof is used where the hub
+/// [timeout](HubEndpoint::with_timeout), and so is one whose password runs out. The device's second proof is used where the hub
 /// refuses the first. 429 and 5xx are tried again, not before the hub allows.
 ///
 /// Nothing goes on unless a method is awaited: call [`next`](Self::next) while there is nothing else to do, since that also
@@ -34,9 +34,9 @@ const STEADY: Duration = Duration::from_secs(60);
 /// [`ErrorKind::Unauthorized`] when the hub refuses the device, its second proof too where it has one, and the other kinds as
 /// they say. After an error the next call tries again.
 pub struct HubConnection {
-    hub: Hub,
+    hub: HubEndpoint,
     link: Option<Box<Link>>,
-    dialing: Option<Work<(Hub, Link)>>,
+    dialing: Option<Work<(HubEndpoint, Link)>>,
     /// When to dial, or to ask, at the earliest.
     not_before: Instant,
     backoff: Backoff,
@@ -56,7 +56,7 @@ pub enum TwinUpdate {
 
 impl HubConnection {
     /// The hub, as it is connected to.
-    pub fn hub(&self) -> &Hub {
+    pub fn hub(&self) -> &HubEndpoint {
         &self.hub
     }
 
@@ -128,7 +128,7 @@ impl HubConnection {
     }
 
     /// Not connected yet.
-    pub(super) fn new(hub: Hub) -> Self {
+    pub(super) fn new(hub: HubEndpoint) -> Self {
         Self {
             link: None,
             dialing: None,
@@ -217,7 +217,7 @@ impl HubConnection {
 }
 
 /// With the second proof where the hub refuses the first. The one that was taken stays the first choice.
-async fn dial(hub: Hub) -> Result<(Hub, Link), Error> {
+async fn dial(hub: HubEndpoint) -> Result<(HubEndpoint, Link), Error> {
     let refusal = match Link::open(&hub).await {
         Ok(link) => return Ok((hub, link)),
         Err(error) => error,

@@ -18,13 +18,13 @@ use super::cached::{AssignmentStore, CachedAssignment};
 /// The file is for its owner alone (mode 600), although there is no secret in it. A file that cannot be read as an assignment
 /// counts as none, and is logged. One program at a time may use it.
 #[derive(Debug, Clone)]
-pub struct FileStore {
+pub struct AssignmentFile {
     path: PathBuf,
     /// Held by whoever works on the file, to the end: work that nobody waits for any more still comes before the next.
     turn: Arc<Mutex<()>>,
 }
 
-impl FileStore {
+impl AssignmentFile {
     /// This file, in a directory that exists, on a disk that outlives a restart.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl FileStore {
 }
 
 #[async_trait]
-impl AssignmentStore for FileStore {
+impl AssignmentStore for AssignmentFile {
     async fn load(&self) -> io::Result<Option<CachedAssignment>> {
         self.blocking(load).await
     }

@@ -14,7 +14,7 @@ use dps_types::sas::SasToken;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::settings::Hub;
+use super::settings::HubEndpoint;
 use super::twin::{Twin, TwinProperties};
 use crate::answer::accept;
 use crate::error::{Error, ErrorKind};
@@ -25,7 +25,7 @@ use crate::transport::{KEEP_ALIVE, MqttConnection, Reply, TransportError, reques
 const MOST_CHANGES: usize = 32;
 
 pub(super) struct Link {
-    hub: Hub,
+    hub: HubEndpoint,
     connection: MqttConnection,
     opened: Instant,
     /// Whether the caller has the twin, so that no change is missed from here on.
@@ -39,7 +39,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects and subscribes, within the time of one request.
-    pub(super) async fn open(hub: &Hub) -> Result<Self, Error> {
+    pub(super) async fn open(hub: &HubEndpoint) -> Result<Self, Error> {
         within(hub.endpoint.request_timeout, Self::dial(hub)).await
     }
 
@@ -99,7 +99,7 @@ impl Link {
         self.opened.elapsed()
     }
 
-    async fn dial(hub: &Hub) -> Result<Self, TransportError> {
+    async fn dial(hub: &HubEndpoint) -> Result<Self, TransportError> {
         let token = hub.token().await?;
         let stream = hub.carrier.stream(&hub.endpoint, hub.identity()).await?;
         let mut connect = Connect::new(hub.client_id());

@@ -2,7 +2,6 @@
 
 mod backoff;
 mod cached;
-mod carrier;
 mod connection;
 mod file_store;
 mod limits;
@@ -10,6 +9,7 @@ mod link;
 mod provisioned;
 mod search;
 mod settings;
+mod transport;
 mod twin;
 
 use std::pin::Pin;
@@ -17,11 +17,11 @@ use std::pin::Pin;
 use crate::error::Error;
 
 pub use cached::{AssignmentStore, CachedAssignment};
-pub use carrier::HubCarrier;
 pub use connection::{HubConnection, TwinUpdate};
-pub use file_store::FileStore;
+pub use file_store::AssignmentFile;
 pub use provisioned::ProvisionedDevice;
-pub use settings::{Hub, HubPassword};
+pub use settings::{HubEndpoint, HubPassword};
+pub use transport::HubTransport;
 pub use twin::{Twin, TwinProperties};
 
 /// Work that goes on where it was when nobody waited for it in between.

@@ -14,7 +14,7 @@ use super::Work;
 use super::cached::{AssignmentStore, CachedAssignment};
 use super::connection::{HubConnection, TwinUpdate, encode};
 use super::search::{Found, Reason, Search};
-use super::settings::Hub;
+use super::settings::HubEndpoint;
 use super::twin::Twin;
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
@@ -44,7 +44,7 @@ use crate::poll::{Pace, draw};
 pub struct ProvisionedDevice {
     client: ProvisioningClient,
     store: Arc<dyn AssignmentStore>,
-    settings: Box<dyn Fn(Hub) -> Hub + Send + Sync>,
+    settings: Box<dyn Fn(HubEndpoint) -> HubEndpoint + Send + Sync>,
     payload: Option<Value>,
     patience: RangeInclusive<Duration>,
     home: Option<CachedAssignment>,
@@ -82,7 +82,10 @@ impl ProvisionedDevice {
     /// How to reach a hub, whichever it is: carrier, model, jitter. The deadline is that of
     /// [`with_patience`](Self::with_patience).
     #[must_use]
-    pub fn with_hub(mut self, settings: impl Fn(Hub) -> Hub + Send + Sync + 'static) -> Self {
+    pub fn with_hub(
+        mut self,
+        settings: impl Fn(HubEndpoint) -> HubEndpoint + Send + Sync + 'static,
+    ) -> Self {
         self.settings = Box::new(settings);
         self
     }
@@ -112,7 +115,7 @@ impl ProvisionedDevice {
     ///
     /// # Errors
     /// See [`ProvisionedDevice`].
-    pub async fn hub(&mut self) -> Result<Hub, Error> {
+    pub async fn hub(&mut self) -> Result<HubEndpoint, Error> {
         Ok(self.connection().await?.hub().clone())
     }
 
@@ -211,11 +214,11 @@ impl ProvisionedDevice {
         Ok(self.home.insert(home).clone())
     }
 
-    fn reach(&self, home: &CachedAssignment) -> Hub {
+    fn reach(&self, home: &CachedAssignment) -> HubEndpoint {
         let hub = home.hub().clone();
         let (least, most) = (*self.patience.start(), *self.patience.end());
         let patience = least + most.saturating_sub(least).mul_f64(draw());
-        (self.settings)(self.client.hub_at(hub, home.device_id().clone())).with_deadline(patience)
+        (self.settings)(self.client.hub_at(hub, home.device_id().clone())).with_timeout(patience)
     }
 
     /// The hub has taken the device.

@@ -92,7 +92,7 @@ impl Search {
         if matches!(self.client.attestation.proof(), Proof::Tpm(_)) {
             return None;
         }
-        let lookup = self.client.lookup().deadline(LOOKUP_DEADLINE).await.ok()?;
+        let lookup = self.client.lookup().timeout(LOOKUP_DEADLINE).await.ok()?;
         if lookup.status != Some(RegistrationStatus::Assigned) {
             return None;
         }

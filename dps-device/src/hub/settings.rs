@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dps_types::protocol::hub::{Username, resource};
-use dps_types::sas::{Claim, SasToken, Sign, SignError, Signature};
+use dps_types::sas::{SasToken, SasTokenBuilder, Sign, SignError, Signature};
 use dps_types::{DeviceId, HubHostname};
 use zeroize::Zeroizing;
 
-use super::carrier::HubCarrier;
 use super::connection::HubConnection;
+use super::transport::HubTransport;
 use crate::assignment::Assignment;
 use crate::attestation::{Attestation, ClientIdentity, Proof, TpmKeys};
 use crate::client::ProvisioningClient;
@@ -33,7 +33,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// what it needs is here as plain values.
 ///
 /// ```no_run
-/// # async fn settings(hub: dps_device::Hub) -> Result<(), dps_device::Error> {
+/// # async fn settings(hub: dps_device::HubEndpoint) -> Result<(), dps_device::Error> {
 /// let (host, port) = (hub.host(), hub.port());
 /// let (client_id, username) = (hub.client_id(), hub.username());
 /// let tls = hub.tls_config()?;
@@ -47,14 +47,14 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 ///
 /// It holds no connection, lives as long as you like, and clones are cheap.
 #[derive(Clone)]
-pub struct Hub {
+pub struct HubEndpoint {
     attestation: Arc<dyn Attestation>,
     on_secondary: bool,
     pub(super) endpoint: Endpoint,
     hub: HubHostname,
     device_id: DeviceId,
     model_id: Option<String>,
-    pub(super) carrier: HubCarrier,
+    pub(super) carrier: HubTransport,
     pub(super) token_lifetime: Duration,
     pub(super) min_interval: Duration,
     pub(super) deadline: Duration,
@@ -63,22 +63,22 @@ pub struct Hub {
 
 impl ProvisioningClient {
     /// The hub that the device is assigned to, with the device's credentials for it.
-    pub fn hub(&self, assignment: &Assignment) -> Hub {
+    pub fn hub(&self, assignment: &Assignment) -> HubEndpoint {
         self.hub_at(assignment.hub().clone(), assignment.device_id().clone())
     }
 
     /// A hub that is known from before. [`ProvisionedDevice`](crate::ProvisionedDevice) remembers it for you.
-    pub fn hub_at(&self, hub: HubHostname, device_id: DeviceId) -> Hub {
+    pub fn hub_at(&self, hub: HubHostname, device_id: DeviceId) -> HubEndpoint {
         let mut endpoint = self.target.endpoint().clone();
         endpoint.set_host(hub.as_str());
-        Hub {
+        HubEndpoint {
             attestation: self.attestation.clone(),
             on_secondary: false,
             endpoint,
             hub,
             device_id,
             model_id: None,
-            carrier: HubCarrier::default(),
+            carrier: HubTransport::default(),
             token_lifetime: LIFETIME,
             min_interval: self.min_poll_interval,
             deadline: Self::DEFAULT_DEADLINE,
@@ -88,10 +88,10 @@ impl ProvisioningClient {
 }
 
 /// Choices.
-impl Hub {
+impl HubEndpoint {
     /// Goes over this carrier. The default is [`Mqtt`](crate::Mqtt).
     #[must_use]
-    pub fn with_carrier(mut self, carrier: impl Into<HubCarrier>) -> Self {
+    pub fn with_transport(mut self, carrier: impl Into<HubTransport>) -> Self {
         self.carrier = carrier.into();
         self
     }
@@ -135,7 +135,7 @@ impl Hub {
     /// How long a [`HubConnection`] tries to get through before it gives up. The default is
     /// [`ProvisioningClient::DEFAULT_DEADLINE`].
     #[must_use]
-    pub fn with_deadline(mut self, limit: Duration) -> Self {
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
         self.deadline = limit;
         self
     }
@@ -159,7 +159,7 @@ impl Hub {
 }
 
 /// What any MQTT client needs.
-impl Hub {
+impl HubEndpoint {
     /// The hub.
     pub fn hostname(&self) -> &HubHostname {
         &self.hub
@@ -201,7 +201,7 @@ impl Hub {
     /// A new password, which is a SAS token. `None` for a device that shows a certificate.
     ///
     /// # Errors
-    /// [`ErrorKind::Sign`](crate::ErrorKind::Sign) when the key cannot sign.
+    /// [`ErrorKind::Signing`](crate::ErrorKind::Signing) when the key cannot sign.
     pub async fn password(&self) -> Result<Option<HubPassword>, Error> {
         let token = self.token().await?;
         Ok(token.map(|token| HubPassword {
@@ -250,7 +250,7 @@ impl Hub {
         let now = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let claim = Claim::new(&resource, (now + self.token_lifetime).as_secs());
+        let claim = SasTokenBuilder::new(&resource, (now + self.token_lifetime).as_secs());
         match self.proof() {
             Proof::Certificate(_) => Ok(None),
             Proof::SharedKey(signer) => sign(claim, signer).await.map(Some),
@@ -263,9 +263,9 @@ impl Hub {
     }
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for HubEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
+        f.debug_struct("HubEndpoint")
             .field("hub", &self.hub)
             .field("device_id", &self.device_id)
             .field("model_id", &self.model_id)

@@ -12,7 +12,7 @@ pub(super) fn kind_of(error: &(dyn StdError + 'static)) -> Option<(ErrorKind, &'
     let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
     Some(match tls {
         rustls::Error::Other(other) if other.0.is::<SignError>() => {
-            (ErrorKind::Sign, "the key could not sign")
+            (ErrorKind::Signing, "the key could not sign")
         }
         _ => (ErrorKind::Tls, "there is no secure connection"),
     })
@@ -29,7 +29,10 @@ mod tests {
     fn a_key_that_does_not_sign_is_told_from_a_certificate_that_is_not_trusted() {
         let kind = |error: rustls::Error| kind_of(&io::Error::other(error)).map(|(kind, _)| kind);
         let unsigned = rustls::OtherError(Arc::new(SignError::new("the token is gone")));
-        assert_eq!(kind(rustls::Error::Other(unsigned)), Some(ErrorKind::Sign));
+        assert_eq!(
+            kind(rustls::Error::Other(unsigned)),
+            Some(ErrorKind::Signing)
+        );
         assert_eq!(kind(rustls::Error::DecryptError), Some(ErrorKind::Tls));
         assert_eq!(kind_of(&io::Error::other("no route")), None);
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use dps_types::protocol::device;
-use dps_types::sas::{Claim, SasToken, Sign};
+use dps_types::sas::{SasToken, SasTokenBuilder, Sign};
 use zeroize::Zeroizing;
 
 use super::{Target, TransportError};
@@ -47,7 +47,7 @@ impl<'a> Token<'a> {
             return Ok(token.to_text());
         }
         let resource = self.target.resource();
-        let claim = Claim::new(&resource, (self.now() + LIFETIME).as_secs());
+        let claim = SasTokenBuilder::new(&resource, (self.now() + LIFETIME).as_secs());
         let token = sign(claim.policy(&self.key_name), self.signer).await?;
         Ok(self.signed.insert(token).to_text())
     }
@@ -72,8 +72,11 @@ impl<'a> Token<'a> {
 }
 
 /// Signs what is claimed.
-pub(crate) async fn sign(claim: Claim<'_>, signer: &dyn Sign) -> Result<SasToken, TransportError> {
+pub(crate) async fn sign(
+    claim: SasTokenBuilder<'_>,
+    signer: &dyn Sign,
+) -> Result<SasToken, TransportError> {
     claim.sign(signer).await.map_err(|error| {
-        TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
+        TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
     })
 }

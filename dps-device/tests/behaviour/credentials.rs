@@ -67,7 +67,7 @@ struct Passing<'a>(&'a Gate, &'a dyn Sign);
 impl Passing<'_> {
     async fn answer(&self, what: &str, status: u16, body: &str) -> Result<Reply, TransportError> {
         let signature = self.1.sign(b"hello").await.map_err(|error| {
-            TransportError::new(ErrorKind::Sign, "the key could not sign").with_source(error)
+            TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
         })?;
         let believed = self.0.believes.lock().unwrap().contains(&signature.0);
         let (status, body) = if believed {
@@ -186,7 +186,7 @@ async fn a_key_may_stay_where_it_is() {
 
     let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(None));
     let error = gate.client(who).register().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     let cause = std::error::Error::source(&error).unwrap();
     assert_eq!(cause.to_string(), "the drawer is locked");
 }

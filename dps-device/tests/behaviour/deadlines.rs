@@ -46,21 +46,24 @@ async fn endless_throttling_ends_at_the_deadline() {
         5,
         r#"{"errorCode":429001,"trackingId":"t-1","message":"slow down"}"#,
     ));
-    let register = script.client().register().deadline(MINUTE);
+    let register = script.client().register().timeout(MINUTE);
     let error = register.await.unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Throttled);
     assert_eq!(error.status(), Some(429));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
-    assert_eq!(error.problem().unwrap().tracking_id.as_deref(), Some("t-1"));
+    assert_eq!(
+        error.error_details().unwrap().tracking_id.as_deref(),
+        Some("t-1")
+    );
     assert!(start.elapsed() <= MINUTE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn endless_failures_end_at_the_deadline() {
     let script = Script::forever(answer(500, "oh no"));
-    let register = script.client().register().deadline(10 * MINUTE);
+    let register = script.client().register().timeout(10 * MINUTE);
     let error = register.await.unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Deadline);
@@ -92,7 +95,7 @@ async fn a_lost_operation_is_not_registered_for_ever() {
 async fn a_name_that_is_not_found_ends_typed_at_the_deadline() {
     let start = Instant::now();
     let script = Script::forever(Step::Fail(ErrorKind::Connect));
-    let register = script.client().register().deadline(MINUTE);
+    let register = script.client().register().timeout(MINUTE);
     let error = register.await.unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Deadline);
@@ -134,7 +137,7 @@ async fn the_limit_of_one_request_can_be_set() {
 async fn a_silent_service_ends_at_the_deadline() {
     let start = Instant::now();
     let script = Script::forever(Step::Silence);
-    let register = script.client().register().deadline(MINUTE);
+    let register = script.client().register().timeout(MINUTE);
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
     assert!(start.elapsed() <= MINUTE + Duration::from_millis(2));
     assert_eq!(script.sessions_open(), 0);
@@ -145,7 +148,7 @@ async fn the_client_registers_again_after_a_timeout() {
     let script = Script::new([Step::Silence, assigned()]);
     let client = script.client();
     let second = Duration::from_secs(1);
-    let error = client.register().deadline(second).await.unwrap_err();
+    let error = client.register().timeout(second).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     client.register().await.unwrap();
 }
@@ -179,14 +182,14 @@ async fn dropping_a_waiting_registration_ends_it() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_may_be_as_long_as_can_be() {
     let script = Script::new([answer_after(202, 1_000_000, ASSIGNING), assigned()]);
-    let register = script.client().register().deadline(Duration::MAX);
+    let register = script.client().register().timeout(Duration::MAX);
     register.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_of_nothing_is_over_at_once() {
     let script = Script::forever(Step::Silence);
-    let register = script.client().register().deadline(Duration::ZERO);
+    let register = script.client().register().timeout(Duration::ZERO);
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
 }
 

@@ -156,7 +156,7 @@ async fn what_the_service_says_is_final() {
     for kind in [
         ErrorKind::Unauthorized,
         ErrorKind::Rejected,
-        ErrorKind::Sign,
+        ErrorKind::Signing,
         ErrorKind::InvalidConfiguration,
     ] {
         let other = Script::new([]);
@@ -319,7 +319,7 @@ async fn all_of_them_share_the_one_deadline() {
     let transport = Fallback::new(Blocked::silent()).or(Blocked::silent());
     let register = client(transport)
         .register()
-        .deadline(Duration::from_secs(60));
+        .timeout(Duration::from_secs(60));
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
     assert_wait(start.elapsed(), 50, 60);
 }
@@ -409,7 +409,7 @@ mod over_sockets {
             .or(MqttWebSocket::default().with_port(port))
             .or(Http::default().with_port(port));
         let register = aimed(transport, &pki).register();
-        let error = register.deadline(Duration::from_secs(1)).await.unwrap_err();
+        let error = register.timeout(Duration::from_secs(1)).await.unwrap_err();
         let failure = error.last_failure().unwrap();
         let reasons = failure.source().unwrap().to_string();
         for name in ["Mqtt", "MqttWebSocket", "Http"] {

@@ -99,7 +99,7 @@ async fn a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays() {
     let foreign = assigned_with(&format!(r#""tpm":{{"authenticationKey":"{foreign}"}}"#));
     let script = Script::new([answer(200, &foreign)]);
     let error = register(&tpm, &script).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(error.to_string(), "the TPM did not take the hub key");
     let source = error.source().unwrap();
     assert_eq!(source.to_string(), "the outer wrapper is not intact");
@@ -178,7 +178,7 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     let script = Script::new([answer(200, &assigned_with_hub_key())]);
     let start = Instant::now();
     let error = client(stuck_tpm(), &script).register().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(
         error.to_string(),
         "the TPM did not take the hub key within 30s"
@@ -188,10 +188,7 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     let script = Script::new([answer(200, &assigned_with_hub_key())]);
     let start = Instant::now();
     let register = client(stuck_tpm(), &script).register();
-    let error = register
-        .deadline(Duration::from_secs(10))
-        .await
-        .unwrap_err();
+    let error = register.timeout(Duration::from_secs(10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_wait(start.elapsed(), 10, 10);
 }

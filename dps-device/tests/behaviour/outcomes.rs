@@ -110,9 +110,9 @@ async fn a_failed_allocation_is_final() {
     assert_eq!(script.asked().len(), 2);
     assert_eq!(error.kind(), ErrorKind::Failed);
     assert!(!error.is_retryable());
-    let problem = error.problem().unwrap();
+    let details = error.error_details().unwrap();
     assert_eq!(
-        problem.error_code,
+        details.error_code,
         Some(ErrorCode::CUSTOM_ALLOCATION_FAILED)
     );
     assert!(
@@ -127,7 +127,7 @@ async fn a_failed_allocation_is_final() {
 async fn a_failure_without_a_reason_is_still_one() {
     let error = ends(200, r#"{"status":"failed"}"#).await;
     assert_eq!(error.kind(), ErrorKind::Failed);
-    assert!(error.problem().is_none());
+    assert!(error.error_details().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,13 +158,13 @@ async fn each_refusal_has_its_kind() {
 async fn the_services_account_is_kept() {
     let body = r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Invalid certificate.","info":{"k":"v"},"timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#;
     let error = ends(401, body).await;
-    let problem = error.problem().unwrap();
-    assert_eq!(problem.error_code, Some(ErrorCode::UNAUTHORIZED));
+    let details = error.error_details().unwrap();
+    assert_eq!(details.error_code, Some(ErrorCode::UNAUTHORIZED));
     assert_eq!(
-        problem.tracking_id.as_deref(),
+        details.tracking_id.as_deref(),
         Some("8ad0463c-6427-4479-9dfa-3e8bb7003e9b")
     );
-    assert_eq!(problem.info.as_ref().unwrap()["k"], "v");
+    assert_eq!(details.info.as_ref().unwrap()["k"], "v");
     let text = error.to_string();
     assert!(
         text.starts_with("the credentials were refused (status 401): Invalid certificate. (error code 401002, tracking id 8ad0463c-6427-4479-9dfa-3e8bb7003e9b)"),
@@ -178,7 +178,7 @@ async fn the_status_decides_before_the_body() {
         let error = ends(401, body).await;
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert_eq!(error.status(), Some(401));
-        assert!(error.problem().is_none(), "{body}");
+        assert!(error.error_details().is_none(), "{body}");
     }
 }
 

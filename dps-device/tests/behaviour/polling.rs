@@ -49,7 +49,7 @@ async fn retry_after_7_is_waited_not_shortened() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_600_is_waited_not_shortened() {
     let script = Script::new([answer_after(202, 600, ASSIGNING), assigned()]);
-    script.client().register().deadline(HOUR).await.unwrap();
+    script.client().register().timeout(HOUR).await.unwrap();
     assert_wait(script.gaps()[0], 600, 601);
 }
 

@@ -61,7 +61,7 @@ async fn the_backoff_grows() {
         script
             .client()
             .register()
-            .deadline(Duration::from_secs(600))
+            .timeout(Duration::from_secs(600))
             .await
             .unwrap();
         let gaps = script.gaps();
@@ -146,7 +146,7 @@ async fn an_operation_that_the_service_lost_is_registered_again() {
 async fn what_will_not_pass_is_not_retried() {
     for kind in [
         ErrorKind::Tls,
-        ErrorKind::Sign,
+        ErrorKind::Signing,
         ErrorKind::Protocol,
         ErrorKind::Unsupported,
         ErrorKind::InvalidConfiguration,

@@ -68,7 +68,7 @@ pub(crate) async fn authenticate(
     question: Question<'_>,
     presented: &Presented<'_>,
 ) -> Result<Known, Refusal> {
-    let key = question.registration_id.to_key();
+    let key = question.registration_id.to_lowercase();
     if let Some(enrollment) = registry.enrollment::<IndividualEnrollment>(&key).await? {
         return individual(enrollment, question, presented).map(Known::Enrolled);
     }

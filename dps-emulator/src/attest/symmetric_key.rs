@@ -80,5 +80,5 @@ fn keys(attestation: &AttestationMechanism) -> Vec<SymmetricKey> {
 }
 
 pub(crate) fn lower_case(id: &RegistrationId) -> Option<RegistrationId> {
-    RegistrationId::new(id.to_key()).ok()
+    RegistrationId::new(id.to_lowercase()).ok()
 }

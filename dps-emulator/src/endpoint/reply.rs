@@ -3,7 +3,7 @@
 use ::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID};
-use dps_types::{Problem, Timestamp, TpmChallenge};
+use dps_types::{ErrorDetails, Timestamp, TpmChallenge};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
@@ -60,8 +60,8 @@ impl Reply {
         let status =
             StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_seconds = refusal.retry_after_seconds.unwrap_or(retry_after_seconds);
-        let problem = problem(refusal, &id);
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let details = error_details(refusal, &id);
+        let body = serde_json::to_vec(&details).unwrap_or_default();
         let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());
         match refusal.is_transient() {
             true => reply.with(
@@ -121,9 +121,9 @@ impl Reply {
 }
 
 /// The error body: the same over HTTPS and MQTT.
-pub(super) fn problem(refusal: &Refusal, tracking_id: &str) -> Problem {
-    let mut problem = Problem::new(refusal.code, refusal.message.clone());
-    problem.tracking_id = Some(tracking_id.to_owned());
-    problem.timestamp_utc = Some(Timestamp::now());
-    problem
+pub(super) fn error_details(refusal: &Refusal, tracking_id: &str) -> ErrorDetails {
+    let mut details = ErrorDetails::new(refusal.code, refusal.message.clone());
+    details.tracking_id = Some(tracking_id.to_owned());
+    details.timestamp_utc = Some(Timestamp::now());
+    details
 }

@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Hub {
+pub struct HubHandle {
     hubs: Arc<Hubs>,
     hostname: HubHostname,
 }
@@ -37,7 +37,7 @@ pub struct Hub {
 #[derive(Debug, Clone)]
 pub struct HubDevice(Device);
 
-impl Hub {
+impl HubHandle {
     pub(crate) fn new(hubs: Arc<Hubs>, name: &str) -> Option<Self> {
         let hostname = hubs.linked(name)?.clone();
         Some(Self { hubs, hostname })

@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 pub(crate) use device::Authentication;
-pub use handle::{Hub, HubDevice};
+pub use handle::{HubDevice, HubHandle};
 pub(crate) use limits::LimitError;
 pub(crate) use live::Attached;
 pub(crate) use settle::{Arrival, Carry, Settlement};
@@ -78,7 +78,7 @@ impl Hubs {
         host: &str,
     ) -> Result<Self, dps_types::ParseError> {
         let linked = |hostname: HubHostname| {
-            let name = format!("{POLICY}@{}", hostname.to_key());
+            let name = format!("{POLICY}@{}", hostname.to_lowercase());
             let key = SymmetricKey::from_bytes(service_key.hmac_sha256(name.as_bytes()))?;
             let connection = ServiceConnectionString::new(host, POLICY, key)?;
             Ok(LinkedHub {

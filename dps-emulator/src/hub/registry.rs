@@ -43,7 +43,7 @@ impl Hubs {
         hub: &HubHostname,
         limit: usize,
     ) -> Result<Vec<Device>, Refusal> {
-        let prefix = format!("{}/", hub.to_key());
+        let prefix = format!("{}/", hub.to_lowercase());
         let mut after = prefix.clone();
         let mut devices = Vec::new();
         loop {
@@ -104,7 +104,7 @@ impl Hubs {
 
 /// Neither a host name nor a device id can hold a `/`. Device ids differ by case.
 pub(super) fn key(hub: &HubHostname, id: &DeviceId) -> String {
-    format!("{}/{id}", hub.to_key())
+    format!("{}/{id}", hub.to_lowercase())
 }
 
 fn read(bytes: &[u8]) -> Result<Device, Refusal> {

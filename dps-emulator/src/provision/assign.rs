@@ -137,7 +137,7 @@ impl Engine {
     async fn enrollment_of(&self, record: &Record) -> Result<Enrollment, Failure> {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
-                let key = record.registration_id.to_key();
+                let key = record.registration_id.to_lowercase();
                 let one: Option<IndividualEnrollment> =
                     self.registry.enrollment(&key).await.map_err(failure)?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
@@ -145,7 +145,7 @@ impl Engine {
             EnrollmentRef::Group(id) => {
                 let group: Option<EnrollmentGroup> = self
                     .registry
-                    .enrollment(&id.to_key())
+                    .enrollment(&id.to_lowercase())
                     .await
                     .map_err(failure)?;
                 group.map(|group| Enrollment::Group(Box::new(group)))

@@ -131,7 +131,7 @@ impl Engine {
             Known::Enrolled(enrolled) => enrolled,
             Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
         };
-        let key = device.registration_id.to_key();
+        let key = device.registration_id.to_lowercase();
         let before = self.registry.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
@@ -157,10 +157,10 @@ impl Engine {
         operation: &OperationId,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_key()).await?;
+        let stored = self.registry.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self.authenticate(&device, None, record.as_ref()).await?;
-        self.throttle.poll(&id.to_key(), self.now())?;
+        self.throttle.poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
@@ -183,7 +183,7 @@ impl Engine {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_key()).await?;
+        let stored = self.registry.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self
             .authenticate(&device, request.tpm.as_ref(), record.as_ref())
@@ -306,7 +306,7 @@ impl Engine {
                 .ok_or_else(Refusal::conflict)?;
             tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
             if record.pending.is_some() {
-                engine.begin(record.registration_id.to_key());
+                engine.begin(record.registration_id.to_lowercase());
             }
             Ok(record)
         });

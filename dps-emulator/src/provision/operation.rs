@@ -4,7 +4,7 @@ use dps_types::{IdScope, OperationId};
 use sha2::{Digest, Sha256};
 
 pub(super) fn new_id(id_scope: &IdScope) -> OperationId {
-    let tenant: String = Sha256::digest(id_scope.to_key())
+    let tenant: String = Sha256::digest(id_scope.to_lowercase())
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))

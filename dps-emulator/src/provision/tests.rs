@@ -5,7 +5,7 @@ use dps_allocation::WebhookClient;
 use dps_allocation::policies::LatencyTable;
 use dps_types::SymmetricKey;
 use dps_types::enrollment::{AllocationPolicyKind, IndividualEnrollment};
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 
@@ -103,7 +103,8 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         .await
         .unwrap();
     let key = SymmetricKey::from_base64(KEY).unwrap();
-    let token = Claim::new("0ne00000001/registrations/d1", 32_503_680_000).sign_with(&key);
+    let token =
+        SasTokenBuilder::new("0ne00000001/registrations/d1", 32_503_680_000).sign_with(&key);
     let device = Device {
         id_scope: &id_scope,
         registration_id: &registration_id,

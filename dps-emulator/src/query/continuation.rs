@@ -48,7 +48,7 @@ impl Continuation {
 
 fn check(listing: Listing<'_>, key: &str) -> [u8; CHECK_LEN] {
     let group = match listing {
-        Listing::Registrations(group) => group.to_key(),
+        Listing::Registrations(group) => group.to_lowercase(),
         _ => String::new(),
     };
     let text = format!("{}\n{group}\n{key}", listing.item_type());

@@ -67,7 +67,7 @@ macro_rules! document {
             $($constant)*
 
             fn key(&self) -> String {
-                self.$id.to_key()
+                self.$id.to_lowercase()
             }
 
             fn terms(&self) -> Terms<'_> {

@@ -12,7 +12,7 @@ const SEPARATOR: char = '/';
 /// Where a record stands in the index; nowhere, when the device has an enrollment of its own.
 pub(super) fn position(record: &Record) -> Option<String> {
     match &record.enrollment {
-        EnrollmentRef::Group(group) => Some(prefix(group) + &record.registration_id.to_key()),
+        EnrollmentRef::Group(group) => Some(prefix(group) + &record.registration_id.to_lowercase()),
         EnrollmentRef::Individual => None,
     }
 }
@@ -56,7 +56,7 @@ impl Registry {
 }
 
 fn prefix(group: &EnrollmentGroupId) -> String {
-    let mut prefix = group.to_key();
+    let mut prefix = group.to_lowercase();
     prefix.push(SEPARATOR);
     prefix
 }

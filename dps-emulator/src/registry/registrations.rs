@@ -31,7 +31,9 @@ impl Registry {
         &self,
         id: &RegistrationId,
     ) -> Result<Stored, Refusal> {
-        self.registration(&id.to_key()).await?.ok_or_else(missing)
+        self.registration(&id.to_lowercase())
+            .await?
+            .ok_or_else(missing)
     }
 
     /// Writes a record with a new version. `None` when someone else wrote since `before` was read.
@@ -57,7 +59,7 @@ impl Registry {
         };
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated);
-        let key = record.registration_id.to_key();
+        let key = record.registration_id.to_lowercase();
         let bytes = serde_json::to_vec(&record).map_err(|error| unreadable(&error))?;
         let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
         let operation = match record.pending {
@@ -82,7 +84,7 @@ impl Registry {
         id: &RegistrationId,
         condition: Option<&IfMatch>,
     ) -> Result<(), Refusal> {
-        let key = id.to_key();
+        let key = id.to_lowercase();
         for _ in 0..ATTEMPTS {
             let stored = self.required_registration(id).await?;
             if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {

@@ -136,7 +136,7 @@ async fn a_device_with_a_certificate_below_an_intermediate() {
     let device = setup.device(leaf.expect("an identity"));
     let error = device.register().await.expect_err("no chain");
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    let problem = error.problem().expect("an account");
+    let problem = error.error_details().expect("an account");
     assert_eq!(
         problem.message.as_deref(),
         Some("CA certificate not found.")
@@ -166,7 +166,7 @@ async fn device_and_webhook_talk_to_each_other() {
     );
     let error = device.register().await.expect_err("nothing said");
     assert_eq!(error.kind(), ErrorKind::Failed);
-    let problem = error.problem().expect("an account");
+    let problem = error.error_details().expect("an account");
     assert_eq!(problem.error_code.map(ErrorCode::get), Some(400_207));
     assert_eq!(
         problem.message.as_deref(),
@@ -188,7 +188,7 @@ async fn who_is_refused_learns_why() {
     let device = setup.device(SymmetricKeyAttestation::new(id("stranger"), key));
     let error = device.register().await.expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    let problem = error.problem().expect("an account");
+    let problem = error.error_details().expect("an account");
     assert_eq!(problem.error_code.map(ErrorCode::get), Some(401_002));
     assert!(problem.tracking_id.is_some());
 }

@@ -1,6 +1,6 @@
 //! What the answer to a bulk operation says of each item.
 
-use dps_types::{BulkOperationError, BulkOperationMode, BulkOperationResult, Problem};
+use dps_types::{BulkOperationError, BulkOperationMode, BulkOperationResult, ErrorDetails};
 
 use crate::error::{Error, ErrorKind};
 use crate::kind::EnrollmentKind;
@@ -49,10 +49,10 @@ impl<E: EnrollmentKind> Sent<'_, E> {
         let status = error.error_code.http_status();
         let kind = ErrorKind::of_status(status);
         let ours = matches!(kind, ErrorKind::Conflict | ErrorKind::PreconditionFailed);
-        let problem = Problem::new(error.error_code, error.error_status.as_str());
+        let details = ErrorDetails::new(error.error_code, error.error_status.as_str());
         Error::new(kind, "the service refused the item")
             .with_status(status)
-            .with_problem(Some(problem))
+            .with_details(Some(details))
             .in_doubt_if(self.in_doubt && (ours || self.is_gone(kind)))
     }
 
@@ -188,12 +188,12 @@ mod tests {
         let results = sent.results(&serde_json::from_str(answer).unwrap());
         let error = results[0].clone().unwrap_err();
         assert_eq!(error.status(), Some(409));
-        let problem = error.problem().unwrap();
+        let details = error.error_details().unwrap();
         assert_eq!(
-            problem.message.as_deref(),
+            details.message.as_deref(),
             Some("EnrollmentGroup already exists.")
         );
-        assert_eq!(problem.error_code.unwrap().get(), 409_202);
+        assert_eq!(details.error_code.unwrap().get(), 409_202);
     }
 
     proptest! {

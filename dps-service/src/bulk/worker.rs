@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use dps_types::{BulkOperationMode, BulkOperationResult};
 
 use super::verdict::Sent;
+use crate::api_version;
 use crate::client::ServiceClient;
-use crate::edition;
 use crate::error::{Error, ErrorKind};
 use crate::kind::EnrollmentKind;
 use crate::request::Request;
@@ -39,7 +39,7 @@ impl Worker {
         items: Vec<E>,
     ) -> Vec<Settled<E>> {
         let version = self.client.api_version();
-        let check = |item: &E| edition::check_fields(&item.fields(), version);
+        let check = |item: &E| api_version::check_fields(&item.fields(), version);
         let checks: Vec<Result<(), Error>> = items.iter().map(check).collect();
         let mut known = checks.iter().map(Result::is_ok);
         let (fit, unfit): (Vec<E>, Vec<E>) = items

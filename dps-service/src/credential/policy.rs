@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dps_types::sas::{Claim, SasToken};
+use dps_types::sas::{SasToken, SasTokenBuilder};
 use dps_types::{ServiceConnectionString, SymmetricKey};
 use zeroize::Zeroizing;
 
@@ -44,7 +44,7 @@ impl SharedAccessPolicy {
         match &*token {
             Some(token) if good.contains(&token.expiry()) => token.clone(),
             _ => {
-                let claim = Claim::new(&self.resource, (now + LIFETIME).as_secs());
+                let claim = SasTokenBuilder::new(&self.resource, (now + LIFETIME).as_secs());
                 let minted = claim.policy(&self.policy).sign_with(&self.key);
                 token.insert(minted).clone()
             }

@@ -46,7 +46,7 @@ async fn a_policy_that_only_reads_does_not_write() {
     );
     let error = dps.enrollment_groups().create(&group()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert!(error.problem().unwrap().tracking_id.is_some());
+    assert!(error.error_details().unwrap().tracking_id.is_some());
     emulator.shutdown().await;
 }
 

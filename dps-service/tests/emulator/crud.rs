@@ -24,8 +24,8 @@ async fn a_group_from_its_creation_to_its_end() {
 
     let error = groups.create(&wanted).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    let problem = error.problem().unwrap();
-    assert_eq!(problem.error_code, Some(ErrorCode::ENROLLMENT_GROUP_EXISTS));
+    let details = error.error_details().unwrap();
+    assert_eq!(details.error_code, Some(ErrorCode::ENROLLMENT_GROUP_EXISTS));
 
     let read = groups.get(&id).await.unwrap();
     assert_eq!(read.etag, created.etag);
@@ -87,7 +87,7 @@ async fn a_wrong_policy_key_and_a_wrong_document_are_refused() {
     let group = EnrollmentGroup::symmetric_key("toasters".parse().unwrap()).with_hubs([hub]);
     let error = dps.enrollment_groups().create(&group).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.problem().unwrap().message.is_some());
+    assert!(error.error_details().unwrap().message.is_some());
 
     let text = emulator.service_connection_string();
     let (head, _) = text.split_once("SharedAccessKey=").unwrap();

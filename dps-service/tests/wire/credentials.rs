@@ -95,7 +95,7 @@ async fn without_a_token_nothing_is_sent() {
 #[tokio::test]
 async fn a_provider_that_says_nothing_ends_at_the_deadline() {
     let service = Service::start([]).await;
-    let dps = client(&service, Silent).with_deadline(Duration::from_millis(50));
+    let dps = client(&service, Silent).with_timeout(Duration::from_millis(50));
     let id = "toasters".parse().unwrap();
     let error = dps.enrollment_groups().get(&id).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);

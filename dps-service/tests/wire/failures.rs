@@ -65,12 +65,12 @@ async fn headers_stand_in_for_what_the_body_does_not_tell() {
     let headers = "x-ms-error-code: 404202\r\nx-ms-request-id: 8ad0463c";
     let (result, _) = get_from([answer_with("404 Not Found", headers, "<html>")]).await;
     let error = result.unwrap_err();
-    let problem = error.problem().unwrap();
+    let details = error.error_details().unwrap();
     assert_eq!(
-        problem.error_code,
+        details.error_code,
         Some(ErrorCode::ENROLLMENT_GROUP_NOT_FOUND)
     );
-    assert_eq!(problem.tracking_id.as_deref(), Some("8ad0463c"));
+    assert_eq!(details.tracking_id.as_deref(), Some("8ad0463c"));
     assert!(error.to_string().contains("there is no enrollment group"));
 }
 
@@ -142,7 +142,7 @@ async fn a_service_that_is_not_there_cannot_be_reached() {
     let dps = ServiceClient::from_connection_string(&text)
         .unwrap()
         .with_roots(service.roots())
-        .with_deadline(Duration::from_millis(300));
+        .with_timeout(Duration::from_millis(300));
     let error = get(&dps).await.unwrap_err();
     assert!(error.is_retryable());
     // The deadline may fall into an attempt: then the one before it is the source.
@@ -158,7 +158,7 @@ async fn a_service_that_is_not_there_cannot_be_reached() {
 #[tokio::test]
 async fn a_service_that_says_nothing_ends_at_the_deadline() {
     let service = Service::start([Act::Silence]).await;
-    let dps = service.client().with_deadline(Duration::from_millis(300));
+    let dps = service.client().with_timeout(Duration::from_millis(300));
     let error = get(&dps).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     service.only_one();

@@ -1,8 +1,8 @@
 //! The client against a scripted service on loopback, over real TLS.
 
+mod api_versions;
 mod bulk;
 mod credentials;
-mod editions;
 mod failures;
 mod modify;
 mod proxy;

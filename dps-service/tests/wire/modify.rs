@@ -96,7 +96,7 @@ async fn who_always_comes_second_gives_up() {
         _ => answer("412 Precondition Failed", ""),
     })
     .await;
-    let dps = service.client().with_deadline(Duration::from_millis(700));
+    let dps = service.client().with_timeout(Duration::from_millis(700));
     let error = disable(&dps).await.unwrap_err();
     let expected = [ErrorKind::PreconditionFailed, ErrorKind::Deadline];
     assert!(expected.contains(&error.kind()), "{error:?}");

@@ -28,7 +28,7 @@ async fn a_proxy_of_the_environment_is_for_other_machines() {
     let elsewhere = ServiceClient::from_connection_string(&text)
         .unwrap()
         .with_roots(service.roots())
-        .with_deadline(Duration::from_secs(1));
+        .with_timeout(Duration::from_secs(1));
     let error = elsewhere.enrollment_groups().get(&id).await.unwrap_err();
     // Refused by the proxy, or out of time over trying again.
     let kind = error.kind();

@@ -157,10 +157,10 @@ async fn issue_python_35187_csharp_3076_create_on_an_existing_group_is_a_conflic
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(error.status(), Some(409));
     assert!(!error.is_retryable());
-    let problem = error.problem().unwrap();
-    assert_eq!(problem.error_code, Some(ErrorCode::ENROLLMENT_GROUP_EXISTS));
+    let details = error.error_details().unwrap();
+    assert_eq!(details.error_code, Some(ErrorCode::ENROLLMENT_GROUP_EXISTS));
     assert_eq!(
-        problem.tracking_id.as_deref(),
+        details.tracking_id.as_deref(),
         Some("8ad0463c-6427-4479-9dfa-3e8bb7003e9b")
     );
     service.only_one();

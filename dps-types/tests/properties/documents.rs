@@ -8,7 +8,8 @@ use dps_types::enrollment::{
 use dps_types::{
     AllocationRequest, AllocationResponse, BulkEnrollmentGroupOperation, BulkEnrollmentOperation,
     BulkOperationResult, DeviceRegistrationResult, DeviceRegistrationState, DeviceRuntimeContext,
-    Problem, QuerySpecification, RegistrationOperationStatus, RegistrationRequest, TpmChallenge,
+    ErrorDetails, QuerySpecification, RegistrationOperationStatus, RegistrationRequest,
+    TpmChallenge,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -59,7 +60,7 @@ fn check_all(document: &Value) {
     check::<BulkEnrollmentOperation>(document);
     check::<BulkEnrollmentGroupOperation>(document);
     check::<BulkOperationResult>(document);
-    check::<Problem>(document);
+    check::<ErrorDetails>(document);
     if let Ok(query) = serde_json::from_value::<QuerySpecification>(document.clone()) {
         assert_eq!(document["query"], query.query);
     }
@@ -175,7 +176,7 @@ proptest! {
         if value.is_object() {
             check_all(&value);
         } else {
-            prop_assert!(serde_json::from_value::<Problem>(value.clone()).is_err());
+            prop_assert!(serde_json::from_value::<ErrorDetails>(value.clone()).is_err());
             prop_assert!(serde_json::from_value::<RegistrationRequest>(value).is_err());
         }
     }

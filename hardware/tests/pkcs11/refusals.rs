@@ -69,7 +69,7 @@ fn a_key_that_does_not_sign_the_handshake_is_told_apart_from_tls() {
         for carrier in CARRIERS {
             let error = dps.client(device.clone(), carrier).register().await;
             let error = error.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Sign, "{carrier:?}");
+            assert_eq!(error.kind(), ErrorKind::Signing, "{carrier:?}");
             let text = format!("{error:?}");
             assert!(text.contains("the token has no private key"), "{text}");
         }

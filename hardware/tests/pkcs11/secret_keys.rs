@@ -3,7 +3,7 @@
 use dps_device::pkcs11::SecretKey;
 use dps_device::{SymmetricKey, SymmetricKeyAttestation};
 use dps_types::enrollment::IndividualEnrollment;
-use dps_types::sas::{Claim, Sign};
+use dps_types::sas::{SasTokenBuilder, Sign};
 
 use crate::world::{CARRIERS, Dps, alone, object, token};
 
@@ -42,7 +42,7 @@ fn a_token_is_that_of_the_same_key_in_memory() {
     alone(|| async {
         let token = token().await;
         let (key, given) = token.generate_secret_key(&object("key")).await.unwrap();
-        let claim = || Claim::new("0ne00000A0A/registrations/toaster", 1_700_000_000);
+        let claim = || SasTokenBuilder::new("0ne00000A0A/registrations/toaster", 1_700_000_000);
         let made = claim().policy("registration").sign(&key).await.unwrap();
         assert!(made.verify(&given));
         assert_eq!(

@@ -103,7 +103,7 @@ async fn guessing_locks_the_key_pair_with_a_value_and_no_other() {
     }
 
     let error = protected.open().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     let text = chain(&error);
     assert!(
         text.contains("TPM_RC_LOCKOUT (0x921): the TPM is locked"),
@@ -124,7 +124,7 @@ async fn a_tpm_that_goes_away_fails_the_request() {
     swtpm.stop();
     let id: RegistrationId = DEVICE.parse().unwrap();
     let error = key.certificate_request(&id).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert!(
         chain(&error).contains("TSS2_TCTI_RC_IO_ERROR"),
         "{}",
@@ -173,7 +173,7 @@ async fn a_tpm_that_falls_silent_is_not_waited_for_forever() {
     // Ends the threads that still wait.
     drop((silent, control));
 
-    assert_eq!(requested.kind(), ErrorKind::Sign);
+    assert_eq!(requested.kind(), ErrorKind::Signing);
     for text in [chain(&requested), chain(&signed)] {
         assert!(text.contains("has not answered within 5s"), "{text}");
     }

@@ -155,7 +155,7 @@ fn a_use_that_takes_too_long_ends_and_leaves_nothing() {
     drop(runtime);
 
     let error = error.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     let text = chain(&error);
     assert!(text.contains("has not answered within 1ms"), "{text}");
     assert!(raw::left_behind(&swtpm).is_empty());

@@ -4,7 +4,7 @@ use dps_device::tpm::TpmAttestation;
 use dps_device::{Attestation, ErrorKind, Mqtt, TpmKeys};
 use dps_emulator::{Effect, Fault, Step};
 use dps_hardware::Swtpm;
-use dps_types::sas::{Claim, Sign};
+use dps_types::sas::{SasTokenBuilder, Sign};
 use dps_types::{RegistrationId, SymmetricKey};
 
 use crate::doubles::{Mistaken, Restarting};
@@ -52,7 +52,7 @@ async fn a_token_for_the_hub_verifies_with_the_hub_s_key() {
         .await
         .unwrap();
 
-    let token = Claim::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000)
+    let token = SasTokenBuilder::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000)
         .sign(&who.tpm().hub_signer())
         .await
         .unwrap();
@@ -186,7 +186,7 @@ async fn a_challenge_that_cannot_be_opened_ends_the_registration() {
 
     let error = dps.client(who).register().await.unwrap_err();
 
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert!(cause(&error).response_code().is_some());
     assert!(
         chain(&error).contains("not for this TPM"),
@@ -230,7 +230,7 @@ async fn mqtt_has_no_challenge() {
 }
 
 async fn token(signer: &dyn Sign) -> String {
-    let claim = Claim::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000);
+    let claim = SasTokenBuilder::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000);
     let token = claim.sign(signer).await.unwrap();
     token.to_text().to_string()
 }

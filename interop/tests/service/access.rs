@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dps_interop::{Access, Emulator, HTTPS_PORT, Kind, Operator, ServiceSdk};
 use dps_types::SymmetricKey;
-use dps_types::sas::Claim;
+use dps_types::sas::SasTokenBuilder;
 use serde_json::json;
 
 use crate::enrollment;
@@ -83,7 +83,7 @@ pub(crate) async fn an_unknown_policy(sdk: ServiceSdk) {
 pub(crate) async fn an_expired_token(sdk: ServiceSdk) {
     let (emulator, key) = with_known_key(sdk).await;
     let token = |expiry| {
-        Claim::new("localhost", expiry)
+        SasTokenBuilder::new("localhost", expiry)
             .policy("line")
             .sign_with(&key)
             .to_text()
@@ -103,7 +103,7 @@ pub(crate) async fn a_token_for_another_host(sdk: ServiceSdk) {
         "contoso.azure-devices-provisioning.net",
         "localhost/enrollmentGroups",
     ] {
-        let claim = Claim::new(resource, unix_now() + HOUR.as_secs());
+        let claim = SasTokenBuilder::new(resource, unix_now() + HOUR.as_secs());
         let token = claim.policy("line").sign_with(&key).to_text();
         does_not_come_in(sdk.operator(&emulator, Access::Sas(&token))).await;
     }

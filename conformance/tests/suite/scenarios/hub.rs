@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dps_device::{
-    AssignmentStore, CachedAssignment, ErrorKind, Hub, HubCarrier, HubConnection, Mqtt,
+    AssignmentStore, CachedAssignment, ErrorKind, HubConnection, HubEndpoint, HubTransport, Mqtt,
     MqttWebSocket, ProvisionedDevice, ProvisioningClient, TwinUpdate,
 };
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::dps::{Dps, HUB, OTHER_HUB};
 use crate::proof::DEVICE;
 
 /// Every carrier to a hub.
-fn carriers(dps: &Dps) -> [HubCarrier; 2] {
+fn carriers(dps: &Dps) -> [HubTransport; 2] {
     let ports = dps.ports();
     [
         Mqtt::default().with_port(ports.mqtt).into(),
@@ -25,11 +25,11 @@ fn carriers(dps: &Dps) -> [HubCarrier; 2] {
 }
 
 /// A device that is assigned, and its hub over every carrier.
-async fn assigned(case: Case) -> (Dps, [Hub; 2]) {
+async fn assigned(case: Case) -> (Dps, [HubEndpoint; 2]) {
     let (dps, client) = case.enrolled().await;
     let assignment = client.register().await.expect("the device is assigned");
     let hub = client.hub(&assignment).with_host("127.0.0.1");
-    let hubs = carriers(&dps).map(|carrier| hub.clone().with_carrier(carrier));
+    let hubs = carriers(&dps).map(|carrier| hub.clone().with_transport(carrier));
     (dps, hubs)
 }
 
@@ -138,10 +138,10 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
     let (hub, device) = (HUB.parse().expect("valid"), DEVICE.parse().expect("valid"));
     let hub = impostor.hub_at(hub, device);
     for carrier in carriers(&dps) {
-        let hub = hub.clone().with_host("127.0.0.1").with_carrier(carrier);
+        let hub = hub.clone().with_host("127.0.0.1").with_transport(carrier);
         let error = hub.connect().await.expect_err("it is somebody else");
         // A TPM that was never assigned has no key to sign with.
-        let kinds = [ErrorKind::Unauthorized, ErrorKind::Sign];
+        let kinds = [ErrorKind::Unauthorized, ErrorKind::Signing];
         assert!(kinds.contains(&error.kind()), "{error:?}");
     }
     dps.finish().await;
@@ -177,7 +177,7 @@ impl AssignmentStore for Memory {
 fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
     let [carrier, _] = carriers(dps);
     ProvisionedDevice::new(client.clone(), memory.clone())
-        .with_hub(move |hub| hub.with_host("127.0.0.1").with_carrier(carrier))
+        .with_hub(move |hub| hub.with_host("127.0.0.1").with_transport(carrier))
 }
 
 pub(crate) async fn removed_device_registers_again(case: Case) {

@@ -83,7 +83,7 @@ pub(crate) async fn failed_by_the_webhook(case: Case) {
 
     let error = failed.expect_err("there is no hub");
     assert_eq!(error.kind(), ErrorKind::Failed);
-    let code = error.problem().and_then(|problem| problem.error_code);
+    let code = error.error_details().and_then(|details| details.error_code);
     assert_eq!(code.map(ErrorCode::get), Some(400_207));
     assert!(!error.is_retryable());
     assert_eq!(told.last(), Some(&"failed"));

@@ -57,7 +57,7 @@ pub(crate) async fn server_errors_until_the_deadline(case: Case) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, Step::Register, Effect::Fail(503));
     let deadline = Duration::from_secs(20);
-    let mut story = Story::of(client.register().deadline(deadline));
+    let mut story = Story::of(client.register().timeout(deadline));
 
     story.retrying().await;
     case.next(&dps, Step::Register, Effect::Fail(503));
@@ -96,7 +96,7 @@ async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
     assert_eq!(error.kind(), ErrorKind::Throttled);
     assert_eq!(error.status(), Some(429));
     assert_eq!(error.retry_after(), Some(RETRY_AFTER));
-    let code = error.problem().and_then(|problem| problem.error_code);
+    let code = error.error_details().and_then(|details| details.error_code);
     assert_eq!(code, Some(ErrorCode::THROTTLED));
     assert!(wait >= RETRY_AFTER, "{wait:?}");
     assert_eq!(assigned.expect("assigned").hub().as_str(), HUB);

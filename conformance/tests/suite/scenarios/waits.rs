@@ -51,7 +51,7 @@ async fn slow(case: Case, step: Step) {
 async fn silence(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, step, Effect::Silence);
-    let mut registration = pin!(client.register().deadline(DEADLINE).into_future());
+    let mut registration = pin!(client.register().timeout(DEADLINE).into_future());
 
     dps.until_met(registration.as_mut()).await;
     later(DEADLINE).await;

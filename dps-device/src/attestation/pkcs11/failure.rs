@@ -67,7 +67,7 @@ impl Failure {
                 )
             }
             Self::Module(error) => Error::new(
-                ErrorKind::Sign,
+                ErrorKind::Signing,
                 format!("the PKCS#11 token cannot {doing}: {error}"),
             ),
         }
@@ -115,7 +115,7 @@ fn kind(code: RvError) -> ErrorKind {
         | RvError::HostMemory
         | RvError::TokenNotPresent
         | RvError::VendorDefined(_)
-        | RvError::UnknownErrorCode(_) => ErrorKind::Sign,
+        | RvError::UnknownErrorCode(_) => ErrorKind::Signing,
         _ => ErrorKind::InvalidConfiguration,
     }
 }

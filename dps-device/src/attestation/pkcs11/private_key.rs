@@ -137,7 +137,7 @@ impl PrivateKey {
     /// A certificate signing request (PKCS#10, PEM), signed in the token, whose common name is the registration id.
     ///
     /// # Errors
-    /// [`Sign`](crate::ErrorKind::Sign) when the token cannot sign.
+    /// [`Signing`](crate::ErrorKind::Signing) when the token cannot sign.
     pub async fn certificate_request(
         &self,
         registration_id: &RegistrationId,

@@ -95,7 +95,7 @@ impl SecretKey {
     /// Of a group's key: the key of one device of the group, out of the token, for a device to have or a token that takes none.
     ///
     /// # Errors
-    /// [`ErrorKind::Sign`] when the token cannot sign.
+    /// [`ErrorKind::Signing`] when the token cannot sign.
     pub async fn device_key_in_memory(
         &self,
         registration_id: &RegistrationId,
@@ -103,8 +103,9 @@ impl SecretKey {
         let key = self
             .hmac(registration_id.as_str().as_bytes().to_vec())
             .await?;
-        SymmetricKey::from_bytes(key.to_vec())
-            .map_err(|error| Error::new(ErrorKind::Sign, "the HMAC is no key").with_source(error))
+        SymmetricKey::from_bytes(key.to_vec()).map_err(|error| {
+            Error::new(ErrorKind::Signing, "the HMAC is no key").with_source(error)
+        })
     }
 
     async fn hmac(&self, data: Vec<u8>) -> Result<Zeroizing<[u8; 32]>, Error> {
@@ -142,7 +143,7 @@ fn hmac(
     let mac = Zeroizing::new(mac);
     let mac = <[u8; 32]>::try_from(mac.as_slice()).map_err(|_| {
         Error::new(
-            ErrorKind::Sign,
+            ErrorKind::Signing,
             format!("the token's HMAC-SHA256 has {} bytes", mac.len()),
         )
     })?;

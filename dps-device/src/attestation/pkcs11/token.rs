@@ -25,7 +25,7 @@ impl Token {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`] when there is no such module or token, or more than one such token, or the PIN is
-    /// missing, wrong or locked. [`ErrorKind::Sign`] when the token does not work.
+    /// missing, wrong or locked. [`ErrorKind::Signing`] when the token does not work.
     pub async fn open(uri: &Uri) -> Result<Self, Error> {
         Self::connect(uri.clone(), Pin::from_uri(uri)?).await
     }
@@ -67,7 +67,7 @@ pub(super) async fn blocking<T: Send + 'static>(
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => {
-                Err(Error::new(ErrorKind::Sign, "the runtime shuts down").with_source(error))
+                Err(Error::new(ErrorKind::Signing, "the runtime shuts down").with_source(error))
             }
         },
     }

@@ -43,7 +43,7 @@ impl TpmAttestation {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when another kind of object is at a handle, an
-    /// authorization value is wrong or there is no room, [`ErrorKind::Sign`](crate::ErrorKind::Sign) when the TPM does not work.
+    /// authorization value is wrong or there is no room, [`ErrorKind::Signing`](crate::ErrorKind::Signing) when the TPM does not work.
     /// The source is a [`TpmError`](super::TpmError).
     pub async fn new(tpm: &Tpm) -> Result<Self, Error> {
         let (endorsement_key, storage_root_key) = tpm

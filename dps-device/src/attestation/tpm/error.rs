@@ -34,14 +34,14 @@ impl TpmError {
         let (kind, code, reason) = match error {
             tss_esapi::Error::Tss2Error(code) => match number(code) {
                 Some(code) => (code.kind(), Some(code), code.advice(command).into()),
-                None => (ErrorKind::Sign, None, code.to_string().into()),
+                None => (ErrorKind::Signing, None, code.to_string().into()),
             },
             // The service sent more than a TPM takes.
             tss_esapi::Error::WrapperError(WrapperErrorKind::WrongParamSize) => {
-                (ErrorKind::Sign, None, "a part of it is too long".into())
+                (ErrorKind::Signing, None, "a part of it is too long".into())
             }
             tss_esapi::Error::WrapperError(error) => {
-                (ErrorKind::Sign, None, error.to_string().into())
+                (ErrorKind::Signing, None, error.to_string().into())
             }
         };
         Self {
@@ -59,7 +59,7 @@ impl TpmError {
 
     /// Something that is wrong with what the TPM was given or gave.
     pub(super) fn refused(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::without_code(ErrorKind::Sign, reason)
+        Self::without_code(ErrorKind::Signing, reason)
     }
 
     pub(super) fn late(limit: Duration) -> Self {
@@ -131,7 +131,7 @@ mod tests {
             ),
             "{error}"
         );
-        assert_eq!(error.into_error("").kind(), ErrorKind::Sign);
+        assert_eq!(error.into_error("").kind(), ErrorKind::Signing);
     }
 
     #[test]

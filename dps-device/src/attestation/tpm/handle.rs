@@ -42,7 +42,7 @@ impl Tpm {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none at the TCTI or it may not be
-    /// opened, [`ErrorKind::Sign`](crate::ErrorKind::Sign) when it does not work. The source is a [`TpmError`].
+    /// opened, [`ErrorKind::Signing`](crate::ErrorKind::Signing) when it does not work. The source is a [`TpmError`].
     pub async fn open(options: TpmOptions) -> Result<Self, Error> {
         let tpm = Self(Arc::new(Inner {
             options,

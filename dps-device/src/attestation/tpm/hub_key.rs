@@ -13,7 +13,7 @@ use super::wrapped_key::{WrappedKey, hmac, message, signs_with_hmac};
 /// Signs with the key for the IoT hub that a TPM keeps: the SAS tokens of the device towards its hub, also after a
 /// restart and without a registration.
 ///
-/// For such a token see [`Claim`](dps_types::sas::Claim): the resource is `{hub}/devices/{deviceId}`, without a policy.
+/// For such a token see [`SasTokenBuilder`](dps_types::sas::SasTokenBuilder): the resource is `{hub}/devices/{deviceId}`, without a policy.
 #[derive(Debug, Clone)]
 pub struct HubSigner {
     tpm: Tpm,

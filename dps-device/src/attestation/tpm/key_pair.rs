@@ -63,7 +63,7 @@ impl TpmKeyPair {
     /// A certificate signing request (PKCS#10, PEM) whose subject's common name is the registration id.
     ///
     /// # Errors
-    /// [`Sign`](crate::ErrorKind::Sign) when the TPM does not sign, or not in time.
+    /// [`Signing`](crate::ErrorKind::Signing) when the TPM does not sign, or not in time.
     pub async fn certificate_request(
         &self,
         registration_id: &RegistrationId,
@@ -132,7 +132,7 @@ impl KeyPairOptions {
     ///
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the place is taken, the owner's authorization
-    /// value is wrong, there is no room or the TPM has no such keys, [`Sign`](crate::ErrorKind::Sign) when the TPM does not work. The source
+    /// value is wrong, there is no room or the TPM has no such keys, [`Signing`](crate::ErrorKind::Signing) when the TPM does not work. The source
     /// is a [`TpmError`].
     pub async fn create(self, kind: KeyKind) -> Result<TpmKeyPair, Error> {
         self.pair(move |connection, place, auth| make(connection, place, auth, kind))
@@ -146,7 +146,7 @@ impl KeyPairOptions {
     ///
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none, it is of another kind, may not
-    /// sign what TLS needs, or the authorization value is wrong, [`Sign`](crate::ErrorKind::Sign) when the TPM does not work. The source
+    /// sign what TLS needs, or the authorization value is wrong, [`Signing`](crate::ErrorKind::Signing) when the TPM does not work. The source
     /// is a [`TpmError`].
     pub async fn open(self) -> Result<TpmKeyPair, Error> {
         self.pair(|_, _, _| Ok(()))

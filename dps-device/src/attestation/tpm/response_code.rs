@@ -110,7 +110,7 @@ impl ResponseCode {
             return ErrorKind::InvalidConfiguration;
         }
         if !self.is_of_tpm() {
-            return ErrorKind::Sign;
+            return ErrorKind::Signing;
         }
         match self.base() {
             rc::BAD_AUTH
@@ -126,7 +126,7 @@ impl ResponseCode {
             | rc::HASH
             | rc::SCHEME
             | rc::VALUE => ErrorKind::InvalidConfiguration,
-            _ => ErrorKind::Sign,
+            _ => ErrorKind::Signing,
         }
     }
 
@@ -312,7 +312,7 @@ mod tests {
             assert_eq!(ResponseCode(code).kind(), ErrorKind::InvalidConfiguration);
         }
         for code in [0x1df, 0x921, 0x902, 0x101, 0x70001] {
-            assert_eq!(ResponseCode(code).kind(), ErrorKind::Sign);
+            assert_eq!(ResponseCode(code).kind(), ErrorKind::Signing);
         }
     }
 }

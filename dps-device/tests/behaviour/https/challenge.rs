@@ -181,7 +181,7 @@ async fn a_challenge_for_another_tpm_is_not_asked_for_again() {
     let mut server = start(&pki, [challenge()]).await;
     let tpm = SoftwareTpm::number(1);
     let error = device(&tpm, &pki, &server).register().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(error.to_string(), "the TPM did not open the challenge");
     let source = error.source().unwrap().to_string();
     assert_eq!(source, "a seed is not encrypted to this TPM");
@@ -197,7 +197,7 @@ async fn a_second_challenge_is_a_refusal() {
         let tpm = SoftwareTpm::from_vector();
         let error = device(&tpm, &pki, &server).register().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
-        assert!(error.problem().unwrap().message.is_some());
+        assert!(error.error_details().unwrap().message.is_some());
         assert_eq!(server.request().await.header("authorization"), None);
         token(&server.request().await);
         assert_eq!(server.closed().await, 0);
@@ -329,7 +329,7 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     let server = start(&pki, [challenge()]).await;
     let client = device_of(stuck_tpm(), &pki, &server).with_request_timeout(Duration::from_secs(4));
     let error = client.register().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Sign);
+    assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(
         error.to_string(),
         "the TPM did not open the challenge within 2s"

@@ -26,7 +26,7 @@ async fn a_refused_connection_is_a_connect_failure() {
     drop(listener);
     let register = client_of("my-device", &pki, port)
         .register()
-        .deadline(SECOND);
+        .timeout(SECOND);
     assert_failed_at_the_deadline(&register.await.unwrap_err(), ErrorKind::Connect);
 }
 
@@ -35,7 +35,7 @@ async fn an_unknown_host_is_a_connect_failure() {
     let pki = Pki::new();
     // Reserved for names that never exist: RFC 2606.
     let client = client_of("my-device", &pki, 443).with_host("dps.invalid");
-    let error = client.register().deadline(2 * SECOND).await.unwrap_err();
+    let error = client.register().timeout(2 * SECOND).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     if let Some(failure) = error.last_failure() {
         assert_eq!(failure.kind(), ErrorKind::Connect);
@@ -73,7 +73,7 @@ async fn a_lost_connection_is_made_again() {
 async fn a_slow_server_ends_at_the_deadline() {
     let pki = Pki::new();
     let mut server = Server::start(pki.server(false), [Answer::Silence]).await;
-    let register = client(&pki, &server).register().deadline(2 * SECOND);
+    let register = client(&pki, &server).register().timeout(2 * SECOND);
     let error = register.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     server.request().await;
@@ -85,7 +85,7 @@ async fn a_server_that_never_finishes_its_answer_ends_at_the_deadline() {
     let pki = Pki::new();
     let half = Answer::Bytes(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{".to_vec());
     let server = Server::start(pki.server(false), [half]).await;
-    let register = client(&pki, &server).register().deadline(SECOND);
+    let register = client(&pki, &server).register().timeout(SECOND);
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
 }
 
@@ -111,7 +111,7 @@ async fn a_failure_that_is_too_large_to_read_is_still_what_its_status_says() {
     let error = client(&pki, &server).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert_eq!(error.status(), Some(403));
-    assert!(error.problem().is_none());
+    assert!(error.error_details().is_none());
 }
 
 #[tokio::test]

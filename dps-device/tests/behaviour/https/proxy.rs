@@ -54,7 +54,7 @@ async fn a_proxy_that_refuses_is_a_connect_failure() {
     let server = Server::start(pki.server(false), []).await;
     let (port, _head) = proxy("403 Forbidden", 0).await;
     let client = client(&pki, &server).with_proxy(Proxy::new("127.0.0.1", port).unwrap());
-    let register = client.register().deadline(Duration::from_secs(1));
+    let register = client.register().timeout(Duration::from_secs(1));
     let error = register.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
@@ -66,7 +66,7 @@ async fn a_proxy_that_wants_credentials_is_a_configuration_failure() {
     let server = Server::start(pki.server(false), []).await;
     let (port, _head) = proxy("407 Proxy Authentication Required", 0).await;
     let client = client(&pki, &server).with_proxy(Proxy::new("127.0.0.1", port).unwrap());
-    let register = client.register().deadline(Duration::from_secs(5));
+    let register = client.register().timeout(Duration::from_secs(5));
     let error = register.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{error:?}");
     assert!(error.to_string().contains("407"), "{error}");

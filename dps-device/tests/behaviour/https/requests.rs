@@ -140,7 +140,10 @@ async fn a_lookup_of_an_unknown_device_finds_nothing() {
     let server = Server::start(pki.server(false), [answer(404, "", body)]).await;
     let error = client(&pki, &server).lookup().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(error.problem().unwrap().error_code.unwrap().get(), 404_203);
+    assert_eq!(
+        error.error_details().unwrap().error_code.unwrap().get(),
+        404_203
+    );
 }
 
 /// A device that has no idea what day it is.

@@ -9,7 +9,7 @@ mod store;
 mod twin;
 mod wire;
 
-use dps_device::{Attestation, Hub, HubCarrier, Mqtt, ProvisioningClient};
+use dps_device::{Attestation, HubEndpoint, HubTransport, Mqtt, ProvisioningClient};
 
 use crate::mqtt::server::Server;
 use crate::mqtt::{Carrier, key};
@@ -20,14 +20,14 @@ use peer::HubPeer;
 const HUB: &str = "contoso.azure-devices.net";
 
 /// A device with a symmetric key, and a hub for it.
-async fn set_up(carrier: Carrier) -> (Hub, Server) {
+async fn set_up(carrier: Carrier) -> (HubEndpoint, Server) {
     let pki = Pki::new();
     let server = Server::start(carrier, pki.server(false)).await;
     (hub(key("my-device"), carrier, &pki, server.port()), server)
 }
 
 /// Aimed at the port, and in a hurry.
-fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) -> Hub {
+fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     let client = ProvisioningClient::new(scope, who, Script::new([]))
         .with_min_poll_interval(std::time::Duration::ZERO);
@@ -35,13 +35,13 @@ fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) 
     aimed(hub, carrier, pki, port)
 }
 
-fn aimed(hub: Hub, carrier: Carrier, pki: &Pki, port: u16) -> Hub {
+fn aimed(hub: HubEndpoint, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
     hub.with_host("localhost")
         .with_roots(pki.roots())
-        .with_carrier(over(carrier, port))
+        .with_transport(over(carrier, port))
 }
 
-fn over(carrier: Carrier, port: u16) -> HubCarrier {
+fn over(carrier: Carrier, port: u16) -> HubTransport {
     match carrier {
         Carrier::Mqtt => Mqtt::default().with_port(port).into(),
         #[cfg(feature = "websocket")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dps_device::{
-    AssignmentStore, CachedAssignment, ErrorKind, FileStore, Proof, ProvisionedDevice,
+    AssignmentFile, AssignmentStore, CachedAssignment, ErrorKind, Proof, ProvisionedDevice,
     ProvisioningClient, Reply, Session, Target, Transport, TransportError, TwinUpdate,
 };
 use dps_types::{OperationId, RegistrationRequest};
@@ -42,7 +42,7 @@ impl World {
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
             hub.with_host("localhost")
                 .with_roots(roots.clone())
-                .with_carrier(over(Carrier::Mqtt, port))
+                .with_transport(over(Carrier::Mqtt, port))
         })
     }
 
@@ -142,7 +142,7 @@ async fn a_file_that_was_spoilt_costs_a_registration() {
     let path = directory.path().join("assignment.json");
     std::fs::write(&path, b"{\"version\":1,\"idSco").unwrap();
     let dps = Script::new([assigned()]);
-    let mut device = world.device(&dps, FileStore::new(&path));
+    let mut device = world.device(&dps, AssignmentFile::new(&path));
     let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
     twin.unwrap();
     let json = std::fs::read(&path).unwrap();

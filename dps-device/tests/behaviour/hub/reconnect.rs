@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dps_device::{ErrorKind, Hub, SymmetricKey, TwinUpdate};
+use dps_device::{ErrorKind, HubEndpoint, SymmetricKey, TwinUpdate};
 use dps_types::sas::SasToken;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ use crate::pki::Pki;
 /// How a connection ends whose CONNECT is answered like this.
 async fn answered(code: u8) -> dps_device::Error {
     let (hub, server) = set_up(Carrier::Mqtt).await;
-    let hub = hub.with_deadline(Duration::ZERO);
+    let hub = hub.with_timeout(Duration::ZERO);
     let script = async {
         let mut peer = server.accept().await;
         peer.packet().await;
@@ -264,7 +264,7 @@ async fn giving_up_again_and_again_is_one_connection() {
 }
 
 /// A hub where nobody is.
-async fn nobody() -> Hub {
+async fn nobody() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -277,12 +277,7 @@ async fn a_hub_that_is_not_there_is_given_up_at_the_deadline() {
     for limit in [60, 600] {
         let limit = Duration::from_secs(limit);
         let start = Instant::now();
-        let error = hub
-            .clone()
-            .with_deadline(limit)
-            .connect()
-            .await
-            .unwrap_err();
+        let error = hub.clone().with_timeout(limit).connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
         assert!(error.is_retryable());

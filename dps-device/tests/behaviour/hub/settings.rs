@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use dps_device::{Hub, SymmetricKey, SymmetricKeyAttestation, TpmKeys};
+use dps_device::{HubEndpoint, SymmetricKey, SymmetricKeyAttestation, TpmKeys};
 use dps_hardware::{SoftwareTpm, vector};
 use dps_types::sas::SasToken;
 use dps_types::tpm::AuthenticationKey;
@@ -12,14 +12,14 @@ use crate::mqtt::{Set, key};
 use crate::pki::Pki;
 use crate::script::{KEY, Script, assigned};
 
-fn hub_of(who: impl dps_device::Attestation + 'static) -> Hub {
+fn hub_of(who: impl dps_device::Attestation + 'static) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     dps_device::ProvisioningClient::new(scope, who, Script::new([]))
         .with_clock(Set::to(1_700_000_000))
         .hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap())
 }
 
-async fn token(hub: &Hub) -> SasToken {
+async fn token(hub: &HubEndpoint) -> SasToken {
     let password = hub.password().await.unwrap().unwrap();
     password.reveal().parse().unwrap()
 }
@@ -40,7 +40,7 @@ async fn an_assignment_leads_to_its_hub() {
     );
     #[cfg(feature = "websocket")]
     {
-        let hub = hub.with_carrier(dps_device::MqttWebSocket::default());
+        let hub = hub.with_transport(dps_device::MqttWebSocket::default());
         assert_eq!(hub.port(), 443);
         assert_eq!(hub.websocket_path(), Some("/$iothub/websocket"));
     }
@@ -117,7 +117,7 @@ async fn a_tpm_signs_with_its_hub_key_whatever_challenge_is_open() {
     let tpm = SoftwareTpm::from_vector();
     let hub = hub_of(tpm.attestation());
     let error = hub.password().await.unwrap_err();
-    assert_eq!(error.kind(), dps_device::ErrorKind::Sign);
+    assert_eq!(error.kind(), dps_device::ErrorKind::Signing);
 
     let wrapped = AuthenticationKey::from_base64(&vector::wrapped_hub_key()).unwrap();
     tpm.keep_hub_key(&wrapped).await.unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::task::{Context, Waker};
 
-use dps_device::{AssignmentStore, CachedAssignment, FileStore};
+use dps_device::{AssignmentFile, AssignmentStore, CachedAssignment};
 
 const TEST: &str = "hub::store::a_program_that_is_killed_leaves_a_whole_file";
 const CHILD: &str = "DPS_DEVICE_TEST_SAVES_HERE";
@@ -27,7 +27,7 @@ fn names(directory: &Path) -> Vec<String> {
 #[tokio::test]
 async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let store = FileStore::new(directory.path().join("assignment.json"));
+    let store = AssignmentFile::new(directory.path().join("assignment.json"));
     assert_eq!(store.load().await.unwrap(), None);
     store.clear().await.unwrap();
     for hub in ["a", "a-much-longer-name.azure-devices.net", "b"] {
@@ -45,7 +45,7 @@ async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
 #[tokio::test]
 async fn a_save_that_nobody_waits_for_does_not_come_after_what_follows() {
     let directory = tempfile::tempdir().unwrap();
-    let store = FileStore::new(directory.path().join("assignment.json"));
+    let store = AssignmentFile::new(directory.path().join("assignment.json"));
     for _ in 0..50 {
         let (one, clone) = (assignment("a"), store.clone());
         {
@@ -68,7 +68,7 @@ async fn the_file_is_for_its_owner_and_no_link_is_followed() {
     let other = directory.path().join("other");
     std::fs::write(&other, "precious").unwrap();
     symlink(&other, directory.path().join("assignment.json.new")).unwrap();
-    let store = FileStore::new(&path);
+    let store = AssignmentFile::new(&path);
     store.save(&assignment("a")).await.unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -79,7 +79,7 @@ async fn the_file_is_for_its_owner_and_no_link_is_followed() {
 async fn a_file_that_was_cut_or_spoilt_counts_as_none_and_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("assignment.json");
-    let store = FileStore::new(&path);
+    let store = AssignmentFile::new(&path);
     let json = assignment("a").to_json();
     let mut files: Vec<_> = (0..json.len()).map(|end| json[..end].to_vec()).collect();
     files.push(vec![0; json.len()]);
@@ -95,11 +95,11 @@ async fn a_file_that_was_cut_or_spoilt_counts_as_none_and_is_replaced() {
 #[tokio::test]
 async fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
     let directory = tempfile::tempdir().unwrap();
-    let nowhere = FileStore::new(directory.path().join("none/assignment.json"));
+    let nowhere = AssignmentFile::new(directory.path().join("none/assignment.json"));
     assert_eq!(nowhere.load().await.unwrap(), None);
     assert!(nowhere.save(&assignment("a")).await.is_err());
     // The directory itself is no file.
-    let store = FileStore::new(directory.path());
+    let store = AssignmentFile::new(directory.path());
     assert!(store.load().await.is_err());
     assert!(store.clear().await.is_err());
 }
@@ -109,7 +109,7 @@ async fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
 async fn a_program_that_is_killed_leaves_a_whole_file() {
     let all = ["a", "a-much-longer-name.azure-devices.net"].map(assignment);
     if let Ok(path) = std::env::var(CHILD) {
-        let store = FileStore::new(path);
+        let store = AssignmentFile::new(path);
         loop {
             for assignment in &all {
                 store.save(assignment).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_program_that_is_killed_leaves_a_whole_file() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("assignment.json");
-    let store = FileStore::new(&path);
+    let store = AssignmentFile::new(&path);
     for round in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", TEST, "--nocapture"])

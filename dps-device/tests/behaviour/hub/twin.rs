@@ -181,8 +181,8 @@ async fn each_refusal_has_its_kind_and_leaves_the_connection() {
 async fn the_hubs_account_is_kept() {
     let body = r#"{"errorCode":400004,"trackingId":"7F1C","message":"The property is too long"}"#;
     let (_, _, error) = answered("400", body).await;
-    let problem = error.problem().unwrap();
-    assert_eq!(problem.message.as_deref(), Some("The property is too long"));
+    let details = error.error_details().unwrap();
+    assert_eq!(details.message.as_deref(), Some("The property is too long"));
 }
 
 /// Answers the next question with 429, and is sure that the device has read it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dps_device::{ErrorKind, Event, Registration};
+use dps_device::{ErrorKind, Event, RegistrationEvents};
 use futures_util::future::join_all;
 use tokio::time::{advance, pause, resume};
 
@@ -91,7 +91,7 @@ async fn a_silent_server_ends_at_the_deadline_at_every_step() {
     join_all(cases().map(|(carrier, until)| async move {
         let (client, server) = set_up(carrier).await;
         let running = Running(tokio::spawn(
-            client.register().deadline(3 * SECOND).into_future(),
+            client.register().timeout(3 * SECOND).into_future(),
         ));
         let peer = go(&server, until).await;
         let error = running.outcome().await.unwrap_err();
@@ -105,7 +105,7 @@ async fn a_silent_server_ends_at_the_deadline_at_every_step() {
 async fn a_server_that_does_not_even_speak_tls_ends_at_the_deadline() {
     for carrier in CARRIERS {
         let (client, server) = set_up(*carrier).await;
-        let register = client.register().deadline(SECOND);
+        let register = client.register().timeout(SECOND);
         let (error, _open) = tokio::join!(register.into_future(), server.tcp());
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Deadline);
     }
@@ -122,12 +122,12 @@ async fn a_silent_connection_is_given_up_after_the_limit_of_a_request() {
     running.outcome().await.unwrap();
 }
 
-async fn until_assigning(registration: &mut Registration) {
+async fn until_assigning(registration: &mut RegistrationEvents) {
     while !matches!(registration.next().await, Some(Event::Assigning { .. })) {}
 }
 
 /// Connects again, and counts it as no failure.
-async fn reconnects(mut registration: Registration, server: &Server, old: Peer) {
+async fn reconnects(mut registration: RegistrationEvents, server: &Server, old: Peer) {
     let script = async {
         let mut peer = server.session().await;
         old.closed().await;
@@ -167,7 +167,7 @@ async fn a_connection_whose_token_is_about_to_expire_is_not_used_again() {
 #[tokio::test]
 async fn a_connection_that_was_silent_for_longer_than_the_keep_alive_is_not_used_again() {
     let (client, server) = set_up(Carrier::Mqtt).await;
-    let register = client.register().deadline(1000 * SECOND);
+    let register = client.register().timeout(1000 * SECOND);
     let mut registration = register.events();
     let script = async {
         let mut peer = server.session().await;
@@ -185,7 +185,7 @@ async fn a_connection_that_was_silent_for_longer_than_the_keep_alive_is_not_used
 async fn who_waits_long_for_an_answer_pings() {
     let (client, server) = set_up(Carrier::Mqtt).await;
     let client = client.with_request_timeout(Duration::from_secs(900));
-    let register = client.register().deadline(Duration::from_secs(1000));
+    let register = client.register().timeout(Duration::from_secs(1000));
     let running = Running(tokio::spawn(register.into_future()));
     let mut peer = server.session().await;
     let request = peer.registration().await;

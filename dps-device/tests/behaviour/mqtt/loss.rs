@@ -122,7 +122,7 @@ async fn a_refused_connection_is_a_connect_failure() {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let register = client(key("my-device"), *carrier, &pki, port).register();
-        let error = register.deadline(super::SECOND).await.unwrap_err();
+        let error = register.timeout(super::SECOND).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
     }

@@ -80,7 +80,7 @@ async fn answered(answer: &[u8]) -> dps_device::Error {
         .with_min_poll_interval(SECOND)
         .with_proxy(Proxy::new("127.0.0.1", port).unwrap());
     let running = Running(tokio::spawn(
-        client.register().deadline(SECOND).into_future(),
+        client.register().timeout(SECOND).into_future(),
     ));
     let (mut stream, _) = in_time(listener.accept()).await.unwrap();
     read_head(&mut stream).await;

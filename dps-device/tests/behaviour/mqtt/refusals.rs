@@ -54,7 +54,7 @@ async fn an_unavailable_service_is_asked_again() {
 async fn an_unavailable_service_is_told_at_the_deadline() {
     let (client, server) = set_up(Carrier::Mqtt).await;
     let register = client.with_min_poll_interval(super::SECOND).register();
-    let running = Running(tokio::spawn(register.deadline(super::SECOND).into_future()));
+    let running = Running(tokio::spawn(register.timeout(super::SECOND).into_future()));
     let mut peer = server.accept().await;
     peer.packet().await;
     peer.send(b"\x20\x02\x00\x03").await;

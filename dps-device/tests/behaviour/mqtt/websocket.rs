@@ -34,7 +34,7 @@ async fn answered(answer: &str) -> Error {
     let (client, server) = set_up(Carrier::WebSocket).await;
     let client = client.with_min_poll_interval(SECOND);
     let running = Running(tokio::spawn(
-        client.register().deadline(SECOND).into_future(),
+        client.register().timeout(SECOND).into_future(),
     ));
     let mut stream = server.tls().await;
     read_head(&mut stream).await;
@@ -108,7 +108,7 @@ async fn a_closed_socket_is_a_connect_failure_and_made_again() {
 async fn a_switch_that_is_never_answered_ends_at_the_deadline() {
     let (client, server) = set_up(Carrier::WebSocket).await;
     let running = Running(tokio::spawn(
-        client.register().deadline(SECOND).into_future(),
+        client.register().timeout(SECOND).into_future(),
     ));
     let mut stream = server.tls().await;
     read_head(&mut stream).await;

@@ -67,7 +67,7 @@ impl Challenges {
         let key = HmacKey::generate();
         let wrapped = keys.wrap(&key);
         let challenge = Challenge {
-            device: id.to_key(),
+            device: id.to_lowercase(),
             made: now,
             proof: TpmProof { keys, key },
             failed: None,
@@ -136,7 +136,7 @@ impl Kept {
         now: SystemTime,
         is_so: impl Fn(&Challenge) -> bool,
     ) -> Option<&mut Challenge> {
-        let ages = self.by_device.get(&id.to_key())?;
+        let ages = self.by_device.get(&id.to_lowercase())?;
         let is_it = |age: &u64| {
             let challenge = self.by_age.get(age);
             challenge.is_some_and(|of| !of.is_over(now) && is_so(of))
@@ -197,7 +197,7 @@ impl Challenge {
 
 #[cfg(test)]
 mod tests {
-    use dps_types::sas::Claim;
+    use dps_types::sas::SasTokenBuilder;
 
     use super::super::wrap::tests::{other_tpm_keys, tpm_keys};
     use super::*;
@@ -254,7 +254,7 @@ mod tests {
             (wrapped.to_base64(), latest(&challenges))
         };
         let answered = |key: &HmacKey| {
-            let token = Claim::new("0ne00000001/registrations/a", 1).sign_with(key);
+            let token = SasTokenBuilder::new("0ne00000001/registrations/a", 1).sign_with(key);
             challenges.answered(&id("a"), &token, now)
         };
         let (first, second) = (make(tpm_keys()), make(tpm_keys()));

@@ -6,7 +6,7 @@ use dps_types::{RegistrationOperationStatus, RegistrationRequest, RegistrationSt
 
 use super::super::Gateway;
 use super::super::body::document;
-use super::super::reply::problem;
+use super::super::reply::error_details;
 use super::dps::Client;
 use crate::fault::{Met, NOT_JSON, Step};
 use crate::refusal::Refusal;
@@ -93,9 +93,9 @@ fn refused(gateway: &Gateway, rid: String, refusal: &Refusal) -> Response {
         true => topic.with_retry_after(retry_after),
         false => topic,
     };
-    let problem = problem(refusal, &uuid::Uuid::new_v4().to_string());
+    let details = error_details(refusal, &uuid::Uuid::new_v4().to_string());
     Response {
         topic: topic.to_string(),
-        body: serde_json::to_vec(&problem).unwrap_or_default(),
+        body: serde_json::to_vec(&details).unwrap_or_default(),
     }
 }

@@ -12,13 +12,16 @@ use crate::registry::{Document, read_document, with_secrets, without_secrets};
 
 impl Service<'_> {
     pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, Refusal> {
-        let group: EnrollmentGroup = self.registry.required_enrollment(&id.to_key()).await?;
+        let group: EnrollmentGroup = self
+            .registry
+            .required_enrollment(&id.to_lowercase())
+            .await?;
         Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
     }
 
     /// The only answer that shows the device's registration along with its enrollment.
     pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
-        let key = id.to_key();
+        let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.registry.required_enrollment(&key).await?;
         let mut shown = without_secrets(individual);
         shown.registration_state = Some(match self.registry.registration(&key).await? {

@@ -29,27 +29,31 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refus
     match &route {
         ServiceRoute::Individual(id, Crud::Get) => service.individual(id).await,
         ServiceRoute::Individual(id, Crud::Put) => {
-            Box::pin(service.put::<IndividualEnrollment>(&id.to_key())).await
+            Box::pin(service.put::<IndividualEnrollment>(&id.to_lowercase())).await
         }
         ServiceRoute::Individual(id, Crud::Delete) => {
-            service.delete::<IndividualEnrollment>(&id.to_key()).await
+            service
+                .delete::<IndividualEnrollment>(&id.to_lowercase())
+                .await
         }
         ServiceRoute::IndividualAttestation(id) => {
             service
-                .attestation::<IndividualEnrollment>(&id.to_key())
+                .attestation::<IndividualEnrollment>(&id.to_lowercase())
                 .await
         }
         ServiceRoute::IndividualQuery => service.individuals().await,
         ServiceRoute::IndividualBulk => Box::pin(service.bulk::<IndividualEnrollment>()).await,
         ServiceRoute::Group(id, Crud::Get) => service.group(id).await,
         ServiceRoute::Group(id, Crud::Put) => {
-            Box::pin(service.put::<EnrollmentGroup>(&id.to_key())).await
+            Box::pin(service.put::<EnrollmentGroup>(&id.to_lowercase())).await
         }
         ServiceRoute::Group(id, Crud::Delete) => {
-            service.delete::<EnrollmentGroup>(&id.to_key()).await
+            service.delete::<EnrollmentGroup>(&id.to_lowercase()).await
         }
         ServiceRoute::GroupAttestation(id) => {
-            service.attestation::<EnrollmentGroup>(&id.to_key()).await
+            service
+                .attestation::<EnrollmentGroup>(&id.to_lowercase())
+                .await
         }
         ServiceRoute::GroupQuery => service.groups().await,
         ServiceRoute::GroupBulk => Box::pin(service.bulk::<EnrollmentGroup>()).await,

@@ -1,6 +1,6 @@
 //! An operator of a hub.
 
-use dps_emulator::Hub;
+use dps_emulator::HubHandle;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(crate) struct HubApi {
 }
 
 impl HubApi {
-    pub(crate) fn new(wire: &Wire, hub: &Hub) -> Self {
+    pub(crate) fn new(wire: &Wire, hub: &HubHandle) -> Self {
         Self::with_connection_string(wire, &hub.connection_string())
     }
 

@@ -13,7 +13,7 @@ mod wire;
 use std::ops::Deref;
 use std::time::Duration;
 
-use dps_emulator::{Emulator, EmulatorBuilder, Hub};
+use dps_emulator::{Emulator, EmulatorBuilder, HubHandle};
 use serde_json::{Value, json};
 
 pub(crate) use clock::TestClock;
@@ -61,7 +61,7 @@ impl Dps {
     }
 
     /// A linked hub.
-    pub(crate) fn hub(&self, name: &str) -> Hub {
+    pub(crate) fn hub(&self, name: &str) -> HubHandle {
         self.emulator.hub(name).expect("linked")
     }
 

@@ -40,7 +40,7 @@ impl Dps {
         dps
     }
 
-    pub(crate) fn hub(&self) -> dps_emulator::Hub {
+    pub(crate) fn hub(&self) -> dps_emulator::HubHandle {
         self.emulator.hub("localhost").expect("linked")
     }
 

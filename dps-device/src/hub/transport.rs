@@ -10,7 +10,7 @@ use crate::transport::{Endpoint, Mqtt, Stream, TransportError};
 
 /// A carrier of MQTT: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
 #[derive(Debug, Clone, Copy)]
-pub struct HubCarrier(Kind);
+pub struct HubTransport(Kind);
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -19,7 +19,7 @@ enum Kind {
     WebSocket(MqttWebSocket),
 }
 
-impl HubCarrier {
+impl HubTransport {
     pub(super) fn port(self) -> u16 {
         match self.0 {
             Kind::Mqtt(mqtt) => mqtt.port(),
@@ -49,20 +49,20 @@ impl HubCarrier {
     }
 }
 
-impl Default for HubCarrier {
+impl Default for HubTransport {
     fn default() -> Self {
         Mqtt::default().into()
     }
 }
 
-impl From<Mqtt> for HubCarrier {
+impl From<Mqtt> for HubTransport {
     fn from(mqtt: Mqtt) -> Self {
         Self(Kind::Mqtt(mqtt))
     }
 }
 
 #[cfg(feature = "websocket")]
-impl From<MqttWebSocket> for HubCarrier {
+impl From<MqttWebSocket> for HubTransport {
     fn from(websocket: MqttWebSocket) -> Self {
         Self(Kind::WebSocket(websocket))
     }

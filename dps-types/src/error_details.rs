@@ -10,11 +10,11 @@ use crate::Timestamp;
 use crate::lossless::Lenient;
 
 lossless! {
-    /// The body of an error response. Keep [`Problem::tracking_id`]: Microsoft's support asks for it.
+    /// The body of an error response. Keep [`ErrorDetails::tracking_id`]: Microsoft's support asks for it.
     ///
     /// Reading is lenient: an error that cannot be read would hide the one it reports.
     #[derive(Default)]
-    pub struct Problem {
+    pub struct ErrorDetails {
         /// Six digits; the first three are the HTTP status.
         error_code: Option<ErrorCode> = "errorCode" | "code" via Lenient<ErrorCode>,
         /// The service's id of the failed request, equal to the header `x-ms-request-id`.
@@ -28,7 +28,7 @@ lossless! {
     }
 }
 
-impl Problem {
+impl ErrorDetails {
     /// A problem with a code and a message.
     pub fn new(error_code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             self.message
