@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::registry::store::Store;
+use crate::state::store::Store;
 
 /// The hub that is linked when none is named.
 const DEFAULT_HUB: &str = "localhost";

@@ -3,7 +3,7 @@
 use dps_types::tpm::AuthenticationKey;
 use dps_types::{ErrorCode, ParseError};
 
-use crate::registry::store::StoreError;
+use crate::state::store::StoreError;
 
 /// A request that is refused: an error code, whose first three digits are the HTTP status, and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use serde_json::Value;
 pub(crate) use latency::Latency;
 pub(crate) use linked_hub::LinkedHub;
 
-use crate::registry::{Document, Terms, for_webhook};
+use crate::state::{Document, Terms, for_webhook};
 
 /// Where a device goes, and what goes along.
 #[derive(Debug)]

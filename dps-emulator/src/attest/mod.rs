@@ -22,7 +22,7 @@ use tpm::TpmProof;
 pub(crate) use x509::VerifiedCa;
 
 use crate::refusal::Refusal;
-use crate::registry::{Document, EnrollmentRef, Proof, Registry};
+use crate::state::{Document, EnrollmentRef, Proof, State};
 
 /// What a device shows.
 #[derive(Debug, Clone)]
@@ -64,15 +64,15 @@ pub(crate) struct Question<'a> {
 
 /// Finds the enrollment that this device's proof fits.
 pub(crate) async fn authenticate(
-    registry: &Registry,
+    state: &State,
     question: Question<'_>,
     presented: &Presented<'_>,
 ) -> Result<Known, Refusal> {
     let key = question.registration_id.to_lowercase();
-    if let Some(enrollment) = registry.enrollment::<IndividualEnrollment>(&key).await? {
+    if let Some(enrollment) = state.enrollment::<IndividualEnrollment>(&key).await? {
         return individual(enrollment, question, presented).map(Known::Enrolled);
     }
-    let groups = registry.enrollments().await?;
+    let groups = state.enrollments().await?;
     match (group(groups, question, presented), presented) {
         (Err(refusal), Presented::Token(token)) => match tpm::signer(token, question) {
             Ok(proof) => Ok(Known::Stranger(proof.clone())),

@@ -9,7 +9,7 @@ use dps_types::{RegistrationId, SymmetricKey};
 
 use super::Question;
 use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::state::Proof;
 
 /// How far the clock of a device may be behind.
 const SKEW: Duration = Duration::from_secs(5 * 60);

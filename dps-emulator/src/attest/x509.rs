@@ -8,7 +8,7 @@ use dps_types::enrollment::{
 
 use super::{Certificate, PresentedChain, Question};
 use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::state::Proof;
 
 /// A CA certificate of the instance whose possession is proven.
 #[derive(Debug, Clone)]

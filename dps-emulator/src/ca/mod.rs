@@ -14,8 +14,8 @@ pub(crate) use record::CaCertificate;
 
 use crate::attest::{Certificate, VerifiedCa};
 use crate::refusal::Refusal;
-use crate::registry::Registry;
-use crate::registry::store::{Change, Expected, Table};
+use crate::state::State;
+use crate::state::store::{Change, Expected, Table};
 
 /// More than there ever are.
 const ALL: usize = 100_000;
@@ -25,7 +25,7 @@ const LONGEST_NAME: usize = 256;
 /// The CA certificates of the instance.
 #[derive(Debug)]
 pub(crate) struct CaCertificates {
-    registry: Registry,
+    state: State,
     /// Those of the options: verified, and not to be changed.
     configured: Vec<CaCertificate>,
     /// Held while something is written, so that no more come in than may.
@@ -39,17 +39,17 @@ struct Stored {
 }
 
 impl CaCertificates {
-    pub(crate) fn new(registry: Registry, configured: &[(String, Certificate)]) -> Self {
+    pub(crate) fn new(state: State, configured: &[(String, Certificate)]) -> Self {
         let configured = configured
             .iter()
             .map(|(name, certificate)| {
-                let mut ca = CaCertificate::new(name, certificate, &registry);
+                let mut ca = CaCertificate::new(name, certificate, &state);
                 ca.is_verified = true;
                 ca
             })
             .collect();
         Self {
-            registry,
+            state,
             configured,
             writing: Mutex::default(),
         }
@@ -57,7 +57,7 @@ impl CaCertificates {
 
     /// All of them, those of the options first.
     pub(crate) async fn list(&self) -> Result<Vec<CaCertificate>, Refusal> {
-        let store = self.registry.store();
+        let store = self.state.store();
         let entries = store.scan(Table::CaCertificates, None, ALL).await?;
         let mut all = self.configured.clone();
         for (_, bytes) in entries {
@@ -103,10 +103,10 @@ impl CaCertificates {
         self.check_free(name)?;
         let certificate = self.readable(text)?;
         let _writing = self.writing.lock().await;
-        let mut ca = CaCertificate::new(name, &certificate, &self.registry);
+        let mut ca = CaCertificate::new(name, &certificate, &self.state);
         ca.is_verified = is_verified;
         let Some(before) = self.stored(name).await? else {
-            self.check_room().await?;
+            self.check_quota().await?;
             return self.write(ca, None).await;
         };
         check_version(&before.ca, condition)?;
@@ -135,7 +135,7 @@ impl CaCertificates {
             &key,
             Expected::Exactly(&before.bytes),
         );
-        match self.registry.store().apply(&[change]).await? {
+        match self.state.store().apply(&[change]).await? {
             true => Ok(true),
             false => Err(Refusal::precondition()),
         }
@@ -162,7 +162,7 @@ impl CaCertificates {
         condition: Option<&IfMatch>,
     ) -> Result<CaCertificate, Refusal> {
         let proof = self.readable(text)?;
-        let now = self.registry.moment();
+        let now = self.state.moment();
         self.change(name, condition, |ca| {
             let certificate = ca.certificate();
             let (Some(code), Some(certificate)) = (&ca.verification_code, &certificate) else {
@@ -196,19 +196,19 @@ impl CaCertificates {
         mut ca: CaCertificate,
         before: Option<&Stored>,
     ) -> Result<CaCertificate, Refusal> {
-        ca.updated = self.registry.now();
-        ca.etag = self.registry.new_version();
+        ca.updated = self.state.now();
+        ca.etag = self.state.new_version();
         let key = key(&ca.name);
         let expected = before.map_or(Expected::Absent, |it| Expected::Exactly(&it.bytes));
         let change = Change::put(Table::CaCertificates, &key, expected, record::write(&ca)?);
-        match self.registry.store().apply(&[change]).await? {
+        match self.state.store().apply(&[change]).await? {
             true => Ok(ca),
             false => Err(Refusal::precondition()),
         }
     }
 
     async fn stored(&self, name: &str) -> Result<Option<Stored>, Refusal> {
-        let store = self.registry.store();
+        let store = self.state.store();
         match store.get(Table::CaCertificates, &key(name)).await? {
             Some(bytes) => {
                 let ca = record::read(&bytes)?;
@@ -223,15 +223,15 @@ impl CaCertificates {
         let certificate = Certificate::from_text(text).map_err(|error| {
             Refusal::invalid(format!("The certificate cannot be read: {error}."))
         })?;
-        match certificate.has_expired(self.registry.moment()) {
+        match certificate.has_expired(self.state.moment()) {
             false => Ok(certificate),
             true => Err(Refusal::invalid("The certificate has expired.")),
         }
     }
 
-    async fn check_room(&self) -> Result<(), Refusal> {
-        let most = self.registry.limits().ca_certificates;
-        let stored = self.registry.store().count(Table::CaCertificates).await?;
+    async fn check_quota(&self) -> Result<(), Refusal> {
+        let most = self.state.limits().ca_certificates;
+        let stored = self.state.store().count(Table::CaCertificates).await?;
         match stored + (self.configured.len() as u64) < most {
             true => Ok(()),
             false => Err(Refusal::quota("CA certificates", most)),

@@ -90,7 +90,7 @@ impl Gateway {
 
     /// The largest body of a device's message.
     fn message_limit(&self) -> usize {
-        self.engine.registry.limits().message_bytes
+        self.engine.state.limits().message_bytes
     }
 
     /// Whether an operator may do this, and not too often.

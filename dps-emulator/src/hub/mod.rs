@@ -4,10 +4,10 @@
 //! another, is one change there.
 
 mod device;
+mod devices;
 mod handle;
 mod limits;
 mod live;
-mod registry;
 mod section;
 mod settle;
 mod twin;
@@ -34,10 +34,10 @@ pub(crate) use twin::{Twin, TwinPatch};
 use crate::attest::Presented;
 use crate::clock::Clock;
 use crate::refusal::Refusal;
-use crate::registry::store::Store;
+use crate::state::store::Store;
 use device::Device;
+use devices::{key, write};
 use live::Live;
-use registry::{key, write};
 
 /// The shared access policy of every hub.
 const POLICY: &str = "iothubowner";

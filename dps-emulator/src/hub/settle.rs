@@ -6,7 +6,7 @@ use dps_types::{DeviceId, HubHostname};
 
 use super::{Authentication, Device, Hubs, Twin, key, write};
 use crate::refusal::Refusal;
-use crate::registry::store::{Change, Expected, Table};
+use crate::state::store::{Change, Expected, Table};
 
 /// A device that is assigned to a hub.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ mod tests {
     use super::super::TwinPatch;
     use super::*;
     use crate::clock::SystemClock;
-    use crate::registry::store::MemoryStore;
+    use crate::state::store::MemoryStore;
 
     fn hub(name: &str) -> HubHostname {
         name.parse().expect("a host name")

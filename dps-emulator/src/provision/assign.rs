@@ -13,7 +13,7 @@ use super::{Engine, credentials, tpm};
 use crate::allocate::Failure;
 use crate::hub::{Arrival, Authentication, Settlement, Twin};
 use crate::refusal::Refusal;
-use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
+use crate::state::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ impl Engine {
         decided: &mut Option<(OperationId, Result<Decision, Failure>)>,
     ) -> Result<(), Refusal> {
         loop {
-            let Some(stored) = self.registry.registration(key).await? else {
+            let Some(stored) = self.state.registration(key).await? else {
                 return Ok(());
             };
             let Some(pending) = &stored.record.pending else {
@@ -85,7 +85,7 @@ impl Engine {
         };
         let changes = settlement.as_ref().map(Settlement::changes);
         let written = self
-            .registry
+            .state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
             .await?;
         let Some(record) = written else {
@@ -115,7 +115,7 @@ impl Engine {
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
         let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
-        let twin = Twin::new(initial, self.registry.now()).map_err(|error| Failure {
+        let twin = Twin::new(initial, self.state.now()).map_err(|error| Failure {
             code: ErrorCode::ARGUMENT_INVALID,
             message: format!("The initial twin is not valid: {error}."),
         })?;
@@ -139,12 +139,12 @@ impl Engine {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
                 let one: Option<IndividualEnrollment> =
-                    self.registry.enrollment(&key).await.map_err(failure)?;
+                    self.state.enrollment(&key).await.map_err(failure)?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {
                 let group: Option<EnrollmentGroup> = self
-                    .registry
+                    .state
                     .enrollment(&id.to_lowercase())
                     .await
                     .map_err(failure)?;

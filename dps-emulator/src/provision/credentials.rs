@@ -6,7 +6,7 @@ use dps_types::{EncodedKey, ErrorCode, RegistrationId};
 use crate::allocate::Failure;
 use crate::attest::{Certificate, lower_case};
 use crate::hub::Authentication;
-use crate::registry::{EnrollmentRef, Proof, Record};
+use crate::state::{EnrollmentRef, Proof, Record};
 
 /// The device's credentials by what the enrollment says now. For a TPM it is the hub key in the record.
 pub(super) fn of(

@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::refusal::Refusal;
-use crate::registry::{Pending, Record, Registry, Stored, Verdict};
+use crate::state::{Pending, Record, State, Stored, Verdict};
 
 /// How an instance behaves.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Device<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) registry: Registry,
+    pub(crate) state: State,
     pub(crate) cas: CaCertificates,
     pub(crate) throttle: Throttle,
     pub(crate) allocator: Allocator,
@@ -69,7 +69,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(
-        registry: Registry,
+        state: State,
         cas: CaCertificates,
         allocator: Allocator,
         hubs: Arc<Hubs>,
@@ -77,9 +77,9 @@ impl Engine {
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
-        let throttle = Throttle::new(registry.limits());
+        let throttle = Throttle::new(state.limits());
         Self {
-            registry,
+            state,
             cas,
             throttle,
             allocator,
@@ -94,7 +94,7 @@ impl Engine {
 
     /// Goes on with the registrations that were under way when the emulator stopped.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), Refusal> {
-        for key in self.registry.assigning().await? {
+        for key in self.state.assigning().await? {
             self.begin(key);
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Engine {
             Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
         };
         let key = device.registration_id.to_lowercase();
-        let before = self.registry.registration(&key).await?;
+        let before = self.state.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
             && !enrolled.is_disabled()
@@ -157,7 +157,7 @@ impl Engine {
         operation: &OperationId,
     ) -> Result<RegistrationOperationStatus, Refusal> {
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_lowercase()).await?;
+        let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self.authenticate(&device, None, record.as_ref()).await?;
         self.throttle.poll(&id.to_lowercase(), self.now())?;
@@ -183,7 +183,7 @@ impl Engine {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_lowercase()).await?;
+        let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self
             .authenticate(&device, request.tpm.as_ref(), record.as_ref())
@@ -233,7 +233,7 @@ impl Engine {
             require_verified_ca: self.settings.require_verified_ca,
             tpm: &tpm,
         };
-        let known = attest::authenticate(&self.registry, question, &device.presented).await;
+        let known = attest::authenticate(&self.state, question, &device.presented).await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
                 Err(self.challenge(device, shown))
@@ -256,7 +256,7 @@ impl Engine {
         enrolled: &Enrolled,
         request: RegistrationRequest,
     ) -> Record {
-        let now = self.registry.now();
+        let now = self.state.now();
         let (pending, verdict) = match enrolled.is_disabled() {
             true => (None, Some(Verdict::Disabled)),
             false => {
@@ -280,7 +280,7 @@ impl Engine {
             proof: enrolled.proof.clone(),
             created: known.as_ref().map_or(now, |record| record.created),
             last_updated: now,
-            etag: self.registry.new_version(),
+            etag: self.state.new_version(),
             operation: operation::new_id(&self.settings.id_scope),
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
@@ -300,7 +300,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let written = self.tasks.spawn(async move {
             let record = engine
-                .registry
+                .state
                 .write_registration(before.as_ref(), record)
                 .await?
                 .ok_or_else(Refusal::conflict)?;

@@ -10,7 +10,7 @@ use super::{Device, Engine, operation, under_way};
 use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::refusal::Refusal;
-use crate::registry::{EnrollmentRef, Proof, Record, Stored, Verdict};
+use crate::state::{EnrollmentRef, Proof, Record, Stored, Verdict};
 
 impl Engine {
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
@@ -60,7 +60,7 @@ impl Engine {
         device: &Device<'_>,
         proof: TpmProof,
     ) -> RegistrationOperationStatus {
-        let now = self.registry.now();
+        let now = self.state.now();
         let Refusal { code, message, .. } = Refusal::not_enrolled();
         tracing::warn!(registration_id = %device.registration_id, "a TPM that is not enrolled");
         let record = Record {
@@ -69,7 +69,7 @@ impl Engine {
             proof: Proof::Tpm(Box::new(proof)),
             created: now,
             last_updated: now,
-            etag: self.registry.new_version(),
+            etag: self.state.new_version(),
             operation: operation::new_id(&self.settings.id_scope),
             pending: None,
             hub: None,
@@ -97,11 +97,7 @@ impl Engine {
             proof,
             ..stored.record.clone()
         };
-        match self
-            .registry
-            .write_registration(Some(stored), record)
-            .await?
-        {
+        match self.state.write_registration(Some(stored), record).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::conflict()),
         }

@@ -16,7 +16,7 @@ pub(crate) use keys::{HmacKey, TpmKeys, TpmProof, endorsement_key};
 
 use super::{Question, symmetric_key};
 use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::state::Proof;
 
 /// The token must be signed with the key of a challenge, and the challenge be for the enrolled TPM.
 pub(super) fn individual(

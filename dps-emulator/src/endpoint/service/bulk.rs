@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::reply::Reply;
 use super::Service;
 use crate::refusal::Refusal;
-use crate::registry::{Document, read_document};
+use crate::state::{Document, read_document};
 
 /// The most items in a request. Source: the documentation of the official SDKs.
 const MOST_ITEMS: usize = 10;
@@ -54,7 +54,7 @@ impl Service<'_> {
         };
         match (mode, &condition) {
             (BulkOperationMode::Delete, _) => {
-                self.registry
+                self.state
                     .delete_enrollment::<D>(&item.key(), condition.as_ref())
                     .await
             }
@@ -64,7 +64,7 @@ impl Service<'_> {
             _ => {
                 let mut document: D = read_document(item.document.clone().into())?;
                 document.forget_read_only();
-                self.registry
+                self.state
                     .put_enrollment(document, condition.as_ref(), &self.hubs)
                     .await
                     .map(drop)

@@ -14,14 +14,14 @@ use super::reply::Reply;
 use super::{Gateway, api_version};
 use crate::access::Act;
 use crate::refusal::Refusal;
-use crate::registry::Registry;
+use crate::state::State;
 
 pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refusal> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     api_version(&call.query)?;
     gateway.authorize(&call, Act::of(&route))?;
     let service = Service {
-        registry: &gateway.engine.registry,
+        state: &gateway.engine.state,
         hubs: gateway.engine.allocator.hub_names(),
         call: &call,
     };
@@ -66,7 +66,7 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refus
 
 /// One request, and what it works on.
 struct Service<'a> {
-    registry: &'a Registry,
+    state: &'a State,
     hubs: Vec<HubHostname>,
     call: &'a Call,
 }

@@ -10,7 +10,7 @@ use super::super::reply::Reply;
 use super::Service;
 use crate::query::{Continuation, Listing, check, item_count};
 use crate::refusal::Refusal;
-use crate::registry::{Document, Page, without_secrets};
+use crate::state::{Document, Page, without_secrets};
 
 impl Service<'_> {
     pub(super) async fn individuals(&self) -> Result<Reply, Refusal> {
@@ -29,7 +29,7 @@ impl Service<'_> {
         }
         let wanted = self.wanted(Listing::Registrations(group))?;
         let page = self
-            .registry
+            .state
             .registration_page(group, wanted.after(), wanted.count)
             .await?;
         Ok(wanted.reply(page.map(|record| -> DeviceRegistrationState {
@@ -41,7 +41,7 @@ impl Service<'_> {
         self.check_query()?;
         let wanted = self.wanted(listing)?;
         let page: Page<D> = self
-            .registry
+            .state
             .enrollment_page(wanted.after(), wanted.count)
             .await?;
         Ok(wanted.reply(page.map(without_secrets)))

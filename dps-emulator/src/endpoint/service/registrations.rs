@@ -10,13 +10,13 @@ use crate::refusal::Refusal;
 
 impl Service<'_> {
     pub(super) async fn registration(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
-        let stored = self.registry.required_registration(id).await?;
+        let stored = self.state.required_registration(id).await?;
         let state: DeviceRegistrationState = stored.record.result(ApiVersion::V2021_10_01).into();
         Ok(Reply::json(StatusCode::OK, &state))
     }
 
     pub(super) async fn delete_registration(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
-        self.registry
+        self.state
             .delete_registration(id, self.call.condition()?.as_ref())
             .await?;
         Ok(Reply::no_content())

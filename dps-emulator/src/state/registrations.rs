@@ -5,7 +5,7 @@ use dps_types::{ErrorCode, RegistrationId};
 
 use super::enrollments::{ATTEMPTS, unreadable};
 use super::store::{Change, Expected, Table};
-use super::{Record, Registry, members, version};
+use super::{Record, State, members, version};
 use crate::refusal::Refusal;
 
 /// A record as it was read: writing it back fails when it has changed meanwhile.
@@ -15,7 +15,7 @@ pub(crate) struct Stored {
     bytes: Vec<u8>,
 }
 
-impl Registry {
+impl State {
     pub(crate) async fn registration(&self, key: &str) -> Result<Option<Stored>, Refusal> {
         match self.store().get(Table::Registrations, key).await? {
             Some(bytes) => {
@@ -55,7 +55,7 @@ impl Registry {
     ) -> Result<Option<Record>, Refusal> {
         let _seat = match before {
             Some(_) => None,
-            None => Some(self.room_for_registration().await?),
+            None => Some(self.permit_registration().await?),
         };
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated);

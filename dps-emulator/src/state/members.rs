@@ -3,7 +3,7 @@
 use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
-use super::{EnrollmentRef, Page, Record, Registry};
+use super::{EnrollmentRef, Page, Record, State};
 use crate::refusal::Refusal;
 
 /// Ends the group's part of a key. No id has it.
@@ -27,7 +27,7 @@ pub(super) fn changes<'a>(before: Option<&'a str>, now: Option<&'a str>) -> Vec<
     gone.into_iter().chain(put).collect()
 }
 
-impl Registry {
+impl State {
     /// At most `limit` records of the group's devices, in order of their keys, from the one that follows `after`.
     pub(crate) async fn registration_page(
         &self,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use dps_types::enrollment::{AttestationType, X509CertificateWithInfo};
 
 use super::store::{Change, Expected, Table};
-use super::{Document, Registry};
+use super::{Document, State};
 use crate::refusal::Refusal;
 
 /// The certificates of an enrollment, as the index knows them.
@@ -42,7 +42,7 @@ pub(super) fn certificates<D: Document>(document: &D) -> Certificates {
         .collect()
 }
 
-impl Registry {
+impl State {
     /// What changes in the index when the enrollment of this key no longer has the certificates that it had before, and
     /// has these now. Refused when another enrollment has one of them.
     pub(super) async fn claims(

@@ -4,7 +4,7 @@ use dps_types::protocol::IfMatch;
 use dps_types::{ErrorCode, HubHostname};
 
 use super::store::{Change, Expected};
-use super::{Document, Page, Registry, attestation, unique, validate, version};
+use super::{Document, Page, State, attestation, unique, validate, version};
 use crate::refusal::Refusal;
 
 /// How often a write is tried again when someone else wrote in between.
@@ -12,7 +12,7 @@ pub(super) const ATTEMPTS: usize = 10;
 /// How many entries one read of the store brings.
 const PAGE: usize = 100;
 
-impl Registry {
+impl State {
     pub(crate) async fn enrollment<D: Document>(&self, key: &str) -> Result<Option<D>, Refusal> {
         match self.store().get(D::TABLE, key).await? {
             Some(bytes) => read(&bytes).map(Some),
@@ -70,7 +70,7 @@ impl Registry {
                 .map(unique::certificates)
                 .unwrap_or_default();
             let completed = self.complete(document.clone(), previous)?;
-            let _seat = self.room_for(&completed, kind.as_ref()).await?;
+            let _permit = self.permit_enrollment(&completed, kind.as_ref()).await?;
             let has = unique::certificates(&completed);
             let claims = self.claims(&key, &had, &has).await?;
             let expected = stored

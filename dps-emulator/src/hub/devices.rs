@@ -4,7 +4,7 @@ use dps_types::{DeviceId, ErrorCode, HubHostname};
 
 use super::{Device, Hubs};
 use crate::refusal::Refusal;
-use crate::registry::store::{Change, Expected, Table};
+use crate::state::store::{Change, Expected, Table};
 
 /// How often a write is tried again when someone else wrote in between.
 const ATTEMPTS: usize = 10;
