@@ -1,4 +1,4 @@
-//! A webhook of the operator's: it tells the device what the device has told it.
+//! A webhook that returns the device's payload.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,50 +6,50 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dps_allocation::{Allocation, Webhook, from_fn};
 use dps_types::{DeviceRuntimeContext, HubHostname};
 
-/// Picks one hub for every device, and echoes the payload. On loopback, over HTTP.
+/// Chooses one hub for every device and returns the payload. Listens on loopback, without TLS.
 #[derive(Debug)]
-pub struct EchoWebhook {
+pub(crate) struct EchoWebhook {
     listener: TcpListener,
     hub: HubHostname,
-    heard: Arc<Mutex<Vec<DeviceRuntimeContext>>>,
+    requests: Arc<Mutex<Vec<DeviceRuntimeContext>>>,
 }
 
 impl EchoWebhook {
-    /// Takes a port. It answers while [`EchoWebhook::serve_during`] runs.
+    /// Binds a port. The webhook answers while [`EchoWebhook::serve_during`] runs.
     ///
     /// # Panics
-    /// When there is no port to be had.
-    pub fn bind(hub: HubHostname) -> Self {
+    /// When no port is free.
+    pub(crate) fn bind(hub: HubHostname) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("a socket for tokio");
         Self {
             listener,
             hub,
-            heard: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
-    /// Where it is.
+    /// The URL of the webhook.
     ///
     /// # Panics
-    /// When the port is lost.
-    pub fn url(&self) -> String {
+    /// When the address of the listener cannot be read.
+    pub(crate) fn url(&self) -> String {
         let address = self.listener.local_addr().expect("the port taken");
         format!("http://{address}/allocate")
     }
 
-    /// Answers until the work is done.
+    /// Serves requests until the future ends.
     ///
     /// # Panics
-    /// When it cannot answer.
-    pub async fn serve_during<T>(&self, work: impl Future<Output = T>) -> T {
+    /// When the server fails.
+    pub(crate) async fn serve_during<T>(&self, work: impl Future<Output = T>) -> T {
         let listener = self.listener.try_clone().expect("the port taken");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a tokio runtime");
-        let (hub, heard) = (self.hub.clone(), Arc::clone(&self.heard));
+        let (hub, requests) = (self.hub.clone(), Arc::clone(&self.requests));
         let webhook = Webhook::new(from_fn(move |request| {
             let device = request.device_runtime_context.clone();
             let payload = device.payload.clone().unwrap_or_default();
-            heard
+            requests
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(device);
@@ -61,9 +61,9 @@ impl EchoWebhook {
         }
     }
 
-    /// The devices it was asked about.
-    pub fn heard(&self) -> Vec<DeviceRuntimeContext> {
-        self.heard
+    /// The devices in the requests received.
+    pub(crate) fn requests(&self) -> Vec<DeviceRuntimeContext> {
+        self.requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

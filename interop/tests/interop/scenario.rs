@@ -1,4 +1,4 @@
-//! What is enrolled, how the device proves itself, and what must come of it, for every client alike.
+//! The scenarios: enrollment, device, attestation and expected result, the same for every client.
 
 use dps_types::enrollment::{
     EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus,
@@ -18,78 +18,74 @@ const UNAUTHORIZED: Expected = Expected::Refused {
     error_code: 401_002,
 };
 
-/// One registration.
+/// One registration and its expected result.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Scenario {
-    /// What the operator does before.
+pub(crate) struct Scenario {
+    /// The enrollment that is created first.
     pub enrollment: Enrollment,
-    /// The device.
+    /// The registration id.
     pub device: RegistrationId,
-    /// How it proves who it is.
+    /// The device's credentials.
     pub proof: Proof,
-    /// What it sends along.
+    /// The payload of the registration.
     pub payload: Option<Value>,
-    /// What answers it, and picks the hub.
+    /// The webhook that chooses the hub and answers the payload.
     pub webhook: Option<EchoWebhook>,
-    /// What must come of it.
+    /// The expected result.
     pub expected: Expected,
 }
 
-/// What the operator enrolls.
+/// The enrollment of a scenario.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Enrollment {
-    /// A group of devices.
+pub(crate) enum Enrollment {
+    /// An enrollment group.
     Group(Box<EnrollmentGroup>),
-    /// One device.
+    /// An individual enrollment.
     Individual(Box<IndividualEnrollment>),
-    /// Nothing.
+    /// No enrollment.
     Nothing,
 }
 
-/// What the device has in hand.
+/// The credentials of a device.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Proof {
-    /// A certificate with its chain, and its key.
+pub(crate) enum Proof {
+    /// A certificate chain and its private key.
     Certificate(DeviceCertificate),
-    /// A key of its own.
+    /// The device's symmetric key.
     Key(SymmetricKey),
     /// A TPM.
     Tpm(Box<TpmDevice>),
 }
 
-/// What must come of it.
+/// The expected result.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Expected {
-    /// The device gets this hub, under this name, and it is the first time.
+pub(crate) enum Expected {
+    /// An initial assignment to this hub with this device id.
     Assigned {
-        /// The hub.
+        /// The assigned hub.
         hub: &'static str,
-        /// The name.
+        /// The device id.
         device_id: &'static str,
     },
-    /// The service knows the device and does not let it in.
+    /// The enrollment is disabled.
     Disabled,
-    /// The service does not know the device, and says so when it is asked for the hub.
+    /// The registration is accepted and the operation fails with this code.
     Failed {
-        /// The service's code.
+        /// The service's error code.
         error_code: u32,
     },
-    /// The service does not believe the device.
+    /// The service refuses the device's credentials.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The service's code.
+        /// The service's error code.
         error_code: u32,
     },
 }
 
 impl Scenario {
-    /// An individual enrollment with symmetric keys, and another name in the hub.
-    pub fn individual_key() -> Self {
+    /// An individual enrollment with symmetric keys and a device id that differs from the registration id.
+    pub(crate) fn individual_key() -> Self {
         let (enrollment, key) = keyed();
         let enrollment = enrollment
             .with_device_id("kitchen".parse().expect("valid"))
@@ -97,16 +93,16 @@ impl Scenario {
         Self::new(enrollment, Proof::Key(key)).assigned(HEATPUMPS, "kitchen")
     }
 
-    /// The same device tells about itself. Without a webhook nobody answers.
-    pub fn individual_key_with_payload() -> Self {
+    /// The device sends a payload. Without a webhook the answer has no payload.
+    pub(crate) fn individual_key_with_payload() -> Self {
         Self {
             payload: Some(about_itself()),
             ..Self::individual_key()
         }
     }
 
-    /// The same device tells about itself, and a webhook says it back.
-    pub fn payload_both_ways() -> Self {
+    /// The device sends a payload, and a webhook returns it.
+    pub(crate) fn payload_both_ways() -> Self {
         let webhook = EchoWebhook::bind(hub(TOASTERS));
         let (enrollment, key) = keyed();
         let enrollment = enrollment.allocate_by_webhook(webhook.url());
@@ -117,8 +113,8 @@ impl Scenario {
         }
     }
 
-    /// A group with a symmetric key, from which the device's is derived.
-    pub fn group_key() -> Self {
+    /// A group with a symmetric key; the device has the derived key.
+    pub(crate) fn group_key() -> Self {
         let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
         let key = primary.derive_device_key(&device());
         Self::grouped(
@@ -127,8 +123,8 @@ impl Scenario {
         )
     }
 
-    /// An individual enrollment of exactly the certificate that the device shows.
-    pub fn individual_certificate() -> Self {
+    /// An individual enrollment with the device's own certificate.
+    pub(crate) fn individual_certificate() -> Self {
         let certificate = DeviceCertificate::self_signed(DEVICE);
         let enrollment =
             IndividualEnrollment::client_certificate(device(), certificate.chain.clone())
@@ -136,22 +132,22 @@ impl Scenario {
         Self::new(enrollment, Proof::Certificate(certificate)).assigned(TOASTERS, DEVICE)
     }
 
-    /// A group with a root; the device shows the intermediate between them.
-    pub fn group_certificate_by_root() -> Self {
+    /// A group with a root certificate; the device presents the intermediate certificate.
+    pub(crate) fn group_certificate_by_root() -> Self {
         let (root, intermediate) = authorities();
         let certificate = intermediate.device(DEVICE).with(&intermediate);
         Self::signed_by(&root, certificate)
     }
 
-    /// A group with the intermediate that signed the device.
-    pub fn group_certificate_by_intermediate() -> Self {
+    /// A group with the intermediate certificate that signed the device's.
+    pub(crate) fn group_certificate_by_intermediate() -> Self {
         let (_, intermediate) = authorities();
         let certificate = intermediate.device(DEVICE).with(&intermediate);
         Self::signed_by(&intermediate, certificate)
     }
 
-    /// A group with a root; the device keeps the intermediate to itself.
-    pub fn group_certificate_without_its_intermediate() -> Self {
+    /// A group with a root certificate; the device does not present the intermediate.
+    pub(crate) fn group_certificate_without_its_intermediate() -> Self {
         let (root, intermediate) = authorities();
         Self {
             expected: UNAUTHORIZED,
@@ -159,22 +155,22 @@ impl Scenario {
         }
     }
 
-    /// A key that is not the device's.
-    pub fn wrong_key() -> Self {
+    /// The device has a wrong key.
+    pub(crate) fn wrong_key() -> Self {
         let (enrollment, _) = keyed();
         Self::new(enrollment, Proof::Key(SymmetricKey::generate()))
     }
 
-    /// A device that nobody enrolled.
-    pub fn unknown_device() -> Self {
+    /// A device without an enrollment.
+    pub(crate) fn unknown_device() -> Self {
         Self {
             enrollment: Enrollment::Nothing,
             ..Self::wrong_key()
         }
     }
 
-    /// A device that the operator has locked out, with the right key.
-    pub fn disabled_enrollment() -> Self {
+    /// A device with the right key and a disabled enrollment.
+    pub(crate) fn disabled_enrollment() -> Self {
         let (enrollment, key) = keyed();
         let enrollment = enrollment.with_provisioning_status(ProvisioningStatus::Disabled);
         Self {
@@ -194,16 +190,16 @@ impl Scenario {
         }
     }
 
-    /// The same on a hub that the device can go to, with a twin to start with.
-    pub(crate) fn at_home(mut self) -> Self {
-        let home = hub(LOCALHOST);
+    /// The same scenario with a hub that the device can reach, and an initial twin.
+    pub(crate) fn on_reachable_hub(mut self) -> Self {
+        let reachable = hub(LOCALHOST);
         let twin = InitialTwin::desired([("darkness", "medium")]).with_tags([("floor", "ground")]);
         self.enrollment = match self.enrollment {
-            Enrollment::Group(group) => {
-                Enrollment::Group(Box::new(group.allocate_to(home).with_initial_twin(twin)))
-            }
+            Enrollment::Group(group) => Enrollment::Group(Box::new(
+                group.allocate_to(reachable).with_initial_twin(twin),
+            )),
             Enrollment::Individual(one) => {
-                Enrollment::Individual(Box::new(one.allocate_to(home).with_initial_twin(twin)))
+                Enrollment::Individual(Box::new(one.allocate_to(reachable).with_initial_twin(twin)))
             }
             Enrollment::Nothing => Enrollment::Nothing,
         };
@@ -244,19 +240,19 @@ impl Scenario {
     }
 }
 
-/// An individual enrollment with keys, and the first of them.
+/// An individual enrollment with keys, and its primary key.
 fn keyed() -> (IndividualEnrollment, SymmetricKey) {
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
     let enrollment = IndividualEnrollment::from_keys(device(), &primary, &secondary);
     (enrollment, primary)
 }
 
-/// With a sign that is not ASCII.
+/// A payload with a character that is not ASCII.
 pub(crate) fn about_itself() -> Value {
     json!({"model": "toaster", "slots": [1, 2], "unit": "°C"})
 }
 
-/// A root and an intermediate that it signed.
+/// A root certificate and an intermediate that it signed.
 fn authorities() -> (CertificateAuthority, CertificateAuthority) {
     let root = CertificateAuthority::root("Toasters Root CA");
     let intermediate = root.intermediate("Toasters Factory CA");

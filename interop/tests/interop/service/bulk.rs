@@ -1,9 +1,9 @@
-//! Bulk operations: each item succeeds or fails alone.
+//! Bulk operations: each item succeeds or fails on its own.
 
-use dps_interop::{Emulator, Kind, ServiceSdk};
+use crate::{Emulator, Kind, ServiceSdk};
 use serde_json::{Value, json};
 
-use crate::{enrollment, etag, group};
+use super::{enrollment, etag, group};
 
 const STALE: &str = "c3RhbGU=";
 
@@ -84,7 +84,7 @@ async fn every_mode(
         assert_eq!(read["provisioningStatus"], status, "{id}");
     }
 
-    // The client for Node has this mode as `updateIfMatchEtag` in its types, the service as `updateIfMatchETag`.
+    // The types of the Node client call this mode `updateIfMatchEtag`; the service calls it `updateIfMatchETag`.
     for mode in ["updateIfMatchETag", "updateIfMatchEtag"] {
         let c = operator.get(kind, "c").await.unwrap();
         let items = [disabled("a", STALE), disabled("c", etag(&c))];
@@ -117,7 +117,7 @@ async fn every_mode(
     emulator.stop().await;
 }
 
-/// The service takes ten; neither client cuts a longer list.
+/// The service accepts ten items; neither client splits a longer list.
 pub(crate) async fn too_many_items(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);

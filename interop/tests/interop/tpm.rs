@@ -1,4 +1,4 @@
-//! Devices whose key is in a TPM, as the official TPM client for Node sees them, and what must come of them.
+//! The scenarios with a TPM, for Microsoft's TPM client for Node.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,14 +14,14 @@ use crate::emulator::HEATPUMPS;
 use crate::scenario::{Enrollment, Expected, Proof, Scenario, about_itself, hub};
 use crate::webhook::EchoWebhook;
 
-/// A TPM of its own, with the keys that the official client makes in it.
+/// A swtpm with the keys that Microsoft's client creates in it.
 #[derive(Debug)]
-pub struct TpmDevice {
+pub(crate) struct TpmDevice {
     swtpm: Swtpm,
     identity: Identity,
 }
 
-/// What `node/identity.mjs` prints.
+/// The output of `node/identity.mjs`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity {
@@ -31,11 +31,11 @@ struct Identity {
 }
 
 impl TpmDevice {
-    /// A TPM that was never used before.
+    /// Starts a new TPM.
     ///
     /// # Panics
     /// When swtpm does not start, or the client cannot use the TPM.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         let swtpm = Swtpm::start();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("node/identity.mjs");
         let told = Command::new("node")
@@ -49,30 +49,30 @@ impl TpmDevice {
         Self { swtpm, identity }
     }
 
-    /// The TPM itself.
-    pub fn swtpm(&self) -> &Swtpm {
+    /// The TPM.
+    pub(crate) fn swtpm(&self) -> &Swtpm {
         &self.swtpm
     }
 
-    /// The name that the official client gives the device when nobody gives it another.
-    pub fn registration_id(&self) -> &RegistrationId {
+    /// The registration id that Microsoft's client uses by default.
+    pub(crate) fn registration_id(&self) -> &RegistrationId {
         &self.identity.registration_id
     }
 
-    /// The endorsement key, as an enrollment carries it.
-    pub fn endorsement_key(&self) -> &str {
+    /// The endorsement key in the format of an enrollment.
+    pub(crate) fn endorsement_key(&self) -> &str {
         &self.identity.endorsement_key
     }
 
-    /// Both keys, as a webhook sees them.
-    pub fn keys(&self) -> TpmAttestation {
+    /// Both keys in the format of a webhook request.
+    pub(crate) fn keys(&self) -> TpmAttestation {
         let mut keys = TpmAttestation::new(self.endorsement_key());
         keys.storage_root_key = Some(self.identity.storage_root_key.clone());
         keys
     }
 
-    /// Its enrollment under the client's name for it.
-    pub fn enrollment(&self) -> IndividualEnrollment {
+    /// An enrollment with the client's default registration id.
+    pub(crate) fn enrollment(&self) -> IndividualEnrollment {
         self.enrollment_as(self.registration_id().clone())
     }
 
@@ -83,8 +83,8 @@ impl TpmDevice {
 }
 
 impl Scenario {
-    /// A TPM that names the device.
-    pub fn tpm() -> Self {
+    /// A device that is named by its TPM.
+    pub(crate) fn tpm() -> Self {
         let tpm = TpmDevice::fresh();
         let enrollment = tpm
             .enrollment()
@@ -92,15 +92,15 @@ impl Scenario {
         Self::with_tpm(tpm, enrollment).assigned(HEATPUMPS, "boiler")
     }
 
-    /// A TPM in a device that has a name.
-    pub fn tpm_with_a_given_name() -> Self {
+    /// A device with a TPM and a given registration id.
+    pub(crate) fn tpm_with_a_given_name() -> Self {
         let tpm = TpmDevice::fresh();
         let enrollment = tpm.enrollment_as("boiler-7".parse().expect("valid"));
         Self::with_tpm(tpm, enrollment).assigned(HEATPUMPS, "boiler-7")
     }
 
-    /// A webhook that sees the TPM's keys, hears the device and answers it.
-    pub fn tpm_and_a_webhook() -> Self {
+    /// A webhook receives the TPM's keys and the payload, and answers it.
+    pub(crate) fn tpm_and_a_webhook() -> Self {
         let webhook = EchoWebhook::bind(hub(HEATPUMPS));
         let tpm = TpmDevice::fresh();
         let enrollment = tpm
@@ -113,15 +113,15 @@ impl Scenario {
         }
     }
 
-    /// The name is enrolled with the endorsement key of another TPM.
-    pub fn tpm_of_another_device() -> Self {
+    /// The enrollment has the endorsement key of another TPM.
+    pub(crate) fn tpm_of_another_device() -> Self {
         let enrolled = TpmDevice::fresh();
         let name: RegistrationId = "boiler-7".parse().expect("valid");
         Self::with_tpm(TpmDevice::fresh(), enrolled.enrollment_as(name))
     }
 
-    /// A TPM that nobody enrolled. It is challenged like any other, and learns in the end that it is not known.
-    pub fn tpm_unknown() -> Self {
+    /// A TPM without an enrollment. The service challenges it, and the operation fails.
+    pub(crate) fn tpm_unknown() -> Self {
         let tpm = TpmDevice::fresh();
         let enrollment = tpm.enrollment();
         Self {
@@ -133,8 +133,8 @@ impl Scenario {
         }
     }
 
-    /// A TPM that the operator has locked out.
-    pub fn tpm_disabled() -> Self {
+    /// A TPM with a disabled enrollment.
+    pub(crate) fn tpm_disabled() -> Self {
         let tpm = TpmDevice::fresh();
         let enrollment = tpm
             .enrollment()

@@ -1,19 +1,19 @@
-//! Who comes in, and what for.
+//! Authentication and authorization of service clients.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dps_interop::{Access, Emulator, HTTPS_PORT, Kind, Operator, ServiceSdk};
+use crate::{Access, Emulator, HTTPS_PORT, Kind, Operator, ServiceSdk};
 use dps_types::SymmetricKey;
 use dps_types::sas::SasTokenBuilder;
 use serde_json::json;
 
-use crate::enrollment;
+use super::enrollment;
 
 const UNAUTHORIZED: (u32, &str) = (401_002, "Unauthorized");
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) async fn a_reader_does_not_write(sdk: ServiceSdk) {
+pub(crate) async fn a_reader_cannot_write(sdk: ServiceSdk) {
     let emulator = Emulator::start_with(HTTPS_PORT, &["--policy", "reader=EnrollmentRead"]).await;
     create_pump(sdk, &emulator).await;
     let connection = Access::ConnectionString(emulator.connection_string("reader"));
@@ -21,7 +21,7 @@ pub(crate) async fn a_reader_does_not_write(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-pub(crate) async fn a_token_of_entra(sdk: ServiceSdk) {
+pub(crate) async fn an_entra_token(sdk: ServiceSdk) {
     let tokens = [
         "--bearer-token",
         "reader=only-looks",
@@ -40,7 +40,7 @@ pub(crate) async fn a_token_of_entra(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-pub(crate) async fn registrations_only(sdk: ServiceSdk) {
+pub(crate) async fn a_policy_for_registrations_only(sdk: ServiceSdk) {
     let policy = "support=RegistrationStatusRead,RegistrationStatusWrite";
     let emulator = Emulator::start_with(HTTPS_PORT, &["--policy", policy]).await;
     create_pump(sdk, &emulator).await;
@@ -57,7 +57,7 @@ pub(crate) async fn registrations_only(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// Not even the key of another policy is good.
+/// A key of another policy is refused.
 pub(crate) async fn a_bad_signature(sdk: ServiceSdk) {
     let (emulator, _) = with_known_key(sdk).await;
     let line = emulator.connection_string("line");
@@ -67,7 +67,7 @@ pub(crate) async fn a_bad_signature(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// Though the key is good.
+/// The token expired; its key is valid.
 pub(crate) async fn an_unknown_policy(sdk: ServiceSdk) {
     let (emulator, _) = with_known_key(sdk).await;
     let line = emulator.connection_string("line");
@@ -79,7 +79,7 @@ pub(crate) async fn an_unknown_policy(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// Neither client looks at the end of a token that it is given: that is the service's to do.
+/// Neither client checks the expiry of a given token; the service does.
 pub(crate) async fn an_expired_token(sdk: ServiceSdk) {
     let (emulator, key) = with_known_key(sdk).await;
     let token = |expiry| {
@@ -96,7 +96,7 @@ pub(crate) async fn an_expired_token(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// Or for a part of the service that is not asked.
+/// A token for another path of the service is refused as well.
 pub(crate) async fn a_token_for_another_host(sdk: ServiceSdk) {
     let (emulator, key) = with_known_key(sdk).await;
     for resource in [
@@ -110,7 +110,7 @@ pub(crate) async fn a_token_for_another_host(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// `sr` has the port as well then.
+/// `sr` of the token includes the port.
 pub(crate) async fn a_connection_string_with_a_port(sdk: ServiceSdk) {
     let emulator = Emulator::start_with(0, &[]).await;
     let connection = emulator.connection_string("provisioningserviceowner");
@@ -123,7 +123,7 @@ pub(crate) async fn a_connection_string_with_a_port(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// An instance with a pump, and a policy for everything whose key is known here.
+/// An emulator with one enrollment and an access policy with a known key.
 async fn with_known_key(sdk: ServiceSdk) -> (Emulator, SymmetricKey) {
     let policy = format!("line=EnrollmentRead,EnrollmentWrite:{KEY}");
     let emulator = Emulator::start_with(HTTPS_PORT, &["--policy", &policy]).await;
@@ -139,7 +139,7 @@ async fn create_pump(sdk: ServiceSdk, emulator: &Emulator) {
         .unwrap();
 }
 
-/// The pump is seen, and stays as it is. Its keys are for those who may write.
+/// A reader can read the enrollment without its keys, and cannot change it.
 async fn reads_only(mut reader: Operator) {
     let kind = Kind::Enrollments;
     let pump = reader.get(kind, "pump").await.unwrap();

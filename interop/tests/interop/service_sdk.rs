@@ -1,4 +1,4 @@
-//! A service client of another vendor: a program that takes an operator's commands, and answers each, as lines of JSON.
+//! Microsoft's service clients: scripts that run one command for each line of JSON.
 
 use std::fmt;
 
@@ -10,17 +10,16 @@ use crate::dialogue::Dialogue;
 use crate::emulator::Emulator;
 use crate::program::Program;
 
-/// The policy that every instance has.
+/// The access policy that every instance has.
 const OWNER: &str = "provisioningserviceowner";
 
-/// How to run one, and what it calls the service's refusals.
+/// How to run one of the clients, and how it reports errors of the service.
 ///
 /// The commands are described in `node/service.mjs` and `python/service.py`.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ServiceSdk {
+pub(crate) struct ServiceSdk {
     program: Program,
-    /// Its errors by HTTP status.
+    /// Names of the errors by HTTP status.
     errors: [(u16, &'static str); 5],
     device_client: Client,
 }
@@ -28,9 +27,9 @@ pub struct ServiceSdk {
 impl ServiceSdk {
     /// Microsoft's `azure-iot-provisioning-service` 1.11.2 for Node.
     ///
-    /// It knows the errors of an IoT hub: the message of one is the service's whole answer as text, or `Not found`; 403
-    /// would be `TooManyDevicesError`. It has no bulk operation for groups, and finds the service on port 443 only.
-    pub const NODE: Self = Self {
+    /// It uses the errors of the IoT hub client: the message is the whole answer as text, or `Not found`; status 403 is
+    /// `TooManyDevicesError`. It has no bulk operation for groups, and supports port 443 only.
+    pub(crate) const NODE: Self = Self {
         program: Program::Node,
         errors: [
             (400, "ArgumentError"),
@@ -43,9 +42,9 @@ impl ServiceSdk {
     };
     /// Microsoft's `azure-iot-deviceprovisioning` 1.0.0b1 for Python.
     ///
-    /// It has no error for 412, though azure-core has one. It looks for the code where other services of Azure have it,
-    /// so its messages begin with `(None)`. Left alone it tries again what the service throttles; here it does not.
-    pub const PYTHON: Self = Self {
+    /// It has no error class for 412. It reads the error code from the field that other Azure services use, so its messages
+    /// begin with `(None)`. Its retries after throttling are switched off here.
+    pub(crate) const PYTHON: Self = Self {
         program: Program::Python,
         errors: [
             (400, "HttpResponseError"),
@@ -57,27 +56,27 @@ impl ServiceSdk {
         device_client: Client::PYTHON_MQTT,
     };
 
-    /// The same vendor's client for devices.
-    pub fn device_client(&self) -> &Client {
+    /// The device client for the same language.
+    pub(crate) fn device_client(&self) -> &Client {
         &self.device_client
     }
 
-    /// An operator who may do everything.
+    /// Starts a client with all permissions.
     ///
     /// # Panics
     /// When the program does not run.
-    pub fn owner(&self, emulator: &Emulator) -> Operator {
+    pub(crate) fn owner(&self, emulator: &Emulator) -> Operator {
         self.operator(
             emulator,
             Access::ConnectionString(emulator.connection_string(OWNER)),
         )
     }
 
-    /// An operator who comes in this way.
+    /// Starts a client with these credentials.
     ///
     /// # Panics
     /// When the program does not run.
-    pub fn operator(&self, emulator: &Emulator, access: Access<'_>) -> Operator {
+    pub(crate) fn operator(&self, emulator: &Emulator, access: Access<'_>) -> Operator {
         let mut program = self.program.script("service", emulator.ca_pem());
         Operator {
             sdk: *self,
@@ -86,19 +85,18 @@ impl ServiceSdk {
     }
 }
 
-/// How an operator comes in.
+/// The credentials of a service client.
 #[derive(Clone, Copy)]
-#[non_exhaustive]
-pub enum Access<'a> {
-    /// With the key of a policy: the client signs.
+pub(crate) enum Access<'a> {
+    /// A connection string; the client signs its tokens.
     ConnectionString(&'a str),
-    /// With a shared access signature.
+    /// A shared access signature.
     Sas(&'a str),
-    /// With a token of Entra.
+    /// An Entra token.
     Bearer(&'a str),
 }
 
-/// Without the secret.
+/// Leaves out the secret.
 impl fmt::Debug for Access<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -119,32 +117,31 @@ impl Access<'_> {
     }
 }
 
-/// What an operator works on.
+/// The kind of resource.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Individual enrollments.
     Enrollments,
     /// Enrollment groups.
     EnrollmentGroups,
-    /// What came of registrations.
+    /// Registration records.
     Registrations,
 }
 
-/// An operator at work with an official client. Ends when dropped.
+/// A running service client. Killed when dropped.
 #[derive(Debug)]
-pub struct Operator {
+pub(crate) struct Operator {
     sdk: ServiceSdk,
     dialogue: Dialogue,
 }
 
 impl Operator {
-    /// Creates, or replaces what has this ETag.
+    /// Creates a resource, or replaces it if its ETag matches.
     ///
     /// # Errors
-    /// What the client throws.
-    pub async fn put(
+    /// Returns the error that the client throws.
+    pub(crate) async fn put(
         &mut self,
         kind: Kind,
         enrollment: &Value,
@@ -154,20 +151,20 @@ impl Operator {
             .await
     }
 
-    /// Reads one.
+    /// Reads a resource.
     ///
     /// # Errors
-    /// What the client throws.
-    pub async fn get(&mut self, kind: Kind, id: &str) -> Result<Value, Refusal> {
+    /// Returns the error that the client throws.
+    pub(crate) async fn get(&mut self, kind: Kind, id: &str) -> Result<Value, Refusal> {
         self.ask(json!({ "do": "get", "kind": kind, "id": id }))
             .await
     }
 
-    /// Deletes one, if it has this ETag.
+    /// Deletes a resource if its ETag matches.
     ///
     /// # Errors
-    /// What the client throws.
-    pub async fn delete(
+    /// Returns the error that the client throws.
+    pub(crate) async fn delete(
         &mut self,
         kind: Kind,
         id: &str,
@@ -180,8 +177,8 @@ impl Operator {
     /// Reads the attestation mechanism with its keys.
     ///
     /// # Errors
-    /// What the client throws.
-    pub async fn attestation(&mut self, kind: Kind, id: &str) -> Result<Value, Refusal> {
+    /// Returns the error that the client throws.
+    pub(crate) async fn attestation(&mut self, kind: Kind, id: &str) -> Result<Value, Refusal> {
         self.ask(json!({ "do": "attestation", "kind": kind, "id": id }))
             .await
     }
@@ -189,8 +186,8 @@ impl Operator {
     /// Runs a bulk operation.
     ///
     /// # Errors
-    /// What the client throws.
-    pub async fn bulk(
+    /// Returns the error that the client throws.
+    pub(crate) async fn bulk(
         &mut self,
         kind: Kind,
         mode: &str,
@@ -200,14 +197,14 @@ impl Operator {
             .await
     }
 
-    /// Asks for pages. The fields are those of the scripts: `query` or `group`, `pageSize`, `pages`, `continuation`.
+    /// Runs a query. The fields are those of the scripts: `query` or `group`, `pageSize`, `pages`, `continuation`.
     ///
     /// # Errors
-    /// What the client throws.
+    /// Returns the error that the client throws.
     ///
     /// # Panics
-    /// When the program does not answer with pages.
-    pub async fn query(&mut self, kind: Kind, fields: Value) -> Result<Pages, Refusal> {
+    /// When the answer has no pages.
+    pub(crate) async fn query(&mut self, kind: Kind, fields: Value) -> Result<Pages, Refusal> {
         let mut command = json!({ "do": "query", "kind": kind });
         for (name, value) in fields.as_object().expect("fields") {
             command[name] = value.clone();
@@ -216,12 +213,12 @@ impl Operator {
         Ok(serde_json::from_value(found).expect("pages"))
     }
 
-    /// That the service refused with this code and these words, and the client told so in its own.
+    /// The service answered with this error code and message, and the client reports them in its own way.
     ///
     /// # Panics
-    /// When something is not so.
+    /// When the error differs.
     #[track_caller]
-    pub fn assert_refused<T: fmt::Debug>(
+    pub(crate) fn assert_refused<T: fmt::Debug>(
         &self,
         answer: Result<T, Refusal>,
         error_code: u32,
@@ -251,29 +248,27 @@ impl Operator {
     }
 }
 
-/// What a query found.
+/// The result of a query.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-#[non_exhaustive]
-pub struct Pages {
-    /// What was on each page.
+pub(crate) struct Pages {
+    /// The items of each page.
     pub pages: Vec<Vec<Value>>,
-    /// Where to go on, when there is more.
+    /// The continuation token, if there are more pages.
     pub continuation: Option<String>,
 }
 
-/// What the client threw.
+/// The error that the client threw.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Refusal {
-    /// The client's name for it.
+pub(crate) struct Refusal {
+    /// The name of the client's exception or error class.
     pub name: String,
-    /// The client's words.
+    /// The client's error message.
     pub message: String,
     /// The HTTP status.
     pub status: Option<u16>,
-    /// The service's code.
+    /// The service's error code.
     pub error_code: Option<u32>,
-    /// The service's answer.
+    /// The service's response body.
     pub body: Option<Value>,
 }

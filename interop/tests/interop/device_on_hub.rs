@@ -1,27 +1,20 @@
-//! The story to its end: a device registers, goes to its hub, and its twin is kept there by both sides.
+//! A device registers, connects to its assigned hub, and exchanges twin changes with a back end.
 
 use serde_json::{Value, json};
 
 use crate::client::{Client, Outcome};
 use crate::emulator::{Emulator, HTTPS_PORT, LOCALHOST};
 use crate::hub::{HubDevice, HubOperator};
-use crate::run::skipped;
 use crate::scenario::{Expected, Proof, Scenario};
 
-/// The device of the scenario finds its twin on its hub, reports, and hears what the operator wants.
-///
-/// # Panics
-/// When something is not as expected.
-pub async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
-    if skipped() {
-        return;
-    }
+/// The device reads its twin, reports properties, and receives a change of the desired properties.
+pub(crate) async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
     let (emulator, scenario, id) = enrolled(scenario).await;
     let mut device = HubDevice::start(client, &emulator, &scenario);
     scenario.check(client, &device.register().await);
     scenario.check_record(&emulator).await;
 
-    // The device is expected before it comes.
+    // The device identity exists before the device connects.
     let mut operator = HubOperator::start(&emulator, LOCALHOST);
     let identity = operator.device(id).await.expect("an identity");
     assert_eq!(identity["deviceId"], id);
@@ -37,8 +30,8 @@ pub async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
         json!({ "desired": desired, "reported": { "$version": 1 } })
     );
 
-    let told = device.report(json!({ "temperature": 21, "slots": { "left": "bread" } }));
-    told.await.expect("the hub takes it");
+    let report = device.report(json!({ "temperature": 21, "slots": { "left": "bread" } }));
+    report.await.expect("the hub accepts the report");
     let twin = operator.twin(id).await.expect("a twin");
     assert_eq!(twin["connectionState"], "Connected", "{twin}");
     assert_eq!(twin["tags"], json!({ "floor": "ground" }), "{twin}");
@@ -59,7 +52,7 @@ pub async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
     let twin = device.twin().await.expect("a twin");
     assert_eq!(twin, json!({ "desired": desired, "reported": reported }));
 
-    // Two operators do not undo each other's work, and nothing is made up for a device that is not there.
+    // A stale ETag is refused, and an unknown device has no twin.
     let late = operator.patch(id, &patch, &before).await;
     assert_eq!(late.expect_err("an old ETag").status, Some(412));
     let nobody = operator.twin("nobody").await;
@@ -67,21 +60,15 @@ pub async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
     emulator.stop().await;
 }
 
-/// A device that its hub does not know any more is not let in, registers again, and is at home again.
-///
-/// # Panics
-/// When something is not as expected.
-pub async fn removed(client: &Client, scenario: impl FnOnce() -> Scenario) {
-    if skipped() {
-        return;
-    }
+/// A device that was removed from its hub is refused there, registers again, and can connect again.
+pub(crate) async fn removed(client: &Client, scenario: impl FnOnce() -> Scenario) {
     let (emulator, scenario, id) = enrolled(scenario).await;
     let mut device = HubDevice::start(client, &emulator, &scenario);
     scenario.check(client, &device.register().await);
     let mut operator = HubOperator::start(&emulator, LOCALHOST);
-    operator.remove(id).await.expect("the operator can remove");
+    operator.remove(id).await.expect("the device is removed");
 
-    let refused = device.connect().await.expect_err("a hub that forgot");
+    let refused = device.connect().await.expect_err("a removed device");
     assert_eq!(refused.name, "CredentialError", "{refused:?}");
     let again = device.register().await;
     assert!(
@@ -94,18 +81,18 @@ pub async fn removed(client: &Client, scenario: impl FnOnce() -> Scenario) {
     emulator.stop().await;
 }
 
-/// The scenario on the hub that official clients can reach, enrolled; and the device's name there.
+/// Starts an emulator with a hub that the clients can reach, and enrolls the device. Returns the device id.
 async fn enrolled(scenario: impl FnOnce() -> Scenario) -> (Emulator, Scenario, &'static str) {
-    let scenario = scenario().at_home();
+    let scenario = scenario().on_reachable_hub();
     let Expected::Assigned { device_id, .. } = scenario.expected else {
-        panic!("no hub is expected: {scenario:?}");
+        panic!("the scenario has no assigned hub: {scenario:?}");
     };
     let emulator = Emulator::start_with(HTTPS_PORT, &["--hub", LOCALHOST]).await;
     scenario.enroll(&emulator).await;
     (emulator, scenario, device_id)
 }
 
-/// That the hub knows the device by what it has in hand.
+/// The hub has the credentials that the device registered with.
 fn assert_proof(proof: &Proof, authentication: &Value) {
     match proof {
         Proof::Key(key) => {
@@ -121,11 +108,11 @@ fn assert_proof(proof: &Proof, authentication: &Value) {
                 "{thumbprints}"
             );
         }
-        Proof::Tpm(_) => panic!("no client takes a TPM to a hub"),
+        Proof::Tpm(_) => panic!("no client supports a TPM on a hub"),
     }
 }
 
-/// A collection of a twin's properties, without what the hub notes about each.
+/// The properties of a twin without the metadata of the hub.
 fn content(twin: &Value, collection: &str) -> Value {
     let mut content = twin["properties"][collection].clone();
     let fields = content.as_object_mut().expect("properties");

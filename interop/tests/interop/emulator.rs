@@ -1,4 +1,4 @@
-//! The emulator's binary as a child process, on the ports that the official clients insist on.
+//! The emulator's binary as a child process, on the ports that Microsoft's clients require.
 
 use std::collections::HashMap;
 use std::env;
@@ -14,36 +14,36 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-/// One of the linked hubs.
-pub const TOASTERS: &str = "toasters.azure-devices.net";
-/// The other one.
-pub const HEATPUMPS: &str = "heatpumps.azure-devices.net";
+/// A linked hub.
+pub(crate) const TOASTERS: &str = "toasters.azure-devices.net";
+/// Another linked hub.
+pub(crate) const HEATPUMPS: &str = "heatpumps.azure-devices.net";
 
-/// A hub that a device can go to: this machine's own name. Linked only where a test asks for it.
-pub const LOCALHOST: &str = "localhost";
+/// A hub name that resolves to this machine. Linked only by tests that connect to the hub.
+pub(crate) const LOCALHOST: &str = "localhost";
 
-/// Where most official clients insist to find it.
-pub const HTTPS_PORT: u16 = 443;
+/// The port that most of Microsoft's clients require.
+pub(crate) const HTTPS_PORT: u16 = 443;
 
 const ID_SCOPE: &str = "0ne00001234";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// There is one port 443, and one 8883.
+/// Serializes the tests: all use ports 443 and 8883.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// A running emulator. Killed when dropped; [`Emulator::stop`] asks it to end.
+/// A running emulator. Killed when dropped; [`Emulator::stop`] ends it with SIGTERM.
 #[derive(Debug)]
-pub struct Emulator {
+pub(crate) struct Emulator {
     process: Child,
     ready: Ready,
     service: ServiceClient,
-    /// Held open: a process whose output nobody takes may end by it.
+    /// Kept open, because the emulator could fail on a closed stdout.
     _stdout: BufReader<ChildStdout>,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// The line that the emulator prints when it is ready. It holds a key: Debug leaves it out.
+/// The line that the emulator prints when it is ready. Debug leaves out its keys.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ready {
@@ -56,19 +56,19 @@ struct Ready {
 }
 
 impl Emulator {
-    /// Starts one, when the one before has ended.
+    /// Starts an emulator after the previous one has stopped.
     ///
     /// # Panics
-    /// When it does not start: build it with `cargo build -p dps-emulator`, and see that ports 443 and 8883 are free.
-    pub async fn start() -> Self {
+    /// When it does not start. Build it with `cargo build -p dps-emulator`; ports 443 and 8883 must be free.
+    pub(crate) async fn start() -> Self {
         Self::start_with(HTTPS_PORT, &[]).await
     }
 
-    /// Starts one with its HTTPS on this port, 0 for a free one, and with more options.
+    /// Starts an emulator with this HTTPS port (0: a free port) and more command line options.
     ///
     /// # Panics
     /// As [`Emulator::start`].
-    pub async fn start_with(https_port: u16, options: &[&str]) -> Self {
+    pub(crate) async fn start_with(https_port: u16, options: &[&str]) -> Self {
         let turn = TURN.lock().await;
         let binary = binary();
         let mut process = Command::new(&binary)
@@ -89,13 +89,13 @@ impl Emulator {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", binary.display()));
-        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut stdout = BufReader::new(process.stdout.take().expect("stdout and stdin are piped"));
         let ready = timeout(START_DEADLINE, read_ready(&mut stdout))
             .await
             .expect("the emulator is not ready in time");
         assert_eq!(ready.id_scope, ID_SCOPE);
         let service = ServiceClient::from_connection_string(&ready.service_connection_string)
-            .expect("the emulator's connection string is one")
+            .expect("a valid connection string")
             .with_roots(Roots::from_pem_file(&ready.ca_pem).expect("the emulator's root"));
         Self {
             process,
@@ -106,44 +106,44 @@ impl Emulator {
         }
     }
 
-    /// The operator's client.
-    pub fn service(&self) -> &ServiceClient {
+    /// Returns a service client with all permissions.
+    pub(crate) fn service(&self) -> &ServiceClient {
         &self.service
     }
 
-    /// What an operator's client needs to come in by this policy. It holds a key.
+    /// Returns the connection string of this access policy. It contains a key.
     ///
     /// # Panics
-    /// When there is no such policy.
-    pub fn connection_string(&self, policy: &str) -> &str {
+    /// When the emulator has no policy with this name.
+    pub(crate) fn connection_string(&self, policy: &str) -> &str {
         let connection = self.ready.connection_strings.get(policy);
         connection.expect("a policy of the emulator's options")
     }
 
-    /// What an operator's client needs to come in to this linked hub. It holds a key.
+    /// Returns the connection string of this linked hub. It contains a key.
     ///
     /// # Panics
-    /// When there is no such hub.
-    pub fn hub_connection_string(&self, hub: &str) -> &str {
+    /// When no hub with this name is linked.
+    pub(crate) fn hub_connection_string(&self, hub: &str) -> &str {
         let connection = self.ready.hub_connection_strings.get(hub);
         connection.expect("a linked hub")
     }
 
     /// The id scope for devices.
-    pub fn id_scope(&self) -> &str {
+    pub(crate) fn id_scope(&self) -> &str {
         &self.ready.id_scope
     }
 
-    /// The file with the root of its certificate.
-    pub fn ca_pem(&self) -> &Path {
+    /// The file with the emulator's root certificate.
+    pub(crate) fn ca_pem(&self) -> &Path {
         &self.ready.ca_pem
     }
 
-    /// Asks it to end, as an init system would, and sees that it does.
+    /// Stops the emulator with SIGTERM and checks its exit status.
     ///
     /// # Panics
-    /// When it does not end, or not well.
-    pub async fn stop(mut self) {
+    /// When it does not end in time, or its exit status is not 0.
+    pub(crate) async fn stop(mut self) {
         let id = self.process.id().expect("the emulator still runs");
         let asked = Command::new("kill").arg(id.to_string()).status().await;
         assert!(asked.expect("kill runs").success());
@@ -164,7 +164,7 @@ impl std::fmt::Debug for Ready {
     }
 }
 
-/// Beside the folder of the test that runs: `target/debug/dps-emulator` for `target/debug/deps/node_http-1234`.
+/// `target/debug/dps-emulator`; this test is `target/debug/deps/interop-*`.
 fn binary() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let folder = test.ancestors().nth(2).expect("the target folder");

@@ -1,4 +1,4 @@
-//! A client of another vendor: a program that takes one request as JSON and prints one outcome as JSON.
+//! Microsoft's device clients: scripts that read one request and print one result as JSON.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,68 +11,67 @@ use crate::emulator::Emulator;
 use crate::program::Program;
 use crate::scenario::{Proof, Scenario};
 
-/// When the client gives up.
+/// Time limit of the script.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(30);
-/// When we give the client up.
+/// Time limit for the process.
 const PROCESS_DEADLINE: Duration = Duration::from_secs(45);
 
-/// How to run one client over one transport, and how it tells of a registration that came to nothing.
+/// How to run one client over one transport, and how it reports a failed registration.
 ///
 /// The program's argument is the request, described in `node/register.mjs` and `python/register.py`.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Client {
+pub(crate) struct Client {
     program: Program,
     transport: &'static str,
-    /// A device that the service does not believe.
-    unauthorized: Account,
-    /// A device whose enrollment is disabled.
-    disabled: Account,
-    /// It takes the service's answers for ASCII, though JSON is UTF-8.
+    /// Expected error for wrong credentials.
+    unauthorized: Report,
+    /// Expected error for a disabled enrollment.
+    disabled: Report,
+    /// True if the client decodes answers as ASCII instead of UTF-8.
     reads_ascii: bool,
 }
 
-/// What is left of the service's answer when a client tells of it.
+/// How much of the service's answer the client reports.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Account {
-    /// All that was in it.
+pub(crate) enum Report {
+    /// The whole answer.
     Answer,
-    /// An error of the client's own: its name and its words.
+    /// Only an error of the client: name and message.
     Error(&'static str, &'static str),
 }
 
 impl Client {
     /// Microsoft's `azure-iot-provisioning-device` over HTTPS.
-    pub const NODE_HTTP: Self = Self {
+    pub(crate) const NODE_HTTP: Self = Self {
         program: Program::Node,
         transport: "http",
-        unauthorized: Account::Answer,
-        disabled: Account::Answer,
+        unauthorized: Report::Answer,
+        disabled: Report::Answer,
         reads_ascii: false,
     };
     /// The same over MQTT.
-    pub const NODE_MQTT: Self = Self {
+    pub(crate) const NODE_MQTT: Self = Self {
         transport: "mqtt",
-        // Over MQTT the service closes the door at CONNECT and says no more than that.
-        unauthorized: Account::Error("Error", "Connection refused: Not authorized"),
+        // Over MQTT the service refuses the CONNECT packet, without an error code of its own.
+        unauthorized: Report::Error("Error", "Connection refused: Not authorized"),
         reads_ascii: true,
         ..Self::NODE_HTTP
     };
     /// The same over MQTT over WebSocket.
-    pub const NODE_MQTT_WS: Self = Self {
+    pub(crate) const NODE_MQTT_WS: Self = Self {
         transport: "mqtt-ws",
         ..Self::NODE_MQTT
     };
     /// Microsoft's `azure-iot-device` over MQTT.
-    pub const PYTHON_MQTT: Self = Self {
+    pub(crate) const PYTHON_MQTT: Self = Self {
         program: Program::Python,
         transport: "mqtt",
-        unauthorized: Account::Error(
+        unauthorized: Report::Error(
             "CredentialError",
             "Credentials invalid, could not connect: Connection Refused: not authorised.",
         ),
-        // It knows of failed and assigned, and of nothing else.
-        disabled: Account::Error(
+        // It supports only the statuses `failed` and `assigned`.
+        disabled: Report::Error(
             "ClientError",
             "Unexpected failure: Query Status Operation encountered an invalid registration status disabled \
                       with a status code of 200",
@@ -80,7 +79,7 @@ impl Client {
         reads_ascii: false,
     };
     /// The same over MQTT over WebSocket.
-    pub const PYTHON_MQTT_WS: Self = Self {
+    pub(crate) const PYTHON_MQTT_WS: Self = Self {
         transport: "mqtt-ws",
         ..Self::PYTHON_MQTT
     };
@@ -89,30 +88,30 @@ impl Client {
         self.program
     }
 
-    pub(crate) fn unauthorized(&self) -> Account {
+    pub(crate) fn unauthorized(&self) -> Report {
         self.unauthorized
     }
 
-    pub(crate) fn disabled(&self) -> Account {
+    pub(crate) fn disabled(&self) -> Report {
         self.disabled
     }
 
-    /// What it makes of a payload that the service sends.
+    /// Returns the payload as the client decodes it.
     pub(crate) fn reads(&self, payload: &Value) -> Value {
         if !self.reads_ascii {
             return payload.clone();
         }
-        // `toString("ascii")` takes the highest bit from each byte.
+        // `toString("ascii")` clears the highest bit of each byte.
         let text = payload.to_string().into_bytes();
         let ascii: Vec<u8> = text.into_iter().map(|byte| byte & 0x7f).collect();
-        serde_json::from_slice(&ascii).expect("JSON still, as long as no byte became a quote")
+        serde_json::from_slice(&ascii).expect("valid JSON, because no byte became a quote")
     }
 
     /// Registers the device of the scenario.
     ///
     /// # Panics
-    /// When the program does not run, does not end or does not print an outcome.
-    pub async fn register(&self, emulator: &Emulator, scenario: &Scenario) -> Outcome {
+    /// When the script does not run, does not end in time, or does not print a result.
+    pub(crate) async fn register(&self, emulator: &Emulator, scenario: &Scenario) -> Outcome {
         let run = self
             .program
             .script("register", emulator.ca_pem())
@@ -134,7 +133,7 @@ impl Client {
             .unwrap_or_else(|error| panic!("{self:?}: {error}: {stdout}{stderr}"))
     }
 
-    /// What the program is asked for.
+    /// The argument of the script.
     pub(crate) fn request(&self, emulator: &Emulator, scenario: &Scenario) -> Value {
         let mut request = json!({
             "transport": self.transport,
@@ -142,9 +141,9 @@ impl Client {
             "idScope": emulator.id_scope(),
             "timeoutSeconds": CLIENT_DEADLINE.as_secs(),
         });
-        let names_itself =
+        let has_default_id =
             matches!(&scenario.proof, Proof::Tpm(tpm) if *tpm.registration_id() == scenario.device);
-        if !names_itself {
+        if !has_default_id {
             request["registrationId"] = json!(scenario.device.as_str());
         }
         match &scenario.proof {
@@ -162,41 +161,38 @@ impl Client {
     }
 }
 
-/// What came of a registration, as the client tells it.
+/// The result of a registration as the client reports it.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(
     tag = "outcome",
     rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The device has a hub.
-    #[non_exhaustive]
+pub(crate) enum Outcome {
+    /// The device was assigned.
     Assigned {
-        /// The hub.
+        /// The assigned hub.
         assigned_hub: String,
-        /// The device's name in it.
+        /// The device id.
         device_id: String,
-        /// How the assignment came about.
+        /// The substatus.
         substatus: Option<String>,
-        /// What a webhook sent along.
+        /// The payload of the webhook.
         payload: Option<Value>,
-        /// `assigned`.
+        /// The status: `assigned`.
         status: Option<String>,
     },
-    /// It has none.
-    #[non_exhaustive]
+    /// The registration failed.
     Error {
-        /// The client's name for it.
+        /// The name of the client's exception or error class.
         name: Option<String>,
-        /// The client's words.
+        /// The client's error message.
         message: Option<String>,
         /// The HTTP status.
         status: Option<u16>,
-        /// The service's code.
+        /// The service's error code.
         error_code: Option<u32>,
-        /// The service's answer.
+        /// The service's response body.
         body: Option<Value>,
     },
 }

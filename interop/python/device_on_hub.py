@@ -1,17 +1,17 @@
-"""One device with the official Python client, from registration to its twin: each line of stdin is a command as JSON,
-answered by one line.
+"""Registers one device with Microsoft's Python client and connects it to its hub. Reads commands from stdin and prints
+one answer for each, as lines of JSON.
 
-usage: python home.py JSON                             the request, as for register.py
+usage: python device_on_hub.py JSON                             the request, as for register.py
 
-  {"do": "register"}                  the outcome, as of register.py; the hub in it is where the device goes next
-  {"do": "connect"}                   to that hub, and listens for desired properties
+  {"do": "register"}                  the result, as printed by register.py; "connect" uses its hub
+  {"do": "connect"}                   connects to the assigned hub and subscribes to desired properties
   {"do": "twin"}                      {"desired": {..}, "reported": {..}}
   {"do": "report", "patch": {..}}     patches reported properties
-  {"do": "desired"}                   the next patch of desired properties; waits for it
+  {"do": "desired"}                   waits for the next patch of the desired properties
 
-Answers {"result": any} or {"error": {name, message}}. The client has no deadlines: who asks has one.
-What makes no sense goes to stderr, exit code 2.
-The CA of the service and of the hub comes by SSL_CERT_FILE.
+Answers {"result": any} or {"error": {name, message}}. The client has no time limits; the caller has.
+An invalid command is reported on stderr, with exit code 2.
+SSL_CERT_FILE names the root certificates of the service and the hub.
 """
 
 import json
@@ -34,7 +34,7 @@ def main(args):
             command = json.loads(line)
             run = COMMANDS.get(command.get("do")) or registration.misuse(f"the client cannot {command}")
             print(json.dumps(answer(run, device, command)), flush=True)
-    # The client may still hold threads.
+    # The client may still have running threads.
     os._exit(0)
 
 
@@ -42,26 +42,26 @@ def answer(run, device, command):
     try:
         return {"result": run(device, command)}
     except Exception as error:
-        told = registration.failure(error)
-        return {"error": {"name": told["name"], "message": told["message"]}}
+        reported = registration.failure(error)
+        return {"error": {"name": reported["name"], "message": reported["message"]}}
 
 
 class Device:
     def __init__(self, request, folder):
         self.request = request
         self.folder = folder
-        self.home = None
+        self.assigned = None
         self.hub = None
         self.patches = queue.SimpleQueue()
 
     def register(self, _command):
         outcome = registration.register(self.request, self.folder)
         if outcome["outcome"] == "assigned":
-            self.home = {"hostname": outcome["assignedHub"], "device_id": outcome["deviceId"]}
+            self.assigned = {"hostname": outcome["assignedHub"], "device_id": outcome["deviceId"]}
         return outcome
 
     def connect(self, _command):
-        options = {**self.home, "websockets": registration.WEBSOCKETS[self.request["transport"]]}
+        options = {**self.assigned, "websockets": registration.WEBSOCKETS[self.request["transport"]]}
         if "key" in self.request:
             self.hub = IoTHubDeviceClient.create_from_symmetric_key(symmetric_key=self.request["key"], **options)
         else:

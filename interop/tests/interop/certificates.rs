@@ -1,4 +1,4 @@
-//! Certificates for devices: a root, an intermediate, and what they sign.
+//! Certificates for devices: a root, an intermediate, and leaf certificates.
 
 use std::fmt;
 
@@ -7,34 +7,34 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// A CA that signs other CAs and devices.
+/// A certificate authority.
 #[derive(Debug)]
-pub struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
 impl CertificateAuthority {
-    /// A root.
+    /// Creates a root certificate.
     ///
     /// # Panics
-    /// When no certificate can be made, as everything here does.
-    pub fn root(name: &str) -> Self {
+    /// When the certificate cannot be created.
+    pub(crate) fn root(name: &str) -> Self {
         let root = CertifiedIssuer::self_signed(authority(name), key());
         Self(root.expect("a root"))
     }
 
-    /// A CA that this one signed.
+    /// Creates an intermediate certificate.
     ///
     /// # Panics
-    /// When no certificate can be made.
-    pub fn intermediate(&self, name: &str) -> Self {
+    /// When the certificate cannot be created.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
         let signed = CertifiedIssuer::signed_by(authority(name), key(), &self.0);
         Self(signed.expect("an intermediate"))
     }
 
-    /// A device that this CA signed. Its chain is its own certificate.
+    /// Creates a device certificate. The chain has only this certificate.
     ///
     /// # Panics
-    /// When no certificate can be made.
-    pub fn device(&self, registration_id: &str) -> DeviceCertificate {
+    /// When the certificate cannot be created.
+    pub(crate) fn device(&self, registration_id: &str) -> DeviceCertificate {
         let key = key();
         let signed = device(registration_id).signed_by(&key, &self.0);
         DeviceCertificate {
@@ -44,15 +44,14 @@ impl CertificateAuthority {
     }
 
     /// The certificate.
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 }
 
-/// What a device shows, and the key that goes with it.
+/// A device's certificate chain and private key.
 #[derive(Clone)]
-#[non_exhaustive]
-pub struct DeviceCertificate {
+pub(crate) struct DeviceCertificate {
     /// PEM, the device's certificate first.
     pub chain: String,
     /// PEM of PKCS#8.
@@ -60,11 +59,11 @@ pub struct DeviceCertificate {
 }
 
 impl DeviceCertificate {
-    /// A device that nobody but itself vouches for.
+    /// Creates a self-signed device certificate.
     ///
     /// # Panics
-    /// When no certificate can be made.
-    pub fn self_signed(registration_id: &str) -> Self {
+    /// When the certificate cannot be created.
+    pub(crate) fn self_signed(registration_id: &str) -> Self {
         let key = key();
         let signed = device(registration_id).self_signed(&key);
         Self {
@@ -73,9 +72,9 @@ impl DeviceCertificate {
         }
     }
 
-    /// Shows this CA as well.
+    /// Appends this CA's certificate to the chain.
     #[must_use]
-    pub fn with(mut self, authority: &CertificateAuthority) -> Self {
+    pub(crate) fn with(mut self, authority: &CertificateAuthority) -> Self {
         self.chain.push_str(&authority.pem());
         self
     }

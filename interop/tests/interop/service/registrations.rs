@@ -1,10 +1,10 @@
-//! What an operator sees of devices that registered with the official client.
+//! Registration records of devices that registered with Microsoft's device client.
 
-use dps_interop::{Emulator, Enrollment, HEATPUMPS, Kind, Outcome, Proof, Scenario, ServiceSdk};
+use crate::{Emulator, Enrollment, HEATPUMPS, Kind, Outcome, Proof, Scenario, ServiceSdk};
 use dps_types::{EnrollmentGroupId, SymmetricKey};
 use serde_json::{Value, json};
 
-use crate::{etag, group, not_found};
+use super::{etag, group, not_found};
 
 pub(crate) async fn a_registered_device(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
@@ -57,7 +57,7 @@ pub(crate) async fn a_registered_device(sdk: ServiceSdk) {
 pub(crate) async fn the_devices_of_a_group(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
-    // One that no device joins.
+    // A group without devices.
     operator
         .put(Kind::EnrollmentGroups, &group("spare", &json!({})), None)
         .await
@@ -106,10 +106,8 @@ pub(crate) async fn the_devices_of_a_group(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// The group's id and the first key that the service made for it.
-async fn create_toasters(
-    operator: &mut dps_interop::Operator,
-) -> (EnrollmentGroupId, SymmetricKey) {
+/// Creates a group and returns its id and the primary key that the service generated.
+async fn create_toasters(operator: &mut crate::Operator) -> (EnrollmentGroupId, SymmetricKey) {
     let fields = json!({ "allocationPolicy": "static", "iotHubs": [HEATPUMPS] });
     let made = operator
         .put(Kind::EnrollmentGroups, &group("toasters", &fields), None)
@@ -124,7 +122,7 @@ async fn create_toasters(
     )
 }
 
-/// With the same vendor's client for devices.
+/// Registers with the device client for the same language.
 async fn register(sdk: ServiceSdk, emulator: &Emulator, scenario: &Scenario) {
     let outcome = sdk.device_client().register(emulator, scenario).await;
     assert!(matches!(outcome, Outcome::Assigned { .. }), "{outcome:?}");

@@ -1,4 +1,4 @@
-//! A program that takes commands, and answers each, as lines of JSON.
+//! Sends commands to a script and reads the answers, one line of JSON each.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// When we give the program up.
+/// Time limit for one answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(45);
 
-/// A program in conversation. Killed when dropped.
+/// A running script. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     commands: ChildStdin,
@@ -22,7 +22,7 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    /// Runs it.
+    /// Starts the program.
     ///
     /// # Panics
     /// When it does not run.
@@ -35,16 +35,16 @@ impl Dialogue {
             // Its arguments may hold a key.
             .unwrap_or_else(|error| panic!("{:?}: {error}", program.as_std().get_program()));
         Self {
-            commands: process.stdin.take().expect("it is piped"),
-            answers: BufReader::new(process.stdout.take().expect("it is piped")),
+            commands: process.stdin.take().expect("stdout and stdin are piped"),
+            answers: BufReader::new(process.stdout.take().expect("stdout and stdin are piped")),
             _process: process,
         }
     }
 
-    /// Its answer to a command, of which what is null is left out.
+    /// Sends a command and returns the answer. Null fields of the command are left out.
     ///
     /// # Errors
-    /// What the program says went wrong.
+    /// Returns the error that the program reports.
     ///
     /// # Panics
     /// When it does not answer.
@@ -67,10 +67,10 @@ impl Dialogue {
     async fn exchange(&mut self, command: &Value) -> String {
         let mut line = format!("{command}\n");
         let written = self.commands.write_all(line.as_bytes()).await;
-        written.expect("the program listens");
+        written.expect("the command is written");
         line.clear();
         let read = self.answers.read_line(&mut line).await;
-        read.expect("the program speaks");
+        read.expect("the answer is read");
         line
     }
 }

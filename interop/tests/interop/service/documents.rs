@@ -1,21 +1,19 @@
-//! What an operator reads back of what it wrote: keys only where they belong, certificates as what is in them.
+//! Documents that were written are read again: keys and certificates have the documented form.
 
 use std::fs;
 
-use dps_interop::{
-    CertificateAuthority, Emulator, HEATPUMPS, HTTPS_PORT, Kind, ServiceSdk, TOASTERS,
-};
+use crate::{CertificateAuthority, Emulator, HEATPUMPS, HTTPS_PORT, Kind, ServiceSdk, TOASTERS};
 use serde_json::{Value, json};
 
-use crate::{enrollment, group};
+use super::{enrollment, group};
 
 const KEY_1: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const KEY_2: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=";
 const ENDORSEMENT_KEY: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAibym9HQP9vxCGF5dVc1QQsAGe021aUGJzNol1/gycBx3jFsTpwmWbISRwnFvflWd0w2Mc44FAAZNaJOAAxwZvG8GvyLlHh6fGKdh+mSBL4iLH2bZ4Ry22cB3CJVjXmdGoz9Y/j3/NwLndBxQC+baNvzvyVQZ4/A2YL7vzIIj2ik4y+ve9ir7U0GbNdnxskqK1KFIITVVtkTIYyyFTIR0BySjPrRIDj7r7Mh5uF9HBppGKQCBoVSVV8dI91lNazmSdpGWyqCkO7iM4VvUMv2HT/ym53aYlUrau+Qq87Tu+uQipWYgRdF11KDfcpMHqqzBQQ1NpOJVhrsTrhyJzO7KNw==";
 
-/// Made with `openssl ca`, which also told what is in them.
-const DEVICE_PEM: &str = include_str!("../../fixtures/thermostat-1.pem");
-const ROOT_PEM: &str = include_str!("../../fixtures/contoso-root.pem");
+/// Generated with `openssl ca`; the expected values are its output.
+const DEVICE_PEM: &str = include_str!("../../../fixtures/thermostat-1.pem");
+const ROOT_PEM: &str = include_str!("../../../fixtures/contoso-root.pem");
 
 fn device_info() -> Value {
     json!({
@@ -80,7 +78,7 @@ async fn keys(sdk: ServiceSdk, kind: Kind, document: fn(&str, &Value) -> Value) 
     assert_eq!(put["attestation"], given);
     assert_eq!(operator.attestation(kind, "given").await.unwrap(), given);
 
-    // Keys are for those who may write.
+    // A reader does not receive keys.
     let hidden = json!({ "type": "symmetricKey" });
     assert_eq!(
         operator.get(kind, "given").await.unwrap()["attestation"],
@@ -118,7 +116,7 @@ pub(crate) async fn a_group_certificate(sdk: ServiceSdk) {
         json!({ "type": "x509", "x509": { "signingCertificates": { "primary": primary } } });
     let thermostats = group("thermostats", &json!({ "attestation": attestation }));
     let info = json!({ "info": root_info() });
-    // The service shows a signing certificate that stands alone twice.
+    // The service returns a single signing certificate twice.
     let shown = json!({ "signingCertificates": { "primary": info, "secondary": info } });
     shows(
         sdk,
@@ -135,7 +133,7 @@ pub(crate) async fn an_individual_tpm(sdk: ServiceSdk) {
     shows(sdk, Kind::Enrollments, &device, &attestation).await;
 }
 
-/// That the service shows this attestation wherever it shows one.
+/// The service returns this attestation in every answer that has one.
 async fn shows(sdk: ServiceSdk, kind: Kind, document: &Value, attestation: &Value) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
@@ -183,7 +181,7 @@ pub(crate) async fn a_group_with_a_ca_reference(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-pub(crate) async fn all_that_an_enrollment_can_hold(sdk: ServiceSdk) {
+pub(crate) async fn every_field_of_an_enrollment(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
     let wanted = json!({
@@ -218,7 +216,7 @@ pub(crate) async fn all_that_an_enrollment_can_hold(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-pub(crate) async fn what_the_service_does_not_take(sdk: ServiceSdk) {
+pub(crate) async fn a_document_that_the_service_refuses(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
     for (fields, message) in [

@@ -1,9 +1,9 @@
-//! One enrollment from its creation to its end: who has the current ETag may change it, others may not.
+//! Create, read, update and delete: only a request with the current ETag changes an enrollment.
 
-use dps_interop::{Emulator, Kind, ServiceSdk};
+use crate::{Emulator, Kind, ServiceSdk};
 use serde_json::{Value, json};
 
-use crate::{enrollment, etag, group, not_found};
+use super::{enrollment, etag, group, not_found};
 
 const STALE: (u32, &str) = (412_001, "Precondition failed.");
 
@@ -71,8 +71,8 @@ async fn life(
     emulator.stop().await;
 }
 
-/// Node encodes `:` in a path, Python does as well; other signs stay.
-pub(crate) async fn an_id_with_every_sign(sdk: ServiceSdk) {
+/// Both clients encode `:` in a path and leave other characters unchanged.
+pub(crate) async fn an_id_with_every_character(sdk: ServiceSdk) {
     const ID: &str = "Aa0:b.c_d-9";
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);

@@ -1,23 +1,14 @@
-//! A scenario played with a client against the emulator, and what came of it held against what must.
-
-use std::env;
-use std::io::{Write, stderr};
+//! Runs a scenario with a client against the emulator, and compares the result with the expected one.
 
 use dps_types::{HubHostname, RegistrationStatus};
 use serde_json::Value;
 
-use crate::client::{Account, Client, Outcome};
+use crate::client::{Client, Outcome, Report};
 use crate::emulator::Emulator;
 use crate::scenario::{Enrollment, Expected, Proof, Scenario};
 
-/// Enrolls, registers with the client, and checks, against an emulator of its own.
-///
-/// # Panics
-/// When something is not as expected.
-pub async fn run(client: &Client, scenario: impl FnOnce() -> Scenario) {
-    if skipped() {
-        return;
-    }
+/// Enrolls the device, registers it with the client, and checks the result. Starts its own emulator.
+pub(crate) async fn run(client: &Client, scenario: impl FnOnce() -> Scenario) {
     let scenario = scenario();
     let emulator = Emulator::start().await;
     scenario.enroll(&emulator).await;
@@ -26,16 +17,6 @@ pub async fn run(client: &Client, scenario: impl FnOnce() -> Scenario) {
     scenario.check_webhook();
     scenario.check_record(&emulator).await;
     emulator.stop().await;
-}
-
-/// Whether there is nothing here to test against; it says so.
-pub fn skipped() -> bool {
-    let skipped = env::var_os("DPS_INTEROP").is_none_or(|value| value != "1");
-    if skipped {
-        // Not eprintln!: the test runner would keep it to itself.
-        let _ = writeln!(stderr(), "SKIPPED, not tested: set DPS_INTEROP=1");
-    }
-    skipped
 }
 
 impl Scenario {
@@ -50,7 +31,7 @@ impl Scenario {
                 .map(drop),
             Enrollment::Nothing => Ok(()),
         };
-        enrolled.expect("the operator can enroll");
+        enrolled.expect("the enrollment is created");
     }
 
     async fn register(&self, client: &Client, emulator: &Emulator) -> Outcome {
@@ -62,7 +43,7 @@ impl Scenario {
     }
 
     pub(crate) fn check(&self, client: &Client, outcome: &Outcome) {
-        let account = match &self.expected {
+        let report = match &self.expected {
             Expected::Assigned { hub, device_id } => {
                 let echo = self.webhook.as_ref().and(self.payload.as_ref());
                 let assigned = Outcome::Assigned {
@@ -75,7 +56,7 @@ impl Scenario {
                 assert_eq!(*outcome, assigned);
                 return;
             }
-            Expected::Failed { .. } => Account::Answer,
+            Expected::Failed { .. } => Report::Answer,
             Expected::Refused { .. } => client.unauthorized(),
             Expected::Disabled => client.disabled(),
         };
@@ -87,15 +68,15 @@ impl Scenario {
             body,
         } = outcome
         else {
-            panic!("{:?} was expected, not {outcome:?}", self.expected);
+            panic!("expected {:?}, got {outcome:?}", self.expected);
         };
-        match (account, &self.expected) {
-            (Account::Error(expected, words), _) => assert_eq!(
+        match (report, &self.expected) {
+            (Report::Error(expected, words), _) => assert_eq!(
                 (name.as_deref(), message.as_deref()),
                 (Some(expected), Some(words))
             ),
             (
-                Account::Answer,
+                Report::Answer,
                 Expected::Refused {
                     status: answered,
                     error_code: code,
@@ -105,22 +86,22 @@ impl Scenario {
                 (Some(*answered), Some(*code)),
                 "{outcome:?}"
             ),
-            (Account::Answer, Expected::Failed { error_code: code }) => {
+            (Report::Answer, Expected::Failed { error_code: code }) => {
                 assert_eq!(*error_code, Some(*code), "{outcome:?}");
                 assert_state(body.as_ref(), "failed");
             }
-            (Account::Answer, _) => assert_state(body.as_ref(), "disabled"),
+            (Report::Answer, _) => assert_state(body.as_ref(), "disabled"),
         }
     }
 
-    /// That the webhook was asked once, heard the device, and saw the keys of its TPM.
+    /// The webhook received one request, with the payload of the device and the keys of its TPM.
     fn check_webhook(&self) {
         let Some(webhook) = &self.webhook else {
             return;
         };
-        let heard = webhook.heard();
-        let [device] = heard.as_slice() else {
-            panic!("one question was expected: {heard:?}");
+        let requests = webhook.requests();
+        let [device] = requests.as_slice() else {
+            panic!("expected one request: {requests:?}");
         };
         assert_eq!(device.registration_id, self.device);
         assert_eq!(device.payload, self.payload);
@@ -131,7 +112,7 @@ impl Scenario {
         assert_eq!(device.tpm, tpm);
     }
 
-    /// That the operator sees what the device was told.
+    /// The registration record matches the result that the device received.
     pub(crate) async fn check_record(&self, emulator: &Emulator) {
         let Expected::Assigned { hub, device_id } = &self.expected else {
             return;
@@ -143,11 +124,11 @@ impl Scenario {
             record.assigned_hub.as_ref().map(HubHostname::as_str),
             Some(*hub)
         );
-        assert_eq!(record.device_id.expect("a name").as_str(), *device_id);
+        assert_eq!(record.device_id.expect("a device id").as_str(), *device_id);
     }
 }
 
-/// That the service's answer is an operation in this state.
+/// The service's answer is an operation with this status.
 fn assert_state(body: Option<&Value>, status: &str) {
     let body = body.expect("the service's answer");
     assert_eq!(body["status"], status, "{body}");

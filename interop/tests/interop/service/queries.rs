@@ -1,11 +1,11 @@
-//! Queries page by page.
+//! Queries with pages and continuation tokens.
 
-use dps_interop::{Emulator, Kind, Operator, ServiceSdk};
+use crate::{Emulator, Kind, Operator, ServiceSdk};
 use serde_json::{Value, json};
 
-use crate::{enrollment, group};
+use super::{enrollment, group};
 
-pub(crate) async fn every_enrollment_is_seen_once(sdk: ServiceSdk) {
+pub(crate) async fn every_enrollment_is_listed_once(sdk: ServiceSdk) {
     every_one_is_seen_once(
         sdk,
         Kind::Enrollments,
@@ -15,7 +15,7 @@ pub(crate) async fn every_enrollment_is_seen_once(sdk: ServiceSdk) {
     .await;
 }
 
-pub(crate) async fn every_group_is_seen_once(sdk: ServiceSdk) {
+pub(crate) async fn every_group_is_listed_once(sdk: ServiceSdk) {
     every_one_is_seen_once(
         sdk,
         Kind::EnrollmentGroups,
@@ -54,7 +54,7 @@ async fn every_one_is_seen_once(
             assert_eq!(found.continuation, None);
         }
     }
-    // A page as long as all there is: the next one may be there, and is empty then.
+    // The page size equals the number of items: the next page, if there is one, is empty.
     let found = operator
         .query(kind, json!({ "query": from, "pageSize": 7 }))
         .await
@@ -68,8 +68,8 @@ async fn every_one_is_seen_once(
     emulator.stop().await;
 }
 
-/// With another client even, as after a restart.
-pub(crate) async fn a_query_goes_on_where_it_stopped(sdk: ServiceSdk) {
+/// A continuation token also works in another client process.
+pub(crate) async fn a_query_continues_where_it_stopped(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
     let all = create_seven(&mut operator, Kind::Enrollments, enrollment).await;
@@ -92,7 +92,7 @@ pub(crate) async fn a_query_goes_on_where_it_stopped(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-pub(crate) async fn a_query_that_the_service_does_not_know(sdk: ServiceSdk) {
+pub(crate) async fn an_unknown_query(sdk: ServiceSdk) {
     let emulator = Emulator::start().await;
     let mut operator = sdk.owner(&emulator);
     for query in [
@@ -108,7 +108,7 @@ pub(crate) async fn a_query_that_the_service_does_not_know(sdk: ServiceSdk) {
     emulator.stop().await;
 }
 
-/// Their ids, in order.
+/// Returns the ids in order.
 async fn create_seven(
     operator: &mut Operator,
     kind: Kind,

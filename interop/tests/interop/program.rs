@@ -1,10 +1,10 @@
-//! How to run a script of an official SDK.
+//! Starts a script in `node/` or `python/`.
 
 use std::path::Path;
 
 use tokio::process::Command;
 
-/// What runs it.
+/// The interpreter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Program {
     Node,
@@ -12,7 +12,7 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// The script of this name, which trusts the roots in this file.
+    /// Returns the command for this script, with the root certificates in this file.
     pub(crate) fn script(self, name: &str, roots: &Path) -> Command {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         match self {
