@@ -15,7 +15,7 @@ use crate::attest::Certificate;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::registry::store::Store;
+use crate::state::store::Store;
 use dps_types::{Clock, SystemClock};
 
 /// The hub that is linked when none is named.

@@ -50,8 +50,8 @@ mod hub;
 mod limits;
 mod provision;
 mod query;
-mod refusal;
-mod registry;
+mod service_error;
+mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
@@ -63,6 +63,6 @@ pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
 pub use limits::Limits;
-pub use registry::store::{
+pub use state::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };

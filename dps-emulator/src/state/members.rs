@@ -3,8 +3,8 @@
 use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
-use super::{EnrollmentRef, Page, Record, Registry};
-use crate::refusal::Refusal;
+use super::{EnrollmentRef, Page, Record, State};
+use crate::service_error::ServiceError;
 
 /// Ends the group's part of a key. No id has it.
 const SEPARATOR: char = '/';
@@ -27,14 +27,14 @@ pub(super) fn changes<'a>(before: Option<&'a str>, now: Option<&'a str>) -> Vec<
     gone.into_iter().chain(put).collect()
 }
 
-impl Registry {
+impl State {
     /// At most `limit` records of the group's devices, in order of their keys, from the one that follows `after`.
     pub(crate) async fn registration_page(
         &self,
         group: &EnrollmentGroupId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page<Record>, Refusal> {
+    ) -> Result<Page<Record>, ServiceError> {
         let prefix = prefix(group);
         let after = prefix.clone() + after.unwrap_or_default();
         let entries = self.store().scan(Table::Members, Some(&after), limit + 1);

@@ -5,9 +5,9 @@ mod document;
 mod enrollments;
 mod members;
 mod page;
+mod quota;
 mod record;
 mod registrations;
-mod room;
 pub(crate) mod store;
 mod unique;
 mod validate;
@@ -21,7 +21,7 @@ use dps_types::{ETag, Timestamp};
 
 use crate::limits::Limits;
 use dps_types::Clock;
-use room::Door;
+use quota::Quota;
 use store::Store;
 
 pub(crate) use document::{Document, Terms};
@@ -35,18 +35,18 @@ pub(crate) use views::{for_webhook, with_secrets, without_secrets};
 
 /// Typed access to the store.
 #[derive(Debug, Clone)]
-pub(crate) struct Registry {
+pub(crate) struct State {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    door: Arc<Door>,
+    quota: Arc<Quota>,
 }
 
-impl Registry {
+impl State {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self {
             store,
             clock,
-            door: Arc::new(Door::new(limits)),
+            quota: Arc::new(Quota::new(limits)),
         }
     }
 
