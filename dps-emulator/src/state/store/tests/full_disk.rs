@@ -38,7 +38,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(file: File, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+    fn open(file: File, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError> {
         Ok(Box::new(Self {
             file: FileBackend::new(file)?,
             path: path.to_owned(),
@@ -112,7 +112,7 @@ async fn fill(store: &RedbStore, value: impl Fn(usize) -> Vec<u8>) -> usize {
 async fn writes_succeed_again_when_a_full_disk_has_space() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("full.redb");
-    let store = RedbStore::open_with(&path, Disk::new).await.unwrap();
+    let store = RedbStore::open_with(&path, Disk::open).await.unwrap();
     let value = |number: usize| vec![number as u8; LARGE];
     set_failure(&path, Some(Failure::Full));
     let written = fill(&store, value).await;
@@ -154,7 +154,7 @@ async fn the_store_works_again_after_a_disk_failed() {
     let dir = tempfile::tempdir().unwrap();
     for failure in [Failure::ReadOnly, Failure::Broken] {
         let path = dir.path().join(format!("{failure:?}.redb"));
-        let store = RedbStore::open_with(&path, Disk::new).await.unwrap();
+        let store = RedbStore::open_with(&path, Disk::open).await.unwrap();
         let put = |key| store.put(Table::Groups, key, Expected::Absent, vec![1]);
         assert!(put("before").await.unwrap());
         set_failure(&path, Some(failure));
@@ -185,7 +185,7 @@ async fn the_store_works_again_after_a_disk_failed() {
 async fn a_file_that_disappeared_is_not_replaced_by_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gone.redb");
-    let store = RedbStore::open_with(&path, Disk::new).await.unwrap();
+    let store = RedbStore::open_with(&path, Disk::open).await.unwrap();
     set_failure(&path, Some(Failure::ReadOnly));
     let put = || store.put(Table::Groups, "a", Expected::Absent, vec![1]);
     put().await.unwrap_err();
