@@ -57,7 +57,7 @@ pub use bulk::{
     BulkOperationResult,
 };
 pub use connection_string::ServiceConnectionString;
-pub use error::ParseError;
+pub use error::{ParseError, write_sources};
 pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
     DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,
