@@ -201,7 +201,7 @@ impl Emulator {
         engine
             .resume()
             .await
-            .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message))?;
+            .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message()))?;
 
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {

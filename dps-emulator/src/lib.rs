@@ -51,7 +51,7 @@ mod hub;
 mod limits;
 mod provision;
 mod query;
-mod refusal;
+mod service_error;
 mod state;
 mod tls;
 

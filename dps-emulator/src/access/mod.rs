@@ -22,7 +22,7 @@ pub use permission::Permission;
 pub use policy::AccessPolicy;
 pub(crate) use policy::{OWNER, Policy};
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Everybody whom the service endpoint knows.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Access {
         path: &str,
         act: Act,
         now: SystemTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let text = authorization.unwrap_or_default();
         let judged = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
@@ -56,7 +56,7 @@ impl Access {
         };
         judged.map_err(|reason| {
             tracing::info!(%act, reason, "an operator is refused");
-            Refusal::unauthorized()
+            ServiceError::unauthorized()
         })
     }
 

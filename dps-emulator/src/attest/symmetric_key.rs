@@ -8,7 +8,7 @@ use dps_types::sas::SasToken;
 use dps_types::{RegistrationId, SymmetricKey};
 
 use super::Question;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use crate::state::Proof;
 
 /// How far the clock of a device may be behind.
@@ -19,11 +19,11 @@ pub(super) fn individual(
     attestation: &AttestationMechanism,
     token: &SasToken,
     question: Question<'_>,
-) -> Result<Proof, Refusal> {
+) -> Result<Proof, ServiceError> {
     check_claim(token, question)?;
     match keys(attestation).iter().any(|key| token.verify(key)) {
         true => Ok(Proof::SymmetricKey),
-        false => Err(Refusal::unauthorized()),
+        false => Err(ServiceError::unauthorized()),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn group(
     groups: Vec<EnrollmentGroup>,
     token: &SasToken,
     question: Question<'_>,
-) -> Result<(EnrollmentGroup, Proof), Refusal> {
+) -> Result<(EnrollmentGroup, Proof), ServiceError> {
     check_claim(token, question)?;
     let id = question.registration_id;
     let lower = lower_case(id).filter(|lower| lower.as_str() != id.as_str());
@@ -50,12 +50,12 @@ pub(super) fn group(
             return Ok((group, Proof::LowerCaseKey));
         }
     }
-    Err(Refusal::unauthorized())
+    Err(ServiceError::unauthorized())
 }
 
 /// The claim must be to this device's registration, for now. The documented policy name may be left out
 /// (the Python client does).
-pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), Refusal> {
+pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), ServiceError> {
     let resource = device::resource(question.id_scope, question.registration_id);
     let now = question.now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let alive = token.expiry() >= now.saturating_sub(SKEW).as_secs();
@@ -64,7 +64,7 @@ pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<()
         .is_none_or(|policy| policy == device::SAS_POLICY);
     match token.covers(&resource) && alive && policy {
         true => Ok(()),
-        false => Err(Refusal::unauthorized()),
+        false => Err(ServiceError::unauthorized()),
     }
 }
 

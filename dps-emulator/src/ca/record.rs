@@ -4,7 +4,7 @@ use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Certificate;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use crate::state::{State, unreadable};
 
 /// A CA certificate of the instance.
@@ -48,10 +48,10 @@ impl CaCertificate {
     }
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<CaCertificate, Refusal> {
+pub(super) fn read(bytes: &[u8]) -> Result<CaCertificate, ServiceError> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
 }
 
-pub(super) fn write(ca: &CaCertificate) -> Result<Vec<u8>, Refusal> {
+pub(super) fn write(ca: &CaCertificate) -> Result<Vec<u8>, ServiceError> {
     serde_json::to_vec(ca).map_err(|error| unreadable(&error))
 }

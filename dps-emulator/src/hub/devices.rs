@@ -3,7 +3,7 @@
 use dps_types::{DeviceId, ErrorCode, HubHostname};
 
 use super::{Device, Hubs};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use crate::state::store::{Change, Expected, Table};
 
 /// How often a write is tried again when someone else wrote in between.
@@ -19,7 +19,7 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         id: &DeviceId,
-    ) -> Result<Option<(Device, Vec<u8>)>, Refusal> {
+    ) -> Result<Option<(Device, Vec<u8>)>, ServiceError> {
         match self.store.get(Table::Hubs, &key(hub, id)).await? {
             Some(bytes) => Ok(Some((read(&bytes)?, bytes))),
             None => Ok(None),
@@ -31,10 +31,10 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         id: &DeviceId,
-    ) -> Result<(Device, Vec<u8>), Refusal> {
-        self.device(hub, id)
-            .await?
-            .ok_or_else(|| Refusal::new(DEVICE_NOT_FOUND, format!("Device {id} is not registered")))
+    ) -> Result<(Device, Vec<u8>), ServiceError> {
+        self.device(hub, id).await?.ok_or_else(|| {
+            ServiceError::new(DEVICE_NOT_FOUND, format!("Device {id} is not registered"))
+        })
     }
 
     /// The hub's devices in order of their ids, at most so many.
@@ -42,7 +42,7 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         limit: usize,
-    ) -> Result<Vec<Device>, Refusal> {
+    ) -> Result<Vec<Device>, ServiceError> {
         let prefix = format!("{}/", hub.to_lowercase());
         let mut after = prefix.clone();
         let mut devices = Vec::new();
@@ -67,8 +67,8 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         id: &DeviceId,
-        change: impl Fn(&mut Device) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        change: impl Fn(&mut Device) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         let key = key(hub, id);
         for _ in 0..ATTEMPTS {
             let (mut device, bytes) = self.required(hub, id).await?;
@@ -79,7 +79,7 @@ impl Hubs {
                 return Ok(done);
             }
         }
-        Err(Refusal::conflict())
+        Err(ServiceError::conflict())
     }
 
     /// Deletes a device that is as `check` wants it.
@@ -87,8 +87,8 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         id: &DeviceId,
-        check: impl Fn(&Device) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
+        check: impl Fn(&Device) -> Result<(), ServiceError>,
+    ) -> Result<(), ServiceError> {
         let key = key(hub, id);
         for _ in 0..ATTEMPTS {
             let (device, bytes) = self.required(hub, id).await?;
@@ -98,7 +98,7 @@ impl Hubs {
                 return Ok(());
             }
         }
-        Err(Refusal::conflict())
+        Err(ServiceError::conflict())
     }
 }
 
@@ -107,19 +107,19 @@ pub(super) fn key(hub: &HubHostname, id: &DeviceId) -> String {
     format!("{}/{id}", hub.to_lowercase())
 }
 
-fn read(bytes: &[u8]) -> Result<Device, Refusal> {
+fn read(bytes: &[u8]) -> Result<Device, ServiceError> {
     serde_json::from_slice(bytes).map_err(|error| damaged(&error))
 }
 
-pub(super) fn write(device: &Device) -> Result<Vec<u8>, Refusal> {
+pub(super) fn write(device: &Device) -> Result<Vec<u8>, ServiceError> {
     serde_json::to_vec(device).map_err(|error| damaged(&error))
 }
 
 /// What is stored and cannot be read is the emulator's fault.
-fn damaged(error: &serde_json::Error) -> Refusal {
+fn damaged(error: &serde_json::Error) -> ServiceError {
     tracing::error!(%error, "a stored device is damaged");
-    Refusal::new(
+    ServiceError::new(
         ErrorCode::SERVER_ERROR,
-        "A stored device is damaged; the emulator's log says why.",
+        "A stored device is damaged. The cause is in the emulator's log.",
     )
 }

@@ -7,7 +7,7 @@ use dps_types::enrollment::{
 use dps_types::{EncodedKey, SymmetricKey};
 
 use crate::attest::{Certificate, tpm};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Checks the attestation of an enrollment on its way in and fills in what the service adds.
 ///
@@ -19,7 +19,7 @@ pub(super) fn complete(
     attestation: &mut AttestationMechanism,
     previous: Option<&AttestationMechanism>,
     is_group: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     attestation.extra.drop_nulls(&[]);
     let previous = previous.filter(|previous| previous.kind == attestation.kind);
     match attestation.kind {
@@ -32,7 +32,7 @@ pub(super) fn complete(
             let x509 = attestation.x509.as_mut().ok_or_else(required)?;
             complete_x509(x509, previous, is_group)
         }
-        AttestationType::Tpm if is_group => Err(Refusal::invalid(
+        AttestationType::Tpm if is_group => Err(ServiceError::invalid(
             "An enrollment group cannot use TPM attestation.",
         )),
         AttestationType::Tpm => match &mut attestation.tpm {
@@ -46,7 +46,7 @@ pub(super) fn complete(
             _ => Err(required()),
         },
         AttestationType::None => Err(required()),
-        _ => Err(Refusal::invalid(format!(
+        _ => Err(ServiceError::invalid(format!(
             "The attestation type '{}' is not known.",
             attestation.kind
         ))),
@@ -54,14 +54,14 @@ pub(super) fn complete(
 }
 
 /// There is no attestation, or nothing of its kind in it. The service's own words.
-pub(super) fn required() -> Refusal {
-    Refusal::invalid("TPM or X509 attestation is required.")
+pub(super) fn required() -> ServiceError {
+    ServiceError::invalid("TPM or X509 attestation is required.")
 }
 
 fn complete_keys(
     keys: &mut SymmetricKeyAttestation,
     previous: Option<&SymmetricKeyAttestation>,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     keys.extra.drop_nulls(&[]);
     let kept = |key: fn(&SymmetricKeyAttestation) -> &Option<EncodedKey>| {
         previous
@@ -83,10 +83,10 @@ fn complete_x509(
     x509: &mut X509Attestation,
     previous: Option<&X509Attestation>,
     is_group: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     x509.extra.drop_nulls(&[]);
     if is_group && x509.client_certificates.is_some() {
-        return Err(Refusal::invalid(
+        return Err(ServiceError::invalid(
             "An enrollment group cannot use client certificates.",
         ));
     }
@@ -96,7 +96,7 @@ fn complete_x509(
         x509.ca_references.is_some(),
     ];
     if kinds.into_iter().filter(|kind| *kind).count() != 1 {
-        return Err(Refusal::invalid(
+        return Err(ServiceError::invalid(
             "X509 attestation needs one of clientCertificates, signingCertificates and caReferences.",
         ));
     }
@@ -104,7 +104,7 @@ fn complete_x509(
         references.extra.drop_nulls(&[]);
         return match &references.primary {
             Some(name) if !name.is_empty() => Ok(()),
-            _ => Err(Refusal::invalid("A primary CA reference is required.")),
+            _ => Err(ServiceError::invalid("A primary CA reference is required.")),
         };
     }
     let known: Vec<X509CertificateWithInfo> = previous.map(all_certificates).unwrap_or_default();
@@ -118,7 +118,7 @@ fn complete_x509(
         certificates.extra.drop_nulls(&[]);
         let primary = certificates.primary.as_mut();
         complete_certificate(
-            primary.ok_or_else(|| Refusal::invalid("A primary certificate is required."))?,
+            primary.ok_or_else(|| ServiceError::invalid("A primary certificate is required."))?,
             &known,
         )?;
         if let Some(secondary) = &mut certificates.secondary {
@@ -132,11 +132,11 @@ fn complete_x509(
 fn complete_certificate(
     slot: &mut X509CertificateWithInfo,
     known: &[X509CertificateWithInfo],
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     slot.extra.drop_nulls(&[]);
     if let Some(text) = &slot.certificate {
         let certificate = Certificate::from_text(text).map_err(|error| {
-            Refusal::invalid(format!("The certificate cannot be read: {error}."))
+            ServiceError::invalid(format!("The certificate cannot be read: {error}."))
         })?;
         slot.info = Some(certificate.info().clone());
         slot.certificate = Some(certificate.der_base64());
@@ -152,7 +152,7 @@ fn complete_certificate(
             slot.clone_from(certificate);
             Ok(())
         }
-        None => Err(Refusal::invalid("A certificate is required.")),
+        None => Err(ServiceError::invalid("A certificate is required.")),
     }
 }
 

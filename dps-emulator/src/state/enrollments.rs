@@ -5,7 +5,7 @@ use dps_types::{ErrorCode, HubHostname};
 
 use super::store::{Change, Expected};
 use super::{Document, Page, State, attestation, unique, validate, version};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// How often a write is tried again when someone else wrote in between.
 pub(super) const ATTEMPTS: usize = 10;
@@ -13,7 +13,10 @@ pub(super) const ATTEMPTS: usize = 10;
 const PAGE: usize = 100;
 
 impl State {
-    pub(crate) async fn enrollment<D: Document>(&self, key: &str) -> Result<Option<D>, Refusal> {
+    pub(crate) async fn enrollment<D: Document>(
+        &self,
+        key: &str,
+    ) -> Result<Option<D>, ServiceError> {
         match self.store().get(D::TABLE, key).await? {
             Some(bytes) => read(&bytes).map(Some),
             None => Ok(None),
@@ -21,12 +24,15 @@ impl State {
     }
 
     /// The enrollment, or the service's 404.
-    pub(crate) async fn required_enrollment<D: Document>(&self, key: &str) -> Result<D, Refusal> {
+    pub(crate) async fn required_enrollment<D: Document>(
+        &self,
+        key: &str,
+    ) -> Result<D, ServiceError> {
         self.enrollment(key).await?.ok_or_else(missing::<D>)
     }
 
     /// Every enrollment of the kind, in order of its key.
-    pub(crate) async fn enrollments<D: Document>(&self) -> Result<Vec<D>, Refusal> {
+    pub(crate) async fn enrollments<D: Document>(&self) -> Result<Vec<D>, ServiceError> {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         loop {
@@ -44,7 +50,7 @@ impl State {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page<D>, Refusal> {
+    ) -> Result<Page<D>, ServiceError> {
         let entries = self.store().scan(D::TABLE, after, limit + 1).await?;
         Page::of(entries, limit).try_map(|bytes| read(&bytes))
     }
@@ -55,7 +61,7 @@ impl State {
         document: D,
         condition: Option<&IfMatch>,
         linked: &[HubHostname],
-    ) -> Result<D, Refusal> {
+    ) -> Result<D, ServiceError> {
         validate::terms(&document, linked)?;
         let key = document.key();
         for _ in 0..ATTEMPTS {
@@ -82,7 +88,7 @@ impl State {
                 return Ok(completed);
             }
         }
-        Err(Refusal::conflict())
+        Err(ServiceError::conflict())
     }
 
     /// Deletes; without a condition, whatever the version.
@@ -90,7 +96,7 @@ impl State {
         &self,
         key: &str,
         condition: Option<&IfMatch>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         for _ in 0..ATTEMPTS {
             let stored = self
                 .store()
@@ -107,7 +113,7 @@ impl State {
                 return Ok(());
             }
         }
-        Err(Refusal::conflict())
+        Err(ServiceError::conflict())
     }
 
     /// What the service writes into a document: keys, certificate info, version and times.
@@ -115,7 +121,7 @@ impl State {
         &self,
         mut document: D,
         mut previous: Option<D>,
-    ) -> Result<D, Refusal> {
+    ) -> Result<D, ServiceError> {
         let now = self.now();
         let parts = document.parts();
         let earlier = previous.as_mut().map(D::parts);
@@ -142,11 +148,11 @@ impl State {
 fn check_put<D: Document>(
     previous: Option<&D>,
     condition: Option<&IfMatch>,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     match (previous, condition) {
         (None, None) => Ok(()),
         (None, Some(_)) => Err(missing::<D>()),
-        (Some(_), None) => Err(Refusal::new(D::EXISTS.0, D::EXISTS.1)),
+        (Some(_), None) => Err(ServiceError::new(D::EXISTS.0, D::EXISTS.1)),
         (Some(previous), Some(_)) => check_version(&mut previous.clone(), condition),
     }
 }
@@ -154,21 +160,21 @@ fn check_put<D: Document>(
 fn check_version<D: Document>(
     document: &mut D,
     condition: Option<&IfMatch>,
-) -> Result<(), Refusal> {
+) -> Result<(), ServiceError> {
     let etag = document.parts().etag.as_ref();
     match condition {
         Some(condition) if !etag.is_some_and(|etag| condition.matches(etag)) => {
-            Err(Refusal::precondition())
+            Err(ServiceError::precondition())
         }
         _ => Ok(()),
     }
 }
 
-fn missing<D: Document>() -> Refusal {
-    Refusal::new(D::MISSING.0, D::MISSING.1)
+fn missing<D: Document>() -> ServiceError {
+    ServiceError::new(D::MISSING.0, D::MISSING.1)
 }
 
-fn read<D: Document>(bytes: &[u8]) -> Result<D, Refusal> {
+fn read<D: Document>(bytes: &[u8]) -> Result<D, ServiceError> {
     let mut document: D = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
     let parts = document.parts();
     *parts.last_updated = parts.last_updated.or(*parts.created);
@@ -176,7 +182,7 @@ fn read<D: Document>(bytes: &[u8]) -> Result<D, Refusal> {
 }
 
 /// What never changed since it was created has one time: most of a million have.
-fn write<D: Document>(document: &D) -> Result<Vec<u8>, Refusal> {
+fn write<D: Document>(document: &D) -> Result<Vec<u8>, ServiceError> {
     let mut document = document.clone();
     let parts = document.parts();
     if parts.last_updated == parts.created {
@@ -186,10 +192,10 @@ fn write<D: Document>(document: &D) -> Result<Vec<u8>, Refusal> {
 }
 
 /// A stored document that cannot be read is the emulator's fault, not the caller's.
-pub(crate) fn unreadable(error: &serde_json::Error) -> Refusal {
+pub(crate) fn unreadable(error: &serde_json::Error) -> ServiceError {
     tracing::error!(%error, "a stored document is damaged");
-    Refusal::new(
+    ServiceError::new(
         ErrorCode::SERVER_ERROR,
-        "A stored document is damaged; the emulator's log says why.",
+        "A stored document is damaged. The cause is in the emulator's log.",
     )
 }

@@ -4,7 +4,7 @@ use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
 use super::{EnrollmentRef, Page, Record, State};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Ends the group's part of a key. No id has it.
 const SEPARATOR: char = '/';
@@ -34,7 +34,7 @@ impl State {
         group: &EnrollmentGroupId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page<Record>, Refusal> {
+    ) -> Result<Page<Record>, ServiceError> {
         let prefix = prefix(group);
         let after = prefix.clone() + after.unwrap_or_default();
         let entries = self.store().scan(Table::Members, Some(&after), limit + 1);

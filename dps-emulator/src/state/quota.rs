@@ -10,7 +10,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::store::Table;
 use super::{Document, State};
 use crate::limits::Limits;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The limits of an instance and the inserts in progress.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl State {
         &self,
         document: &D,
         before: Option<&AttestationType>,
-    ) -> Result<Option<Permit<'_>>, Refusal> {
+    ) -> Result<Option<Permit<'_>>, ServiceError> {
         let kind = &document.terms().attestation.kind;
         match before {
             None if !D::IS_GROUP => self.permit(Kind::Individuals).await.map(Some),
@@ -63,11 +63,11 @@ impl State {
     }
 
     /// Permits the insert of a new registration record.
-    pub(super) async fn permit_registration(&self) -> Result<Permit<'_>, Refusal> {
+    pub(super) async fn permit_registration(&self) -> Result<Permit<'_>, ServiceError> {
         self.permit(Kind::Registrations).await
     }
 
-    async fn permit(&self, kind: Kind<'_>) -> Result<Permit<'_>, Refusal> {
+    async fn permit(&self, kind: Kind<'_>) -> Result<Permit<'_>, ServiceError> {
         let limit = kind.limit(&self.quota.limits);
         let permit = self.quota.shared().await;
         // Read before the records are counted: an insert that ends in between is then counted twice rather than not at all.
@@ -80,13 +80,13 @@ impl State {
         let lock = self.quota.lock.write().await;
         match self.count(kind).await? < limit {
             true => Ok(Permit::Exclusive { _lock: lock }),
-            false => Err(Refusal::quota(kind.name(), limit)),
+            false => Err(ServiceError::quota(kind.name(), limit)),
         }
     }
 
     /// Counts the records of the kind. Groups are counted by attestation type only when all groups together reach the limit,
     /// because that requires reading them.
-    async fn count(&self, kind: Kind<'_>) -> Result<u64, Refusal> {
+    async fn count(&self, kind: Kind<'_>) -> Result<u64, ServiceError> {
         let count = self.store().count(kind.table()).await?;
         match kind {
             Kind::Groups(attestation) if count >= kind.limit(&self.quota.limits) => {

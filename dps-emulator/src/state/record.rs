@@ -2,15 +2,15 @@
 
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceId, DeviceRegistrationResult, ETag, EnrollmentGroupId, ErrorCode, HubHostname,
-    OperationId, RegistrationId, RegistrationOperationStatus, RegistrationStatus,
-    RegistrationSubstatus, SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult,
-    X509RegistrationResult,
+    DeviceId, DeviceRegistrationResult, ETag, EnrollmentGroupId, HubHostname, OperationId,
+    RegistrationId, RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
+    SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult, X509RegistrationResult,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attest::tpm::{HmacKey, TpmProof};
+use crate::service_error::ServiceFailure;
 
 /// What the emulator knows about a device that registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,10 +83,7 @@ pub(crate) enum Verdict {
         substatus: RegistrationSubstatus,
         payload: Option<Value>,
     },
-    Failed {
-        code: ErrorCode,
-        message: String,
-    },
+    Failed(ServiceFailure),
     Disabled,
 }
 
@@ -95,7 +92,7 @@ impl Record {
         match (&self.pending, &self.verdict) {
             (Some(_), _) => RegistrationStatus::Assigning,
             (None, Some(Verdict::Assigned { .. })) => RegistrationStatus::Assigned,
-            (None, Some(Verdict::Failed { .. })) => RegistrationStatus::Failed,
+            (None, Some(Verdict::Failed(_))) => RegistrationStatus::Failed,
             (None, Some(Verdict::Disabled)) => RegistrationStatus::Disabled,
             (None, None) => RegistrationStatus::Unassigned,
         }
@@ -145,9 +142,9 @@ impl Record {
                 result.substatus = Some(substatus_for(substatus, api_version));
                 result.payload.clone_from(payload);
             }
-            (None, Some(Verdict::Failed { code, message })) => {
-                result.error_code = Some(*code);
-                result.error_message = Some(message.clone());
+            (None, Some(Verdict::Failed(failure))) => {
+                result.error_code = Some(failure.code);
+                result.error_message = Some(failure.message.clone());
             }
             _ => {}
         }

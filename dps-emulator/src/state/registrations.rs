@@ -6,7 +6,7 @@ use dps_types::{ErrorCode, RegistrationId};
 use super::enrollments::{ATTEMPTS, unreadable};
 use super::store::{Change, Expected, Table};
 use super::{Record, State, members, version};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// A record as it was read: writing it back fails when it has changed meanwhile.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(crate) struct Stored {
 }
 
 impl State {
-    pub(crate) async fn registration(&self, key: &str) -> Result<Option<Stored>, Refusal> {
+    pub(crate) async fn registration(&self, key: &str) -> Result<Option<Stored>, ServiceError> {
         match self.store().get(Table::Registrations, key).await? {
             Some(bytes) => {
                 let record = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
@@ -30,7 +30,7 @@ impl State {
     pub(crate) async fn required_registration(
         &self,
         id: &RegistrationId,
-    ) -> Result<Stored, Refusal> {
+    ) -> Result<Stored, ServiceError> {
         self.registration(&id.to_lowercase())
             .await?
             .ok_or_else(missing)
@@ -41,7 +41,7 @@ impl State {
         &self,
         before: Option<&Stored>,
         record: Record,
-    ) -> Result<Option<Record>, Refusal> {
+    ) -> Result<Option<Record>, ServiceError> {
         self.write_registration_with(before, record, Vec::new())
             .await
     }
@@ -52,7 +52,7 @@ impl State {
         before: Option<&Stored>,
         mut record: Record,
         mut changes: Vec<Change<'_>>,
-    ) -> Result<Option<Record>, Refusal> {
+    ) -> Result<Option<Record>, ServiceError> {
         let _seat = match before {
             Some(_) => None,
             None => Some(self.permit_registration().await?),
@@ -83,12 +83,12 @@ impl State {
         &self,
         id: &RegistrationId,
         condition: Option<&IfMatch>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let key = id.to_lowercase();
         for _ in 0..ATTEMPTS {
             let stored = self.required_registration(id).await?;
             if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {
-                return Err(Refusal::precondition());
+                return Err(ServiceError::precondition());
             }
             let was = members::position(&stored.record);
             let mut changes = members::changes(was.as_deref(), None);
@@ -101,12 +101,12 @@ impl State {
                 return Ok(());
             }
         }
-        Err(Refusal::conflict())
+        Err(ServiceError::conflict())
     }
 
     /// The keys of the devices whose registration is under way. They have a table of their own, so that
     /// starting costs the same however many devices have registered.
-    pub(crate) async fn assigning(&self) -> Result<Vec<String>, Refusal> {
+    pub(crate) async fn assigning(&self) -> Result<Vec<String>, ServiceError> {
         const PAGE: usize = 500;
         let mut found: Vec<String> = Vec::new();
         loop {
@@ -123,6 +123,6 @@ impl State {
     }
 }
 
-fn missing() -> Refusal {
-    Refusal::new(ErrorCode::REGISTRATION_NOT_FOUND, "Registration not found.")
+fn missing() -> ServiceError {
+    ServiceError::new(ErrorCode::REGISTRATION_NOT_FOUND, "Registration not found.")
 }

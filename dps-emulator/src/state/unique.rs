@@ -9,7 +9,7 @@ use dps_types::enrollment::{AttestationType, X509CertificateWithInfo};
 
 use super::store::{Change, Expected, Table};
 use super::{Document, State};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The certificates of an enrollment, as the index knows them.
 pub(super) type Certificates = BTreeSet<String>;
@@ -50,7 +50,7 @@ impl State {
         key: &str,
         before: &Certificates,
         now: &Certificates,
-    ) -> Result<Claims, Refusal> {
+    ) -> Result<Claims, ServiceError> {
         let mut claims = Claims {
             owner: key.as_bytes().to_vec(),
             taken: Vec::new(),
@@ -61,7 +61,7 @@ impl State {
                 None => claims.taken.push(certificate.clone()),
                 Some(owner) if owner == claims.owner => {}
                 Some(owner) => {
-                    return Err(Refusal::invalid(format!(
+                    return Err(ServiceError::invalid(format!(
                         "The certificate is already used by the enrollment '{}'.",
                         String::from_utf8_lossy(&owner)
                     )));
@@ -76,7 +76,7 @@ impl State {
         Ok(claims)
     }
 
-    async fn owner_of(&self, certificate: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    async fn owner_of(&self, certificate: &str) -> Result<Option<Vec<u8>>, ServiceError> {
         Ok(self.store().get(Table::Thumbprints, certificate).await?)
     }
 }

@@ -5,10 +5,10 @@ use dps_types::enrollment::{AllocationPolicyKind, ProvisioningStatus};
 use serde_json::Value;
 
 use super::{Document, Terms, attestation};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Reads the document of an enrollment.
-pub(crate) fn document<D: Document>(json: Value) -> Result<D, Refusal> {
+pub(crate) fn document<D: Document>(json: Value) -> Result<D, ServiceError> {
     let is_attestation = |(name, value): (&String, &Value)| {
         name.eq_ignore_ascii_case("attestation") && !value.is_null()
     };
@@ -18,35 +18,35 @@ pub(crate) fn document<D: Document>(json: Value) -> Result<D, Refusal> {
     {
         return Err(attestation::required());
     }
-    serde_json::from_value(json).map_err(|error| Refusal::invalid(error.to_string()))
+    serde_json::from_value(json).map_err(|error| ServiceError::invalid(error.to_string()))
 }
 
 /// Checks what an enrollment says about its devices, apart from how they prove who they are.
-pub(super) fn terms<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), Refusal> {
+pub(super) fn terms<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), ServiceError> {
     let terms = document.terms();
     if let Some(ProvisioningStatus::Unknown(status)) = terms.provisioning_status {
-        return Err(Refusal::invalid(format!(
+        return Err(ServiceError::invalid(format!(
             "The provisioning status '{status}' is not known."
         )));
     }
     allocation(&terms, linked)
 }
 
-fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), Refusal> {
+fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), ServiceError> {
     match terms.allocation_policy {
         None if terms.iot_hubs.is_some() => {
-            return Err(Refusal::invalid(
+            return Err(ServiceError::invalid(
                 "Enrollment allocationPolicy must be specified when iotHubs are specified.",
             ));
         }
         Some(AllocationPolicyKind::Custom) => custom(terms)?,
         Some(AllocationPolicyKind::Static) if terms.iot_hubs.is_some_and(|hubs| hubs.len() > 1) => {
-            return Err(Refusal::invalid(
+            return Err(ServiceError::invalid(
                 "The allocation policy 'Static' takes one hub.",
             ));
         }
         Some(AllocationPolicyKind::Unknown(policy)) => {
-            return Err(Refusal::invalid(format!(
+            return Err(ServiceError::invalid(format!(
                 "The allocation policy '{policy}' is not known."
             )));
         }
@@ -58,7 +58,7 @@ fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), Refusal> 
         .iter()
         .chain(terms.iot_hub_host_name);
     match named.into_iter().find(|hub| !linked.contains(hub)) {
-        Some(hub) => Err(Refusal::invalid(format!(
+        Some(hub) => Err(ServiceError::invalid(format!(
             "The IoT hub '{hub}' is not linked to this instance."
         ))),
         None => Ok(()),
@@ -66,13 +66,13 @@ fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), Refusal> 
 }
 
 /// The webhook is not probed. Plain http is for webhooks on this machine.
-fn custom(terms: &Terms<'_>) -> Result<(), Refusal> {
+fn custom(terms: &Terms<'_>) -> Result<(), ServiceError> {
     let definition = terms.custom_allocation_definition.ok_or_else(|| {
-        Refusal::invalid("A CustomAllocationDefinition is required when the allocation policy is set to 'Custom'")
+        ServiceError::invalid("A CustomAllocationDefinition is required when the allocation policy is set to 'Custom'")
     })?;
     match dps_allocation::check_webhook_url(&definition.webhook_url) {
         Ok(()) => Ok(()),
-        Err(error) => Err(Refusal::invalid(format!(
+        Err(error) => Err(ServiceError::invalid(format!(
             "The webhookUrl cannot be used: {error}."
         ))),
     }

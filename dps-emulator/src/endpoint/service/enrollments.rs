@@ -7,17 +7,17 @@ use dps_types::{DeviceRegistrationState, EnrollmentGroupId, RegistrationId, Regi
 
 use super::super::reply::Reply;
 use super::Service;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use crate::state::{Document, read_document, with_secrets, without_secrets};
 
 impl Service<'_> {
-    pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, Refusal> {
+    pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, ServiceError> {
         let group: EnrollmentGroup = self.state.required_enrollment(&id.to_lowercase()).await?;
         Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
     }
 
     /// The only answer that shows the device's registration along with its enrollment.
-    pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
+    pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, ServiceError> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
         let mut shown = without_secrets(individual);
@@ -28,11 +28,11 @@ impl Service<'_> {
         Ok(Reply::json(StatusCode::OK, &shown))
     }
 
-    pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+    pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
         let condition = self.call.condition()?;
         let mut document: D = read_document(self.call.json()?)?;
         if document.key() != key {
-            return Err(Refusal::invalid(format!(
+            return Err(ServiceError::invalid(format!(
                 "The {} in the body is not the one in the path.",
                 D::ID_FIELD
             )));
@@ -45,14 +45,14 @@ impl Service<'_> {
         Ok(Reply::json(StatusCode::OK, &with_secrets(document)))
     }
 
-    pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+    pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
         self.state
             .delete_enrollment::<D>(key, self.call.condition()?.as_ref())
             .await?;
         Ok(Reply::no_content())
     }
 
-    pub(super) async fn attestation<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+    pub(super) async fn attestation<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
         let document: D = self.state.required_enrollment(key).await?;
         Ok(Reply::json(
             StatusCode::OK,
