@@ -40,10 +40,7 @@ impl ParseError {
 ///
 /// # Errors
 /// When the formatter fails.
-pub fn write_sources(
-    f: &mut fmt::Formatter<'_>,
-    error: &(dyn Error + 'static),
-) -> fmt::Result {
+pub fn write_sources(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut source = error.source().filter(|_| f.alternate());
     while let Some(error) = source {
         write!(f, ": {error}")?;

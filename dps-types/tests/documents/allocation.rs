@@ -87,7 +87,9 @@ fn a_payload_is_also_read_from_json_text_in_a_string() {
         (json!(""), "invalid type: string \"\""),
         (json!("\"{}\""), "invalid type: string"),
     ] {
-        let error = with_payload(payload.clone()).payload::<Hello>().unwrap_err();
+        let error = with_payload(payload.clone())
+            .payload::<Hello>()
+            .unwrap_err();
         assert!(error.to_string().contains(reason), "{payload}: {error}");
     }
 }
