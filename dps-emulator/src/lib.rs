@@ -41,7 +41,6 @@ mod allocate;
 mod attest;
 mod authority;
 mod ca;
-mod clock;
 mod config;
 mod emulator;
 mod endpoint;
@@ -57,8 +56,8 @@ mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
 pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
-pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
+pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};

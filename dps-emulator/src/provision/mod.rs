@@ -27,11 +27,11 @@ use crate::allocate::Allocator;
 use crate::attest::tpm::Challenges;
 use crate::attest::{self, Enrolled, Known, Presented, Question};
 use crate::ca::CaCertificates;
-use crate::clock::Clock;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::service_error::ServiceError;
 use crate::state::{Pending, Record, State, Stored, Verdict};
+use dps_types::Clock;
 
 /// How an instance behaves.
 #[derive(Debug)]
