@@ -1,19 +1,12 @@
-//! A file whose writes wait in memory until its content is accepted, so that a refused file stays as it was found.
+//! A storage backend that keeps writes in memory until the caller accepts the file, so that a refused file is not changed.
 //!
-//! Opening a redb file writes to it (recovery, the mark of an open file) before anyone can ask whose file it is.
+//! Opening a redb file writes to it (recovery, the flag of an open file) before its content can be checked.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use ::redb::backends::FileBackend;
-use ::redb::{BackendError, DatabaseError, StorageBackend};
-
-/// How long redb's magic number is. It is the last thing redb writes when it creates a file.
-const MAGIC_LEN: u64 = 9;
-/// The part of a new file that redb writes before the magic number.
-const HEADER_LEN: u64 = 4096;
+use ::redb::{BackendError, StorageBackend};
 
 /// Clones share the file.
 #[derive(Debug, Clone)]
@@ -21,8 +14,8 @@ pub(super) struct HeldFile(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    file: FileBackend,
-    /// What waits to be written, oldest first; `None` once released.
+    file: Box<dyn StorageBackend>,
+    /// The steps to write, oldest first; `None` once released.
     held: RwLock<Option<Vec<Held>>>,
 }
 
@@ -33,16 +26,16 @@ enum Held {
 }
 
 impl HeldFile {
-    pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
-        Ok(Self(Arc::new(Inner {
-            file: FileBackend::new(file)?,
+    pub(super) fn new(file: Box<dyn StorageBackend>) -> Self {
+        Self(Arc::new(Inner {
+            file,
             held: RwLock::new(Some(Vec::new())),
-        })))
+        }))
     }
 
-    /// Writes what was held, in the order and with the syncs it was asked for, and holds nothing from now on.
+    /// Writes the held steps in their order, with their syncs. Later writes go to the file directly.
     ///
-    /// A crash in here is to redb a crash of its own.
+    /// redb recovers from a crash in here as from a crash of its own.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.0.held.write().unwrap_or_else(PoisonError::into_inner);
         for step in held.iter().flatten() {
@@ -67,28 +60,6 @@ impl HeldFile {
 
     fn held(&self) -> RwLockReadGuard<'_, Option<Vec<Held>>> {
         self.0.held.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether redb was stopped while it created the file: it refuses such a file for ever, though nothing is in it.
-    fn is_unfinished(&self) -> io::Result<bool> {
-        let len = self.0.file.len()?;
-        Ok(len > 0
-            && self.is_zero(0, MAGIC_LEN.min(len))?
-            && self.is_zero(HEADER_LEN, len.saturating_sub(HEADER_LEN))?)
-    }
-
-    fn is_zero(&self, mut offset: u64, len: u64) -> io::Result<bool> {
-        let end = offset + len;
-        let mut chunk = [0; 16 * 1024];
-        while offset < end {
-            let part = prefix(&mut chunk, end - offset);
-            self.0.file.read(offset, part)?;
-            if part.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            offset += part.len() as u64;
-        }
-        Ok(true)
     }
 }
 
@@ -161,12 +132,7 @@ impl StorageBackend for HeldFile {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        let locked = self.0.file.try_lock_range(start, end)?;
-        // Only under the lock: the file may be one that another process is creating right now.
-        if locked && self.held().as_ref().is_some_and(Vec::is_empty) && self.is_unfinished()? {
-            self.hold(|| Held::SetLen(0));
-        }
-        Ok(locked)
+        self.0.file.try_lock_range(start, end)
     }
 
     fn try_lock_shared_range(
@@ -219,7 +185,7 @@ fn prefix(bytes: &mut [u8], len: u64) -> &mut [u8] {
     &mut bytes[..len]
 }
 
-/// Copies the part of `data`, which lies at `data_at`, that falls into `out`, which lies at `out_at`.
+/// Copies the part of `data` that overlaps `out`. `data_at` and `out_at` are their offsets in the file.
 fn overlay(out: &mut [u8], out_at: u64, data: &[u8], data_at: u64) {
     let start = out_at.max(data_at);
     let end = (out_at + out.len() as u64).min(data_at + data.len() as u64);
