@@ -1,17 +1,17 @@
-//! AMQP 1.0 as DPS uses it: frames, SASL, sessions and links over any byte stream, for a device and for a server.
+#![doc = include_str!("../README.md")]
 //!
+//! # What is in it
 //! * [`Client`] opens a connection with one session and a pair of links, and sends one request at a time.
-//! * [`Server`] accepts a connection with any number of sessions and links within [`Limits`], and reports what the peer does
-//!   as [`Event`]s.
+//! * [`Server`] accepts a connection with any number of sessions and links within [`Limits`], and reports what the peer does as
+//!   [`Event`]s.
 //! * [`sasl`] has the SASL layer for both: PLAIN, EXTERNAL and the mechanism TPM of DPS.
 //!
-//! Both run over anything that is `AsyncRead + AsyncWrite`: TLS, or AMQP over WebSocket. Nothing here spawns a task. Dropping a
-//! future cancels its work. The caller sets time limits.
+//! Nothing here spawns a task. Dropping a future cancels its work. The caller sets time limits for what it waits for.
 //!
-//! What a peer sends is bounded: the size of a frame and of a message, the depth and the number of elements of a value, the number of
-//! sessions, links and unsettled messages.
+//! What a peer can send is bounded: the size of a frame and of a message, the depth and the number of elements of a value, the
+//! number of sessions, links and unsent messages.
 //!
-//! Source: OASIS, Advanced Message Queuing Protocol (AMQP) Version 1.0; section numbers in this crate refer to it.
+//! Source: OASIS, Advanced Message Queuing Protocol (AMQP) Version 1.0. Section numbers in this crate refer to it.
 
 mod client;
 mod composite;
