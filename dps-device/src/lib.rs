@@ -1,4 +1,6 @@
 //! A device's client for the Azure IoT Hub Device Provisioning Service: prove who you are, learn your IoT hub.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! A [`ProvisioningClient`] brings three things together: the id scope of the service instance, an [`Attestation`] (who the
 //! device is) and a [`Transport`] (how the bytes get there). `register()` sends the registration, waits as the service wants

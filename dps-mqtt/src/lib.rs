@@ -1,4 +1,6 @@
 //! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as such a stream.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! [`Packets`] reads and writes typed [`Packet`]s over anything that is `AsyncRead + AsyncWrite`: TCP, TLS, or a
 //! `WebSocketIo` (feature `websocket`). Who says what, and when, is not here: a client and a server share the form

@@ -1,4 +1,6 @@
 //! One rustls client configuration for the dps crates: trusted roots in, a configuration out.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! [`Roots`] says whom to trust, a [`CertifiedKey`](rustls::sign::CertifiedKey) says who the client is, and
 //! [`ClientTls`] makes a [`rustls::ClientConfig`] of them. The cryptography is always *ring*, handed over

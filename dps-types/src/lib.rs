@@ -1,4 +1,6 @@
 //! The shared words of the Azure IoT Hub Device Provisioning Service: enrollments, registration, allocation, ids, keys and SAS. No I/O.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! Device client, service client, allocation webhooks and emulator all speak with these types:
 //!

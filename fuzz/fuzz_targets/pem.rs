@@ -7,7 +7,7 @@ use dps_tls::{certified_key, chain_from_pem, read_chain, read_key};
 use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A sound pair, so that either half of the input meets a partner.
+/// A valid key pair, so that a certificate or key in the input can be combined with the other part.
 static SOUND: LazyLock<(CertificateDer<'static>, PrivateKeyDer<'static>)> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["dev1".to_owned()]).expect("a certificate");
     (made.cert.into(), made.signing_key.into())
