@@ -39,8 +39,8 @@
 mod access;
 mod allocate;
 mod attest;
-mod authority;
-mod ca;
+mod ca_certificates;
+mod certificate;
 mod clock;
 mod config;
 mod emulator;
@@ -48,6 +48,7 @@ mod endpoint;
 mod error;
 mod fault;
 mod hub;
+mod issuer;
 mod limits;
 mod provision;
 mod query;
@@ -56,13 +57,13 @@ mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
-pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
+pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 pub use state::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
