@@ -91,7 +91,7 @@ impl Emulator {
 
     /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
-        self.connections[0].to_text()
+        self.connections[0].reveal()
     }
 
     /// What an operator's client needs to come in by this shared access policy. It holds the policy's primary key: a
@@ -102,7 +102,7 @@ impl Emulator {
             let name = connection.shared_access_key_name();
             name.eq_ignore_ascii_case(policy)
         });
-        named.map(ServiceConnectionString::to_text)
+        named.map(ServiceConnectionString::reveal)
     }
 
     /// The names of the shared access policies; `provisioningserviceowner` is the first.

@@ -41,7 +41,6 @@ mod allocate;
 mod attest;
 mod ca_certificates;
 mod certificate;
-mod clock;
 mod config;
 mod emulator;
 mod endpoint;
@@ -57,14 +56,15 @@ mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
-pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
+pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
 pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
+pub use state::store::conformance as store_conformance;
 pub use state::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };

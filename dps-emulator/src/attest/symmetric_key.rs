@@ -1,6 +1,6 @@
 //! Symmetric key attestation: the token is signed with the enrollment's key, or with a key derived from the group's.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup};
 use dps_types::protocol::device;
@@ -75,10 +75,9 @@ pub(super) fn check_claims(token: &SasToken, context: &Context) -> Result<(), Se
             token.resource()
         ));
     }
-    let now = context.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    if token.expiry() < now.saturating_sub(CLOCK_SKEW).as_secs() {
-        let end = UNIX_EPOCH.checked_add(Duration::from_secs(token.expiry()));
-        let end = elapsed::relative(end.unwrap_or(UNIX_EPOCH), context.now);
+    let earliest = context.now.checked_sub(CLOCK_SKEW);
+    if earliest.is_some_and(|earliest| token.expires_at() < earliest) {
+        let end = elapsed::relative(token.expires_at(), context.now);
         return refused(format!("the token ended {end}"));
     }
     match token.policy() {

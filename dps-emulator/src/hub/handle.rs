@@ -54,7 +54,7 @@ impl HubHandle {
     pub fn connection_string(&self) -> Zeroizing<String> {
         let linked = &self.hubs.linked;
         let this = linked.iter().find(|hub| hub.hostname == self.hostname);
-        this.map(|hub| hub.connection.to_text()).unwrap_or_default()
+        this.map(|hub| hub.connection.reveal()).unwrap_or_default()
     }
 
     /// A device, `None` when it is not registered here.

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
+    Clock, DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
     RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,6 @@ use tokio_util::task::TaskTracker;
 use crate::allocate::Allocator;
 use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
 use crate::ca_certificates::CaCertificates;
-use crate::clock::Clock;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::service_error::ServiceError;

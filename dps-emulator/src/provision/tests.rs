@@ -11,9 +11,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::allocate::LinkedHub;
-use crate::clock::SystemClock;
 use crate::limits::Limits;
 use crate::state::store::{Change, MemoryStore, Store, StoreError, Table};
+use dps_types::SystemClock;
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
