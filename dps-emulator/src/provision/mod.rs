@@ -245,7 +245,13 @@ impl Engine {
         let candidates = self.candidates(device.registration_id).await?;
         let enrolled_key = challenge.and_then(|_| tpm::enrolled_key(&candidates));
         let presented = &device.presented;
-        let known = attest::authenticate(&self.chains, candidates, context, presented).await;
+        let known = Box::pin(attest::authenticate(
+            &self.chains,
+            candidates,
+            context,
+            presented,
+        ))
+        .await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
                 Err(self.challenge(device, shown, enrolled_key.as_ref()))
