@@ -114,7 +114,7 @@ impl Engine {
 
     /// Whether the device may come in at all: its proof is verified again with every request.
     pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), ServiceError> {
-        let known = self.authenticate(&device, None, None).await?;
+        let known = Box::pin(self.authenticate(&device, None, None)).await?;
         known.enrolled().map(drop)
     }
 
@@ -126,9 +126,7 @@ impl Engine {
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), None)
-            .await?;
+        let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
             Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
@@ -161,7 +159,7 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self.authenticate(&device, None, record.as_ref()).await?;
+        let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
         self.throttle.poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
             Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
@@ -191,9 +189,8 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), record.as_ref())
-            .await?;
+        let known =
+            Box::pin(self.authenticate(&device, request.tpm.as_ref(), record.as_ref())).await?;
         let enrolled = known.enrolled()?;
         let unregistered = |status| DeviceRegistrationResult::new(id.clone(), status);
         if enrolled.is_disabled() {
