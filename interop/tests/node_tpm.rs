@@ -47,7 +47,7 @@ async fn the_official_client_and_ours_take_turns_on_one_tpm() {
     assert_eq!(ours.registration_id(), device.registration_id());
     let id_scope = emulator.id_scope().parse().unwrap();
     let assignment = ProvisioningClient::new(id_scope, ours, Http::default())
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem_file(emulator.ca_pem()).unwrap())
         .register()
         .await

@@ -1,6 +1,7 @@
 //! The ways to prove who a device is: what the operator enrolls, what the device holds, and what an impostor does.
 
-use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, TpmKeys, X509Attestation};
+use dps_device::attestation::TpmKeys;
+use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 use dps_hardware::{SoftwareTpm, SoftwareTpmAttestation};
 use dps_service::ServiceClient;
@@ -178,7 +179,7 @@ impl Attestation for Device {
         self.attestation().registration_id()
     }
 
-    fn proof(&self) -> dps_device::Proof<'_> {
+    fn proof(&self) -> dps_device::attestation::Proof<'_> {
         self.attestation().proof()
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    Attestation, ClientIdentity, ErrorKind, Event, Proof, ProvisioningClient, Reply, Session,
-    SymmetricKey, SymmetricKeyAttestation, Target, Transport, TransportError, X509Attestation,
+    Attestation, ClientIdentity, ErrorKind, Event, ProvisioningClient, SymmetricKey,
+    SymmetricKeyAttestation, Transport, X509Attestation,
 };
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    ErrorKind, Event, Fallback, Proof, ProvisioningClient, Reply, Session, SymmetricKey,
-    SymmetricKeyAttestation, Target, Transport, TransportError,
+    ErrorKind, Event, Fallback, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation,
+    Transport,
 };
 use dps_hardware::SoftwareTpm;
 use dps_types::{OperationId, RegistrationRequest};
@@ -355,7 +357,7 @@ mod over_sockets {
 
     fn aimed(transport: Fallback, pki: &Pki) -> ProvisioningClient {
         client(transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(pki.roots())
             .with_min_poll_interval(Duration::ZERO)
     }
@@ -391,7 +393,7 @@ mod over_sockets {
         let who = tpm.attestation_as("my-device".parse().unwrap());
         let scope = "0ne00111111".parse().unwrap();
         let client = ProvisioningClient::new(scope, who, transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(pki.roots());
         client.register().await.unwrap();
         for _ in 0..2 {

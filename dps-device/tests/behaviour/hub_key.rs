@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_device::{Assignment, Attestation, ErrorKind, Event, Proof, ProvisioningClient, TpmKeys};
+use dps_device::attestation::{Proof, TpmKeys};
+use dps_device::{Assignment, Attestation, ErrorKind, Event, ProvisioningClient};
 use dps_hardware::{SoftwareTpm, vector};
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};

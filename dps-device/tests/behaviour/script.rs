@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_device::{
-    ErrorKind, Proof, ProvisioningClient, Reply, Session, SymmetricKey, SymmetricKeyAttestation,
-    Target, Transport, TransportError,
-};
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
+use dps_device::{ErrorKind, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation, Transport};
 use dps_types::{OperationId, RegistrationRequest};
 use tokio::time::Instant;
 

@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use dps_device::Attestation;
+use dps_device::attestation::{Proof, TpmKeys};
 use dps_device::tpm::TpmAttestation;
-use dps_device::{Attestation, Proof, TpmKeys};
 use dps_hardware::Swtpm;
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};

@@ -34,7 +34,8 @@ async fn a_refused_connection_is_a_connect_failure() {
 async fn an_unknown_host_is_a_connect_failure() {
     let pki = Pki::new();
     // Reserved for names that never exist: RFC 2606.
-    let client = client_of("my-device", &pki, 443).with_host("dps.invalid");
+    let client = client_of("my-device", &pki, 443)
+        .with_host("dps.invalid".parse::<dps_device::Host>().unwrap());
     let error = client.register().timeout(2 * SECOND).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     if let Some(failure) = error.last_failure() {

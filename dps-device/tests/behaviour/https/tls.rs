@@ -143,7 +143,7 @@ async fn a_server_under_another_root_is_a_tls_failure() {
 async fn a_server_with_another_name_is_a_tls_failure() {
     let pki = Pki::new();
     let server = Server::start(pki.server(false), []).await;
-    let client = client(&pki, &server).with_host("127.0.0.1");
+    let client = client(&pki, &server).with_host(std::net::Ipv4Addr::LOCALHOST);
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
 }

@@ -149,7 +149,7 @@ async fn a_server_under_another_root_or_name_is_a_tls_failure() {
         let client = client(key("my-device"), *carrier, &pki, server.port());
         for client in [
             client.clone().with_roots(other.roots()),
-            client.with_host("127.0.0.1"),
+            client.with_host(std::net::Ipv4Addr::LOCALHOST),
         ] {
             let running = Running::start(&client);
             drop(server.tls_attempt().await);

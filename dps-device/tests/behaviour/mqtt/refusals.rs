@@ -1,7 +1,8 @@
 //! What the service says no to.
 
 use async_trait::async_trait;
-use dps_device::{Attestation, ErrorKind, Proof, TpmKeys};
+use dps_device::attestation::{Proof, TpmKeys};
+use dps_device::{Attestation, ErrorKind};
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
