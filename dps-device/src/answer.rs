@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dps_types::{
     DeviceRegistrationResult, ErrorCode, ErrorDetails, OperationId, RegistrationId,
-    RegistrationOperationStatus, RegistrationStatus,
+    RegistrationOperationStatus, RegistrationStatus, json,
 };
 use serde::de::DeserializeOwned;
 
@@ -145,7 +145,7 @@ fn check_device(
 }
 
 fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Error> {
-    serde_json::from_slice(&reply.body).map_err(|error| {
+    json::from_slice(&reply.body).map_err(|error| {
         Error::protocol(
             "the answer is not the JSON document of the protocol: check the host, and whether a proxy, a firewall or a captive \
              portal answered",
@@ -174,7 +174,7 @@ fn ended(
 }
 
 fn error_details(body: &[u8]) -> Option<ErrorDetails> {
-    serde_json::from_slice(body).ok().and_then(non_empty)
+    json::from_slice(body).ok().and_then(non_empty)
 }
 
 /// Drops a body with neither error code nor message.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::Roots;
-use dps_types::IdScope;
 use dps_types::protocol::ApiVersion;
+use dps_types::{Clock, IdScope};
 
 use crate::attestation::proof::Attestation;
-use crate::clock::Clock;
 use crate::host::Host;
 use crate::poll;
 use crate::transport::endpoint;

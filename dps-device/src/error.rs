@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::{ErrorCode, ErrorDetails};
+use dps_types::{ErrorCode, ErrorDetails, write_sources};
 
 /// Error from a registration, a lookup or a hub operation.
 ///
@@ -187,25 +187,7 @@ impl fmt::Display for Error {
         if let Some(note) = &self.0.note {
             write!(f, "; {note}")?;
         }
-        match self.source() {
-            Some(source) if f.alternate() => write!(f, ": {}", Chain(source)),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Displays an error with all its causes.
-pub(crate) struct Chain<'e>(pub(crate) &'e (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        write_sources(f, self)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{debug, info, warn};
 
 use crate::assignment::Assignment;
-use crate::error::{Chain, Error};
+use crate::error::Error;
 use crate::log_limit::LogLimit;
 
 /// A step of a registration. No event holds a secret.
@@ -135,7 +135,7 @@ impl Events {
             Event::Registering => debug!("registering"),
             Event::Assigning { wait, .. } => debug!(?wait, "assigning"),
             Event::Retrying { error, wait } => {
-                let error = Chain(error);
+                let error = format_args!("{error:#}");
                 if self.retries.allows() {
                     warn!(%error, ?wait, "retrying");
                 } else {
@@ -143,10 +143,15 @@ impl Events {
                 }
             }
             Event::FallingBack { error } => {
-                warn!(error = %Chain(error), "falling back to the secondary credentials");
+                warn!(
+                    error = %format_args!("{error:#}"),
+                    "falling back to the secondary credentials"
+                );
             }
             Event::Assigned(assignment) => info!(hub = %assignment.hub(), "assigned"),
-            Event::Failed(error) => warn!(error = %Chain(error), "the registration failed"),
+            Event::Failed(error) => {
+                warn!(error = %format_args!("{error:#}"), "the registration failed")
+            }
         }
         if let Some(sender) = &self.sender {
             // The receiver may have been dropped.

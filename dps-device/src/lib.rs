@@ -128,7 +128,6 @@ mod answer;
 mod assignment;
 pub mod attestation;
 mod client;
-mod clock;
 mod clock_skew;
 mod error;
 mod event;
@@ -154,13 +153,12 @@ pub use attestation::symmetric_key::SymmetricKeyAttestation;
 pub use attestation::tpm;
 pub use attestation::x509::X509Attestation;
 pub use client::ProvisioningClient;
-pub use clock::{Clock, SystemClock};
 pub use dps_tls::Roots;
 pub use dps_types::protocol::ApiVersion;
 pub use dps_types::{
-    DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails, HubHostname, IdScope, OperationId,
-    ParseError, RegistrationId, RegistrationRequest, RegistrationStatus, RegistrationSubstatus,
-    SymmetricKey,
+    Clock, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails, HubHostname, IdScope,
+    OperationId, ParseError, RegistrationId, RegistrationRequest, RegistrationStatus,
+    RegistrationSubstatus, SymmetricKey, SystemClock,
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Event, RegistrationEvents};

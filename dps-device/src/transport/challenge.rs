@@ -37,7 +37,7 @@ mod parse {
             if reply.status != 401 {
                 return Ok(None);
             }
-            let Ok(challenge) = serde_json::from_slice::<TpmChallenge>(&reply.body) else {
+            let Ok(challenge) = dps_types::json::from_slice::<TpmChallenge>(&reply.body) else {
                 return Ok(None);
             };
             Ok(Some(Self {

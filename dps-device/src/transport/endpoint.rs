@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dps_tls::Roots;
+use dps_types::{Clock, SystemClock};
 
 use super::proxy::Proxy;
-use crate::clock::{Clock, SystemClock};
 use crate::host::Host;
 
 /// The default limit for one request, the connection included.

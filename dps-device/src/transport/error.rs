@@ -1,14 +1,18 @@
 //! The error of a transport: there is no reply of the service.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use dps_types::write_sources;
 
 use crate::error::{Error, ErrorKind};
 
 /// Why a transport has no reply of the service.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+///
+/// `{error}` shows this error only, `{error:#}` also shows its causes.
+#[derive(Debug)]
 pub struct TransportError {
     kind: ErrorKind,
     what: Cow<'static, str>,
@@ -61,6 +65,20 @@ impl TransportError {
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        write_sources(f, self)
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
     }
 }
 

@@ -14,7 +14,7 @@ use super::reply::Reply;
 use super::session::{Session, Transport};
 use super::target::Target;
 use crate::attestation::proof::Proof;
-use crate::error::{Chain, ErrorKind};
+use crate::error::ErrorKind;
 use crate::log_limit::LogLimit;
 
 /// The longest time for one transport to connect before the next is tried.
@@ -206,12 +206,19 @@ impl<'a> Attempts<'a> {
             log_limit,
         } = &self.fallback.candidates[index];
         let name = transport.name().to_owned();
-        let chain = Chain(&error);
         // A transport that cannot carry the request is a matter of configuration, not a fault.
         if error.kind() != ErrorKind::Unsupported && log_limit.allows() {
-            warn!(transport = name, error = %chain, "this transport failed, trying the next one");
+            warn!(
+                transport = %name,
+                error = %format_args!("{error:#}"),
+                "this transport failed, trying the next one"
+            );
         } else {
-            debug!(transport = name, error = %chain, "this transport failed, trying the next one");
+            debug!(
+                transport = %name,
+                error = %format_args!("{error:#}"),
+                "this transport failed, trying the next one"
+            );
         }
         self.failures.push(Failure { name, error });
     }
@@ -266,7 +273,7 @@ impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, Failure { name, error }) in self.0.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
-            write!(f, "{separator}{name}: {}", Chain(error))?;
+            write!(f, "{separator}{name}: {error:#}")?;
         }
         Ok(())
     }

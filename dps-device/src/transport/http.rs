@@ -115,7 +115,7 @@ impl HttpSession<'_> {
         let Some(challenge) = Challenge::parse(&reply)? else {
             return Ok(reply);
         };
-        debug!("the service sent a challenge for the TPM");
+        debug!("the TPM was challenged");
         // The TPM has half of the time limit, so that a TPM that hangs is not reported as a network failure.
         let key_name = challenge
             .open(tpm, self.target.request_timeout() / 2)

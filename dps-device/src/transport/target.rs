@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use dps_tls::Roots;
 use dps_types::protocol::{ApiVersion, device};
-use dps_types::{IdScope, RegistrationId};
+use dps_types::{Clock, IdScope, RegistrationId};
 
 use super::endpoint::Endpoint;
 use super::proxy::Proxy;
-use crate::clock::Clock;
 use crate::host::Host;
 
 /// The service instance and the device, for a [`Transport`](super::Transport).

@@ -45,12 +45,16 @@ impl<'a> Token<'a> {
     /// The current token, or a new one.
     pub(super) async fn text(&mut self) -> Result<Zeroizing<String>, TransportError> {
         if let Some(token) = self.signed.as_ref().filter(|token| self.is_fresh(token)) {
-            return Ok(token.to_text());
+            return Ok(token.reveal());
         }
         let resource = self.target.resource();
-        let builder = SasTokenBuilder::new(&resource, (self.now() + LIFETIME).as_secs());
+        let now = self.target.clock().now();
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let builder = SasTokenBuilder::new(&resource, (now + LIFETIME).as_secs());
         let token = sign(builder.policy(&self.key_name), self.signer).await?;
-        Ok(self.signed.insert(token).to_text())
+        Ok(self.signed.insert(token).reveal())
     }
 
     /// Returns true if the token of this connection must be replaced.
@@ -61,16 +65,8 @@ impl<'a> Token<'a> {
             .is_some_and(|token| !self.is_fresh(token))
     }
 
-    /// After the clock was set back, an old token would expire too far in the future.
     fn is_fresh(&self, token: &SasToken) -> bool {
-        let now = self.now();
-        ((now + RESERVE).as_secs()..=(now + LIFETIME).as_secs()).contains(&token.expiry())
-    }
-
-    fn now(&self) -> Duration {
-        let now = self.target.clock().now();
-        now.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
+        token.is_fresh(self.target.clock().now(), LIFETIME, RESERVE)
     }
 }
 

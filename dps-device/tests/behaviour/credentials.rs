@@ -23,7 +23,7 @@ const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
 /// A service that believes in some keys: it has the proof sign something, and notes which answer it gave.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Gate {
     believes: Arc<Mutex<Vec<[u8; 32]>>>,
     answers: Arc<Mutex<Vec<String>>>,
@@ -90,7 +90,8 @@ impl Session for Passing<'_> {
     }
 
     async fn status(&mut self, _: &OperationId) -> Result<Reply, TransportError> {
-        self.answer("GET", 200, ASSIGNED).await
+        let body = ASSIGNED.replace(r#""registrationId":"my-device","#, "");
+        self.answer("GET", 200, &body).await
     }
 }
 

@@ -21,7 +21,7 @@ use crate::hub_key::assigned_with_hub_key;
 use crate::script::{KEY, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning};
 
 /// A transport that never opens: it fails like this, or says nothing.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Blocked(Option<ErrorKind>, Arc<AtomicUsize>);
 
 impl Blocked {
@@ -55,7 +55,7 @@ impl Transport for Blocked {
 }
 
 /// A transport whose sessions have had their time after each request.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct ShortLived(Script);
 
 struct Stale<'a>(Box<dyn Session + 'a>);
@@ -183,7 +183,7 @@ async fn the_reasons_of_all_are_kept() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     let failure = error.last_failure().unwrap();
     assert_eq!(failure.kind(), ErrorKind::Connect);
-    assert_eq!(failure.to_string(), "no transport gets through");
+    assert_eq!(failure.to_string(), "all transports failed");
     let reasons = failure.source().unwrap().to_string();
     for reason in [
         "Blocked: it is blocked: by a wall",
@@ -415,7 +415,7 @@ mod over_sockets {
         let failure = error.last_failure().unwrap();
         let reasons = failure.source().unwrap().to_string();
         for name in ["Mqtt", "MqttWebSocket", "Http"] {
-            let reason = format!("{name}: there is no connection: ");
+            let reason = format!("{name}: the connection failed: ");
             assert!(reasons.contains(&reason), "{reasons}");
         }
     }

@@ -12,12 +12,14 @@ use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 /// Shows the keys of one TPM and opens with another.
+#[derive(Debug)]
 pub(crate) struct Mistaken {
     pub(crate) shown: TpmAttestation,
     pub(crate) real: TpmAttestation,
 }
 
 /// Loses power after each challenge.
+#[derive(Debug)]
 pub(crate) struct Restarting {
     pub(crate) keys: TpmAttestation,
     pub(crate) swtpm: Mutex<Swtpm>,

@@ -316,7 +316,7 @@ async fn while_dps_is_out_of_reach_too_it_stays() {
 }
 
 /// DPS, as far as a lookup goes: it knows of this hub.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Knows(&'static str, Script);
 
 #[async_trait]

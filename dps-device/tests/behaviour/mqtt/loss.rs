@@ -172,15 +172,3 @@ async fn a_certificate_that_the_server_does_not_trust_is_a_tls_failure() {
         assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
     }
 }
-
-#[tokio::test]
-async fn a_host_that_is_none_is_a_configuration_failure() {
-    let pki = Pki::new();
-    for carrier in CARRIERS {
-        for host in ["", "dps example", "dps/path", "user@dps", "dps\r\nX: y"] {
-            let client = client(key("my-device"), *carrier, &pki, 1).with_host(host);
-            let error = client.register().await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{host:?}");
-        }
-    }
-}
