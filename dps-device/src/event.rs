@@ -150,7 +150,7 @@ impl Events {
             }
             Event::Assigned(assignment) => info!(hub = %assignment.hub(), "assigned"),
             Event::Failed(error) => {
-                warn!(error = %format_args!("{error:#}"), "the registration failed")
+                warn!(error = %format_args!("{error:#}"), "the registration failed");
             }
         }
         if let Some(sender) = &self.sender {

@@ -178,13 +178,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send(&mut self, question: Question<'_>) -> Result<Reply, TransportError> {
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.is_stale())
-        {
-            self.session = None;
-        }
+        self.session = self.session.take().filter(|session| !session.is_stale());
         let session = match &mut self.session {
             Some(session) => session,
             empty => {
