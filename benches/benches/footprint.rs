@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::process::Command;
 
-use dps_benches::{TransportKind, Service};
+use dps_benches::{Service, TransportKind};
 use tokio::runtime::Runtime;
 
 const RUNS: usize = 20;

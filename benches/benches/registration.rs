@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use dps_benches::{TransportKind, Service, cpu_time};
+use dps_benches::{Service, TransportKind, cpu_time};
 use dps_device::X509Attestation;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;

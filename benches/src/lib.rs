@@ -104,7 +104,11 @@ impl Service {
     }
 
     /// Returns a new client of this emulator, with a new connection and the shortest poll interval.
-    pub fn client(&self, transport: TransportKind, who: impl Attestation + 'static) -> ProvisioningClient {
+    pub fn client(
+        &self,
+        transport: TransportKind,
+        who: impl Attestation + 'static,
+    ) -> ProvisioningClient {
         let id_scope = self.emulator.id_scope().clone();
         transport
             .client(self.port(transport), id_scope, who)

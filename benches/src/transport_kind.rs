@@ -32,7 +32,9 @@ impl TransportKind {
 
     /// Returns the transport with this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|transport| transport.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|transport| transport.name() == name)
     }
 
     /// Returns a new client of an emulator on this machine, with a new connection and the shortest poll interval.

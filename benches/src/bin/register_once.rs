@@ -29,7 +29,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [mode, transport, port, id_scope, registration_id, key, ca_file] = arguments else {
+    let [
+        mode,
+        transport,
+        port,
+        id_scope,
+        registration_id,
+        key,
+        ca_file,
+    ] = arguments
+    else {
         return Err("usage: MODE TRANSPORT PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE".into());
     };
     let given = Roots::from_pem_file(ca_file)?;
