@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_tls::causes;
+use dps_tls::proxy_refused;
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
@@ -251,7 +251,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
 fn failure(error: reqwest::Error) -> TransportError {
     let (kind, what) = if let Some(of_tls) = tls_failure::kind_of(&error) {
         of_tls
-    } else if concerns_proxy_credentials(&error) {
+    } else if proxy_refused(&error) {
         (
             ErrorKind::InvalidConfiguration,
             "the proxy wants credentials, or other ones (status 407)",
@@ -262,11 +262,6 @@ fn failure(error: reqwest::Error) -> TransportError {
         (ErrorKind::Connect, "the connection was lost")
     };
     TransportError::new(kind, what).with_source(error.without_url())
-}
-
-/// hyper keeps the error's type to itself: only its text tells it.
-fn concerns_proxy_credentials(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
 }
 
 fn impossible(error: impl StdError + Send + Sync + 'static) -> TransportError {

@@ -10,7 +10,6 @@ mod mqtt;
 mod mqtt_connection;
 #[cfg(feature = "mqtt")]
 mod mqtt_session;
-mod proxy;
 #[cfg(feature = "mqtt")]
 mod stream;
 mod target;
@@ -36,6 +35,7 @@ use dps_types::{OperationId, RegistrationRequest};
 use crate::attestation::Proof;
 use crate::error::{Error, ErrorKind};
 
+pub use dps_tls::Proxy;
 #[cfg(feature = "hub")]
 pub(crate) use endpoint::Endpoint;
 pub use fallback::Fallback;
@@ -45,7 +45,6 @@ pub use http::Http;
 pub use mqtt::Mqtt;
 #[cfg(feature = "hub")]
 pub(crate) use mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, Stream, request_id};
-pub use proxy::Proxy;
 pub use target::Target;
 #[cfg(feature = "hub")]
 pub(crate) use token::{LIFETIME, sign};

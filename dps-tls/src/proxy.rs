@@ -1,16 +1,18 @@
-//! An HTTP proxy that tunnels with CONNECT.
+//! An HTTP proxy that tunnels with CONNECT, and how to recognise that it refused the credentials.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 
-use dps_types::protocol::decode;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::failure::causes;
 
-/// An HTTP proxy, with a name and a password if it asks for them. Debug shows neither.
+/// An HTTP proxy, with a user name and a password if it requires them. Debug shows neither.
 ///
-/// The device's TLS connection goes through it untouched: the proxy sees the host name, and nothing else.
+/// The TLS connection passes through the proxy unchanged, so the proxy sees only the host name.
 #[derive(Clone)]
 pub struct Proxy {
     host: String,
@@ -19,10 +21,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy at this host, a name or an address.
+    /// A proxy at this host, which is a name or an address.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the host is none.
+    ///
+    /// [`ErrorKind::InvalidProxy`] when the host is not valid or the port is 0.
     pub fn new(host: impl Into<String>, port: u16) -> Result<Self, Error> {
         let host = host.into();
         let plain = host
@@ -33,7 +36,7 @@ impl Proxy {
         let valid = !plain.is_empty() && plain.bytes().all(is_host)
             || plain.parse::<std::net::Ipv6Addr>().is_ok();
         if !valid || port == 0 {
-            return Err(Error::configuration("the proxy has no valid host and port"));
+            return Err(invalid("the proxy has no valid host and port"));
         }
         Ok(Self {
             host: plain.to_owned(),
@@ -42,7 +45,7 @@ impl Proxy {
         })
     }
 
-    /// Adds a name and a password, sent as basic credentials.
+    /// Adds a user name and a password, sent as basic credentials.
     #[must_use]
     pub fn with_credentials(
         mut self,
@@ -63,7 +66,7 @@ impl Proxy {
         self.port
     }
 
-    /// Name and password. The password is the secret itself.
+    /// User name and password. The password is the secret itself.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         let (user, password) = self.credentials.as_ref()?;
         Some((user, password))
@@ -73,11 +76,14 @@ impl Proxy {
 impl FromStr for Proxy {
     type Err = Error;
 
-    /// Reads `http://host:port` and `http://user:password@host:port`. Name and password may be percent-encoded; the port
-    /// is 80 when it is left out. The error repeats nothing of the text.
+    /// Reads `http://host:port` and `http://user:password@host:port`. User name and password may be percent-encoded; the
+    /// port is 80 when it is left out. The error does not repeat the text.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong =
-            || Error::configuration("the proxy is not written http://user:password@host:port");
+        let wrong = || invalid("the proxy is not written http://user:password@host:port");
+        let decode = |text| {
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded.map(String::from).map_err(|_| wrong())
+        };
         let rest = text.trim().strip_prefix("http://").ok_or_else(wrong)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (credentials, authority) = match rest.rsplit_once('@') {
@@ -95,9 +101,7 @@ impl FromStr for Proxy {
             return Ok(proxy);
         };
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let user = decode(user).ok_or_else(wrong)?;
-        let password = decode(password).ok_or_else(wrong)?;
-        Ok(proxy.with_credentials(user, password))
+        Ok(proxy.with_credentials(decode(user)?, decode(password)?))
     }
 }
 
@@ -109,6 +113,17 @@ impl fmt::Debug for Proxy {
             .field("has_credentials", &self.credentials.is_some())
             .finish()
     }
+}
+
+/// Whether an HTTP client failed because the proxy answered 407: credentials are missing or rejected.
+///
+/// hyper-util does not export the type of its error, so its text decides.
+pub fn proxy_refused(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
+}
+
+fn invalid(what: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidProxy, what)
 }
 
 #[cfg(test)]
@@ -135,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_repeating_it() {
+    fn an_invalid_proxy_is_refused_without_repeating_it() {
         for text in [
             "",
             "proxy:80",
@@ -149,6 +164,7 @@ mod tests {
             "http://%ff:hunter2@proxy:80",
         ] {
             let error = text.parse::<Proxy>().expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::InvalidProxy);
             assert!(!format!("{error:?}").contains("hunter2"), "{text}");
         }
     }
@@ -160,5 +176,15 @@ mod tests {
             shown,
             "Proxy { host: \"proxy\", port: 80, has_credentials: true }"
         );
+    }
+
+    #[test]
+    fn a_refusal_by_the_proxy_is_recognised_behind_other_errors() {
+        let tunnel = || std::io::Error::other("tunnel error: proxy authorization required");
+        assert!(proxy_refused(&tunnel()));
+        assert!(proxy_refused(&std::io::Error::other(tunnel())));
+        assert!(!proxy_refused(&std::io::Error::other(
+            "tunnel error: unsuccessful"
+        )));
     }
 }
