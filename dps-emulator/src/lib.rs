@@ -63,6 +63,7 @@ pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
 pub use limits::Limits;
+pub use state::store::conformance as store_conformance;
 pub use state::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };
