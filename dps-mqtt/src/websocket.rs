@@ -207,6 +207,7 @@ fn config(max_message_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ)
         .write_buffer_size(0)
+        .max_write_buffer_size(2 * max_message_bytes)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes))
 }

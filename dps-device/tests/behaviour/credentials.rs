@@ -11,7 +11,7 @@ use dps_device::{
 };
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, DnType, DnValue, KeyPair};
 
 use crate::script::{ASSIGNED, ASSIGNING};
 
@@ -244,4 +244,54 @@ fn the_key_must_be_the_leafs() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     let error = ClientIdentity::from_files("/no/such/chain.pem", "/no/such/key.pem").unwrap_err();
     assert!(error.to_string().contains("/no/such/chain.pem"), "{error}");
+}
+
+fn two_names(first: DnValue, last: DnValue, key: &KeyPair) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, first);
+    let common_name = DnType::CustomDnType(vec![2, 5, 4, 3]);
+    params.distinguished_name.push(common_name, last);
+    params.self_signed(key).unwrap().pem()
+}
+
+/// As .NET reads a certificate: the most specific name is the last one.
+#[test]
+fn the_last_of_several_common_names_is_the_registration_id() {
+    let key = KeyPair::generate().unwrap();
+    let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
+    let printable = |text: &str| DnValue::PrintableString(text.try_into().unwrap());
+    let bmp = |text: &str| DnValue::BmpString(text.try_into().unwrap());
+    let teletex = |text: &str| DnValue::TeletexString(text.try_into().unwrap());
+    for (first, last) in [
+        (utf8("Contoso"), utf8("my-device")),
+        (utf8("my device"), printable("my-device")),
+        (printable("other-device"), bmp("my-device")),
+        (bmp("other-device"), teletex("my-device")),
+    ] {
+        let pem = two_names(first, last, &key);
+        let attestation = X509Attestation::from_pem(pem, key.serialize_pem()).unwrap();
+        assert_eq!(attestation.registration_id().as_str(), "my-device");
+    }
+    // A valid first name does not help an invalid last one.
+    let pem = two_names(utf8("my-device"), utf8("my device"), &key);
+    let error = X509Attestation::from_pem(pem, key.serialize_pem()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+}
+
+#[test]
+fn a_version_1_certificate_is_refused_with_the_command_that_helps() {
+    let chain = include_str!("../fixtures/version-1.pem");
+    let key = include_str!("../fixtures/version-1-key.pem");
+    let error = X509Attestation::from_pem(chain, key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    let text = error.to_string();
+    for part in [
+        "version 1",
+        "openssl x509 -req",
+        "-extfile",
+        "extendedKeyUsage",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
 }

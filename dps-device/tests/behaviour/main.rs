@@ -54,6 +54,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(all(feature = "conformance", feature = "http", feature = "websocket"))]
+mod conformance;
 mod credentials;
 mod deadlines;
 mod events;
@@ -65,11 +67,13 @@ mod https;
 #[cfg(feature = "hub")]
 mod hub;
 mod hub_key;
+mod log;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod outcomes;
 #[cfg(any(feature = "http", feature = "mqtt"))]
 mod pki;
+mod pointers;
 mod polling;
 mod retrying;
 mod script;

@@ -227,3 +227,54 @@ async fn the_client_registers_again_after_any_outcome() {
     client.register().await.unwrap();
     client.register().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_another_device_is_refused() {
+    for status in ["assigned", "assigning", "failed", "disabled"] {
+        let body = ASSIGNED
+            .replace("my-device", "other-device")
+            .replace("\"assigned\"", &format!("\"{status}\""));
+        let error = ends(200, &body).await;
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{status}");
+        for id in ["other-device", "my-device"] {
+            assert!(error.to_string().contains(id), "{error}");
+        }
+    }
+    // Registration ids do not differ in case.
+    let body = ASSIGNED.replace("my-device", "MY-device");
+    let script = Script::new([answer(200, &body)]);
+    script.client().register().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_does_not_matter() {
+    let script = Script::new([answer(200, &format!("\u{feff}{ASSIGNED}"))]);
+    script.client().register().await.unwrap();
+    let error = ends(401, "\u{feff}{\"errorCode\":401002}").await;
+    assert_eq!(
+        error.error_details().unwrap().error_code,
+        Some(ErrorCode::UNAUTHORIZED)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_body_has_the_hint_of_its_status() {
+    for (status, hint) in [
+        (401, "check the key"),
+        (403, "check the key"),
+        (404, "check the id scope"),
+    ] {
+        let error = ends(status, "").await;
+        assert!(error.to_string().contains(hint), "{error}");
+        assert!(error.error_details().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alternate_text_of_an_error_has_the_whole_chain() {
+    let error = ends(200, "{").await;
+    let plain = error.to_string();
+    let chain = format!("{error:#}");
+    assert!(chain.starts_with(&format!("{plain}: ")), "{chain}");
+    assert!(chain.contains("EOF while parsing"), "{chain}");
+}

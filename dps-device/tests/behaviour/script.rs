@@ -31,8 +31,23 @@ pub(crate) enum Step {
     Answer(Reply),
     /// The session fails like this.
     Fail(ErrorKind),
+    /// The session fails with this error.
+    FailWith(FailWith),
     /// There is never an answer.
     Silence,
+}
+
+#[derive(Clone)]
+pub(crate) struct FailWith(Arc<dyn Fn() -> TransportError + Send + Sync>);
+
+impl std::fmt::Debug for FailWith {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FailWith")
+    }
+}
+
+pub(crate) fn fail_with(error: impl Fn() -> TransportError + Send + Sync + 'static) -> Step {
+    Step::FailWith(FailWith(Arc::new(error)))
 }
 
 pub(crate) fn answer(status: u16, body: &str) -> Step {
@@ -128,6 +143,7 @@ impl Script {
         match step.expect("the script is longer than this") {
             Step::Answer(reply) => Ok(reply),
             Step::Fail(kind) => Err(TransportError::new(kind, "so says the script")),
+            Step::FailWith(error) => Err((error.0)()),
             Step::Silence => std::future::pending().await,
         }
     }

@@ -3,6 +3,8 @@
 pub(crate) mod challenge;
 mod failures;
 mod lifetime;
+#[cfg(feature = "mqtt")]
+mod not_the_service;
 mod proxy;
 mod requests;
 pub(crate) mod server;

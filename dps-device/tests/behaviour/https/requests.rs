@@ -177,6 +177,8 @@ async fn retry_after_may_be_a_date() {
         ),
         ("retry-after: Thu, 01 Jan 1970 00:20:00 GMT\r\n", 1200),
         ("RETRY-AFTER: 700\r\n", 700),
+        // Of several values the first one counts, as in .NET.
+        ("Retry-After: 800\r\nRetry-After: 900\r\n", 800),
         ("Retry-After: 99999999999999999999\r\n", 3_153_600_000),
     ] {
         let pki = Pki::new();

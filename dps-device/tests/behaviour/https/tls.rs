@@ -132,6 +132,7 @@ async fn a_server_under_another_root_is_a_tls_failure() {
     let client = client(&pki, &server).with_roots(other.roots());
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("with_roots"), "{error}");
 
     let server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
     let both: Roots = other.roots().and(pki.roots());
@@ -146,4 +147,21 @@ async fn a_server_with_another_name_is_a_tls_failure() {
     let client = client(&pki, &server).with_host(std::net::Ipv4Addr::LOCALHOST);
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn a_certificate_outside_its_validity_is_described_with_both_times() {
+    for (from, to, part) in [
+        (2001, 2002, "expired at 2002-01-01T00:00:00"),
+        (3001, 3002, "not valid before 3001-01-01T00:00:00"),
+    ] {
+        let pki = Pki::new();
+        let server = Server::start(pki.server_valid(from, to), []).await;
+        let error = client(&pki, &server).register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        let text = error.to_string();
+        for part in [part, "the clock of the device shows 2", "check the clock"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use dps_device::{Clock, Event};
+use dps_device::{Clock, ErrorKind, Event};
 
 use super::client_of;
 use super::server::{Server, json as answer};
@@ -106,4 +106,36 @@ async fn a_clock_before_1970_is_no_reason_to_panic() {
     let request = server.request().await;
     let token = request.header("authorization").unwrap();
     assert!(token.contains("&se=3600&"), "{token}");
+}
+
+#[tokio::test]
+async fn a_refusal_with_a_wrong_clock_is_explained_with_both_times() {
+    const DATE: &str = "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n";
+    for (device, service, parts) in [
+        (
+            0,
+            DATE,
+            Some(["1970-01-01T00:00:00", "behind", "2023-11-14T22:13:20"]),
+        ),
+        (
+            1_700_003_600,
+            DATE,
+            Some(["2023-11-14T23:13:20", "ahead of", "2023-11-14T22:13:20"]),
+        ),
+        (1_700_000_100, DATE, None),
+        (0, "", None),
+        (0, "Date: yesterday\r\n", None),
+    ] {
+        let pki = Pki::new();
+        let body = r#"{"errorCode":401002,"message":"Unauthorized"}"#;
+        let server = Server::start(pki.server(false), [answer(401, service, body)]).await;
+        let client = client_of("my-device", &pki, server.port()).with_clock(Set::to(device));
+        let error = client.register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        let text = error.to_string();
+        assert_eq!(text.contains("set the clock"), parts.is_some(), "{text}");
+        for part in parts.into_iter().flatten() {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

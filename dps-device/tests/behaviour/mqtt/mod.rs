@@ -2,6 +2,7 @@
 
 mod answers;
 pub(crate) mod connections;
+mod flood;
 mod loss;
 mod proxy;
 mod refusals;

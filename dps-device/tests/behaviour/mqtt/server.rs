@@ -130,9 +130,26 @@ impl Peer {
         self.stream.flush().await.unwrap();
     }
 
+    /// Returns false when the client is gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
+    }
+
     /// The next request, a PUBLISH of QoS 1.
     pub(crate) async fn request(&mut self) -> Request {
         Request::read(&self.packet().await)
+    }
+
+    /// The next request, `None` when the client is gone.
+    #[cfg(all(feature = "conformance", feature = "http", feature = "websocket"))]
+    pub(crate) async fn next_request(&mut self) -> Option<Request> {
+        loop {
+            let first = in_time(self.stream.read_u8()).await.ok()?;
+            let rest = read_rest(&mut self.stream, first).await.ok()?;
+            if first == 0x32 {
+                return Some(Request::read(&rest));
+            }
+        }
     }
 
     pub(crate) async fn registration(&mut self) -> Request {
@@ -216,8 +233,17 @@ impl Request {
 }
 
 pub(crate) fn publish(first: u8, topic: &str, id: &[u8], body: &[u8]) -> Vec<u8> {
-    let topic_length = u16::try_from(topic.len()).unwrap().to_be_bytes();
-    let rest = [&topic_length, topic.as_bytes(), id, body].concat();
+    packet(first, &[&string(topic), id, body].concat())
+}
+
+/// A string as MQTT has it: its length in two bytes, then its bytes.
+pub(crate) fn string(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    [&length, text.as_bytes()].concat()
+}
+
+/// A packet of this type and content, with its length.
+pub(crate) fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     let mut length = rest.len();
     while length > 127 {
@@ -230,10 +256,15 @@ pub(crate) fn publish(first: u8, topic: &str, id: &[u8], body: &[u8]) -> Vec<u8>
 }
 
 async fn read_packet(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
-    let mut packet = vec![stream.read_u8().await.unwrap()];
+    let first = stream.read_u8().await.unwrap();
+    read_rest(stream, first).await.unwrap()
+}
+
+async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8) -> std::io::Result<Vec<u8>> {
+    let mut packet = vec![first];
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
-        let byte = stream.read_u8().await.unwrap();
+        let byte = stream.read_u8().await?;
         packet.push(byte);
         length |= usize::from(byte & 0x7f) << shift;
         if byte < 0x80 {
@@ -242,8 +273,8 @@ async fn read_packet(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     }
     let header = packet.len();
     packet.resize(header + length, 0);
-    stream.read_exact(&mut packet[header..]).await.unwrap();
-    packet
+    stream.read_exact(&mut packet[header..]).await?;
+    Ok(packet)
 }
 
 /// An HTTP request without a body.

@@ -4,7 +4,7 @@ use dps_device::{ProvisioningClient, SymmetricKey};
 use dps_types::protocol::ApiVersion;
 use serde_json::json;
 
-use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server};
+use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, packet, string};
 use super::{CARRIERS, Carrier, Running, Set, client, set_up, set_up_as};
 use crate::pki::Pki;
 use crate::script::{ASSIGNING, assigned_as};
@@ -22,12 +22,12 @@ async fn a_symmetric_key_registers_as_documented() {
         let mut peer = server.accept().await;
         // Clean session, username, password; 180 s; nothing else.
         let connect = [
-            b"\x10\x9d\x02\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
+            b"\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
             b"\x00\x10my-symkey-device",
-            b"\x00\x620ne00111111/registrations/my-symkey-device/api-version=2021-06-01&ClientVersion=dps-device%2F0.1.0",
+            &string(concat!("0ne00111111/registrations/my-symkey-device/api-version=2021-06-01&ClientVersion=dps-device%2F", env!("CARGO_PKG_VERSION"))),
             b"\x00\x9bSharedAccessSignature sr=0ne00111111%2Fregistrations%2Fmy-symkey-device&sig=8VPprb8BiTkuVE0hBqHm%2FSVrzVpdD8VZcXugntdbhuU%3D&se=1663952627&skn=registration",
         ];
-        assert_eq!(peer.packet().await, connect.concat());
+        assert_eq!(peer.packet().await, packet(0x10, &connect.concat()));
         peer.send(CONNACK).await;
         assert_eq!(peer.packet().await, SUBSCRIBE);
         peer.send(SUBACK).await;
@@ -96,11 +96,14 @@ async fn a_certificate_registers_without_a_password() {
 
         let mut peer = server.accept().await;
         let connect = [
-            b"\x10\x72\x00\x04MQTT\x04\x82\x00\xb4".as_slice(),
+            b"\x00\x04MQTT\x04\x82\x00\xb4".as_slice(),
             b"\x00\x09my-device",
-            b"\x00\x5b0ne00111111/registrations/my-device/api-version=2021-06-01&ClientVersion=dps-device%2F0.1.0",
+            &string(concat!(
+                "0ne00111111/registrations/my-device/api-version=2021-06-01&ClientVersion=dps-device%2F",
+                env!("CARGO_PKG_VERSION")
+            )),
         ];
-        assert_eq!(peer.packet().await, connect.concat());
+        assert_eq!(peer.packet().await, packet(0x10, &connect.concat()));
         assert_eq!(peer.certificates, 2, "leaf and intermediate");
         peer.send(CONNACK).await;
         assert_eq!(peer.packet().await, SUBSCRIBE);
