@@ -16,6 +16,14 @@ fn scope() -> dps_device::IdScope {
     "0ne00111111".parse().unwrap()
 }
 
+fn system_clock() -> SystemClock {
+    #[allow(
+        clippy::default_constructed_unit_structs,
+        reason = "the struct is non-exhaustive"
+    )]
+    SystemClock::default()
+}
+
 fn device() -> SymmetricKeyAttestation {
     let key = SymmetricKey::from_base64(KEY).unwrap();
     SymmetricKeyAttestation::new("my-device".parse().unwrap(), key)
@@ -26,13 +34,13 @@ async fn a_client_accepts_trait_objects() {
     let script = Script::new([assigned(), assigned(), assigned()]);
     let boxed: Box<dyn Attestation> = Box::new(device());
     let transport: Box<dyn Transport> = Box::new(script.clone());
-    let clock: Box<dyn Clock> = Box::new(SystemClock::default());
+    let clock: Box<dyn Clock> = Box::new(system_clock());
     let client = ProvisioningClient::new(scope(), boxed, transport).with_clock(clock);
     client.register().await.unwrap();
 
     let shared: Arc<dyn Attestation> = Arc::new(device());
     let transport: Arc<dyn Transport> = Arc::new(script.clone());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let clock: Arc<dyn Clock> = Arc::new(system_clock());
     let client = ProvisioningClient::new(scope(), shared, transport).with_clock(clock);
     client.register().await.unwrap();
 
@@ -63,7 +71,7 @@ async fn keys_and_clocks_are_forwarded() {
     let boxed: Box<dyn Sign> = Box::new(key.clone());
     let shared: Arc<dyn Sign> = Arc::new(key);
     assert_eq!(boxed.sign(b"data").await.unwrap().0, expected);
-    assert_eq!((&shared).sign(b"data").await.unwrap().0, expected);
+    assert_eq!(shared.sign(b"data").await.unwrap().0, expected);
 
     let tpm = SoftwareTpm::from_vector();
     let boxed: Box<dyn TpmKeys> = Box::new(tpm.clone());
@@ -74,8 +82,8 @@ async fn keys_and_clocks_are_forwarded() {
         tpm.endorsement_key().to_base64()
     );
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    assert!((&clock).now() > SystemTime::UNIX_EPOCH);
+    let clock: Arc<dyn Clock> = Arc::new(system_clock());
+    assert!(clock.now() > SystemTime::UNIX_EPOCH);
 }
 
 #[test]
