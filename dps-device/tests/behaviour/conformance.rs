@@ -1,4 +1,4 @@
-//! The conformance suites on the transports and attestations of this crate, and on one that breaks each rule.
+//! The conformance suites accept the transports and attestations of this crate, and reject faulty ones.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::https::server::{Answer, Server, json};
 use crate::mqtt::server::Server as MqttServer;
-use crate::mqtt::{Carrier, key};
+use crate::mqtt::{MqttKind, key};
 use crate::pki::Pki;
 use crate::script::{Script, Step};
 
@@ -46,7 +46,7 @@ impl TransportHarness for OverHttps {
     }
 }
 
-struct OverMqtt(Carrier, fn(u16) -> Box<dyn Transport>);
+struct OverMqtt(MqttKind, fn(u16) -> Box<dyn Transport>);
 
 #[async_trait]
 impl TransportHarness for OverMqtt {
@@ -89,15 +89,15 @@ impl TransportHarness for Scripted {
 async fn every_transport_conforms() {
     check_transport(&Scripted).await;
     check_transport(&OverHttps).await;
-    check_transport(&OverMqtt(Carrier::Mqtt, |port| {
+    check_transport(&OverMqtt(MqttKind::Mqtt, |port| {
         Box::new(Mqtt::default().with_port(port))
     }))
     .await;
-    check_transport(&OverMqtt(Carrier::WebSocket, |port| {
+    check_transport(&OverMqtt(MqttKind::WebSocket, |port| {
         Box::new(MqttWebSocket::default().with_port(port))
     }))
     .await;
-    check_transport(&OverMqtt(Carrier::Mqtt, |port| {
+    check_transport(&OverMqtt(MqttKind::Mqtt, |port| {
         Box::new(Fallback::new(Mqtt::default().with_port(port)))
     }))
     .await;

@@ -1,4 +1,4 @@
-//! Who the device is, and what happens when the service does not believe it.
+//! Attestations, and refused credentials.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,23 +22,23 @@ const GROUP_KEY: &str =
 const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
-/// A service that believes in some keys: it has the proof sign something, and notes which answer it gave.
+/// A service that accepts some keys: it lets the proof sign data, and records its answers.
 #[derive(Debug, Clone, Default)]
-struct Gate {
-    believes: Arc<Mutex<Vec<[u8; 32]>>>,
+struct KeyService {
+    accepted: Arc<Mutex<Vec<[u8; 32]>>>,
     answers: Arc<Mutex<Vec<String>>>,
 }
 
-impl Gate {
-    fn believing(keys: &[&SymmetricKey]) -> Self {
-        let gate = Self::default();
-        gate.believe(keys);
-        gate
+impl KeyService {
+    fn accepting(keys: &[&SymmetricKey]) -> Self {
+        let service = Self::default();
+        service.accept_keys(keys);
+        service
     }
 
-    fn believe(&self, keys: &[&SymmetricKey]) {
+    fn accept_keys(&self, keys: &[&SymmetricKey]) {
         let signatures = keys.iter().map(|key| key.hmac_sha256(b"hello"));
-        *self.believes.lock().unwrap() = signatures.collect();
+        *self.accepted.lock().unwrap() = signatures.collect();
     }
 
     fn client(&self, who: impl Attestation + 'static) -> ProvisioningClient {
@@ -51,28 +51,28 @@ impl Gate {
 }
 
 #[async_trait]
-impl Transport for Gate {
+impl Transport for KeyService {
     async fn open<'a>(
         &'a self,
         _: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         match proof {
-            Proof::SharedKey(signer) => Ok(Box::new(Passing(self, signer))),
+            Proof::SharedKey(signer) => Ok(Box::new(KeySession(self, signer))),
             other => panic!("{other:?}"),
         }
     }
 }
 
-struct Passing<'a>(&'a Gate, &'a dyn Sign);
+struct KeySession<'a>(&'a KeyService, &'a dyn Sign);
 
-impl Passing<'_> {
+impl KeySession<'_> {
     async fn answer(&self, what: &str, status: u16, body: &str) -> Result<Reply, TransportError> {
         let signature = self.1.sign(b"hello").await.map_err(|error| {
             TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
         })?;
-        let believed = self.0.believes.lock().unwrap().contains(&signature.0);
-        let (status, body) = if believed {
+        let accepted_key = self.0.accepted.lock().unwrap().contains(&signature.0);
+        let (status, body) = if accepted_key {
             (status, body)
         } else {
             (401, REFUSED)
@@ -84,7 +84,7 @@ impl Passing<'_> {
 }
 
 #[async_trait]
-impl Session for Passing<'_> {
+impl Session for KeySession<'_> {
     async fn register(&mut self, _: &RegistrationRequest) -> Result<Reply, TransportError> {
         self.answer("PUT", 202, ASSIGNING).await
     }
@@ -102,9 +102,9 @@ fn id(text: &str) -> RegistrationId {
 #[tokio::test(start_paused = true)]
 async fn the_secondary_key_is_tried_once_when_the_primary_is_refused() {
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
-    let gate = Gate::believing(&[&secondary]);
+    let service = KeyService::accepting(&[&secondary]);
     let who = SymmetricKeyAttestation::new(id("my-device"), primary).with_secondary(secondary);
-    let mut registration = gate.client(who).register().events();
+    let mut registration = service.client(who).register().events();
     let mut fell_back = 0;
     let mut last = None;
     while let Some(event) = registration.next().await {
@@ -116,82 +116,82 @@ async fn the_secondary_key_is_tried_once_when_the_primary_is_refused() {
     }
     assert_eq!(fell_back, 1);
     assert!(matches!(last, Some(Event::Assigned(_))), "{last:?}");
-    assert_eq!(gate.answers(), ["PUT 401", "PUT 202", "GET 200"]);
+    assert_eq!(service.answers(), ["PUT 401", "PUT 202", "GET 200"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_registration_begins_with_the_primary_key() {
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
-    let gate = Gate::believing(&[&secondary]);
+    let service = KeyService::accepting(&[&secondary]);
     let who =
         SymmetricKeyAttestation::new(id("my-device"), primary.clone()).with_secondary(secondary);
-    let client = gate.client(who);
+    let client = service.client(who);
     client.register().await.unwrap();
-    gate.believe(&[&primary]);
+    service.accept_keys(&[&primary]);
     client.register().await.unwrap();
     assert_eq!(
-        gate.answers(),
+        service.answers(),
         ["PUT 401", "PUT 202", "GET 200", "PUT 202", "GET 200"]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_refused_keys_are_refused() {
-    let gate = Gate::default();
+    let service = KeyService::default();
     let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate())
         .with_secondary(SymmetricKey::generate());
-    let error = gate.client(who).register().await.unwrap_err();
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(gate.answers(), ["PUT 401", "PUT 401"]);
+    assert_eq!(service.answers(), ["PUT 401", "PUT 401"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_secondary_key_the_refusal_is_final() {
-    let gate = Gate::default();
+    let service = KeyService::default();
     let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate());
-    let error = gate.client(who).register().await.unwrap_err();
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(gate.answers(), ["PUT 401"]);
+    assert_eq!(service.answers(), ["PUT 401"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_member_of_a_group_signs_with_the_derived_key() {
     let group = SymmetricKey::from_base64(GROUP_KEY).unwrap();
     let derived = SymmetricKey::from_base64(DERIVED_KEY).unwrap();
-    let gate = Gate::believing(&[&derived]);
+    let service = KeyService::accepting(&[&derived]);
     let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &group);
-    gate.client(who).register().await.unwrap();
+    service.client(who).register().await.unwrap();
 
     let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &SymmetricKey::generate())
         .with_secondary_group_key(&group);
-    gate.client(who).register().await.unwrap();
+    service.client(who).register().await.unwrap();
 }
 
-/// A key in a drawer.
-struct Drawer(Option<SymmetricKey>);
+/// A key in hardware, which may be missing.
+struct HardwareKey(Option<SymmetricKey>);
 
 #[async_trait]
-impl Sign for Drawer {
+impl Sign for HardwareKey {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
         match &self.0 {
             Some(key) => key.sign(data).await,
-            None => Err(SignError::new("the drawer is locked")),
+            None => Err(SignError::new("the hardware is missing")),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_may_stay_where_it_is() {
+async fn a_key_may_sign_in_hardware() {
     let key = SymmetricKey::generate();
-    let gate = Gate::believing(&[&key]);
-    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(Some(key)));
-    gate.client(who).register().await.unwrap();
+    let service = KeyService::accepting(&[&key]);
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), HardwareKey(Some(key)));
+    service.client(who).register().await.unwrap();
 
-    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(None));
-    let error = gate.client(who).register().await.unwrap_err();
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), HardwareKey(None));
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
     let cause = std::error::Error::source(&error).unwrap();
-    assert_eq!(cause.to_string(), "the drawer is locked");
+    assert_eq!(cause.to_string(), "the hardware is missing");
 }
 
 fn certificate(name: Option<&str>, key: &KeyPair) -> String {

@@ -1,4 +1,4 @@
-//! The log of a device: which failures it has, at which level, and how often.
+//! The log of a device: which failures are logged, at which level, and how often.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! How a registration ends, and what the device learns of it.
+//! The outcomes of a registration.
 
 use dps_device::ErrorKind;
 use dps_types::{ErrorCode, RegistrationSubstatus};
@@ -14,7 +14,7 @@ async fn ends(status: u16, body: &str) -> dps_device::Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_assignment_has_all_that_the_service_told() {
+async fn an_assignment_has_the_whole_registration_record() {
     let body = ASSIGNED.replace(
         r#""status":"assigned","substatus""#,
         r#""payload":{"tariff":"grün","limit":7},"status":"assigned","substatus""#,
@@ -155,7 +155,7 @@ async fn each_refusal_has_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_services_account_is_kept() {
+async fn the_error_document_of_the_service_is_kept() {
     let body = r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Invalid certificate.","info":{"k":"v"},"timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#;
     let error = ends(401, body).await;
     let details = error.error_details().unwrap();
@@ -183,7 +183,7 @@ async fn the_status_decides_before_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_the_protocol_says_so() {
+async fn an_answer_outside_the_protocol_is_a_protocol_error() {
     for (status, body) in [
         (202, r#"{"status":"assigning"}"#),
         (202, r#"{"operationId":"","status":"assigning"}"#),
@@ -213,7 +213,7 @@ async fn what_is_not_the_protocol_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_without_lookup_says_so() {
+async fn a_transport_without_lookup_is_unsupported() {
     let script = Script::new([]);
     let error = script.client().lookup().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

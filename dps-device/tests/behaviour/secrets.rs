@@ -1,4 +1,4 @@
-//! Nothing that may be printed holds a secret.
+//! Debug output, errors and logs hold no secret.
 
 use dps_device::attestation::Proof;
 use dps_device::transport::Reply;
@@ -61,7 +61,7 @@ fn subscriber(log: &Log) -> impl tracing::Subscriber + Send + Sync + use<> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_the_story_in_stable_fields() {
+async fn the_log_has_stable_fields() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(subscriber(&log));
     let script = Script::new([assigning(), answer(503, ""), assigned()]);
@@ -141,7 +141,7 @@ async fn the_log_of_an_mqtt_registration_holds_no_secret() {
 
 #[cfg(feature = "hub")]
 #[tokio::test]
-async fn the_log_of_a_talk_with_the_hub_holds_no_secret() {
+async fn the_log_of_a_hub_connection_holds_no_secret() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(subscriber(&log));
     let connect = crate::hub::talked_about("hunter2").await;

@@ -3,12 +3,12 @@
 use dps_device::{ErrorKind, Fallback, Http, Mqtt};
 
 use super::server::{Answer, Server, json as answer};
-use super::{aimed, client};
+use super::{client, connecting_to};
 use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 /// The page of an inspecting proxy.
-const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Blocked</title></head><body>The certificate could not be verified.</body></html>";
+const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Unreachable</title></head><body>The certificate could not be verified.</body></html>";
 
 fn page(status: u16) -> Answer {
     let length = PAGE.len();
@@ -78,7 +78,7 @@ async fn the_next_transport_is_tried_after_a_page() {
     let device = crate::mqtt::key("my-device");
     let scope = "0ne00111111".parse().unwrap();
     let client = dps_device::ProvisioningClient::new(scope, device, transport);
-    aimed(client, &pki).register().await.unwrap();
+    connecting_to(client, &pki).register().await.unwrap();
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn the_failure_of_each_transport_is_logged_as_a_warning() {
         Fallback::new(Mqtt::default().with_port(1)).or(Http::default().with_port(server.port()));
     let device = crate::mqtt::key("my-device");
     let scope = "0ne00111111".parse().unwrap();
-    let client = aimed(
+    let client = connecting_to(
         dps_device::ProvisioningClient::new(scope, device, transport),
         &pki,
     );

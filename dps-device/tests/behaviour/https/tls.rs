@@ -1,4 +1,4 @@
-//! The handshake: whom the device trusts, and what it shows.
+//! The TLS handshake: the roots of the device, and its certificate.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, Signer, SigningKey};
 use tokio_rustls::rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::server::{Server, json as answer};
-use super::{aimed, client};
+use super::{client, connecting_to};
 use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
@@ -19,7 +19,7 @@ const RSA_PKCS8: &str = include_str!("../../keys/rsa-pkcs8.pem");
 
 fn x509(who: X509Attestation, pki: &Pki, server: &Server) -> ProvisioningClient {
     let transport = Http::default().with_port(server.port());
-    aimed(
+    connecting_to(
         ProvisioningClient::new("0ne00111111".parse().unwrap(), who, transport),
         pki,
     )
@@ -64,7 +64,7 @@ async fn keys_of_every_format_prove_the_device() {
     }
 }
 
-/// A key that signs and tells nothing of itself, as one in an HSM may.
+/// A key without a public part, as in some HSMs.
 #[derive(Debug)]
 struct Elsewhere(Arc<dyn SigningKey>);
 

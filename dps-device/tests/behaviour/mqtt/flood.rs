@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use super::server::{Server, publish};
 #[cfg(feature = "websocket")]
 use super::server::{read_head, upgrade};
-use super::{CARRIERS, Carrier, Running, SECOND, client, key};
+use super::{MQTT_KINDS, MqttKind, Running, SECOND, client, key};
 use crate::pki::Pki;
 
 /// Each ping demands a pong, and the server reads none of them.
@@ -16,8 +16,8 @@ async fn pings_of_a_server_that_never_reads_do_not_fill_the_memory() {
     const SENT: usize = 48 * 1024 * 1024;
     const BOUND: usize = 32 * 1024 * 1024;
     let pki = Pki::new();
-    let server = Server::start(Carrier::WebSocket, pki.server(false)).await;
-    let client = client(key("my-device"), Carrier::WebSocket, &pki, server.port())
+    let server = Server::start(MqttKind::WebSocket, pki.server(false)).await;
+    let client = client(key("my-device"), MqttKind::WebSocket, &pki, server.port())
         .with_request_timeout(60 * SECOND);
     let running = Running::start(&client);
 
@@ -50,11 +50,11 @@ fn resident_bytes() -> usize {
 /// Messages that are not answers do not extend the time of a request.
 #[tokio::test]
 async fn a_request_times_out_during_a_flood_of_other_messages() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(false)).await;
-        let client = client(key("my-device"), *carrier, &pki, server.port())
-            .with_request_timeout(2 * SECOND);
+        let server = Server::start(*kind, pki.server(false)).await;
+        let client =
+            client(key("my-device"), *kind, &pki, server.port()).with_request_timeout(2 * SECOND);
         let register = client.register().timeout(2 * SECOND);
         let running = Running(tokio::spawn(register.into_future()));
         let mut peer = server.session().await;

@@ -5,15 +5,15 @@ use dps_types::protocol::ApiVersion;
 use serde_json::json;
 
 use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, packet, string};
-use super::{CARRIERS, Carrier, Running, Set, client, set_up, set_up_as};
+use super::{MQTT_KINDS, ManualClock, MqttKind, Running, client, set_up, set_up_as};
 use crate::pki::Pki;
 use crate::script::{ASSIGNING, assigned_as};
 
 #[tokio::test]
 async fn a_symmetric_key_registers_as_documented() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up_as(*carrier, "my-symkey-device").await;
-        let client = client.with_clock(Set::to(1_663_952_627 - 3600));
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up_as(*kind, "my-symkey-device").await;
+        let client = client.with_clock(ManualClock::to(1_663_952_627 - 3600));
         let register = client
             .register()
             .payload(json!({"model": "Grüner Toaster"}));
@@ -59,7 +59,7 @@ async fn a_symmetric_key_registers_as_documented() {
         assert_ne!(
             second,
             rid.as_bytes(),
-            "every request has a mark of its own"
+            "every request has its own request id"
         );
         assert_eq!(
             rest,
@@ -88,10 +88,10 @@ async fn a_symmetric_key_registers_as_documented() {
 
 #[tokio::test]
 async fn a_certificate_registers_without_a_password() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(true)).await;
-        let client = client(pki.device("my-device"), *carrier, &pki, server.port());
+        let server = Server::start(*kind, pki.server(true)).await;
+        let client = client(pki.device("my-device"), *kind, &pki, server.port());
         let running = Running::start(&client);
 
         let mut peer = server.accept().await;
@@ -120,8 +120,8 @@ async fn the_client_offers_no_application_protocol() {
     let pki = Pki::new();
     let mut config = (*pki.server(false)).clone();
     config.alpn_protocols = vec![b"mqtt".to_vec(), b"http/1.1".to_vec()];
-    let server = Server::start(Carrier::Mqtt, config.into()).await;
-    let client = client(super::key("my-device"), Carrier::Mqtt, &pki, server.port());
+    let server = Server::start(MqttKind::Mqtt, config.into()).await;
+    let client = client(super::key("my-device"), MqttKind::Mqtt, &pki, server.port());
     let running = Running::start(&client);
     assert_eq!(server.accept().await.alpn, None);
     running.cancel();
@@ -139,7 +139,7 @@ async fn username(client: &ProvisioningClient, server: &Server) -> String {
 
 #[tokio::test]
 async fn ids_are_written_as_they_are() {
-    let (client, server) = set_up_as(Carrier::Mqtt, "Dev:1.X_y-z").await;
+    let (client, server) = set_up_as(MqttKind::Mqtt, "Dev:1.X_y-z").await;
     assert_eq!(
         username(&client, &server).await,
         "0ne00111111/registrations/Dev:1.X_y-z/api-version=2021-06-01"
@@ -148,7 +148,7 @@ async fn ids_are_written_as_they_are() {
 
 #[tokio::test]
 async fn the_api_version_can_be_chosen() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let client = client.with_api_version(ApiVersion::V2019_03_31);
     assert_eq!(
         username(&client, &server).await,
@@ -158,7 +158,7 @@ async fn the_api_version_can_be_chosen() {
 
 #[tokio::test]
 async fn every_connection_has_a_clean_session() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     for _ in 0..2 {
         let connect = server.accept().await.packet().await;
@@ -168,8 +168,8 @@ async fn every_connection_has_a_clean_session() {
 }
 
 #[tokio::test]
-async fn no_two_requests_have_the_same_mark() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn no_two_requests_have_the_same_request_id() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let mut marks = std::collections::HashSet::new();
     for _ in 0..2 {
         let running = Running::start(&client);
@@ -192,10 +192,10 @@ async fn a_refused_primary_key_is_followed_by_the_secondary() {
     // A refused connection, and a refusal in the topic: DPS has been seen to do either.
     for in_topic in [false, true] {
         let pki = Pki::new();
-        let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+        let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
         let who = super::key("my-device").with_secondary(second);
-        let running = Running::start(&client(who, Carrier::Mqtt, &pki, server.port()));
+        let running = Running::start(&client(who, MqttKind::Mqtt, &pki, server.port()));
 
         let mut peer = server.accept().await;
         let first = peer.packet().await;
