@@ -21,11 +21,11 @@ pub(crate) use linked_hub::LinkedHub;
 use crate::service_error::ServiceFailure;
 use crate::state::{Document, Terms, for_webhook};
 
-/// Where a device goes, and what goes along.
+/// The result of an allocation.
 #[derive(Debug)]
-pub(crate) struct Placement {
+pub(crate) struct Allocation {
     pub(crate) hub: HubHostname,
-    /// The webhook's twin to start with. Without it, the enrollment's.
+    /// The initial twin from the webhook. Without it, the enrollment's applies.
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) payload: Option<Value>,
 }
@@ -65,7 +65,7 @@ impl Allocator {
         enrollment: &Enrollment,
         device: DeviceRuntimeContext,
         keep: Option<&HubHostname>,
-    ) -> Result<Placement, ServiceFailure> {
+    ) -> Result<Allocation, ServiceFailure> {
         let (shown, terms) = match enrollment {
             Enrollment::Individual(one) => (
                 Enrollment::Individual(Box::new(for_webhook(&**one))),
@@ -106,7 +106,7 @@ impl Allocator {
             .find(|hub| *hub == answer.iot_hub_host_name)
         {
             // As it was linked, however the webhook spells it.
-            Some(hub) => Ok(Placement {
+            Some(hub) => Ok(Allocation {
                 hub,
                 initial_twin: answer.initial_twin,
                 payload: answer.payload,

@@ -30,7 +30,7 @@ use crate::ca::CaCertificates;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::service_error::ServiceError;
-use crate::state::{Pending, Record, State, Stored, Verdict};
+use crate::state::{Outcome, Pending, Record, State, Stored};
 use dps_types::Clock;
 
 /// How an instance behaves.
@@ -257,8 +257,8 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Record {
         let now = self.state.now();
-        let (pending, verdict) = match enrolled.is_disabled() {
-            true => (None, Some(Verdict::Disabled)),
+        let (pending, outcome) = match enrolled.is_disabled() {
+            true => (None, Some(Outcome::Disabled)),
             false => {
                 let api_version = device.api_version.to_string();
                 (
@@ -286,7 +286,7 @@ impl Engine {
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),
             hub_key,
-            verdict,
+            outcome,
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Device, Engine, operation, under_way};
 use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::service_error::ServiceError;
-use crate::state::{EnrollmentRef, Proof, Record, Stored, Verdict};
+use crate::state::{EnrollmentRef, Outcome, Proof, Record, Stored};
 
 impl Engine {
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
@@ -74,7 +74,7 @@ impl Engine {
             hub: None,
             device_id: None,
             hub_key: None,
-            verdict: Some(Verdict::Failed(ServiceError::not_enrolled().into())),
+            outcome: Some(Outcome::Failed(ServiceError::not_enrolled().into())),
         };
         let status = under_way(&record);
         self.challenges.keep_failed(record, self.now());
