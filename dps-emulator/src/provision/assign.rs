@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
-use dps_types::{
-    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId, RegistrationId,
-};
+use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId};
 use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
 use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
-use crate::state::{Document, EnrollmentRef, Outcome, Pending, Proof, Record, Stored};
+use crate::state::{Document, EnrollmentRef, Outcome, Pending, Proof, Record, Stored, sentence};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -121,13 +119,13 @@ impl Engine {
         let initial_twin = Twin::new(initial, self.state.now()).map_err(|error| {
             ServiceFailure::new(
                 ErrorCode::ARGUMENT_INVALID,
-                format!("The initial twin is not valid: {error}."),
+                sentence(format!("The initial twin is not valid: {error}")),
             )
         })?;
         Ok(Allocated {
             device_id: match device_id {
                 Some(id) => id,
-                None => same_name(&record.registration_id)?,
+                None => default_device_id(record)?,
             },
             reprovision,
             attestation: terms.attestation.clone(),
@@ -220,10 +218,17 @@ fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
     context
 }
 
-/// Without a name of its own in the hub, a device goes by its registration id: every character that DPS
-/// takes in one, a hub takes in the other.
-fn same_name(id: &RegistrationId) -> Result<DeviceId, ServiceFailure> {
-    DeviceId::new(id.as_str())
+/// The device id if the enrollment does not name one: the registration id.
+///
+/// Registration ids are case-insensitive and device ids are not. A device that registers again with its id in another case
+/// keeps its device id, so that it has one identity in the hub.
+fn default_device_id(record: &Record) -> Result<DeviceId, ServiceFailure> {
+    let id = record.registration_id.as_str();
+    let is_same = |kept: &&DeviceId| kept.as_str().eq_ignore_ascii_case(id);
+    if let Some(kept) = record.device_id.as_ref().filter(is_same) {
+        return Ok(kept.clone());
+    }
+    DeviceId::new(id)
         .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string()))
 }
 

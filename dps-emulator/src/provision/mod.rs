@@ -18,7 +18,7 @@ use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
     DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
-    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
+    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -346,6 +346,9 @@ fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), 
         return Err(ServiceError::invalid(
             "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
         ));
+    }
+    if let Some(payload) = &request.payload {
+        json::check_depth(payload)?;
     }
     match &request.registration_id {
         Some(id) if id != device.registration_id => Err(ServiceError::invalid(

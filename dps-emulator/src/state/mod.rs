@@ -5,6 +5,7 @@ mod codec;
 mod document;
 mod enrollments;
 mod members;
+mod message;
 mod page;
 mod quota;
 mod record;
@@ -27,6 +28,7 @@ use store::Store;
 
 pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
+pub(crate) use message::sentence;
 pub(crate) use page::Page;
 pub(crate) use record::{EnrollmentRef, Outcome, Pending, Proof, Record};
 pub(crate) use registrations::Stored;
