@@ -61,7 +61,7 @@ pub use bulk::{
 };
 pub use clock::{Clock, SystemClock};
 pub use connection_string::ServiceConnectionString;
-pub use error::ParseError;
+pub use error::{ParseError, write_sources};
 pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
     DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,
