@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
+use crate::attest::{EnrollmentRef, Proof};
 use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
-use crate::state::{Document, EnrollmentRef, Outcome, Pending, Proof, Record, Stored, sentence};
+use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

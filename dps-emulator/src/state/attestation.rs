@@ -7,7 +7,8 @@ use dps_types::enrollment::{
 use dps_types::{EncodedKey, SymmetricKey};
 
 use super::message::sentence;
-use crate::attest::{Certificate, tpm};
+use crate::attest::tpm;
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 
 /// Checks the attestation of a new enrollment document and adds what the service adds.

@@ -3,7 +3,8 @@
 use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
-use super::{EnrollmentRef, Page, Record, State, decode_or_skip};
+use super::{Page, Record, State, decode_or_skip};
+use crate::attest::EnrollmentRef;
 use crate::service_error::ServiceError;
 
 /// Separates the group id from the registration id. Neither contains it.

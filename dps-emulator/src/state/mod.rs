@@ -30,7 +30,7 @@ pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
 pub(crate) use message::sentence;
 pub(crate) use page::Page;
-pub(crate) use record::{EnrollmentRef, Outcome, Pending, Proof, Record};
+pub(crate) use record::{Outcome, Pending, Record};
 pub(crate) use registrations::Stored;
 pub(crate) use validate::document as read_document;
 pub(crate) use version::storage_form;

@@ -2,14 +2,15 @@
 
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceId, DeviceRegistrationResult, ETag, EnrollmentGroupId, HubHostname, OperationId,
-    RegistrationId, RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
+    DeviceId, DeviceRegistrationResult, ETag, HubHostname, OperationId, RegistrationId,
+    RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
     SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult, X509RegistrationResult,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::attest::tpm::{HmacKey, TpmProof};
+use crate::attest::tpm::HmacKey;
+use crate::attest::{EnrollmentRef, Proof};
 use crate::service_error::ServiceFailure;
 
 /// The stored state of a device that has registered.
@@ -31,35 +32,6 @@ pub(crate) struct Record {
     pub(crate) hub_key: Option<HmacKey>,
     /// The result of the last operation.
     pub(crate) outcome: Option<Outcome>,
-}
-
-/// The enrollment through which a device registered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum EnrollmentRef {
-    Individual,
-    Group(EnrollmentGroupId),
-}
-
-/// How the device proved itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Proof {
-    SymmetricKey,
-    /// A key of a group, derived from the registration id in lower case.
-    LowerCaseKey,
-    X509 {
-        /// Base64 of the DER of the leaf.
-        leaf: String,
-    },
-    Tpm(Box<TpmProof>),
-}
-
-impl Proof {
-    pub(crate) fn tpm(&self) -> Option<&TpmProof> {
-        match self {
-            Self::Tpm(proof) => Some(proof),
-            _ => None,
-        }
-    }
 }
 
 /// The input of an operation in progress.
