@@ -25,7 +25,6 @@ mod mqtt_session;
 pub(crate) mod mqtt_transport;
 #[cfg(feature = "http")]
 mod page;
-pub(crate) mod proxy;
 pub(crate) mod reply;
 pub(crate) mod session;
 #[cfg(any(feature = "mqtt", feature = "amqp"))]
@@ -56,7 +55,6 @@ pub use mqtt::Mqtt;
 pub(crate) use mqtt_connection::{KEEP_ALIVE, MqttConnection};
 #[cfg(feature = "hub")]
 pub(crate) use mqtt_transport::MqttTransport;
-pub use proxy::Proxy;
 pub use reply::Reply;
 pub use session::{Session, Transport};
 #[cfg(feature = "hub")]
