@@ -1,15 +1,15 @@
 //! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as such a stream.
 //!
 //! [`Packets`] reads and writes typed [`Packet`]s over anything that is `AsyncRead + AsyncWrite`: TCP, TLS, or a
-//! `WebSocketIo` (feature `websocket`). Who says what, and when, is not here: a client and a server share the form
-//! of the packets and nothing else.
+//! `WebSocketIo` (feature `websocket`). The order of packets is up to the caller: a client and a
+//! server share only the packets.
 //!
-//! * What arrives is held against the standard: a wrong flag, a reserved bit, a byte too many, a zero packet
+//! * Each packet is checked against the standard: a wrong flag, a reserved bit, an additional byte, a zero packet
 //!   identifier or a wildcard in a topic name is an error, after which the connection must be closed (MQTT-4.8.0-1).
 //! * A packet that is too large is refused once its length has arrived, before it is buffered.
-//! * An idle connection costs a few hundred bytes. Buffers are wiped when they are given back, since a CONNECT holds
-//!   a password. No error holds anything of a packet's content.
-//! * Nothing here has a deadline. Every wait may be cut short by dropping its future.
+//! * An idle connection uses a few hundred bytes. Buffers are wiped when they are freed, since a CONNECT holds a
+//!   password. No error contains a part of a packet's content.
+//! * Nothing here has a timeout. A caller stops waiting by dropping the future.
 //!
 //! Source: OASIS, MQTT Version 3.1.1; names such as MQTT-4.8.0-1 are its numbered statements.
 //!

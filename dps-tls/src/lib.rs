@@ -1,8 +1,8 @@
-//! One rustls client configuration for the dps crates: trusted roots in, a configuration out.
+//! TLS for the dps crates: the rustls client configuration, and the reader of certificates and private keys.
 //!
-//! [`Roots`] says whom to trust, a [`CertifiedKey`](rustls::sign::CertifiedKey) says who the client is, and
-//! [`ClientTls`] makes a [`rustls::ClientConfig`] of them. The cryptography is always *ring*, handed over
-//! explicitly: nothing here reads or installs a process-wide default provider, and nothing writes to a system store.
+//! [`Roots`] are the trusted certificates, a [`CertifiedKey`](rustls::sign::CertifiedKey) is the identity of the client,
+//! and [`ClientTls`] makes a [`rustls::ClientConfig`] from them. The cryptography is always *ring*, set explicitly:
+//! nothing here reads or installs a process-wide default provider, and nothing writes to a system store.
 //!
 //! ```no_run
 //! use dps_tls::{ClientTls, Roots, certified_key, read_chain, read_key};

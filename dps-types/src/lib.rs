@@ -1,18 +1,20 @@
-//! The shared words of the Azure IoT Hub Device Provisioning Service: enrollments, registration, allocation, ids, keys and SAS. No I/O.
+//! Shared types of the Azure IoT Hub Device Provisioning Service: enrollments, registration, allocation, ids, keys and SAS. No I/O.
 //!
-//! Device client, service client, allocation webhooks and emulator all speak with these types:
+//! The device client, the service client, allocation webhooks and the emulator all use these types:
 //!
-//! * names that cannot be invalid: [`RegistrationId`], [`IdScope`], [`HubHostname`], …
-//! * what a device says and hears: [`RegistrationRequest`], [`RegistrationOperationStatus`]
-//! * what an operator writes down: [`enrollment`]
-//! * what DPS asks a custom allocation webhook: [`AllocationRequest`], [`AllocationResponse`]
+//! * ids that are always valid: [`RegistrationId`], [`IdScope`], [`HubHostname`], …
+//! * the documents of the device API: [`RegistrationRequest`], [`RegistrationOperationStatus`]
+//! * the documents of the service API: [`enrollment`]
+//! * the documents of custom allocation webhooks: [`AllocationRequest`], [`AllocationResponse`]
 //! * keys and tokens: [`SymmetricKey`], [`sas`]
-//! * what a TPM and DPS send each other: [`tpm`]
-//! * the service's account of a failure: [`ErrorDetails`]
-//! * every literal on the wire, as format and parse: [`protocol`]
+//! * the binary structures of TPM attestation: [`tpm`]
+//! * the body of an error response: [`ErrorDetails`]
+//! * the limits of a device twin: [`twin`]
+//! * reading JSON from outside: [`json`]
+//! * paths, headers, MQTT topics and api-versions: [`protocol`]
 //!
-//! The documents are tolerant where the service may grow: fields nobody knows yet stay in [`Extra`]
-//! and are written back, and values nobody knows yet stay as `Unknown`.
+//! The documents accept what later versions of the service may add: unknown fields are kept in [`Extra`] and written
+//! back, and unknown values are kept as `Unknown`.
 //!
 //! ```
 //! use dps_types::{RegistrationId, SymmetricKey};
@@ -27,13 +29,14 @@
 //! # Ok::<(), dps_types::ParseError>(())
 //! ```
 
-// The macros that the other rooms are made with come first.
+// The macros that the other modules use come first.
 #[macro_use]
 mod lossless;
 #[macro_use]
 mod open_enum;
 
 mod allocation;
+mod base64_text;
 mod bulk;
 mod clock;
 mod connection_string;
