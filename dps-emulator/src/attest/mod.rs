@@ -33,6 +33,24 @@ pub(crate) enum Presented<'a> {
     Chain(&'a PresentedChain),
 }
 
+impl<'a> Presented<'a> {
+    /// A token takes precedence over a certificate.
+    pub(crate) fn of(
+        token: Option<&str>,
+        chain: Option<&'a PresentedChain>,
+    ) -> Result<Self, ServiceError> {
+        match (token, chain) {
+            (Some(text), _) => match text.parse() {
+                Ok(token) => Ok(Self::Token(token)),
+                Err(error) => Err(ServiceError::unauthorized()
+                    .with_reason(format!("the token cannot be read: {error}"))),
+            },
+            (None, Some(chain)) => Ok(Self::Chain(chain)),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+}
+
 /// A device that is who it says.
 #[derive(Debug)]
 pub(crate) enum Known {

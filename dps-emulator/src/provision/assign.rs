@@ -22,7 +22,7 @@ impl Engine {
     /// Carries out the operation that is under way for this device, if there is one. A store that fails is tried again,
     /// since a record that stays `assigning` would hold the device until the next start.
     pub(super) async fn assign(&self, key: &str) {
-        tokio::time::sleep(self.settings.assign_delay).await;
+        tokio::time::sleep(self.instance.settings.assign_delay).await;
         let mut decided = None;
         let mut pause = FIRST_PAUSE;
         while let Err(refusal) = self.try_assign(key, &mut decided).await {
@@ -43,7 +43,7 @@ impl Engine {
         decided: &mut Option<(OperationId, Result<Decision, ServiceFailure>)>,
     ) -> Result<(), ServiceError> {
         loop {
-            let Some(stored) = self.state.registration(key).await? else {
+            let Some(stored) = self.instance.state.registration(key).await? else {
                 return Ok(());
             };
             let Some(pending) = &stored.record.pending else {
@@ -76,22 +76,21 @@ impl Engine {
             Ok(decision) => match credentials::of(&record, &decision.attestation) {
                 Ok(authentication) => {
                     let arrival = decision.arrival(&stored.record, authentication);
-                    (record, Some(self.hubs.settle(arrival).await?))
+                    (record, Some(self.instance.hubs.settle(arrival).await?))
                 }
                 Err(failure) => (completed(stored.record.clone(), &Err(failure)), None),
             },
             Err(_) => (record, None),
         };
         let changes = settlement.as_ref().map(Settlement::changes);
-        let written = self
-            .state
+        let written = self.instance.state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
             .await?;
         let Some(record) = written else {
             return Ok(false);
         };
         if let Some(settlement) = &settlement {
-            self.hubs.settled(settlement);
+            self.instance.hubs.settled(settlement);
         }
         log(&record);
         Ok(true)
@@ -109,12 +108,11 @@ impl Engine {
             .hub
             .as_ref()
             .filter(|_| reprovision == Reprovision::Never);
-        let placement = self
-            .allocator
+        let placement = self.instance.allocator
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
         let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
-        let twin = Twin::new(initial, self.state.now()).map_err(|error| {
+        let twin = Twin::new(initial, self.instance.state.now()).map_err(|error| {
             ServiceFailure::new(
                 ErrorCode::ARGUMENT_INVALID,
                 format!("The initial twin is not valid: {error}."),
@@ -139,12 +137,12 @@ impl Engine {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
-                let one: Option<IndividualEnrollment> = self.state.enrollment(&key).await?;
+                let one: Option<IndividualEnrollment> = self.instance.state.enrollment(&key).await?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {
                 let group: Option<EnrollmentGroup> =
-                    self.state.enrollment(&id.to_lowercase()).await?;
+                    self.instance.state.enrollment(&id.to_lowercase()).await?;
                 group.map(|group| Enrollment::Group(Box::new(group)))
             }
         };
