@@ -196,11 +196,10 @@ impl Faults {
         };
         tracing::debug!(?step, ?effect, "injected a fault");
         match effect {
-            Effect::Throttle { retry_after } => Err(ServiceError::new(
-                ErrorCode::THROTTLED,
-                MESSAGE,
-            )
-            .with_retry_after(retry_after.as_secs())),
+            Effect::Throttle { retry_after } => {
+                Err(ServiceError::new(ErrorCode::THROTTLED, MESSAGE)
+                    .with_retry_after(retry_after.as_secs()))
+            }
             Effect::Fail(status) => {
                 let status = match status {
                     500..600 => status,

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use dps_types::IdScope;
+use dps_types::{Clock, IdScope};
 
 use crate::access::Access;
 use crate::allocate::Allocator;
 use crate::ca::CaCertificates;
-use crate::clock::Clock;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::state::State;

@@ -104,7 +104,7 @@ impl Link {
         let stream = hub.carrier.stream(&hub.endpoint, hub.identity()).await?;
         let mut connect = Connect::new(hub.client_id());
         connect.username = Some(hub.username());
-        connect.password = token.as_ref().map(SasToken::to_text);
+        connect.password = token.as_ref().map(SasToken::reveal);
         let filters = [TWIN_RESPONSE_FILTER, DESIRED_FILTER];
         let patience = hub.endpoint.request_timeout;
         let connection = MqttConnection::open(stream, connect, &filters, patience).await?;

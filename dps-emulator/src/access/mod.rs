@@ -9,7 +9,7 @@ mod keys;
 mod permission;
 mod policy;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use dps_types::SymmetricKey;
 use dps_types::protocol::decode;
@@ -87,10 +87,9 @@ impl Access {
             .policy()
             .and_then(|name| self.policies.iter().find(|policy| policy.is_named(name)))
             .ok_or("the token names no policy (skn) of this instance")?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if !self.covers(&token, path) {
             Err("the token claims another host or path (sr)")
-        } else if token.expiry() < now {
+        } else if token.expires_at() < now {
             Err("the token has expired (se)")
         } else if !policy.keys.iter().any(|key| token.verify(key)) {
             Err("neither key of the policy made the token's signature (sig)")

@@ -19,7 +19,7 @@ pub(crate) use certificate::Certificate;
 pub(crate) use chain::PresentedChain;
 pub(crate) use symmetric_key::lower_case;
 use tpm::TpmProof;
-pub(crate) use x509::VerifiedCa;
+pub use x509::VerifiedCa;
 
 use crate::service_error::ServiceError;
 use crate::state::{Document, EnrollmentRef, Proof, State};

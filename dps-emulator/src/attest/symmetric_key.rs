@@ -1,6 +1,6 @@
 //! Symmetric keys: a token signed by the enrollment's key, or by the one derived for the device.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup};
 use dps_types::protocol::device;
@@ -57,8 +57,7 @@ pub(super) fn group(
 /// (the Python client does).
 pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), ServiceError> {
     let resource = device::resource(question.id_scope, question.registration_id);
-    let now = question.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let alive = token.expiry() >= now.saturating_sub(SKEW).as_secs();
+    let alive = token.expires_at() + SKEW >= question.now;
     let policy = token
         .policy()
         .is_none_or(|policy| policy == device::SAS_POLICY);

@@ -7,15 +7,33 @@ use dps_types::enrollment::{
 };
 
 use super::{Certificate, PresentedChain, Question};
+use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
 use crate::state::Proof;
 
 /// A CA certificate of the instance whose possession is proven.
 #[derive(Debug, Clone)]
-pub(crate) struct VerifiedCa {
-    /// What `caReferences` call it.
+pub struct VerifiedCa {
+    /// The name that `caReferences` use.
     pub(crate) name: String,
     pub(crate) certificate: Certificate,
+}
+
+impl VerifiedCa {
+    /// A CA certificate in PEM, under the name that `caReferences` in enrollments use.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read.
+    pub fn from_pem(name: impl Into<String>, pem: &str) -> Result<Self, Error> {
+        let name = name.into();
+        match Certificate::from_text(pem) {
+            Ok(certificate) => Ok(Self { name, certificate }),
+            Err(error) => {
+                let reason = format!("the certificate of the CA '{name}' cannot be read");
+                Err(Error::new(ErrorKind::Configuration, reason).with_source(error))
+            }
+        }
+    }
 }
 
 /// The leaf must be one of the enrolled certificates, or signed by an enrolled one.

@@ -101,6 +101,6 @@ where
 async fn ended_unproven(peer: &Peer) {
     tokio::time::sleep(UNPROVEN_TIMEOUT).await;
     if peer.is_proven() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

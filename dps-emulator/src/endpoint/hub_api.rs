@@ -198,7 +198,6 @@ impl Api<'_> {
             .await?;
         self.twin(id).await
     }
-
 }
 
 /// The name of an error in a hub's answer.
@@ -232,11 +231,27 @@ mod tests {
     fn what_the_emulator_lacks_is_501_with_its_name() {
         for (method, path, missing) in [
             ("POST", "/devices/d/messages/events", "telemetry over HTTPS"),
-            ("GET", "/devices/d/messages/deviceBound", "cloud-to-device messages"),
-            ("DELETE", "/devices/d/messages/devicebound/1", "cloud-to-device messages"),
-            ("POST", "/devices/d/messages/devicebound/1/abandon", "cloud-to-device messages"),
+            (
+                "GET",
+                "/devices/d/messages/deviceBound",
+                "cloud-to-device messages",
+            ),
+            (
+                "DELETE",
+                "/devices/d/messages/devicebound/1",
+                "cloud-to-device messages",
+            ),
+            (
+                "POST",
+                "/devices/d/messages/devicebound/1/abandon",
+                "cloud-to-device messages",
+            ),
             ("DELETE", "/devices/d/commands", "cloud-to-device messages"),
-            ("GET", "/messages/serviceBound/feedback", "cloud-to-device messages"),
+            (
+                "GET",
+                "/messages/serviceBound/feedback",
+                "cloud-to-device messages",
+            ),
             ("POST", "/devices/d/files", "file upload"),
             ("POST", "/devices/d/files/notifications", "file upload"),
             ("POST", "/twins/d/methods", "direct methods"),
@@ -258,16 +273,37 @@ mod tests {
 
     #[test]
     fn paths_that_do_not_exist() {
-        for path in ["/devices/d/messages", "/devices/d/e", "/twins", "/devices/%FF", "/devices//x"] {
-            assert_eq!(Operation::parse("GET", path).unwrap_err().status(), 404, "{path}");
+        for path in [
+            "/devices/d/messages",
+            "/devices/d/e",
+            "/twins",
+            "/devices/%FF",
+            "/devices//x",
+        ] {
+            assert_eq!(
+                Operation::parse("GET", path).unwrap_err().status(),
+                404,
+                "{path}"
+            );
         }
-        assert_eq!(Operation::parse("PATCH", "/devices").unwrap_err().status(), 405);
-        assert_eq!(Operation::parse("GET", "/devices/a%20b").unwrap_err().status(), 400);
+        assert_eq!(
+            Operation::parse("PATCH", "/devices").unwrap_err().status(),
+            405
+        );
+        assert_eq!(
+            Operation::parse("GET", "/devices/a%20b")
+                .unwrap_err()
+                .status(),
+            400
+        );
     }
 
     #[test]
     fn a_device_may_have_the_name_of_an_operation() {
         let id = DeviceId::new("query").unwrap();
-        assert_eq!(Operation::parse("GET", "/devices/query").unwrap(), Operation::Identity(id));
+        assert_eq!(
+            Operation::parse("GET", "/devices/query").unwrap(),
+            Operation::Identity(id)
+        );
     }
 }

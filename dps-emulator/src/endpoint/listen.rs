@@ -173,7 +173,9 @@ fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
     }
     let text = error.to_string();
     let hint = match text.contains("UnknownCA") || text.contains("CertificateUnknown") {
-        true => "; the client does not trust the emulator's CA certificate (caPem in the ready line)",
+        true => {
+            "; the client does not trust the emulator's CA certificate (caPem in the ready line)"
+        }
         false => "",
     };
     let peer = Peer::new(address, None, None);

@@ -64,12 +64,12 @@ impl Api {
     fn of(path: &str) -> Self {
         let first = path.trim_start_matches('/').split('/').next();
         let first = first.unwrap_or_default();
-        let is = |word: &&str| first.eq_ignore_ascii_case(word);
+        let is = |word: &str| first.eq_ignore_ascii_case(word);
         if hub_api::ROOTS.iter().any(|root| is(root)) {
             Self::Hub
         } else if service::ROOTS.iter().any(|root| is(root)) {
             Self::Service
-        } else if is(&control_plane::ROOT) {
+        } else if is(control_plane::ROOT) {
             Self::ControlPlane
         } else {
             // The first segment is the id scope.

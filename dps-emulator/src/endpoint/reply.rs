@@ -72,12 +72,10 @@ impl From<Answer> for Reply {
         let mut response = Response::new(Body::from(answer.body));
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut reply = Self { response }
-            .with(REQUEST_ID, answer.tracking_id)
-            .with(
-                header::STRICT_TRANSPORT_SECURITY.as_str(),
-                "max-age=31536000; includeSubDomains",
-            );
+        let mut reply = Self { response }.with(REQUEST_ID, answer.tracking_id).with(
+            header::STRICT_TRANSPORT_SECURITY.as_str(),
+            "max-age=31536000; includeSubDomains",
+        );
         if has_body {
             let json = "application/json; charset=utf-8";
             reply = reply.with(header::CONTENT_TYPE.as_str(), json);

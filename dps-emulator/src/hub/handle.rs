@@ -15,11 +15,11 @@ use crate::service_error::ServiceError;
 /// A linked hub of a running [`Emulator`](crate::Emulator): its registry and its twins.
 ///
 /// ```
-/// use dps_emulator::Emulator;
+/// use dps_emulator::{Emulator, LinkedHub};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), dps_emulator::Error> {
-/// let dps = Emulator::builder().link_hub("toasters").start().await?;
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dps = Emulator::builder().link_hub("toasters".parse::<LinkedHub>()?).start().await?;
 /// let toasters = dps.hub("toasters").expect("linked");
 /// // … a device is provisioned, and connects …
 /// assert!(toasters.device("toaster-7").await?.is_none());
@@ -54,7 +54,7 @@ impl HubHandle {
     pub fn connection_string(&self) -> Zeroizing<String> {
         let linked = &self.hubs.linked;
         let this = linked.iter().find(|hub| hub.hostname == self.hostname);
-        this.map(|hub| hub.connection.to_text()).unwrap_or_default()
+        this.map(|hub| hub.connection.reveal()).unwrap_or_default()
     }
 
     /// A device, `None` when it is not registered here.
@@ -206,7 +206,7 @@ impl HubDevice {
 
 fn id(text: &str) -> Result<DeviceId, Error> {
     DeviceId::new(text).map_err(|error| {
-        Error::new(ErrorKind::DeviceNotFound, "no device can have this id").because(error)
+        Error::new(ErrorKind::DeviceNotFound, "no device can have this id").with_source(error)
     })
 }
 

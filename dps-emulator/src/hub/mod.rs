@@ -14,7 +14,7 @@ mod twin;
 mod view;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
 use dps_types::sas::SasToken;
@@ -32,11 +32,11 @@ pub(crate) use settle::{Arrival, Carry, Settlement};
 pub(crate) use twin::{Twin, TwinPatch};
 
 use crate::attest::Presented;
-use crate::clock::Clock;
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use device::Device;
 use devices::{key, write};
+use dps_types::Clock;
 use live::Live;
 
 /// The shared access policy of every hub.
@@ -110,8 +110,7 @@ impl Hubs {
         hosts: &[String],
         path: &str,
     ) -> Option<&HubHostname> {
-        let now = self.clock.now().duration_since(UNIX_EPOCH);
-        if token.expiry() < now.unwrap_or_default().as_secs() || token.policy() != Some(POLICY) {
+        if token.expires_at() < self.clock.now() || token.policy() != Some(POLICY) {
             return None;
         }
         let authority = token.resource().split('/').next().unwrap_or_default();
@@ -146,7 +145,9 @@ impl Hubs {
             return Err(ServiceError::unauthorized());
         }
         let expires_in = match presented {
-            Presented::Token(token) => Some(until(token.expiry(), now)),
+            Presented::Token(token) => {
+                Some(token.expires_at().duration_since(now).unwrap_or_default())
+            }
             _ => None,
         };
         let attached = self.live.attach(key(hub, device_id), now.into());
@@ -267,9 +268,4 @@ fn check(condition: Option<&IfMatch>, etag: &dps_types::ETag) -> Result<(), Serv
             "Precondition failed: the device has another version",
         )),
     }
-}
-
-fn until(expiry: u64, now: SystemTime) -> Duration {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(expiry).saturating_sub(now)
 }

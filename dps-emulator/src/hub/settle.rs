@@ -128,8 +128,8 @@ mod tests {
 
     use super::super::TwinPatch;
     use super::*;
-    use crate::clock::SystemClock;
     use crate::state::store::MemoryStore;
+    use dps_types::SystemClock;
 
     fn hub(name: &str) -> HubHostname {
         name.parse().expect("a host name")

@@ -83,7 +83,9 @@ impl Engine {
             Err(_) => (record, None),
         };
         let changes = settlement.as_ref().map(Settlement::changes);
-        let written = self.instance.state
+        let written = self
+            .instance
+            .state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
             .await?;
         let Some(record) = written else {
@@ -108,7 +110,9 @@ impl Engine {
             .hub
             .as_ref()
             .filter(|_| reprovision == Reprovision::Never);
-        let placement = self.instance.allocator
+        let placement = self
+            .instance
+            .allocator
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
         let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
@@ -137,7 +141,8 @@ impl Engine {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
-                let one: Option<IndividualEnrollment> = self.instance.state.enrollment(&key).await?;
+                let one: Option<IndividualEnrollment> =
+                    self.instance.state.enrollment(&key).await?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {

@@ -126,7 +126,9 @@ impl Engine {
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self.authenticate(&device, None, record.as_ref()).await?;
-        self.instance.throttle.poll(&id.to_lowercase(), self.now())?;
+        self.instance
+            .throttle
+            .poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),

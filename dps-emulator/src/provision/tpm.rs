@@ -6,7 +6,7 @@ use dps_types::{
     TpmRegistrationResult,
 };
 
-use super::{Device, Engine, operation, in_progress};
+use super::{Device, Engine, in_progress, operation};
 use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::service_error::ServiceError;
@@ -96,7 +96,12 @@ impl Engine {
             proof,
             ..stored.record.clone()
         };
-        match self.instance.state.write_registration(Some(stored), record).await? {
+        match self
+            .instance
+            .state
+            .write_registration(Some(stored), record)
+            .await?
+        {
             Some(_) => Ok(()),
             None => Err(ServiceError::conflict()),
         }

@@ -19,8 +19,8 @@ use std::time::SystemTime;
 
 use dps_types::{ETag, Timestamp};
 
-use crate::clock::Clock;
 use crate::limits::Limits;
+use dps_types::Clock;
 use quota::Quota;
 use store::Store;
 

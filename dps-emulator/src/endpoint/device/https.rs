@@ -22,8 +22,7 @@ pub(in crate::endpoint) async fn answer(
         Ok(route) => perform(gateway, &mut call, route, caller).await,
         Err(error) => Err(error.clone().into()),
     };
-    let outcome =
-        outcome.unwrap_or_else(|error| answer::refused(gateway, caller, device, &error));
+    let outcome = outcome.unwrap_or_else(|error| answer::refused(gateway, caller, device, &error));
     let reply = match outcome {
         Outcome::Reply(answer) => Reply::from(answer),
         Outcome::Silence => {
@@ -48,7 +47,9 @@ async fn perform(
 ) -> Result<Outcome, ServiceError> {
     call.check_headers()?;
     let api_version = api_version(&call.query)?;
-    let token = call.text(header::AUTHORIZATION)?;
+    let token = call.text(header::AUTHORIZATION).map_err(|_| {
+        ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
+    })?;
     let presented = Presented::of(token, caller.peer.chain.as_ref())?;
     call.receive(gateway.instance.message_limit()).await?;
     if let DeviceAction::Register | DeviceAction::Lookup = route.action {

@@ -357,11 +357,7 @@ mod tests {
             (0, 1_767_000),
         ] {
             let timeout = bounded_idle_timeout(keep_alive);
-            assert_eq!(
-                timeout,
-                Duration::from_millis(milliseconds),
-                "{keep_alive}"
-            );
+            assert_eq!(timeout, Duration::from_millis(milliseconds), "{keep_alive}");
         }
     }
 

@@ -98,7 +98,7 @@ impl Operation {
         }
         let Some(Value::Array(items)) = take(&mut body, D::LIST_FIELD) else {
             return Err(ServiceError::invalid(format!(
-                "{} is missing",
+                "The field {} is missing.",
                 D::LIST_FIELD
             )));
         };

@@ -1,9 +1,8 @@
-//! Where the registry keeps its records: tables of bytes with compare-and-set, behind a trait so that any database can serve.
+//! The store that keeps the emulator's state: tables of bytes with compare-and-set, behind a trait.
 
-mod closed;
-mod held;
+mod conformance;
 mod memory;
-mod open;
+#[cfg(feature = "redb")]
 mod redb;
 #[cfg(test)]
 mod tests;
@@ -11,48 +10,53 @@ mod tests;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::conformance::conformance;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
 
-/// A database the registry can live in.
+/// A database that keeps the state of an emulator: enrollments, registrations, devices of the linked hubs.
 ///
-/// Everything the registry needs is here: read a key, change some keys at once if they still hold what the caller
-/// read, and walk a table in key order. [`MemoryStore`] and [`RedbStore`] ship with the crate.
+/// The operations are: read one key, change several keys atomically if they still hold the values that the caller read,
+/// and list a table in key order. The crate has two implementations, [`MemoryStore`] and [`RedbStore`].
 ///
 /// # For implementors
 ///
-/// - A change is acknowledged (`Ok(true)`) only once it is as durable as the database makes it.
-/// - Calls are linearizable: a read that starts after an acknowledged change sees it.
-/// - Dropping the future of [`apply`](Self::apply) may or may not apply the changes, but never some of them.
-/// - Keys are any string, the empty one included. They sort by their UTF-8 bytes, as `str` does.
+/// - [`apply`](Self::apply) returns `Ok(true)` only when the changes are durable.
+/// - Calls are linearizable: a read that starts after an acknowledged change sees the change.
+/// - If the future of [`apply`](Self::apply) is dropped, either all of its changes are made or none.
+/// - A key is any string, including the empty string. Keys sort by their UTF-8 bytes, as `str` does.
+///
+/// [`conformance`] checks an implementation.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Reads one value.
     ///
     /// # Errors
     ///
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Applies all changes at once if every condition holds; otherwise changes nothing and returns `Ok(false)`.
+    /// Applies all changes atomically if every condition holds; otherwise changes nothing and returns `Ok(false)`.
     ///
-    /// All conditions are about the state before the call, also when two changes name the same key. The actions then
-    /// run in order, so the last one on a key wins. No changes at all is `Ok(true)`.
+    /// Every condition refers to the state before the call, even if two changes have the same key. The actions are then
+    /// performed in order, so the last action on a key wins. An empty list of changes returns `Ok(true)`.
     ///
     /// # Errors
     ///
-    /// When the database cannot be written. Whether the changes were made is then unknown, as after any lost reply.
+    /// If the database cannot be written. It is then unknown whether the changes were made.
     async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError>;
 
-    /// Reads the keys that follow `after` (itself excluded; `None` starts at the first key), in key order, at most
-    /// `limit` of them. The cost does not depend on where in the table the page lies.
+    /// Reads at most `limit` entries in key order, starting with the first key greater than `after`, or with the first key
+    /// if `after` is `None`. The cost does not depend on the position in the table.
     ///
     /// # Errors
     ///
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     async fn scan(
         &self,
         table: Table,
@@ -60,12 +64,13 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
-    /// Counts the keys of a table: here by walking it, in the stores of this crate at a cost that does not depend on how
-    /// many there are.
+    /// Counts the keys of a table.
+    ///
+    /// The default implementation reads the whole table. The stores of this crate count in constant time.
     ///
     /// # Errors
     ///
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     async fn count(&self, table: Table) -> Result<u64, StoreError> {
         const PAGE: usize = 1000;
         let (mut count, mut after) = (0, None);
@@ -95,7 +100,7 @@ pub trait Store: Send + Sync + fmt::Debug {
             .await
     }
 
-    /// Removes one key if the condition holds; `Ok(false)` if it does not. Removing an absent key is no error.
+    /// Removes one key if the condition holds; `Ok(false)` if it does not. Removing an absent key is not an error.
     ///
     /// # Errors
     ///
@@ -110,7 +115,37 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 }
 
-/// The tables of the registry.
+macro_rules! forward_store {
+    ($($Pointer:ty),*) => {$(
+        #[async_trait]
+        impl<S: Store + ?Sized> Store for $Pointer {
+            async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+                (**self).get(table, key).await
+            }
+
+            async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
+                (**self).apply(changes).await
+            }
+
+            async fn scan(
+                &self,
+                table: Table,
+                after: Option<&str>,
+                limit: usize,
+            ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+                (**self).scan(table, after, limit).await
+            }
+
+            async fn count(&self, table: Table) -> Result<u64, StoreError> {
+                (**self).count(table).await
+            }
+        }
+    )*};
+}
+
+forward_store!(&S, Box<S>, Arc<S>);
+
+/// A table of the store.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
@@ -120,22 +155,22 @@ pub enum Table {
     Groups,
     /// Device registration states, by registration ID.
     Registrations,
-    /// Which devices registered through a group, by group ID and registration ID.
+    /// The index of the devices that registered through a group, by group ID and registration ID.
     Members,
-    /// Registration operations in progress, by operation ID.
+    /// The index of the registrations in progress, by registration ID.
     Operations,
-    /// Which enrollment has which certificate, by the kind of its use and thumbprint.
+    /// The index of the certificates of enrollments, by use and thumbprint.
     Thumbprints,
     /// The CA certificates of the instance, by name.
     CaCertificates,
     /// The devices of the linked IoT hubs with their twins, by hub and device ID.
     Hubs,
-    /// What the registry notes about itself.
+    /// Settings of the instance, such as generated keys.
     Meta,
 }
 
 impl Table {
-    /// The table's name in the database. It never changes, as stored data depends on it.
+    /// The table's name in the database. It never changes, because stored data depends on it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Individuals => "individuals",
@@ -151,9 +186,9 @@ impl Table {
     }
 }
 
-/// One key's part in [`Store::apply`]: a condition, and what to do when all conditions hold.
+/// One change of [`Store::apply`]: a condition on a key, and the action if all conditions hold.
 ///
-/// `Debug` shows sizes in place of values, as values may hold device keys.
+/// `Debug` shows sizes instead of values, because values may contain device keys.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Change<'a> {
@@ -161,9 +196,9 @@ pub struct Change<'a> {
     pub table: Table,
     /// The key.
     pub key: &'a str,
-    /// What the key must hold now.
+    /// The condition on the current value.
     pub expected: Expected<'a>,
-    /// What becomes of it.
+    /// The action.
     pub action: Action,
 }
 
@@ -188,7 +223,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Changes nothing: only makes the other changes depend on this key.
+    /// Changes nothing. The other changes are made only if the condition on this key holds.
     pub const fn check(table: Table, key: &'a str, expected: Expected<'a>) -> Self {
         Self {
             table,
@@ -200,7 +235,7 @@ impl<'a> Change<'a> {
 }
 
 /// The condition of a [`Change`] on the key's current value.
-#[allow(clippy::exhaustive_enums)] // every store must honour every condition
+#[allow(clippy::exhaustive_enums)] // every store must check every condition
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Expected<'a> {
     /// No condition.
@@ -232,7 +267,7 @@ impl fmt::Debug for Expected<'_> {
     }
 }
 
-/// What a [`Change`] does to its key.
+/// The action of a [`Change`] on its key.
 #[allow(clippy::exhaustive_enums)] // every store must perform every action
 #[derive(Clone, PartialEq, Eq)]
 pub enum Action {
@@ -254,7 +289,7 @@ impl fmt::Debug for Action {
     }
 }
 
-/// A database could not be opened, read or written. The message says what failed, the source why.
+/// Error from opening, reading or writing a database. The message names the operation that failed; the source is the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
@@ -263,7 +298,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error that is its own cause. The message must hold no stored value.
+    /// An error without a cause. The message must not contain a stored value.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),

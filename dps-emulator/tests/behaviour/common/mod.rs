@@ -187,3 +187,18 @@ pub(crate) fn assert_operation_id(text: &str) {
     );
     assert!(text.starts_with("5."), "{text}");
 }
+
+/// A linked hub, from the syntax of the command line.
+pub(crate) fn linked(text: &str) -> dps_emulator::LinkedHub {
+    text.parse().expect("a hub")
+}
+
+/// A latency, from the syntax of the command line.
+pub(crate) fn latency(text: &str) -> dps_emulator::Latency {
+    text.parse().expect("a latency")
+}
+
+/// A CA certificate whose possession is proven.
+pub(crate) fn verified_ca(name: &str, pem: &str) -> dps_emulator::VerifiedCa {
+    dps_emulator::VerifiedCa::from_pem(name, pem).expect("a certificate")
+}

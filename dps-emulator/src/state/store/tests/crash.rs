@@ -1,4 +1,4 @@
-//! A process killed in the middle of its writes.
+//! A process that is killed while it writes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use super::super::{Change, Expected, Store, Table};
 use super::open;
 
-/// The name of the file for the child of [`a_killed_process_loses_nothing_it_was_told_is_safe`].
+/// The name of the file for the child of [`a_killed_process_loses_no_acknowledged_change`].
 const CHILD_FILE: &str = "DPS_EMULATOR_TEST_STORE";
 
 #[test]
-fn a_killed_process_loses_nothing_it_was_told_is_safe() {
+fn a_killed_process_loses_no_acknowledged_change() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -25,7 +25,7 @@ fn a_killed_process_loses_nothing_it_was_told_is_safe() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registry.redb");
     let test = format!(
-        "{}::a_killed_process_loses_nothing_it_was_told_is_safe",
+        "{}::a_killed_process_loses_no_acknowledged_change",
         module_path!().split_once("::").unwrap().1
     );
     let mut acknowledged = 0;

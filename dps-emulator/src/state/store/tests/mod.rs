@@ -1,7 +1,8 @@
-//! One suite over every store; beside it, what only a file must withstand.
+//! Runs the conformance suite on every store, and tests what is particular to a file.
 
 mod crash;
 mod file;
+mod full_disk;
 mod model;
 
 use std::future::poll_fn;
@@ -10,42 +11,33 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::task::JoinSet;
+use super::{Change, Expected, MemoryStore, RedbStore, Store, Table, conformance};
 
-use super::{Change, Expected, MemoryStore, RedbStore, Store, Table};
-
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(super::Arc::new(super::MemoryStore::new())).await;
-            })*
-        }
-        mod redb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                let dir = tempfile::tempdir().unwrap();
-                super::$test(super::Arc::new(super::open(&dir.path().join("registry.redb")).await)).await;
-            })*
-        }
-    };
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_store_conforms() {
+    conformance(async || MemoryStore::new()).await;
 }
 
-suite! {
-    reads_what_was_written
-    put_and_delete_honour_their_condition
-    one_of_many_racing_creates_wins
-    racing_increments_are_all_counted
-    all_changes_or_none
-    conditions_are_about_the_state_before_the_call
-    tables_are_apart
-    scan_pages_through_in_byte_order
-    odd_keys_and_values_survive
-    keys_are_counted
+#[tokio::test(flavor = "multi_thread")]
+async fn the_redb_store_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = std::sync::atomic::AtomicUsize::new(0);
+    conformance(async || {
+        let number = files.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        open(&dir.path().join(format!("{number}.redb"))).await
+    })
+    .await;
 }
 
-/// Lets a call begin.
+/// A store behind a pointer is a store.
+#[tokio::test(flavor = "multi_thread")]
+async fn pointers_to_stores_conform() {
+    let memory = MemoryStore::new;
+    conformance(async || Box::new(memory()) as Box<dyn Store>).await;
+    conformance(async || Arc::new(memory()) as Arc<dyn Store>).await;
+}
+
+/// Starts a call, and returns its output if it is ready.
 pub(super) async fn poll_once<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
     poll_fn(|context| match Pin::new(&mut *call).poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -56,344 +48,6 @@ pub(super) async fn poll_once<F: Future + Unpin>(call: &mut F) -> Option<F::Outp
 
 async fn open(path: &Path) -> RedbStore {
     RedbStore::open(path).await.unwrap()
-}
-
-async fn reads_what_was_written(store: Arc<dyn Store>) {
-    assert_eq!(store.get(Table::Hubs, "a").await.unwrap(), None);
-    assert!(
-        store
-            .put(Table::Hubs, "a", Expected::Anything, b"1".to_vec())
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        store.get(Table::Hubs, "a").await.unwrap().as_deref(),
-        Some(&b"1"[..])
-    );
-    assert!(
-        store
-            .delete(Table::Hubs, "a", Expected::Anything)
-            .await
-            .unwrap()
-    );
-    assert_eq!(store.get(Table::Hubs, "a").await.unwrap(), None);
-    assert!(store.apply(&[]).await.unwrap());
-}
-
-async fn put_and_delete_honour_their_condition(store: Arc<dyn Store>) {
-    let exactly = |value| Expected::Exactly(value);
-    let put =
-        |expected, value: &'static [u8]| store.put(Table::Groups, "g", expected, value.to_vec());
-    assert!(
-        !put(exactly(b""), b"1").await.unwrap(),
-        "absent is not empty"
-    );
-    assert!(put(Expected::Absent, b"1").await.unwrap());
-    assert!(!put(Expected::Absent, b"2").await.unwrap());
-    assert!(!put(exactly(b"2"), b"3").await.unwrap());
-    assert!(put(exactly(b"1"), b"2").await.unwrap());
-    assert!(
-        !store
-            .delete(Table::Groups, "g", exactly(b"1"))
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .delete(Table::Groups, "g", Expected::Absent)
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        store.get(Table::Groups, "g").await.unwrap().as_deref(),
-        Some(&b"2"[..])
-    );
-    assert!(
-        store
-            .delete(Table::Groups, "g", exactly(b"2"))
-            .await
-            .unwrap()
-    );
-    assert!(
-        store
-            .delete(Table::Groups, "g", Expected::Anything)
-            .await
-            .unwrap(),
-        "absent already"
-    );
-    assert!(
-        store
-            .delete(Table::Groups, "g", Expected::Absent)
-            .await
-            .unwrap()
-    );
-}
-
-async fn one_of_many_racing_creates_wins(store: Arc<dyn Store>) {
-    for key in ["first", "second", "third"] {
-        let mut racers = JoinSet::new();
-        for racer in 0..32_u8 {
-            let store = Arc::clone(&store);
-            racers.spawn(async move {
-                let won = store
-                    .put(Table::Individuals, key, Expected::Absent, vec![racer])
-                    .await
-                    .unwrap();
-                won.then_some(racer)
-            });
-        }
-        let winners: Vec<u8> = racers.join_all().await.into_iter().flatten().collect();
-        assert_eq!(winners.len(), 1);
-        assert_eq!(
-            store.get(Table::Individuals, key).await.unwrap(),
-            Some(winners)
-        );
-    }
-}
-
-async fn racing_increments_are_all_counted(store: Arc<dyn Store>) {
-    store
-        .put(Table::Meta, "n", Expected::Absent, b"0".to_vec())
-        .await
-        .unwrap();
-    let mut racers = JoinSet::new();
-    for _ in 0..8 {
-        let store = Arc::clone(&store);
-        racers.spawn(async move {
-            let mut counted = 0;
-            while counted < 10 {
-                let old = store.get(Table::Meta, "n").await.unwrap().unwrap();
-                let number: u32 = String::from_utf8(old.clone()).unwrap().parse().unwrap();
-                let new = (number + 1).to_string().into_bytes();
-                counted += u32::from(
-                    store
-                        .put(Table::Meta, "n", Expected::Exactly(&old), new)
-                        .await
-                        .unwrap(),
-                );
-            }
-        });
-    }
-    racers.join_all().await;
-    assert_eq!(
-        store.get(Table::Meta, "n").await.unwrap().as_deref(),
-        Some(&b"80"[..])
-    );
-}
-
-async fn all_changes_or_none(store: Arc<dyn Store>) {
-    let put = |key, expected, value: &[u8]| {
-        Change::put(Table::Individuals, key, expected, value.to_vec())
-    };
-    let both = [
-        put("a", Expected::Absent, b"1"),
-        put("b", Expected::Absent, b"1"),
-    ];
-    assert!(store.apply(&both).await.unwrap());
-
-    let second_fails = [
-        put("a", Expected::Exactly(b"1"), b"2"),
-        Change::delete(Table::Individuals, "b", Expected::Exactly(b"9")),
-        put("c", Expected::Absent, b"1"),
-    ];
-    assert!(!store.apply(&second_fails).await.unwrap());
-    let unchanged = [
-        ("a".to_owned(), b"1".to_vec()),
-        ("b".to_owned(), b"1".to_vec()),
-    ];
-    assert_eq!(
-        store.scan(Table::Individuals, None, 9).await.unwrap(),
-        unchanged
-    );
-
-    let check_fails = [
-        put("a", Expected::Anything, b"2"),
-        Change::check(Table::Groups, "g", Expected::Exactly(b"enabled")),
-    ];
-    assert!(!store.apply(&check_fails).await.unwrap());
-    assert!(
-        store
-            .put(Table::Groups, "g", Expected::Absent, b"enabled".to_vec())
-            .await
-            .unwrap()
-    );
-    assert!(store.apply(&check_fails).await.unwrap());
-    assert_eq!(
-        store.get(Table::Individuals, "a").await.unwrap().as_deref(),
-        Some(&b"2"[..])
-    );
-    assert_eq!(
-        store.get(Table::Groups, "g").await.unwrap().as_deref(),
-        Some(&b"enabled"[..])
-    );
-}
-
-async fn conditions_are_about_the_state_before_the_call(store: Arc<dyn Store>) {
-    let put = |expected, value: &[u8]| Change::put(Table::Meta, "k", expected, value.to_vec());
-    assert!(
-        store
-            .apply(&[put(Expected::Absent, b"1"), put(Expected::Absent, b"2")])
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        store.get(Table::Meta, "k").await.unwrap().as_deref(),
-        Some(&b"2"[..]),
-        "the last one wins"
-    );
-    assert!(
-        !store
-            .apply(&[
-                put(Expected::Anything, b"3"),
-                put(Expected::Exactly(b"3"), b"4")
-            ])
-            .await
-            .unwrap()
-    );
-}
-
-async fn tables_are_apart(store: Arc<dyn Store>) {
-    let tables = [
-        Table::Individuals,
-        Table::Groups,
-        Table::Registrations,
-        Table::Operations,
-        Table::Hubs,
-        Table::Meta,
-    ];
-    for table in tables {
-        assert!(
-            store
-                .put(table, "same", Expected::Absent, table.name().into())
-                .await
-                .unwrap()
-        );
-    }
-    for table in tables {
-        let only = [("same".to_owned(), table.name().as_bytes().to_vec())];
-        assert_eq!(store.scan(table, None, 9).await.unwrap(), only);
-        assert_eq!(store.scan(table, Some("same"), 9).await.unwrap(), []);
-    }
-}
-
-async fn scan_pages_through_in_byte_order(store: Arc<dyn Store>) {
-    let keys =
-        |page: Vec<(String, Vec<u8>)>| page.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
-    assert_eq!(store.scan(Table::Operations, None, 5).await.unwrap(), []);
-    for key in ["b", "Z", "a10", "é", "a2", "", "a", "\u{10000}", "\u{ffff}"] {
-        store
-            .put(Table::Operations, key, Expected::Absent, key.into())
-            .await
-            .unwrap();
-    }
-    let sorted = ["", "Z", "a", "a10", "a2", "b", "é", "\u{ffff}", "\u{10000}"];
-    assert_eq!(
-        keys(
-            store
-                .scan(Table::Operations, None, usize::MAX)
-                .await
-                .unwrap()
-        ),
-        sorted
-    );
-    assert_eq!(
-        keys(store.scan(Table::Operations, None, 0).await.unwrap()),
-        [""; 0]
-    );
-    assert_eq!(
-        keys(store.scan(Table::Operations, None, 2).await.unwrap()),
-        sorted[..2]
-    );
-    assert_eq!(
-        keys(store.scan(Table::Operations, Some(""), 2).await.unwrap()),
-        sorted[1..3]
-    );
-    assert_eq!(
-        keys(store.scan(Table::Operations, Some("a1"), 2).await.unwrap()),
-        sorted[3..5],
-        "an absent key"
-    );
-    assert_eq!(
-        keys(
-            store
-                .scan(Table::Operations, Some("\u{10000}"), 2)
-                .await
-                .unwrap()
-        ),
-        [""; 0]
-    );
-
-    let mut seen = Vec::new();
-    loop {
-        let page = keys(
-            store
-                .scan(Table::Operations, seen.last().map(String::as_str), 4)
-                .await
-                .unwrap(),
-        );
-        if page.is_empty() {
-            break;
-        }
-        seen.extend(page);
-    }
-    assert_eq!(seen, sorted);
-}
-
-async fn odd_keys_and_values_survive(store: Arc<dyn Store>) {
-    let large: Vec<u8> = (0..5 << 20).map(|n: u32| (n % 251) as u8).collect();
-    let long_key = "k".repeat(10_000);
-    for (key, value) in [
-        ("", &b"empty key"[..]),
-        ("empty value", b""),
-        ("nul\0nul", b"\0"),
-        ("設備-✓", &large),
-        (&long_key, b"x"),
-    ] {
-        assert!(
-            store
-                .put(Table::Registrations, key, Expected::Absent, value.to_vec())
-                .await
-                .unwrap()
-        );
-        assert!(
-            store
-                .get(Table::Registrations, key)
-                .await
-                .unwrap()
-                .as_deref()
-                == Some(value)
-        );
-        assert!(
-            store
-                .put(
-                    Table::Registrations,
-                    key,
-                    Expected::Exactly(value),
-                    value.to_vec()
-                )
-                .await
-                .unwrap()
-        );
-    }
-}
-
-async fn keys_are_counted(store: Arc<dyn Store>) {
-    assert_eq!(store.count(Table::Groups).await.unwrap(), 0);
-    let put = |key| Change::put(Table::Groups, key, Expected::Anything, vec![]);
-    let other = Change::put(Table::Hubs, "d", Expected::Anything, vec![]);
-    assert!(
-        store
-            .apply(&[put("a"), put("b"), put("a"), put("c"), other])
-            .await
-            .unwrap()
-    );
-    assert_eq!(store.count(Table::Groups).await.unwrap(), 3);
-    let gone = [
-        Change::delete(Table::Groups, "a", Expected::Anything),
-        put("b"),
-    ];
-    assert!(store.apply(&gone).await.unwrap());
-    assert_eq!(store.count(Table::Groups).await.unwrap(), 2);
 }
 
 #[test]

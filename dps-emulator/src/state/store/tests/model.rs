@@ -1,4 +1,4 @@
-//! Random work on every store, compared with an ordered map.
+//! Property test: every store behaves as an ordered map.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
