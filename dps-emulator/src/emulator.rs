@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 
 use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
-use crate::authority::ServerAuthority;
-use crate::ca::CaCertificates;
+use crate::ca_certificates::CaCertificates;
 use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
 use crate::instance::{Instance, Settings};
+use crate::issuer::ServerAuthority;
 use crate::limits::Throttle;
 use crate::provision::Engine;
 use crate::state::State;

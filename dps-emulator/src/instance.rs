@@ -9,7 +9,7 @@ use dps_types::{Clock, IdScope};
 
 use crate::access::Access;
 use crate::allocate::Allocator;
-use crate::ca::CaCertificates;
+use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::state::State;

@@ -57,8 +57,8 @@
 mod access;
 mod allocate;
 mod attest;
-mod authority;
-mod ca;
+mod ca_certificates;
+mod certificate;
 mod config;
 mod emulator;
 mod endpoint;
@@ -66,6 +66,7 @@ mod error;
 pub mod fault;
 mod hub;
 mod instance;
+mod issuer;
 mod limits;
 mod provision;
 mod query;
@@ -76,12 +77,12 @@ mod tls;
 pub use access::{AccessPolicy, EntraRole, Permission};
 pub use allocate::{Latency, LinkedHub};
 pub use attest::VerifiedCa;
-pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{HubDevice, HubHandle};
+pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 
 /// The store that keeps an emulator's state, for implementations of your own.

@@ -84,7 +84,7 @@ fn refused(error: &ServiceError) -> Response<Body> {
 
 /// The stream of bytes that carries MQTT.
 pub(super) async fn stream(socket: Upgraded) -> WebSocketIo<TokioIo<Upgraded>> {
-    WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE).await
+    WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE)
 }
 
 /// The value that proves that the key was read.

@@ -1,26 +1,25 @@
-//! Carrying out one assignment: from `assigning` to `assigned` or `failed`.
+//! Carries out an assignment: from `assigning` to `assigned` or `failed`.
 
 use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
-use dps_types::{
-    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId, RegistrationId,
-};
+use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId};
 use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
+use crate::attest::{EnrollmentRef, Proof};
 use crate::hub::{Arrival, Authentication, Settlement, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
-use crate::state::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
+use crate::state::{Document, Pending, Record, Stored, Verdict};
 
-/// How long to wait before a store that failed is tried again: at first, and at most.
+/// The first and the longest pause before a store that failed is used again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Carries out the operation that is under way for this device, if there is one. A store that fails is tried again,
-    /// since a record that stays `assigning` would hold the device until the next start.
+    /// Carries out the operation in progress of this device, if there is one. Retries when the store fails, because a record
+    /// that stays `assigning` would block the device until the next start.
     pub(super) async fn assign(&self, key: &str) {
         tokio::time::sleep(self.instance.settings.assign_delay).await;
         let mut decided = None;
@@ -29,14 +28,14 @@ impl Engine {
             tracing::error!(
                 registration = key,
                 reason = refusal.message(),
-                "assignment not recorded yet"
+                "the assignment cannot be written; retrying"
             );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
-    /// Decides once, and writes until nobody else has written meanwhile: a webhook is not asked twice for the store's sake.
+    /// Decides once, and retries the write when another request wrote the record: a webhook must not be called twice.
     async fn try_assign(
         &self,
         key: &str,
@@ -65,7 +64,7 @@ impl Engine {
         }
     }
 
-    /// Writes how it ended, in the record and in the hubs at once. False when someone else wrote meanwhile.
+    /// Writes the result to the record and to the hubs in one change. Returns false if another request wrote the record.
     async fn complete(
         &self,
         stored: &Stored,
@@ -125,7 +124,7 @@ impl Engine {
         Ok(Decision {
             device_id: match device_id {
                 Some(id) => id,
-                None => same_name(&record.registration_id)?,
+                None => default_device_id(record)?,
             },
             reprovision,
             attestation: terms.attestation.clone(),
@@ -155,7 +154,7 @@ impl Engine {
     }
 }
 
-/// A hub, under which name, how the device got there, and what it brings.
+/// The decision about a device: hub, device id, twin and payload.
 struct Decision {
     hub: HubHostname,
     device_id: DeviceId,
@@ -163,7 +162,7 @@ struct Decision {
     reprovision: Reprovision,
     attestation: AttestationMechanism,
     iot_edge: bool,
-    /// For a device that has no twin yet.
+    /// The twin of a device that has none.
     twin: Twin,
 }
 
@@ -215,11 +214,16 @@ fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
     context
 }
 
-/// Without a name of its own in the hub, a device goes by its registration id: every character that DPS
-/// takes in one, a hub takes in the other.
-fn same_name(id: &RegistrationId) -> Result<DeviceId, ServiceFailure> {
-    DeviceId::new(id.as_str())
-        .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string()))
+/// The device id of a device whose enrollment names none: its registration id, in the case in which it first registered.
+/// Registration ids have no case, device ids do, and one device must not become two at its hub.
+fn default_device_id(record: &Record) -> Result<DeviceId, ServiceFailure> {
+    let id = record.registration_id.as_str();
+    let known = record.device_id.as_ref();
+    match known.filter(|known| known.as_str().eq_ignore_ascii_case(id)) {
+        Some(known) => Ok(known.clone()),
+        None => DeviceId::new(id)
+            .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string())),
+    }
 }
 
 fn gone() -> ServiceFailure {

@@ -4,6 +4,7 @@
 //! on shutdown, and resumes after a restart.
 
 mod assign;
+mod challenges;
 mod credentials;
 mod operation;
 mod reprovision;
@@ -23,11 +24,11 @@ use dps_types::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attest::tpm::Challenges;
-use crate::attest::{self, Enrolled, Known, Presented, Question};
+use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
 use crate::state::{Pending, Record, Stored, Verdict};
+use challenges::Challenges;
 
 /// A device that sends a request, with its proof.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Device<'a> {
 pub(crate) struct Engine {
     instance: Arc<Instance>,
     challenges: Challenges,
+    chains: ChainVerifier,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -53,6 +55,7 @@ impl Engine {
         Self {
             instance,
             challenges: Challenges::default(),
+            chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
             stop,
         }
@@ -78,7 +81,7 @@ impl Engine {
 
     /// Checks the proof of a device that connects. It is verified again with every request.
     pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), ServiceError> {
-        let known = self.authenticate(&device, None, None).await?;
+        let known = Box::pin(self.authenticate(&device, None, None)).await?;
         known.enrolled().map(drop)
     }
 
@@ -90,12 +93,10 @@ impl Engine {
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
         self.instance.throttle.registration(self.now())?;
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), None)
-            .await?;
+        let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
-            Known::Enrolled(enrolled) => enrolled,
-            Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
+            Authenticated::Enrolled(enrolled) => enrolled,
+            Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
         };
         let key = device.registration_id.to_lowercase();
         let before = self.instance.state.registration(&key).await?;
@@ -125,18 +126,22 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self.authenticate(&device, None, record.as_ref()).await?;
+        let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
         self.instance
             .throttle
             .poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
-            Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
-            Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
+            Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
+            Authenticated::NotEnrolled(proof) => {
+                self.challenges.failed(id, proof, operation, self.now())
+            }
         };
         let record = record
             .ok_or_else(|| ServiceError::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
         let mut status = record.operation_status(device.api_version);
-        if let (Some(state), Known::Enrolled(enrolled)) = (&mut status.registration_state, &known) {
+        if let (Some(state), Authenticated::Enrolled(enrolled)) =
+            (&mut status.registration_state, &known)
+        {
             tpm::deliver(state, &record, &enrolled.proof);
         }
         Ok(status)
@@ -153,9 +158,8 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), record.as_ref())
-            .await?;
+        let known =
+            Box::pin(self.authenticate(&device, request.tpm.as_ref(), record.as_ref())).await?;
         let enrolled = known.enrolled()?;
         let unregistered = |status| DeviceRegistrationResult::new(id.clone(), status);
         if enrolled.is_disabled() {
@@ -178,11 +182,12 @@ impl Engine {
         device: &Device<'_>,
         shown: Option<&TpmAttestation>,
         registered: Option<&Record>,
-    ) -> Result<Known, ServiceError> {
-        if *device.id_scope != self.instance.id_scope {
-            let (expected, found) = (&self.instance.id_scope, device.id_scope);
+    ) -> Result<Authenticated, ServiceError> {
+        let own = &self.instance.id_scope;
+        if device.id_scope != own {
             return Err(ServiceError::unauthorized().with_reason(format!(
-                "the id scope of this instance is {expected}, and the device uses {found}"
+                "the id scope is '{}', and this instance has '{own}'",
+                device.id_scope
             )));
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
@@ -196,18 +201,27 @@ impl Engine {
             Presented::Chain(_) => self.instance.cas.verified().await?,
             _ => Vec::new(),
         };
-        let question = Question {
-            id_scope: device.id_scope,
-            registration_id: device.registration_id,
+        let context = Context {
+            id_scope: device.id_scope.clone(),
+            registration_id: device.registration_id.clone(),
             now: self.now(),
-            verified_cas: &verified_cas,
+            verified_cas,
             require_verified_ca: self.instance.settings.require_verified_ca,
-            tpm: &tpm,
+            tpm,
         };
-        let known = attest::authenticate(&self.instance.state, question, &device.presented).await;
+        let candidates = self.candidates(device.registration_id).await?;
+        let enrolled_key = challenge.and_then(|_| tpm::enrolled_key(&candidates));
+        let presented = &device.presented;
+        let known = Box::pin(attest::authenticate(
+            &self.chains,
+            candidates,
+            context,
+            presented,
+        ))
+        .await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
-                Err(self.challenge(device, shown))
+                Err(self.challenge(device, shown, enrolled_key.as_ref()))
             }
             (Ok(known), _) => {
                 if let (Some(proof), Some(shown)) = (known.tpm(), shown) {
@@ -216,6 +230,14 @@ impl Engine {
                 Ok(known)
             }
             (refused, _) => refused,
+        }
+    }
+
+    /// Reads the enrollments that may apply to a device.
+    async fn candidates(&self, id: &RegistrationId) -> Result<Candidates, ServiceError> {
+        match self.instance.state.enrollment(&id.to_lowercase()).await? {
+            Some(individual) => Ok(Candidates::Individual(Box::new(individual))),
+            None => Ok(Candidates::Groups(self.instance.state.enrollments().await?)),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::access::Access;
 use crate::allocate::{Allocator, LinkedHub};
-use crate::ca::CaCertificates;
+use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
 use crate::instance::Settings;
 use crate::limits::{Limits, Throttle};

@@ -207,7 +207,7 @@ async fn ca_certificates_of_the_options() {
     let cas = |names: &[&str]| {
         let builder = Emulator::builder().limits(limits.clone());
         names.iter().fold(builder, |builder, name| {
-            builder.verified_ca(verified_ca(*name, root.certificate_pem()))
+            builder.verified_ca(verified_ca(name, root.certificate_pem()))
         })
     };
     let error = cas(&["a", "b", "c"]).start().await.expect_err("too many");

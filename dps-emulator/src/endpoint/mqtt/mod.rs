@@ -150,8 +150,7 @@ where
 /// The token in the password, or the certificate of the TLS connection.
 fn presented<'a>(connect: &Connect, caller: Caller<'a>) -> Result<Presented<'a>, ServiceError> {
     let password = connect.password.as_ref().map(|password| password.as_str());
-    let token = password.filter(|text| !text.is_empty());
-    Presented::of(token, caller.peer.chain.as_ref())
+    Presented::of(password, caller.peer.chain.as_ref())
 }
 
 /// One and a half times the keep-alive (MQTT-3.1.2-24). `None` without a keep-alive.
