@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_tls::Roots;
+use dps_tls::{Roots, certified_key};
 use dps_types::enrollment::AllocationPolicyKind;
 use dps_types::{Clock, HubHostname, IdScope, SymmetricKey, SystemClock};
+use rustls::sign::CertifiedKey;
 
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
@@ -34,6 +35,7 @@ pub struct EmulatorBuilder {
     latencies: Vec<Latency>,
     default_allocation: AllocationPolicyKind,
     pub(crate) verified_cas: Vec<VerifiedCa>,
+    pub(crate) server_certificate: Option<CertifiedKey>,
     #[cfg(feature = "redb")]
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -60,6 +62,7 @@ impl Default for EmulatorBuilder {
             latencies: Vec::new(),
             default_allocation: AllocationPolicyKind::Hashed,
             verified_cas: Vec::new(),
+            server_certificate: None,
             #[cfg(feature = "redb")]
             data_dir: None,
             store: None,
@@ -242,6 +245,28 @@ impl EmulatorBuilder {
     pub fn webhook_roots(mut self, roots: Roots) -> Self {
         self.webhook_roots = Some(roots);
         self
+    }
+
+    /// Sets the server's own certificate chain, the leaf first, and its private key, as PEM or DER. Clients must trust the last
+    /// certificate of the chain, or the one above it.
+    ///
+    /// Without it, the emulator issues its own certificates: ECDSA on P-256, and RSA for clients that verify RSA signatures
+    /// only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if one of the two cannot be read, or if they do not belong together.
+    pub fn server_certificate(
+        mut self,
+        chain: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Self, Error> {
+        let identity = dps_tls::read_chain(chain.as_ref())
+            .and_then(|chain| certified_key(chain, dps_tls::read_key(key.as_ref())?));
+        self.server_certificate = Some(identity.map_err(|error| {
+            let what = "the server's certificate and key cannot be used";
+            Error::new(ErrorKind::Configuration, what).with_source(error)
+        })?);
+        Ok(self)
     }
 
     fn port(mut self, protocol: Protocol, port: u16) -> Self {

@@ -10,7 +10,6 @@ use dps_types::{HubHostname, IdScope, ServiceConnectionString};
 use rustls_pki_types::DnsName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
@@ -23,14 +22,13 @@ use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
 use crate::instance::{Instance, Settings};
-use crate::issuer::ServerAuthority;
 use crate::limits::Throttle;
 use crate::provision::Engine;
 use crate::state::State;
 use crate::state::store::{MemoryStore, Store};
 #[cfg(feature = "redb")]
 use crate::state::store::{RedbStore, StoreError};
-use crate::tls;
+use crate::tls::TlsAcceptor;
 
 #[cfg(feature = "redb")]
 const STORE_FILE: &str = "dps.redb";
@@ -41,7 +39,7 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub struct Emulator {
     ports: Vec<(Protocol, u16)>,
-    ca_pem: String,
+    tls: Arc<TlsAcceptor>,
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
     instance: Arc<Instance>,
@@ -89,7 +87,16 @@ impl Emulator {
 
     /// The CA certificate that devices and service clients must trust, as PEM.
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.tls.root_pem()
+    }
+
+    /// Returns the certificate that clients must trust if they verify RSA signatures only. The first call makes it, which takes
+    /// seconds; a data directory keeps it as `ca-rsa.pem`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Certificate`] if it cannot be made, read or written.
+    pub async fn rsa_ca_pem(&self) -> Result<String, Error> {
+        self.tls.rsa_root_pem().await
     }
 
     /// The names of the linked hubs.
@@ -182,7 +189,6 @@ impl Emulator {
             access.policies.push(policy.open(&*store).await?);
         }
         let connections = connections(&access, &local_host)?;
-        let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
         // Devices connect to their hubs by name, if the name leads to the emulator.
         let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
         let names: Vec<String> = hub_names
@@ -190,7 +196,11 @@ impl Emulator {
             .map(str::to_owned)
             .chain(builder.host_names.iter().cloned())
             .collect();
-        let identity = authority.issue(&names).map_err(certificate)?;
+        let tls = match builder.server_certificate {
+            Some(identity) => TlsAcceptor::with_identity(identity),
+            None => TlsAcceptor::issued(data_dir, names),
+        };
+        let tls = Arc::new(tls?);
 
         let stop = CancellationToken::new();
         let webhooks = builder
@@ -242,10 +252,9 @@ impl Emulator {
         });
         let mut server = JoinSet::new();
         for (protocol, (listener, _)) in listeners {
-            let tls = tls::server_config(identity.clone(), protocol.alpn()).map_err(certificate)?;
             server.spawn(serve(
                 listener,
-                TlsAcceptor::from(Arc::new(tls)),
+                Arc::clone(&tls),
                 protocol,
                 Arc::clone(&gateway),
                 stop.clone(),
@@ -254,7 +263,7 @@ impl Emulator {
 
         Ok(Self {
             ports,
-            ca_pem: authority.certificate_pem().to_owned(),
+            tls,
             connections,
             instance,
             engine,
@@ -340,12 +349,4 @@ fn configuration(error: dps_types::ParseError) -> Error {
 #[cfg(feature = "redb")]
 fn store_failed(error: StoreError) -> Error {
     Error::new(ErrorKind::Store, "the store cannot be opened").with_source(error)
-}
-
-fn certificate(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(
-        ErrorKind::Certificate,
-        "the server's certificate cannot be created",
-    )
-    .with_source(error)
 }

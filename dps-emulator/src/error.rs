@@ -21,9 +21,13 @@ pub enum ErrorKind {
     Bind,
     /// The data cannot be read or written.
     Store,
-    /// The certificate authority cannot be created or loaded.
+    /// A certificate authority or certificate cannot be made, read or written. If its files are damaged, remove them.
     Certificate,
-    /// The hub has no device with this id.
+    /// A name in a certificate is empty, or is not a valid DNS name, IP address or subject: correct it.
+    InvalidName,
+    /// A certificate signing request is malformed, is not signed with its own key, or has an unsupported kind of key.
+    InvalidRequest,
+    /// The hub has no such device.
     DeviceNotFound,
     /// The hub does not accept the change of the twin.
     InvalidTwin,

@@ -82,7 +82,7 @@ pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{HubDevice, HubHandle};
-pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
+pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 
 /// The store that keeps an emulator's state, for implementations of your own.

@@ -15,6 +15,7 @@ use dps_types::{HubHostname, IdScope, SymmetricKey};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// Emulator of the Azure IoT Hub Device Provisioning Service and its linked IoT hubs.
 ///
@@ -101,6 +102,12 @@ struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
     verified_cas: Vec<VerifiedCa>,
+    /// Server certificate chain, the leaf first, in place of the emulator's own certificates
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    server_certificate: Option<PathBuf>,
+    /// Private key of the server certificate
+    #[arg(long, value_name = "FILE", requires = "server_certificate")]
+    server_key: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -128,13 +135,14 @@ async fn run(options: Options) -> Result<(), Box<dyn StdError>> {
     } else {
         None
     };
-    let ca = match &scratch {
-        Some(dir) => {
+    let ca = match (&options.server_certificate, &scratch) {
+        (Some(own), _) => own.clone(),
+        (None, Some(dir)) => {
             let path = dir.path().join("ca.pem");
             std::fs::write(&path, emulator.ca_pem())?;
             path
         }
-        None => options.data_dir.join("ca.pem"),
+        (None, None) => options.data_dir.join("ca.pem"),
     };
     announce(&emulator, &std::path::absolute(ca)?)?;
     stopped.await;
@@ -182,6 +190,12 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     }
     for host in &options.hosts {
         builder = builder.host_name(host);
+    }
+    if let (Some(chain), Some(key)) = (&options.server_certificate, &options.server_key) {
+        let read = |file: &Path| {
+            std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+        };
+        builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

@@ -28,7 +28,7 @@ impl VerifiedCa {
     /// If the certificate cannot be read.
     pub fn from_pem(name: impl Into<String>, pem: &str) -> Result<Self, Error> {
         let name = name.into();
-        match Certificate::from_text(pem) {
+        match Certificate::issuer_from_text(pem) {
             Ok(certificate) => Ok(Self { name, certificate }),
             Err(error) => {
                 let reason = format!("the certificate of the CA '{name}' cannot be read");

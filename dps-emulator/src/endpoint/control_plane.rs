@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Gateway;
 use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::reply::Reply;
-use crate::access::Act;
+use crate::access::ServiceAction;
 use crate::ca_certificates::CaCertificate;
 use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
@@ -42,7 +42,7 @@ pub(super) const ROOT: &str = "subscriptions";
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
-    gateway.authorize(call, Act::Configure)?;
+    gateway.authorize(call, ServiceAction::Configure)?;
     call.receive(SERVICE_LIMIT).await?;
     let cas = &gateway.instance.cas;
     let condition = call.condition()?;

@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +17,7 @@ use super::write_timeout::WriteTimeout;
 use super::{Caller, Gateway, Peer, Transport, https, mqtt};
 use crate::attest::PresentedChain;
 use crate::fault::{FaultOutcome, Step};
+use crate::tls::{self, TlsAcceptor};
 
 /// The time within which a TLS handshake must be complete.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,20 +39,10 @@ pub(crate) enum Protocol {
     Mqtt,
 }
 
-impl Protocol {
-    /// The application protocols (ALPN) that a client may choose; empty if the protocol does not use ALPN.
-    pub(crate) fn alpn(self) -> &'static [&'static str] {
-        match self {
-            Self::Https => &["http/1.1"],
-            Self::Mqtt => &[],
-        }
-    }
-}
-
 /// Serves until the emulator stops, then lets requests in progress finish.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: TlsAcceptor,
+    tls: Arc<TlsAcceptor>,
     protocol: Protocol,
     gateway: Arc<Gateway>,
     stop: CancellationToken,
@@ -72,7 +62,7 @@ pub(crate) async fn serve(
                         protocol,
                         gateway: Arc::clone(&gateway),
                     };
-                    connections.spawn(connection.serve(tls.clone(), stop.clone()));
+                    connections.spawn(connection.serve(Arc::clone(&tls), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -109,7 +99,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, tls: TlsAcceptor, stop: CancellationToken) {
+    async fn serve(self, tls: Arc<TlsAcceptor>, stop: CancellationToken) {
         let Self {
             stream,
             address,
@@ -171,19 +161,12 @@ fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
         // A client that connects and leaves, as a health check does.
         return tracing::debug!(peer = %address, "a connection ended before its TLS handshake");
     }
-    let text = error.to_string();
-    let hint = match text.contains("UnknownCA") || text.contains("CertificateUnknown") {
-        true => {
-            "; the client does not trust the emulator's CA certificate (caPem in the ready line)"
-        }
-        false => "",
-    };
     let peer = Peer::new(address, None, None);
     let caller = Caller {
         peer: &peer,
         transport: Transport::Tls,
     };
-    let reason = format!("the TLS handshake failed: {text}{hint}");
+    let reason = format!("the TLS handshake failed: {}", tls::explain(error));
     gateway.refusals.closed(caller, None, &reason);
 }
 

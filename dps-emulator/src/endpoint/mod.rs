@@ -29,7 +29,7 @@ use hyper::body::Incoming;
 pub(crate) use listen::{Protocol, serve};
 pub(crate) use refusal_log::RefusalLog;
 
-use crate::access::Act;
+use crate::access::ServiceAction;
 use crate::fault::Faults;
 use crate::instance::Instance;
 use crate::provision::Engine;
@@ -127,13 +127,13 @@ impl Gateway {
     }
 
     /// Checks that a service client may do this, and that it does not do it too often.
-    fn authorize(&self, call: &Call, act: Act) -> Result<(), ServiceError> {
+    fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
         let now = self.instance.now();
         let authorization = call.text(AUTHORIZATION).map_err(|_| {
             ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
         })?;
         let access = &self.instance.access;
-        access.authorize(authorization, &call.path, act, now)?;
+        access.authorize(authorization, &call.path, action, now)?;
         self.instance.throttle.operation(now)
     }
 

@@ -19,7 +19,7 @@ use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
     DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
-    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
+    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
-use crate::state::{Pending, Record, Stored, Verdict};
+use crate::state::{Outcome, Pending, Record, Stored};
 use challenges::Challenges;
 
 /// A device that sends a request, with its proof.
@@ -250,8 +250,8 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Record {
         let now = self.instance.state.now();
-        let (pending, verdict) = match enrolled.is_disabled() {
-            true => (None, Some(Verdict::Disabled)),
+        let (pending, outcome) = match enrolled.is_disabled() {
+            true => (None, Some(Outcome::Disabled)),
             false => {
                 let api_version = device.api_version.to_string();
                 (
@@ -279,7 +279,7 @@ impl Engine {
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),
             hub_key,
-            verdict,
+            outcome,
         }
     }
 
@@ -338,6 +338,9 @@ fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), 
         return Err(ServiceError::invalid(
             "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
         ));
+    }
+    if let Some(payload) = &request.payload {
+        json::check_depth(payload)?;
     }
     match &request.registration_id {
         Some(id) if id != device.registration_id => Err(ServiceError::invalid(

@@ -20,7 +20,7 @@ use super::super::{Caller, Gateway};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
-use crate::hub::{Attached, Hubs};
+use crate::hub::{DeviceSession, Hubs};
 use crate::service_error::ServiceError;
 
 /// Direct methods. Clients subscribe to them, but nothing calls one here.
@@ -39,7 +39,7 @@ pub(super) struct Client<'a> {
     caller: Caller<'a>,
     hub: HubHostname,
     device_id: DeviceId,
-    attached: Attached,
+    session: DeviceSession,
     /// The end of the token, and of the connection.
     end: Option<Instant>,
     idle_timeout: Duration,
@@ -113,7 +113,7 @@ impl<'a> Client<'a> {
             caller,
             hub,
             device_id,
-            attached: admitted.attached,
+            session: admitted.session,
             end: admitted
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
@@ -305,7 +305,7 @@ impl Session for Client<'_> {
         loop {
             let update = tokio::select! {
                 () = until(self.end) => return Err("the token has expired"),
-                update = self.attached.next() => update,
+                update = self.session.next() => update,
             };
             let Some(update) = update else {
                 return Err(

@@ -12,7 +12,7 @@ use dps_types::protocol::service::{Crud, ServiceRoute};
 use super::Gateway;
 use super::call::{Call, SERVICE_LIMIT, api_version};
 use super::reply::Reply;
-use crate::access::Act;
+use crate::access::ServiceAction;
 use crate::service_error::ServiceError;
 use crate::state::State;
 
@@ -23,7 +23,7 @@ pub(super) const ROOTS: [&str; 3] = ["enrollments", "enrollmentGroups", "registr
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     api_version(&call.query)?;
-    gateway.authorize(call, Act::of(&route))?;
+    gateway.authorize(call, ServiceAction::of(&route))?;
     call.receive(SERVICE_LIMIT).await?;
     let service = Service {
         state: &gateway.instance.state,
