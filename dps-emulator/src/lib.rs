@@ -1,5 +1,7 @@
 //! An emulator of the Azure IoT Hub Device Provisioning Service (DPS) and its linked IoT hubs. It verifies every attestation and
 //! needs no Azure account.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! In a test, it runs in the process and in memory, on free ports of the loopback interface:
 //!
