@@ -37,6 +37,11 @@ impl<S> Packets<S> {
         }
     }
 
+    /// Changes the largest packet that is read, its header included. A server raises it once a client has been let in.
+    pub fn set_max_packet_bytes(&mut self, max_packet_bytes: usize) {
+        self.max_packet_bytes = max_packet_bytes;
+    }
+
     /// The stream. What was read from it ahead is lost, and so is what was not yet written.
     pub fn into_inner(self) -> S {
         self.stream
