@@ -55,7 +55,11 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
-            ports: vec![(Protocol::Https, 0), (Protocol::Mqtt, 0)],
+            ports: vec![
+                (Protocol::Https, 0),
+                (Protocol::Mqtt, 0),
+                (Protocol::Amqp, 0),
+            ],
             host_names: Vec::new(),
             id_scope: None,
             hubs: Vec::new(),
@@ -140,6 +144,12 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn mqtt_port(self, port: u16) -> Self {
         self.port(Protocol::Mqtt, port)
+    }
+
+    /// The port for AMQP; by default 0, which stands for a free port. AMQP over WebSocket is on the HTTPS port.
+    #[must_use]
+    pub fn amqp_port(self, port: u16) -> Self {
+        self.port(Protocol::Amqp, port)
     }
 
     /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it.

@@ -11,7 +11,7 @@ mod scenarios;
 mod watched;
 mod wire;
 
-use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
+use dps_device::{Amqp, AmqpWebSocket, Fallback, Http, Mqtt, MqttWebSocket};
 
 /// One module of tests for each transport.
 macro_rules! conformance {
@@ -111,6 +111,8 @@ conformance! {
     http with every_proof_and_tpm: |ports| Http::default().with_port(ports.https);
     mqtt with every_proof: |ports| Mqtt::default().with_port(ports.mqtt);
     mqtt_websocket with every_proof: |ports| MqttWebSocket::default().with_port(ports.https);
+    amqp with every_proof_and_tpm: |ports| Amqp::default().with_port(ports.amqp);
+    amqp_websocket with every_proof_and_tpm: |ports| AmqpWebSocket::default().with_port(ports.https);
     fallback with every_proof_and_tpm: |ports| Fallback::new(Mqtt::default().with_port(ports.mqtt))
         .or(MqttWebSocket::default().with_port(ports.https))
         .or(Http::default().with_port(ports.https));

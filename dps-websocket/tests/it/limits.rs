@@ -2,7 +2,8 @@
 
 use std::io;
 
-use dps_mqtt::{ErrorKind, Packet, Packets, WebSocketIo, accept_key};
+use dps_mqtt::{ErrorKind as MqttErrorKind, Packet, Packets};
+use dps_websocket::{ErrorKind, WebSocketIo, accept_key};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -68,7 +69,7 @@ async fn a_peer_that_sends_pings_and_reads_nothing_is_disconnected() {
             packets.read().await.unwrap_err()
         };
         let (error, sent) = tokio::join!(read, flood(theirs, is_masked));
-        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.kind(), MqttErrorKind::Io);
         assert!(error.to_string().contains("does not read"), "{error}");
         assert!(sent < FLOOD, "{sent}");
     }
