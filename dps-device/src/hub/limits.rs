@@ -1,4 +1,4 @@
-//! What a hub refuses to take as reported properties, told before anything is sent.
+//! The limits of reported properties, checked before anything is sent.
 //!
 //! Source: azure-docs `iot-hub/iot-hub-devguide-device-twins.md`.
 
@@ -14,13 +14,13 @@ const MAX_TEXT: usize = 4 * 1024;
 const MAX_DEPTH: usize = 10;
 const INTEGERS: std::ops::RangeInclusive<i64> = -4_503_599_627_370_496..=4_503_599_627_370_495;
 
-/// The patch as it goes out.
+/// Encodes a patch of the reported properties.
 ///
 /// # Errors
-/// `Rejected`, when the hub would refuse it or it is no JSON object.
-pub(super) fn patch(patch: Value) -> Result<Vec<u8>, Error> {
-    let Value::Object(properties) = &patch else {
-        return Err(refused("a patch is a JSON object"));
+/// `Rejected` if the hub would not accept it.
+pub(super) fn encode(patch: &Value) -> Result<Vec<u8>, Error> {
+    let Value::Object(properties) = patch else {
+        return Err(refused("the patch is not a JSON object"));
     };
     if size_of_all(properties, 0)? > MAX_SIZE {
         return Err(refused("the properties are larger than 32 KiB"));
@@ -91,7 +91,7 @@ mod tests {
 
     #[track_caller]
     fn is_refused(properties: Value, because: &str) {
-        let error = patch(properties).unwrap_err();
+        let error = encode(&properties).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         assert!(error.to_string().contains(because), "{error}");
     }
@@ -104,18 +104,18 @@ mod tests {
     fn what_a_hub_takes_goes_out_as_it_is() {
         let properties = json!({"a": null, "b-c": [1, {"d": 2.5}], "Grüße": "é", "e": true});
         assert_eq!(
-            patch(properties).unwrap(),
+            encode(&properties).unwrap(),
             r#"{"a":null,"b-c":[1,{"d":2.5}],"Grüße":"é","e":true}"#.as_bytes()
         );
-        assert!(patch(json!({"n": 4_503_599_627_370_495_i64})).is_ok());
-        assert!(patch(json!({"t": "x".repeat(4096)})).is_ok());
+        assert!(encode(&json!({"n": 4_503_599_627_370_495_i64})).is_ok());
+        assert!(encode(&json!({"t": "x".repeat(4096)})).is_ok());
         // The properties, and ten objects in one another, as in the documentation.
-        assert!(patch(nested(11)).is_ok());
+        assert!(encode(&nested(11)).is_ok());
     }
 
     #[test]
     fn what_a_hub_refuses_is_not_sent() {
-        is_refused(json!([1]), "a JSON object");
+        is_refused(json!([1]), "not a JSON object");
         is_refused(nested(12), "10 deep");
         for name in ["a.b", "$a", "a b", "a\n", "a\u{85}"] {
             is_refused(json!({"in": {name: 1}}), "a name has");

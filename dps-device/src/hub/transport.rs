@@ -1,4 +1,4 @@
-//! How the bytes get to a hub: the carriers of MQTT that DPS is reached over, too.
+//! How the bytes travel to a hub: the same MQTT transports that reach DPS.
 
 #[cfg(feature = "websocket")]
 use dps_types::protocol::mqtt::WEBSOCKET_PATH;
@@ -8,7 +8,9 @@ use crate::attestation::ClientIdentity;
 use crate::transport::MqttWebSocket;
 use crate::transport::{Endpoint, Mqtt, Stream, TransportError};
 
-/// A carrier of MQTT: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
+/// A transport to a hub: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
+///
+/// Both convert into it, so pass them to [`HubEndpoint::with_transport`](crate::HubEndpoint::with_transport) as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct HubTransport(Kind);
 
@@ -36,6 +38,7 @@ impl HubTransport {
         }
     }
 
+    /// Opens a stream to the host. The caller sets the time limit.
     pub(super) async fn stream(
         self,
         endpoint: &Endpoint,
