@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let resource = format!("{}/devices/{}", assignment.hub(), assignment.device_id());
     let expiry = SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(3600);
     let token = SasTokenBuilder::new(&resource, expiry.as_secs()).sign(&tpm.hub_signer()).await?;
-    println!("a token for {} is {} characters long", token.resource(), token.to_text().len());
+    println!("a token for {} is {} characters long", token.resource(), token.reveal().len());
 
     dps.shutdown().await;
     Ok(())

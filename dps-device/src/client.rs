@@ -9,11 +9,11 @@ use dps_types::protocol::ApiVersion;
 
 use crate::Roots;
 use crate::attestation::Attestation;
-use crate::clock::Clock;
 use crate::lookup::Lookup;
 use crate::poll;
 use crate::register::Register;
 use crate::transport::{Proxy, Target, Transport};
+use dps_types::Clock;
 
 /// A device's client for DPS.
 ///

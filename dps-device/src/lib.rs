@@ -123,7 +123,6 @@ mod answer;
 mod assignment;
 mod attestation;
 mod client;
-mod clock;
 mod error;
 mod event;
 mod exchange;
@@ -144,9 +143,9 @@ pub use attestation::{
     Attestation, ClientIdentity, Proof, SymmetricKeyAttestation, TpmKeys, X509Attestation,
 };
 pub use client::ProvisioningClient;
-pub use clock::{Clock, SystemClock};
 pub use dps_tls::Roots;
 pub use dps_types::SymmetricKey;
+pub use dps_types::{Clock, SystemClock};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, RegistrationEvents};
 #[cfg(feature = "hub")]

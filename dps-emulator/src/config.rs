@@ -12,11 +12,11 @@ use dps_types::{IdScope, SymmetricKey};
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
 use crate::attest::Certificate;
-use crate::clock::{Clock, SystemClock};
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::registry::store::Store;
+use crate::state::store::Store;
+use dps_types::{Clock, SystemClock};
 
 /// The hub that is linked when none is named.
 const DEFAULT_HUB: &str = "localhost";

@@ -24,8 +24,8 @@ use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
 use crate::provision::{Engine, Settings};
-use crate::registry::Registry;
-use crate::registry::store::{MemoryStore, RedbStore, Store, StoreError};
+use crate::state::State;
+use crate::state::store::{MemoryStore, RedbStore, Store, StoreError};
 use crate::tls;
 
 const STORE_FILE: &str = "dps.redb";
@@ -91,7 +91,7 @@ impl Emulator {
 
     /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
-        self.connections[0].to_text()
+        self.connections[0].reveal()
     }
 
     /// What an operator's client needs to come in by this shared access policy. It holds the policy's primary key: a
@@ -102,7 +102,7 @@ impl Emulator {
             let name = connection.shared_access_key_name();
             name.eq_ignore_ascii_case(policy)
         });
-        named.map(ServiceConnectionString::to_text)
+        named.map(ServiceConnectionString::reveal)
     }
 
     /// The names of the shared access policies; `provisioningserviceowner` is the first.
@@ -171,7 +171,7 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
-        let registry = Registry::new(
+        let state = State::new(
             Arc::clone(&store),
             Arc::clone(&builder.clock),
             builder.limits,
@@ -186,8 +186,8 @@ impl Emulator {
         );
         let hubs = Arc::new(hubs.map_err(configuration)?);
         let engine = Arc::new(Engine::new(
-            registry.clone(),
-            CaCertificates::new(registry, &verified_cas),
+            state.clone(),
+            CaCertificates::new(state, &verified_cas),
             allocator,
             Arc::clone(&hubs),
             builder.clock,
@@ -201,7 +201,7 @@ impl Emulator {
         engine
             .resume()
             .await
-            .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message))?;
+            .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message()))?;
 
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {

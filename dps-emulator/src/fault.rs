@@ -12,7 +12,7 @@ use dps_types::ErrorCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// What a device is about to do when a fault meets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,14 +175,14 @@ impl Faults {
     pub(crate) async fn meet<T>(
         &self,
         step: Step,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<Met<T>, Refusal> {
+        work: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<Met<T>, ServiceError> {
         let Some(effect) = self.take(step) else {
             return work.await.map(Met::Done);
         };
         tracing::debug!(?step, ?effect, "a fault that was asked for");
         match effect {
-            Effect::Throttle { retry_after } => Err(Refusal::new(
+            Effect::Throttle { retry_after } => Err(ServiceError::new(
                 ErrorCode::THROTTLED,
                 "A fault that was asked for.",
             )
@@ -193,7 +193,7 @@ impl Faults {
                     _ => 500,
                 };
                 let code = ErrorCode::new(u32::from(status) * 1000);
-                Err(Refusal::new(code, "A fault that was asked for."))
+                Err(ServiceError::new(code, "A fault that was asked for."))
             }
             Effect::Drop => Ok(Met::Cut),
             Effect::DropAfter => {
@@ -254,7 +254,7 @@ mod tests {
         Faults::new(CancellationToken::new())
     }
 
-    async fn register(faults: &Faults) -> Result<Met<&'static str>, Refusal> {
+    async fn register(faults: &Faults) -> Result<Met<&'static str>, ServiceError> {
         faults.meet(Step::Register, async { Ok("done") }).await
     }
 
@@ -306,7 +306,7 @@ mod tests {
         }
         let throttled = register(&faults).await.unwrap_err();
         assert_eq!(
-            (throttled.code, throttled.retry_after_seconds),
+            (throttled.code(), throttled.retry_after_seconds),
             (ErrorCode::THROTTLED, Some(7))
         );
         assert_eq!(register(&faults).await.unwrap_err().status(), 503);

@@ -41,7 +41,6 @@ mod allocate;
 mod attest;
 mod authority;
 mod ca;
-mod clock;
 mod config;
 mod emulator;
 mod endpoint;
@@ -51,19 +50,20 @@ mod hub;
 mod limits;
 mod provision;
 mod query;
-mod refusal;
-mod registry;
+mod service_error;
+mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
 pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
-pub use clock::{Clock, SystemClock};
 pub use config::EmulatorBuilder;
+pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
 pub use limits::Limits;
-pub use registry::store::{
+pub use state::store::conformance as store_conformance;
+pub use state::store::{
     Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
 };

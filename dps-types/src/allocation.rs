@@ -54,16 +54,26 @@ impl AllocationRequest {
         &self.device_runtime_context.registration_id
     }
 
-    /// What the device sent along, as a type of your own.
+    /// Reads the payload that the device sent as a type of your own.
+    ///
+    /// Java's device SDK sends its payload as JSON text in a string, such as `"{\"model\":\"x\"}"`. A string that is
+    /// not a `T` itself is therefore read as JSON text.
     ///
     /// # Errors
-    /// When the device sent nothing, or something else.
+    /// When the device sent no payload, or the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        match &self.device_runtime_context.payload {
-            Some(payload) => {
-                T::deserialize(payload).map_err(|error| PayloadError(Some(error.to_string())))
-            }
-            None => Err(PayloadError(None)),
+        let Some(payload) = &self.device_runtime_context.payload else {
+            return Err(PayloadError(None));
+        };
+        let error = match T::deserialize(payload) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        match payload.as_str().map(serde_json::from_str) {
+            Some(Ok(value)) => Ok(value),
+            // The string is JSON text, so its error is the one that helps.
+            Some(Err(inner)) if inner.is_data() => Err(PayloadError(Some(inner.to_string()))),
+            _ => Err(PayloadError(Some(error.to_string()))),
         }
     }
 

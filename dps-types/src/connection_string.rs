@@ -12,7 +12,7 @@ const EXPECTED: &str = "service connection string";
 /// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, as the portal shows it.
 ///
 /// The host name may carry a port (`localhost:8443`). Field names are read without regard to case;
-/// unknown fields are ignored. Display leaves the key out: use [`ServiceConnectionString::to_text`] for the whole.
+/// unknown fields are ignored. Display leaves the key out: use [`ServiceConnectionString::reveal`] for the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
     host_name: String,
@@ -56,7 +56,7 @@ impl ServiceConnectionString {
     }
 
     /// The whole text, with the key. This is a secret; it is wiped when dropped.
-    pub fn to_text(&self) -> Zeroizing<String> {
+    pub fn reveal(&self) -> Zeroizing<String> {
         let key = self.shared_access_key.to_base64();
         Zeroizing::new(format!(
             "HostName={};SharedAccessKeyName={};SharedAccessKey={}",
@@ -132,7 +132,7 @@ mod tests {
         let parsed: ServiceConnectionString = text.parse().expect("valid");
         assert_eq!(parsed.host_name, "contoso.azure-devices-provisioning.net");
         assert_eq!(parsed.shared_access_key_name, "provisioningserviceowner");
-        assert_eq!(*parsed.to_text(), text);
+        assert_eq!(*parsed.reveal(), text);
         assert!(!parsed.to_string().contains(KEY) && !format!("{parsed:?}").contains(KEY));
     }
 

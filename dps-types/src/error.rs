@@ -1,6 +1,8 @@
 //! Why a text is not what it should be.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
 
 /// A text that is not a valid name, key, token, time or document.
 ///
@@ -28,5 +30,51 @@ impl ParseError {
     /// What is wrong with it.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+}
+
+/// Writes the sources of an error after its own text, where the caller asks for `{:#}`.
+///
+/// The errors of the dps crates call it at the end of their `Display`: `{}` leaves the sources to
+/// [`source`](std::error::Error::source), `{:#}` prints them on the same line, each after `: `.
+///
+/// # Errors
+/// When the formatter fails.
+pub fn write_sources(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
+    let mut source = error.source().filter(|_| f.alternate());
+    while let Some(error) = source {
+        write!(f, ": {error}")?;
+        source = error.source();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layered(&'static str, Option<Box<Self>>);
+
+    impl fmt::Display for Layered {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)?;
+            write_sources(f, self)
+        }
+    }
+
+    impl Error for Layered {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|source| source as _)
+        }
+    }
+
+    #[test]
+    fn the_alternate_form_has_each_source_once() {
+        let inner = Layered("refused", None);
+        let middle = Layered("no connection", Some(Box::new(inner)));
+        let outer = Layered("no answer", Some(Box::new(middle)));
+        assert_eq!(format!("{outer}"), "no answer");
+        assert_eq!(format!("{outer:#}"), "no answer: no connection: refused");
     }
 }

@@ -42,21 +42,25 @@ impl ErrorDetails {
     pub fn hint(&self) -> Option<&'static str> {
         self.error_code?.hint()
     }
+
+    /// Returns message, error code and tracking id on one line, without the hint.
+    ///
+    /// It is for a caller that has a better hint for its reader: most hints here are for the device's side.
+    pub fn summary(&self) -> String {
+        let message = self.message.as_deref();
+        let message = message.unwrap_or("the service gave no message");
+        match (self.error_code, &self.tracking_id) {
+            (Some(code), Some(id)) => format!("{message} (error code {code}, tracking id {id})"),
+            (Some(code), None) => format!("{message} (error code {code})"),
+            (None, Some(id)) => format!("{message} (tracking id {id})"),
+            (None, None) => message.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            self.message
-                .as_deref()
-                .unwrap_or("the service gave no message"),
-        )?;
-        match (self.error_code, &self.tracking_id) {
-            (Some(code), Some(id)) => write!(f, " (error code {code}, tracking id {id})")?,
-            (Some(code), None) => write!(f, " (error code {code})")?,
-            (None, Some(id)) => write!(f, " (tracking id {id})")?,
-            (None, None) => {}
-        }
+        f.write_str(&self.summary())?;
         match self.hint() {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),

@@ -35,11 +35,13 @@ mod open_enum;
 
 mod allocation;
 mod bulk;
+mod clock;
 mod connection_string;
 pub mod enrollment;
 mod error;
 mod error_details;
 mod id;
+pub mod json;
 mod key;
 pub mod protocol;
 mod query;
@@ -47,6 +49,7 @@ mod registration;
 pub mod sas;
 mod timestamp;
 pub mod tpm;
+pub mod twin;
 
 pub use allocation::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, PayloadError,
@@ -56,8 +59,9 @@ pub use bulk::{
     BulkEnrollmentGroupOperation, BulkEnrollmentOperation, BulkOperationError, BulkOperationMode,
     BulkOperationResult,
 };
+pub use clock::{Clock, SystemClock};
 pub use connection_string::ServiceConnectionString;
-pub use error::ParseError;
+pub use error::{ParseError, write_sources};
 pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
     DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,

@@ -85,28 +85,33 @@ where
     Ok(Some(found))
 }
 
-/// Takes the value of a field that is written in another case, or under another name.
-pub(crate) fn spelled(
-    fields: &mut Map<String, Value>,
-    name: &str,
-    aliases: &[&str],
-) -> Option<Value> {
-    let other = |key: &&String| {
-        let known = key.eq_ignore_ascii_case(name)
-            || aliases.iter().any(|alias| key.eq_ignore_ascii_case(alias));
-        known && key.as_str() != name
-    };
-    if fields.contains_key(name) {
-        return None;
-    }
-    let key = fields.keys().find(other)?.clone();
-    fields.shift_remove(&key)
+/// The field that a member is, without regard to case, as .NET's readers match them.
+pub(crate) fn field_of(member: &str, fields: &[&'static str]) -> Option<&'static str> {
+    let exact = fields.iter().find(|field| **field == member);
+    exact
+        .or_else(|| {
+            fields
+                .iter()
+                .find(|field| field.eq_ignore_ascii_case(member))
+        })
+        .copied()
 }
 
-/// One value that was read before, to be read again as the field that it is.
-pub(crate) struct Again(pub(crate) Value);
+/// Removes and returns the value that was sent under another name of the field.
+pub(crate) fn take_alias(members: &mut Map<String, Value>, aliases: &[&str]) -> Option<Value> {
+    let is_alias = |member: &&String| {
+        aliases
+            .iter()
+            .any(|alias| member.eq_ignore_ascii_case(alias))
+    };
+    let member = members.keys().find(is_alias)?.clone();
+    members.shift_remove(&member)
+}
 
-impl<'de> MapAccess<'de> for Again {
+/// A value that was read as JSON already, to be read again as the type of its field.
+pub(crate) struct Buffered(pub(crate) Value);
+
+impl<'de> MapAccess<'de> for Buffered {
     type Error = serde_json::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -220,8 +225,10 @@ macro_rules! lossless {
                         $(let mut $field: Option<$Type> = None;)*
                         let mut extra = serde_json::Map::new();
                         while let Some(key) = map.next_key::<String>()? {
-                            match key.as_str() {
-                                $($wire if $field.is_none() => {
+                            match $crate::lossless::field_of(&key, &[$($wire),*]) {
+                                $(Some($wire) => {
+                                    // A member that appears again replaces the earlier one, also an earlier null.
+                                    extra.shift_remove($wire);
                                     $field = lossless!(@read &mut map, $wire, &mut extra $(, $Via)?)?;
                                 })*
                                 _ => {
@@ -229,11 +236,10 @@ macro_rules! lossless {
                                 }
                             }
                         }
-                        // What is left may be a field in another spelling.
-                        $(if $field.is_none() && !extra.is_empty()
-                            && let Some(value) = $crate::lossless::spelled(&mut extra, $wire, &[$($alias),*])
+                        $(if $field.is_none() && !extra.contains_key($wire)
+                            && let Some(value) = $crate::lossless::take_alias(&mut extra, &[$($alias),*])
                         {
-                            let mut map = $crate::lossless::Again(value);
+                            let mut map = $crate::lossless::Buffered(value);
                             $field = lossless!(@read &mut map, $wire, &mut extra $(, $Via)?)
                                 .map_err(|error: serde_json::Error| serde::de::Error::custom(error))?;
                         })*

@@ -155,7 +155,7 @@ fn csharp_3061() {
     let key = SymmetricKey::from_bytes([7; 32]).unwrap();
     let token = SasTokenBuilder::new(&device::resource(&scope, &id), 1)
         .sign_with(&key)
-        .to_text();
+        .reveal();
     assert!(
         token.contains("sr=0ne1%2Fregistrations%2Fa%3Ab.c_d-e&"),
         "{}",

@@ -1,9 +1,9 @@
-// Prints, as one JSON line, what an operator must know of a TPM to enroll it, as the official Node client tells it.
+// Prints the keys and the registration id that an enrollment of a TPM needs, read by Microsoft's Node client, as one line of JSON.
 //
-// usage: node identity.mjs PORT        a TPM that takes its commands as they are, on 127.0.0.1
+// usage: node identity.mjs PORT        a TPM that accepts raw commands on this port of 127.0.0.1
 //
-// Prints {"endorsementKey": BASE64, "storageRootKey": BASE64, "registrationId": ".."}. The client creates keys that the
-// TPM does not have yet.
+// Prints {"endorsementKey": BASE64, "storageRootKey": BASE64, "registrationId": ".."}. The client creates the keys
+// if the TPM does not have them.
 
 import { promisify } from "node:util";
 import { securityClient } from "./tpm.mjs";
@@ -15,4 +15,4 @@ const endorsementKey = (await ask("getEndorsementKey")).toString("base64");
 const storageRootKey = (await ask("getStorageRootKey")).toString("base64");
 const registrationId = await ask("getRegistrationId");
 console.log(JSON.stringify({ endorsementKey, storageRootKey, registrationId }));
-process.exit(0); // the client holds its socket open
+process.exit(0); // the client keeps its socket open

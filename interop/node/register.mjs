@@ -1,15 +1,15 @@
-// Registers one device with the official Node client and prints what came of it as one JSON line.
+// Registers one device with Microsoft's Node client and prints the result as one line of JSON.
 //
 // usage: node register.mjs JSON
 //   {"transport": "http" | "mqtt" | "mqtt-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
 //    "key": BASE64 | "cert": PEM chain, "privateKey": PEM | "tpmPort": TCP port of a TPM on 127.0.0.1,
 //    "payload": any, "timeoutSeconds": 30}
-// With a TPM the registration id may be left out.
+// With a TPM the registration id is optional.
 //
 // Prints {"outcome": "assigned", assignedHub, deviceId, substatus, payload, status}
 //     or {"outcome": "error", name, message, status, errorCode, body}, and exits 0 after either.
-// A request that makes no sense goes to stderr, exit code 2.
-// The CA of the service comes by NODE_EXTRA_CA_CERTS: the client has no setting for it.
+// An invalid request is reported on stderr, with exit code 2.
+// NODE_EXTRA_CA_CERTS names the root certificates: the client has no option for them.
 
 import { writeFileSync } from "node:fs";
 import sdk from "azure-iot-provisioning-device";
@@ -48,7 +48,7 @@ async function main(args) {
   );
   if (request.payload !== undefined) device.setProvisioningPayload(request.payload);
 
-  // Without these the client's own throws, made inside its callbacks, would end the process unreported.
+  // Exceptions that the client throws inside its callbacks would otherwise end the process without a report.
   process.once("uncaughtException", (error) => print(failure(error)));
   setTimeout(
     () => print({ outcome: "error", name: "Timeout", message: `no outcome in ${request.timeoutSeconds} s` }),
@@ -58,7 +58,7 @@ async function main(args) {
 }
 
 function parse(args) {
-  if (args.length !== 1) misuse("one argument wanted: the request as JSON");
+  if (args.length !== 1) misuse("one argument is required: the request as JSON");
   let request;
   try {
     request = JSON.parse(args[0]);
@@ -101,14 +101,14 @@ async function load(module) {
   return (await import(module)).default;
 }
 
-// With a TPM the client gives the whole answer, otherwise the state in it.
+// With a TPM the client returns the whole answer, otherwise the registration state in it.
 function success(result) {
   const { assignedHub, deviceId, substatus, payload, status } = result.registrationState ?? result;
   return { outcome: "assigned", assignedHub, deviceId, substatus, payload, status };
 }
 
-// The client keeps the service's answer in `responseBody` (text) after a refused request,
-// and in `result` (parsed, or text) after a registration that failed.
+// The service's answer is in `responseBody` (text) after a refused request,
+// and in `result` (parsed, or text) after a failed registration.
 function failure(error) {
   const body = parsed(error.responseBody ?? error.result);
   return {
@@ -130,7 +130,7 @@ function parsed(body) {
   }
 }
 
-// The first outcome wins: the client may still hold sockets and timers, so the process ends here.
+// The client may still have open sockets and timers, so the process ends here.
 function print(outcome) {
   writeFileSync(process.stdout.fd, `${JSON.stringify(outcome)}\n`);
   process.exit(0);

@@ -1,6 +1,6 @@
-// Runs service operations with the official Node client: each line of stdin is a command as JSON, answered by one line.
+// Runs service operations with Microsoft's Node client. Reads commands from stdin and prints one answer for each, as lines of JSON.
 //
-// usage: node service.mjs JSON                         how the operator comes in:
+// usage: node service.mjs JSON                         the credentials:
 //   {"connectionString": ".."} | {"host": "localhost", "sas": TOKEN} | {"host": "localhost", "bearer": TOKEN}
 //
 // KIND is "enrollments", "enrollmentGroups" or "registrations":
@@ -8,14 +8,14 @@
 //   {"do": "get", "kind": KIND, "id": ".."}
 //   {"do": "delete", "kind": KIND, "id": "..", "ifMatch": ".."?}
 //   {"do": "attestation", "kind": KIND, "id": ".."}
-//   {"do": "bulk", "kind": "enrollments", "mode": "..", "items": [..]}          the client has none for groups
+//   {"do": "bulk", "kind": "enrollments", "mode": "..", "items": [..]}          the client has no bulk operation for groups
 //   {"do": "query", "kind": KIND, "query": "..", "group": ".."?, "pageSize": 3?, "pages": 1?, "continuation": ".."?}
-//       all pages, or this many; for registrations the id of their group instead of a query
+//       all pages, or this number of pages; for registrations "group" replaces "query"
 //
 // Answers {"result": any} or {"error": {name, message, status, errorCode, body}}.
-// A query's result is {"pages": [[..], ..], "continuation": ".." where there is more}.
-// What makes no sense goes to stderr, exit code 2.
-// The CA of the service comes by NODE_EXTRA_CA_CERTS: the client has no setting for it.
+// The result of a query is {"pages": [[..], ..], "continuation": ".." if there are more pages}.
+// An invalid command is reported on stderr, with exit code 2.
+// NODE_EXTRA_CA_CERTS names the root certificates: the client has no option for them.
 
 import { createInterface } from "node:readline";
 import sdk from "azure-iot-provisioning-service";
@@ -46,13 +46,13 @@ const METHODS = {
 };
 
 const OPERATIONS = {
-  // The client makes the object's etag the If-Match of the request.
+  // The client sends the object's etag as If-Match.
   put: async (call, { enrollment, ifMatch }) =>
     (await call(ifMatch === undefined ? enrollment : { ...enrollment, etag: ifMatch })).responseBody,
   get: async (call, { id }) => (await call(id)).responseBody,
   delete: async (call, { id, ifMatch }) => (await call(id, ifMatch)) ?? null,
   attestation: async (call, { id }) => (await call(id)).responseBody,
-  // The client's promise for a bulk operation is never settled: only a callback hears of it.
+  // The client's promise for a bulk operation never settles, so this uses the callback.
   bulk: (call, { mode, items }) =>
     new Promise((settle, fail) => {
       call({ mode, enrollments: items }, (error, result) => (error ? fail(error) : settle(result)));
@@ -63,7 +63,7 @@ const OPERATIONS = {
     const found = [];
     let token = continuation;
     do {
-      // As a promise, the client's next() without the token starts again at the first page.
+      // Without the token the client's next() starts at the first page again.
       found.push((await results.next(token)).responseBody);
       token = results.continuationToken;
     } while (results.hasMoreResults && found.length < pages);
@@ -74,12 +74,12 @@ const OPERATIONS = {
 await main(process.argv.slice(2));
 
 async function main(args) {
-  if (args.length !== 1) misuse("one argument wanted: how to come in, as JSON");
+  if (args.length !== 1) misuse("one argument is required: the credentials as JSON");
   const client = operator(parsed(args[0]));
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await answer(client, parsed(line)))}\n`);
   }
-  process.exit(0); // the client holds its connection open
+  process.exit(0); // the client keeps its connection open
 }
 
 function operator({ connectionString, host, sas, bearer }) {

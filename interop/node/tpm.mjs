@@ -1,17 +1,17 @@
-// The official TPM client, on a TPM that takes its commands as they are over TCP, as swtpm does.
+// Microsoft's TPM client with a TPM that accepts raw commands over TCP, such as swtpm.
 
 import { connect } from "node:net";
 import tpmClient from "azure-iot-security-tpm";
 import tss from "tss.js";
 
-// Without a registration id the client gives itself one by its endorsement key.
+// Without a registration id the client derives one from the endorsement key.
 export function securityClient(port, registrationId) {
   const tpm = new tss.Tpm(true);
   tpm.device = new RawTcpDevice(port);
   return new tpmClient.TpmSecurityClient(registrationId, tpm);
 }
 
-// What tss.js wants of a device. Its own ones know /dev/tpm0 and the protocol of Microsoft's simulator.
+// The interface that tss.js requires. Its own implementations support /dev/tpm0 and Microsoft's simulator only.
 class RawTcpDevice {
   constructor(port) {
     this.port = port;

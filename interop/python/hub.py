@@ -1,15 +1,16 @@
-"""Looks after a hub with the official Python client: each line of stdin is a command as JSON, answered by one line.
+"""Manages the devices of a hub with Microsoft's Python client. Reads commands from stdin and prints one answer for each, as lines of
+JSON.
 
 usage: python hub.py CONNECTION_STRING
 
   {"do": "device", "id": ".."}                               a device's identity
   {"do": "remove", "id": ".."}                               removes it
   {"do": "twin", "id": ".."}                                 its twin
-  {"do": "patch", "id": "..", "patch": {..}, "etag": ".."}   patches the twin, if it has this ETag
+  {"do": "patch", "id": "..", "patch": {..}, "etag": ".."}   patches the twin if its ETag matches
 
-Answers {"result": any} or {"error": {name, message, status}}; identities and twins are as the REST API has them.
-What makes no sense goes to stderr, exit code 2.
-The CA of the hub comes by SSL_CERT_FILE.
+Answers {"result": any} or {"error": {name, message, status}}; identities and twins have the format of the REST API.
+An invalid command is reported on stderr, with exit code 2.
+SSL_CERT_FILE names the root certificates of the hub.
 """
 
 import json
@@ -23,8 +24,8 @@ from msrest.exceptions import HttpOperationError
 
 def main(args):
     if len(args) != 1:
-        misuse("one argument wanted: the connection string")
-    # The client's HTTP looks here.
+        misuse("one argument is required: the connection string")
+    # The HTTP library of the client reads this variable.
     os.environ["REQUESTS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"]
     hub = IoTHubRegistryManager.from_connection_string(args[0])
     for line in sys.stdin:
@@ -36,7 +37,7 @@ def main(args):
 def answer(run, hub, command):
     try:
         result = run(hub, command)
-        # With what only the hub writes.
+        # Includes the fields that only the hub writes.
         return {"result": result and result.serialize(keep_readonly=True)}
     except HttpOperationError as error:
         return {"error": {"name": type(error).__name__, "message": str(error), "status": error.response.status_code}}

@@ -1,4 +1,4 @@
-"""Registers one device with the official Python client and prints what came of it as one JSON line.
+"""Registers one device with Microsoft's Python client and prints the result as one line of JSON.
 
 usage: python register.py JSON
   {"transport": "mqtt" | "mqtt-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
@@ -7,8 +7,8 @@ usage: python register.py JSON
 
 Prints {"outcome": "assigned", assignedHub, deviceId, substatus, payload, status}
     or {"outcome": "error", name, message}, and exits 0 after either.
-A request that makes no sense goes to stderr, exit code 2.
-The CA of the service comes by SSL_CERT_FILE, which OpenSSL reads where the client is given no CA of its own.
+An invalid request is reported on stderr, with exit code 2.
+SSL_CERT_FILE names the root certificates: OpenSSL reads it because the client is given no certificates.
 """
 
 import json
@@ -43,13 +43,13 @@ def main(args):
     with tempfile.TemporaryDirectory() as folder:
         outcome = in_time(request["timeoutSeconds"], lambda: register(request, Path(folder)))
     print(json.dumps(outcome), flush=True)
-    # The first outcome wins: the client may still hold threads, so the process ends here.
+    # The client may still have running threads, so the process ends here.
     os._exit(0)
 
 
 def parse(args):
     if len(args) != 1:
-        misuse("one argument wanted: the request as JSON")
+        misuse("one argument is required: the request as JSON")
     try:
         request = json.loads(args[0])
     except ValueError as error:
@@ -73,7 +73,7 @@ def parse(args):
 
 
 def in_time(seconds, run):
-    """What `run` returns, or that it took too long. The client has no deadline of its own."""
+    """Returns the result of `run`, or a timeout error. The client itself has no time limit."""
     outcomes = queue.SimpleQueue()
     threading.Thread(target=lambda: outcomes.put(run()), daemon=True).start()
     try:
@@ -112,13 +112,13 @@ def success(result):
         "substatus": state.sub_status,
         "status": result.status,
     }
-    # The client gives the payload as JSON text, "null" when there was none: null and none are one to it.
+    # The client returns the payload as JSON text, and "null" if there is none.
     payload = json.loads(state.response_payload)
     return outcome if payload is None else {**outcome, "payload": payload}
 
 
 def failure(error):
-    """The client's name for it, and its words with those of its causes: the service's answer is in none of them."""
+    """Returns the class and the messages of the exception and its causes. They do not contain the service's answer."""
     words, cause = [], error
     while cause is not None:
         words.append(str(cause))

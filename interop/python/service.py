@@ -1,6 +1,6 @@
-"""Runs service operations with the official Python client: each line of stdin is a command as JSON, answered by one line.
+"""Runs service operations with Microsoft's Python client. Reads commands from stdin and prints one answer for each, as lines of JSON.
 
-usage: python service.py JSON                          how the operator comes in:
+usage: python service.py JSON                          the credentials:
   {"connectionString": ".."} | {"host": "localhost", "sas": TOKEN} | {"host": "localhost", "bearer": TOKEN}
 
 KIND is "enrollments", "enrollmentGroups" or "registrations":
@@ -10,12 +10,12 @@ KIND is "enrollments", "enrollmentGroups" or "registrations":
   {"do": "attestation", "kind": KIND, "id": ".."}
   {"do": "bulk", "kind": KIND, "mode": "..", "items": [..]}
   {"do": "query", "kind": KIND, "query": "..", "group": ".."?, "pageSize": 3?, "pages": 1?, "continuation": ".."?}
-      all pages, or this many; for registrations the id of their group instead of a query
+      all pages, or this number of pages; for registrations "group" replaces "query"
 
 Answers {"result": any} or {"error": {name, message, status, errorCode, body}}.
-A query's result is {"pages": [[..], ..], "continuation": ".." where there is more}.
-What makes no sense goes to stderr, exit code 2.
-The CA of the service comes by SSL_CERT_FILE.
+The result of a query is {"pages": [[..], ..], "continuation": ".." if there are more pages}.
+An invalid command is reported on stderr, with exit code 2.
+SSL_CERT_FILE names the root certificates of the service.
 """
 
 import itertools
@@ -33,7 +33,7 @@ IDS = {"enrollments": "registrationId", "enrollmentGroups": "enrollmentGroupId"}
 
 def main(args):
     if len(args) != 1:
-        misuse("one argument wanted: how to come in, as JSON")
+        misuse("one argument is required: the credentials as JSON")
     client = operator(parsed(args[0]))
     for line in sys.stdin:
         print(json.dumps(answer(client, parsed(line))), flush=True)

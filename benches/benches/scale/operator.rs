@@ -41,7 +41,7 @@ impl Operator {
                 .connect(server, socket)
                 .await
                 .unwrap(),
-            token: token.to_text().to_string(),
+            token: token.reveal().to_string(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dps_types::{DeviceId, HubHostname, IdScope, RegistrationId};
+use dps_types::{DeviceId, HubHostname, IdScope, RegistrationId, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,16 +76,16 @@ impl CachedAssignment {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
     /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not know.
-    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
-        if json.len() > Self::MAX_BYTES {
+    pub fn from_json(document: &[u8]) -> Result<Self, Error> {
+        if document.len() > Self::MAX_BYTES {
             return Err(Error::configuration(format!(
                 "the saved assignment is longer than {} bytes",
                 Self::MAX_BYTES
             )));
         }
-        serde_json::from_slice(json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)).map_err(
-            |error| Error::configuration("the saved assignment is damaged").with_source(error),
-        )
+        json::from_slice(document).map_err(|error| {
+            Error::configuration("the saved assignment is damaged").with_source(error)
+        })
     }
 
     pub(super) fn new(

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use dps_mqtt::{Connect, Publish};
+use dps_types::json;
 use dps_types::protocol::hub::{
     DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic,
 };
@@ -47,7 +48,7 @@ impl Link {
     pub(super) async fn twin(&mut self) -> Result<Twin, Error> {
         let limit = self.hub.endpoint.request_timeout;
         let reply = within(limit, self.get_twin(limit)).await?;
-        serde_json::from_slice(&reply.body)
+        json::from_slice(&reply.body)
             .map_err(|error| Error::protocol("the answer is not a valid twin").with_source(error))
     }
 
@@ -104,7 +105,7 @@ impl Link {
         let stream = hub.transport.stream(&hub.endpoint, hub.identity()).await?;
         let mut connect = Connect::new(hub.client_id());
         connect.username = Some(hub.username());
-        connect.password = signed.as_ref().map(|signed| signed.token.to_text());
+        connect.password = signed.as_ref().map(|signed| signed.token.reveal());
         let filters = [TWIN_RESPONSE_FILTER, DESIRED_FILTER];
         let timeout = hub.endpoint.request_timeout;
         let connection = MqttConnection::open(stream, connect, &filters, timeout).await?;

@@ -6,7 +6,6 @@ mod backoff;
 mod cached_assignment;
 mod connection;
 mod endpoint;
-mod limits;
 mod link;
 mod monitor;
 mod password;

@@ -56,8 +56,8 @@ impl HubEndpoint {
     pub async fn password(&self) -> Result<Option<HubPassword>, Error> {
         let signed = self.token().await?;
         Ok(signed.map(|TimedToken { token, .. }| HubPassword {
-            text: token.to_text(),
-            expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(token.expiry()),
+            text: token.reveal(),
+            expires_at: token.expires_at(),
         }))
     }
 

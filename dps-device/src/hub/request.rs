@@ -1,9 +1,10 @@
 //! The requests that a device makes to its hub, each defined once. The layers above add retries and recovery.
 
+use dps_types::twin::limits::check_properties;
 use serde::Serialize;
+use serde_json::Value;
 use tracing::debug;
 
-use super::limits;
 use super::link::Link;
 use super::twin::{Twin, TwinProperties};
 use crate::error::{Error, ErrorKind};
@@ -50,11 +51,21 @@ impl PatchReported {
     /// # Errors
     /// `Rejected` if the hub would not accept it.
     pub(super) fn new(patch: impl Serialize) -> Result<Self, Error> {
+        let rejected = |what| Error::new(ErrorKind::Rejected, what);
         let patch = serde_json::to_value(patch).map_err(|error| {
-            Error::new(ErrorKind::Rejected, "the patch cannot be encoded as JSON")
+            rejected("the patch of the reported properties cannot be encoded as JSON")
                 .with_source(error)
         })?;
-        limits::encode(&patch).map(Self)
+        let Value::Object(properties) = &patch else {
+            return Err(rejected(
+                "the patch of the reported properties is not a JSON object",
+            ));
+        };
+        check_properties(properties).map_err(|error| {
+            rejected("the hub would not accept the patch of the reported properties")
+                .with_source(error)
+        })?;
+        Ok(Self(patch.to_string().into_bytes()))
     }
 }
 
@@ -118,5 +129,38 @@ impl Request for NextUpdate {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_valid_patch_is_sent_unchanged() {
+        let patch = json!({"a": null, "b-c": [1, {"d": 2.5}], "Grüße": "é", "e": true});
+        let PatchReported(body) = PatchReported::new(&patch).unwrap();
+        let expected = r#"{"a":null,"b-c":[1,{"d":2.5}],"Grüße":"é","e":true}"#;
+        assert_eq!(body, expected.as_bytes());
+    }
+
+    #[test]
+    fn a_patch_that_the_hub_would_not_accept_names_the_limit() {
+        for (patch, reason) in [
+            (json!({"a.b": 1}), "a name contains"),
+            (json!({"": 1}), "a name is empty"),
+            (json!({"t": "x".repeat(4097)}), "4096 bytes"),
+            (json!({"n": u64::MAX}), "an integer"),
+        ] {
+            let error = PatchReported::new(&patch).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Rejected);
+            let source = error.source().unwrap().to_string();
+            assert!(source.contains(reason), "{source}");
+        }
+        assert!(PatchReported::new([1]).is_err());
     }
 }

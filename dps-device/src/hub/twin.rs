@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dps_types::json;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -80,7 +81,7 @@ impl TwinProperties {
 
     /// Reads a change. The version is that of the topic, not the one in the body.
     pub(super) fn change(version: u64, body: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut properties: Map<String, Value> = serde_json::from_slice(body)?;
+        let mut properties: Map<String, Value> = json::from_slice(body)?;
         take_version(&mut properties);
         Ok(Self {
             version,

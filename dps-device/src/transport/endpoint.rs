@@ -10,7 +10,7 @@ use dps_tls::Roots;
 
 use super::Proxy;
 use crate::client::ProvisioningClient;
-use crate::clock::{Clock, SystemClock};
+use dps_types::{Clock, SystemClock};
 
 /// A host as a client means to reach it.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use dps_types::{IdScope, RegistrationId};
 
 use super::Proxy;
 use super::endpoint::Endpoint;
-use crate::clock::Clock;
+use dps_types::Clock;
 
 /// The service as a client means to reach it.
 #[derive(Clone)]

@@ -44,12 +44,12 @@ impl<'a> Token<'a> {
     /// The token: the one we have, or a new one.
     pub(super) async fn text(&mut self) -> Result<Zeroizing<String>, TransportError> {
         if let Some(token) = self.signed.as_ref().filter(|token| self.lasts(token)) {
-            return Ok(token.to_text());
+            return Ok(token.reveal());
         }
         let resource = self.target.resource();
         let claim = SasTokenBuilder::new(&resource, (self.now() + LIFETIME).as_secs());
         let token = sign(claim.policy(&self.key_name), self.signer).await?;
-        Ok(self.signed.insert(token).to_text())
+        Ok(self.signed.insert(token).reveal())
     }
 
     /// Whether the token that was sent should not be relied on any more.
@@ -60,8 +60,7 @@ impl<'a> Token<'a> {
 
     /// A token from before the clock was set back would be good for too long: to the service it is from the future.
     fn lasts(&self, token: &SasToken) -> bool {
-        let now = self.now();
-        ((now + REMAINDER).as_secs()..=(now + LIFETIME).as_secs()).contains(&token.expiry())
+        token.is_fresh(self.target.clock().now(), LIFETIME, REMAINDER)
     }
 
     fn now(&self) -> Duration {

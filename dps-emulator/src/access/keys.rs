@@ -4,7 +4,7 @@ use dps_types::SymmetricKey;
 
 use super::OWNER;
 use crate::error::{Error, ErrorKind};
-use crate::registry::store::{Expected, Store, StoreError, Table};
+use crate::state::store::{Expected, Store, StoreError, Table};
 
 /// Which of a policy's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

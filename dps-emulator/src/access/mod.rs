@@ -9,7 +9,7 @@ mod keys;
 mod permission;
 mod policy;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use dps_types::SymmetricKey;
 use dps_types::protocol::decode;
@@ -22,7 +22,7 @@ pub use permission::Permission;
 pub use policy::AccessPolicy;
 pub(crate) use policy::{OWNER, Policy};
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Everybody whom the service endpoint knows.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Access {
         path: &str,
         act: Act,
         now: SystemTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let text = authorization.unwrap_or_default();
         let judged = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
@@ -56,7 +56,7 @@ impl Access {
         };
         judged.map_err(|reason| {
             tracing::info!(%act, reason, "an operator is refused");
-            Refusal::unauthorized()
+            ServiceError::unauthorized()
         })
     }
 
@@ -87,10 +87,9 @@ impl Access {
             .policy()
             .and_then(|name| self.policies.iter().find(|policy| policy.is_named(name)))
             .ok_or("the token names no policy (skn) of this instance")?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if !self.covers(&token, path) {
             Err("the token claims another host or path (sr)")
-        } else if token.expiry() < now {
+        } else if token.expires_at() < now {
             Err("the token has expired (se)")
         } else if !policy.keys.iter().any(|key| token.verify(key)) {
             Err("neither key of the policy made the token's signature (sig)")

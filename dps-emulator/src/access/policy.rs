@@ -7,7 +7,7 @@ use dps_types::SymmetricKey;
 use super::keys::{Slot, kept_key};
 use super::{Act, Permission};
 use crate::error::{Error, ErrorKind};
-use crate::registry::store::Store;
+use crate::state::store::Store;
 
 /// The policy that every instance has.
 pub(crate) const OWNER: &str = "provisioningserviceowner";

@@ -18,7 +18,8 @@ use serde_json::Value;
 pub(crate) use latency::Latency;
 pub(crate) use linked_hub::LinkedHub;
 
-use crate::registry::{Document, Terms, for_webhook};
+use crate::service_error::ServiceFailure;
+use crate::state::{Document, Terms, for_webhook};
 
 /// Where a device goes, and what goes along.
 #[derive(Debug)]
@@ -27,13 +28,6 @@ pub(crate) struct Placement {
     /// The webhook's twin to start with. Without it, the enrollment's.
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) payload: Option<Value>,
-}
-
-/// Why there is no hub: what the registration's `errorCode` and `errorMessage` say.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: String,
 }
 
 /// Allocates among the linked hubs.
@@ -71,7 +65,7 @@ impl Allocator {
         enrollment: &Enrollment,
         device: DeviceRuntimeContext,
         keep: Option<&HubHostname>,
-    ) -> Result<Placement, Failure> {
+    ) -> Result<Placement, ServiceFailure> {
         let (shown, terms) = match enrollment {
             Enrollment::Individual(one) => (
                 Enrollment::Individual(Box::new(for_webhook(&**one))),
@@ -82,9 +76,7 @@ impl Allocator {
                 group.terms(),
             ),
             _ => {
-                return Err(Failure::not_specified(
-                    "The enrollment is of an unknown kind.",
-                ));
+                return Err(not_specified("The enrollment is of an unknown kind."));
             }
         };
         let kind = self.kind(&terms);
@@ -93,21 +85,20 @@ impl Allocator {
             None => self.candidates(&terms, kind),
         };
         if candidates.is_empty() {
-            return Err(Failure::not_specified(
+            return Err(not_specified(
                 "No IoT hub is linked that the enrollment may use.",
             ));
         }
         let policy = self.policy(kind, &terms, &candidates)?;
         let request = AllocationRequest::new(shown, device, candidates);
-        let allocation = policy
-            .allocate(&request)
-            .await
-            .map_err(|rejection| Failure {
-                code: rejection
+        let allocation = policy.allocate(&request).await.map_err(|rejection| {
+            ServiceFailure::new(
+                rejection
                     .error_code()
                     .unwrap_or(ErrorCode::CUSTOM_ALLOCATION_FAILED),
-                message: rejection.message().to_owned(),
-            })?;
+                rejection.message().to_owned(),
+            )
+        })?;
         let answer = AllocationResponse::from(allocation);
         let chosen = request.linked_hubs.into_iter();
         match chosen
@@ -120,12 +111,10 @@ impl Allocator {
                 initial_twin: answer.initial_twin,
                 payload: answer.payload,
             }),
-            None => Err(Failure {
-                code: ErrorCode::CUSTOM_ALLOCATION_FAILED,
-                message:
-                    "Custom allocation failed: the hub in the answer is not one of the linked hubs."
-                        .to_owned(),
-            }),
+            None => Err(ServiceFailure::new(
+                ErrorCode::CUSTOM_ALLOCATION_FAILED,
+                "Custom allocation failed: the hub in the answer is not one of the linked hubs.",
+            )),
         }
     }
 
@@ -162,23 +151,23 @@ impl Allocator {
         kind: &AllocationPolicyKind,
         terms: &Terms<'_>,
         candidates: &[HubHostname],
-    ) -> Result<Box<dyn AllocationPolicy>, Failure> {
+    ) -> Result<Box<dyn AllocationPolicy>, ServiceFailure> {
         match (kind, candidates) {
             (AllocationPolicyKind::Custom, _) => {
                 let definition = terms
                     .custom_allocation_definition
-                    .ok_or_else(|| Failure::webhook("no webhook is defined"))?;
+                    .ok_or_else(|| webhook_failed("no webhook is defined"))?;
                 let caller = self
                     .webhooks
                     .caller(&definition.webhook_url)
-                    .map_err(|error| Failure::webhook(&error.to_string()))?;
+                    .map_err(|error| webhook_failed(&error.to_string()))?;
                 Ok(Box::new(caller))
             }
             (AllocationPolicyKind::Static, [only]) => Ok(Box::new(Fixed::to(only.clone()))),
             (AllocationPolicyKind::Static, [first, ..]) if terms.iot_hubs.is_some() => {
                 Ok(Box::new(Fixed::to(first.clone())))
             }
-            (AllocationPolicyKind::Static, _) => Err(Failure::not_specified(
+            (AllocationPolicyKind::Static, _) => Err(not_specified(
                 "The static allocation policy needs one IoT hub, and several are linked.",
             )),
             (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
@@ -195,18 +184,11 @@ impl Allocator {
     }
 }
 
-impl Failure {
-    fn not_specified(message: &str) -> Self {
-        Self {
-            code: ErrorCode::HUB_NOT_SPECIFIED,
-            message: message.to_owned(),
-        }
-    }
+fn not_specified(message: &str) -> ServiceFailure {
+    ServiceFailure::new(ErrorCode::HUB_NOT_SPECIFIED, message)
+}
 
-    fn webhook(reason: &str) -> Self {
-        Self {
-            code: ErrorCode::CUSTOM_ALLOCATION_FAILED,
-            message: format!("Custom allocation failed: {reason}."),
-        }
-    }
+fn webhook_failed(reason: &str) -> ServiceFailure {
+    let message = format!("Custom allocation failed: {reason}.");
+    ServiceFailure::new(ErrorCode::CUSTOM_ALLOCATION_FAILED, message)
 }

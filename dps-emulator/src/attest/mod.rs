@@ -21,8 +21,8 @@ pub(crate) use symmetric_key::lower_case;
 use tpm::TpmProof;
 pub(crate) use x509::VerifiedCa;
 
-use crate::refusal::Refusal;
-use crate::registry::{Document, EnrollmentRef, Proof, Registry};
+use crate::service_error::ServiceError;
+use crate::state::{Document, EnrollmentRef, Proof, State};
 
 /// What a device shows.
 #[derive(Debug, Clone)]
@@ -64,15 +64,15 @@ pub(crate) struct Question<'a> {
 
 /// Finds the enrollment that this device's proof fits.
 pub(crate) async fn authenticate(
-    registry: &Registry,
+    state: &State,
     question: Question<'_>,
     presented: &Presented<'_>,
-) -> Result<Known, Refusal> {
+) -> Result<Known, ServiceError> {
     let key = question.registration_id.to_lowercase();
-    if let Some(enrollment) = registry.enrollment::<IndividualEnrollment>(&key).await? {
+    if let Some(enrollment) = state.enrollment::<IndividualEnrollment>(&key).await? {
         return individual(enrollment, question, presented).map(Known::Enrolled);
     }
-    let groups = registry.enrollments().await?;
+    let groups = state.enrollments().await?;
     match (group(groups, question, presented), presented) {
         (Err(refusal), Presented::Token(token)) => match tpm::signer(token, question) {
             Ok(proof) => Ok(Known::Stranger(proof.clone())),
@@ -86,7 +86,7 @@ fn individual(
     enrollment: IndividualEnrollment,
     question: Question<'_>,
     presented: &Presented<'_>,
-) -> Result<Enrolled, Refusal> {
+) -> Result<Enrolled, ServiceError> {
     let attestation = &enrollment.attestation;
     let proof = match (&attestation.kind, presented) {
         (AttestationType::SymmetricKey, Presented::Token(token)) => {
@@ -98,8 +98,8 @@ fn individual(
         (AttestationType::Tpm, Presented::Token(token)) => {
             tpm::individual(attestation, token, question)?
         }
-        (_, Presented::Token(_)) => return Err(Refusal::unauthorized()),
-        _ => return Err(Refusal::invalid_certificate()),
+        (_, Presented::Token(_)) => return Err(ServiceError::unauthorized()),
+        _ => return Err(ServiceError::invalid_certificate()),
     };
     Ok(Enrolled {
         enrollment: Enrollment::Individual(Box::new(enrollment)),
@@ -111,7 +111,7 @@ fn group(
     groups: Vec<EnrollmentGroup>,
     question: Question<'_>,
     presented: &Presented<'_>,
-) -> Result<Enrolled, Refusal> {
+) -> Result<Enrolled, ServiceError> {
     // What a group's document holds beside its own type of attestation counts for nothing.
     let of = |kind: AttestationType| {
         let same = move |group: &EnrollmentGroup| group.attestation.kind == kind;
@@ -122,7 +122,7 @@ fn group(
             symmetric_key::group(of(AttestationType::SymmetricKey), token, question)?
         }
         Presented::Chain(chain) => x509::group(of(AttestationType::X509), chain, question)?,
-        Presented::Nothing => return Err(Refusal::invalid_certificate()),
+        Presented::Nothing => return Err(ServiceError::invalid_certificate()),
     };
     Ok(Enrolled {
         enrollment: Enrollment::Group(Box::new(group)),
@@ -132,10 +132,10 @@ fn group(
 
 impl Known {
     /// The enrollment of the device, which it needs now.
-    pub(crate) fn enrolled(self) -> Result<Enrolled, Refusal> {
+    pub(crate) fn enrolled(self) -> Result<Enrolled, ServiceError> {
         match self {
             Self::Enrolled(enrolled) => Ok(enrolled),
-            Self::Stranger(_) => Err(Refusal::not_enrolled()),
+            Self::Stranger(_) => Err(ServiceError::not_enrolled()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Symmetric keys: a token signed by the enrollment's key, or by the one derived for the device.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup};
 use dps_types::protocol::device;
@@ -8,8 +8,8 @@ use dps_types::sas::SasToken;
 use dps_types::{RegistrationId, SymmetricKey};
 
 use super::Question;
-use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::service_error::ServiceError;
+use crate::state::Proof;
 
 /// How far the clock of a device may be behind.
 const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -19,11 +19,11 @@ pub(super) fn individual(
     attestation: &AttestationMechanism,
     token: &SasToken,
     question: Question<'_>,
-) -> Result<Proof, Refusal> {
+) -> Result<Proof, ServiceError> {
     check_claim(token, question)?;
     match keys(attestation).iter().any(|key| token.verify(key)) {
         true => Ok(Proof::SymmetricKey),
-        false => Err(Refusal::unauthorized()),
+        false => Err(ServiceError::unauthorized()),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn group(
     groups: Vec<EnrollmentGroup>,
     token: &SasToken,
     question: Question<'_>,
-) -> Result<(EnrollmentGroup, Proof), Refusal> {
+) -> Result<(EnrollmentGroup, Proof), ServiceError> {
     check_claim(token, question)?;
     let id = question.registration_id;
     let lower = lower_case(id).filter(|lower| lower.as_str() != id.as_str());
@@ -50,21 +50,20 @@ pub(super) fn group(
             return Ok((group, Proof::LowerCaseKey));
         }
     }
-    Err(Refusal::unauthorized())
+    Err(ServiceError::unauthorized())
 }
 
 /// The claim must be to this device's registration, for now. The documented policy name may be left out
 /// (the Python client does).
-pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), Refusal> {
+pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), ServiceError> {
     let resource = device::resource(question.id_scope, question.registration_id);
-    let now = question.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let alive = token.expiry() >= now.saturating_sub(SKEW).as_secs();
+    let alive = token.expires_at() + SKEW >= question.now;
     let policy = token
         .policy()
         .is_none_or(|policy| policy == device::SAS_POLICY);
     match token.covers(&resource) && alive && policy {
         true => Ok(()),
-        false => Err(Refusal::unauthorized()),
+        false => Err(ServiceError::unauthorized()),
     }
 }
 

@@ -7,8 +7,8 @@ use dps_types::enrollment::{
 };
 
 use super::{Certificate, PresentedChain, Question};
-use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::service_error::ServiceError;
+use crate::state::Proof;
 
 /// A CA certificate of the instance whose possession is proven.
 #[derive(Debug, Clone)]
@@ -23,10 +23,10 @@ pub(super) fn individual(
     attestation: &AttestationMechanism,
     chain: &PresentedChain,
     question: Question<'_>,
-) -> Result<Proof, Refusal> {
+) -> Result<Proof, ServiceError> {
     check_leaf(chain, question)?;
     let Some(x509) = &attestation.x509 else {
-        return Err(Refusal::invalid_certificate());
+        return Err(ServiceError::invalid_certificate());
     };
     let enrolled = certificates(x509.client_certificates.as_ref());
     let thumbprint = chain.leaf().sha256_thumbprint();
@@ -35,7 +35,7 @@ pub(super) fn individual(
         .any(|certificate| certificate.sha256_thumbprint() == thumbprint);
     match same || distance(x509, chain, question).is_some() {
         true => Ok(proof(chain)),
-        false => Err(Refusal::invalid_certificate()),
+        false => Err(ServiceError::invalid_certificate()),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn group(
     groups: Vec<EnrollmentGroup>,
     chain: &PresentedChain,
     question: Question<'_>,
-) -> Result<(EnrollmentGroup, Proof), Refusal> {
+) -> Result<(EnrollmentGroup, Proof), ServiceError> {
     check_leaf(chain, question)?;
     let distance =
         |group: &EnrollmentGroup| distance(group.attestation.x509.as_ref()?, chain, question);
@@ -55,7 +55,7 @@ pub(super) fn group(
         .min_by_key(|(distance, _)| *distance);
     match nearest {
         Some((_, group)) => Ok((group, proof(chain))),
-        None => Err(Refusal::new(
+        None => Err(ServiceError::new(
             dps_types::ErrorCode::UNAUTHORIZED,
             "CA certificate not found.",
         )),
@@ -63,14 +63,14 @@ pub(super) fn group(
 }
 
 /// The leaf's common name is the registration id, and it is valid now.
-fn check_leaf(chain: &PresentedChain, question: Question<'_>) -> Result<(), Refusal> {
+fn check_leaf(chain: &PresentedChain, question: Question<'_>) -> Result<(), ServiceError> {
     let leaf = chain.leaf();
     let name = leaf
         .common_name()
         .and_then(|name| RegistrationId::new(name).ok());
     match name.as_ref() == Some(question.registration_id) && leaf.is_valid_at(question.now) {
         true => Ok(()),
-        false => Err(Refusal::invalid_certificate()),
+        false => Err(ServiceError::invalid_certificate()),
     }
 }
 

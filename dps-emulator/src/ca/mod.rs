@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 pub(crate) use record::CaCertificate;
 
 use crate::attest::{Certificate, VerifiedCa};
-use crate::refusal::Refusal;
-use crate::registry::Registry;
-use crate::registry::store::{Change, Expected, Table};
+use crate::service_error::ServiceError;
+use crate::state::State;
+use crate::state::store::{Change, Expected, Table};
 
 /// More than there ever are.
 const ALL: usize = 100_000;
@@ -25,7 +25,7 @@ const LONGEST_NAME: usize = 256;
 /// The CA certificates of the instance.
 #[derive(Debug)]
 pub(crate) struct CaCertificates {
-    registry: Registry,
+    state: State,
     /// Those of the options: verified, and not to be changed.
     configured: Vec<CaCertificate>,
     /// Held while something is written, so that no more come in than may.
@@ -39,25 +39,25 @@ struct Stored {
 }
 
 impl CaCertificates {
-    pub(crate) fn new(registry: Registry, configured: &[(String, Certificate)]) -> Self {
+    pub(crate) fn new(state: State, configured: &[(String, Certificate)]) -> Self {
         let configured = configured
             .iter()
             .map(|(name, certificate)| {
-                let mut ca = CaCertificate::new(name, certificate, &registry);
+                let mut ca = CaCertificate::new(name, certificate, &state);
                 ca.is_verified = true;
                 ca
             })
             .collect();
         Self {
-            registry,
+            state,
             configured,
             writing: Mutex::default(),
         }
     }
 
     /// All of them, those of the options first.
-    pub(crate) async fn list(&self) -> Result<Vec<CaCertificate>, Refusal> {
-        let store = self.registry.store();
+    pub(crate) async fn list(&self) -> Result<Vec<CaCertificate>, ServiceError> {
+        let store = self.state.store();
         let entries = store.scan(Table::CaCertificates, None, ALL).await?;
         let mut all = self.configured.clone();
         for (_, bytes) in entries {
@@ -70,7 +70,7 @@ impl CaCertificates {
     }
 
     /// Those whose possession is proven.
-    pub(crate) async fn verified(&self) -> Result<Vec<VerifiedCa>, Refusal> {
+    pub(crate) async fn verified(&self) -> Result<Vec<VerifiedCa>, ServiceError> {
         let all = self.list().await?.into_iter();
         let verified = all.filter(|ca| ca.is_verified);
         Ok(verified
@@ -84,7 +84,7 @@ impl CaCertificates {
             .collect())
     }
 
-    pub(crate) async fn get(&self, name: &str) -> Result<CaCertificate, Refusal> {
+    pub(crate) async fn get(&self, name: &str) -> Result<CaCertificate, ServiceError> {
         match self.configured(name) {
             Some(ca) => Ok(ca.clone()),
             None => Ok(self.stored(name).await?.ok_or_else(missing)?.ca),
@@ -98,15 +98,15 @@ impl CaCertificates {
         text: &str,
         is_verified: bool,
         condition: Option<&IfMatch>,
-    ) -> Result<CaCertificate, Refusal> {
+    ) -> Result<CaCertificate, ServiceError> {
         check_name(name)?;
         self.check_free(name)?;
         let certificate = self.readable(text)?;
         let _writing = self.writing.lock().await;
-        let mut ca = CaCertificate::new(name, &certificate, &self.registry);
+        let mut ca = CaCertificate::new(name, &certificate, &self.state);
         ca.is_verified = is_verified;
         let Some(before) = self.stored(name).await? else {
-            self.check_room().await?;
+            self.check_quota().await?;
             return self.write(ca, None).await;
         };
         check_version(&before.ca, condition)?;
@@ -122,7 +122,7 @@ impl CaCertificates {
         &self,
         name: &str,
         condition: Option<&IfMatch>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, ServiceError> {
         self.check_free(name)?;
         let _writing = self.writing.lock().await;
         let Some(before) = self.stored(name).await? else {
@@ -135,9 +135,9 @@ impl CaCertificates {
             &key,
             Expected::Exactly(&before.bytes),
         );
-        match self.registry.store().apply(&[change]).await? {
+        match self.state.store().apply(&[change]).await? {
             true => Ok(true),
-            false => Err(Refusal::precondition()),
+            false => Err(ServiceError::precondition()),
         }
     }
 
@@ -146,7 +146,7 @@ impl CaCertificates {
         &self,
         name: &str,
         condition: Option<&IfMatch>,
-    ) -> Result<CaCertificate, Refusal> {
+    ) -> Result<CaCertificate, ServiceError> {
         self.change(name, condition, |ca| {
             ca.verification_code = Some(possession::new_code());
             Ok(())
@@ -160,15 +160,15 @@ impl CaCertificates {
         name: &str,
         text: &str,
         condition: Option<&IfMatch>,
-    ) -> Result<CaCertificate, Refusal> {
+    ) -> Result<CaCertificate, ServiceError> {
         let proof = self.readable(text)?;
-        let now = self.registry.moment();
+        let now = self.state.moment();
         self.change(name, condition, |ca| {
             let certificate = ca.certificate();
             let (Some(code), Some(certificate)) = (&ca.verification_code, &certificate) else {
-                return Err(Refusal::invalid("Generate a verification code first."));
+                return Err(ServiceError::invalid("Generate a verification code first."));
             };
-            possession::check(&proof, code, certificate, now).map_err(Refusal::invalid)?;
+            possession::check(&proof, code, certificate, now).map_err(ServiceError::invalid)?;
             ca.is_verified = true;
             ca.verification_code = None;
             Ok(())
@@ -180,8 +180,8 @@ impl CaCertificates {
         &self,
         name: &str,
         condition: Option<&IfMatch>,
-        change: impl FnOnce(&mut CaCertificate) -> Result<(), Refusal>,
-    ) -> Result<CaCertificate, Refusal> {
+        change: impl FnOnce(&mut CaCertificate) -> Result<(), ServiceError>,
+    ) -> Result<CaCertificate, ServiceError> {
         self.check_free(name)?;
         let _writing = self.writing.lock().await;
         let before = self.stored(name).await?.ok_or_else(missing)?;
@@ -195,20 +195,20 @@ impl CaCertificates {
         &self,
         mut ca: CaCertificate,
         before: Option<&Stored>,
-    ) -> Result<CaCertificate, Refusal> {
-        ca.updated = self.registry.now();
-        ca.etag = self.registry.new_version();
+    ) -> Result<CaCertificate, ServiceError> {
+        ca.updated = self.state.now();
+        ca.etag = self.state.new_version();
         let key = key(&ca.name);
         let expected = before.map_or(Expected::Absent, |it| Expected::Exactly(&it.bytes));
         let change = Change::put(Table::CaCertificates, &key, expected, record::write(&ca)?);
-        match self.registry.store().apply(&[change]).await? {
+        match self.state.store().apply(&[change]).await? {
             true => Ok(ca),
-            false => Err(Refusal::precondition()),
+            false => Err(ServiceError::precondition()),
         }
     }
 
-    async fn stored(&self, name: &str) -> Result<Option<Stored>, Refusal> {
-        let store = self.registry.store();
+    async fn stored(&self, name: &str) -> Result<Option<Stored>, ServiceError> {
+        let store = self.state.store();
         match store.get(Table::CaCertificates, &key(name)).await? {
             Some(bytes) => {
                 let ca = record::read(&bytes)?;
@@ -219,22 +219,22 @@ impl CaCertificates {
     }
 
     /// Reads a certificate that is still good for something.
-    fn readable(&self, text: &str) -> Result<Certificate, Refusal> {
+    fn readable(&self, text: &str) -> Result<Certificate, ServiceError> {
         let certificate = Certificate::from_text(text).map_err(|error| {
-            Refusal::invalid(format!("The certificate cannot be read: {error}."))
+            ServiceError::invalid(format!("The certificate cannot be read: {error}."))
         })?;
-        match certificate.has_expired(self.registry.moment()) {
+        match certificate.has_expired(self.state.moment()) {
             false => Ok(certificate),
-            true => Err(Refusal::invalid("The certificate has expired.")),
+            true => Err(ServiceError::invalid("The certificate has expired.")),
         }
     }
 
-    async fn check_room(&self) -> Result<(), Refusal> {
-        let most = self.registry.limits().ca_certificates;
-        let stored = self.registry.store().count(Table::CaCertificates).await?;
+    async fn check_quota(&self) -> Result<(), ServiceError> {
+        let most = self.state.limits().ca_certificates;
+        let stored = self.state.store().count(Table::CaCertificates).await?;
         match stored + (self.configured.len() as u64) < most {
             true => Ok(()),
-            false => Err(Refusal::quota("CA certificates", most)),
+            false => Err(ServiceError::quota("CA certificates", most)),
         }
     }
 
@@ -243,10 +243,10 @@ impl CaCertificates {
         configured.find(|ca| ca.name.eq_ignore_ascii_case(name))
     }
 
-    fn check_free(&self, name: &str) -> Result<(), Refusal> {
+    fn check_free(&self, name: &str) -> Result<(), ServiceError> {
         match self.configured(name) {
             None => Ok(()),
-            Some(_) => Err(Refusal::new(
+            Some(_) => Err(ServiceError::new(
                 ErrorCode::INVALID_OPERATION,
                 format!("The certificate '{name}' belongs to the emulator's options."),
             )),
@@ -255,11 +255,11 @@ impl CaCertificates {
 }
 
 /// A change of something that is there needs to name its version.
-fn check_version(ca: &CaCertificate, condition: Option<&IfMatch>) -> Result<(), Refusal> {
+fn check_version(ca: &CaCertificate, condition: Option<&IfMatch>) -> Result<(), ServiceError> {
     match condition {
         Some(condition) if condition.matches(&ca.etag) => Ok(()),
-        Some(_) => Err(Refusal::precondition()),
-        None => Err(Refusal::new(
+        Some(_) => Err(ServiceError::precondition()),
+        None => Err(ServiceError::new(
             ErrorCode::PRECONDITION_FAILED,
             format!(
                 "The certificate '{}' exists: its ETag is required in If-Match.",
@@ -269,11 +269,11 @@ fn check_version(ca: &CaCertificate, condition: Option<&IfMatch>) -> Result<(), 
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+fn check_name(name: &str) -> Result<(), ServiceError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     match (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(fits) {
         true => Ok(()),
-        false => Err(Refusal::invalid(
+        false => Err(ServiceError::invalid(
             "The name of a certificate is 1 to 256 letters, digits, '-', '.' and '_'.",
         )),
     }
@@ -283,6 +283,6 @@ fn key(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-fn missing() -> Refusal {
-    Refusal::new(ErrorCode::NOT_FOUND, "Certificate not found.")
+fn missing() -> ServiceError {
+    ServiceError::new(ErrorCode::NOT_FOUND, "Certificate not found.")
 }

@@ -4,8 +4,8 @@ use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Certificate;
-use crate::refusal::Refusal;
-use crate::registry::{Registry, unreadable};
+use crate::service_error::ServiceError;
+use crate::state::{State, unreadable};
 
 /// A CA certificate of the instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,8 +25,8 @@ pub(crate) struct CaCertificate {
 
 impl CaCertificate {
     /// A certificate that nothing is proven of.
-    pub(super) fn new(name: &str, certificate: &Certificate, registry: &Registry) -> Self {
-        let now = registry.now();
+    pub(super) fn new(name: &str, certificate: &Certificate, state: &State) -> Self {
+        let now = state.now();
         Self {
             name: name.to_owned(),
             der: certificate.der_base64(),
@@ -34,7 +34,7 @@ impl CaCertificate {
             verification_code: None,
             created: now,
             updated: now,
-            etag: registry.new_version(),
+            etag: state.new_version(),
         }
     }
 
@@ -48,10 +48,10 @@ impl CaCertificate {
     }
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<CaCertificate, Refusal> {
+pub(super) fn read(bytes: &[u8]) -> Result<CaCertificate, ServiceError> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
 }
 
-pub(super) fn write(ca: &CaCertificate) -> Result<Vec<u8>, Refusal> {
+pub(super) fn write(ca: &CaCertificate) -> Result<Vec<u8>, ServiceError> {
     serde_json::to_vec(ca).map_err(|error| unreadable(&error))
 }

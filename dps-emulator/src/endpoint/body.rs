@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The largest message of an operator: ten enrollments with their twins and certificates.
 pub(super) const SERVICE_LIMIT: usize = 1024 * 1024;
@@ -29,20 +29,28 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) async fn read(request: Request<Incoming>, limit: usize) -> Result<Self, Refusal> {
+    pub(super) async fn read(
+        request: Request<Incoming>,
+        limit: usize,
+    ) -> Result<Self, ServiceError> {
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > limit as u64 {
-            return Err(Refusal::too_large(limit));
+            return Err(ServiceError::too_large(limit));
         }
         let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
         let body = match read {
             Ok(Ok(collected)) => collected.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Refusal::too_large(limit));
+                return Err(ServiceError::too_large(limit));
             }
-            Ok(Err(_)) => return Err(Refusal::new(ErrorCode::FORMAT_ERROR, "The body broke off.")),
+            Ok(Err(_)) => {
+                return Err(ServiceError::new(
+                    ErrorCode::FORMAT_ERROR,
+                    "The body broke off.",
+                ));
+            }
             Err(_) => {
-                return Err(Refusal::new(
+                return Err(ServiceError::new(
                     ErrorCode::new(408_001),
                     "The body took too long.",
                 ));
@@ -68,12 +76,12 @@ impl Call {
     }
 
     /// The version that the request is about, when it says so.
-    pub(super) fn condition(&self) -> Result<Option<IfMatch>, Refusal> {
+    pub(super) fn condition(&self) -> Result<Option<IfMatch>, ServiceError> {
         match self.headers.get(header::IF_MATCH) {
             Some(value) => {
                 let text = value
                     .to_str()
-                    .map_err(|_| Refusal::invalid("The If-Match header is not text."))?;
+                    .map_err(|_| ServiceError::invalid("The If-Match header is not text."))?;
                 Ok(Some(text.parse()?))
             }
             None => Ok(None),
@@ -81,10 +89,10 @@ impl Call {
     }
 
     /// The device API takes no chunked bodies.
-    pub(super) fn require_length(&self) -> Result<(), Refusal> {
+    pub(super) fn require_length(&self) -> Result<(), ServiceError> {
         match self.has_length {
             true => Ok(()),
-            false => Err(Refusal::new(
+            false => Err(ServiceError::new(
                 ErrorCode::LENGTH_REQUIRED,
                 "A Content-Length header is required.",
             )),
@@ -92,13 +100,13 @@ impl Call {
     }
 
     /// The body as a JSON document.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
         let content_type = self
             .header(header::CONTENT_TYPE.as_str())
             .unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::new(
+            return Err(ServiceError::new(
                 ErrorCode::UNSUPPORTED_MEDIA_TYPE,
                 "The Content-Type must be application/json.",
             ));
@@ -108,12 +116,12 @@ impl Call {
 }
 
 /// A body as a document: the same over HTTPS and MQTT.
-pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
     serde_json::from_slice(body).map_err(|error| {
         match serde_json::from_slice::<IgnoredAny>(body) {
             // JSON, but not this document.
-            Ok(_) => Refusal::invalid(error.to_string()),
-            Err(error) => Refusal::new(
+            Ok(_) => ServiceError::invalid(error.to_string()),
+            Err(error) => ServiceError::new(
                 ErrorCode::FORMAT_ERROR,
                 format!("The body is not JSON: {error}"),
             ),

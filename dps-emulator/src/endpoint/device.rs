@@ -11,14 +11,14 @@ use super::{Gateway, Peer, api_version};
 use crate::attest::Presented;
 use crate::fault::{Met, Step};
 use crate::provision::Device;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The reply; `None` when the connection is to be cut.
 pub(super) async fn answer(
     gateway: &Gateway,
     call: Call,
     peer: &Peer,
-) -> Result<Option<Reply>, Refusal> {
+) -> Result<Option<Reply>, ServiceError> {
     let route = DeviceRoute::parse(&call.method, &call.path)?;
     let api_version = api_version(&call.query)?;
     let device = Device {
@@ -44,7 +44,7 @@ pub(super) async fn answer(
             let result = engine.lookup(device, call.json()?).await?;
             return Ok(Some(Reply::json(StatusCode::OK, &result)));
         }
-        _ => return Err(Refusal::not_implemented("this operation")),
+        _ => return Err(ServiceError::not_implemented("this operation")),
     };
     Ok(match met {
         Met::Done(status) => Some(progress(gateway, &call, &route, &status)),
@@ -58,7 +58,7 @@ pub(super) async fn answer(
 }
 
 /// A token comes before a certificate: a device that sends one wants to be known by it.
-fn presented<'a>(call: &Call, peer: &'a Peer) -> Result<Presented<'a>, Refusal> {
+fn presented<'a>(call: &Call, peer: &'a Peer) -> Result<Presented<'a>, ServiceError> {
     match (call.headers.get(header::AUTHORIZATION), &peer.chain) {
         (Some(value), _) => {
             let token = value
@@ -67,7 +67,7 @@ fn presented<'a>(call: &Call, peer: &'a Peer) -> Result<Presented<'a>, Refusal> 
                 .and_then(|text| text.parse::<SasToken>().ok());
             token
                 .map(Presented::Token)
-                .ok_or_else(Refusal::unauthorized)
+                .ok_or_else(ServiceError::unauthorized)
         }
         (None, Some(chain)) => Ok(Presented::Chain(chain)),
         (None, None) => Ok(Presented::Nothing),

@@ -14,7 +14,7 @@ use super::Gateway;
 use super::body::{self, Call};
 use super::reply::Reply;
 use crate::hub::{Hubs, TwinPatch};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The most devices that a list holds.
 const MAX_LIST: usize = 1000;
@@ -32,7 +32,7 @@ pub(super) async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Rep
     };
     match answered.await {
         Ok(reply) => reply,
-        Err(refusal) => Reply::hub_refusal(&refusal, name(refusal.code)),
+        Err(refusal) => Reply::hub_refusal(&refusal, name(refusal.code())),
     }
 }
 
@@ -54,11 +54,11 @@ impl Route {
     }
 }
 
-async fn dispatch(gateway: &Gateway, call: &Call) -> Result<Reply, Refusal> {
+async fn dispatch(gateway: &Gateway, call: &Call) -> Result<Reply, ServiceError> {
     let hub = authorize(gateway, call)?;
     let version = query_parameter(&call.query, ApiVersion::PARAMETER);
     if version.is_none_or(|version| version.parse::<ApiVersion>().is_err()) {
-        return Err(Refusal::new(
+        return Err(ServiceError::new(
             ErrorCode::INVALID_PROTOCOL_VERSION,
             "The api-version query parameter is missing or not valid",
         ));
@@ -80,11 +80,11 @@ async fn dispatch(gateway: &Gateway, call: &Call) -> Result<Reply, Refusal> {
         (Route::Twins, Some(id), "GET") => api.twin(&id).await,
         (Route::Twins, Some(id), "PATCH") => api.update(&id, false).await,
         (Route::Twins, Some(id), "PUT") => api.update(&id, true).await,
-        (Route::Devices, Some(_), "PUT") => Err(Refusal::not_implemented(
+        (Route::Devices, Some(_), "PUT") => Err(ServiceError::not_implemented(
             "creating devices in a hub; devices come from DPS",
         )),
         (Route::Twins, None, _) => Err(not_found()),
-        _ => Err(Refusal::new(
+        _ => Err(ServiceError::new(
             ErrorCode::METHOD_NOT_ALLOWED,
             "The method does not go with this path",
         )),
@@ -92,8 +92,8 @@ async fn dispatch(gateway: &Gateway, call: &Call) -> Result<Reply, Refusal> {
 }
 
 /// The hub whose `iothubowner` signed the token.
-fn authorize<'a>(gateway: &'a Gateway, call: &Call) -> Result<&'a HubHostname, Refusal> {
-    let refused = || Refusal::new(ErrorCode::new(401_003), "Unauthorized");
+fn authorize<'a>(gateway: &'a Gateway, call: &Call) -> Result<&'a HubHostname, ServiceError> {
+    let refused = || ServiceError::new(ErrorCode::new(401_003), "Unauthorized");
     let text = call
         .header(header::AUTHORIZATION.as_str())
         .ok_or_else(refused)?;
@@ -104,8 +104,8 @@ fn authorize<'a>(gateway: &'a Gateway, call: &Call) -> Result<&'a HubHostname, R
     hub.ok_or_else(refused)
 }
 
-fn not_found() -> Refusal {
-    Refusal::new(ErrorCode::new(404_000), "There is no such path")
+fn not_found() -> ServiceError {
+    ServiceError::new(ErrorCode::new(404_000), "There is no such path")
 }
 
 /// One request to one hub.
@@ -116,7 +116,7 @@ struct Api<'a> {
 }
 
 impl Api<'_> {
-    async fn list(&self) -> Result<Reply, Refusal> {
+    async fn list(&self) -> Result<Reply, ServiceError> {
         let top = query_parameter(&self.call.query, "top").and_then(|top| top.parse().ok());
         let top = top.filter(|top| (1..=MAX_LIST).contains(top));
         let devices = self
@@ -126,23 +126,23 @@ impl Api<'_> {
         Ok(Reply::json(StatusCode::OK, &devices))
     }
 
-    async fn identity(&self, id: &DeviceId) -> Result<Reply, Refusal> {
+    async fn identity(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
         let view = self.hubs.identity(self.hub, id).await?;
         Ok(Reply::json(StatusCode::OK, &view.document).with("etag", format!("\"{}\"", view.etag)))
     }
 
-    async fn remove(&self, id: &DeviceId) -> Result<Reply, Refusal> {
+    async fn remove(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
         let condition = self.condition()?;
         self.hubs.remove(self.hub, id, condition.as_ref()).await?;
         Ok(Reply::no_content())
     }
 
-    async fn twin(&self, id: &DeviceId) -> Result<Reply, Refusal> {
+    async fn twin(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
         let view = self.hubs.twin(self.hub, id).await?;
         Ok(Reply::json(StatusCode::OK, &view.document).with("etag", format!("\"{}\"", view.etag)))
     }
 
-    async fn update(&self, id: &DeviceId, replace: bool) -> Result<Reply, Refusal> {
+    async fn update(&self, id: &DeviceId, replace: bool) -> Result<Reply, ServiceError> {
         let patch = TwinPatch::read(&self.call.json()?)?;
         let condition = self.condition()?;
         self.hubs
@@ -151,7 +151,7 @@ impl Api<'_> {
         self.twin(id).await
     }
 
-    fn condition(&self) -> Result<Option<IfMatch>, Refusal> {
+    fn condition(&self) -> Result<Option<IfMatch>, ServiceError> {
         let text = self.call.header(header::IF_MATCH.as_str());
         Ok(text.map(str::parse).transpose()?)
     }

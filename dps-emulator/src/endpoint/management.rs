@@ -18,7 +18,7 @@ use super::reply::Reply;
 use crate::access::Act;
 use crate::attest::Certificate;
 use crate::ca::CaCertificate;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The api-versions of the control plane.
 const API_VERSIONS: [&str; 11] = [
@@ -51,7 +51,7 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Reply {
     }
 }
 
-async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, Refusal> {
+async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, ServiceError> {
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
     gateway.authorize(call, Act::Configure)?;
@@ -89,7 +89,7 @@ async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, Refusal> {
             let ca = cas.verify(name, &certificate, condition).await?;
             Ok(shown(&ca))
         }
-        _ => Err(Refusal::new(
+        _ => Err(ServiceError::new(
             ErrorCode::METHOD_NOT_ALLOWED,
             "Method not allowed.",
         )),
@@ -112,8 +112,8 @@ enum Operation {
 
 impl Path {
     /// Words are compared without regard to case, and a slash at the end changes nothing.
-    fn parse(path: &str) -> Result<Self, Refusal> {
-        let not_found = || Refusal::new(ErrorCode::NOT_FOUND, "Not found.");
+    fn parse(path: &str) -> Result<Self, ServiceError> {
+        let not_found = || ServiceError::new(ErrorCode::NOT_FOUND, "Not found.");
         let trimmed = path.trim_matches('/');
         let words: Option<Vec<String>> = trimmed.split('/').map(decode).collect();
         let words = words.ok_or_else(not_found)?;
@@ -197,7 +197,7 @@ struct Content {
 }
 
 impl Upload {
-    fn content(self) -> Result<(String, bool), Refusal> {
+    fn content(self) -> Result<(String, bool), ServiceError> {
         let bare = Content {
             certificate: self.certificate,
             is_verified: self.is_verified,
@@ -205,27 +205,27 @@ impl Upload {
         let content = self.properties.unwrap_or(bare);
         match content.certificate {
             Some(certificate) => Ok((certificate, content.is_verified.unwrap_or(false))),
-            None => Err(Refusal::invalid("A certificate is required.")),
+            None => Err(ServiceError::invalid("A certificate is required.")),
         }
     }
 }
 
-fn check_api_version(query: &str) -> Result<(), Refusal> {
+fn check_api_version(query: &str) -> Result<(), ServiceError> {
     match query_parameter(query, "api-version") {
         Some(version) if API_VERSIONS.contains(&&*version) => Ok(()),
-        Some(version) => Err(Refusal::new(
+        Some(version) => Err(ServiceError::new(
             ErrorCode::INVALID_PROTOCOL_VERSION,
             format!("The api-version '{version}' is not known."),
         )),
-        None => Err(Refusal::new(
+        None => Err(ServiceError::new(
             ErrorCode::INVALID_PROTOCOL_VERSION,
             "The api-version query parameter is missing.",
         )),
     }
 }
 
-fn no_condition() -> Refusal {
-    Refusal::invalid("The If-Match header is required.")
+fn no_condition() -> ServiceError {
+    ServiceError::invalid("The If-Match header is required.")
 }
 
 /// `Fri, 06 May 2022 17:50:01 GMT`
@@ -236,7 +236,7 @@ fn http_date(moment: Timestamp) -> String {
 }
 
 /// `ErrorDetails` of the control plane.
-fn refused(gateway: &Gateway, refusal: &Refusal) -> Reply {
+fn refused(gateway: &Gateway, refusal: &ServiceError) -> Reply {
     let status =
         StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let name = status
@@ -244,12 +244,12 @@ fn refused(gateway: &Gateway, refusal: &Refusal) -> Reply {
         .unwrap_or_default()
         .replace(' ', "");
     let body = json!({
-        "code": refusal.code.get(),
+        "code": refusal.code().get(),
         "httpStatusCode": name,
-        "message": refusal.message,
+        "message": refusal.message(),
         "details": null,
     });
-    let reply = Reply::json(status, &body).with(ERROR_CODE, refusal.code.get().to_string());
+    let reply = Reply::json(status, &body).with(ERROR_CODE, refusal.code().get().to_string());
     match refusal.is_transient() {
         true => {
             let wait = refusal.retry_after_seconds;

@@ -27,7 +27,7 @@ use crate::attest::PresentedChain;
 use crate::fault::Faults;
 use crate::hub::Hubs;
 use crate::provision::Engine;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use body::Call;
 use reply::Reply;
 
@@ -72,7 +72,7 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         peer: &Peer,
-    ) -> Result<Option<Reply>, Refusal> {
+    ) -> Result<Option<Reply>, ServiceError> {
         let path = request.uri().path();
         if hub::is_path(path) {
             Ok(Some(Box::pin(hub::answer(self, request)).await))
@@ -90,11 +90,11 @@ impl Gateway {
 
     /// The largest body of a device's message.
     fn message_limit(&self) -> usize {
-        self.engine.registry.limits().message_bytes
+        self.engine.state.limits().message_bytes
     }
 
     /// Whether an operator may do this, and not too often.
-    fn authorize(&self, call: &Call, act: Act) -> Result<(), Refusal> {
+    fn authorize(&self, call: &Call, act: Act) -> Result<(), ServiceError> {
         let now = self.engine.now();
         let authorization = call.header(AUTHORIZATION.as_str());
         self.access.authorize(authorization, &call.path, act, now)?;
@@ -115,8 +115,8 @@ fn is_service_path(path: &str) -> bool {
 }
 
 /// The api-version of a request: there must be one, and one that Microsoft published.
-fn api_version(query: &str) -> Result<ApiVersion, Refusal> {
-    let refusal = |message: String| Refusal::new(ErrorCode::INVALID_PROTOCOL_VERSION, message);
+fn api_version(query: &str) -> Result<ApiVersion, ServiceError> {
+    let refusal = |message: String| ServiceError::new(ErrorCode::INVALID_PROTOCOL_VERSION, message);
     let text = query_parameter(query, ApiVersion::PARAMETER)
         .ok_or_else(|| refusal("The api-version query parameter is missing.".to_owned()))?;
     match text.parse::<ApiVersion>() {
@@ -125,7 +125,7 @@ fn api_version(query: &str) -> Result<ApiVersion, Refusal> {
     }
 }
 
-impl From<RouteError> for Refusal {
+impl From<RouteError> for ServiceError {
     fn from(error: RouteError) -> Self {
         match error {
             RouteError::MethodNotAllowed => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::fault::NOT_JSON;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The whole body at once: so there is always a Content-Length, without which the C SDK reads nothing.
 pub(crate) type Body = Full<Bytes>;
@@ -49,10 +49,10 @@ impl Reply {
     }
 
     /// An error body, its code, and what support would ask for.
-    pub(super) fn refusal(refusal: &Refusal, retry_after_seconds: u64) -> Self {
+    pub(super) fn refusal(refusal: &ServiceError, retry_after_seconds: u64) -> Self {
         if let Some(key) = &refusal.challenge {
             let mut challenge = TpmChallenge::new(key.to_base64());
-            let message = refusal.message.as_str().into();
+            let message = refusal.message().into();
             challenge.extra.insert("message".to_owned(), message);
             return Self::json(StatusCode::UNAUTHORIZED, &challenge);
         }
@@ -62,7 +62,7 @@ impl Reply {
         let retry_after_seconds = refusal.retry_after_seconds.unwrap_or(retry_after_seconds);
         let details = error_details(refusal, &id);
         let body = serde_json::to_vec(&details).unwrap_or_default();
-        let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code.get().to_string());
+        let reply = Self::new(status, body, &id).with(ERROR_CODE, refusal.code().get().to_string());
         match refusal.is_transient() {
             true => reply.with(
                 header::RETRY_AFTER.as_str(),
@@ -73,12 +73,12 @@ impl Reply {
     }
 
     /// An error as a hub words it.
-    pub(super) fn hub_refusal(refusal: &Refusal, name: &str) -> Self {
+    pub(super) fn hub_refusal(refusal: &ServiceError, name: &str) -> Self {
         let id = uuid::Uuid::new_v4().to_string();
         let status =
             StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = json!({
-            "Message": format!("ErrorCode:{name};{}", refusal.message),
+            "Message": format!("ErrorCode:{name};{}", refusal.message()),
             "ExceptionMessage": format!("Tracking ID:{id}-TimeStamp:{}", Timestamp::now()),
         });
         Self::new(status, body.to_string().into_bytes(), &id).with("iothub-errorcode", name)
@@ -121,8 +121,8 @@ impl Reply {
 }
 
 /// The error body: the same over HTTPS and MQTT.
-pub(super) fn error_details(refusal: &Refusal, tracking_id: &str) -> ErrorDetails {
-    let mut details = ErrorDetails::new(refusal.code, refusal.message.clone());
+pub(super) fn error_details(refusal: &ServiceError, tracking_id: &str) -> ErrorDetails {
+    let mut details = ErrorDetails::new(refusal.code(), refusal.message());
     details.tracking_id = Some(tracking_id.to_owned());
     details.timestamp_utc = Some(Timestamp::now());
     details

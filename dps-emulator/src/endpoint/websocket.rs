@@ -14,7 +14,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
 use super::reply::{Body, Reply};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// The largest message: as the largest MQTT packet.
 const MAX_MESSAGE: usize = 128 * 1024;
@@ -56,7 +56,7 @@ fn switch(asked: &HeaderMap) -> Result<Response<Body>, &'static str> {
 
 /// Says why, and which version there is (RFC 6455, section 4.4).
 fn refused(reason: &str) -> Response<Body> {
-    Reply::refusal(&Refusal::invalid(reason), 0)
+    Reply::refusal(&ServiceError::invalid(reason), 0)
         .with(header::SEC_WEBSOCKET_VERSION.as_str(), VERSION)
         .into_response()
 }

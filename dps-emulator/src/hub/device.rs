@@ -1,6 +1,6 @@
 //! A device as a hub keeps it: its identity and its twin.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::protocol::hub::resource;
@@ -85,12 +85,11 @@ impl Device {
         self.enabled
             && match (&self.authentication, presented) {
                 (Authentication::Sas { primary, secondary }, Presented::Token(token)) => {
-                    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                     let resource = resource(hub, &self.device_id);
                     let signed = |key: &EncodedKey| key.parse().is_ok_and(|key| token.verify(&key));
                     token.policy().is_none()
                         && token.covers(&resource)
-                        && token.expiry() > seconds
+                        && token.expires_at() > now
                         && [Some(primary), secondary.as_ref()]
                             .into_iter()
                             .flatten()

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::device::Device;
 use super::{Hubs, TwinPatch, key};
 use crate::error::{Error, ErrorKind};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// A linked hub of a running [`Emulator`](crate::Emulator): its registry and its twins.
 ///
@@ -54,7 +54,7 @@ impl HubHandle {
     pub fn connection_string(&self) -> Zeroizing<String> {
         let linked = &self.hubs.linked;
         let this = linked.iter().find(|hub| hub.hostname == self.hostname);
-        this.map(|hub| hub.connection.to_text()).unwrap_or_default()
+        this.map(|hub| hub.connection.reveal()).unwrap_or_default()
     }
 
     /// A device, `None` when it is not registered here.
@@ -106,7 +106,7 @@ impl HubHandle {
     /// # Errors
     /// As [`update_desired`](Self::update_desired).
     pub async fn update_twin(&self, device_id: &str, patch: impl Into<Value>) -> Result<(), Error> {
-        let patch = TwinPatch::read(&patch.into()).map_err(Refusal::from)?;
+        let patch = TwinPatch::read(&patch.into()).map_err(ServiceError::from)?;
         self.patch(device_id, patch).await
     }
 
@@ -210,14 +210,14 @@ fn id(text: &str) -> Result<DeviceId, Error> {
     })
 }
 
-impl From<Refusal> for Error {
+impl From<ServiceError> for Error {
     /// A hub refuses.
-    fn from(refusal: Refusal) -> Self {
+    fn from(refusal: ServiceError) -> Self {
         let kind = match refusal.status() {
             404 => ErrorKind::DeviceNotFound,
             400 | 413 => ErrorKind::InvalidTwin,
             _ => ErrorKind::Store,
         };
-        Self::new(kind, refusal.message)
+        Self::new(kind, refusal.message())
     }
 }

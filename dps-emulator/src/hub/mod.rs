@@ -4,17 +4,17 @@
 //! another, is one change there.
 
 mod device;
+mod devices;
 mod handle;
 mod limits;
 mod live;
-mod registry;
 mod section;
 mod settle;
 mod twin;
 mod view;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
 use dps_types::sas::SasToken;
@@ -32,12 +32,12 @@ pub(crate) use settle::{Arrival, Carry, Settlement};
 pub(crate) use twin::{Twin, TwinPatch};
 
 use crate::attest::Presented;
-use crate::clock::Clock;
-use crate::refusal::Refusal;
-use crate::registry::store::Store;
+use crate::service_error::ServiceError;
+use crate::state::store::Store;
 use device::Device;
+use devices::{key, write};
+use dps_types::Clock;
 use live::Live;
-use registry::{key, write};
 
 /// The shared access policy of every hub.
 const POLICY: &str = "iothubowner";
@@ -110,8 +110,7 @@ impl Hubs {
         hosts: &[String],
         path: &str,
     ) -> Option<&HubHostname> {
-        let now = self.clock.now().duration_since(UNIX_EPOCH);
-        if token.expiry() < now.unwrap_or_default().as_secs() || token.policy() != Some(POLICY) {
+        if token.expires_at() < self.clock.now() || token.policy() != Some(POLICY) {
             return None;
         }
         let authority = token.resource().split('/').next().unwrap_or_default();
@@ -133,27 +132,29 @@ impl Hubs {
         hub: &HubHostname,
         device_id: &DeviceId,
         presented: &Presented<'_>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admitted, ServiceError> {
         let hub = self
             .linked(hub.as_str())
-            .ok_or_else(Refusal::unauthorized)?;
+            .ok_or_else(ServiceError::unauthorized)?;
         let now = self.clock.now();
         let (device, _) = self
             .device(hub, device_id)
             .await?
-            .ok_or_else(Refusal::unauthorized)?;
+            .ok_or_else(ServiceError::unauthorized)?;
         if !device.recognises(hub, presented, now) {
-            return Err(Refusal::unauthorized());
+            return Err(ServiceError::unauthorized());
         }
         let expires_in = match presented {
-            Presented::Token(token) => Some(until(token.expiry(), now)),
+            Presented::Token(token) => {
+                Some(token.expires_at().duration_since(now).unwrap_or_default())
+            }
             _ => None,
         };
         let attached = self.live.attach(key(hub, device_id), now.into());
         // Who was removed or disabled in between has not been told.
         let again = self.device(hub, device_id).await?;
         if !again.is_some_and(|(device, _)| device.recognises(hub, presented, now)) {
-            return Err(Refusal::unauthorized());
+            return Err(ServiceError::unauthorized());
         }
         Ok(Admitted {
             attached,
@@ -166,7 +167,7 @@ impl Hubs {
         &self,
         hub: &HubHostname,
         id: &DeviceId,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, ServiceError> {
         let (device, _) = self.required(hub, id).await?;
         Ok(device.twin.for_device())
     }
@@ -177,7 +178,7 @@ impl Hubs {
         hub: &HubHostname,
         id: &DeviceId,
         patch: &serde_json::Map<String, Value>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, ServiceError> {
         let now = self.now();
         self.change(hub, id, |device| Ok(device.twin.report(patch, now)?))
             .await
@@ -195,7 +196,7 @@ impl Hubs {
         patch: &TwinPatch,
         replace: bool,
         condition: Option<&IfMatch>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let now = self.now();
         let _order = self.telling.lock().await;
         let update = self
@@ -219,7 +220,7 @@ impl Hubs {
         hub: &HubHostname,
         id: &DeviceId,
         enabled: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let now = self.now();
         self.change(hub, id, |device| {
             device.set_enabled(enabled, now);
@@ -238,7 +239,7 @@ impl Hubs {
         hub: &HubHostname,
         id: &DeviceId,
         condition: Option<&IfMatch>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         self.delete(hub, id, |device| check(condition, &device.etag))
             .await?;
         self.live.end(&key(hub, id));
@@ -250,7 +251,7 @@ impl Hubs {
     }
 }
 
-impl From<LimitError> for Refusal {
+impl From<LimitError> for ServiceError {
     fn from(error: LimitError) -> Self {
         match error.is_size {
             true => Self::new(ErrorCode::MESSAGE_TOO_LARGE, error.to_string()),
@@ -259,17 +260,12 @@ impl From<LimitError> for Refusal {
     }
 }
 
-fn check(condition: Option<&IfMatch>, etag: &dps_types::ETag) -> Result<(), Refusal> {
+fn check(condition: Option<&IfMatch>, etag: &dps_types::ETag) -> Result<(), ServiceError> {
     match condition.is_none_or(|condition| condition.matches(etag)) {
         true => Ok(()),
-        false => Err(Refusal::new(
+        false => Err(ServiceError::new(
             ErrorCode::new(412_002),
             "Precondition failed: the device has another version",
         )),
     }
-}
-
-fn until(expiry: u64, now: SystemTime) -> Duration {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(expiry).saturating_sub(now)
 }

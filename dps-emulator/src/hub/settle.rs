@@ -5,8 +5,8 @@
 use dps_types::{DeviceId, HubHostname};
 
 use super::{Authentication, Device, Hubs, Twin, key, write};
-use crate::refusal::Refusal;
-use crate::registry::store::{Change, Expected, Table};
+use crate::service_error::ServiceError;
+use crate::state::store::{Change, Expected, Table};
 
 /// A device that is assigned to a hub.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Left {
 impl Hubs {
     /// Works out what an arrival changes. A device that is in the hub already keeps its twin, whoever put it there; one
     /// that comes from another hub leaves that, and brings its twin along or gets a new one.
-    pub(crate) async fn settle(&self, arrival: Arrival<'_>) -> Result<Settlement, Refusal> {
+    pub(crate) async fn settle(&self, arrival: Arrival<'_>) -> Result<Settlement, ServiceError> {
         let Arrival { hub, device_id, .. } = arrival;
         let here = self.device(hub, device_id).await?;
         let moved_from = arrival.previous.filter(|(previous, _)| *previous != hub);
@@ -128,8 +128,8 @@ mod tests {
 
     use super::super::TwinPatch;
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::registry::store::MemoryStore;
+    use crate::state::store::MemoryStore;
+    use dps_types::SystemClock;
 
     fn hub(name: &str) -> HubHostname {
         name.parse().expect("a host name")

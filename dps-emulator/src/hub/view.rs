@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::device::{Authentication, Device};
 use super::{Hubs, key};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// What a hub says of a time that has not come yet.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -18,7 +18,11 @@ pub(crate) struct View {
 
 impl Hubs {
     /// `GET /devices/{id}`
-    pub(crate) async fn identity(&self, hub: &HubHostname, id: &DeviceId) -> Result<View, Refusal> {
+    pub(crate) async fn identity(
+        &self,
+        hub: &HubHostname,
+        id: &DeviceId,
+    ) -> Result<View, ServiceError> {
         let (device, _) = self.required(hub, id).await?;
         Ok(View {
             document: self.show_identity(hub, &device),
@@ -27,14 +31,22 @@ impl Hubs {
     }
 
     /// `GET /devices`
-    pub(crate) async fn identities(&self, hub: &HubHostname, top: usize) -> Result<Value, Refusal> {
+    pub(crate) async fn identities(
+        &self,
+        hub: &HubHostname,
+        top: usize,
+    ) -> Result<Value, ServiceError> {
         let devices = self.devices(hub, top).await?;
         let shown = devices.iter().map(|device| self.show_identity(hub, device));
         Ok(shown.collect())
     }
 
     /// `GET /twins/{id}`
-    pub(crate) async fn twin(&self, hub: &HubHostname, id: &DeviceId) -> Result<View, Refusal> {
+    pub(crate) async fn twin(
+        &self,
+        hub: &HubHostname,
+        id: &DeviceId,
+    ) -> Result<View, ServiceError> {
         let (device, _) = self.required(hub, id).await?;
         let twin = &device.twin;
         let key = key(hub, id);

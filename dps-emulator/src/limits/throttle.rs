@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dps_types::ErrorCode;
 
 use super::Limits;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Counts requests, and refuses those that are too many.
 #[derive(Debug)]
@@ -27,17 +27,17 @@ impl Throttle {
     }
 
     /// A request of an operator.
-    pub(crate) fn operation(&self, now: SystemTime) -> Result<(), Refusal> {
+    pub(crate) fn operation(&self, now: SystemTime) -> Result<(), ServiceError> {
         self.operations.admit("", now)
     }
 
     /// A registration, or a lookup of one, which the service counts as such.
-    pub(crate) fn registration(&self, now: SystemTime) -> Result<(), Refusal> {
+    pub(crate) fn registration(&self, now: SystemTime) -> Result<(), ServiceError> {
         self.registrations.admit("", now)
     }
 
     /// A poll of this device.
-    pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), Refusal> {
+    pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), ServiceError> {
         self.polls.admit(device, now)
     }
 }
@@ -67,7 +67,7 @@ impl Rate {
         }
     }
 
-    fn admit(&self, who: &str, now: SystemTime) -> Result<(), Refusal> {
+    fn admit(&self, who: &str, now: SystemTime) -> Result<(), ServiceError> {
         let Some(most) = self.most else {
             return Ok(());
         };
@@ -85,7 +85,7 @@ impl Rate {
         }
         let words = "Operations are being throttled for this tenant.";
         let wait = self.seconds - now % self.seconds;
-        Err(Refusal::new(ErrorCode::THROTTLED, words).with_retry_after(wait))
+        Err(ServiceError::new(ErrorCode::THROTTLED, words).with_retry_after(wait))
     }
 }
 
@@ -106,9 +106,9 @@ mod tests {
             assert_eq!(rate.admit("one", at(now)), Ok(()));
         }
         let refusal = rate.admit("one", at(103)).unwrap_err();
-        assert_eq!(refusal.code.get(), 429_001);
+        assert_eq!(refusal.code().get(), 429_001);
         assert_eq!(
-            refusal.message,
+            refusal.message(),
             "Operations are being throttled for this tenant."
         );
         assert_eq!(refusal.retry_after_seconds, Some(7));

@@ -10,10 +10,9 @@ use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
-use crate::allocate::Failure;
 use crate::hub::{Arrival, Authentication, Settlement, Twin};
-use crate::refusal::Refusal;
-use crate::registry::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
+use crate::service_error::{ServiceError, ServiceFailure};
+use crate::state::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -29,7 +28,7 @@ impl Engine {
         while let Err(refusal) = self.try_assign(key, &mut decided).await {
             tracing::error!(
                 registration = key,
-                reason = refusal.message,
+                reason = refusal.message(),
                 "assignment not recorded yet"
             );
             tokio::time::sleep(pause).await;
@@ -41,10 +40,10 @@ impl Engine {
     async fn try_assign(
         &self,
         key: &str,
-        decided: &mut Option<(OperationId, Result<Decision, Failure>)>,
-    ) -> Result<(), Refusal> {
+        decided: &mut Option<(OperationId, Result<Decision, ServiceFailure>)>,
+    ) -> Result<(), ServiceError> {
         loop {
-            let Some(stored) = self.registry.registration(key).await? else {
+            let Some(stored) = self.state.registration(key).await? else {
                 return Ok(());
             };
             let Some(pending) = &stored.record.pending else {
@@ -60,32 +59,32 @@ impl Engine {
             if stored.record.operation != *operation {
                 return Ok(());
             }
-            if self.conclude(&stored, outcome).await? {
+            if self.complete(&stored, outcome).await? {
                 return Ok(());
             }
         }
     }
 
     /// Writes how it ended, in the record and in the hubs at once. False when someone else wrote meanwhile.
-    async fn conclude(
+    async fn complete(
         &self,
         stored: &Stored,
-        outcome: &Result<Decision, Failure>,
-    ) -> Result<bool, Refusal> {
-        let record = concluded(stored.record.clone(), outcome);
+        outcome: &Result<Decision, ServiceFailure>,
+    ) -> Result<bool, ServiceError> {
+        let record = completed(stored.record.clone(), outcome);
         let (record, settlement) = match outcome {
             Ok(decision) => match credentials::of(&record, &decision.attestation) {
                 Ok(authentication) => {
                     let arrival = decision.arrival(&stored.record, authentication);
                     (record, Some(self.hubs.settle(arrival).await?))
                 }
-                Err(failure) => (concluded(stored.record.clone(), &Err(failure)), None),
+                Err(failure) => (completed(stored.record.clone(), &Err(failure)), None),
             },
             Err(_) => (record, None),
         };
         let changes = settlement.as_ref().map(Settlement::changes);
         let written = self
-            .registry
+            .state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
             .await?;
         let Some(record) = written else {
@@ -94,11 +93,11 @@ impl Engine {
         if let Some(settlement) = &settlement {
             self.hubs.settled(settlement);
         }
-        tell(&record);
+        log(&record);
         Ok(true)
     }
 
-    async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, Failure> {
+    async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, ServiceFailure> {
         let enrollment = self.enrollment_of(record).await?;
         let (terms, device_id) = match &enrollment {
             Enrollment::Individual(one) => (one.terms(), one.device_id.clone()),
@@ -115,9 +114,11 @@ impl Engine {
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
         let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
-        let twin = Twin::new(initial, self.registry.now()).map_err(|error| Failure {
-            code: ErrorCode::ARGUMENT_INVALID,
-            message: format!("The initial twin is not valid: {error}."),
+        let twin = Twin::new(initial, self.state.now()).map_err(|error| {
+            ServiceFailure::new(
+                ErrorCode::ARGUMENT_INVALID,
+                format!("The initial twin is not valid: {error}."),
+            )
         })?;
         Ok(Decision {
             device_id: match device_id {
@@ -134,20 +135,16 @@ impl Engine {
     }
 
     /// The enrollment through which the device registered, as it is now.
-    async fn enrollment_of(&self, record: &Record) -> Result<Enrollment, Failure> {
+    async fn enrollment_of(&self, record: &Record) -> Result<Enrollment, ServiceFailure> {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
-                let one: Option<IndividualEnrollment> =
-                    self.registry.enrollment(&key).await.map_err(failure)?;
+                let one: Option<IndividualEnrollment> = self.state.enrollment(&key).await?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {
-                let group: Option<EnrollmentGroup> = self
-                    .registry
-                    .enrollment(&id.to_lowercase())
-                    .await
-                    .map_err(failure)?;
+                let group: Option<EnrollmentGroup> =
+                    self.state.enrollment(&id.to_lowercase()).await?;
                 group.map(|group| Enrollment::Group(Box::new(group)))
             }
         };
@@ -181,7 +178,7 @@ impl Decision {
     }
 }
 
-fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record {
+fn completed(mut record: Record, outcome: &Result<Decision, ServiceFailure>) -> Record {
     record.pending = None;
     record.verdict = Some(match outcome {
         Ok(decision) => {
@@ -196,10 +193,7 @@ fn concluded(mut record: Record, outcome: &Result<Decision, Failure>) -> Record 
                 payload: decision.payload.clone(),
             }
         }
-        Err(Failure { code, message }) => Verdict::Failed {
-            code: *code,
-            message: message.clone(),
-        },
+        Err(failure) => Verdict::Failed(failure.clone()),
     });
     record
 }
@@ -220,32 +214,23 @@ fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
 
 /// Without a name of its own in the hub, a device goes by its registration id: every character that DPS
 /// takes in one, a hub takes in the other.
-fn same_name(id: &RegistrationId) -> Result<DeviceId, Failure> {
-    DeviceId::new(id.as_str()).map_err(|error| Failure {
-        code: ErrorCode::ARGUMENT_INVALID,
-        message: error.to_string(),
-    })
+fn same_name(id: &RegistrationId) -> Result<DeviceId, ServiceFailure> {
+    DeviceId::new(id.as_str())
+        .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string()))
 }
 
-fn gone() -> Failure {
-    Failure {
-        code: ErrorCode::ENROLLMENT_NOT_FOUND,
-        message: "The enrollment was deleted.".to_owned(),
-    }
+fn gone() -> ServiceFailure {
+    ServiceFailure::new(
+        ErrorCode::ENROLLMENT_NOT_FOUND,
+        "The enrollment was deleted.",
+    )
 }
 
-fn failure(refusal: Refusal) -> Failure {
-    Failure {
-        code: refusal.code,
-        message: refusal.message,
-    }
-}
-
-fn tell(record: &Record) {
+fn log(record: &Record) {
     let registration_id = &record.registration_id;
     match (&record.verdict, &record.hub) {
-        (Some(Verdict::Failed { code, message }), _) => {
-            tracing::warn!(%registration_id, error_code = code.get(), message, "registration failed");
+        (Some(Verdict::Failed(failure)), _) => {
+            tracing::warn!(%registration_id, error_code = failure.code.get(), message = failure.message, "registration failed");
         }
         (_, Some(hub)) => tracing::info!(%registration_id, %hub, "assigned"),
         _ => {}

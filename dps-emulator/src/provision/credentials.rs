@@ -3,16 +3,16 @@
 use dps_types::enrollment::{AttestationMechanism, X509Certificates};
 use dps_types::{EncodedKey, ErrorCode, RegistrationId};
 
-use crate::allocate::Failure;
 use crate::attest::{Certificate, lower_case};
 use crate::hub::Authentication;
-use crate::registry::{EnrollmentRef, Proof, Record};
+use crate::service_error::ServiceFailure;
+use crate::state::{EnrollmentRef, Proof, Record};
 
 /// The device's credentials by what the enrollment says now. For a TPM it is the hub key in the record.
 pub(super) fn of(
     record: &Record,
     attestation: &AttestationMechanism,
-) -> Result<Authentication, Failure> {
+) -> Result<Authentication, ServiceFailure> {
     let authentication = match &record.proof {
         Proof::SymmetricKey => keys(record, &record.registration_id, attestation),
         Proof::LowerCaseKey => {
@@ -24,9 +24,11 @@ pub(super) fn of(
             secondary: None,
         }),
     };
-    authentication.ok_or_else(|| Failure {
-        code: ErrorCode::UNAUTHORIZED,
-        message: "The attestation of the enrollment was changed.".to_owned(),
+    authentication.ok_or_else(|| {
+        ServiceFailure::new(
+            ErrorCode::UNAUTHORIZED,
+            "The attestation of the enrollment was changed.",
+        )
     })
 }
 

@@ -27,11 +27,11 @@ use crate::allocate::Allocator;
 use crate::attest::tpm::Challenges;
 use crate::attest::{self, Enrolled, Known, Presented, Question};
 use crate::ca::CaCertificates;
-use crate::clock::Clock;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
-use crate::refusal::Refusal;
-use crate::registry::{Pending, Record, Registry, Stored, Verdict};
+use crate::service_error::ServiceError;
+use crate::state::{Pending, Record, State, Stored, Verdict};
+use dps_types::Clock;
 
 /// How an instance behaves.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct Device<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) registry: Registry,
+    pub(crate) state: State,
     pub(crate) cas: CaCertificates,
     pub(crate) throttle: Throttle,
     pub(crate) allocator: Allocator,
@@ -69,7 +69,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(
-        registry: Registry,
+        state: State,
         cas: CaCertificates,
         allocator: Allocator,
         hubs: Arc<Hubs>,
@@ -77,9 +77,9 @@ impl Engine {
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
-        let throttle = Throttle::new(registry.limits());
+        let throttle = Throttle::new(state.limits());
         Self {
-            registry,
+            state,
             cas,
             throttle,
             allocator,
@@ -93,8 +93,8 @@ impl Engine {
     }
 
     /// Goes on with the registrations that were under way when the emulator stopped.
-    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), Refusal> {
-        for key in self.registry.assigning().await? {
+    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), ServiceError> {
+        for key in self.state.assigning().await? {
             self.begin(key);
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Whether the device may come in at all: its proof is verified again with every request.
-    pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), Refusal> {
+    pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), ServiceError> {
         let known = self.authenticate(&device, None, None).await?;
         known.enrolled().map(drop)
     }
@@ -121,7 +121,7 @@ impl Engine {
         self: &Arc<Self>,
         device: Device<'_>,
         request: RegistrationRequest,
-    ) -> Result<RegistrationOperationStatus, Refusal> {
+    ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
         let known = self
@@ -132,7 +132,7 @@ impl Engine {
             Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
         };
         let key = device.registration_id.to_lowercase();
-        let before = self.registry.registration(&key).await?;
+        let before = self.state.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
             && !enrolled.is_disabled()
@@ -155,9 +155,9 @@ impl Engine {
         &self,
         device: Device<'_>,
         operation: &OperationId,
-    ) -> Result<RegistrationOperationStatus, Refusal> {
+    ) -> Result<RegistrationOperationStatus, ServiceError> {
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_lowercase()).await?;
+        let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self.authenticate(&device, None, record.as_ref()).await?;
         self.throttle.poll(&id.to_lowercase(), self.now())?;
@@ -165,8 +165,8 @@ impl Engine {
             Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
         };
-        let record =
-            record.ok_or_else(|| Refusal::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
+        let record = record
+            .ok_or_else(|| ServiceError::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
         let mut status = record.operation_status(device.api_version);
         if let (Some(state), Known::Enrolled(enrolled)) = (&mut status.registration_state, &known) {
             tpm::deliver(state, &record, &enrolled.proof);
@@ -179,11 +179,11 @@ impl Engine {
         &self,
         device: Device<'_>,
         request: RegistrationRequest,
-    ) -> Result<DeviceRegistrationResult, Refusal> {
+    ) -> Result<DeviceRegistrationResult, ServiceError> {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
         let id = device.registration_id;
-        let stored = self.registry.registration(&id.to_lowercase()).await?;
+        let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = self
             .authenticate(&device, request.tpm.as_ref(), record.as_ref())
@@ -210,9 +210,9 @@ impl Engine {
         device: &Device<'_>,
         shown: Option<&TpmAttestation>,
         registered: Option<&Record>,
-    ) -> Result<Known, Refusal> {
+    ) -> Result<Known, ServiceError> {
         if *device.id_scope != self.settings.id_scope {
-            return Err(Refusal::unauthorized());
+            return Err(ServiceError::unauthorized());
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
@@ -233,7 +233,7 @@ impl Engine {
             require_verified_ca: self.settings.require_verified_ca,
             tpm: &tpm,
         };
-        let known = attest::authenticate(&self.registry, question, &device.presented).await;
+        let known = attest::authenticate(&self.state, question, &device.presented).await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
                 Err(self.challenge(device, shown))
@@ -256,7 +256,7 @@ impl Engine {
         enrolled: &Enrolled,
         request: RegistrationRequest,
     ) -> Record {
-        let now = self.registry.now();
+        let now = self.state.now();
         let (pending, verdict) = match enrolled.is_disabled() {
             true => (None, Some(Verdict::Disabled)),
             false => {
@@ -280,7 +280,7 @@ impl Engine {
             proof: enrolled.proof.clone(),
             created: known.as_ref().map_or(now, |record| record.created),
             last_updated: now,
-            etag: self.registry.new_version(),
+            etag: self.state.new_version(),
             operation: operation::new_id(&self.settings.id_scope),
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
@@ -296,14 +296,14 @@ impl Engine {
         self: &Arc<Self>,
         before: Option<Stored>,
         record: Record,
-    ) -> Result<Record, Refusal> {
+    ) -> Result<Record, ServiceError> {
         let engine = Arc::clone(self);
         let written = self.tasks.spawn(async move {
             let record = engine
-                .registry
+                .state
                 .write_registration(before.as_ref(), record)
                 .await?
-                .ok_or_else(Refusal::conflict)?;
+                .ok_or_else(ServiceError::conflict)?;
             tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
             if record.pending.is_some() {
                 engine.begin(record.registration_id.to_lowercase());
@@ -312,9 +312,9 @@ impl Engine {
         });
         written.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a registration broke off");
-            Err(Refusal::new(
+            Err(ServiceError::new(
                 ErrorCode::SERVER_ERROR,
-                "The registration broke off; the emulator's log says why.",
+                "The registration broke off. The cause is in the emulator's log.",
             ))
         })
     }
@@ -341,14 +341,14 @@ fn under_way(record: &Record) -> RegistrationOperationStatus {
 
 /// The id in the body, when there is one, must be the one in the path. Certificates are not issued here: a device that
 /// asks for one must not believe that it got one.
-fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), Refusal> {
+fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), ServiceError> {
     if request.extra.get("csr").is_some_and(|csr| !csr.is_null()) {
-        return Err(Refusal::invalid(
+        return Err(ServiceError::invalid(
             "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
         ));
     }
     match &request.registration_id {
-        Some(id) if id != device.registration_id => Err(Refusal::invalid(
+        Some(id) if id != device.registration_id => Err(ServiceError::invalid(
             "The registrationId in the body is not the one in the path.",
         )),
         _ => Ok(()),

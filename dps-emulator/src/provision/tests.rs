@@ -11,9 +11,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::allocate::LinkedHub;
-use crate::clock::SystemClock;
 use crate::limits::Limits;
-use crate::registry::store::{Change, MemoryStore, Store, StoreError, Table};
+use crate::state::store::{Change, MemoryStore, Store, StoreError, Table};
+use dps_types::SystemClock;
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
@@ -74,14 +74,14 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
     );
     let id_scope: IdScope = "0ne00000001".parse().unwrap();
     let registration_id: RegistrationId = "d1".parse().unwrap();
-    let registry = Registry::new(
+    let state = State::new(
         Arc::clone(&store) as Arc<dyn Store>,
         Arc::clone(&clock),
         Limits::default(),
     );
     let engine = Arc::new(Engine::new(
-        registry.clone(),
-        CaCertificates::new(registry, &[]),
+        state.clone(),
+        CaCertificates::new(state, &[]),
         allocator,
         Arc::new(hubs.unwrap()),
         clock,
@@ -98,7 +98,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
     }))
     .unwrap();
     engine
-        .registry
+        .state
         .put_enrollment(enrollment, None, &[])
         .await
         .unwrap();
@@ -121,6 +121,6 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
     store.answers.add_permits(2);
     engine.stopped().await;
 
-    let record = engine.registry.registration("d1").await.unwrap().unwrap();
+    let record = engine.state.registration("d1").await.unwrap().unwrap();
     assert_eq!(record.record.status(), RegistrationStatus::Assigned);
 }

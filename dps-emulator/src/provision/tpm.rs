@@ -9,19 +9,19 @@ use dps_types::{
 use super::{Device, Engine, operation, under_way};
 use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
-use crate::refusal::Refusal;
-use crate::registry::{EnrollmentRef, Proof, Record, Stored, Verdict};
+use crate::service_error::ServiceError;
+use crate::state::{EnrollmentRef, Proof, Record, Stored, Verdict};
 
 impl Engine {
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
-    pub(super) fn challenge(&self, device: &Device<'_>, shown: &TpmAttestation) -> Refusal {
+    pub(super) fn challenge(&self, device: &Device<'_>, shown: &TpmAttestation) -> ServiceError {
         let keys = match TpmKeys::parse(shown) {
             Ok(keys) => keys,
-            Err(message) => return Refusal::invalid(message),
+            Err(message) => return ServiceError::invalid(message),
         };
         let id = device.registration_id;
         tracing::debug!(registration_id = %id, "challenge for a TPM");
-        Refusal::challenge(self.challenges.make(id, keys, self.now()))
+        ServiceError::challenge(self.challenges.make(id, keys, self.now()))
     }
 
     /// The TPM whose challenge the device answers.
@@ -60,8 +60,7 @@ impl Engine {
         device: &Device<'_>,
         proof: TpmProof,
     ) -> RegistrationOperationStatus {
-        let now = self.registry.now();
-        let Refusal { code, message, .. } = Refusal::not_enrolled();
+        let now = self.state.now();
         tracing::warn!(registration_id = %device.registration_id, "a TPM that is not enrolled");
         let record = Record {
             registration_id: device.registration_id.clone(),
@@ -69,13 +68,13 @@ impl Engine {
             proof: Proof::Tpm(Box::new(proof)),
             created: now,
             last_updated: now,
-            etag: self.registry.new_version(),
+            etag: self.state.new_version(),
             operation: operation::new_id(&self.settings.id_scope),
             pending: None,
             hub: None,
             device_id: None,
             hub_key: None,
-            verdict: Some(Verdict::Failed { code, message }),
+            verdict: Some(Verdict::Failed(ServiceError::not_enrolled().into())),
         };
         let status = under_way(&record);
         self.challenges.keep_failed(record, self.now());
@@ -88,7 +87,7 @@ impl Engine {
         &self,
         stored: &Stored,
         proof: Proof,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         if proof.tpm().is_none() || proof == stored.record.proof {
             return Ok(());
         }
@@ -97,22 +96,18 @@ impl Engine {
             proof,
             ..stored.record.clone()
         };
-        match self
-            .registry
-            .write_registration(Some(stored), record)
-            .await?
-        {
+        match self.state.write_registration(Some(stored), record).await? {
             Some(_) => Ok(()),
-            None => Err(Refusal::conflict()),
+            None => Err(ServiceError::conflict()),
         }
     }
 }
 
 /// A TPM that repeats its keys must show those that it was challenged for.
-pub(super) fn check_keys(proof: &TpmProof, shown: &TpmAttestation) -> Result<(), Refusal> {
-    match TpmKeys::parse(shown).map_err(Refusal::invalid)? == proof.keys {
+pub(super) fn check_keys(proof: &TpmProof, shown: &TpmAttestation) -> Result<(), ServiceError> {
+    match TpmKeys::parse(shown).map_err(ServiceError::invalid)? == proof.keys {
         true => Ok(()),
-        false => Err(Refusal::unauthorized()),
+        false => Err(ServiceError::unauthorized()),
     }
 }
 

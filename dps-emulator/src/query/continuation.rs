@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::Listing;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// How much of a digest tells a token of ours from a text that was cut or made up.
 const CHECK_LEN: usize = 6;
@@ -33,7 +33,7 @@ impl Continuation {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    pub(crate) fn parse(token: &str, listing: Listing<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn parse(token: &str, listing: Listing<'_>) -> Result<Self, ServiceError> {
         let key = || {
             let bytes = URL_SAFE_NO_PAD.decode(token.trim()).ok()?;
             let (found, key) = bytes.split_at_checked(CHECK_LEN)?;
@@ -41,7 +41,7 @@ impl Continuation {
             (found == check(listing, &key)).then_some(key)
         };
         key().map(Self).ok_or_else(|| {
-            Refusal::invalid("The x-ms-continuation is not one that this query was given.")
+            ServiceError::invalid("The x-ms-continuation is not one that this query was given.")
         })
     }
 }

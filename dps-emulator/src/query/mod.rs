@@ -8,7 +8,7 @@ use dps_types::EnrollmentGroupId;
 pub(crate) use continuation::Continuation;
 pub(crate) use select::check;
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// How many items a page has at most when nobody says. The service does not document its own number.
 const DEFAULT_ITEMS: usize = 100;
@@ -36,13 +36,13 @@ impl Listing<'_> {
 }
 
 /// How many items a page may have, from the header that asks for it.
-pub(crate) fn item_count(header: Option<&str>) -> Result<usize, Refusal> {
+pub(crate) fn item_count(header: Option<&str>) -> Result<usize, ServiceError> {
     let Some(text) = header.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(DEFAULT_ITEMS);
     };
     match text.parse::<i32>() {
         Ok(count) if count > 0 => Ok(MOST_ITEMS.min(count as usize)),
-        _ => Err(Refusal::invalid(format!(
+        _ => Err(ServiceError::invalid(format!(
             "The x-ms-max-item-count must be a whole number from 1, not '{text}'."
         ))),
     }
@@ -67,7 +67,7 @@ mod tests {
         for header in ["0", "-1", "ten", "1.5", "2147483648", "1 2"] {
             assert_eq!(
                 item_count(Some(header)),
-                Err(Refusal::invalid(format!(
+                Err(ServiceError::invalid(format!(
                     "The x-ms-max-item-count must be a whole number from 1, not '{header}'."
                 )))
             );

@@ -3,7 +3,7 @@
 //! Projections and conditions are not supported (azure-docs `iot-dps/dps-faq.yml`). The service was seen to ignore them
 //! (azure-iot-sdk-csharp#794, azure-iot-sdk-node#814), which answers another question than was asked: here they are refused.
 
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// What the SDKs and their samples name after `FROM`.
 const SOURCES: [&str; 4] = [
@@ -15,7 +15,7 @@ const SOURCES: [&str; 4] = [
 
 /// Takes `SELECT *` with or without `FROM` in any case, nothing at all (as the C# SDK sends) and `*` alone (as the samples
 /// of the Node SDK do).
-pub(crate) fn check(query: &str) -> Result<(), Refusal> {
+pub(crate) fn check(query: &str) -> Result<(), ServiceError> {
     let spaced = query.replace('*', " * ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let is = |word: &str, other: &str| word.eq_ignore_ascii_case(other);
@@ -28,7 +28,7 @@ pub(crate) fn check(query: &str) -> Result<(), Refusal> {
         {
             Ok(())
         }
-        _ => Err(Refusal::invalid(
+        _ => Err(ServiceError::invalid(
             "Only the query 'SELECT *' is supported, without conditions or projections.",
         )),
     }

@@ -287,7 +287,7 @@ async fn what_is_wrong_is_said_in_the_hubs_words() {
             "/devices/dev-2",
             Some(json!({})),
             501,
-            "ErrorCode:GenericNotImplemented;This emulator does not have creating devices in a hub; devices come from DPS.",
+            "ErrorCode:GenericNotImplemented;The emulator does not support creating devices in a hub; devices come from DPS.",
         ),
         (
             "PATCH",

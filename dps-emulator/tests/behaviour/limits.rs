@@ -31,7 +31,7 @@ async fn throttled(choose: impl FnOnce(&mut Limits)) -> (Dps, TestClock) {
 
 #[track_caller]
 fn assert_full(answer: &Answer, what: &str) {
-    let message = format!("The instance takes 2 {what}, and there are as many.");
+    let message = format!("The instance has reached its quota of 2 {what}.");
     answer.assert_error(403_002, &message);
 }
 

@@ -77,21 +77,43 @@ async fn everything_comes_back() {
         .await;
 }
 
-/// The next start then trusts the file, however large it is, without reading it through.
+/// The next start then does not need to check the whole file.
 #[tokio::test]
-async fn an_end_in_order_leaves_a_mark_beside_the_file() {
+async fn the_state_file_reports_whether_the_registry_was_closed() {
     let dir = TempDir::new().expect("a directory");
-    let mark = dir.path().join("dps.redb.closed");
+    let state = || std::fs::read_to_string(dir.path().join("dps.redb.state")).expect("readable");
     let dps = start(dir.path()).await;
-    assert!(!mark.exists());
+    assert_eq!(state(), "open\n");
     dps.emulator.shutdown().await;
-    assert!(mark.exists());
+    assert!(state().starts_with("closed, "), "{}", state());
 
     let program = Program::start(&["--data-dir", dir.path().to_str().expect("text")]).await;
-    assert!(!mark.exists());
+    assert_eq!(state(), "open\n");
     let (status, log) = program.end_with("TERM").await;
     assert!(status.success(), "{log}");
-    assert!(mark.exists());
+    assert!(state().starts_with("closed, "), "{}", state());
+}
+
+/// As some file systems leave a file after a power failure.
+#[tokio::test]
+async fn a_zeroed_or_emptied_registry_file_stops_the_start() {
+    let dir = TempDir::new().expect("a directory");
+    let dps = start(dir.path()).await;
+    dps.create("/enrollments/d1", &key_enrollment("d1", KEY_1, KEY_2))
+        .await;
+    dps.emulator.shutdown().await;
+    let file = dir.path().join("dps.redb");
+    let zeros = vec![0; std::fs::metadata(&file).expect("there").len() as usize];
+    for content in [&zeros[..], &[]] {
+        std::fs::write(&file, content).expect("written");
+        let started = Emulator::builder().data_dir(dir.path()).start().await;
+        let error = started.expect_err("damaged");
+        assert_eq!(error.kind(), ErrorKind::Store);
+        let cause = std::error::Error::source(&error)
+            .expect("a cause")
+            .to_string();
+        assert!(cause.contains("dps.redb is damaged: "), "{cause}");
+    }
 }
 
 #[tokio::test]

@@ -33,17 +33,16 @@ impl SharedAccessPolicy {
 
     /// The text of an `Authorization` made now.
     pub(crate) fn authorization(&self, now: SystemTime) -> Zeroizing<String> {
-        self.token(now).to_text()
+        self.token(now).reveal()
     }
 
     /// The token in use, or a new one. A token from before the clock was set back would be good for too long.
     fn token(&self, now: SystemTime) -> SasToken {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let good = (now + RESERVE).as_secs()..=(now + LIFETIME).as_secs();
         match &*token {
-            Some(token) if good.contains(&token.expiry()) => token.clone(),
+            Some(token) if token.is_fresh(now, LIFETIME, RESERVE) => token.clone(),
             _ => {
+                let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let claim = SasTokenBuilder::new(&self.resource, (now + LIFETIME).as_secs());
                 let minted = claim.policy(&self.policy).sign_with(&self.key);
                 token.insert(minted).clone()
@@ -75,7 +74,10 @@ mod tests {
     fn expiry_at(policy: &SharedAccessPolicy, seconds: u64) -> u64 {
         policy
             .token(UNIX_EPOCH + Duration::from_secs(seconds))
-            .expiry()
+            .expires_at()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs()
     }
 
     #[test]

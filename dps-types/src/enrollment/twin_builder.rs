@@ -1,23 +1,20 @@
-//! Builds an initial twin of what an operator may set, and of nothing else.
+//! Builds an initial twin from tags and desired properties that the hub accepts.
 
 use serde_json::{Map, Value};
 
 use super::{InitialTwin, InitialTwinProperties};
 use crate::ParseError;
+use crate::twin::limits;
 
-/// What the service's model of a twin collection calls its own. Written back by a client that had read them, they
-/// became properties of the device (Azure/azure-cli#30610).
-const SERVICES_OWN: [&str; 3] = ["count", "metadata", "version"];
-/// The longest key, in bytes.
-const LONGEST_KEY: usize = 1024;
-/// How many objects and arrays may lie in each other.
-const DEEPEST: usize = 10;
+/// Members of the service's model of a twin collection. A client that had read them and wrote them back turned them into
+/// properties of the device (Azure/azure-cli#30610).
+const RESERVED: [&str; 3] = ["count", "metadata", "version"];
 
-/// Collects tags and desired properties, and makes an [`InitialTwin`] that the hub will take.
+/// Collects tags and desired properties and builds an [`InitialTwin`] that the hub accepts.
 ///
-/// A twin that breaks the hub's rules is noticed by nobody before a device registers: here it is refused at once. No
-/// metadata can get in: `$version`, `$metadata` and every other key with a `$`, nor `version`, `count` and `metadata`
-/// beside the operator's own tags or properties, which the service keeps for itself.
+/// DPS does not check the twin of an enrollment, so a mistake shows only when a device registers. The builder reports it
+/// at once: it applies the [limits of a twin](crate::twin::limits), and refuses the names `version`, `count` and
+/// `metadata` at the top level, which the service reserves.
 ///
 /// ```
 /// use dps_types::enrollment::InitialTwin;
@@ -38,38 +35,33 @@ pub struct InitialTwinBuilder {
 }
 
 impl InitialTwinBuilder {
-    /// Adds a tag, for the back end only. A tag of this name that is there already is replaced.
+    /// Adds a tag, which only the back end sees. Replaces an earlier tag of this name.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.tags.insert(key.into(), value.into());
         self
     }
 
-    /// Adds a desired property, for the device. One of this name that is there already is replaced.
+    /// Adds a desired property, which the device receives. Replaces an earlier one of this name.
     #[must_use]
     pub fn desired(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.desired.insert(key.into(), value.into());
         self
     }
 
-    /// The twin. What was not given is left out.
+    /// Builds the twin. Sections without a value are left out.
     ///
     /// # Errors
     ///
-    /// When a key is empty, longer than 1,024 bytes, has a `$`, a `.`, a space or a control character, or is one that
-    /// the service keeps for itself; or when more than 10 objects lie in each other.
+    /// When a name is reserved by the service, or a section exceeds one of the [limits](crate::twin::limits).
     pub fn build(self) -> Result<InitialTwin, ParseError> {
-        for collection in [&self.tags, &self.desired] {
-            if let Some(key) = SERVICES_OWN
-                .iter()
-                .find(|key| collection.contains_key(**key))
-            {
-                return Err(wrong(format!(
-                    "the service keeps the key {key:?} for itself"
-                )));
+        for section in [&self.tags, &self.desired] {
+            if let Some(name) = RESERVED.iter().find(|name| section.contains_key(**name)) {
+                return Err(invalid(format!("the service reserves the name {name:?}")));
             }
-            check(collection, DEEPEST)?;
         }
+        limits::check_tags(&self.tags).map_err(|error| invalid(error.to_string()))?;
+        limits::check_properties(&self.desired).map_err(|error| invalid(error.to_string()))?;
         let collection = |map: Map<String, Value>| (!map.is_empty()).then(|| map.into());
         let properties = collection(self.desired).map(|desired| InitialTwinProperties {
             desired: Some(desired),
@@ -83,41 +75,7 @@ impl InitialTwinBuilder {
     }
 }
 
-fn check(object: &Map<String, Value>, levels: usize) -> Result<(), ParseError> {
-    for (key, value) in object {
-        let forbidden = |c: char| c == '$' || c == '.' || c == ' ' || c.is_control();
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            return Err(wrong("a key is empty or longer than 1024 bytes"));
-        }
-        if key.contains(forbidden) {
-            return Err(wrong(format!(
-                "a key cannot have '$', '.', spaces or control characters: {key:?}"
-            )));
-        }
-        check_value(value, levels)?;
-    }
-    Ok(())
-}
-
-fn check_value(value: &Value, levels: usize) -> Result<(), ParseError> {
-    let nested = || {
-        levels
-            .checked_sub(1)
-            .ok_or_else(|| wrong("more than 10 objects lie in each other"))
-    };
-    match value {
-        Value::Object(object) => check(object, nested()?),
-        Value::Array(values) => {
-            let levels = nested()?;
-            values
-                .iter()
-                .try_for_each(|value| check_value(value, levels))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn wrong(reason: impl Into<std::borrow::Cow<'static, str>>) -> ParseError {
+fn invalid(reason: String) -> ParseError {
     ParseError::new("initial twin", reason)
 }
 
@@ -136,31 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn metadata_cannot_get_in_at_any_depth() {
-        for key in ["version", "count", "metadata"] {
+    fn reserved_names_are_refused_at_the_top_level_only() {
+        for name in ["version", "count", "metadata"] {
             assert_eq!(
-                refusal(key, json!(1)),
-                format!("the service keeps the key {key:?} for itself")
+                refusal(name, json!(1)),
+                format!("the service reserves the name {name:?}")
             );
         }
-        for key in [
-            "$version",
-            "$metadata",
-            "a$b",
-            "a.b",
-            "a b",
-            "a\u{1}",
-            "a\u{85}",
-        ] {
-            let words =
-                format!("a key cannot have '$', '.', spaces or control characters: {key:?}");
-            assert_eq!(refusal(key, json!(1)), words);
-            assert_eq!(refusal("deep", json!([{"er": {key: 1}}])), words);
-        }
-    }
-
-    #[test]
-    fn names_that_only_the_top_keeps_for_itself_are_free_below() {
         let twin =
             InitialTwin::builder().desired("firmware", json!({"version": "1.2", "count": 3}));
         assert_eq!(
@@ -170,30 +110,39 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_depth_have_a_limit() {
+    fn the_limits_of_a_twin_apply_at_any_depth() {
+        for name in ["$version", "$metadata", "a.b", "a b", "a\u{85}"] {
+            let reason =
+                format!("a name contains '$', '.', a space or a control character: {name:?}");
+            assert_eq!(refusal(name, json!(1)), reason);
+            assert_eq!(refusal("deep", json!([{"er": {name: 1}}])), reason);
+        }
         let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
         let twin = |value: Value| InitialTwin::builder().desired("a", value).build();
         assert!(twin(nested(10)).is_ok());
         assert_eq!(
             refusal("a", nested(11)),
-            "more than 10 objects lie in each other"
+            "objects are nested more than 10 levels deep"
         );
-        assert!(
-            InitialTwin::builder()
-                .tag("k".repeat(1024), 1)
-                .build()
-                .is_ok()
+        assert_eq!(
+            refusal("a", json!("x".repeat(4097))),
+            "a string is longer than 4096 bytes"
         );
-        for key in ["", &"k".repeat(1025)] {
-            assert_eq!(
-                refusal(key, json!(1)),
-                "a key is empty or longer than 1024 bytes"
-            );
-        }
     }
 
     #[test]
-    fn nothing_given_is_nothing_written() {
+    fn the_size_is_checked_as_the_hub_counts_it() {
+        let tags = |length| InitialTwin::builder().tag("a", json!(vec!["x".repeat(4000); length]));
+        assert!(tags(2).build().is_ok());
+        assert!(tags(3).build().is_err(), "8 KB of tags");
+        let desired =
+            |length| InitialTwin::builder().desired("a", json!(vec!["x".repeat(4000); length]));
+        assert!(desired(8).build().is_ok());
+        assert!(desired(9).build().is_err(), "32 KB of desired properties");
+    }
+
+    #[test]
+    fn an_empty_builder_builds_an_empty_twin() {
         let twin = InitialTwin::builder().build().unwrap();
         assert_eq!(serde_json::to_string(&twin).unwrap(), "{}");
     }

@@ -62,6 +62,39 @@ fn a_webhook_is_asked_about_a_device_of_a_group() {
 }
 
 #[test]
+fn a_payload_is_also_read_from_json_text_in_a_string() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Hello {
+        model: String,
+    }
+    let mut request: AllocationRequest = same(ALLOCATION);
+    let mut with_payload = |payload: Value| {
+        request.device_runtime_context.payload = Some(payload);
+        request.clone()
+    };
+    // As the device SDK for Java sends it.
+    let java = with_payload(json!("{\"model\":\"toaster\"}"));
+    assert_eq!(java.payload::<Hello>().unwrap().model, "toaster");
+    // A policy that expects a string, or any value, gets the string.
+    assert_eq!(java.payload::<String>().unwrap(), "{\"model\":\"toaster\"}");
+    assert!(java.payload::<Value>().unwrap().is_string());
+    assert_eq!(with_payload(json!("17")).payload::<u32>().unwrap(), 17);
+
+    for (payload, reason) in [
+        (json!("{\"model\":7}"), "invalid type: integer `7`"),
+        (json!("{\"make\":1}"), "missing field `model`"),
+        (json!("toaster"), "invalid type: string \"toaster\""),
+        (json!(""), "invalid type: string \"\""),
+        (json!("\"{}\""), "invalid type: string"),
+    ] {
+        let error = with_payload(payload.clone())
+            .payload::<Hello>()
+            .unwrap_err();
+        assert!(error.to_string().contains(reason), "{payload}: {error}");
+    }
+}
+
+#[test]
 fn a_webhook_is_asked_about_exactly_one_enrollment() {
     let mut document: Value = serde_json::from_str(ALLOCATION).unwrap();
     document["individualEnrollment"] = Value::Null;

@@ -158,3 +158,50 @@ fn a_tpm_is_challenged() {
         json!({"authenticationKey": "ADQAIA==", "keyName": "registration"})
     );
 }
+
+/// .NET's readers assign a property for each member that matches it, in the order of the document: the last one wins.
+#[test]
+fn the_last_of_several_members_for_one_field_wins() {
+    let read = |text: &str| {
+        let request: RegistrationRequest = dps_types::json::from_str(text).expect(text);
+        (
+            request.registration_id.map(|id| id.to_string()),
+            request.payload,
+        )
+    };
+    let of = |id: &str| Some(id.to_owned());
+    for (text, id, payload) in [
+        (
+            r#"{"registrationId":"a","registrationId":"b"}"#,
+            of("b"),
+            None,
+        ),
+        (
+            r#"{"registrationId":"a","RegistrationID":"b"}"#,
+            of("b"),
+            None,
+        ),
+        (
+            r#"{"REGISTRATIONID":"a","registrationId":"b"}"#,
+            of("b"),
+            None,
+        ),
+        (
+            r#"{"registrationId":"a","registrationId":null}"#,
+            None,
+            None,
+        ),
+        (
+            r#"{"registrationId":null,"registrationId":"b"}"#,
+            of("b"),
+            None,
+        ),
+        (
+            r#"{"payload":1,"Payload":{"a":1,"a":2}}"#,
+            None,
+            Some(json!({"a": 2})),
+        ),
+    ] {
+        assert_eq!(read(text), (id, payload), "{text}");
+    }
+}

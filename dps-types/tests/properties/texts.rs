@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dps_types::protocol::device::{self, DeviceAction, DeviceRoute};
 use dps_types::protocol::mqtt::{RequestTopic, ResponseTopic, Username};
@@ -111,10 +111,10 @@ proptest! {
             prop_assert_eq!(&*key.to_base64(), text.trim());
         }
         if let Ok(one) = text.parse::<ServiceConnectionString>() {
-            prop_assert_eq!(one.to_text().parse(), Ok(one));
+            prop_assert_eq!(one.reveal().parse(), Ok(one));
         }
         if let Ok(token) = text.parse::<SasToken>() {
-            let again: SasToken = token.to_text().parse().expect("readable");
+            let again: SasToken = token.reveal().parse().expect("readable");
             prop_assert_eq!(format!("{token:?}"), format!("{again:?}"));
         }
     }
@@ -192,14 +192,15 @@ proptest! {
     }
 
     #[test]
-    fn a_token_says_what_was_signed(resource in "[^/\0]{1,20}.{0,20}", expiry in any::<u64>(), policy in prop::option::of(".{1,20}"), key in key(), other in key()) {
+    fn a_token_says_what_was_signed(resource in "[^/\0]{1,20}.{0,20}", expiry in 0..253_402_300_800_u64, policy in prop::option::of(".{1,20}"), key in key(), other in key()) {
         let mut claim = SasTokenBuilder::new(&resource, expiry);
         if let Some(policy) = &policy {
             claim = claim.policy(policy);
         }
-        let token: SasToken = claim.sign_with(&key).to_text().parse().expect("readable");
+        let token: SasToken = claim.sign_with(&key).reveal().parse().expect("readable");
         prop_assert_eq!(token.resource(), resource.as_str());
-        prop_assert_eq!((token.expiry(), token.policy()), (expiry, policy.as_deref()));
+        prop_assert_eq!(token.expires_at(), SystemTime::UNIX_EPOCH + Duration::from_secs(expiry));
+        prop_assert_eq!(token.policy(), policy.as_deref());
         prop_assert!(token.covers(&resource));
         prop_assert!(token.covers(&resource.to_ascii_uppercase()));
         prop_assert!(token.verify(&key));
@@ -237,7 +238,7 @@ proptest! {
     #[test]
     fn a_connection_string_survives(host in "[a-zA-Z0-9.:-]{1,40}", policy in "[a-zA-Z0-9_=-]{1,20}", key in key()) {
         let one = ServiceConnectionString::new(host, policy, key).expect("valid");
-        prop_assert_eq!(one.to_text().parse(), Ok(one));
+        prop_assert_eq!(one.reveal().parse(), Ok(one));
     }
 
     #[test]

@@ -232,5 +232,5 @@ async fn mqtt_has_no_challenge() {
 async fn token(signer: &dyn Sign) -> String {
     let claim = SasTokenBuilder::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000);
     let token = claim.sign(signer).await.unwrap();
-    token.to_text().to_string()
+    token.reveal().to_string()
 }

@@ -151,7 +151,7 @@ async fn a_connection_is_replaced_before_its_password_expires() {
             assert_eq!(old.peer.packet().await, b"\xe0\x00");
             old.peer.closed().await;
             let mut new = HubPeer::accept(&server).await;
-            assert!(password(&new.connect).expiry() > password(&old.connect).expiry());
+            assert!(password(&new.connect).expires_at() > password(&old.connect).expires_at());
             new.answer_twin(2).await;
         };
         let (update, ()) = tokio::join!(device, script);

@@ -10,7 +10,7 @@ use dps_types::tpm::AuthenticationKey;
 use dps_types::{OperationId, RegistrationId};
 
 use super::{HmacKey, TpmKeys, TpmProof};
-use crate::registry::Record;
+use crate::state::Record;
 
 /// How long a challenge can be answered. A TPM takes seconds at most.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);

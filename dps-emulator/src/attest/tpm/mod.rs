@@ -15,15 +15,15 @@ pub(crate) use challenges::Challenges;
 pub(crate) use keys::{HmacKey, TpmKeys, TpmProof, endorsement_key};
 
 use super::{Question, symmetric_key};
-use crate::refusal::Refusal;
-use crate::registry::Proof;
+use crate::service_error::ServiceError;
+use crate::state::Proof;
 
 /// The token must be signed with the key of a challenge, and the challenge be for the enrolled TPM.
 pub(super) fn individual(
     attestation: &AttestationMechanism,
     token: &SasToken,
     question: Question<'_>,
-) -> Result<Proof, Refusal> {
+) -> Result<Proof, ServiceError> {
     let proof = signer(token, question)?;
     let enrolled = attestation.tpm.as_ref();
     let enrolled = enrolled.and_then(|tpm| TpmPublic::from_base64(&tpm.endorsement_key).ok());
@@ -31,7 +31,7 @@ pub(super) fn individual(
         Some(key) if key == *proof.keys.endorsement_key() => {
             Ok(Proof::Tpm(Box::new(proof.clone())))
         }
-        _ => Err(Refusal::unauthorized()),
+        _ => Err(ServiceError::unauthorized()),
     }
 }
 
@@ -39,10 +39,10 @@ pub(super) fn individual(
 pub(super) fn signer<'a>(
     token: &SasToken,
     question: Question<'a>,
-) -> Result<&'a TpmProof, Refusal> {
+) -> Result<&'a TpmProof, ServiceError> {
     symmetric_key::check_claim(token, question)?;
     let mut known = question.tpm.iter();
     known
         .find(|proof| token.verify(&proof.key))
-        .ok_or_else(Refusal::unauthorized)
+        .ok_or_else(ServiceError::unauthorized)
 }

@@ -11,7 +11,7 @@ use super::session::{Answer, Message, Session, granted};
 use super::{patience, presented, request};
 use crate::attest::Presented;
 use crate::provision::Device;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// How long a client without a keep-alive may be silent.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -32,16 +32,18 @@ impl<'a> Client<'a> {
         gateway: &'a Gateway,
         peer: &'a Peer,
         connect: &Connect,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ServiceError> {
         let username: Username = connect.username.as_deref().unwrap_or_default().parse()?;
         if !connect
             .client_id
             .eq_ignore_ascii_case(username.registration_id.as_str())
         {
-            return Err(Refusal::invalid("the client id is not the registration id"));
+            return Err(ServiceError::invalid(
+                "the client id is not the registration id",
+            ));
         }
         if !username.api_version.is_known() {
-            return Err(Refusal::invalid("the api-version is not known"));
+            return Err(ServiceError::invalid("the api-version is not known"));
         }
         let client = Self {
             gateway,

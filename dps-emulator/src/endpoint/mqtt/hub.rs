@@ -19,7 +19,7 @@ use super::super::{Gateway, Peer};
 use super::session::{Answer, Message, Session, granted};
 use super::{patience, presented};
 use crate::hub::{Attached, Hubs};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// Methods, which nobody calls here.
 const METHODS_FILTER: &str = "$iothub/methods/POST/#";
@@ -58,11 +58,11 @@ impl<'a> Client<'a> {
         gateway: &'a Gateway,
         peer: &Peer,
         connect: &Connect,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ServiceError> {
         let username: Username = connect.username.as_deref().unwrap_or_default().parse()?;
         let Username { hub, device_id, .. } = username;
         if connect.client_id != device_id.as_str() {
-            return Err(Refusal::invalid("the client id is not the device id"));
+            return Err(ServiceError::invalid("the client id is not the device id"));
         }
         let hubs = &*gateway.hubs;
         let presented = presented(connect, peer)?;
@@ -94,7 +94,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    async fn report(&self, body: &[u8]) -> Result<u64, Refusal> {
+    async fn report(&self, body: &[u8]) -> Result<u64, ServiceError> {
         let patch: Map<String, Value> = document(body)?;
         self.hubs.report(&self.hub, &self.device_id, &patch).await
     }
@@ -111,12 +111,12 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn refused(&self, rid: String, refusal: &Refusal) -> Answer {
+    fn refused(&self, rid: String, refusal: &ServiceError) -> Answer {
         match refusal.status() {
             // The device is none of the hub's any more.
             404 => Answer::End,
             status => {
-                tracing::debug!(device_id = %self.device_id, reason = refusal.message, "refused");
+                tracing::debug!(device_id = %self.device_id, reason = refusal.reason(), "refused");
                 self.response(TwinResponseTopic::new(status, rid), Vec::new())
             }
         }

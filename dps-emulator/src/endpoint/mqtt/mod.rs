@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Peer};
 use crate::attest::Presented;
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 use session::{Answer, Message, Session};
 
 /// The most that MQTT wraps around a message.
@@ -90,7 +90,7 @@ where
 /// Tells the client whether it was let in, and if so, goes on.
 async fn talk<S, C>(
     packets: &mut Packets<S>,
-    client: Result<C, Refusal>,
+    client: Result<C, ServiceError>,
     connect: &Connect,
     stop: &CancellationToken,
 ) -> Ended
@@ -103,7 +103,7 @@ where
         Err(refusal) => {
             tracing::debug!(
                 client_id = connect.client_id,
-                reason = refusal.message,
+                reason = refusal.reason(),
                 "connection refused"
             );
             return write(packets, refused(ConnectCode::NotAuthorized)).await;
@@ -125,7 +125,7 @@ where
 }
 
 /// A token comes before a certificate: a device that sends one wants to be known by it.
-fn presented<'a>(connect: &Connect, peer: &'a Peer) -> Result<Presented<'a>, Refusal> {
+fn presented<'a>(connect: &Connect, peer: &'a Peer) -> Result<Presented<'a>, ServiceError> {
     let password = connect
         .password
         .as_ref()
@@ -134,7 +134,7 @@ fn presented<'a>(connect: &Connect, peer: &'a Peer) -> Result<Presented<'a>, Ref
     match (password, &peer.chain) {
         (Some(text), _) => match text.parse::<SasToken>() {
             Ok(token) => Ok(Presented::Token(token)),
-            Err(_) => Err(Refusal::unauthorized()),
+            Err(_) => Err(ServiceError::unauthorized()),
         },
         (None, Some(chain)) => Ok(Presented::Chain(chain)),
         (None, None) => Ok(Presented::Nothing),

@@ -9,7 +9,7 @@ use super::super::body::document;
 use super::super::reply::error_details;
 use super::dps::Client;
 use crate::fault::{Met, NOT_JSON, Step};
-use crate::refusal::Refusal;
+use crate::service_error::ServiceError;
 
 /// What becomes of a message.
 pub(super) enum Answer {
@@ -58,10 +58,10 @@ async fn register(
     gateway: &Gateway,
     client: &Client<'_>,
     body: &[u8],
-) -> Result<RegistrationOperationStatus, Refusal> {
+) -> Result<RegistrationOperationStatus, ServiceError> {
     let limit = gateway.message_limit();
     if body.len() > limit {
-        return Err(Refusal::too_large(limit));
+        return Err(ServiceError::too_large(limit));
     }
     // The C# SDK may send nothing at all: the connection says who it is.
     let request = match body.trim_ascii() {
@@ -84,7 +84,7 @@ fn progress(gateway: &Gateway, rid: String, status: &RegistrationOperationStatus
     }
 }
 
-fn refused(gateway: &Gateway, rid: String, refusal: &Refusal) -> Response {
+fn refused(gateway: &Gateway, rid: String, refusal: &ServiceError) -> Response {
     let retry_after = refusal
         .retry_after_seconds
         .unwrap_or(gateway.retry_after_seconds);

@@ -10,14 +10,14 @@ use serde_json::{Map, Value, json};
 
 use super::super::reply::Reply;
 use super::Service;
-use crate::refusal::Refusal;
-use crate::registry::{Document, read_document};
+use crate::service_error::ServiceError;
+use crate::state::{Document, read_document};
 
 /// The most items in a request. Source: the documentation of the official SDKs.
 const MOST_ITEMS: usize = 10;
 
 impl Service<'_> {
-    pub(super) async fn bulk<D: Document>(&self) -> Result<Reply, Refusal> {
+    pub(super) async fn bulk<D: Document>(&self) -> Result<Reply, ServiceError> {
         let operation = Operation::read::<D>(self.call.json()?)?;
         let works = operation
             .items
@@ -47,24 +47,24 @@ impl Service<'_> {
         &self,
         item: &Item,
         mode: &BulkOperationMode,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ServiceError> {
         let condition = match mode {
             BulkOperationMode::Create => None,
             _ => item.condition()?,
         };
         match (mode, &condition) {
             (BulkOperationMode::Delete, _) => {
-                self.registry
+                self.state
                     .delete_enrollment::<D>(&item.key(), condition.as_ref())
                     .await
             }
-            (BulkOperationMode::UpdateIfMatchETag, None) => Err(Refusal::invalid(
+            (BulkOperationMode::UpdateIfMatchETag, None) => Err(ServiceError::invalid(
                 "An etag is required in the mode 'updateIfMatchETag'.",
             )),
             _ => {
                 let mut document: D = read_document(item.document.clone().into())?;
                 document.forget_read_only();
-                self.registry
+                self.state
                     .put_enrollment(document, condition.as_ref(), &self.hubs)
                     .await
                     .map(drop)
@@ -86,19 +86,24 @@ struct Item {
 }
 
 impl Operation {
-    fn read<D: Document>(mut body: Map<String, Value>) -> Result<Self, Refusal> {
+    fn read<D: Document>(mut body: Map<String, Value>) -> Result<Self, ServiceError> {
         let mode = match take(&mut body, "mode") {
             Some(Value::String(mode)) => BulkOperationMode::from(mode),
-            _ => return Err(Refusal::invalid("mode is missing")),
+            _ => return Err(ServiceError::invalid("mode is missing")),
         };
         if let BulkOperationMode::Unknown(mode) = &mode {
-            return Err(Refusal::invalid(format!("The mode '{mode}' is not known.")));
+            return Err(ServiceError::invalid(format!(
+                "The mode '{mode}' is not known."
+            )));
         }
         let Some(Value::Array(items)) = take(&mut body, D::LIST_FIELD) else {
-            return Err(Refusal::invalid(format!("{} is missing", D::LIST_FIELD)));
+            return Err(ServiceError::invalid(format!(
+                "{} is missing",
+                D::LIST_FIELD
+            )));
         };
         if items.is_empty() || items.len() > MOST_ITEMS {
-            return Err(Refusal::invalid(format!(
+            return Err(ServiceError::invalid(format!(
                 "A bulk operation takes 1 to {MOST_ITEMS} items, not {}.",
                 items.len()
             )));
@@ -121,8 +126,8 @@ impl Operation {
 
 impl Item {
     /// Without an id there is no name to report a failure under.
-    fn read<D: Document>(item: Value) -> Result<Self, Refusal> {
-        let missing = || Refusal::invalid(format!("an item has no {}", D::ID_FIELD));
+    fn read<D: Document>(item: Value) -> Result<Self, ServiceError> {
+        let missing = || ServiceError::invalid(format!("an item has no {}", D::ID_FIELD));
         let Value::Object(document) = item else {
             return Err(missing());
         };
@@ -140,20 +145,20 @@ impl Item {
     }
 
     /// The version that the item is about, when it says so.
-    fn condition(&self) -> Result<Option<IfMatch>, Refusal> {
+    fn condition(&self) -> Result<Option<IfMatch>, ServiceError> {
         match field(&self.document, "etag") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(etag)) => Ok(Some(etag.parse()?)),
-            Some(_) => Err(Refusal::invalid("etag: expected a string")),
+            Some(_) => Err(ServiceError::invalid("etag: expected a string")),
         }
     }
 
     /// The service names the item by the field that its id has.
-    fn error<D: Document>(&self, refusal: &Refusal) -> Value {
+    fn error<D: Document>(&self, refusal: &ServiceError) -> Value {
         json!({
             D::ID_FIELD: self.id,
-            "errorCode": refusal.code,
-            "errorStatus": refusal.message,
+            "errorCode": refusal.code(),
+            "errorStatus": refusal.message(),
         })
     }
 }

@@ -7,56 +7,53 @@ use dps_types::{DeviceRegistrationState, EnrollmentGroupId, RegistrationId, Regi
 
 use super::super::reply::Reply;
 use super::Service;
-use crate::refusal::Refusal;
-use crate::registry::{Document, read_document, with_secrets, without_secrets};
+use crate::service_error::ServiceError;
+use crate::state::{Document, read_document, with_secrets, without_secrets};
 
 impl Service<'_> {
-    pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, Refusal> {
-        let group: EnrollmentGroup = self
-            .registry
-            .required_enrollment(&id.to_lowercase())
-            .await?;
+    pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, ServiceError> {
+        let group: EnrollmentGroup = self.state.required_enrollment(&id.to_lowercase()).await?;
         Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
     }
 
     /// The only answer that shows the device's registration along with its enrollment.
-    pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, Refusal> {
+    pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, ServiceError> {
         let key = id.to_lowercase();
-        let individual: IndividualEnrollment = self.registry.required_enrollment(&key).await?;
+        let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
         let mut shown = without_secrets(individual);
-        shown.registration_state = Some(match self.registry.registration(&key).await? {
+        shown.registration_state = Some(match self.state.registration(&key).await? {
             Some(stored) => stored.record.result(ApiVersion::V2021_10_01).into(),
             None => unassigned(&shown.registration_id),
         });
         Ok(Reply::json(StatusCode::OK, &shown))
     }
 
-    pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
+    pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
         let condition = self.call.condition()?;
         let mut document: D = read_document(self.call.json()?)?;
         if document.key() != key {
-            return Err(Refusal::invalid(format!(
+            return Err(ServiceError::invalid(format!(
                 "The {} in the body is not the one in the path.",
                 D::ID_FIELD
             )));
         }
         document.forget_read_only();
         let document = self
-            .registry
+            .state
             .put_enrollment(document, condition.as_ref(), &self.hubs)
             .await?;
         Ok(Reply::json(StatusCode::OK, &with_secrets(document)))
     }
 
-    pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
-        self.registry
+    pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
+        self.state
             .delete_enrollment::<D>(key, self.call.condition()?.as_ref())
             .await?;
         Ok(Reply::no_content())
     }
 
-    pub(super) async fn attestation<D: Document>(&self, key: &str) -> Result<Reply, Refusal> {
-        let document: D = self.registry.required_enrollment(key).await?;
+    pub(super) async fn attestation<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
+        let document: D = self.state.required_enrollment(key).await?;
         Ok(Reply::json(
             StatusCode::OK,
             with_secrets(document).terms().attestation,

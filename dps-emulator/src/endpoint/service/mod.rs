@@ -13,15 +13,15 @@ use super::body::Call;
 use super::reply::Reply;
 use super::{Gateway, api_version};
 use crate::access::Act;
-use crate::refusal::Refusal;
-use crate::registry::Registry;
+use crate::service_error::ServiceError;
+use crate::state::State;
 
-pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     api_version(&call.query)?;
     gateway.authorize(&call, Act::of(&route))?;
     let service = Service {
-        registry: &gateway.engine.registry,
+        state: &gateway.engine.state,
         hubs: gateway.engine.allocator.hub_names(),
         call: &call,
     };
@@ -60,13 +60,13 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Refus
         ServiceRoute::Registration(id, Crud::Get) => service.registration(id).await,
         ServiceRoute::Registration(id, Crud::Delete) => service.delete_registration(id).await,
         ServiceRoute::RegistrationQuery(group) => service.registrations(group).await,
-        _ => Err(Refusal::not_implemented("this operation")),
+        _ => Err(ServiceError::not_implemented("this operation")),
     }
 }
 
 /// One request, and what it works on.
 struct Service<'a> {
-    registry: &'a Registry,
+    state: &'a State,
     hubs: Vec<HubHostname>,
     call: &'a Call,
 }

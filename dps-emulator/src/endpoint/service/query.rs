@@ -9,27 +9,30 @@ use serde::Serialize;
 use super::super::reply::Reply;
 use super::Service;
 use crate::query::{Continuation, Listing, check, item_count};
-use crate::refusal::Refusal;
-use crate::registry::{Document, Page, without_secrets};
+use crate::service_error::ServiceError;
+use crate::state::{Document, Page, without_secrets};
 
 impl Service<'_> {
-    pub(super) async fn individuals(&self) -> Result<Reply, Refusal> {
+    pub(super) async fn individuals(&self) -> Result<Reply, ServiceError> {
         self.enrollments::<IndividualEnrollment>(Listing::Individuals)
             .await
     }
 
-    pub(super) async fn groups(&self) -> Result<Reply, Refusal> {
+    pub(super) async fn groups(&self) -> Result<Reply, ServiceError> {
         self.enrollments::<EnrollmentGroup>(Listing::Groups).await
     }
 
     /// The body, which most SDKs leave empty, is a query as the others.
-    pub(super) async fn registrations(&self, group: &EnrollmentGroupId) -> Result<Reply, Refusal> {
+    pub(super) async fn registrations(
+        &self,
+        group: &EnrollmentGroupId,
+    ) -> Result<Reply, ServiceError> {
         if self.call.has_body() {
             self.check_query()?;
         }
         let wanted = self.wanted(Listing::Registrations(group))?;
         let page = self
-            .registry
+            .state
             .registration_page(group, wanted.after(), wanted.count)
             .await?;
         Ok(wanted.reply(page.map(|record| -> DeviceRegistrationState {
@@ -37,21 +40,21 @@ impl Service<'_> {
         })))
     }
 
-    async fn enrollments<D: Document>(&self, listing: Listing<'_>) -> Result<Reply, Refusal> {
+    async fn enrollments<D: Document>(&self, listing: Listing<'_>) -> Result<Reply, ServiceError> {
         self.check_query()?;
         let wanted = self.wanted(listing)?;
         let page: Page<D> = self
-            .registry
+            .state
             .enrollment_page(wanted.after(), wanted.count)
             .await?;
         Ok(wanted.reply(page.map(without_secrets)))
     }
 
-    fn check_query(&self) -> Result<(), Refusal> {
+    fn check_query(&self) -> Result<(), ServiceError> {
         check(&self.call.json::<QuerySpecification>()?.query)
     }
 
-    fn wanted<'l>(&self, listing: Listing<'l>) -> Result<Wanted<'l>, Refusal> {
+    fn wanted<'l>(&self, listing: Listing<'l>) -> Result<Wanted<'l>, ServiceError> {
         let token = self.call.header(CONTINUATION);
         let token = token.filter(|token| !token.trim().is_empty());
         Ok(Wanted {

@@ -244,7 +244,7 @@ async fn no_more_come_in_than_the_limit() {
     cas.create("b", root.certificate_pem()).await;
     let body = upload(root.certificate_pem(), None);
     let answer = cas.put("c", None, &body).await;
-    let message = "The instance takes 3 CA certificates, and there are as many.";
+    let message = "The instance has reached its quota of 3 CA certificates.";
     assert_refused(&answer, 403_002, "Forbidden", message);
     assert_eq!(cas.put("a", Some("*"), &body).await.status, 200);
     cas.delete("a", Some("*")).await;

@@ -1,0 +1,69 @@
+//! What the emulator remembers: enrollments and registration records, over a store.
+
+mod attestation;
+mod document;
+mod enrollments;
+mod members;
+mod page;
+mod quota;
+mod record;
+mod registrations;
+pub(crate) mod store;
+mod unique;
+mod validate;
+mod version;
+mod views;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use dps_types::{ETag, Timestamp};
+
+use crate::limits::Limits;
+use dps_types::Clock;
+use quota::Quota;
+use store::Store;
+
+pub(crate) use document::{Document, Terms};
+pub(crate) use enrollments::unreadable;
+pub(crate) use page::Page;
+pub(crate) use record::{EnrollmentRef, Pending, Proof, Record, Verdict};
+pub(crate) use registrations::Stored;
+pub(crate) use validate::document as read_document;
+pub(crate) use version::storage_form;
+pub(crate) use views::{for_webhook, with_secrets, without_secrets};
+
+/// Typed access to the store.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    quota: Arc<Quota>,
+}
+
+impl State {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self {
+            store,
+            clock,
+            quota: Arc::new(Quota::new(limits)),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.moment().into()
+    }
+
+    /// Now, for those who compare with it.
+    pub(crate) fn moment(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn new_version(&self) -> ETag {
+        version::new_version(self.now())
+    }
+}

@@ -1,0 +1,3 @@
+//! Device twins: the rules that apply to every section of a twin, whoever writes it.
+
+pub mod limits;
