@@ -1,5 +1,6 @@
 //! Reports what happens to a device and its hub connection: in the log, as events, and as a state.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,9 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::cached_assignment::CachedAssignment;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
-/// How often a failure that repeats is logged at `warn`. The failures in between are logged at `debug`.
+/// How often a repeated failure is logged at `warn`. In between it is logged at `debug`.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// How many events are kept for a slow reader. The oldest are dropped first.
 const EVENT_CAPACITY: usize = 64;
@@ -94,9 +95,16 @@ struct Inner {
 
 struct Status {
     state: DeviceState,
-    last_warning: Option<Instant>,
-    /// Failures since the last warning.
-    not_warned: u64,
+    warnings: HashMap<Failure, Warning>,
+}
+
+/// Failures are logged separately if they differ in what failed or in the kind of the error. There are only a few of each.
+type Failure = (&'static str, ErrorKind);
+
+struct Warning {
+    last: Instant,
+    /// Failures since then that were not logged at `warn`.
+    repeated: u64,
 }
 
 impl Monitor {
@@ -105,8 +113,7 @@ impl Monitor {
             events: broadcast::Sender::new(EVENT_CAPACITY),
             status: Mutex::new(Status {
                 state: DeviceState::Disconnected,
-                last_warning: None,
-                not_warned: 0,
+                warnings: HashMap::new(),
             }),
         }))
     }
@@ -161,10 +168,8 @@ impl Monitor {
 
     /// A failure that leaves the connection as it is.
     pub(super) fn failed(&self, what: &'static str, error: &Error, retry_in: Option<Duration>) {
-        match self.status().warning_is_due() {
-            Some(not_logged) => {
-                warn!(error = %Chain(error), ?retry_in, not_logged, "{what}");
-            }
+        match self.status().warning_is_due((what, error.kind())) {
+            Some(repeated) => warn!(error = %Chain(error), ?retry_in, repeated, "{what}"),
             None => debug!(error = %Chain(error), ?retry_in, "{what}"),
         }
         self.emit(DeviceEvent::Failed {
@@ -184,18 +189,23 @@ impl Monitor {
 }
 
 impl Status {
-    /// Counts a failure. If it is to be logged at `warn`: how many were not since the last one.
-    fn warning_is_due(&mut self) -> Option<u64> {
+    /// Counts a failure. Returns how often it was repeated since the last warning if a warning is due.
+    fn warning_is_due(&mut self, failure: Failure) -> Option<u64> {
         let now = Instant::now();
-        let is_due = self
-            .last_warning
-            .is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL);
-        if !is_due {
-            self.not_warned += 1;
+        let Some(warning) = self.warnings.get_mut(&failure) else {
+            let first = Warning {
+                last: now,
+                repeated: 0,
+            };
+            self.warnings.insert(failure, first);
+            return Some(0);
+        };
+        if now.duration_since(warning.last) < WARNING_INTERVAL {
+            warning.repeated += 1;
             return None;
         }
-        self.last_warning = Some(now);
-        Some(std::mem::take(&mut self.not_warned))
+        warning.last = now;
+        Some(std::mem::take(&mut warning.repeated))
     }
 }
 
@@ -217,7 +227,6 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     fn failure() -> Error {
         Error::new(ErrorKind::Connect, "no connection")
@@ -232,7 +241,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_warning_is_due_the_first_time_and_then_once_a_minute() {
         let monitor = Monitor::new();
-        let due = || monitor.status().warning_is_due();
+        let due = || {
+            let failure = ("no connection", ErrorKind::Connect);
+            monitor.status().warning_is_due(failure)
+        };
         assert_eq!(due(), Some(0));
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(15)).await;
@@ -241,6 +253,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(15)).await;
         assert_eq!(due(), Some(3));
         assert_eq!(due(), None);
+        let another = ("no connection", ErrorKind::Unauthorized);
+        assert_eq!(monitor.status().warning_is_due(another), Some(0));
     }
 
     #[tokio::test]

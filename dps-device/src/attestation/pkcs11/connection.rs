@@ -32,7 +32,7 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     connection: Option<Connection>,
-    /// The PIN is then never tried again, because the next wrong attempt may lock the token.
+    /// A PIN that was refused is never tried again, because the next wrong attempt may lock the token.
     pin_was_refused: bool,
 }
 
