@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(error.response_code(), Some(0x1df));
         assert!(
             error.to_string().starts_with(
-                "TPM2_ActivateCredential: TPM_RC_INTEGRITY (0x1df): the key that the service sent is not for this TPM"
+                "TPM2_ActivateCredential: TPM_RC_INTEGRITY (0x1df): the key from the service is not for this TPM"
             ),
             "{error}"
         );
