@@ -9,10 +9,11 @@ use dps_types::{DeviceId, HubHostname};
 
 use super::transport::HubTransport;
 use crate::assignment::Assignment;
+use crate::attestation::proof::proof;
 use crate::attestation::{Attestation, ClientIdentity, Proof};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
-use crate::exchange::proof;
+use crate::host::Host;
 use crate::transport::{AGENT, Endpoint, LIFETIME};
 use crate::{Proxy, Roots};
 
@@ -66,8 +67,8 @@ impl ProvisioningClient {
 
     /// A hub that is already known. [`ProvisionedDevice`](crate::ProvisionedDevice) stores the assignment for you.
     pub fn hub_at(&self, hub: HubHostname, device_id: DeviceId) -> HubEndpoint {
-        let mut endpoint = self.target.endpoint().clone();
-        endpoint.set_host(hub.as_str());
+        let mut endpoint = self.target.endpoint.clone();
+        endpoint.host = Host::from(&hub);
         HubEndpoint {
             attestation: self.attestation.clone(),
             on_secondary: false,
@@ -96,8 +97,8 @@ impl HubEndpoint {
     /// Connects to this host, a name or an address without a port, instead of the hub's own name: a gateway or an emulator. The
     /// username and the token still name the hub.
     #[must_use]
-    pub fn with_host(mut self, host: impl Into<String>) -> Self {
-        self.endpoint.set_host(host);
+    pub fn with_host(mut self, host: impl Into<Host>) -> Self {
+        self.endpoint.host = host.into();
         self
     }
 
@@ -174,7 +175,7 @@ impl HubEndpoint {
 
     /// The host to connect to: the hub, or the host that [`with_host`](Self::with_host) set.
     pub fn host(&self) -> &str {
-        self.endpoint.host()
+        self.endpoint.host.as_str()
     }
 
     /// The port of the transport: 8883 by default, and 443 for WebSocket.

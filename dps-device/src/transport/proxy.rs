@@ -1,4 +1,4 @@
-//! An HTTP proxy that tunnels with CONNECT.
+//! An HTTP proxy for CONNECT tunnels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// An HTTP proxy, with a name and a password if it asks for them. Debug shows neither.
+/// An HTTP proxy, with a user name and a password if it requires them. Debug shows neither.
 ///
-/// The device's TLS connection goes through it untouched: the proxy sees the host name, and nothing else.
+/// The device's TLS connection passes through the proxy unchanged: the proxy sees only the host name.
 #[derive(Clone)]
 pub struct Proxy {
     host: String,
@@ -19,10 +19,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy at this host, a name or an address.
+    /// A proxy at this host, which is a name or an IP address.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the host is none.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the host or the port is not valid.
     pub fn new(host: impl Into<String>, port: u16) -> Result<Self, Error> {
         let host = host.into();
         let plain = host
@@ -33,7 +33,9 @@ impl Proxy {
         let valid = !plain.is_empty() && plain.bytes().all(is_host)
             || plain.parse::<std::net::Ipv6Addr>().is_ok();
         if !valid || port == 0 {
-            return Err(Error::configuration("the proxy has no valid host and port"));
+            return Err(Error::configuration(
+                "the host or the port of the proxy is not valid",
+            ));
         }
         Ok(Self {
             host: plain.to_owned(),
@@ -42,7 +44,7 @@ impl Proxy {
         })
     }
 
-    /// Adds a name and a password, sent as basic credentials.
+    /// Adds a user name and a password, which are sent as basic credentials.
     #[must_use]
     pub fn with_credentials(
         mut self,
@@ -63,7 +65,7 @@ impl Proxy {
         self.port
     }
 
-    /// Name and password. The password is the secret itself.
+    /// The user name and the password. The password is the secret itself.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         let (user, password) = self.credentials.as_ref()?;
         Some((user, password))
@@ -73,12 +75,15 @@ impl Proxy {
 impl FromStr for Proxy {
     type Err = Error;
 
-    /// Reads `http://host:port` and `http://user:password@host:port`. Name and password may be percent-encoded; the port
-    /// is 80 when it is left out. The error repeats nothing of the text.
+    /// Reads `http://host:port` and `http://user:password@host:port`. The user name and the password may be
+    /// percent-encoded; the default port is 80. The error does not repeat the text.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong =
-            || Error::configuration("the proxy is not written http://user:password@host:port");
-        let rest = text.trim().strip_prefix("http://").ok_or_else(wrong)?;
+        let invalid = || {
+            Error::configuration(
+                "the proxy is not valid: write it as http://user:password@host:port",
+            )
+        };
+        let rest = text.trim().strip_prefix("http://").ok_or_else(invalid)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (credentials, authority) = match rest.rsplit_once('@') {
             Some((credentials, authority)) => (Some(credentials), authority),
@@ -86,7 +91,7 @@ impl FromStr for Proxy {
         };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
+                (host, port.parse().map_err(|_| invalid())?)
             }
             _ => (authority, 80),
         };
@@ -95,8 +100,8 @@ impl FromStr for Proxy {
             return Ok(proxy);
         };
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let user = decode(user).ok_or_else(wrong)?;
-        let password = decode(password).ok_or_else(wrong)?;
+        let user = decode(user).ok_or_else(invalid)?;
+        let password = decode(password).ok_or_else(invalid)?;
         Ok(proxy.with_credentials(user, password))
     }
 }
@@ -120,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let proxy = read("http://us%40er:p%3Ass:word@proxy.example:3128/");
         assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
         assert_eq!(proxy.credentials(), Some(("us@er", "p:ss:word")));
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_repeating_it() {
+    fn an_invalid_proxy_is_an_error_that_does_not_repeat_it() {
         for text in [
             "",
             "proxy:80",
@@ -156,9 +161,9 @@ mod tests {
     #[test]
     fn debug_shows_no_credentials() {
         let shown = format!("{:?}", read("http://user:hunter2@proxy:80"));
-        assert_eq!(
-            shown,
-            "Proxy { host: \"proxy\", port: 80, has_credentials: true }"
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("user"),
+            "{shown}"
         );
     }
 }

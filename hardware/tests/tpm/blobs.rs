@@ -1,6 +1,6 @@
 //! Keys that the service encrypts: valid keys sign, and invalid keys change nothing.
 
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, PersistentHandle, TpmAttestation};
 use dps_hardware::Swtpm;
 use dps_types::sas::{Sign, SignError};

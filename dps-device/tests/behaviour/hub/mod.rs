@@ -38,7 +38,7 @@ fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) 
 }
 
 fn at_server(hub: HubEndpoint, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
-    hub.with_host("localhost")
+    hub.with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_transport(transport(carrier, port))
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceState, ErrorKind, Proof,
-    ProvisionedDevice, ProvisioningClient, Reply, Session, Target, Transport, TransportError,
-    TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceState, ErrorKind,
+    ProvisionedDevice, ProvisioningClient, Transport, TwinUpdate,
 };
 use dps_types::{OperationId, RegistrationRequest};
 use serde_json::json;
@@ -42,7 +43,7 @@ impl Hubs {
         let client = dps.client().with_min_poll_interval(Duration::ZERO);
         let (roots, port) = (self.pki.roots(), self.server.port());
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
-            hub.with_host("localhost")
+            hub.with_host(dps_device::Host::LOCALHOST)
                 .with_roots(roots.clone())
                 .with_transport(transport(Carrier::Mqtt, port))
         })
@@ -279,8 +280,9 @@ async fn with_unreachable_hubs(client: ProvisioningClient, memory: &Memory) -> P
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let pki = Pki::new();
-    ProvisionedDevice::new(client, memory.clone())
-        .with_hub(move |hub| at_server(hub, Carrier::Mqtt, &pki, port).with_host("127.0.0.1"))
+    ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
+        at_server(hub, Carrier::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,7 +317,7 @@ async fn the_device_stays_with_its_hub_while_dps_is_unreachable_too() {
 }
 
 /// A DPS whose lookup returns this hub.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct WithLookup(&'static str, Script);
 
 #[async_trait]
