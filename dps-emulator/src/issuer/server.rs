@@ -149,7 +149,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::attest::{Certificate, PresentedChain};
+    use crate::attest::PresentedChain;
+    use crate::certificate::Certificate;
 
     #[test]
     fn what_is_no_name_for_a_server_is_refused() {

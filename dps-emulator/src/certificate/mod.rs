@@ -1,51 +1,78 @@
-//! A certificate, read once from whatever text the operator sent, and what it says of itself.
+//! Reads an X.509 certificate once, and keeps what attestation and the service API need of it.
+
+mod name;
+mod signature;
 
 use std::fmt;
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXUPPER;
 use dps_types::Timestamp;
 use dps_types::enrollment::X509CertificateInfo;
 use rustls_pki_types::CertificateDer;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::TbsCertificate;
 use x509_cert::certificate::Version;
-use x509_cert::der::{Decode, Encode, Tag, Tagged};
-use x509_cert::ext::pkix::BasicConstraints;
-use x509_cert::name::Name;
+use x509_cert::der::oid::db::rfc5280::ID_KP_CLIENT_AUTH;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
+    SubjectKeyIdentifier,
+};
+
+pub(crate) use signature::{PublicKey, Signed};
 
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";
-const COMMON_NAME: &str = "2.5.4.3";
 
 /// An X.509 certificate.
 #[derive(Clone)]
 pub(crate) struct Certificate {
     der: CertificateDer<'static>,
-    common_name: Option<String>,
-    authority: Authority,
     info: X509CertificateInfo,
+    common_name: Option<String>,
+    /// The DER of subject and issuer, to compare.
+    names: [Vec<u8>; 2],
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    public_key: PublicKey,
+    signed: Signed,
+    uses: Uses,
 }
 
-/// Whether a certificate may sign others, and how long a chain below it may be.
-#[derive(Clone, Copy)]
+/// The uses that a certificate's extensions allow. Certificates before version 3 have no extensions, and no restriction.
+#[derive(Debug, Clone, Copy)]
+struct Uses {
+    authority: Authority,
+    /// `keyUsage` is absent or has `keyCertSign`.
+    sign_certificates: bool,
+    /// `keyUsage` is absent or has `digitalSignature`.
+    sign_handshakes: bool,
+    /// `extendedKeyUsage` is absent or has `clientAuth`.
+    tls_client: bool,
+    has_name_constraints: bool,
+}
+
+/// Whether a certificate may sign others, and how many intermediates a chain below it may have.
+#[derive(Debug, Clone, Copy)]
 enum Authority {
-    None,
+    No,
     Unlimited,
     PathLength(u8),
 }
 
-/// Why a text is no certificate, in words for an answer to the operator.
+/// Why a text is not a certificate: a clause without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct CertificateError(&'static str);
+pub(crate) struct CertificateError(String);
 
 impl Certificate {
-    /// Reads PEM (the first `CERTIFICATE` block of it), base64 of DER, or base64 of PEM, as the C SDK sends it.
+    /// Reads PEM (the first `CERTIFICATE` block of it), base64 of DER, or base64 of PEM, which the C SDK sends.
     ///
-    /// The PEM may have lost its line breaks: operators paste it into JSON.
+    /// The PEM may have lost its line breaks, because operators paste it into JSON.
     pub(crate) fn from_text(text: &str) -> Result<Self, CertificateError> {
         if let Some(body) = pem_body(text) {
             return Self::from_der(decode(body)?.into());
@@ -58,35 +85,45 @@ impl Certificate {
     }
 
     pub(crate) fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
-        const UNSOUND: CertificateError =
-            CertificateError("The certificate is not a sound X.509 certificate.");
+        Self::parse(der).ok_or_else(|| {
+            CertificateError("the data is not a well-formed X.509 certificate".to_owned())
+        })
+    }
 
-        let parsed = x509_cert::Certificate::from_der(&der).map_err(|_| UNSOUND)?;
+    fn parse(der: CertificateDer<'static>) -> Option<Self> {
+        let parsed = x509_cert::Certificate::from_der(&der).ok()?;
         let body = parsed.tbs_certificate();
-        let constraints = body
-            .get_extension::<BasicConstraints>()
-            .map_err(|_| UNSOUND)?;
-
         let mut info = X509CertificateInfo::new(
             body.validity().not_before.to_system_time().into(),
             body.validity().not_after.to_system_time().into(),
         );
-        info.subject_name = display(body.subject());
-        info.issuer_name = display(body.issuer());
-        info.serial_number = hex(body.serial_number().as_bytes());
-        info.sha1_thumbprint = hex(&Sha1::digest(&der));
-        info.sha256_thumbprint = hex(&Sha256::digest(&der));
+        info.subject_name = name::display(body.subject());
+        info.issuer_name = name::display(body.issuer());
+        info.serial_number = HEXUPPER.encode(body.serial_number().as_bytes());
+        info.sha1_thumbprint = HEXUPPER.encode(&Sha1::digest(&der));
+        info.sha256_thumbprint = HEXUPPER.encode(&Sha256::digest(&der));
         info.version = body.version() as i32 + 1;
-
-        Ok(Self {
-            common_name: common_name(body.subject()),
-            authority: Authority::new(body.version(), constraints.map(|(_, it)| it)),
+        // An unreadable key identifier is ignored: it only helps to choose among issuers of the same name.
+        let subject_key_id = body.get_extension::<SubjectKeyIdentifier>().ok().flatten();
+        let authority_key_id = body
+            .get_extension::<AuthorityKeyIdentifier>()
+            .ok()
+            .flatten();
+        Some(Self {
+            common_name: name::common_name(body.subject()),
+            names: [body.subject().to_der().ok()?, body.issuer().to_der().ok()?],
+            subject_key_id: subject_key_id.map(|(_, id)| id.0.as_bytes().to_vec()),
+            authority_key_id: authority_key_id
+                .and_then(|(_, id)| Some(id.key_identifier?.as_bytes().to_vec())),
+            public_key: PublicKey::new(body.subject_public_key_info())?,
+            signed: Signed::from_der(&der)?,
+            uses: Uses::of(body)?,
             info,
             der,
         })
     }
 
-    /// The subject's common name; the most specific one where there are many.
+    /// The subject's common name; the most specific one if there are several.
     pub(crate) fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
     }
@@ -104,32 +141,92 @@ impl Certificate {
         &self.info.sha256_thumbprint
     }
 
-    /// What the service tells of the certificate, names written as .NET does.
+    /// The description that the service API returns, with names as .NET writes them.
     pub(crate) fn info(&self) -> &X509CertificateInfo {
         &self.info
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        &self.info.subject_name
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.info.issuer_name
     }
 
     pub(crate) fn is_valid_at(&self, moment: SystemTime) -> bool {
         !self.is_early(moment) && !self.has_expired(moment)
     }
 
-    /// Whether the certificate is not valid yet.
+    /// Returns true if the certificate is not valid yet.
     pub(crate) fn is_early(&self, moment: SystemTime) -> bool {
         Timestamp::from(moment) < self.info.not_before_utc
     }
 
-    /// Whether the certificate is valid no more. The last second counts whole.
+    /// Returns true if the certificate is not valid any more. The whole of its last second is valid.
     pub(crate) fn has_expired(&self, moment: SystemTime) -> bool {
         Timestamp::from(moment).unix_seconds() > self.info.not_after_utc.unix_seconds()
     }
 
-    /// Whether this certificate may stand above so many intermediates and a leaf.
-    pub(crate) fn may_sign_above(&self, intermediates: usize) -> bool {
-        match self.authority {
-            Authority::None => false,
+    /// Returns true for X.509 version 3. Earlier versions have no extensions.
+    pub(crate) fn is_version_3(&self) -> bool {
+        self.info.version == 3
+    }
+
+    /// Returns true if the certificate is an authority's. Certificates of version 1 cannot tell; some old roots are such.
+    pub(crate) fn is_authority(&self) -> bool {
+        !matches!(self.uses.authority, Authority::No)
+    }
+
+    /// Returns true if `pathLenConstraint` allows this number of intermediates between this authority and a leaf.
+    pub(crate) fn allows_path_length(&self, intermediates: usize) -> bool {
+        match self.uses.authority {
+            Authority::No => false,
             Authority::Unlimited => true,
             Authority::PathLength(most) => intermediates <= usize::from(most),
         }
+    }
+
+    /// Returns true if `keyUsage` does not forbid to sign certificates. Source: RFC 5280, 4.2.1.3 and 6.1.4 (n).
+    pub(crate) fn key_may_sign_certificates(&self) -> bool {
+        self.uses.sign_certificates
+    }
+
+    /// Returns true if `keyUsage` does not forbid to sign TLS handshakes. Source: RFC 8446, 4.4.2.2.
+    pub(crate) fn key_may_sign_handshakes(&self) -> bool {
+        self.uses.sign_handshakes
+    }
+
+    /// Returns true if `extendedKeyUsage` does not forbid the use as a TLS client.
+    pub(crate) fn is_for_tls_clients(&self) -> bool {
+        self.uses.tls_client
+    }
+
+    pub(crate) fn has_name_constraints(&self) -> bool {
+        self.uses.has_name_constraints
+    }
+
+    /// Returns true if the names and the key identifiers are those of the issuer. The signature is not verified.
+    pub(crate) fn names_issuer(&self, issuer: &Self) -> bool {
+        let ([_, wanted], [found, _]) = (&self.names, &issuer.names);
+        let same_key = match (&self.authority_key_id, &issuer.subject_key_id) {
+            (Some(wanted), Some(found)) => wanted == found,
+            _ => true,
+        };
+        wanted == found && same_key
+    }
+
+    pub(crate) fn has_subject_and_key_of(&self, other: &Self) -> bool {
+        self.names[0] == other.names[0] && self.public_key == other.public_key
+    }
+
+    pub(crate) fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// Returns true if this key made the certificate's signature. Nothing else is checked.
+    pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.signed.is_by(key)
     }
 }
 
@@ -150,17 +247,30 @@ impl fmt::Debug for Certificate {
     }
 }
 
-impl Authority {
-    /// Certificates of version 1 cannot say that they are no authority; some old roots are such.
-    fn new(version: Version, constraints: Option<BasicConstraints>) -> Self {
-        match constraints {
-            None if version == Version::V1 => Self::Unlimited,
-            Some(BasicConstraints {
-                ca: true,
-                path_len_constraint,
-            }) => path_len_constraint.map_or(Self::Unlimited, Self::PathLength),
-            _ => Self::None,
+impl Uses {
+    /// `None` if an extension is malformed, or if there are extensions before version 3.
+    fn of(body: &TbsCertificate) -> Option<Self> {
+        let is_old = body.version() != Version::V3;
+        if is_old && body.extensions().is_some() {
+            return None;
         }
+        let constraints = body.get_extension::<BasicConstraints>().ok()?;
+        let key_usage = body.get_extension::<KeyUsage>().ok()?;
+        let extended = body.get_extension::<ExtendedKeyUsage>().ok()?;
+        let name_constraints = body.get_extension::<NameConstraints>().ok()?;
+        Some(Self {
+            authority: match constraints {
+                None if is_old => Authority::Unlimited,
+                Some((_, constraints)) if constraints.ca => constraints
+                    .path_len_constraint
+                    .map_or(Authority::Unlimited, Authority::PathLength),
+                _ => Authority::No,
+            },
+            sign_certificates: key_usage.is_none_or(|(_, usage)| usage.key_cert_sign()),
+            sign_handshakes: key_usage.is_none_or(|(_, usage)| usage.digital_signature()),
+            tls_client: extended.is_none_or(|(_, usages)| usages.0.contains(&ID_KP_CLIENT_AUTH)),
+            has_name_constraints: name_constraints.is_some(),
+        })
     }
 }
 
@@ -175,84 +285,9 @@ fn decode(base64: &str) -> Result<Vec<u8>, CertificateError> {
     match STANDARD.decode(&compact) {
         Ok(bytes) if !bytes.is_empty() => Ok(bytes),
         _ => Err(CertificateError(
-            "The certificate is neither PEM nor base64 of DER.",
+            "the text is neither PEM nor base64 of DER".to_owned(),
         )),
     }
-}
-
-fn common_name(name: &Name) -> Option<String> {
-    name.iter()
-        .filter(|attribute| attribute.oid.to_string() == COMMON_NAME)
-        .last()
-        .map(text)
-}
-
-/// The name as .NET writes it: most specific part first, `CN=device-1, O="Contoso, Inc.", C=US`.
-fn display(name: &Name) -> String {
-    let mut parts: Vec<String> = name
-        .iter_rdn()
-        .map(|part| part.iter().map(pair).collect::<Vec<_>>().join(" + "))
-        .collect();
-    parts.reverse();
-    parts.join(", ")
-}
-
-fn pair(attribute: &AttributeTypeAndValue) -> String {
-    let oid = attribute.oid.to_string();
-    let key = match oid.as_str() {
-        COMMON_NAME => "CN",
-        "2.5.4.4" => "SN",
-        "2.5.4.5" => "SERIALNUMBER",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "S",
-        "2.5.4.9" => "STREET",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "2.5.4.12" => "T",
-        "2.5.4.42" => "G",
-        "2.5.4.43" => "I",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "1.2.840.113549.1.9.1" => "E",
-        other => return format!("OID.{other}={}", quoted(text(attribute))),
-    };
-    format!("{key}={}", quoted(text(attribute)))
-}
-
-fn quoted(value: String) -> String {
-    let plain = !value.is_empty()
-        && value.trim() == value
-        && !value.contains([',', '+', '=', '"', '\n', '<', '>', '#', ';']);
-    match plain {
-        true => value,
-        false => format!("\"{}\"", value.replace('"', "\"\"")),
-    }
-}
-
-fn text(attribute: &AttributeTypeAndValue) -> String {
-    let value = attribute.value.value();
-    match attribute.value.tag() {
-        Tag::Utf8String
-        | Tag::PrintableString
-        | Tag::Ia5String
-        | Tag::VisibleString
-        | Tag::NumericString => String::from_utf8_lossy(value).into_owned(),
-        Tag::TeletexString => value.iter().copied().map(char::from).collect(),
-        Tag::BmpString => {
-            let units = value.chunks(2).map(|pair| {
-                pair.iter()
-                    .fold(0, |unit, byte| unit << 8 | u16::from(*byte))
-            });
-            char::decode_utf16(units)
-                .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-                .collect()
-        }
-        _ => format!("#{}", hex(&attribute.value.to_der().unwrap_or_default())),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 #[cfg(test)]
@@ -281,6 +316,22 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
 -----END CERTIFICATE-----
 ";
 
+    /// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj "/CN=first/O=Contoso/CN=last"`
+    const TWO_COMMON_NAMES: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBujCCAV+gAwIBAgIUFKs92FaRrI5wyUXKnUgT0c8iNlYwCgYIKoZIzj0EAwIw
+MTEOMAwGA1UEAwwFZmlyc3QxEDAOBgNVBAoMB0NvbnRvc28xDTALBgNVBAMMBGxh
+c3QwIBcNMjYxMTI2MjIzNzA4WhgPMjEyNjExMDIyMjM3MDhaMDExDjAMBgNVBAMM
+BWZpcnN0MRAwDgYDVQQKDAdDb250b3NvMQ0wCwYDVQQDDARsYXN0MFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAElT9xu2fj5LhNUeX+jGxDZ8GpyChU/kgFuxKOLJV5
+NZlb6cRhwi70JJIlDLTgs5Fj0VqenoXpqNElkqgazlekN6NTMFEwHQYDVR0OBBYE
+FOSnJ0danGxK80Of+lwUeVUZ9uQeMB8GA1UdIwQYMBaAFOSnJ0danGxK80Of+lwU
+eVUZ9uQeMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAL8HawbV
+eegeXWNrM/IDV4ZGH3O7VZwSVY7S5qLj53auAiEA89oNZxFNolXWuJxjv1IBAEDM
+im7pVauc7AVMNXVP1BE=
+-----END CERTIFICATE-----
+";
+
     fn certificate(names: &[(DnType, DnValue)]) -> Certificate {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -292,7 +343,7 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
     }
 
     #[test]
-    fn says_what_openssl_says() {
+    fn the_description_agrees_with_openssl() {
         let certificate = Certificate::from_text(PEM).unwrap();
         let info = serde_json::to_value(certificate.info()).unwrap();
 
@@ -315,7 +366,7 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
     }
 
     #[test]
-    fn every_way_to_send_it_is_the_same_certificate() {
+    fn every_encoding_reads_as_the_same_certificate() {
         let certificate = Certificate::from_text(PEM).unwrap();
         let der = certificate.der_base64();
         let other = self::certificate(&[(DnType::CommonName, "other".into())]);
@@ -339,7 +390,7 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused_with_a_sentence() {
+    fn text_that_is_not_a_certificate_is_refused() {
         let der = Certificate::from_text(PEM).unwrap().der().to_vec();
         for text in [
             "",
@@ -353,8 +404,8 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
             &PEM.replace("CERTIFICATE", "PRIVATE KEY"),
         ] {
             let error = Certificate::from_text(text).unwrap_err().to_string();
-            assert!(error.starts_with("The certificate is n"), "{text}: {error}");
-            assert!(error.ends_with('.'), "{text}: {error}");
+            assert!(error.starts_with("the "), "{text}: {error}");
+            assert!(!error.ends_with('.'), "{text}: {error}");
         }
     }
 
@@ -372,6 +423,16 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
             assert_eq!(certificate.info().subject_name, expected);
             assert_eq!(certificate.common_name(), Some(value));
         }
+    }
+
+    #[test]
+    fn the_last_of_several_common_names_counts() {
+        let certificate = Certificate::from_text(TWO_COMMON_NAMES).unwrap();
+        assert_eq!(certificate.common_name(), Some("last"));
+        assert_eq!(
+            certificate.info().subject_name,
+            "CN=last, O=Contoso, CN=first"
+        );
     }
 
     #[test]
@@ -407,13 +468,13 @@ wbrlvKTijYWW3QWrXIAP2gAC4A==
 
     proptest! {
         #[test]
-        fn no_text_and_no_bytes_panic(text: String, bytes: Vec<u8>) {
+        fn arbitrary_text_and_bytes_are_refused(text: String, bytes: Vec<u8>) {
             prop_assert!(Certificate::from_text(&text).is_err());
             prop_assert!(Certificate::from_der(bytes.into()).is_err());
         }
 
         #[test]
-        fn a_damaged_certificate_is_refused_or_another_one(at in 0..499usize, flip in 1..=255u8) {
+        fn a_changed_byte_never_keeps_the_thumbprint(at in 0..499usize, flip in 1..=255u8) {
             let sound = Certificate::from_text(PEM).unwrap();
             let mut der = sound.der().to_vec();
             der[at] ^= flip;

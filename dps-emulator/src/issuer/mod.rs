@@ -17,7 +17,8 @@ use rcgen::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::attest::{Certificate, PresentedChain};
+use crate::attest::PresentedChain;
+use crate::certificate::Certificate;
 
 pub(crate) use server::ServerAuthority;
 
@@ -331,6 +332,7 @@ fn generate(error: impl StdError + Send + Sync + 'static) -> AuthorityError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attest::chain::ChainRule;
 
     fn certificates(pem: &str) -> Vec<Certificate> {
         pem.split_inclusive("-----END CERTIFICATE-----")
@@ -347,7 +349,7 @@ mod tests {
     fn distance(
         device: &DeviceCredentials,
         anchor: &CertificateAuthority,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, ChainRule> {
         let presented: Vec<_> = certificates(&device.certificate_chain_pem())
             .iter()
             .map(|it| it.der().clone())
@@ -355,7 +357,7 @@ mod tests {
         let anchor = Certificate::from_text(anchor.certificate_pem()).unwrap();
         PresentedChain::new(&presented)
             .and_then(|chain| chain.distance_to(&anchor, SystemTime::now()))
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.rule())
     }
 
     #[test]
@@ -381,10 +383,7 @@ mod tests {
         let direct = root.issue("device-2").unwrap();
         assert_eq!(names(&direct.certificate_chain_pem()), ["device-2"]);
         assert_eq!(distance(&direct, &root), Ok(0));
-        assert_eq!(
-            distance(&direct, &factory),
-            Err("the chain does not lead to the signing certificate".into())
-        );
+        assert_eq!(distance(&direct, &factory), Err(ChainRule::NotAnchored));
     }
 
     #[test]
@@ -393,14 +392,11 @@ mod tests {
         let now = SystemTime::now();
 
         let expired = root.issue_with_validity("device-1", now - 2 * DAY..now - DAY);
-        assert_eq!(
-            distance(&expired.unwrap(), &root),
-            Err("a certificate of the chain has expired".into())
-        );
+        assert_eq!(distance(&expired.unwrap(), &root), Err(ChainRule::Expired));
         let early = root.issue_with_validity("device-1", now + DAY..now + 2 * DAY);
         assert_eq!(
             distance(&early.unwrap(), &root),
-            Err("a certificate of the chain is not valid yet".into())
+            Err(ChainRule::NotYetValid)
         );
 
         let device = DeviceCredentials::self_signed("device-1").unwrap();

@@ -1,27 +1,23 @@
-//! Certificates for keys that never leave their device: made from a certificate signing request.
+//! Issues certificates for keys that never leave their device, from certificate signing requests.
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 use rcgen::{PublicKeyData, SignatureAlgorithm};
-use rustls::crypto::ring;
-use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::der::{Decode, DecodePem, Encode};
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::oid::db::rfc5912::{RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
+use x509_cert::der::{DecodePem, Encode};
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::{
     AuthorityError, AuthorityErrorKind, CertificateAuthority, device_params, generate, years,
 };
-
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+use crate::certificate::{PublicKey, Signed};
 
 impl CertificateAuthority {
-    /// A certificate for the key of a certificate signing request (PKCS#10, PEM), with the intermediates above it: what the
-    /// device presents. For keys in a TPM or a PKCS#11 token.
+    /// Issues a certificate for the key of a certificate signing request (PKCS#10, PEM), and returns the chain that the device
+    /// presents: the certificate and the intermediates above it. For keys in a TPM or a PKCS#11 token.
     ///
-    /// The registration id becomes the common name. Of the request only the key counts: an authority decides by itself what
-    /// it certifies.
+    /// The registration id becomes the common name. Only the key is taken from the request.
     ///
     /// # Errors
     ///
@@ -40,7 +36,7 @@ impl CertificateAuthority {
     }
 }
 
-/// The public key of a request that its private key has signed.
+/// The public key of a request, whose private key signed the request.
 struct RequestedKey {
     bytes: Vec<u8>,
     algorithm: &'static SignatureAlgorithm,
@@ -49,12 +45,12 @@ struct RequestedKey {
 impl RequestedKey {
     fn from_pem(request: &str) -> Result<Self, AuthorityError> {
         let request = CertReq::from_pem(request)
-            .map_err(|error| refused("it is no PKCS#10 in PEM").because(error))?;
+            .map_err(|error| refused("it is not PKCS#10 in PEM").because(error))?;
         let key = &request.info.public_key;
         let algorithm = algorithm(key)
-            .ok_or_else(|| refused("its key is neither RSA nor on P-256 or P-384"))?;
+            .ok_or_else(|| refused("its key is neither RSA nor ECDSA on P-256 or P-384"))?;
         if !is_signed(&request) {
-            return Err(refused("its own key has not signed it"));
+            return Err(refused("it is not signed with its own key"));
         }
         Ok(Self {
             bytes: key.subject_public_key.raw_bytes().to_vec(),
@@ -74,46 +70,23 @@ impl PublicKeyData for RequestedKey {
 }
 
 fn algorithm(key: &SubjectPublicKeyInfoOwned) -> Option<&'static SignatureAlgorithm> {
-    if key.algorithm.oid == RSA {
+    if key.algorithm.oid == RSA_ENCRYPTION {
         return Some(&PKCS_RSA_SHA256);
     }
     let curve: ObjectIdentifier = key.algorithm.parameters.as_ref()?.decode_as().ok()?;
     match curve {
-        P256 => Some(&PKCS_ECDSA_P256_SHA256),
-        P384 => Some(&PKCS_ECDSA_P384_SHA384),
+        SECP_256_R_1 => Some(&PKCS_ECDSA_P256_SHA256),
+        SECP_384_R_1 => Some(&PKCS_ECDSA_P384_SHA384),
         _ => None,
     }
 }
 
-/// Whether who asks holds the private key.
+/// Returns true if the request is signed with the private key of its public key.
 fn is_signed(request: &CertReq) -> bool {
-    let key = &request.info.public_key;
-    let (Ok(info), Some(key_algorithm), Some(signature_algorithm)) = (
-        request.info.to_der(),
-        identifier(&key.algorithm),
-        identifier(&request.algorithm),
-    ) else {
+    let (Ok(der), Some(key)) = (request.to_der(), PublicKey::new(&request.info.public_key)) else {
         return false;
     };
-    ring::default_provider()
-        .signature_verification_algorithms
-        .all
-        .iter()
-        .filter(|it| it.public_key_alg_id().as_ref() == key_algorithm)
-        .filter(|it| it.signature_alg_id().as_ref() == signature_algorithm)
-        .any(|it| {
-            let signature = request.signature.raw_bytes();
-            it.verify_signature(key.subject_public_key.raw_bytes(), &info, signature)
-                .is_ok()
-        })
-}
-
-/// The content of an `AlgorithmIdentifier`, as rustls names algorithms.
-fn identifier(algorithm: &impl Encode) -> Option<Vec<u8>> {
-    let der = algorithm.to_der().ok()?;
-    AnyRef::from_der(&der)
-        .ok()
-        .map(|sequence| sequence.value().to_vec())
+    Signed::from_der(&der).is_some_and(|signed| signed.is_by(&key))
 }
 
 fn refused(why: &str) -> AuthorityError {
@@ -126,7 +99,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
-    use crate::attest::Certificate;
+    use crate::certificate::Certificate;
 
     fn request(key: &KeyPair) -> String {
         let params = CertificateParams::default();
@@ -146,6 +119,7 @@ mod tests {
             assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
             let device = Certificate::from_text(&chain).unwrap();
             assert_eq!(device.common_name(), Some("device-1"));
+            use x509_cert::der::Decode as _;
             let public_key = x509_cert::Certificate::from_der(device.der())
                 .unwrap()
                 .tbs_certificate()
@@ -156,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_its_key_has_not_signed_is_refused() {
+    fn a_request_that_is_not_signed_with_its_own_key_is_refused() {
         let root = CertificateAuthority::new("Contoso Root").unwrap();
         let key = KeyPair::generate().unwrap();
         let mut forged = CertReq::from_pem(request(&key)).unwrap();

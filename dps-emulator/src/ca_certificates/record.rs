@@ -3,7 +3,7 @@
 use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::attest::Certificate;
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 use crate::state::{State, unreadable};
 

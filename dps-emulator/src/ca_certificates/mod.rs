@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 
 pub(crate) use record::CaCertificate;
 
-use crate::attest::{Certificate, VerifiedCa};
+use crate::attest::VerifiedCa;
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 use crate::state::State;
 use crate::state::store::{Change, Expected, Table};
