@@ -23,11 +23,7 @@ enum Kind {
 
 impl HubTransport {
     pub(super) fn port(self) -> u16 {
-        match self.0 {
-            Kind::Mqtt(mqtt) => mqtt.port(),
-            #[cfg(feature = "websocket")]
-            Kind::WebSocket(websocket) => websocket.port(),
-        }
+        self.transport().port()
     }
 
     pub(super) fn websocket_path(self) -> Option<&'static str> {
@@ -44,10 +40,14 @@ impl HubTransport {
         endpoint: &Endpoint,
         identity: Option<&ClientIdentity>,
     ) -> Result<Box<dyn Stream>, TransportError> {
-        match self.0 {
-            Kind::Mqtt(mqtt) => mqtt.stream(endpoint, identity).await,
+        self.transport().stream(endpoint, identity).await
+    }
+
+    fn transport(&self) -> &dyn MqttTransport {
+        match &self.0 {
+            Kind::Mqtt(mqtt) => mqtt,
             #[cfg(feature = "websocket")]
-            Kind::WebSocket(websocket) => websocket.stream(endpoint, identity).await,
+            Kind::WebSocket(websocket) => websocket,
         }
     }
 }
