@@ -11,9 +11,9 @@ use crate::attestation::proof::Attestation;
 use crate::host::Host;
 use crate::poll;
 use crate::transport::endpoint;
-use crate::transport::proxy::Proxy;
 use crate::transport::session::Transport;
 use crate::transport::target::Target;
+use dps_tls::Proxy;
 
 /// A device's client for DPS.
 ///

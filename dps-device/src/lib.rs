@@ -153,6 +153,7 @@ pub use attestation::symmetric_key::SymmetricKeyAttestation;
 pub use attestation::tpm;
 pub use attestation::x509::X509Attestation;
 pub use client::ProvisioningClient;
+pub use dps_tls::Proxy;
 pub use dps_tls::Roots;
 pub use dps_types::protocol::ApiVersion;
 pub use dps_types::{
@@ -176,7 +177,6 @@ pub use transport::fallback::Fallback;
 pub use transport::http::Http;
 #[cfg(feature = "mqtt")]
 pub use transport::mqtt::Mqtt;
-pub use transport::proxy::Proxy;
 pub use transport::session::Transport;
 #[cfg(feature = "websocket")]
 pub use transport::websocket::MqttWebSocket;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use dps_tls::Roots;
 use dps_types::{Clock, SystemClock};
 
-use super::proxy::Proxy;
 use crate::host::Host;
+use dps_tls::Proxy;
 
 /// The default limit for one request, the connection included.
 pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use dps_tls::causes;
+use dps_tls::proxy_refused;
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
@@ -19,7 +19,6 @@ use tracing::debug;
 use super::challenge::Challenge;
 use super::error::TransportError;
 use super::page;
-use super::proxy::Proxy;
 use super::reply::Reply;
 use super::session::{Session, Transport};
 use super::target::Target;
@@ -29,6 +28,7 @@ use crate::attestation::proof::Proof;
 use crate::attestation::tpm_keys::TpmKeys;
 use crate::error::ErrorKind;
 use crate::host::Host;
+use dps_tls::Proxy;
 
 const USER_AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -267,7 +267,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
 fn failure(error: reqwest::Error) -> TransportError {
     let (kind, what) = if let Some(described) = tls_failure::describe(&error) {
         described
-    } else if is_proxy_authentication(&error) {
+    } else if proxy_refused(&error) {
         (
             ErrorKind::InvalidConfiguration,
             "proxy authentication failed (status 407): the credentials are missing or wrong".into(),
@@ -278,11 +278,6 @@ fn failure(error: reqwest::Error) -> TransportError {
         (ErrorKind::Connect, "the connection was lost".into())
     };
     TransportError::new(kind, what).with_source(error.without_url())
-}
-
-/// The type of this error is private to hyper, so its text is compared.
-fn is_proxy_authentication(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
 }
 
 fn impossible(error: impl StdError + Send + Sync + 'static) -> TransportError {

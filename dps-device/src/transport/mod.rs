@@ -19,7 +19,6 @@ mod mqtt_session;
 pub(crate) mod mqtt_transport;
 #[cfg(feature = "http")]
 mod page;
-pub(crate) mod proxy;
 pub(crate) mod reply;
 pub(crate) mod session;
 #[cfg(feature = "mqtt")]
@@ -46,7 +45,6 @@ pub use mqtt::Mqtt;
 pub(crate) use mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, request_id};
 #[cfg(feature = "hub")]
 pub(crate) use mqtt_transport::MqttTransport;
-pub use proxy::Proxy;
 pub use reply::Reply;
 pub use session::{Session, Transport};
 #[cfg(feature = "hub")]

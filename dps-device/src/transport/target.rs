@@ -8,8 +8,8 @@ use dps_types::protocol::{ApiVersion, device};
 use dps_types::{Clock, IdScope, RegistrationId};
 
 use super::endpoint::Endpoint;
-use super::proxy::Proxy;
 use crate::host::Host;
+use dps_tls::Proxy;
 
 /// The service instance and the device, for a [`Transport`](super::Transport).
 #[derive(Clone)]

@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::error::TransportError;
-use super::proxy::Proxy;
 use crate::error::ErrorKind;
 use crate::host::Host;
+use dps_tls::Proxy;
 
 /// The limit for the head of the proxy's answer, in bytes.
 const MAX_HEAD: usize = 8 * 1024;

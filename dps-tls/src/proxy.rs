@@ -1,16 +1,18 @@
-//! An HTTP proxy for CONNECT tunnels.
+//! An HTTP proxy that tunnels with CONNECT, and how to recognise that it refused the credentials.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 
-use dps_types::protocol::decode;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::failure::causes;
 
 /// An HTTP proxy, with a user name and a password if it requires them. Debug shows neither.
 ///
-/// The device's TLS connection passes through the proxy unchanged: the proxy sees only the host name.
+/// The TLS connection passes through the proxy unchanged, so the proxy sees only the host name.
 #[derive(Clone)]
 pub struct Proxy {
     host: String,
@@ -19,10 +21,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy at this host, which is a name or an IP address.
+    /// A proxy at this host, which is a name or an address.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the host or the port is not valid.
+    ///
+    /// [`ErrorKind::InvalidProxy`] when the host is not valid or the port is 0.
     pub fn new(host: impl Into<String>, port: u16) -> Result<Self, Error> {
         let host = host.into();
         let plain = host
@@ -33,9 +36,7 @@ impl Proxy {
         let valid = !plain.is_empty() && plain.bytes().all(is_host)
             || plain.parse::<std::net::Ipv6Addr>().is_ok();
         if !valid || port == 0 {
-            return Err(Error::configuration(
-                "the host or the port of the proxy is not valid",
-            ));
+            return Err(invalid("the proxy has no valid host and port"));
         }
         Ok(Self {
             host: plain.to_owned(),
@@ -44,7 +45,7 @@ impl Proxy {
         })
     }
 
-    /// Adds a user name and a password, which are sent as basic credentials.
+    /// Adds a user name and a password, sent as basic credentials.
     #[must_use]
     pub fn with_credentials(
         mut self,
@@ -65,7 +66,7 @@ impl Proxy {
         self.port
     }
 
-    /// The user name and the password. The password is the secret itself.
+    /// User name and password. The password is the secret itself.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         let (user, password) = self.credentials.as_ref()?;
         Some((user, password))
@@ -75,15 +76,15 @@ impl Proxy {
 impl FromStr for Proxy {
     type Err = Error;
 
-    /// Reads `http://host:port` and `http://user:password@host:port`. The user name and the password may be
-    /// percent-encoded; the default port is 80. The error does not repeat the text.
+    /// Reads `http://host:port` and `http://user:password@host:port`. User name and password may be percent-encoded; the
+    /// port is 80 when it is left out. The error does not repeat the text.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || {
-            Error::configuration(
-                "the proxy is not valid: write it as http://user:password@host:port",
-            )
+        let wrong = || invalid("the proxy is not written http://user:password@host:port");
+        let decode = |text| {
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded.map(String::from).map_err(|_| wrong())
         };
-        let rest = text.trim().strip_prefix("http://").ok_or_else(invalid)?;
+        let rest = text.trim().strip_prefix("http://").ok_or_else(wrong)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (credentials, authority) = match rest.rsplit_once('@') {
             Some((credentials, authority)) => (Some(credentials), authority),
@@ -91,7 +92,7 @@ impl FromStr for Proxy {
         };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| invalid())?)
+                (host, port.parse().map_err(|_| wrong())?)
             }
             _ => (authority, 80),
         };
@@ -100,9 +101,7 @@ impl FromStr for Proxy {
             return Ok(proxy);
         };
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let user = decode(user).ok_or_else(invalid)?;
-        let password = decode(password).ok_or_else(invalid)?;
-        Ok(proxy.with_credentials(user, password))
+        Ok(proxy.with_credentials(decode(user)?, decode(password)?))
     }
 }
 
@@ -116,6 +115,17 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// Whether an HTTP client failed because the proxy answered 407: credentials are missing or rejected.
+///
+/// hyper-util does not export the type of its error, so its text decides.
+pub fn proxy_refused(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
+}
+
+fn invalid(what: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidProxy, what)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_parsed() {
+    fn urls_are_taken_apart() {
         let proxy = read("http://us%40er:p%3Ass:word@proxy.example:3128/");
         assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
         assert_eq!(proxy.credentials(), Some(("us@er", "p:ss:word")));
@@ -140,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_proxy_is_an_error_that_does_not_repeat_it() {
+    fn an_invalid_proxy_is_refused_without_repeating_it() {
         for text in [
             "",
             "proxy:80",
@@ -154,6 +164,7 @@ mod tests {
             "http://%ff:hunter2@proxy:80",
         ] {
             let error = text.parse::<Proxy>().expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::InvalidProxy);
             assert!(!format!("{error:?}").contains("hunter2"), "{text}");
         }
     }
@@ -161,9 +172,19 @@ mod tests {
     #[test]
     fn debug_shows_no_credentials() {
         let shown = format!("{:?}", read("http://user:hunter2@proxy:80"));
-        assert!(
-            !shown.contains("hunter2") && !shown.contains("user"),
-            "{shown}"
+        assert_eq!(
+            shown,
+            "Proxy { host: \"proxy\", port: 80, has_credentials: true }"
         );
+    }
+
+    #[test]
+    fn a_refusal_by_the_proxy_is_recognised_behind_other_errors() {
+        let tunnel = || std::io::Error::other("tunnel error: proxy authorization required");
+        assert!(proxy_refused(&tunnel()));
+        assert!(proxy_refused(&std::io::Error::other(tunnel())));
+        assert!(!proxy_refused(&std::io::Error::other(
+            "tunnel error: unsuccessful"
+        )));
     }
 }
