@@ -10,7 +10,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::HUB;
-use crate::mqtt::{Carrier, key};
+use crate::mqtt::{MqttKind, key};
 use crate::pki::Pki;
 
 /// Collects the log of this thread.
@@ -57,7 +57,7 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test(start_paused = true)]
 async fn a_hub_whose_name_does_not_resolve_is_logged_at_once_and_then_once_a_minute() {
     let (log, _guard) = Log::warnings();
-    let hub = super::hub(key("my-device"), Carrier::Mqtt, &Pki::new(), 8883)
+    let hub = super::hub(key("my-device"), MqttKind::Mqtt, &Pki::new(), 8883)
         .with_host("hub.invalid".parse::<dps_device::Host>().unwrap())
         .with_timeout(Duration::from_secs(10 * 60));
     let error = hub.connect().await.unwrap_err();

@@ -14,7 +14,7 @@ mod wire;
 use dps_device::{Attestation, HubEndpoint, HubTransport, Mqtt, ProvisioningClient};
 
 use crate::mqtt::server::Server;
-use crate::mqtt::{Carrier, key};
+use crate::mqtt::{MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
 use peer::HubPeer;
@@ -22,40 +22,40 @@ use peer::HubPeer;
 const HUB: &str = "contoso.azure-devices.net";
 
 /// A hub endpoint for a device with a symmetric key, and the server that plays the hub.
-async fn set_up(carrier: Carrier) -> (HubEndpoint, Server) {
+async fn set_up(kind: MqttKind) -> (HubEndpoint, Server) {
     let pki = Pki::new();
-    let server = Server::start(carrier, pki.server(false)).await;
-    (hub(key("my-device"), carrier, &pki, server.port()), server)
+    let server = Server::start(kind, pki.server(false)).await;
+    (hub(key("my-device"), kind, &pki, server.port()), server)
 }
 
 /// The hub endpoint of this device, at the port of the test server, without waits between requests.
-fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
+fn hub(who: impl Attestation + 'static, kind: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     let client = ProvisioningClient::new(scope, who, Script::new([]))
         .with_min_poll_interval(std::time::Duration::ZERO);
     let hub = client.hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap());
-    at_server(hub, carrier, pki, port)
+    at_server(hub, kind, pki, port)
 }
 
-fn at_server(hub: HubEndpoint, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
+fn at_server(hub: HubEndpoint, kind: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     hub.with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
-        .with_transport(transport(carrier, port))
+        .with_transport(transport(kind, port))
 }
 
-fn transport(carrier: Carrier, port: u16) -> HubTransport {
-    match carrier {
-        Carrier::Mqtt => Mqtt::default().with_port(port).into(),
+fn transport(kind: MqttKind, port: u16) -> HubTransport {
+    match kind {
+        MqttKind::Mqtt => Mqtt::default().with_port(port).into(),
         #[cfg(feature = "websocket")]
-        Carrier::WebSocket => dps_device::MqttWebSocket::default().with_port(port).into(),
+        MqttKind::WebSocket => dps_device::MqttWebSocket::default().with_port(port).into(),
         #[cfg(not(feature = "websocket"))]
-        Carrier::WebSocket => unreachable!(),
+        MqttKind::WebSocket => unreachable!(),
     }
 }
 
 /// A connected device, and its connection as the hub sees it.
 async fn connected() -> (dps_device::HubConnection, HubPeer, Server) {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let (connection, peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
     (connection.unwrap(), peer, server)
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::memory::{Broken, Memory, Stuck};
 use super::peer::{HubPeer, REPORT};
 use super::{at_server, transport};
-use crate::mqtt::Carrier;
+use crate::mqtt::MqttKind;
 use crate::mqtt::server::Server;
 use crate::pki::Pki;
 use crate::script::{
@@ -34,7 +34,7 @@ struct Hubs {
 impl Hubs {
     async fn new() -> Self {
         let pki = Pki::new();
-        let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+        let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         Self { pki, server }
     }
 
@@ -45,7 +45,7 @@ impl Hubs {
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
             hub.with_host(dps_device::Host::LOCALHOST)
                 .with_roots(roots.clone())
-                .with_transport(transport(Carrier::Mqtt, port))
+                .with_transport(transport(MqttKind::Mqtt, port))
         })
     }
 
@@ -281,7 +281,7 @@ async fn with_unreachable_hubs(client: ProvisioningClient, memory: &Memory) -> P
     drop(listener);
     let pki = Pki::new();
     ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
-        at_server(hub, Carrier::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+        at_server(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
     })
 }
 

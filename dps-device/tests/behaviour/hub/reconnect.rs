@@ -12,12 +12,12 @@ use super::peer::{GET, HubPeer, twin};
 use super::{connected, hub, set_up};
 use crate::mqtt::connections::skip;
 use crate::mqtt::server::{CONNACK, PINGREQ, PINGRESP, Server, publish};
-use crate::mqtt::{CARRIERS, Carrier, SECOND, key};
+use crate::mqtt::{MQTT_KINDS, MqttKind, SECOND, key};
 use crate::pki::Pki;
 
 /// The error of a connection whose CONNECT is answered with this code.
 async fn answered(code: u8) -> dps_device::Error {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let hub = hub.with_timeout(Duration::ZERO);
     let script = async {
         let mut peer = server.accept().await;
@@ -54,10 +54,10 @@ fn password(connect: &[u8]) -> SasToken {
 #[tokio::test]
 async fn the_secondary_key_is_used_after_the_primary_was_refused() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let who = key("my-device").with_secondary(second.clone());
-    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let hub = hub(who, MqttKind::Mqtt, &pki, server.port());
     let script = async {
         let mut peer = server.accept().await;
         assert!(!password(&peer.packet().await).verify(&second));
@@ -80,10 +80,10 @@ async fn the_secondary_key_is_used_after_the_primary_was_refused() {
 #[tokio::test]
 async fn an_error_is_returned_if_both_keys_are_refused() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let who = key("my-device").with_secondary(second);
-    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let hub = hub(who, MqttKind::Mqtt, &pki, server.port());
     let script = async {
         for _ in 0..2 {
             let mut peer = server.accept().await;
@@ -97,8 +97,8 @@ async fn an_error_is_returned_if_both_keys_are_refused() {
 
 #[tokio::test]
 async fn a_lost_connection_is_opened_again_and_missed_changes_are_delivered() {
-    join_all(CARRIERS.iter().map(|carrier| async move {
-        let (hub, server) = set_up(*carrier).await;
+    join_all(MQTT_KINDS.iter().map(|kind| async move {
+        let (hub, server) = set_up(*kind).await;
         let device = async {
             let mut connection = hub.connect().await.unwrap();
             let mut updates = Vec::new();
@@ -136,8 +136,8 @@ async fn a_lost_connection_is_opened_again_and_missed_changes_are_delivered() {
 
 #[tokio::test]
 async fn a_connection_is_replaced_before_its_password_expires() {
-    for carrier in CARRIERS {
-        let (hub, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let hub = hub.with_token_lifetime(2 * SECOND);
         let device = async {
             let mut connection = hub.connect().await.unwrap();
@@ -206,8 +206,8 @@ async fn next_sends_pings_and_leaves_a_hub_that_does_not_answer_them() {
 
 #[tokio::test]
 async fn dropping_the_connection_sends_disconnect() {
-    for carrier in CARRIERS {
-        let (hub, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let (connection, mut peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
         drop(connection);
         assert_eq!(peer.peer.packet().await, b"\xe0\x00");
@@ -217,7 +217,7 @@ async fn dropping_the_connection_sends_disconnect() {
 
 #[tokio::test]
 async fn dropping_a_connect_closes_it() {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let peer = tokio::select! {
         biased;
         _ = hub.connect() => panic!("the hub has not answered"),
@@ -268,7 +268,8 @@ async fn unreachable_hub() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    hub(key("my-device"), Carrier::Mqtt, &Pki::new(), port).with_host(std::net::Ipv4Addr::LOCALHOST)
+    hub(key("my-device"), MqttKind::Mqtt, &Pki::new(), port)
+        .with_host(std::net::Ipv4Addr::LOCALHOST)
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,8 +289,8 @@ async fn an_unreachable_hub_is_an_error_after_the_timeout() {
 
 #[tokio::test]
 async fn a_server_under_another_root_is_a_tls_failure() {
-    for carrier in CARRIERS {
-        let (hub, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let hub = hub.with_roots(Pki::new().roots());
         let (connection, _) = tokio::join!(hub.connect(), server.tls_attempt());
         assert_eq!(connection.unwrap_err().kind(), ErrorKind::Tls);

@@ -8,7 +8,7 @@ use tokio::time::{advance, pause, resume};
 use super::peer::HubPeer;
 use super::{HUB, at_server};
 use crate::mqtt::server::Server;
-use crate::mqtt::{Carrier, SECOND};
+use crate::mqtt::{MqttKind, SECOND};
 use crate::pki::Pki;
 use crate::script::Script;
 
@@ -43,10 +43,10 @@ async fn a_token_is_valid_for_its_whole_lifetime() {
 #[tokio::test]
 async fn a_connection_with_a_token_of_one_second_is_replaced_after_half_a_second() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let client = Script::new([]).client().with_clock(EndOfSecond);
     let hub = client.hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap());
-    let hub = at_server(hub, Carrier::Mqtt, &pki, server.port()).with_token_lifetime(SECOND);
+    let hub = at_server(hub, MqttKind::Mqtt, &pki, server.port()).with_token_lifetime(SECOND);
     let device = async {
         let mut connection = hub.connect().await.unwrap();
         connection.twin().await.unwrap();

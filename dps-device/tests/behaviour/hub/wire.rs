@@ -6,23 +6,23 @@ use serde_json::json;
 use super::hub;
 use super::peer::{SUBACK, SUBSCRIBE};
 use crate::mqtt::server::{CONNACK, Server, publish};
-use crate::mqtt::{CARRIERS, Carrier, Set, key};
+use crate::mqtt::{MQTT_KINDS, ManualClock, MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
 
 /// A clock that is an hour before the end of the token in the expected packet.
-fn clock() -> Set {
-    Set::to(1_700_000_000)
+fn clock() -> ManualClock {
+    ManualClock::to(1_700_000_000)
 }
 
 #[tokio::test]
 async fn a_device_connects_downloads_and_reports_as_documented() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(false)).await;
+        let server = Server::start(*kind, pki.server(false)).await;
         let client = Script::new([]).client().with_clock(clock());
         let hub = client.hub_at(super::HUB.parse().unwrap(), "my-device".parse().unwrap());
-        let hub = super::at_server(hub, *carrier, &pki, server.port());
+        let hub = super::at_server(hub, *kind, &pki, server.port());
 
         let device = async {
             let mut connection = hub.connect().await.unwrap();
@@ -98,10 +98,10 @@ async fn a_device_connects_downloads_and_reports_as_documented() {
 
 #[tokio::test]
 async fn a_certificate_connects_without_a_password() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(true)).await;
-        let hub = hub(pki.device("my-device"), *carrier, &pki, server.port());
+        let server = Server::start(*kind, pki.server(true)).await;
+        let hub = hub(pki.device("my-device"), *kind, &pki, server.port());
         let script = async {
             let mut peer = server.accept().await;
             let connect = [
@@ -123,8 +123,8 @@ async fn a_certificate_connects_without_a_password() {
 #[tokio::test]
 async fn the_model_id_is_in_the_username() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
-    let hub = hub(key("my-device"), Carrier::Mqtt, &pki, server.port())
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
+    let hub = hub(key("my-device"), MqttKind::Mqtt, &pki, server.port())
         .with_model_id("dtmi:com:example:Toaster;1");
     let script = async {
         let connect = super::HubPeer::accept(&server).await.connect;
@@ -141,7 +141,7 @@ async fn the_model_id_is_in_the_username() {
 async fn the_websocket_request_is_as_documented() {
     use crate::mqtt::server::header;
 
-    let (hub, server) = super::set_up(Carrier::WebSocket).await;
+    let (hub, server) = super::set_up(MqttKind::WebSocket).await;
     let script = super::HubPeer::accept(&server);
     let (connection, peer) = tokio::join!(hub.connect(), script);
     connection.unwrap();
