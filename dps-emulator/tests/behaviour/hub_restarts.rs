@@ -1,4 +1,4 @@
-//! Hubs and their twins after the emulator was stopped, or killed.
+//! Hubs and twins after the emulator was stopped or killed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn operator(program: &Program, hub: &str) -> HubApi {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn hubs_and_twins_outlive_a_program_that_is_killed() {
+async fn hubs_and_twins_survive_a_killed_program() {
     let dir = TempDir::new().expect("a directory");
     let data = dir.path().join("data");
     let data = data.to_str().expect("text");
@@ -69,7 +69,7 @@ async fn hubs_and_twins_outlive_a_program_that_is_killed() {
 }
 
 #[tokio::test]
-async fn a_move_that_was_under_way_is_finished_by_the_next_run() {
+async fn a_move_in_progress_is_finished_after_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let start = async |delay: u64| {
         Dps::start_with(|builder| {
@@ -124,10 +124,10 @@ async fn a_move_that_was_under_way_is_finished_by_the_next_run() {
     assert_eq!(json!(moved.expect("moved").desired()), json!({ "x": 1 }));
 }
 
-/// Killed while a fleet moves: every device is in one hub, that of its registration, and has its twin there.
+/// If the program is killed while devices move, every device is in exactly one hub, that of its registration, with its twin.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_fleet_that_moves_is_never_in_between() {
+async fn every_device_of_a_moving_fleet_is_in_exactly_one_hub() {
     const FLEET: usize = 24;
     let dir = TempDir::new().expect("a directory");
     let data = dir.path().join("data");
@@ -163,7 +163,7 @@ async fn a_fleet_that_moves_is_never_in_between() {
         let body = json!({ "registrationId": id });
         moves.spawn(async move { device.request("PUT", "/register").json(&body).send().await });
     }
-    // Some are through by now, some are not.
+    // Some of the devices have moved by now.
     for _ in 0..FLEET / 3 {
         let answered = moves.join_next().await.expect("more").expect("no panic");
         assert_eq!(answered.expect("an answer").status(), 202);

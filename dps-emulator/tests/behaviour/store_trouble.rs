@@ -1,4 +1,4 @@
-//! A store that fails for a while: what was promised to a device is kept all the same.
+//! A store that fails temporarily: a registration that was accepted is still completed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::{Dps, Hook, KEY_1, KEY_2, key_enrollment, with};
 
-/// Fails so many times to write how a registration ended.
+/// Fails a number of times when the result of a registration is written.
 #[derive(Debug)]
 struct Troubled {
     store: MemoryStore,
@@ -55,7 +55,7 @@ impl Store for Troubled {
 }
 
 #[tokio::test]
-async fn an_assignment_is_recorded_once_the_store_works_again_and_the_webhook_asked_once() {
+async fn an_assignment_is_recorded_when_the_store_works_again_and_the_webhook_is_called_once() {
     let hook = Hook::saying(200, r#"{"iotHubHostName":"hub-a"}"#).await;
     let store = Arc::new(Troubled {
         store: MemoryStore::new(),

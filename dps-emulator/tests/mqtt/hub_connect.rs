@@ -1,4 +1,4 @@
-//! Who may connect to a hub: CONNECT, byte for byte.
+//! CONNECT to a hub: accepted and refused credentials.
 
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::common::{
 };
 
 #[tokio::test]
-async fn a_device_with_a_key_is_let_in() {
+async fn a_device_with_a_key_can_connect() {
     let dps = Dps::with_assigned(Value::Null).await;
     // MQTT 3.1.1, username and password, clean session 0, keep-alive 60.
     let username = "localhost/dev-1/?api-version=2019-10-01&DeviceClientType=py";
@@ -29,7 +29,7 @@ async fn a_device_with_a_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn either_key_will_do_on_either_transport() {
+async fn both_keys_are_accepted_on_both_transports() {
     let dps = Dps::with_assigned(Value::Null).await;
     for key in [KEY_1, KEY_2] {
         let connect = Connect::to_hub_with_key("localhost", "dev-1", key);
@@ -82,7 +82,7 @@ async fn a_device_of_a_group_signs_with_its_own_key() {
 }
 
 #[tokio::test]
-async fn a_key_derived_from_the_lower_cased_id_is_good_here_too() {
+async fn a_key_derived_from_the_lower_case_id_is_accepted() {
     let dps = Dps::start().await;
     let group = json!({
         "enrollmentGroupId": "g",
@@ -99,7 +99,7 @@ async fn a_key_derived_from_the_lower_cased_id_is_good_here_too() {
 }
 
 #[tokio::test]
-async fn certificates_are_known_by_their_thumbprints() {
+async fn a_device_connects_with_the_certificate_that_it_registered_with() {
     let dps = Dps::start().await;
     let own = DeviceCredentials::self_signed("dev-1").expect("a certificate");
     let document = certificate_enrollment("dev-1", own.certificate_pem());
@@ -121,7 +121,7 @@ async fn certificates_are_known_by_their_thumbprints() {
         let mut client = dps.websocket_showing(&chain, credentials).await;
         client.connect(&connect.password("")).await;
     }
-    // The same CA, the same name, another key: DPS would take it, the hub does not know it yet.
+    // Another certificate of the same CA and name: DPS accepts it, the hub does not before the device registers with it.
     let other = ca.issue("dev-2").expect("a certificate");
     let mut client = dps
         .mqtt_showing(&other.certificate_chain_pem(), &other)
@@ -133,7 +133,33 @@ async fn certificates_are_known_by_their_thumbprints() {
 }
 
 #[tokio::test]
-async fn who_proves_nothing_is_refused() {
+async fn the_other_enrolled_certificate_is_refused_until_the_device_registers_with_it() {
+    let dps = Dps::start().await;
+    let [first, second] =
+        [(), ()].map(|()| DeviceCredentials::self_signed("dev-1").expect("a certificate"));
+    let mut document = certificate_enrollment("dev-1", first.certificate_pem());
+    document["attestation"]["x509"]["clientCertificates"]["secondary"] =
+        json!({ "certificate": second.certificate_pem() });
+    dps.create("/enrollments/dev-1", &document).await;
+    for (registered, other) in [(&first, &second), (&second, &first)] {
+        let chain = registered.certificate_chain_pem();
+        let mut client = dps.mqtt_showing(&chain, registered).await;
+        client.connect(&Connect::of("dev-1")).await;
+        client.subscribe().await;
+        assert_eq!(client.provision().await["status"], "assigned");
+
+        let connect = Connect::to_hub("localhost", "dev-1");
+        let mut client = dps.mqtt_showing(&chain, registered).await;
+        client.connect(&connect).await;
+        let chain = other.certificate_chain_pem();
+        let mut client = dps.mqtt_showing(&chain, other).await;
+        client.send(&connect.bytes()).await;
+        client.expect(NOT_AUTHORIZED).await;
+    }
+}
+
+#[tokio::test]
+async fn a_device_without_valid_credentials_is_refused() {
     let dps = Dps::with_assigned(Value::Null).await;
     let connect = |id: &str| Connect::to_hub_with_key("localhost", id, KEY_1);
     let token = |hub: &str, id: &str, key: &str| hub_token(hub, id, key, FOREVER);
@@ -189,7 +215,7 @@ async fn who_proves_nothing_is_refused() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_disabled_is_refused() {
+async fn a_disabled_device_is_refused() {
     let dps = Dps::with_assigned(Value::Null).await;
     let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
     for enabled in [false, true] {
@@ -207,14 +233,14 @@ async fn a_device_that_is_disabled_is_refused() {
 }
 
 #[tokio::test]
-async fn removing_the_enrollment_does_not_touch_the_hub() {
+async fn deleting_the_enrollment_does_not_change_the_hub() {
     let dps = Dps::with_assigned(Value::Null).await;
     dps.delete("/enrollments/dev-1").await;
     dps.at_hub().await.twin().await;
 }
 
 #[tokio::test]
-async fn time_is_that_of_the_clock() {
+async fn tokens_expire_by_the_emulators_clock() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(std::sync::Arc::new(clock.clone()))).await;
     dps.enroll("dev-1").await;
