@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
-use crate::performative::Condition;
+use crate::condition::Condition;
 
 type Source = Box<dyn StdError + Send + Sync>;
 

@@ -283,7 +283,10 @@ async fn a_message_that_is_too_large_closes() {
     for large in [hex("82 FE 10 01 00 00 00 00"), fragments] {
         let (mut server, mut theirs) = server();
         theirs.write_all(&large).await.unwrap();
-        assert_eq!(server.read().await.unwrap_err().kind(), MqttErrorKind::Malformed);
+        assert_eq!(
+            server.read().await.unwrap_err().kind(),
+            MqttErrorKind::Malformed
+        );
         assert_eq!(bytes(&mut theirs, 4).await, hex("88 02 03 F1"));
     }
 }
