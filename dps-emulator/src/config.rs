@@ -247,7 +247,8 @@ impl EmulatorBuilder {
     /// certificate of the chain, or the one above it.
     ///
     /// Without it, the emulator issues its own certificates: ECDSA on P-256, and RSA for clients that verify RSA signatures
-    /// only.
+    /// only. Both require a client with TLS 1.2 or 1.3, ECDHE, and AES-GCM or ChaCha20: cipher suites with CBC or with RSA
+    /// key exchange are not supported.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] if one of the two cannot be read, or if they do not belong together.
