@@ -1,5 +1,5 @@
-//! One allocation, the documented request in and the answer out, in bytes: through the webhook, through the types
-//! alone, and through plain JSON values.
+//! One allocation, from the bytes of the documented request to the bytes of the answer: with the webhook, with the types only,
+//! and with plain JSON values.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -33,7 +33,7 @@ fn allocation(criterion: &mut Criterion) {
         function_key_header: None,
         body: &body,
     };
-    // All three say the same.
+    // All three return the same answer.
     let reply = runtime.block_on(webhook.handle(request)).body;
     assert_eq!(reply, with_types(&body));
     assert_eq!(reply, with_values(&body));

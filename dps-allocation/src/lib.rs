@@ -1,4 +1,6 @@
 //! Custom allocation policies for the Azure IoT Hub Device Provisioning Service: the trait, ready-made policies, and the webhook that hosts one.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! An enrollment with the allocation policy *custom* leaves the choice of the hub to a webhook: DPS posts an
 //! [`AllocationRequest`](dps_types::AllocationRequest) to it at every registration, and the answer names the hub, the

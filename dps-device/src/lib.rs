@@ -1,4 +1,6 @@
 //! A device client for the Azure IoT Hub Device Provisioning Service (DPS): it registers a device and returns its IoT hub.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! A [`ProvisioningClient`] has three parts: the id scope of the service instance, an [`Attestation`] (the identity of the
 //! device and its proof) and a [`Transport`]. `register()` sends the registration, polls as the service asks, retries
@@ -49,6 +51,7 @@
 //! | `Http` | 443 | `http` (default) | keys, certificates, TPMs |
 //! | `Mqtt` | 8883 | `mqtt` | keys, certificates |
 //! | `MqttWebSocket` | 443 | `websocket` | keys, certificates |
+//! | `Amqp` | 5671 | `amqp` | keys, certificates, TPMs |
 //!
 //! All have the same roots, proxy, timeouts and events. A [`Fallback`] has several transports and uses the first that
 //! connects:
@@ -122,13 +125,16 @@
 //!
 //! # Extending
 //!
-//! [`transport`] and [`attestation`] have the types for transports and attestations of your own.
+//! [`transport`] and [`attestation`] have the types for your own transports and attestations. The feature `conformance` has a
+//! test suite for each.
 
 mod answer;
 mod assignment;
 pub mod attestation;
 mod client;
 mod clock_skew;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod event;
 mod exchange;
@@ -171,6 +177,8 @@ pub use hub::{
 };
 pub use lookup::Lookup;
 pub use register::Register;
+#[cfg(feature = "amqp")]
+pub use transport::amqp::Amqp;
 pub use transport::fallback::Fallback;
 #[cfg(feature = "http")]
 pub use transport::http::Http;
