@@ -174,7 +174,7 @@ async fn an_option_that_is_not_valid_is_said() {
         ),
         (
             Emulator::builder().verified_ca("contoso", "nonsense"),
-            "the certificate of CA 'contoso' cannot be read: ",
+            "the certificate of CA 'contoso' cannot be used: ",
         ),
     ] {
         let error = builder.start().await.expect_err(message);
