@@ -37,7 +37,7 @@ async fn two_individuals_cannot_have_one_certificate() {
         answer.assert_error(400_004, USED_BY_DEV_1);
         assert_eq!(dps.get("/enrollments/dev-2").await.status, 404);
     }
-    // Nothing of what was refused is taken.
+    // The refused enrollment claims no certificate.
     dps.create(
         "/enrollments/dev-3",
         &certificate_enrollment("dev-3", &certificate()),
@@ -57,7 +57,7 @@ async fn two_groups_cannot_have_one_signer() {
         .await;
     let message = "The certificate is already used by the enrollment 'a'.";
     answer.assert_error(400_004, message);
-    // An individual enrollment is something else.
+    // Individual enrollments are counted apart.
     dps.create("/enrollments/dev-1", &certificate_enrollment("dev-1", pem))
         .await;
 }
@@ -77,7 +77,7 @@ async fn an_enrollment_may_be_written_again_with_its_own() {
         let answer = dps.put_if(path, "*", &document).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    // As it was read: without the certificate's text.
+    // As it was read: without the text of the certificate.
     let shown = dps.get(path).await.json();
     assert_eq!(dps.put_if(path, "*", &shown).await.status, 200);
     let answer = dps
@@ -87,7 +87,7 @@ async fn an_enrollment_may_be_written_again_with_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_free() {
+async fn a_released_certificate_can_be_used_again() {
     let (dps, pem, next) = (Dps::start().await, certificate(), certificate());
     let path = "/enrollments/dev-1";
     let free = async || {
@@ -113,7 +113,7 @@ async fn what_is_given_up_is_free() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_gets_it() {
+async fn of_many_concurrent_enrollments_one_succeeds() {
     let (dps, pem) = (Dps::start().await, certificate());
     let documents: Vec<Value> = (0..10)
         .map(|number| certificate_enrollment(&format!("dev-{number}"), &pem))

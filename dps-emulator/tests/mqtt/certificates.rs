@@ -1,4 +1,4 @@
-//! X.509: the certificate of the TLS handshake is the proof.
+//! X.509 attestation with the certificate of the TLS handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ async fn a_group_and_a_device_that_sends_its_intermediate() {
     let state = provisioned(websocket, &Connect::of("dev-1")).await;
     assert_eq!(state["x509"], json!({ "enrollmentGroupId": "contoso" }));
 
-    // Without the intermediate there is no way up to the root.
+    // Without the intermediate the chain does not reach the root.
     let mut client = dps.mqtt_showing(device.certificate_pem(), &device).await;
     client.send(&Connect::of("dev-1").bytes()).await;
     client.expect(NOT_AUTHORIZED).await;
@@ -83,9 +83,9 @@ async fn a_certificate_of_another_device() {
     client.closed().await;
 }
 
-/// A device that sends a token wants to be known by it.
+/// A token takes precedence.
 #[tokio::test]
-async fn a_token_comes_before_a_certificate() {
+async fn a_token_takes_precedence_over_a_certificate() {
     let (dps, device) = individual().await;
     dps.enroll("dev-2").await;
     let client = dps.mqtt_showing(device.certificate_pem(), &device).await;
