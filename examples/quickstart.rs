@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
 use dps_device::{Assignment, Attestation, Http, Mqtt, ProvisioningClient, Twin};
 use dps_device::{Roots, SymmetricKeyAttestation, X509Attestation};
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup, enrollment::InitialTwin};
 use futures_util::future::try_join_all;
@@ -44,7 +44,11 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-toaster-hub").link_hub("contoso-heatpump-hub").start().await?;
+    let dps = Emulator::builder()
+        .link_hub("contoso-toaster-hub".parse::<LinkedHub>()?)
+        .link_hub("contoso-heatpump-hub".parse::<LinkedHub>()?)
+        .start()
+        .await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/allocate", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(ByModel).serve(listener));
@@ -73,7 +77,7 @@ async fn main() -> Result<()> {
         let proof = if assignment.registration().x509.is_some() { "X.509" } else { "symmetric key" };
         let substatus = assignment.substatus().map_or("", |substatus| substatus.as_str());
         let payload = assignment.payload_json().ok_or("the webhook sends a payload")?.to_string();
-        let twin = json!({"desired": *twin.desired, "reported": *twin.reported});
+        let twin = json!({"desired": twin.desired.as_map(), "reported": twin.reported.as_map()});
         println!("{:12}{proof:15}{:22}{substatus:34}{payload:23}{twin}", assignment.device_id(), assignment.hub());
     }
     serving.abort();

@@ -492,7 +492,7 @@ pub(super) mod tests {
         for (count, expected) in [(6, Ok(6)), (7, Err(ChainRule::NotAnchored))] {
             let leaf = leaf(&chain[count - 1]);
             let mut presented = vec![&leaf];
-            presented.extend(chain[..count].iter().map(|ca| ca.der()));
+            presented.extend(chain[..count].iter().map(Ca::der));
             assert_eq!(distance(&presented, root.der()), expected, "{count}");
         }
     }

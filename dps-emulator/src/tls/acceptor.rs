@@ -124,7 +124,7 @@ fn certificate_error(error: impl std::error::Error + Send + Sync + 'static) -> E
         ErrorKind::Certificate,
         "the server's certificate cannot be used",
     )
-    .because(error)
+    .with_source(error)
 }
 
 fn offers_http(hello: &ClientHello<'_>) -> bool {
