@@ -50,7 +50,7 @@ impl AllocationPolicy for HubTable {
             Ok(Some(hub)) => {
                 let hub =
                     hub.parse().map_err(|error| Rejection::new("that is no hub in the table").with_source(error))?;
-                Ok(Allocation::to(&hub).payload("as the table says"))
+                Ok(Allocation::to(hub).payload("as the table says"))
             }
             Ok(None) => Err(Rejection::new(format!("{id} is not in the table"))),
             Err(error) => {
@@ -59,7 +59,7 @@ impl AllocationPolicy for HubTable {
                 if let Ok(mut connection) = self.connection.try_lock() {
                     connection.take();
                 }
-                Err(Rejection::new("no answer from the database").with_source(error))
+                Err(Rejection::unavailable("no answer from the database").with_source(error))
             }
         }
     }
@@ -96,7 +96,7 @@ async fn main() -> Result<()> {
     let table = HubTable { database: database.parse()?, connection: Mutex::default() };
     timeout(DEADLINE, table.create()).await??;
 
-    let policy = Fallback::new(table).or(Sticky::or(EvenlyWeighted::new()));
+    let policy = Fallback::new(table).or(Sticky::or(EvenlyWeighted::new())).on_any_rejection();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(policy).serve(listener));

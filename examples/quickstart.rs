@@ -20,7 +20,9 @@ impl AllocationPolicy for ByModel {
         println!("  webhook: {id} is a {model}, now at {:?}", device.current_iot_hub_host_name);
         let hub = request.linked_hubs.iter().find(|hub| hub.as_str().contains(&model));
         let hub = hub.ok_or_else(|| Rejection::new(format!("there is no hub for a {model}")))?;
-        Ok(Allocation::to(hub).initial_twin(InitialTwin::desired([("mode", "eco")])).payload(json!({"welcome": model})))
+        Ok(Allocation::to(hub.clone())
+            .initial_twin(InitialTwin::desired([("mode", "eco")]))
+            .payload(json!({"welcome": model})))
     }
 }
 

@@ -50,6 +50,7 @@ pub mod sas;
 mod timestamp;
 pub mod tpm;
 pub mod twin;
+mod url_mask;
 
 pub use allocation::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, PayloadError,
@@ -75,3 +76,4 @@ pub use registration::{
     TpmChallenge, TpmRegistrationResult, X509RegistrationResult,
 };
 pub use timestamp::Timestamp;
+pub use url_mask::mask_url;

@@ -68,7 +68,7 @@ lossless! {
     /// The webhook that allocates. Debug shows no query of its address, where a function key may stand.
     pub struct CustomAllocationDefinition {
         /// Where DPS posts its question. A function key goes into the query: `?code=…`.
-        webhook_url: String = "webhookUrl" shown without_query,
+        webhook_url: String = "webhookUrl" shown masked,
         /// The api-version in which DPS writes the enrollment: `2021-10-01`.
         api_version: String = "apiVersion",
     }
@@ -86,12 +86,9 @@ impl CustomAllocationDefinition {
     }
 }
 
-/// The query may hold a function key. DPS shows it in the same way.
-fn without_query(url: &str) -> String {
-    match url.split_once('?') {
-        Some((address, _)) => format!("{address}?****"),
-        None => url.to_owned(),
-    }
+/// The query may contain a function key.
+fn masked(url: &str) -> String {
+    crate::mask_url(url)
 }
 
 lossless! {
