@@ -187,10 +187,13 @@ mod tests {
             let send = async { while writer.write_all(request().as_bytes()).await.is_ok() {} };
             let read = async {
                 while reader.read_u8().await.is_ok() {
-                    sleep(Duration::from_millis(1)).await;
+                    sleep(Duration::from_millis(10)).await;
                 }
             };
-            tokio::join!(send, read);
+            tokio::select! {
+                () = send => {}
+                () = read => {}
+            }
         })
         .await;
     }
