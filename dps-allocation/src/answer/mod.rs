@@ -37,23 +37,22 @@ pub(crate) fn read(body: &[u8], request: &AllocationRequest) -> Result<Allocatio
     }
 }
 
-/// Checks the members that DPS stores as they are. A value that is nested too deep could not be read again.
+/// Checks the values that DPS stores as they are. A value that is nested too deep could not be read again.
 pub(crate) fn check_depth(allocation: &Allocation) -> Result<(), String> {
     let response = allocation.response();
-    let twin = response
-        .initial_twin
-        .as_ref()
-        .map(|twin| serde_json::json!(twin));
-    for (name, value) in [
-        ("payload", response.payload.as_ref()),
-        ("initialTwin", twin.as_ref()),
-    ] {
-        if value.is_some_and(|value| json::check_depth(value).is_err()) {
-            let levels = json::MAX_DEPTH;
-            return Err(format!("{name} is nested deeper than {levels} levels"));
-        }
-    }
-    Ok(())
+    let twin = response.initial_twin.as_ref();
+    let desired = twin.and_then(|twin| twin.properties.as_ref()?.desired.as_ref());
+    let in_twin = [twin.and_then(|twin| twin.tags.as_ref()), desired];
+    let in_twin = in_twin.into_iter().flatten();
+    let mut in_twin = in_twin.flat_map(|values| values.iter().map(|(_, value)| value));
+    let is_too_deep = |value: &Value| json::check_depth(value).is_err();
+    let name = match &response.payload {
+        Some(payload) if is_too_deep(payload) => "payload",
+        _ if in_twin.any(is_too_deep) => "initialTwin",
+        _ => return Ok(()),
+    };
+    let levels = json::MAX_DEPTH;
+    Err(format!("{name} is nested deeper than {levels} levels"))
 }
 
 /// Any status except 200, in the service's own words.

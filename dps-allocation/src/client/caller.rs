@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use dps_tls::{causes, is_tls_failure};
 use dps_types::AllocationRequest;
 use reqwest::header::CONTENT_TYPE;
+use rustls::CertificateError;
 
 use crate::answer::{self, unavailable};
 use crate::webhook_url::WebhookUrl;
@@ -124,9 +125,10 @@ fn no_answer(error: reqwest::Error) -> Rejection {
 fn tls_failure(error: &reqwest::Error) -> String {
     let cause = causes(error).find_map(<dyn std::error::Error>::downcast_ref);
     let hint = match cause {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "; trust the root of its certificate with WebhookClient::with_roots"
-        }
+        // A trusted root with the name of the issuer, but another key, causes a bad signature.
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => "; trust the root of its certificate with WebhookClient::with_roots",
         _ => "",
     };
     match cause {

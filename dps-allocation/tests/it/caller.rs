@@ -8,7 +8,7 @@ use dps_allocation::{
 };
 use dps_tls::Roots;
 use dps_types::{AllocationRequest, AllocationResponse};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -360,7 +360,7 @@ async fn an_answer_that_is_nested_too_deep_is_rejected() {
         (format!(r#""payload":{}"#, nested(65)), "payload"),
         (format!(r#""payload":{}"#, nested(126)), "payload"),
         (
-            format!(r#""initialTwin":{{"tags":{{"a":{}}}}}"#, nested(63)),
+            format!(r#""initialTwin":{{"tags":{{"a":{}}}}}"#, nested(65)),
             "initialTwin",
         ),
     ] {
@@ -488,8 +488,9 @@ async fn each_call_uses_a_new_connection() {
 
 #[tokio::test]
 async fn https_trusts_only_the_given_roots() {
-    let (root, acceptor) = tls();
-    let (other, _) = tls();
+    let (root, acceptor) = tls("Contoso");
+    let (other, _) = tls("Fabrikam");
+    let (same_name, _) = tls("Contoso");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let webhook = tokio::spawn(async move {
@@ -515,6 +516,10 @@ async fn https_trusts_only_the_given_roots() {
             caller(&other, "localhost"),
             "UnknownIssuer; trust the root of its certificate with WebhookClient::with_roots",
         ),
+        (
+            caller(&same_name, "localhost"),
+            "trust the root of its certificate",
+        ),
         (caller(&root, "127.0.0.1"), "not valid for name"),
     ] {
         let rejection = rejected(&wrong).await;
@@ -528,8 +533,9 @@ async fn https_trusts_only_the_given_roots() {
 }
 
 /// A root in PEM, and a server for `localhost` with a certificate from that root.
-fn tls() -> (String, TlsAcceptor) {
+fn tls(name: &str) -> (String, TlsAcceptor) {
     let mut root = CertificateParams::default();
+    root.distinguished_name.push(DnType::CommonName, name);
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root_key = KeyPair::generate().unwrap();
     let certificate = root.self_signed(&root_key).unwrap();

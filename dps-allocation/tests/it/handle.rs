@@ -213,8 +213,8 @@ async fn a_byte_order_mark_before_the_request_is_skipped() {
 /// DPS could store such a value but not read it again.
 #[tokio::test]
 async fn a_value_that_is_nested_too_deep_is_not_sent() {
-    let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
-    for (depth, status) in [(64, 200), (65, 500), (5000, 500)] {
+    let nested = |depth| (0..depth).fold(json!(1), |inner, _| Value::Array(vec![inner]));
+    for (depth, status) in [(64, 200), (65, 500), (500, 500)] {
         let webhook = Webhook::new(from_fn(move |request| {
             Ok(Allocation::to(request.linked_hubs[0].clone()).payload(nested(depth)))
         }));
