@@ -115,7 +115,7 @@ async fn main() -> Result<()> {
         let transport = Http::default().with_port(dps.https_port());
         let device = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
             .with_min_poll_interval(Duration::from_millis(10)); // there is no fleet here
-        let assignment = device.with_host("localhost").with_roots(roots.clone()).register().await?;
+        let assignment = device.with_host(dps_device::Host::LOCALHOST).with_roots(roots.clone()).register().await?;
         let why = assignment.payload::<String>()?.unwrap_or("without the table".to_owned());
         println!("{} is at home in {}, {why}", assignment.device_id(), assignment.hub());
     }

@@ -15,10 +15,11 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<ProvisionedDevice> {
     let who = SymmetricKeyAttestation::from_group("toaster-1".parse()?, key);
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let mqtt = Mqtt::default().with_port(dps.mqtt_port());
-    Ok(ProvisionedDevice::new(client, file).with_hub(move |hub| hub.with_host("localhost").with_transport(mqtt)))
+    Ok(ProvisionedDevice::new(client, file)
+        .with_hub(move |hub| hub.with_host(dps_device::Host::LOCALHOST).with_transport(mqtt)))
 }
 
 /// Where the device is now, and what it finds there.

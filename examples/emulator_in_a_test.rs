@@ -26,7 +26,7 @@ mod tests {
     /// The software under test, as it is on the device but for host, port, roots and haste.
     fn device(dps: &Emulator, who: SymmetricKeyAttestation) -> ProvisioningClient {
         ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(Roots::from_pem(dps.ca_pem()).unwrap())
             .with_min_poll_interval(Duration::from_millis(1))
     }

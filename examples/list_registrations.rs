@@ -63,7 +63,7 @@ async fn register_some_devices(dps: &Emulator, service: &ServiceClient) -> Resul
     try_join_all(devices.into_iter().map(async |who| {
         let transport = Http::default().with_port(dps.https_port());
         let device = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(Roots::from_pem(dps.ca_pem())?);
         device.register().await?;
         Ok(())

@@ -31,11 +31,14 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 /// What a device does at boot: prove who it is, learn its hub, report to it, read its twin there.
 async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<(Assignment, Twin)> {
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let assignment = client.register().payload(model).await?;
     println!("  {}: {}", assignment.device_id(), assignment.hub());
-    let hub = client.hub(&assignment).with_host("localhost").with_transport(Mqtt::default().with_port(dps.mqtt_port()));
+    let hub = client
+        .hub(&assignment)
+        .with_host(dps_device::Host::LOCALHOST)
+        .with_transport(Mqtt::default().with_port(dps.mqtt_port()));
     let mut connection = hub.connect().await?;
     connection.report(json!({"model": model})).await?;
     Ok((assignment, connection.twin().await?))

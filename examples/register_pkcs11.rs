@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The device, each time: the token signs in the TLS handshake.
     let who = X509Attestation::new(token.identity(&place).await?)?;
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(roots.clone());
     let assignment = client.register().await?;
     println!("with a certificate: {} is at home in {}", assignment.device_id(), assignment.hub());
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The device, each time: the token signs the SAS tokens.
     let who = SymmetricKeyAttestation::from_signer(name, key);
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(roots);
     let assignment = client.register().await?;
     println!("with a symmetric key: {} is at home in {}", assignment.device_id(), assignment.hub());

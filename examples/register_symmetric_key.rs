@@ -63,8 +63,9 @@ async fn with_an_emulator() -> Result<()> {
     // The device knows both.
     let who = SymmetricKeyAttestation::new(id, primary).with_secondary(secondary.clone());
     let transport = Http::default().with_port(dps.https_port());
-    let client =
-        ProvisioningClient::new(dps.id_scope().clone(), who, transport).with_host("localhost").with_roots(roots);
+    let client = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
+        .with_host(dps_device::Host::LOCALHOST)
+        .with_roots(roots);
     println!("with the primary key:");
     register(&client).await?;
 

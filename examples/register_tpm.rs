@@ -38,8 +38,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The device: HTTPS is the one transport for a TPM.
     let transport = Http::default().with_port(dps.https_port());
-    let client =
-        ProvisioningClient::new(dps.id_scope().clone(), who, transport).with_host("localhost").with_roots(roots);
+    let client = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
+        .with_host(dps_device::Host::LOCALHOST)
+        .with_roots(roots);
     let assignment = client.register().await?;
     println!("registered: {} is at home in {}", assignment.device_id(), assignment.hub());
 

@@ -29,8 +29,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The device: its name is the common name of the leaf.
     let who = X509Attestation::from_files(&chain_file, &key_file)?;
     let transport = Http::default().with_port(dps.https_port());
-    let client =
-        ProvisioningClient::new(dps.id_scope().clone(), who, transport).with_host("localhost").with_roots(roots);
+    let client = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
+        .with_host(dps_device::Host::LOCALHOST)
+        .with_roots(roots);
     let assignment = client.register().await?;
     println!("registered: {} is at home in {}", assignment.device_id(), assignment.hub());
     let proof = assignment.registration().x509.as_ref().ok_or("this device proves itself with X.509")?;

@@ -31,7 +31,7 @@ fn keys(attestation: &mut AttestationMechanism) -> &mut Keys {
 async fn try_out(dps: &Emulator, step: &str, key: &str, who: SymmetricKeyAttestation) -> Result<()> {
     let transport = Http::default().with_port(dps.https_port());
     let device = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     match device.register().await {
         Ok(assignment) => println!("{step}: {} with the {key} key is assigned", assignment.device_id()),

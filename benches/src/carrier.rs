@@ -50,7 +50,7 @@ impl Carrier {
             }
         };
         client
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_min_poll_interval(Duration::ZERO)
     }
 }

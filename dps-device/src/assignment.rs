@@ -1,4 +1,4 @@
-//! The good end: which hub, under which name, and what the operator's webhook had to say.
+//! A successful registration: hub, device id, webhook payload.
 
 use dps_types::{DeviceId, DeviceRegistrationResult, HubHostname, RegistrationSubstatus};
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// Where the device belongs.
+/// The IoT hub and the device id that DPS assigned to the device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
     hub: HubHostname,
@@ -20,52 +20,54 @@ impl Assignment {
         &self.hub
     }
 
-    /// The device's name in that hub. It need not be the registration id.
+    /// The device id in the hub. It may differ from the registration id.
     pub fn device_id(&self) -> &DeviceId {
         &self.device_id
     }
 
-    /// How the assignment came about: the first one, or moved from another hub.
+    /// How the device was assigned, for example for the first time or moved from another hub.
     pub fn substatus(&self) -> Option<&RegistrationSubstatus> {
         self.registration.substatus.as_ref()
     }
 
-    /// What the custom allocation webhook sends to the device, as JSON.
+    /// The payload that the custom allocation webhook sends to the device, as JSON.
     pub fn payload_json(&self) -> Option<&Value> {
         self.registration.payload.as_ref()
     }
 
-    /// What the custom allocation webhook sends to the device, `None` when it sends nothing.
+    /// The payload that the custom allocation webhook sends to the device, `None` when there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when it is something else than a `T`.
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.payload_json()
             .map(T::deserialize)
             .transpose()
             .map_err(|error| {
-                Error::protocol("the payload is not what the device expects").with_source(error)
+                Error::protocol("the payload of the webhook does not have the expected type")
+                    .with_source(error)
             })
     }
 
-    /// All that the service told about the registration.
+    /// The whole registration record.
     pub fn registration(&self) -> &DeviceRegistrationResult {
         &self.registration
     }
 
-    /// An assignment without a hub or a device id is none.
+    /// Reads the registration record. A record without a hub or a device id is an error.
     pub(crate) fn new(registration: Option<DeviceRegistrationResult>) -> Result<Self, Error> {
-        let missing = |what| Error::protocol(format!("the device is assigned, but without {what}"));
-        let registration = registration.ok_or_else(|| missing("a registrationState"))?;
+        let missing =
+            |what| Error::protocol(format!("the answer assigns the device but has no {what}"));
+        let registration = registration.ok_or_else(|| missing("registrationState"))?;
         Ok(Self {
             hub: registration
                 .assigned_hub
                 .clone()
-                .ok_or_else(|| missing("an assignedHub"))?,
+                .ok_or_else(|| missing("assignedHub"))?,
             device_id: registration
                 .device_id
                 .clone()
-                .ok_or_else(|| missing("a deviceId"))?,
+                .ok_or_else(|| missing("deviceId"))?,
             registration,
         })
     }

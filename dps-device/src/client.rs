@@ -1,25 +1,25 @@
-//! The client: who the device is, how the bytes travel, and where to.
+//! The client: the service instance, the attestation and the transport, and how to connect.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::IdScope;
+use dps_tls::Roots;
 use dps_types::protocol::ApiVersion;
+use dps_types::{Clock, IdScope};
 
-use crate::Roots;
-use crate::attestation::Attestation;
-use crate::lookup::Lookup;
+use crate::attestation::proof::Attestation;
+use crate::host::Host;
 use crate::poll;
-use crate::register::Register;
-use crate::transport::{Proxy, Target, Transport};
-use dps_types::Clock;
+use crate::transport::endpoint;
+use crate::transport::session::Transport;
+use crate::transport::target::Target;
+use dps_tls::Proxy;
 
 /// A device's client for DPS.
 ///
-/// It keeps no connection and no memory of a registration: register as often as you like, after any outcome, and at the
-/// same time. Clones are cheap and share what is costly.
-#[derive(Clone)]
+/// It keeps no connection and no state of a registration: register as often as you like, after any outcome, and several
+/// times at once. Clones are cheap.
+#[derive(Debug, Clone)]
 pub struct ProvisioningClient {
     pub(crate) attestation: Arc<dyn Attestation>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -28,14 +28,14 @@ pub struct ProvisioningClient {
 }
 
 impl ProvisioningClient {
-    /// How long a registration or a lookup may take, unless it is told otherwise.
+    /// The default timeout of a registration and of a lookup.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5 * 60);
-    /// How long one request may take, the connection included, unless it is told otherwise.
-    pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-    /// The shortest wait between two requests, unless it is told otherwise.
+    /// The default timeout of one request, the connection included.
+    pub const DEFAULT_REQUEST_TIMEOUT: Duration = endpoint::DEFAULT_REQUEST_TIMEOUT;
+    /// The default of the shortest wait between two requests.
     pub const DEFAULT_MIN_POLL_INTERVAL: Duration = poll::MIN_INTERVAL;
 
-    /// A client of the instance with this id scope.
+    /// A client of the service instance with this id scope.
     pub fn new(
         id_scope: IdScope,
         attestation: impl Attestation + 'static,
@@ -50,84 +50,57 @@ impl ProvisioningClient {
         }
     }
 
-    /// The host to talk to: a name or an address, without a port. The default is
-    /// [`GLOBAL_HOST`](dps_types::protocol::device::GLOBAL_HOST); sovereign clouds have their own.
+    /// Sets the host to connect to. The default is [`Host::GLOBAL`]; sovereign clouds have their own hosts.
     #[must_use]
-    pub fn with_host(self, host: impl Into<String>) -> Self {
-        self.aimed(|target| target.set_host(host.into()))
+    pub fn with_host(self, host: impl Into<Host>) -> Self {
+        let host = host.into();
+        self.edit_target(|target| target.endpoint.host = host)
     }
 
-    /// Whom to trust. The default is [`Roots::system`].
+    /// Sets the roots that the server's certificate must chain to. The default is [`Roots::system`].
     #[must_use]
     pub fn with_roots(self, roots: Roots) -> Self {
-        self.aimed(|target| target.set_roots(roots))
+        self.edit_target(|target| target.endpoint.set_roots(roots))
     }
 
-    /// Goes through this proxy. There is none by default, and none is taken from the environment.
+    /// Connects through this proxy. The default is no proxy: environment variables are not read.
     #[must_use]
     pub fn with_proxy(self, proxy: Proxy) -> Self {
-        self.aimed(|target| target.set_proxy(proxy))
+        self.edit_target(|target| target.endpoint.proxy = Some(proxy))
     }
 
-    /// The edition of the API to speak. The default is [`ApiVersion::V2021_06_01`].
+    /// Sets the api-version. The default is [`ApiVersion::V2021_06_01`].
     #[must_use]
     pub fn with_api_version(self, version: ApiVersion) -> Self {
-        self.aimed(|target| target.set_api_version(version))
+        self.edit_target(|target| target.api_version = version)
     }
 
-    /// How long one request may take, the connection included.
+    /// Sets the timeout of one request, the connection included. The default is
+    /// [`DEFAULT_REQUEST_TIMEOUT`](Self::DEFAULT_REQUEST_TIMEOUT).
     #[must_use]
     pub fn with_request_timeout(self, limit: Duration) -> Self {
-        self.aimed(|target| target.set_request_timeout(limit))
+        self.edit_target(|target| target.endpoint.request_timeout = limit)
     }
 
-    /// The wall clock that dates SAS tokens.
+    /// Sets the wall clock, which decides when SAS tokens expire. The default is
+    /// [`SystemClock`](crate::SystemClock).
     #[must_use]
     pub fn with_clock(self, clock: impl Clock + 'static) -> Self {
-        self.aimed(|target| target.set_clock(Arc::new(clock)))
+        self.edit_target(|target| target.endpoint.clock = Arc::new(clock))
     }
 
-    /// The shortest wait between two requests, where the service asks for none or for a shorter one.
+    /// Sets the shortest wait between two requests. A longer `Retry-After` of the service is respected.
     ///
-    /// Shorter than [`DEFAULT_MIN_POLL_INTERVAL`](Self::DEFAULT_MIN_POLL_INTERVAL) is for an emulator: DPS would throttle the device.
+    /// A value below [`DEFAULT_MIN_POLL_INTERVAL`](Self::DEFAULT_MIN_POLL_INTERVAL) is for an emulator: DPS throttles a device
+    /// that polls faster.
     #[must_use]
     pub fn with_min_poll_interval(mut self, interval: Duration) -> Self {
         self.min_poll_interval = interval;
         self
     }
 
-    /// Registers the device and waits for its assignment: `Ok` means assigned.
-    ///
-    /// # Errors
-    /// The await gives every [`ErrorKind`](crate::ErrorKind); each says who must act.
-    pub fn register(&self) -> Register {
-        Register::new(self.clone())
-    }
-
-    /// Asks what the service knows about the device. Unlike a registration it changes nothing and costs nothing.
-    ///
-    /// Nor does it change the device: a TPM is challenged, and a hub key in the answer is left where it is.
-    ///
-    /// The answer may have any status: `unassigned`, `disabled` and `failed` are no errors here.
-    ///
-    /// # Errors
-    /// The await gives [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where the device has never registered,
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the transport has no lookup, and the others as they say.
-    pub fn lookup(&self) -> Lookup {
-        Lookup::new(self.clone())
-    }
-
-    fn aimed(mut self, change: impl FnOnce(&mut Target)) -> Self {
-        change(Arc::make_mut(&mut self.target));
+    fn edit_target(mut self, edit: impl FnOnce(&mut Target)) -> Self {
+        edit(Arc::make_mut(&mut self.target));
         self
-    }
-}
-
-impl fmt::Debug for ProvisioningClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProvisioningClient")
-            .field("target", &self.target)
-            .field("min_poll_interval", &self.min_poll_interval)
-            .finish_non_exhaustive()
     }
 }

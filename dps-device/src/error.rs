@@ -1,4 +1,4 @@
-//! What can go wrong: one opaque error, and the kind that says who must act and whether we already retried.
+//! The error of this crate: its kind says who must act and whether the client has already retried.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::{ErrorCode, ErrorDetails};
+use dps_types::{ErrorCode, ErrorDetails, write_sources};
 
-/// Why a registration, a lookup or a talk with the hub has no good end.
+/// Error from a registration, a lookup or a hub operation.
 ///
-/// It holds no key and no token. Its text leaves the source to the chain of [`source`](StdError::source).
+/// It holds no key and no token. `{error}` shows this error only, `{error:#}` also shows its causes.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
@@ -21,74 +21,76 @@ struct Inner {
     status: Option<u16>,
     retry_after: Option<Duration>,
     details: Option<ErrorDetails>,
+    note: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The kinds of [`Error`].
 ///
-/// "Retried" means: again and again until the deadline, so that `register()` itself ends with
-/// [`Deadline`](Self::Deadline) and has this error as its [`last_failure`](Error::last_failure).
+/// "Retried" means that the client repeats the request until the timeout. The call then fails with
+/// [`Deadline`](Self::Deadline), and this error is its [`last_failure`](Error::last_failure).
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The network, a name server or a proxy: the name is not found, the connection is refused or lost, or no answer
-    /// came in time. Retried. The network has to come back.
+    /// The network, a name server or a proxy failed: the name was not found, the connection was refused or lost, or no
+    /// answer came in time. Retried. Check the network.
     Connect,
-    /// Time is up, or the service asks for a longer wait than is left ([`Error::retry_after`]). What could be retried
-    /// was, until now. Try again later, after that wait.
+    /// The timeout is over, or the service asks for a longer wait than is left ([`Error::retry_after`]). Try again later,
+    /// after that wait.
     Deadline,
-    /// The enrollment is disabled. Not retried. The operator must enable it.
+    /// The enrollment is disabled. Not retried. Enable the enrollment.
     Disabled,
-    /// The service tried, and could not assign the device: [`Error::problem`] says why. Not retried, since most reasons
-    /// last (a webhook that refuses, no linked hub). The operator must look.
+    /// The service could not assign the device: see [`Error::error_details`]. Not retried, since most causes persist (the
+    /// webhook refuses the device, no hub is linked). Check the enrollment.
     Failed,
-    /// The client was not set up well: a certificate, a key, a host name, a proxy or its credentials. Nothing
-    /// was sent to the service. Fix the set-up.
+    /// The client is not configured correctly: a certificate, a key, a host name, a proxy or its credentials. Nothing
+    /// was sent to the service. Fix the configuration.
     InvalidConfiguration,
-    /// There is no such registration or id scope. A lost operation is registered again, all else is not retried.
-    /// The operator must look at the id scope and the enrollment.
+    /// The registration or the id scope does not exist. A lost operation is registered again, anything else is not retried.
+    /// Check the id scope and the enrollment.
     NotFound,
-    /// The answer is not one of the protocol: perhaps it does not come from DPS. Not retried. Look at host and proxy.
+    /// The answer does not follow the protocol. It may come from another server: a proxy, a firewall or a captive portal. Not
+    /// retried, unless its status reports a server that failed. Check host, proxy and network.
     Protocol,
-    /// The service refused the request itself. Not retried. [`Error::problem`] says what is wrong with it.
+    /// The service refused the request. Not retried. [`Error::error_details`] has the reason.
     Rejected,
-    /// The service failed or was in conflict with itself: 408, 5xx but 501, error code 409203, or an MQTT connection that is
-    /// refused for now. Retried.
+    /// The service failed or reports a conflict: 408, 5xx except 501, error code 409203, or an MQTT connection that is
+    /// refused as unavailable. Retried.
     Service,
-    /// The key could not sign, or the TPM did not take the key that the service wrapped for it. Not retried. Look at the
-    /// device that holds it.
+    /// The key could not sign, or the TPM did not accept the key that the service wrapped for it. Not retried. Check the
+    /// hardware that holds the key.
     Signing,
-    /// Too many requests: 429. Retried, not before the service allows. The operator may spread devices over time.
+    /// Too many requests: 429. Retried after the wait that the service asks for. Distribute the devices over time.
     Throttled,
-    /// No secure connection: a certificate that is not trusted, of either side. Not retried. Look at the roots, the
-    /// host name, the device's chain, and the clock.
+    /// The TLS connection failed: the certificate of the server or of the device is not accepted. Not retried. Check the
+    /// roots, the host name, the device's chain, and the clock.
     Tls,
-    /// The credentials were refused, the secondary ones too where there are any. Not retried. Look at the key or chain,
+    /// The credentials were refused, and the secondary ones too if there are any. Not retried. Check the key or the chain,
     /// the ids, and the clock.
     Unauthorized,
-    /// This transport cannot carry this proof or this request. Nothing was sent. Choose another transport.
+    /// This transport cannot carry this proof or this request. Nothing was sent. Use another transport.
     Unsupported,
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the error, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later without anybody's help.
+    /// Returns true if the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
-        self.kind() == ErrorKind::Deadline || self.kind().is_retried()
+        self.kind() == ErrorKind::Deadline || self.is_retried()
     }
 
-    /// How long the service wants us to wait before the next request, when it said so.
+    /// The wait that the service asks for before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0
             .retry_after
             .or_else(|| self.last_failure()?.retry_after())
     }
 
-    /// The service's own account: error code, tracking id, message.
+    /// The service's error document: error code, tracking id, message.
     pub fn error_details(&self) -> Option<&ErrorDetails> {
         self.0
             .details
@@ -96,12 +98,12 @@ impl Error {
             .or_else(|| self.last_failure()?.error_details())
     }
 
-    /// The status of the answer, where the answer was the failure.
+    /// The HTTP status of the answer that failed.
     pub fn status(&self) -> Option<u16> {
         self.0.status.or_else(|| self.last_failure()?.status())
     }
 
-    /// For [`ErrorKind::Deadline`]: the failure that was being retried, when there was one. It is also the source.
+    /// For [`ErrorKind::Deadline`]: the failure that was retried last. It is also the source.
     pub fn last_failure(&self) -> Option<&Self> {
         self.0.source.as_deref()?.downcast_ref()
     }
@@ -113,6 +115,7 @@ impl Error {
             status: None,
             retry_after: None,
             details: None,
+            note: None,
             source: None,
         }))
     }
@@ -149,6 +152,27 @@ impl Error {
         self
     }
 
+    /// Adds what the client knows about the cause, or what to do about it.
+    pub(crate) fn with_note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
+        let note = note.into();
+        self.0.note = Some(match self.0.note.take() {
+            Some(first) => format!("{first}; {note}").into(),
+            None => note,
+        });
+        self
+    }
+
+    pub(crate) fn shared_source(&self) -> Option<Arc<dyn StdError + Send + Sync>> {
+        self.0.source.clone()
+    }
+
+    /// Returns true if the client repeats the request. A gateway or a proxy that answers 5xx with a page may recover.
+    pub(crate) fn is_retried(&self) -> bool {
+        self.kind().is_retried()
+            || self.kind() == ErrorKind::Protocol
+                && matches!(self.0.status, Some(408 | 429 | 500 | 502..=510 | 512..=599))
+    }
+
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         self.error_details()?.error_code
     }
@@ -157,10 +181,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
-        match &self.0.details {
-            Some(details) => write!(f, ": {details}"),
-            None => Ok(()),
+        if let Some(details) = &self.0.details {
+            write!(f, ": {details}")?;
         }
+        if let Some(note) = &self.0.note {
+            write!(f, "; {note}")?;
+        }
+        write_sources(f, self)
     }
 }
 
@@ -184,13 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_leaves_the_source_to_the_chain() {
+    fn the_plain_text_does_not_repeat_the_source_and_the_alternate_text_has_the_chain() {
         let failure = Error::new(ErrorKind::Throttled, "too many requests")
             .with_status(429)
             .with_details(Some(ErrorDetails::new(ErrorCode::THROTTLED, "slow down")));
         let error = Error::new(ErrorKind::Deadline, "time is up").with_source(failure);
 
         assert_eq!(error.to_string(), "time is up");
+        let chain = format!("{error:#}");
+        assert!(
+            chain.starts_with("time is up: too many requests: slow down"),
+            "{chain}"
+        );
         assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Throttled);
         assert_eq!(error.status(), Some(429));
         assert!(
@@ -203,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn errors_cross_threads() {
-        fn crosses<T: Send + Sync + Clone + 'static>() {}
-        crosses::<Error>();
+    fn errors_are_send_and_sync() {
+        fn assert_send_and_sync<T: Send + Sync + Clone + 'static>() {}
+        assert_send_and_sync::<Error>();
     }
 }

@@ -1,4 +1,4 @@
-//! A registration watched: what happens, as it happens, and the outcome as the last item.
+//! The events of a registration, as a stream and in the log.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -13,68 +13,69 @@ use tracing::{debug, info, warn};
 
 use crate::assignment::Assignment;
 use crate::error::Error;
+use crate::log_limit::LogLimit;
 
-/// What happens in a registration. No event holds a secret.
+/// A step of a registration. No event holds a secret.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// A session with the service begins: the first, or a new one after the last was lost.
+    /// The client opens a session with the service: the first one, or a new one after the last was lost.
     Connecting,
-    /// The device asks to be registered: first, or again where the service forgot the operation.
+    /// The client sends the registration: the first time, or again because the service lost the operation.
     Registering,
-    /// The service is at work.
+    /// The service is assigning the device.
     #[non_exhaustive]
     Assigning {
-        /// The registration in progress.
+        /// The operation of this registration.
         operation_id: OperationId,
-        /// After which time we ask again.
+        /// The wait before the next poll.
         wait: Duration,
     },
-    /// Something failed that may get better.
+    /// A request failed and is sent again.
     #[non_exhaustive]
     Retrying {
-        /// What failed.
+        /// The failure.
         error: Error,
-        /// After which time we try again.
+        /// The wait before the request is sent again.
         wait: Duration,
     },
-    /// The primary credentials were refused, the secondary ones have their turn.
+    /// The service refused the primary credentials, and the client uses the secondary ones.
     #[non_exhaustive]
     FallingBack {
         /// The refusal.
         error: Error,
     },
-    /// The good end.
+    /// The device was assigned.
     Assigned(Box<Assignment>),
-    /// The other end.
+    /// The registration failed.
     Failed(Error),
 }
 
 /// A registration in progress, as a stream of its events: the outcome, [`Event::Assigned`] or [`Event::Failed`], is the last item.
 ///
-/// Nothing goes on unless it is polled. Dropping it ends the registration and closes its connection.
+/// The registration makes progress only while the stream is polled. Dropping it ends the registration and closes its connection.
 pub struct RegistrationEvents {
     events: UnboundedReceiver<Event>,
     running: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl RegistrationEvents {
-    /// The next event, `None` after the last. Safe to cancel: nothing is lost.
+    /// The next event, `None` after the last. Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// Watches what `run` makes; it tells its outcome as an event too.
+    /// Runs a registration, which also emits its outcome as an event.
     pub(crate) fn new<F>(run: impl FnOnce(Events) -> F) -> Self
     where
         F: Future<Output = Result<Assignment, Error>> + Send + 'static,
     {
         let (sender, events) = unbounded_channel();
-        let running = run(Events(Some(sender)));
+        let running = run(Events::new(Some(sender)));
         Self {
             events,
             running: Some(Box::pin(async {
-                let _told = running.await;
+                let _outcome = running.await;
             })),
         }
     }
@@ -108,27 +109,52 @@ impl fmt::Debug for RegistrationEvents {
     }
 }
 
-/// Where events go: to the log always, to a [`RegistrationEvents`] if there is one.
+/// Writes events to the log, and sends them to a [`RegistrationEvents`] if there is one.
 #[derive(Debug)]
-pub(crate) struct Events(Option<UnboundedSender<Event>>);
+pub(crate) struct Events {
+    sender: Option<UnboundedSender<Event>>,
+    retries: LogLimit,
+}
 
 impl Events {
-    pub(crate) fn nobody() -> Self {
-        Self(None)
+    /// Writes to the log only.
+    pub(crate) fn disabled() -> Self {
+        Self::new(None)
     }
 
-    pub(crate) fn tell(&self, event: Event) {
+    fn new(sender: Option<UnboundedSender<Event>>) -> Self {
+        Self {
+            sender,
+            retries: LogLimit::default(),
+        }
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
         match &event {
             Event::Connecting => debug!("connecting"),
             Event::Registering => debug!("registering"),
             Event::Assigning { wait, .. } => debug!(?wait, "assigning"),
-            Event::Retrying { error, wait } => warn!(%error, ?wait, "retrying"),
-            Event::FallingBack { error } => warn!(%error, "falling back to the secondary"),
+            Event::Retrying { error, wait } => {
+                let error = format_args!("{error:#}");
+                if self.retries.allows() {
+                    warn!(%error, ?wait, "retrying");
+                } else {
+                    debug!(%error, ?wait, "retrying");
+                }
+            }
+            Event::FallingBack { error } => {
+                warn!(
+                    error = %format_args!("{error:#}"),
+                    "falling back to the secondary credentials"
+                );
+            }
             Event::Assigned(assignment) => info!(hub = %assignment.hub(), "assigned"),
-            Event::Failed(error) => warn!(%error, "failed"),
+            Event::Failed(error) => {
+                warn!(error = %format_args!("{error:#}"), "the registration failed");
+            }
         }
-        if let Some(sender) = &self.0 {
-            // Nobody listens any more: then nobody needs to know.
+        if let Some(sender) = &self.sender {
+            // The receiver may have been dropped.
             let _ = sender.send(event);
         }
     }

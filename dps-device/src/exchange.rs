@@ -1,22 +1,27 @@
-//! One question until there is an answer: sessions, retries and waits, all before one deadline.
+//! Sends requests to the service: sessions, retries and waits under one deadline.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use dps_types::{OperationId, RegistrationRequest};
+use dps_types::{OperationId, RegistrationId, RegistrationRequest};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Span;
 
 use crate::answer;
 use crate::assignment::Assignment;
-use crate::attestation::{Attestation, Proof, TpmKeys};
+use crate::attestation::proof::{Proof, proof};
+use crate::attestation::tpm_keys::TpmKeys;
 use crate::client::ProvisioningClient;
+use crate::clock_skew;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events};
+use crate::hub_key::keep_hub_key;
 use crate::poll::{self, Pace, after};
-use crate::transport::{Reply, Session, TransportError};
-use crate::wrapped_key::keep_hub_key;
+use crate::retry::{Reaction, Situation, reaction};
+use crate::transport::error::TransportError;
+use crate::transport::reply::Reply;
+use crate::transport::session::Session;
 
-/// What a device asks the service.
+/// A request of a device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Question<'q> {
     Register,
@@ -24,7 +29,7 @@ pub(crate) enum Question<'q> {
     Lookup,
 }
 
-/// A talk with the service. It keeps its session as long as the session works.
+/// Sends requests and retries them until the deadline. It uses one session until that fails or is stale.
 pub(crate) struct Exchange<'a> {
     client: &'a ProvisioningClient,
     body: RegistrationRequest,
@@ -35,8 +40,9 @@ pub(crate) struct Exchange<'a> {
     deadline: Instant,
     session: Option<Box<dyn Session + 'a>>,
     on_secondary: bool,
-    /// The operation was lost and the device registers again: that it can is no sign that things are well.
-    anew: bool,
+    /// The device registers again because the service lost the operation. A registration that succeeds then does not end
+    /// the backoff, only a poll does.
+    reregistering: bool,
     attempts: u64,
     last_failure: Option<Error>,
 }
@@ -59,13 +65,13 @@ impl<'a> Exchange<'a> {
             deadline: after(limit),
             session: None,
             on_secondary: false,
-            anew: false,
+            reregistering: false,
             attempts: 0,
             last_failure: None,
         }
     }
 
-    /// Asks until the service answers with a success. What may get better is asked again.
+    /// Sends a request until the service answers with a success. Failures that may recover are retried.
     pub(crate) async fn ask(&mut self, question: Question<'_>) -> Result<Reply, Error> {
         loop {
             let error = match self.attempt(question).await {
@@ -75,22 +81,23 @@ impl<'a> Exchange<'a> {
                 }
                 Err(error) => error,
             };
-            match error.kind() {
-                ErrorKind::Unauthorized if self.can_fall_back(&error) => self.fall_back(error),
-                kind if kind.is_retried() => self.wait_to_retry(error).await?,
-                _ => return Err(error),
+            let polling = matches!(question, Question::Status(_));
+            match self.reaction(&error, polling) {
+                Reaction::UseSecondary => self.use_secondary(error),
+                Reaction::Retry => self.wait_to_retry(error).await?,
+                Reaction::RegisterAgain | Reaction::Fail => return Err(error),
             }
         }
     }
 
-    /// Waits before asking how far the operation is.
+    /// Waits before the next poll of the operation.
     pub(crate) async fn wait_to_poll(
         &mut self,
         operation_id: &OperationId,
         retry_after: Option<Duration>,
     ) -> Result<(), Error> {
         let wait = self.next_wait(retry_after)?;
-        self.events.tell(Event::Assigning {
+        self.events.emit(Event::Assigning {
             operation_id: operation_id.clone(),
             wait,
         });
@@ -98,36 +105,46 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Waits before trying again what failed.
+    /// Waits before a failed request is sent again.
     pub(crate) async fn wait_to_retry(&mut self, error: Error) -> Result<(), Error> {
         self.pace.failed();
         self.last_failure = Some(error.clone());
         let wait = self.next_wait(error.retry_after())?;
-        self.events.tell(Event::Retrying { error, wait });
+        self.events.emit(Event::Retrying { error, wait });
         sleep(wait).await;
         Ok(())
     }
 
-    /// Waits before registering again because the operation is lost: longer every time, until a poll succeeds.
-    pub(crate) async fn wait_to_begin_anew(&mut self, error: Error) -> Result<(), Error> {
-        self.anew = true;
+    /// Waits before the device registers again because the operation is lost. The wait grows until a poll succeeds.
+    pub(crate) async fn wait_to_register_again(&mut self, error: Error) -> Result<(), Error> {
+        self.reregistering = true;
         self.wait_to_retry(error).await
     }
 
-    /// Gives the hub key of the assignment to the TPM that proved who the device is, if one did.
+    /// Stores the hub key of the assignment in the TPM, if the proof is a TPM.
     pub(crate) async fn keep_hub_key(&mut self, assignment: &Assignment) -> Result<(), Error> {
         let Some(tpm) = self.tpm() else {
             return Ok(());
         };
         let limit = self.client.target.request_timeout();
-        let kept = timeout_at(self.deadline, keep_hub_key(tpm, assignment, limit));
-        kept.await.unwrap_or_else(|_| Err(self.out_of_time(None)))
+        let stored = timeout_at(self.deadline, keep_hub_key(tpm, assignment, limit));
+        stored.await.unwrap_or_else(|_| Err(self.out_of_time(None)))
     }
 
-    /// Whether a poll may be refused only because the service, or the TPM, has forgotten the key of the challenge: a new
-    /// registration brings a new one. Twice without a poll that succeeds is a refusal.
-    pub(crate) fn has_lost_challenge(&self, refusal: &Error) -> bool {
-        refusal.status() == Some(401) && !self.anew && self.tpm().is_some()
+    /// Decides what to do after a failure.
+    pub(crate) fn reaction(&self, error: &Error, polling: bool) -> Reaction {
+        let has_secondary =
+            !self.on_secondary && self.client.attestation.secondary_proof().is_some();
+        let situation = Situation {
+            polling,
+            has_secondary,
+            can_lose_challenge: !self.reregistering && self.tpm().is_some(),
+        };
+        reaction(error, situation)
+    }
+
+    pub(crate) fn registration_id(&self) -> &RegistrationId {
+        self.client.target.registration_id()
     }
 
     pub(crate) fn events(&self) -> &Events {
@@ -145,7 +162,10 @@ impl<'a> Exchange<'a> {
         let time_limit = self.client.target.request_timeout();
         let until = after(time_limit).min(self.deadline);
         let error = match timeout_at(until, self.send(question)).await {
-            Ok(Ok(reply)) => return answer::accept(reply),
+            Ok(Ok(reply)) => {
+                let date = reply.date;
+                return answer::accept(reply).map_err(|error| self.explain(error, date));
+            }
             Ok(Err(error)) => error.into(),
             Err(_) if until == self.deadline => self.out_of_time(None),
             Err(_) => Error::new(
@@ -158,25 +178,19 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send(&mut self, question: Question<'_>) -> Result<Reply, TransportError> {
-        if self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.is_stale())
-        {
-            self.session = None;
-        }
+        self.session = self.session.take().filter(|session| !session.is_stale());
         let session = match &mut self.session {
             Some(session) => session,
-            none => {
-                self.events.tell(Event::Connecting);
+            empty => {
+                self.events.emit(Event::Connecting);
                 let client = self.client;
                 let proof = proof(&*client.attestation, self.on_secondary);
-                none.insert(client.transport.open(&client.target, proof).await?)
+                empty.insert(client.transport.open(&client.target, proof).await?)
             }
         };
         match question {
             Question::Register => {
-                self.events.tell(Event::Registering);
+                self.events.emit(Event::Registering);
                 session.register(&self.body).await
             }
             Question::Status(operation) => session.status(operation).await,
@@ -191,24 +205,29 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// A 403 refuses the device and not its key. A refused MQTT connection has no status.
     fn succeeded(&mut self, question: Question<'_>) {
-        if self.anew && matches!(question, Question::Register) {
+        if self.reregistering && matches!(question, Question::Register) {
             return;
         }
-        self.anew = false;
+        self.reregistering = false;
         self.pace.succeeded();
         self.last_failure = None;
     }
 
-    fn can_fall_back(&self, refusal: &Error) -> bool {
-        matches!(refusal.status(), Some(401) | None)
-            && !self.on_secondary
-            && self.client.attestation.secondary_proof().is_some()
+    /// A wrong clock is a common cause of a refusal: tokens and certificates seem to have expired.
+    fn explain(&self, error: Error, date: Option<SystemTime>) -> Error {
+        if error.status() != Some(401) {
+            return error;
+        }
+        let now = self.client.target.clock().now();
+        match date.and_then(|date| clock_skew::describe(now, date)) {
+            Some(note) => error.with_note(note),
+            None => error,
+        }
     }
 
-    fn fall_back(&mut self, error: Error) {
-        self.events.tell(Event::FallingBack { error });
+    fn use_secondary(&mut self, error: Error) {
+        self.events.emit(Event::FallingBack { error });
         self.on_secondary = true;
         self.session = None;
     }
@@ -234,10 +253,4 @@ impl<'a> Exchange<'a> {
             None => error,
         }
     }
-}
-
-/// The proof, or the second one where it is that one's turn and there is one.
-pub(crate) fn proof(attestation: &dyn Attestation, secondary: bool) -> Proof<'_> {
-    let second = secondary.then(|| attestation.secondary_proof()).flatten();
-    second.unwrap_or_else(|| attestation.proof())
 }

@@ -1,8 +1,8 @@
-//! A device's client for the Azure IoT Hub Device Provisioning Service: prove who you are, learn your IoT hub.
+//! A device client for the Azure IoT Hub Device Provisioning Service (DPS): it registers a device and returns its IoT hub.
 //!
-//! A [`ProvisioningClient`] brings three things together: the id scope of the service instance, an [`Attestation`] (who the
-//! device is) and a [`Transport`] (how the bytes get there). `register()` sends the registration, waits as the service wants
-//! it, retries what can be retried, and ends with an [`Assignment`] or with an [`Error`] whose kind says who must act.
+//! A [`ProvisioningClient`] has three parts: the id scope of the service instance, an [`Attestation`] (the identity of the
+//! device and its proof) and a [`Transport`]. `register()` sends the registration, polls as the service asks, retries
+//! failures that may recover, and returns an [`Assignment`] or an [`Error`] whose kind documents who must act.
 //!
 //! ```no_run
 //! # #[cfg(feature = "http")]
@@ -11,20 +11,20 @@
 //! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation};
 //! use serde_json::json;
 //!
-//! let who = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
-//! let client = ProvisioningClient::new("0ne00000A0A".parse()?, who, Http::default());
+//! let attestation = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
+//! let client = ProvisioningClient::new("0ne00000A0A".parse()?, attestation, Http::default());
 //!
 //! let assignment = client
 //!     .register()
 //!     .payload(json!({"model": "toaster"}))
 //!     .timeout(Duration::from_secs(120))
 //!     .await?;
-//! println!("{} is at home in {}", assignment.device_id(), assignment.hub());
+//! println!("{} is assigned to {}", assignment.device_id(), assignment.hub());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! To see what happens on the way, watch the events:
+//! The events of a registration are a stream:
 //!
 //! ```no_run
 //! # async fn watch(client: dps_device::ProvisioningClient) {
@@ -33,9 +33,9 @@
 //! let mut registration = client.register().events();
 //! while let Some(event) = registration.next().await {
 //!     match event {
-//!         Event::Retrying { error, wait, .. } => eprintln!("again in {wait:?}: {error}"),
+//!         Event::Retrying { error, wait, .. } => eprintln!("retrying in {wait:?}: {error:#}"),
 //!         Event::Assigned(assignment) => println!("assigned to {}", assignment.hub()),
-//!         Event::Failed(error) => eprintln!("{error}"),
+//!         Event::Failed(error) => eprintln!("{error:#}"),
 //!         _ => {}
 //!     }
 //! }
@@ -44,14 +44,14 @@
 //!
 //! # Transports
 //!
-//! | | Port | Feature | Carries |
+//! | | Port | Feature | Attestation |
 //! | --- | --- | --- | --- |
-//! | `Http` | 443 | `http` (default) | keys, certificates |
+//! | `Http` | 443 | `http` (default) | keys, certificates, TPMs |
 //! | `Mqtt` | 8883 | `mqtt` | keys, certificates |
 //! | `MqttWebSocket` | 443 | `websocket` | keys, certificates |
 //!
-//! All take the same credentials, roots, proxy and deadlines, and tell the same events. A [`Fallback`] takes several and
-//! uses the first that gets through:
+//! All have the same roots, proxy, timeouts and events. A [`Fallback`] has several transports and uses the first that
+//! connects:
 //!
 //! ```
 //! # #[cfg(all(feature = "http", feature = "websocket"))]
@@ -66,9 +66,9 @@
 //!
 //! # The hub
 //!
-//! With the feature `hub` the device goes on to its hub with what it proved itself with: `client.hub(&assignment)` is a
-//! `HubEndpoint`, which has what any MQTT client needs (host, port, client id, username, a password that is signed anew, or a client
-//! certificate), and a small connection of its own for the twin:
+//! With the feature `hub` the device connects to its hub with the same attestation. `client.hub(&assignment)` is a
+//! `HubEndpoint`, which has the settings for any MQTT client (host, port, client id, username, and a password or a client
+//! certificate) and a small connection for the twin:
 //!
 //! ```no_run
 //! # #[cfg(feature = "hub")]
@@ -79,24 +79,24 @@
 //! let assignment = client.register().await?;
 //! let mut connection = client.hub(&assignment).connect().await?;
 //! let twin = connection.twin().await?;
-//! println!("the operator wants {:?}", twin.desired.get("darkness"));
+//! println!("desired darkness: {:?}", twin.desired.get("darkness"));
 //! connection.report(json!({"firmware": "1.2.3"})).await?;
 //! loop {
 //!     match connection.next().await? {
-//!         TwinUpdate::Desired(change) => println!("now {:?}", change.get("darkness")),
-//!         TwinUpdate::Twin(twin) => println!("away for a while: {:?}", twin.desired),
+//!         TwinUpdate::Desired(change) => println!("new darkness: {:?}", change.get("darkness")),
+//!         TwinUpdate::Twin(twin) => println!("after a reconnect: {:?}", twin.desired),
 //!         _ => {}
 //!     }
 //! }
 //! # }
 //! ```
 //!
-//! A device that lives for years remembers its hub, and asks DPS again only when that hub does not want it any more. That is
-//! a `ProvisionedDevice`: it boots without DPS, and does what Microsoft recommends for fleets.
+//! A `ProvisionedDevice` stores its assignment and registers again only when the hub rejects it. It starts without DPS, as
+//! Microsoft recommends for fleets.
 //!
 //! ```no_run
 //! # #[cfg(feature = "hub")]
-//! # async fn live(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+//! # async fn run(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
 //! use dps_device::{AssignmentFile, ProvisionedDevice};
 //! use serde_json::json;
 //!
@@ -109,45 +109,61 @@
 //!
 //! # Waiting
 //!
-//! Between two requests pass at least two seconds and at least what `Retry-After` says, however long, plus a random part of
-//! a backoff that doubles with every failure, up to a minute. 408, 429, 5xx but 501, error code 409203 and network failures are
-//! retried, for a registration and a poll alike, within one deadline. A `Retry-After` that does not fit in the deadline
-//! ends the registration at once. Waits are measured on a clock that does not jump.
+//! The wait between two requests is `Retry-After` or two seconds, whichever is longer, plus a random part of a backoff that
+//! doubles with every failure, up to a minute. 408, 429, 5xx except 501, error code 409203 and network failures are
+//! retried, for a registration and a poll alike, under one timeout. A `Retry-After` that is longer than the time left
+//! ends the registration at once. Waits are measured with a monotonic clock.
 //!
 //! # Logging
 //!
 //! Every registration is a `tracing` span `register` with the fields `registration_id`, `id_scope`, `attempt` and
-//! `operation_id`. Neither spans, events nor errors hold a key or a token.
+//! `operation_id`. A retry is logged at `warn` with the whole chain of causes, the first time and then at most once a minute.
+//! Spans, events and errors never hold a key or a token.
+//!
+//! # Extending
+//!
+//! [`transport`] and [`attestation`] have the types for transports and attestations of your own.
 
 mod answer;
 mod assignment;
-mod attestation;
+pub mod attestation;
 mod client;
+mod clock_skew;
 mod error;
 mod event;
 mod exchange;
+mod host;
 #[cfg(feature = "hub")]
 mod hub;
+mod hub_key;
+mod log_limit;
 mod lookup;
 mod poll;
 mod register;
-mod transport;
-mod wrapped_key;
+mod retry;
+pub mod transport;
 
 pub use assignment::Assignment;
+pub use attestation::identity::ClientIdentity;
 #[cfg(feature = "pkcs11")]
 pub use attestation::pkcs11;
+pub use attestation::proof::Attestation;
+pub use attestation::symmetric_key::SymmetricKeyAttestation;
 #[cfg(feature = "tpm")]
 pub use attestation::tpm;
-pub use attestation::{
-    Attestation, ClientIdentity, Proof, SymmetricKeyAttestation, TpmKeys, X509Attestation,
-};
+pub use attestation::x509::X509Attestation;
 pub use client::ProvisioningClient;
+pub use dps_tls::Proxy;
 pub use dps_tls::Roots;
-pub use dps_types::SymmetricKey;
-pub use dps_types::{Clock, SystemClock};
+pub use dps_types::protocol::ApiVersion;
+pub use dps_types::{
+    Clock, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails, HubHostname, IdScope,
+    OperationId, ParseError, RegistrationId, RegistrationRequest, RegistrationStatus,
+    RegistrationSubstatus, SymmetricKey, SystemClock,
+};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, RegistrationEvents};
+pub use host::Host;
 #[cfg(feature = "hub")]
 pub use hub::{
     AssignmentFile, AssignmentStore, CachedAssignment, HubConnection, HubEndpoint, HubPassword,
@@ -155,10 +171,11 @@ pub use hub::{
 };
 pub use lookup::Lookup;
 pub use register::Register;
+pub use transport::fallback::Fallback;
 #[cfg(feature = "http")]
-pub use transport::Http;
+pub use transport::http::Http;
 #[cfg(feature = "mqtt")]
-pub use transport::Mqtt;
+pub use transport::mqtt::Mqtt;
+pub use transport::session::Transport;
 #[cfg(feature = "websocket")]
-pub use transport::MqttWebSocket;
-pub use transport::{Fallback, Proxy, Reply, Session, Target, Transport, TransportError};
+pub use transport::websocket::MqttWebSocket;

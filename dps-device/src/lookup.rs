@@ -1,4 +1,4 @@
-//! What the service knows about the device, without registering it.
+//! A status lookup: the registration record of the device, without a registration.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -13,26 +13,37 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::exchange::{Exchange, Question};
 
-/// A status lookup to be: set it up, then await it.
+impl ProvisioningClient {
+    /// Asks for the registration record of the device. Unlike a registration it changes nothing and is free of charge.
+    ///
+    /// It does not change the device either: a TPM opens a challenge, but a hub key in the answer is not stored.
+    ///
+    /// The record may have any status: `unassigned`, `disabled` and `failed` are not errors here.
+    ///
+    /// # Errors
+    /// Awaiting returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for a device that has never registered,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a transport without lookup, and other kinds as they apply.
+    pub fn lookup(&self) -> Lookup {
+        Lookup {
+            client: self.clone(),
+            timeout: Self::DEFAULT_DEADLINE,
+        }
+    }
+}
+
+/// A status lookup that has not started: set it up, then await it.
 #[must_use = "a lookup does nothing unless it is awaited"]
 #[derive(Debug, Clone)]
 pub struct Lookup {
     client: ProvisioningClient,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 impl Lookup {
-    /// How long the lookup may take, retries and waits included. The default is [`ProvisioningClient::DEFAULT_DEADLINE`].
+    /// Sets the limit for the lookup, retries and waits included. The default is [`ProvisioningClient::DEFAULT_DEADLINE`].
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.deadline = limit;
+        self.timeout = limit;
         self
-    }
-
-    pub(crate) fn new(client: ProvisioningClient) -> Self {
-        Self {
-            client,
-            deadline: ProvisioningClient::DEFAULT_DEADLINE,
-        }
     }
 
     async fn run(self) -> Result<DeviceRegistrationResult, Error> {
@@ -45,11 +56,11 @@ impl Lookup {
         );
         let body = RegistrationRequest::new(target.registration_id().clone());
         async {
-            let events = Events::nobody();
+            let events = Events::disabled();
             let mut exchange =
-                Exchange::new(&self.client, body, self.deadline, events, span.clone());
+                Exchange::new(&self.client, body, self.timeout, events, span.clone());
             let reply = exchange.ask(Question::Lookup).await?;
-            answer::lookup(&reply)
+            answer::lookup(&reply, exchange.registration_id())
         }
         .instrument(span.clone())
         .await

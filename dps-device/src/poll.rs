@@ -1,20 +1,20 @@
-//! How long to wait before the next request: not before the service allows, not in step with other devices, not past the deadline.
+//! The wait before the next request: `Retry-After`, the minimum interval, and a random part of the backoff.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest wait between two requests, unless the caller says otherwise.
+/// The default of the shortest wait between two requests.
 ///
-/// DPS lets a device ask five times in ten seconds. Source: azure-docs `includes/iot-dps-limits.md`.
+/// DPS allows five requests in ten seconds for each device. Source: azure-docs `includes/iot-dps-limits.md`.
 pub(crate) const MIN_INTERVAL: Duration = Duration::from_secs(2);
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(60);
-/// Keeps failures from turning into a busy loop where the interval is set to nothing.
+/// Prevents a busy loop of failures when the interval is set to zero.
 const LEAST_BACKOFF: Duration = Duration::from_millis(10);
 
-/// How fast we go: slower with every failure in a row.
+/// The backoff, which doubles with every failure in a row.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     min_interval: Duration,
@@ -37,8 +37,8 @@ impl Pace {
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
     }
 
-    /// The wait: what the service asks for, at least the interval, and on top a part of the backoff
-    /// that `draw`, from 0 to 1, decides. `None` when it would leave no time for a request.
+    /// The wait: `retry_after` or the interval, whichever is longer, plus the fraction `draw` (0 to 1) of the backoff. `None`
+    /// when no time would remain for a request.
     pub(crate) fn wait(
         &self,
         retry_after: Option<Duration>,
@@ -57,16 +57,16 @@ impl Pace {
     }
 }
 
-/// A random number from 0 to 1. Without randomness devices fall into step, which is not worth an error.
+/// A random number from 0 to 1. Without random numbers the devices of a fleet poll at the same time, which is not an error.
 pub(crate) fn draw() -> f64 {
     getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
-/// A moment from now, on a clock that does not jump. What it cannot count means "never".
+/// The time `limit` from now on a monotonic clock. A limit that is too long to represent means 30 years.
 pub(crate) fn after(limit: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     let now = Instant::now();
-    now.checked_add(limit).unwrap_or(now + NEVER)
+    now.checked_add(limit).unwrap_or(now + THIRTY_YEARS)
 }
 
 #[cfg(test)]
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn two_seconds_and_up_to_one_more_when_the_service_says_nothing() {
+    fn two_to_three_seconds_without_retry_after() {
         let pace = Pace::new(MIN_INTERVAL);
         assert_eq!(pace.wait(None, 0.0, HOUR), Some(seconds(2)));
         assert_eq!(pace.wait(None, 1.0, HOUR), Some(seconds(3)));
     }
 
     #[test]
-    fn the_backoff_doubles_up_to_a_minute_and_a_success_forgets_it() {
+    fn the_backoff_doubles_up_to_a_minute_and_a_success_resets_it() {
         let mut pace = Pace::new(MIN_INTERVAL);
         let longest = |pace: &Pace| pace.wait(None, 1.0, HOUR);
         for expected in [2, 4, 8, 16, 32, 60, 60] {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_nothing_still_backs_off() {
+    fn an_interval_of_zero_still_backs_off() {
         let mut pace = Pace::new(Duration::ZERO);
         for _ in 0..20 {
             pace.failed();
@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_early_never_late(
+        fn the_wait_is_never_shorter_than_asked_nor_past_the_deadline(
             asked in proptest::option::of(0..u64::MAX / 2),
             draw in 0.0..=1.0_f64,
             remaining in 0..1_000_000_u64,

@@ -1,57 +1,64 @@
-//! A registration from start to end, in the one polling loop.
+//! A registration: one polling loop from the first request to the outcome.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
 
-use dps_types::{ErrorCode, OperationId, RegistrationRequest};
+use dps_types::{OperationId, RegistrationRequest};
 use serde_json::Value;
 use tracing::{Instrument, field, info_span};
 
 use crate::answer::{self, Progress};
 use crate::assignment::Assignment;
 use crate::client::ProvisioningClient;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::{Event, Events, RegistrationEvents};
 use crate::exchange::{Exchange, Question};
+use crate::retry::Reaction;
 
-/// A registration to be: set it up, then await it, or watch its [`events`](Self::events).
+impl ProvisioningClient {
+    /// Registers the device and waits for its assignment: `Ok` means assigned.
+    ///
+    /// # Errors
+    /// Awaiting returns any [`ErrorKind`](crate::ErrorKind); each documents who must act.
+    pub fn register(&self) -> Register {
+        Register {
+            client: self.clone(),
+            payload: None,
+            timeout: Self::DEFAULT_DEADLINE,
+        }
+    }
+}
+
+/// A registration that has not started: set it up, then await it, or watch its [`events`](Self::events).
 ///
-/// Nothing happens before. Dropping the future ends the registration and closes its connection.
+/// Nothing is sent before it is polled. Dropping the future ends the registration and closes its connection.
 #[must_use = "a registration does nothing unless it is awaited"]
 #[derive(Clone)]
 pub struct Register {
     client: ProvisioningClient,
     payload: Option<Value>,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 impl Register {
-    /// Sends this along to the operator's custom allocation webhook. Any JSON value.
+    /// Sends this JSON value to the custom allocation webhook of the enrollment.
     pub fn payload(mut self, payload: impl Into<Value>) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
-    /// How long the whole registration may take, all retries and waits included. It counts from the first poll of the future.
+    /// Sets the limit for the whole registration, all retries and waits included. It counts from the first poll of the future.
     /// The default is [`ProvisioningClient::DEFAULT_DEADLINE`].
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.deadline = limit;
+        self.timeout = limit;
         self
     }
 
-    /// Registers, and tells what happens on the way.
+    /// Registers, and returns the events as a stream.
     pub fn events(self) -> RegistrationEvents {
         RegistrationEvents::new(|events| self.run(events))
-    }
-
-    pub(crate) fn new(client: ProvisioningClient) -> Self {
-        Self {
-            client,
-            payload: None,
-            deadline: ProvisioningClient::DEFAULT_DEADLINE,
-        }
     }
 
     async fn run(self, events: Events) -> Result<Assignment, Error> {
@@ -67,9 +74,9 @@ impl Register {
         body.payload = self.payload;
         async {
             let mut exchange =
-                Exchange::new(&self.client, body, self.deadline, events, span.clone());
+                Exchange::new(&self.client, body, self.timeout, events, span.clone());
             let outcome = drive(&mut exchange).await;
-            exchange.events().tell(match outcome.clone() {
+            exchange.events().emit(match outcome.clone() {
                 Ok(assignment) => Event::Assigned(Box::new(assignment)),
                 Err(error) => Event::Failed(error),
             });
@@ -80,19 +87,11 @@ impl Register {
     }
 }
 
-/// Registers, then asks how far it is, until it has an end. An operation that the service has lost is registered again.
+/// Registers, then polls until there is an outcome. An operation that the service has lost is registered again.
 async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
     let mut operation = None;
     loop {
-        let question = match &operation {
-            None => Question::Register,
-            Some(id) => Question::Status(id),
-        };
-        let progress = exchange
-            .ask(question)
-            .await
-            .and_then(|reply| answer::progress(&reply, operation.as_ref()));
-        match progress {
+        match step(exchange, operation.as_ref()).await {
             Ok(Progress::Assigned(assignment)) => {
                 exchange.keep_hub_key(&assignment).await?;
                 return Ok(*assignment);
@@ -107,24 +106,27 @@ async fn drive(exchange: &mut Exchange<'_>) -> Result<Assignment, Error> {
                 exchange.wait_to_poll(&operation_id, retry_after).await?;
                 operation = Some(operation_id);
             }
-            Err(error) if begins_anew(exchange, &error, operation.as_ref()) => {
-                exchange.wait_to_begin_anew(error).await?;
-                operation = None;
-            }
-            Err(error) => return Err(error),
+            Err(error) => match exchange.reaction(&error, operation.is_some()) {
+                Reaction::RegisterAgain => {
+                    exchange.wait_to_register_again(error).await?;
+                    operation = None;
+                }
+                _ => return Err(error),
+            },
         }
     }
 }
 
-/// Whether the operation is lost, or lost against another registration of the same device, or only its challenge is, and
-/// not the device refused.
-fn begins_anew(exchange: &Exchange<'_>, error: &Error, operation: Option<&OperationId>) -> bool {
-    match error.kind() {
-        ErrorKind::NotFound => operation.is_some(),
-        ErrorKind::Unauthorized => operation.is_some() && exchange.has_lost_challenge(error),
-        ErrorKind::Failed => error.code() == Some(ErrorCode::REGISTRATION_CONFLICT),
-        _ => false,
-    }
+async fn step(
+    exchange: &mut Exchange<'_>,
+    operation: Option<&OperationId>,
+) -> Result<Progress, Error> {
+    let question = match operation {
+        None => Question::Register,
+        Some(id) => Question::Status(id),
+    };
+    let reply = exchange.ask(question).await?;
+    answer::progress(&reply, operation, exchange.registration_id())
 }
 
 impl IntoFuture for Register {
@@ -132,16 +134,16 @@ impl IntoFuture for Register {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run(Events::nobody()))
+        Box::pin(self.run(Events::disabled()))
     }
 }
 
 impl fmt::Debug for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What the device tells the webhook is its own business.
+        // The payload may hold a secret.
         f.debug_struct("Register")
             .field("client", &self.client)
-            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use dps_types::{IdScope, SymmetricKey};
 
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
-use crate::attest::Certificate;
+use crate::certificate::Certificate;
 use crate::emulator::Emulator;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;

@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
-use crate::authority::ServerAuthority;
-use crate::ca::CaCertificates;
+use crate::ca_certificates::CaCertificates;
 use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
+use crate::issuer::ServerAuthority;
 use crate::provision::{Engine, Settings};
 use crate::state::State;
 use crate::state::store::{MemoryStore, RedbStore, Store, StoreError};

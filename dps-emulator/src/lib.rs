@@ -39,14 +39,15 @@
 mod access;
 mod allocate;
 mod attest;
-mod authority;
-mod ca;
+mod ca_certificates;
+mod certificate;
 mod config;
 mod emulator;
 mod endpoint;
 mod error;
 mod fault;
 mod hub;
+mod issuer;
 mod limits;
 mod provision;
 mod query;
@@ -55,13 +56,13 @@ mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
-pub use authority::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
+pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 pub use state::store::conformance as store_conformance;
 pub use state::store::{

@@ -93,7 +93,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::authority::{CertificateAuthority, DeviceCredentials, ServerAuthority};
+    use crate::issuer::{CertificateAuthority, DeviceCredentials, ServerAuthority};
 
     type Chain = Vec<CertificateDer<'static>>;
 

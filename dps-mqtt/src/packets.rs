@@ -95,7 +95,8 @@ impl<S: AsyncRead + Unpin> Packets<S> {
 impl<S: AsyncWrite + Unpin> Packets<S> {
     /// Writes a packet and flushes the stream.
     ///
-    /// Dropping the future may leave part of the packet unwritten; the next call writes that first.
+    /// Dropping the future may leave the packet unwritten, as a whole or in part; the next call writes a part that is left
+    /// first, and waits until it is written. Nothing here has a timeout: set one around the call.
     ///
     /// # Errors
     ///
@@ -103,8 +104,14 @@ impl<S: AsyncWrite + Unpin> Packets<S> {
     /// way to say this packet, and then nothing was written.
     pub async fn write(&mut self, packet: Packet) -> Result<(), Error> {
         let packet = convert::encode(packet)?;
-        self.outgoing = Zeroizing::new([&self.outgoing[self.sent..], &packet[..]].concat());
-        self.sent = 0;
+        // What an earlier call left goes first, so that never more than one packet is held.
+        self.write_rest().await?;
+        self.outgoing = packet;
+        self.write_rest().await?;
+        self.stream.flush().await.map_err(Error::io)
+    }
+
+    async fn write_rest(&mut self) -> Result<(), Error> {
         while self.sent < self.outgoing.len() {
             let rest = &self.outgoing[self.sent..];
             match self.stream.write(rest).await.map_err(Error::io)? {
@@ -114,7 +121,7 @@ impl<S: AsyncWrite + Unpin> Packets<S> {
         }
         self.outgoing = Zeroizing::default();
         self.sent = 0;
-        self.stream.flush().await.map_err(Error::io)
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use dps_tls::{ClientTls, Roots, causes, is_tls_failure};
+use dps_tls::{ClientTls, Roots, is_tls_failure, proxy_refused};
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID, parse_retry_after};
 use dps_types::{ErrorCode, ErrorDetails};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -174,7 +174,7 @@ fn broken(error: reqwest::Error) -> Error {
         (ErrorKind::InvalidConfiguration, what)
     } else if is_tls_failure(&error) {
         (ErrorKind::Tls, "the TLS connection failed")
-    } else if is_proxy_refusal(&error) {
+    } else if proxy_refused(&error) {
         let what = "the proxy wants credentials, or other ones (status 407)";
         (ErrorKind::InvalidConfiguration, what)
     } else if sent {
@@ -186,9 +186,4 @@ fn broken(error: reqwest::Error) -> Error {
     Error::new(kind, what)
         .in_doubt_if(sent)
         .with_source(error.without_url())
-}
-
-/// hyper keeps the error's type to itself: only its text tells it.
-fn is_proxy_refusal(error: &reqwest::Error) -> bool {
-    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
 }

@@ -57,8 +57,11 @@ pub enum ErrorKind {
     MalformedCertificate,
     /// The input holds no private key: supply one.
     NoKey,
-    /// The private key is not sound PEM, or none of PKCS#8, SEC1 and PKCS#1: fix the input.
+    /// The private key is not sound PEM, or not PKCS#8, SEC1 or PKCS#1, or there are several: correct the input.
     MalformedKey,
+    /// The input is a container or an encoding other than PEM and DER, such as PKCS#12 or UTF-16: convert it with the
+    /// command that the message names.
+    UnsupportedFormat,
     /// The private key is protected by a password: decrypt it first.
     EncryptedKey,
     /// The private key cannot be used: its algorithm or size is not supported, or its content is damaged.
@@ -67,6 +70,8 @@ pub enum ErrorKind {
     KeyMismatch,
     /// The platform's store was asked for and holds no usable root: install one, or name the roots.
     SystemRoots,
+    /// A proxy has no valid host, port or URL: correct it.
+    InvalidProxy,
     /// A file could not be read: check its path and permissions.
     Read,
     /// rustls refused the configuration. Not expected: please report it.

@@ -24,11 +24,14 @@ mod config;
 mod error;
 mod failure;
 mod identity;
-mod pem;
+mod proxy;
+mod reader;
 mod roots;
 
 pub use config::ClientTls;
 pub use error::{Error, ErrorKind};
 pub use failure::{causes, is_tls_failure};
-pub use identity::{certified_key, chain_from_pem, read_chain, read_key};
+pub use identity::{certified_key, read_chain};
+pub use proxy::{Proxy, proxy_refused};
+pub use reader::{read_certificates, read_key};
 pub use roots::Roots;

@@ -9,7 +9,7 @@ use rustls_native_certs::CertificateResult;
 use rustls_pki_types::CertificateDer;
 
 use crate::error::{Error, ErrorKind};
-use crate::pem;
+use crate::identity::{check_certificates, read_chain};
 
 /// The roots a server's certificate must lead to.
 ///
@@ -40,7 +40,7 @@ impl Roots {
     ///
     /// [`ErrorKind::NoCertificate`] and [`ErrorKind::MalformedCertificate`]; one bad certificate refuses them all.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
-        pem::certificates(pem.as_ref()).map(Self::given)
+        read_chain(pem.as_ref()).map(Self::given)
     }
 
     /// [`Roots::from_pem`] of a file, read now.
@@ -69,7 +69,7 @@ impl Roots {
         I::Item: Into<CertificateDer<'static>>,
     {
         let certificates: Vec<_> = certificates.into_iter().map(Into::into).collect();
-        pem::check(&certificates)?;
+        check_certificates(&certificates)?;
         Ok(Self::given(certificates))
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let no_base64 = b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
         for (input, kind) in [
             (b"".as_slice(), ErrorKind::NoCertificate),
-            (b"no PEM at all", ErrorKind::NoCertificate),
+            (b"not PEM at all", ErrorKind::MalformedCertificate),
             (KEY, ErrorKind::NoCertificate),
             (truncated, ErrorKind::MalformedCertificate),
             (no_base64, ErrorKind::MalformedCertificate),

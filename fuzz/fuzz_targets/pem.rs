@@ -3,11 +3,11 @@
 
 use std::sync::LazyLock;
 
-use dps_tls::{certified_key, chain_from_pem, read_chain, read_key};
+use dps_tls::{certified_key, read_certificates, read_chain, read_key};
 use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A sound pair, so that either half of the input meets a partner.
+/// A sound pair, so that a certificate or a key in the input can be joined with its counterpart.
 static SOUND: LazyLock<(CertificateDer<'static>, PrivateKeyDer<'static>)> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(["dev1".to_owned()]).expect("a certificate");
     (made.cert.into(), made.signing_key.into())
@@ -15,7 +15,10 @@ static SOUND: LazyLock<(CertificateDer<'static>, PrivateKeyDer<'static>)> = Lazy
 
 fuzz_target!(|bytes: &[u8]| {
     let (certificate, key) = &*SOUND;
-    let _ = chain_from_pem(bytes);
+    if let Ok(certificates) = read_certificates(bytes) {
+        let again: Vec<u8> = certificates.iter().flat_map(|der| der.to_vec()).collect();
+        assert_eq!(read_certificates(&again).expect("certificates"), certificates);
+    }
     let chain = read_chain(bytes);
     if let Ok(chain) = &chain {
         assert!(!chain.is_empty());

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
-use dps_device::TpmKeys as _;
+use dps_device::attestation::TpmKeys as _;
 use dps_hardware::SoftwareTpm;
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use libfuzzer_sys::fuzz_target;

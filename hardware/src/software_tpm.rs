@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use dps_device::{Attestation, Proof, TpmKeys};
+use dps_device::Attestation;
+use dps_device::attestation::{Proof, TpmKeys};
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};

@@ -5,7 +5,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use dps_device::{Attestation, Proof, TpmKeys};
+use dps_device::Attestation;
+use dps_device::attestation::{Proof, TpmKeys};
 use dps_hardware::{SoftwareTpm, vector};
 use dps_types::sas::Sign;
 use dps_types::tpm::AuthenticationKey;

@@ -105,7 +105,7 @@ impl Case {
 
     fn client(self, device: Device, dps: &Dps) -> ProvisioningClient {
         (self.connect)(device, dps)
-            .with_host("127.0.0.1")
+            .with_host(std::net::Ipv4Addr::LOCALHOST)
             .with_roots(dps.roots())
             .with_min_poll_interval(Duration::from_millis(10))
     }

@@ -1,8 +1,9 @@
 //! The ways to prove who a device is: what the operator enrolls, what the device holds, and what an impostor does.
 
-use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, TpmKeys, X509Attestation};
+use dps_device::attestation::TpmKeys;
+use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
-use dps_hardware::{SoftwareTpm, SoftwareTpmAttestation};
+use dps_hardware::SoftwareTpm;
 use dps_service::ServiceClient;
 use dps_types::RegistrationId;
 use dps_types::enrollment::{
@@ -35,14 +36,14 @@ impl Proof {
             Self::IndividualKey => Issued {
                 enrollment: IndividualEnrollment::from_keys(id(), &key, &SymmetricKey::generate())
                     .into(),
-                device: SymmetricKeyAttestation::new(id(), key).into(),
-                impostor: SymmetricKeyAttestation::new(id(), other).into(),
+                device: Box::new(SymmetricKeyAttestation::new(id(), key)),
+                impostor: Box::new(SymmetricKeyAttestation::new(id(), other)),
             },
             Self::GroupKey => Issued {
                 enrollment: EnrollmentGroup::from_keys(group(), &key, &SymmetricKey::generate())
                     .into(),
-                device: SymmetricKeyAttestation::from_group(id(), &key).into(),
-                impostor: SymmetricKeyAttestation::from_group(id(), &other).into(),
+                device: Box::new(SymmetricKeyAttestation::from_group(id(), &key)),
+                impostor: Box::new(SymmetricKeyAttestation::from_group(id(), &other)),
             },
             Self::IndividualCertificate => {
                 let [device, impostor] =
@@ -50,8 +51,8 @@ impl Proof {
                 let pem = device.certificate_pem();
                 Issued {
                     enrollment: IndividualEnrollment::client_certificate(id(), pem).into(),
-                    device: device.into(),
-                    impostor: impostor.into(),
+                    device: by_certificate(&device),
+                    impostor: by_certificate(&impostor),
                 }
             }
             Self::GroupCertificate => {
@@ -61,7 +62,7 @@ impl Proof {
                 let signed = |root: &CertificateAuthority| {
                     let factory = root.intermediate("Toasters Factory");
                     let device = factory.and_then(|factory| factory.issue(DEVICE));
-                    Device::from(device.expect("credentials"))
+                    by_certificate(&device.expect("credentials"))
                 };
                 let pem = root.certificate_pem();
                 Issued {
@@ -76,8 +77,8 @@ impl Proof {
                 let attestation = AttestationMechanism::tpm(endorsement_key);
                 Issued {
                     enrollment: IndividualEnrollment::new(id(), attestation).into(),
-                    device: device.attestation_as(id()).into(),
-                    impostor: impostor.attestation_as(id()).into(),
+                    device: Box::new(device.attestation_as(id())),
+                    impostor: Box::new(impostor.attestation_as(id())),
                 }
             }
         }
@@ -156,51 +157,13 @@ impl From<EnrollmentGroup> for Enrollment {
     }
 }
 
-/// Any attestation.
-pub(crate) enum Device {
-    Key(SymmetricKeyAttestation),
-    Certificate(X509Attestation),
-    Tpm(SoftwareTpmAttestation),
-}
+/// A device of any kind, chosen at run time.
+pub(crate) type Device = Box<dyn Attestation>;
 
-impl Device {
-    fn attestation(&self) -> &dyn Attestation {
-        match self {
-            Self::Key(key) => key,
-            Self::Certificate(certificate) => certificate,
-            Self::Tpm(tpm) => tpm,
-        }
-    }
-}
-
-impl Attestation for Device {
-    fn registration_id(&self) -> &RegistrationId {
-        self.attestation().registration_id()
-    }
-
-    fn proof(&self) -> dps_device::Proof<'_> {
-        self.attestation().proof()
-    }
-}
-
-impl From<SymmetricKeyAttestation> for Device {
-    fn from(key: SymmetricKeyAttestation) -> Self {
-        Self::Key(key)
-    }
-}
-
-impl From<SoftwareTpmAttestation> for Device {
-    fn from(tpm: SoftwareTpmAttestation) -> Self {
-        Self::Tpm(tpm)
-    }
-}
-
-impl From<DeviceCredentials> for Device {
-    fn from(credentials: DeviceCredentials) -> Self {
-        let chain = credentials.certificate_chain_pem();
-        let identity = X509Attestation::from_pem(chain, credentials.private_key_pem());
-        Self::Certificate(identity.expect("a chain and its key"))
-    }
+fn by_certificate(credentials: &DeviceCredentials) -> Device {
+    let chain = credentials.certificate_chain_pem();
+    let attestation = X509Attestation::from_pem(chain, credentials.private_key_pem());
+    Box::new(attestation.expect("a chain and its key"))
 }
 
 fn id() -> RegistrationId {

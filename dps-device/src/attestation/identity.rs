@@ -1,4 +1,4 @@
-//! A certificate chain and the private key of its first certificate, wherever that key is.
+//! A certificate chain and the private key of its first certificate, which may be in hardware.
 
 use std::fmt;
 use std::fs;
@@ -9,29 +9,30 @@ use dps_tls::{certified_key, read_chain, read_key};
 use rustls::InconsistentKeys;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
+use x509_cert::der::Decode;
+use x509_cert::{Certificate, Version};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// Who the device is in a TLS handshake: the whole chain, the leaf first, and a key that signs.
+/// The identity of the device in a TLS handshake: the certificate chain, the leaf first, and a key that signs.
 ///
-/// The root need not be in the chain, every certificate between leaf and root must: the service refuses a leaf that it
-/// cannot trace.
+/// The chain must have all intermediate certificates, or the service refuses the leaf. The root is optional.
 #[derive(Clone)]
 pub struct ClientIdentity(Arc<CertifiedKey>);
 
 impl ClientIdentity {
-    /// Reads chain and key, each PEM or DER. The key may be PKCS#8, SEC1 or PKCS#1, not encrypted.
+    /// Reads the chain and the key, each PEM or DER. The key is PKCS#8, SEC1 or PKCS#1, not encrypted.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when one of them is missing, malformed or of
-    /// an unsupported kind, or when the key is not the leaf's.
+    /// an unsupported kind, or when the key does not belong to the leaf.
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, Error> {
         let chain = read_chain(chain.as_ref()).map_err(unusable)?;
         Self::join(chain, key.as_ref())
     }
 
-    /// Takes the certificates, each one DER, the leaf first, and the key, DER or PEM.
+    /// An identity from certificates, each one DER, the leaf first, and a key, DER or PEM.
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem).
@@ -43,7 +44,7 @@ impl ClientIdentity {
         Self::join(chain, key.as_ref())
     }
 
-    /// [`from_pem`](Self::from_pem) of two files, read now.
+    /// Reads two files as [`from_pem`](Self::from_pem) does.
     ///
     /// # Errors
     /// As [`from_pem`](Self::from_pem), and when a file cannot be read.
@@ -53,24 +54,25 @@ impl ClientIdentity {
         Self::from_pem(chain, &*key)
     }
 
-    /// Takes a chain and a key that signs anywhere: in a PKCS#11 token, in a TPM.
+    /// An identity from a chain and a key that signs elsewhere, for example in a PKCS#11 token or a TPM.
     ///
-    /// rustls signs on the thread that drives the connection. A slow device should be driven from a thread of its own.
+    /// rustls calls the key on the thread that drives the connection. Use a separate thread for a slow device.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the chain is empty or its leaf malformed,
-    /// or when the key tells its public half and it is not the leaf's.
+    /// or when the key has a public part that does not match the leaf.
     pub fn from_certified_key(identity: impl Into<Arc<CertifiedKey>>) -> Result<Self, Error> {
         let identity = identity.into();
-        if identity.cert.is_empty() {
-            return Err(Error::configuration("the certificate chain is empty"));
+        match identity.cert.first() {
+            Some(leaf) => check_version(leaf)?,
+            None => return Err(Error::configuration("the certificate chain is empty")),
         }
         match identity.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(Self(identity))
             }
             Err(error) => Err(Error::configuration(
-                "the private key and the certificate chain do not go together",
+                "the private key does not match the first certificate of the chain",
             )
             .with_source(error)),
         }
@@ -81,15 +83,31 @@ impl ClientIdentity {
         self.0.cert.iter().map(AsRef::as_ref)
     }
 
-    /// What rustls takes, for a transport to hand on.
+    /// The chain and the key as rustls uses them, for a transport.
     pub fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.0
     }
 
     fn join(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Self, Error> {
         let key = read_key(key).map_err(unusable)?;
+        if let Some(leaf) = chain.first() {
+            check_version(leaf)?;
+        }
         let identity = certified_key(chain, key).map_err(unusable)?;
         Ok(Self(Arc::new(identity)))
+    }
+}
+
+/// rustls supports version 3 only. `openssl x509 -req` without extensions makes version 1 up to OpenSSL 3.1.
+fn check_version(leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    match Certificate::from_der(leaf) {
+        Ok(leaf) if leaf.tbs_certificate().version() != Version::V3 => Err(Error::configuration(
+            "the device's certificate is X.509 version 1, and TLS requires version 3: issue it again with an extension, \
+                 for example `openssl x509 -req -in device.csr -CA ca.pem -CAkey ca-key.pem -out device.pem -extfile \
+                 extensions.txt` where extensions.txt has the line `extendedKeyUsage = clientAuth`",
+        )),
+        // A certificate that cannot be read is reported where it is used.
+        _ => Ok(()),
     }
 }
 
@@ -106,7 +124,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
 
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key's own Debug may be anyone's.
+        // The Debug of a key in hardware is not ours, and may show a secret.
         f.debug_struct("ClientIdentity")
             .field("certificates", &self.0.cert.len())
             .finish_non_exhaustive()

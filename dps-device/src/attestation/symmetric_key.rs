@@ -1,11 +1,11 @@
-//! A device with a symmetric key: its own, derived from a group's, or in a place that only signs.
+//! Symmetric key attestation: a device key, a key derived from a group key, or a key in hardware.
 
 use std::fmt;
 
 use dps_types::sas::Sign;
 use dps_types::{RegistrationId, SymmetricKey};
 
-use super::{Attestation, Proof};
+use super::proof::{Attestation, Proof};
 
 /// Symmetric key attestation.
 ///
@@ -17,20 +17,20 @@ pub struct SymmetricKeyAttestation {
 }
 
 impl SymmetricKeyAttestation {
-    /// A device with a key of its own: that of an individual enrollment, or one derived elsewhere.
+    /// A device with its own key: the key of an individual enrollment, or a derived key.
     pub fn new(registration_id: RegistrationId, key: SymmetricKey) -> Self {
         Self::from_signer(registration_id, key)
     }
 
-    /// A member of an enrollment group: derives the device's key from the group's.
+    /// A member of an enrollment group: derives the device key from the group key.
     ///
-    /// Whoever holds the group key can be any device of the group. On a device prefer [`new`](Self::new) with the derived key.
+    /// The group key can impersonate every device of the group. On a device prefer [`new`](Self::new) with the derived key.
     pub fn from_group(registration_id: RegistrationId, group_key: &SymmetricKey) -> Self {
         let key = group_key.derive_device_key(&registration_id);
         Self::new(registration_id, key)
     }
 
-    /// A device whose key stays where it is, in an HSM say, and signs there.
+    /// A device whose key signs elsewhere, for example in an HSM.
     pub fn from_signer(registration_id: RegistrationId, signer: impl Sign + 'static) -> Self {
         Self {
             registration_id,
@@ -39,14 +39,15 @@ impl SymmetricKeyAttestation {
         }
     }
 
-    /// A second key, a [`SymmetricKey`] or a signer, for when the service refuses the first: keys can then be rolled without a gap.
+    /// Adds a second key, a [`SymmetricKey`] or a signer. It is used when the service refuses the first one, so that keys can
+    /// be rotated without downtime.
     #[must_use]
     pub fn with_secondary(mut self, key: impl Sign + 'static) -> Self {
         self.secondary = Some(Box::new(key));
         self
     }
 
-    /// [`with_secondary`](Self::with_secondary) of the key derived from the group's secondary key.
+    /// Adds the key that is derived from the secondary key of the group.
     #[must_use]
     pub fn with_secondary_group_key(self, group_key: &SymmetricKey) -> Self {
         let key = group_key.derive_device_key(&self.registration_id);

@@ -1,17 +1,21 @@
-//! A device with a certificate. Its name is the leaf's common name.
+//! X.509 attestation: the registration id is the common name of the leaf certificate.
 
 use std::path::Path;
 
 use dps_types::RegistrationId;
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode, Tag, Tagged};
 
-use super::{Attestation, ClientIdentity, Proof};
+use super::identity::ClientIdentity;
+use super::proof::{Attestation, Proof};
 use crate::error::Error;
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// X.509 attestation, for individual enrollments and enrollment groups alike.
 ///
-/// The registration id is the subject common name of the leaf certificate.
+/// The registration id is the subject common name of the leaf certificate, and the last one if there are several.
 /// Source: azure-docs `iot-dps/concepts-x509-attestation.md`.
 #[derive(Debug, Clone)]
 pub struct X509Attestation {
@@ -22,17 +26,17 @@ pub struct X509Attestation {
 impl X509Attestation {
     /// A device with this identity.
     ///
-    /// Whether the certificate is within its validity is left to the service: a device may not know the time yet.
+    /// The validity period is not checked, since a device may not know the time yet. The service checks it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the leaf has no common name, or one that
-    /// is no registration id.
+    /// is not a valid registration id.
     pub fn new(identity: ClientIdentity) -> Result<Self, Error> {
         let leaf = identity.chain().next().unwrap_or_default();
         let name = common_name(leaf)?;
         let registration_id = RegistrationId::new(name.as_str()).map_err(|error| {
             Error::configuration(format!(
-                "the leaf's common name {name:?} is no registration id"
+                "the common name {name:?} of the device's certificate is not a valid registration id"
             ))
             .with_source(error)
         })?;
@@ -69,11 +73,11 @@ impl X509Attestation {
         Self::new(ClientIdentity::from_files(chain, key)?)
     }
 
-    /// Makes sure that the certificate is the one of this device, and writes its id in this case.
+    /// Checks that the certificate is for this registration id, and uses the id in this upper and lower case.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the leaf's common name is another, apart
-    /// from upper and lower case: the service would answer 401.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the common name of the leaf differs by more
+    /// than upper and lower case: the service would answer 401.
     pub fn with_registration_id(self, registration_id: RegistrationId) -> Result<Self, Error> {
         if registration_id == self.registration_id {
             return Ok(Self {
@@ -82,7 +86,7 @@ impl X509Attestation {
             });
         }
         Err(Error::configuration(format!(
-            "the certificate is that of {:?}, the registration id is {registration_id:?}",
+            "the certificate is for the registration id {:?}, not for {registration_id:?}",
             self.registration_id
         )))
     }
@@ -98,16 +102,38 @@ impl Attestation for X509Attestation {
     }
 }
 
+/// The last common name, as .NET's `X509Certificate2.GetNameInfo(SimpleName)` reads it.
 fn common_name(leaf: &[u8]) -> Result<String, Error> {
-    let unreadable = |error: x509_cert::der::Error| {
-        Error::configuration("the leaf certificate cannot be read").with_source(error)
+    let certificate = Certificate::from_der(leaf).map_err(|error| {
+        Error::configuration("the device's certificate cannot be read").with_source(error)
+    })?;
+    let subject = certificate.tbs_certificate().subject();
+    let Some(last) = subject.iter().filter(|name| name.oid == COMMON_NAME).last() else {
+        return Err(Error::configuration(
+            "the device's certificate has no common name: issue one whose common name is the registration id",
+        ));
     };
-    let certificate = Certificate::from_der(leaf).map_err(unreadable)?;
-    certificate
-        .tbs_certificate()
-        .subject()
-        .common_name()
-        .map_err(unreadable)?
-        .map(|name| name.value().into_owned())
-        .ok_or_else(|| Error::configuration("the leaf certificate has no common name"))
+    text(last.value.tag(), last.value.value()).ok_or_else(|| {
+        Error::configuration("the common name of the device's certificate is not text")
+    })
+}
+
+/// The text of a DirectoryString (RFC 5280, section 4.1.2.4).
+fn text(tag: Tag, value: &[u8]) -> Option<String> {
+    match tag {
+        Tag::Utf8String
+        | Tag::PrintableString
+        | Tag::Ia5String
+        | Tag::VisibleString
+        | Tag::NumericString => String::from_utf8(value.to_vec()).ok(),
+        Tag::TeletexString => Some(value.iter().copied().map(char::from).collect()),
+        Tag::BmpString => {
+            let (units, []) = value.as_chunks::<2>() else {
+                return None;
+            };
+            let units = units.iter().copied().map(u16::from_be_bytes);
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        _ => None,
+    }
 }

@@ -13,10 +13,11 @@ use zeroize::Zeroizing;
 use super::connection::HubConnection;
 use super::transport::HubTransport;
 use crate::assignment::Assignment;
+use crate::attestation::proof::proof;
 use crate::attestation::{Attestation, ClientIdentity, Proof, TpmKeys};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
-use crate::exchange::proof;
+use crate::host::Host;
 use crate::transport::{AGENT, Endpoint, LIFETIME, TransportError, sign};
 use crate::{Proxy, Roots};
 
@@ -69,8 +70,8 @@ impl ProvisioningClient {
 
     /// A hub that is known from before. [`ProvisionedDevice`](crate::ProvisionedDevice) remembers it for you.
     pub fn hub_at(&self, hub: HubHostname, device_id: DeviceId) -> HubEndpoint {
-        let mut endpoint = self.target.endpoint().clone();
-        endpoint.set_host(hub.as_str());
+        let mut endpoint = self.target.endpoint.clone();
+        endpoint.host = Host::from(&hub);
         HubEndpoint {
             attestation: self.attestation.clone(),
             on_secondary: false,
@@ -98,8 +99,8 @@ impl HubEndpoint {
 
     /// Connects to this host, a name or an address without a port, and still means the hub: a gateway, or an emulator.
     #[must_use]
-    pub fn with_host(mut self, host: impl Into<String>) -> Self {
-        self.endpoint.set_host(host);
+    pub fn with_host(mut self, host: impl Into<Host>) -> Self {
+        self.endpoint.host = host.into();
         self
     }
 
@@ -172,7 +173,7 @@ impl HubEndpoint {
 
     /// The host to connect to: that of the hub, unless another one was set.
     pub fn host(&self) -> &str {
-        self.endpoint.host()
+        self.endpoint.host.as_str()
     }
 
     /// The port of the carrier: 8883, and 443 for WebSocket.

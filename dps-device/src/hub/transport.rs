@@ -6,7 +6,7 @@ use dps_types::protocol::mqtt::WEBSOCKET_PATH;
 use crate::attestation::ClientIdentity;
 #[cfg(feature = "websocket")]
 use crate::transport::MqttWebSocket;
-use crate::transport::{Endpoint, Mqtt, Stream, TransportError};
+use crate::transport::{Endpoint, Mqtt, MqttTransport, Stream, TransportError};
 
 /// A carrier of MQTT: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! A host, and on what terms to talk to it: whom to trust, which proxy to go through, how long to wait, what time it is.
+//! A host and how to connect to it: trusted roots, proxy, time limit, clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,48 +7,42 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dps_tls::Roots;
-
-use super::Proxy;
-use crate::client::ProvisioningClient;
 use dps_types::{Clock, SystemClock};
 
-/// A host as a client means to reach it.
+use crate::host::Host;
+use dps_tls::Proxy;
+
+/// The default limit for one request, the connection included.
+pub(crate) const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A host with everything that a connection to it needs.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    host: String,
+    pub(crate) host: Host,
     roots: Roots,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Without a client certificate. Reading the system's roots takes a while: once is enough.
+    /// Without a client certificate. It is kept because reading the system's roots is slow.
     #[cfg(any(feature = "http", feature = "mqtt"))]
     tls: OnceLock<rustls::ClientConfig>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(host: impl Into<String>) -> Self {
+    pub(crate) fn new(host: Host) -> Self {
         Self {
-            host: host.into(),
+            host,
             roots: Roots::default(),
             proxy: None,
-            request_timeout: ProvisioningClient::DEFAULT_REQUEST_TIMEOUT,
+            request_timeout: DEFAULT_REQUEST_TIMEOUT,
             clock: Arc::new(SystemClock),
             #[cfg(any(feature = "http", feature = "mqtt"))]
             tls: OnceLock::new(),
         }
     }
 
-    /// As the caller wrote it: a carrier must check it.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
     pub(crate) fn roots(&self) -> &Roots {
         &self.roots
-    }
-
-    pub(crate) fn set_host(&mut self, host: impl Into<String>) {
-        self.host = host.into();
     }
 
     pub(crate) fn set_roots(&mut self, roots: Roots) {
@@ -62,16 +56,18 @@ impl Endpoint {
 
 #[cfg(any(feature = "http", feature = "mqtt"))]
 mod tls {
+    use std::sync::Arc;
+
     use rustls::ClientConfig;
     use rustls::sign::SingleCertAndKey;
 
-    use super::{Arc, Endpoint};
-    use crate::attestation::ClientIdentity;
+    use super::Endpoint;
+    use crate::attestation::identity::ClientIdentity;
     use crate::error::ErrorKind;
-    use crate::transport::TransportError;
+    use crate::transport::error::TransportError;
 
     impl Endpoint {
-        /// The TLS configuration, with the device's certificate where it has one.
+        /// The TLS configuration, with the device's certificate if it has one.
         pub(crate) fn client_config(
             &self,
             identity: Option<&ClientIdentity>,
@@ -79,12 +75,12 @@ mod tls {
             let mut config = match self.tls.get() {
                 Some(config) => config.clone(),
                 None => {
-                    let config = dps_tls::ClientTls::new(self.roots.clone())
+                    let config = dps_tls::ClientTls::new(self.roots().clone())
                         .build()
                         .map_err(|error| {
                             TransportError::new(
                                 ErrorKind::InvalidConfiguration,
-                                "there is no usable TLS configuration",
+                                "the TLS configuration is not usable",
                             )
                             .with_source(error)
                         })?;

@@ -1,4 +1,4 @@
-//! Several transports, of which the first that gets through is used.
+//! Several transports in order of preference: the first that connects is used.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,57 +7,71 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dps_types::{OperationId, RegistrationRequest};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::{Reply, Session, Target, Transport, TransportError};
-use crate::attestation::Proof;
+use super::error::TransportError;
+use super::reply::Reply;
+use super::session::{Session, Transport};
+use super::target::Target;
+use crate::attestation::proof::Proof;
 use crate::error::ErrorKind;
+use crate::log_limit::LogLimit;
 
-/// The longest that a transport may take to connect before the next is tried.
-const LONGEST_OPENING: Duration = Duration::from_secs(10);
+/// The longest time for one transport to connect before the next is tried.
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// Transports in order of preference: the next is tried when one does not get through.
+/// Transports in order of preference. The next one is tried when one fails to connect.
 ///
-/// Not to get through means: no connection, no TLS, something else than DPS at the other end, or a proof or a request that
-/// the transport cannot carry. What the service itself says, a refusal above all, is an answer and is final here.
+/// A transport fails to connect when there is no connection or no TLS, when the peer is not DPS, and when it cannot carry the
+/// proof or the request. An answer of the service is final, also when it is a refusal.
 ///
-/// All tries together count as one request: each transport may take an equal share of
+/// All attempts together count as one request: each transport has an equal share of
 /// [`request_timeout`](Target::request_timeout) to connect, at most 10 seconds, and more than one share is left for the
-/// request. When none gets through, the error says why, of each. The one that did is tried first the next time.
+/// request. When all fail, the error lists the failure of each. The transport that worked is tried first the next time.
+///
+/// The failure of each transport is logged at `warn`, at most once a minute.
+#[derive(Debug)]
 pub struct Fallback {
-    transports: Vec<(&'static str, Box<dyn Transport>)>,
+    candidates: Vec<Candidate>,
     first: AtomicUsize,
 }
 
+#[derive(Debug)]
+struct Candidate {
+    transport: Box<dyn Transport>,
+    log_limit: LogLimit,
+}
+
 impl Fallback {
-    /// Begins with the preferred transport.
+    /// Starts with the preferred transport.
     pub fn new(transport: impl Transport + 'static) -> Self {
         Self {
-            transports: Vec::new(),
+            candidates: Vec::new(),
             first: AtomicUsize::new(0),
         }
         .or(transport)
     }
 
-    /// Adds one for when those before do not get through.
+    /// Adds a transport that is tried when those before it fail to connect.
     #[must_use]
-    pub fn or<T: Transport + 'static>(mut self, transport: T) -> Self {
-        let path = std::any::type_name::<T>();
-        let name = path.rsplit("::").next().unwrap_or(path);
-        self.transports.push((name, Box::new(transport)));
+    pub fn or(mut self, transport: impl Transport + 'static) -> Self {
+        self.candidates.push(Candidate {
+            transport: Box::new(transport),
+            log_limit: LogLimit::default(),
+        });
         self
     }
 
-    /// One share of the time of a request for each, one for the request itself, and one to tell that it was all in vain.
+    /// One share of the time of a request for each transport, one for the request itself, and one to report the failures.
     fn share(&self, target: &Target) -> Duration {
-        let shares = u32::try_from(self.transports.len()).unwrap_or(u32::MAX);
+        let shares = u32::try_from(self.candidates.len()).unwrap_or(u32::MAX);
         target.request_timeout() / shares.saturating_add(2)
     }
 
-    /// All transports, the one to begin with first.
+    /// The indexes of all transports, the one to start with first.
     fn order(&self) -> Vec<usize> {
         let first = self.first.load(Ordering::Relaxed);
-        let mut order: Vec<_> = (0..self.transports.len()).collect();
+        let mut order: Vec<_> = (0..self.candidates.len()).collect();
         order.sort_by_key(|index| *index != first);
         order
     }
@@ -70,7 +84,7 @@ impl Transport for Fallback {
         target: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
-        let mut tries = Tries {
+        let mut attempts = Attempts {
             fallback: self,
             target,
             proof,
@@ -79,18 +93,18 @@ impl Transport for Fallback {
             failures: Vec::new(),
         };
         Ok(Box::new(FallbackSession {
-            current: tries.next().await?,
-            tries,
+            current: attempts.next().await?,
+            attempts,
             proven: false,
         }))
     }
 }
 
-/// A session of one of the transports. Until it has brought a reply, the next may take its place: HTTPS, say, connects
-/// with its first request only.
+/// A session of one of the transports. Until it has returned a reply the next transport may replace it: HTTPS, for example,
+/// connects only with its first request.
 struct FallbackSession<'a> {
     current: Opened<'a>,
-    tries: Tries<'a>,
+    attempts: Attempts<'a>,
     proven: bool,
 }
 
@@ -99,8 +113,8 @@ struct Opened<'a> {
     session: Box<dyn Session + 'a>,
 }
 
-/// What was tried, and what is left to try.
-struct Tries<'a> {
+/// The transports that failed, and those that were not tried yet.
+struct Attempts<'a> {
     fallback: &'a Fallback,
     target: &'a Target,
     proof: Proof<'a>,
@@ -112,15 +126,15 @@ struct Tries<'a> {
 #[async_trait]
 impl Session for FallbackSession<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.ask(Request::Register(body)).await
+        self.send(Request::Register(body)).await
     }
 
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
-        self.ask(Request::Status(operation)).await
+        self.send(Request::Status(operation)).await
     }
 
     async fn lookup(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.ask(Request::Lookup(body)).await
+        self.send(Request::Lookup(body)).await
     }
 
     fn is_stale(&self) -> bool {
@@ -129,67 +143,87 @@ impl Session for FallbackSession<'_> {
 }
 
 impl FallbackSession<'_> {
-    async fn ask(&mut self, request: Request<'_>) -> Result<Reply, TransportError> {
+    async fn send(&mut self, request: Request<'_>) -> Result<Reply, TransportError> {
         if self.proven {
             return request.send(&mut *self.current.session).await;
         }
         loop {
             let Opened { index, session } = &mut self.current;
-            let time = self.tries.time_left();
+            let time = self.attempts.time_left();
             let error = match timeout(time, request.send(&mut **session)).await {
                 Ok(Ok(reply)) => {
                     self.proven = true;
-                    self.tries.fallback.first.store(*index, Ordering::Relaxed);
+                    self.attempts
+                        .fallback
+                        .first
+                        .store(*index, Ordering::Relaxed);
                     return Ok(reply);
                 }
-                Ok(Err(error)) if !is_passed_over(error.kind()) => return Err(error),
+                Ok(Err(error)) if !tries_next(error.kind()) => return Err(error),
                 Ok(Err(error)) => error,
                 Err(_) => TransportError::new(ErrorKind::Connect, "there was no answer in time"),
             };
-            self.tries.note(*index, error);
-            self.current = self.tries.next().await?;
+            self.attempts.failed(*index, error);
+            self.current = self.attempts.next().await?;
         }
     }
 }
 
-impl<'a> Tries<'a> {
-    /// Opens the next that can be opened.
+impl<'a> Attempts<'a> {
+    /// Opens the next transport that can be opened.
     async fn next(&mut self) -> Result<Opened<'a>, TransportError> {
         let fallback = self.fallback;
-        let share = fallback.share(self.target).min(LONGEST_OPENING);
+        let share = fallback.share(self.target).min(MAX_CONNECT_TIME);
         while let Some(index) = self.untried.next() {
-            let (_, transport) = &fallback.transports[index];
+            let transport = &fallback.candidates[index].transport;
             match timeout(share, transport.open(self.target, self.proof)).await {
                 Ok(Ok(session)) => {
-                    // Until there is a reply the next one is the better choice: this one may be silent for ever.
-                    let next = (index + 1) % fallback.transports.len();
+                    // Without a reply the next transport is the better choice, since this one may never answer.
+                    let next = (index + 1) % fallback.candidates.len();
                     fallback.first.store(next, Ordering::Relaxed);
                     return Ok(Opened { index, session });
                 }
-                Ok(Err(error)) if !is_passed_over(error.kind()) => return Err(error),
-                Ok(Err(error)) => self.note(index, error),
+                Ok(Err(error)) if !tries_next(error.kind()) => return Err(error),
+                Ok(Err(error)) => self.failed(index, error),
                 Err(_) => {
                     let what = format!("there was no connection within {share:?}");
-                    self.note(index, TransportError::new(ErrorKind::Connect, what));
+                    self.failed(index, TransportError::new(ErrorKind::Connect, what));
                 }
             }
         }
         Err(self.exhausted())
     }
 
-    /// For the request that shows whether a session is any good.
+    /// The time for the request that shows whether a session works.
     fn time_left(&self) -> Duration {
         let limit = self.target.request_timeout() - self.fallback.share(self.target);
         limit.saturating_sub(self.started.elapsed())
     }
 
-    fn note(&mut self, index: usize, error: TransportError) {
-        let (name, _) = self.fallback.transports[index];
-        debug!(transport = name, %error, "this transport does not get through");
+    fn failed(&mut self, index: usize, error: TransportError) {
+        let Candidate {
+            transport,
+            log_limit,
+        } = &self.fallback.candidates[index];
+        let name = transport.name().to_owned();
+        // A transport that cannot carry the request is a matter of configuration, not a fault.
+        if error.kind() != ErrorKind::Unsupported && log_limit.allows() {
+            warn!(
+                transport = %name,
+                error = %format_args!("{error:#}"),
+                "this transport failed, trying the next one"
+            );
+        } else {
+            debug!(
+                transport = %name,
+                error = %format_args!("{error:#}"),
+                "this transport failed, trying the next one"
+            );
+        }
         self.failures.push(Failure { name, error });
     }
 
-    /// One that may get better stands for all; one that cannot carry the request says least.
+    /// The kind is that of the failure which is most likely to recover.
     fn exhausted(&mut self) -> TransportError {
         let failures = std::mem::take(&mut self.failures);
         let any = |kind| failures.iter().any(|failure| failure.error.kind() == kind);
@@ -197,7 +231,7 @@ impl<'a> Tries<'a> {
             .into_iter()
             .find(|kind| any(*kind))
             .unwrap_or(ErrorKind::Unsupported);
-        TransportError::new(kind, "no transport gets through").with_source(Failures(failures))
+        TransportError::new(kind, "all transports failed").with_source(Failures(failures))
     }
 }
 
@@ -218,20 +252,20 @@ impl Request<'_> {
     }
 }
 
-fn is_passed_over(kind: ErrorKind) -> bool {
+fn tries_next(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Unsupported
     )
 }
 
-/// Why each did not get through. A chain of sources has room for one: so the text holds them all, to the ground.
+/// The failures of all transports. An error has only one source, so this text has the whole chain of each.
 #[derive(Debug)]
 struct Failures(Vec<Failure>);
 
 #[derive(Debug)]
 struct Failure {
-    name: &'static str,
+    name: String,
     error: TransportError,
 }
 
@@ -239,23 +273,10 @@ impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, Failure { name, error }) in self.0.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
-            write!(f, "{separator}{name}: {error}")?;
-            let mut source = std::error::Error::source(error);
-            while let Some(error) = source {
-                write!(f, ": {error}")?;
-                source = error.source();
-            }
+            write!(f, "{separator}{name}: {error:#}")?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Failures {}
-
-impl fmt::Debug for Fallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.transports.iter().map(|(name, _)| name))
-            .finish()
-    }
-}

@@ -1,10 +1,10 @@
-//! HTTPS: one connection a session, one request at a time.
+//! HTTPS: one connection for each session, one request at a time.
 
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use dps_tls::causes;
+use dps_tls::proxy_refused;
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
@@ -16,17 +16,24 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, Url, redirect, retry};
 use tracing::debug;
 
+use super::challenge::Challenge;
+use super::error::TransportError;
+use super::page;
+use super::reply::Reply;
+use super::session::{Session, Transport};
+use super::target::Target;
+use super::tls_failure;
 use super::token::Token;
-use super::wire::bracketed;
-use super::{Proxy, Reply, Session, Target, Transport, TransportError, tls_failure};
-use crate::attestation::{Proof, TpmKeys};
+use crate::attestation::proof::Proof;
+use crate::attestation::tpm_keys::TpmKeys;
 use crate::error::ErrorKind;
-use crate::wrapped_key::Challenge;
+use crate::host::Host;
+use dps_tls::Proxy;
 
 const USER_AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
-/// The most that we read of an answer. DPS allows 96 KiB of payload. Source: azure-docs `includes/iot-dps-limits.md`.
+/// The limit for the body of an answer. DPS allows a payload of 96 KiB. Source: azure-docs `includes/iot-dps-limits.md`.
 const MAX_BODY: usize = 256 * 1024;
 
 /// HTTPS, for every kind of proof: symmetric keys, certificates and TPMs.
@@ -36,7 +43,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Another port than 443.
+    /// Connects to this port. The default is 443.
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -54,12 +61,12 @@ impl Transport for Http {
         let (identity, tpm, signer) = match proof {
             Proof::Certificate(identity) => (Some(identity), None, None),
             Proof::SharedKey(signer) => (None, None, Some(signer)),
-            // A new session for an operation goes on with the key of the last challenge.
+            // A new session in the middle of an operation uses the key of the last challenge.
             Proof::Tpm(tpm) => (None, Some(tpm), Some(tpm as &dyn Sign)),
         };
         Ok(Box::new(HttpSession {
             base: base(target.host(), self.port)?,
-            client: client(target.endpoint().client_config(identity)?, target.proxy())?,
+            client: client(target.endpoint.client_config(identity)?, target.proxy())?,
             target,
             tpm,
             token: signer.map(|signer| Token::new(signer, target)),
@@ -67,7 +74,7 @@ impl Transport for Http {
     }
 }
 
-/// The pool of the client holds the one connection, and closes it when it is dropped.
+/// The connection pool of the client holds the one connection, and closes it when it is dropped.
 struct HttpSession<'a> {
     base: Url,
     client: Client,
@@ -79,7 +86,7 @@ struct HttpSession<'a> {
 #[async_trait]
 impl Session for HttpSession<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.prove(DeviceAction::Register, body).await
+        self.authenticate(DeviceAction::Register, body).await
     }
 
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
@@ -88,13 +95,13 @@ impl Session for HttpSession<'_> {
     }
 
     async fn lookup(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
-        self.prove(DeviceAction::Lookup, body).await
+        self.authenticate(DeviceAction::Lookup, body).await
     }
 }
 
 impl HttpSession<'_> {
-    /// A TPM begins without a token, and opens the challenge that it gets. There is no second one: then it is refused.
-    async fn prove(
+    /// A TPM sends its first request without a token, and opens the challenge in the reply. A second challenge is a refusal.
+    async fn authenticate(
         &mut self,
         action: DeviceAction,
         body: &RegistrationRequest,
@@ -108,12 +115,12 @@ impl HttpSession<'_> {
         let Some(challenge) = Challenge::parse(&reply)? else {
             return Ok(reply);
         };
-        debug!("challenged");
-        // The rest of the time is for the requests: so that a TPM that hangs is not taken for a network that does.
+        debug!("the TPM was challenged");
+        // The TPM has half of the time limit, so that a TPM that hangs is not reported as a network failure.
         let key_name = challenge
             .open(tpm, self.target.request_timeout() / 2)
             .await?;
-        self.token = Some(Token::new(tpm, self.target).named(key_name));
+        self.token = Some(Token::new(tpm, self.target).with_key_name(key_name));
         self.exchange(action, Some(&body)).await
     }
 
@@ -151,20 +158,33 @@ impl HttpSession<'_> {
         }
         let response = request.send().await.map_err(failure)?;
         let status = response.status().as_u16();
-        let retry_after = self.retry_after(response.headers());
-        let mut reply = Reply::new(status, read(response).await?);
+        let headers = response.headers().clone();
+        let body = read(response).await?;
+        let date = date(&headers);
+        let retry_after = self.retry_after(&headers, date);
+        if let Some(error) = page::check(status, text(&headers, CONTENT_TYPE), &body) {
+            return Err(error.with_retry_after(retry_after));
+        }
+        let mut reply = Reply::new(status, body);
         reply.retry_after = retry_after;
+        reply.date = date;
         Ok(reply)
     }
 
-    /// A date is measured against the service's own clock, since ours may be wrong.
-    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
-        let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-        let now = text(DATE)
-            .and_then(|date| httpdate::parse_http_date(date).ok())
-            .unwrap_or_else(|| self.target.clock().now());
-        parse_retry_after(text(RETRY_AFTER)?, now)
+    /// A date in `Retry-After` is compared with the service's own clock, since the clock of the device may be wrong.
+    fn retry_after(&self, headers: &HeaderMap, date: Option<SystemTime>) -> Option<Duration> {
+        let now = date.unwrap_or_else(|| self.target.clock().now());
+        parse_retry_after(text(headers, RETRY_AFTER)?, now)
     }
+}
+
+/// The first value of a header, as .NET reads duplicates of these headers.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, DATE)?).ok()
 }
 
 fn with_keys(body: &RegistrationRequest, tpm: &dyn TpmKeys) -> RegistrationRequest {
@@ -179,7 +199,7 @@ fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, Tr
     let unusable = |error| {
         TransportError::new(
             ErrorKind::InvalidConfiguration,
-            "the HTTPS client cannot be set up",
+            "the HTTPS client cannot be built",
         )
         .with_source(error)
     };
@@ -201,35 +221,31 @@ fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, Tr
 }
 
 fn tunnel(proxy: &Proxy) -> reqwest::Result<reqwest::Proxy> {
-    let url = format!("http://{}:{}", bracketed(proxy.host()), proxy.port());
-    let tunnel = reqwest::Proxy::https(url)?;
+    let host = match proxy.host().contains(':') {
+        true => format!("[{}]", proxy.host()),
+        false => proxy.host().to_owned(),
+    };
+    let tunnel = reqwest::Proxy::https(format!("http://{host}:{}", proxy.port()))?;
     Ok(match proxy.credentials() {
         Some((user, password)) => tunnel.basic_auth(user, password),
         None => tunnel,
     })
 }
 
-/// `https://host:port/`, and nothing else may hide in the host.
-fn base(host: &str, port: Option<u16>) -> Result<Url, TransportError> {
-    let invalid = || {
-        TransportError::new(
+/// `https://host:port/`.
+fn base(host: &Host, port: Option<u16>) -> Result<Url, TransportError> {
+    host.for_tls()?;
+    let mut url = Url::parse(&format!("https://{}/", host.for_url())).map_err(impossible)?;
+    if url.set_port(port).is_err() {
+        return Err(TransportError::new(
             ErrorKind::InvalidConfiguration,
-            format!("{host:?} is not a host name"),
-        )
-    };
-    let host_only = bracketed(host);
-    let mut url = Url::parse(&format!("https://{host_only}/")).map_err(|_| invalid())?;
-    let same = url
-        .host_str()
-        .is_some_and(|parsed| parsed.eq_ignore_ascii_case(&host_only));
-    if !same {
-        return Err(invalid());
+            format!("{host} cannot have a port"),
+        ));
     }
-    url.set_port(port).map_err(|()| invalid())?;
     Ok(url)
 }
 
-/// The body. Of a failure, whose status says enough, a body that is too large is left out.
+/// Reads the body. A body that is too large is dropped when the status reports a failure, since the status is enough.
 async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failure)? {
@@ -247,32 +263,27 @@ async fn read(mut response: Response) -> Result<Vec<u8>, TransportError> {
     Ok(body)
 }
 
-/// What rustls complains about will not get better by itself; what the network does may.
+/// TLS failures do not recover by themselves, network failures may.
 fn failure(error: reqwest::Error) -> TransportError {
-    let (kind, what) = if let Some(of_tls) = tls_failure::kind_of(&error) {
-        of_tls
-    } else if concerns_proxy_credentials(&error) {
+    let (kind, what) = if let Some(described) = tls_failure::describe(&error) {
+        described
+    } else if proxy_refused(&error) {
         (
             ErrorKind::InvalidConfiguration,
-            "the proxy wants credentials, or other ones (status 407)",
+            "proxy authentication failed (status 407): the credentials are missing or wrong".into(),
         )
     } else if error.is_connect() {
-        (ErrorKind::Connect, "there is no connection")
+        (ErrorKind::Connect, "the connection failed".into())
     } else {
-        (ErrorKind::Connect, "the connection was lost")
+        (ErrorKind::Connect, "the connection was lost".into())
     };
     TransportError::new(kind, what).with_source(error.without_url())
-}
-
-/// hyper keeps the error's type to itself: only its text tells it.
-fn concerns_proxy_credentials(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|error| error.to_string() == "tunnel error: proxy authorization required")
 }
 
 fn impossible(error: impl StdError + Send + Sync + 'static) -> TransportError {
     TransportError::new(
         ErrorKind::InvalidConfiguration,
-        "the request cannot be written",
+        "the request cannot be encoded",
     )
     .with_source(error)
 }

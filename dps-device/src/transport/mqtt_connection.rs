@@ -1,72 +1,69 @@
-//! One MQTT connection of a device, whatever is said over it and whatever stream carries it.
+//! One MQTT connection of a device, to DPS or to a hub, over any byte stream.
 //!
 //! Source: OASIS, MQTT Version 3.1.1.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{TransportError, tls_failure};
+use super::error::TransportError;
+use super::stream::Stream;
+use super::tls_failure;
 use crate::error::ErrorKind;
 
-/// What we call ourselves.
+/// The name and version of this client, which the service logs.
 pub(crate) const AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
 
-/// The most that we take in one packet. DPS allows 96 KiB of payload, and a twin has at most 32 KiB of each kind of
+/// The limit for one received packet. DPS allows a payload of 96 KiB, and a twin has at most 32 KiB of each kind of
 /// properties. Source: azure-docs `includes/iot-dps-limits.md`, `iot-hub/iot-hub-devguide-device-twins.md`.
 pub(super) const MAX_PACKET: usize = 256 * 1024;
 
-/// How long we are silent at most, as long as somebody waits for a message.
+/// The longest time without a packet from the device while a caller waits for a message.
 ///
-/// Azure's load balancers forget an idle connection after four minutes.
+/// Azure's load balancers drop an idle connection after four minutes.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(180);
 
 const SUBSCRIBE_ID: u16 = 1;
 
-/// Bytes in both directions.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// A connection that is introduced and subscribed. Nothing goes on unless it is used: pings go out while somebody waits.
+/// A connection that is connected and subscribed. It has no task of its own: pings are sent while a caller waits.
 pub(crate) struct MqttConnection {
     packets: Packets<Box<dyn Stream>>,
-    /// How long the other side may take to take a packet, or to answer a ping.
-    patience: Duration,
+    /// The limit for the peer to accept a packet, and to answer a ping.
+    timeout: Duration,
     last_sent: Instant,
     last_id: u16,
     pong_due: Option<Instant>,
-    /// Read, and not given out because whoever waited gave up in that moment.
+    /// A packet that was read but not returned, because the caller dropped the future at that moment.
     held: Option<Packet>,
 }
 
 impl MqttConnection {
-    /// Introduces the device and subscribes. The keep-alive is ours.
+    /// Sends CONNECT and SUBSCRIBE and checks the answers. The keep-alive of `connect` is replaced by [`KEEP_ALIVE`].
     pub(crate) async fn open(
         stream: Box<dyn Stream>,
         mut connect: Connect,
         filters: &[&str],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, TransportError> {
         let mut connection = Self {
             packets: Packets::new(stream, MAX_PACKET),
-            patience,
+            timeout,
             last_sent: Instant::now(),
             last_id: SUBSCRIBE_ID,
             pong_due: None,
             held: None,
         };
         connect.keep_alive = KEEP_ALIVE.as_secs() as u16;
-        connection.introduce(connect).await?;
+        connection.connect(connect).await?;
         connection.subscribe(filters).await?;
         Ok(connection)
     }
 
-    /// Publishes, at least once. The acknowledgement is not waited for: an answer says more.
+    /// Publishes with QoS 1. It does not wait for the acknowledgement: the answer of the service implies it.
     pub(crate) async fn publish(
         &mut self,
         topic: String,
@@ -84,7 +81,7 @@ impl MqttConnection {
         .await
     }
 
-    /// The next message. Dropping the future loses none.
+    /// The next message. Dropping the future loses no message.
     pub(crate) async fn message(&mut self) -> Result<Publish, TransportError> {
         loop {
             match self.receive().await? {
@@ -95,15 +92,15 @@ impl MqttConnection {
         }
     }
 
-    /// For how long nothing was sent.
+    /// The time since a packet was sent.
     pub(crate) fn silence(&self) -> Duration {
         self.last_sent.elapsed()
     }
 
-    async fn introduce(&mut self, connect: Connect) -> Result<(), TransportError> {
+    async fn connect(&mut self, connect: Connect) -> Result<(), TransportError> {
         self.send(Packet::Connect(connect)).await?;
         match self.receive().await? {
-            Packet::ConnAck { code, .. } => welcome(code),
+            Packet::ConnAck { code, .. } => check_connack(code),
             _ => Err(unexpected()),
         }
     }
@@ -127,14 +124,14 @@ impl MqttConnection {
                         _ => Ok(()),
                     };
                 }
-                // May come before the SUBACK (MQTT 3.1.1, section 3.8.4), and answers nothing that we asked.
+                // It may arrive before the SUBACK (MQTT 3.1.1, section 3.8.4), and cannot be an answer to a request.
                 Packet::Publish(_) => {}
                 _ => return Err(unexpected()),
             }
         }
     }
 
-    /// The next packet that says something. Messages are acknowledged at once, and pings go out in a long wait.
+    /// The next packet except pings. Messages are acknowledged immediately, and pings are sent during a long wait.
     async fn receive(&mut self) -> Result<Packet, TransportError> {
         if let Some(packet) = self.held.take() {
             return Ok(packet);
@@ -143,9 +140,9 @@ impl MqttConnection {
             let until = self.pong_due.unwrap_or(self.last_sent + KEEP_ALIVE);
             let Ok(read) = timeout_at(until, self.packets.read()).await else {
                 if self.pong_due.is_some() {
-                    return Err(silent("the service does not answer a ping"));
+                    return Err(silent("the service did not answer a ping"));
                 }
-                self.pong_due = Some(Instant::now() + self.patience);
+                self.pong_due = Some(Instant::now() + self.timeout);
                 self.send(Packet::PingReq).await?;
                 continue;
             };
@@ -175,11 +172,11 @@ impl MqttConnection {
         }
     }
 
-    /// What is once begun goes out whole, at the latest before the next packet.
+    /// A packet whose future is dropped halfway is completed before the next packet.
     async fn send(&mut self, packet: Packet) -> Result<(), TransportError> {
-        match timeout(self.patience, self.packets.write(packet)).await {
+        match timeout(self.timeout, self.packets.write(packet)).await {
             Ok(written) => written.map_err(failure)?,
-            Err(_) => return Err(silent("the service takes nothing any more")),
+            Err(_) => return Err(silent("the service does not read any more")),
         }
         self.last_sent = Instant::now();
         Ok(())
@@ -187,33 +184,47 @@ impl MqttConnection {
 }
 
 impl Drop for MqttConnection {
-    /// Says goodbye if that can be done without waiting. The connection is closed in any case.
+    /// Sends DISCONNECT if that is possible without waiting. The connection is closed in any case.
     fn drop(&mut self) {
-        let goodbye = pin!(self.packets.write(Packet::Disconnect));
-        let _ = goodbye.poll(&mut Context::from_waker(Waker::noop()));
+        let disconnect = pin!(self.packets.write(Packet::Disconnect));
+        let _ = disconnect.poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 
-/// What dps-mqtt complains about: the network, TLS, or a peer that speaks otherwise.
+/// Converts an error of dps-mqtt: the network, TLS, or a peer that does not speak MQTT.
 pub(super) fn failure(error: dps_mqtt::Error) -> TransportError {
     let (kind, what) = match error.kind() {
-        dps_mqtt::ErrorKind::Io => {
-            tls_failure::kind_of(&error).unwrap_or((ErrorKind::Connect, "the connection was lost"))
-        }
-        dps_mqtt::ErrorKind::Upgrade => match error.http_status() {
-            Some(429) => (ErrorKind::Throttled, "there are too many requests"),
-            Some(408 | 500..600) => (ErrorKind::Service, "the service failed"),
-            _ => (ErrorKind::Protocol, "there is no MQTT over WebSocket"),
-        },
+        dps_mqtt::ErrorKind::Io => tls_failure::describe(&error)
+            .unwrap_or_else(|| (ErrorKind::Connect, "the connection was lost".into())),
+        dps_mqtt::ErrorKind::Upgrade => upgrade_refused(error.http_status()),
         _ => (
             ErrorKind::Protocol,
-            "what arrived is not MQTT as Azure IoT speaks it",
+            "the peer does not speak MQTT as Azure IoT does: check the host, the port and the proxy".into(),
         ),
     };
-    TransportError::new(kind, what).with_source(error)
+    let status = error.http_status();
+    let error = TransportError::new(kind, what).with_source(error);
+    match status {
+        Some(status) => error.with_status(status),
+        None => error,
+    }
 }
 
-fn welcome(code: ConnectCode) -> Result<(), TransportError> {
+fn upgrade_refused(status: Option<u16>) -> (ErrorKind, Cow<'static, str>) {
+    let status = match status {
+        Some(429) => return (ErrorKind::Throttled, "there are too many requests".into()),
+        Some(408 | 500..600) => return (ErrorKind::Service, "the service failed".into()),
+        Some(status) => format!(" (status {status})"),
+        None => String::new(),
+    };
+    let what = format!(
+        "the server did not switch to WebSocket{status}: check the host, and whether a proxy, a firewall or a captive portal \
+         answered in place of the service"
+    );
+    (ErrorKind::Protocol, what.into())
+}
+
+fn check_connack(code: ConnectCode) -> Result<(), TransportError> {
     let (kind, what) = match code {
         ConnectCode::Accepted => return Ok(()),
         ConnectCode::UnacceptableProtocolVersion => (
@@ -222,7 +233,7 @@ fn welcome(code: ConnectCode) -> Result<(), TransportError> {
         ),
         ConnectCode::IdentifierRejected => (
             ErrorKind::Rejected,
-            "the device's name was refused (CONNACK 2)",
+            "the MQTT client id was refused (CONNACK 2)",
         ),
         ConnectCode::ServerUnavailable => {
             (ErrorKind::Service, "the service is unavailable (CONNACK 3)")
@@ -237,19 +248,19 @@ fn welcome(code: ConnectCode) -> Result<(), TransportError> {
         ),
         _ => (
             ErrorKind::Protocol,
-            "the connection was refused for an unknown reason",
+            "the connection was refused with an unknown CONNACK code",
         ),
     };
     Err(TransportError::new(kind, what))
 }
 
-/// A mark that no other request has, of this device or another.
+/// A request id that is unique among all devices.
 pub(crate) fn request_id() -> Result<String, TransportError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| {
         TransportError::new(
             ErrorKind::InvalidConfiguration,
-            "the system has no random numbers",
+            "the system cannot generate random numbers",
         )
         .with_source(error)
     })?;
@@ -263,6 +274,6 @@ fn silent(what: &'static str) -> TransportError {
 fn unexpected() -> TransportError {
     TransportError::new(
         ErrorKind::Protocol,
-        "the service sent a packet that has no place here",
+        "the service sent an MQTT packet that is not allowed here",
     )
 }

@@ -1,7 +1,7 @@
 //! A registration over MQTT.
 //!
-//! One request is under way at a time. Its answer is known by the `$rid` in the topic, and by nothing else: not by its
-//! place among the packets, nor by whether our publish was acknowledged before.
+//! There is one request at a time. Its answer is recognized by the `$rid` in the topic only: neither the order of the
+//! packets nor the acknowledgement of the request matters.
 //!
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`.
 
@@ -9,13 +9,18 @@ use async_trait::async_trait;
 use dps_mqtt::{Connect, Publish};
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 use dps_types::protocol::parse_retry_after;
-use dps_types::{OperationId, RegistrationRequest};
+use dps_types::{ErrorCode, OperationId, RegistrationRequest};
 use tracing::debug;
 
-use super::mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, Stream, request_id};
+use super::error::TransportError;
+use super::mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, request_id};
+use super::reply::Reply;
+use super::session::Session;
+use super::stream::Stream;
+use super::target::Target;
 use super::token::Token;
-use super::{Reply, Session, Target, TransportError};
-use crate::attestation::{ClientIdentity, Proof};
+use crate::attestation::identity::ClientIdentity;
+use crate::attestation::proof::Proof;
 use crate::error::ErrorKind;
 
 /// A proof that MQTT can carry.
@@ -31,7 +36,7 @@ impl<'a> Credentials<'a> {
             Proof::SharedKey(signer) => Ok(Self::Token(Token::new(signer, target))),
             Proof::Tpm(_) => Err(TransportError::new(
                 ErrorKind::Unsupported,
-                "DPS takes no proof of a TPM over MQTT: use HTTPS",
+                "DPS does not accept TPM attestation over MQTT: use HTTPS",
             )),
         }
     }
@@ -44,20 +49,32 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Introduces the device and subscribes to the answers.
+/// Connects and subscribes to the answers.
 pub(super) async fn open<'a>(
     stream: Box<dyn Stream>,
     target: &'a Target,
     mut credentials: Credentials<'a>,
 ) -> Result<Box<dyn Session + 'a>, TransportError> {
     let connect = connect(target, &mut credentials).await?;
-    let patience = target.request_timeout();
-    let connection = MqttConnection::open(stream, connect, &[RESPONSE_FILTER], patience).await?;
+    let timeout = target.request_timeout();
+    let connection = MqttConnection::open(stream, connect, &[RESPONSE_FILTER], timeout)
+        .await
+        .map_err(explain_refusal)?;
     Ok(Box::new(MqttSession {
         target,
         credentials,
         connection,
     }))
+}
+
+/// Adds the hint that an answer over HTTPS has.
+fn explain_refusal(error: TransportError) -> TransportError {
+    match (error.kind(), ErrorCode::UNAUTHORIZED.hint()) {
+        (ErrorKind::Unauthorized, Some(hint)) => error.with_hint(&format!(
+            "{hint}; MQTT does not carry the reason, HTTPS does: register over HTTPS to see it"
+        )),
+        _ => error,
+    }
 }
 
 async fn connect(
@@ -90,13 +107,13 @@ impl Session for MqttSession<'_> {
         let json = serde_json::to_vec(body).map_err(|error| {
             TransportError::new(
                 ErrorKind::InvalidConfiguration,
-                "the request cannot be written",
+                "the request cannot be encoded",
             )
             .with_source(error)
         })?;
         let rid = request_id()?;
         let topic = RequestTopic::Register { rid: rid.clone() };
-        self.ask(topic, json, &rid).await
+        self.exchange(topic, json, &rid).await
     }
 
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
@@ -105,11 +122,11 @@ impl Session for MqttSession<'_> {
             rid: rid.clone(),
             operation_id: operation.clone(),
         };
-        self.ask(topic, Vec::new(), &rid).await
+        self.exchange(topic, Vec::new(), &rid).await
     }
 
-    /// Between two requests nobody drives the connection, so it may pass the keep-alive, after which the service may close
-    /// it. A new connection is then better than a ping: the device may sleep in between.
+    /// Nothing sends pings between two requests, so the service may close the connection after the keep-alive. A new
+    /// connection is used then, because a device may sleep between two requests.
     fn is_stale(&self) -> bool {
         let expires = match &self.credentials {
             Credentials::Certificate(_) => false,
@@ -120,8 +137,8 @@ impl Session for MqttSession<'_> {
 }
 
 impl MqttSession<'_> {
-    /// Publishes a request and waits for the answer with its mark. All other answers are for requests that were given up.
-    async fn ask(
+    /// Publishes a request and waits for the answer with the same `$rid`. Other answers are for requests that timed out.
+    async fn exchange(
         &mut self,
         topic: RequestTopic,
         body: Vec<u8>,
@@ -132,8 +149,8 @@ impl MqttSession<'_> {
             let publish = self.connection.message().await?;
             match publish.topic.parse::<ResponseTopic>() {
                 Ok(topic) if topic.rid == rid => return Ok(self.reply(topic, &publish)),
-                Ok(_) => debug!("an answer to another request was passed over"),
-                Err(error) => debug!(%error, "a message that is no answer was passed over"),
+                Ok(_) => debug!("an answer to another request was ignored"),
+                Err(error) => debug!(%error, "a message that is not an answer was ignored"),
             }
         }
     }

@@ -1,62 +1,54 @@
-//! A secure stream to the service: TCP, through a proxy where there is one, and TLS in it.
+//! A TLS stream to the service, through a proxy if there is one.
 
 use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::Endpoint;
-use super::mqtt_connection::Stream;
-use super::{TransportError, tls_failure, tunnel};
-use crate::attestation::ClientIdentity;
+use super::error::TransportError;
+use super::{tls_failure, tunnel};
+use crate::attestation::identity::ClientIdentity;
 use crate::error::ErrorKind;
 
-/// Connects. Whoever calls sets a time limit.
+/// A byte stream that can carry MQTT.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Connects. The caller sets a time limit.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     port: u16,
     identity: Option<&ClientIdentity>,
 ) -> Result<Box<dyn Stream>, TransportError> {
-    let host = unbracketed(endpoint.host());
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-        TransportError::new(
-            ErrorKind::InvalidConfiguration,
-            format!("{:?} is not a host name", endpoint.host()),
-        )
-        .with_source(error)
-    })?;
+    let name = endpoint.host.for_tls()?;
     let config = endpoint.client_config(identity)?;
     let stream = match &endpoint.proxy {
         Some(proxy) => {
-            let stream = dial(proxy.host(), proxy.port()).await?;
-            tunnel::dig(stream, proxy, host, port).await?
+            let stream = connect_tcp(proxy.host(), proxy.port()).await?;
+            tunnel::connect(stream, proxy, &endpoint.host, port).await?
         }
-        None => dial(host, port).await?,
+        None => connect_tcp(endpoint.host.as_str(), port).await?,
     };
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .map_err(failed)?;
+        .map_err(failure)?;
     Ok(Box::new(stream))
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, TransportError> {
-    let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
-    // Packets are small, and each waits for an answer.
-    stream.set_nodelay(true).map_err(failed)?;
+async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, TransportError> {
+    let stream = TcpStream::connect((host, port)).await.map_err(failure)?;
+    // Packets are small, and the device waits for an answer after each.
+    stream.set_nodelay(true).map_err(failure)?;
     Ok(stream)
 }
 
-fn failed(error: io::Error) -> TransportError {
-    let (kind, what) =
-        tls_failure::kind_of(&error).unwrap_or((ErrorKind::Connect, "there is no connection"));
+fn failure(error: io::Error) -> TransportError {
+    let (kind, what) = tls_failure::describe(&error)
+        .unwrap_or_else(|| (ErrorKind::Connect, "the connection failed".into()));
     TransportError::new(kind, what).with_source(error)
-}
-
-fn unbracketed(host: &str) -> &str {
-    host.strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host)
 }

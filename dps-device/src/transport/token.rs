@@ -1,4 +1,4 @@
-//! A device's SAS token that is signed anew before it expires.
+//! The device's SAS token, which is replaced by a new one before it expires.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -7,13 +7,14 @@ use dps_types::protocol::device;
 use dps_types::sas::{SasToken, SasTokenBuilder, Sign};
 use zeroize::Zeroizing;
 
-use super::{Target, TransportError};
+use super::error::TransportError;
+use super::target::Target;
 use crate::error::ErrorKind;
 
-/// How long a token lives.
+/// The lifetime of a token.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// A token that lives shorter than this is not sent any more.
-const REMAINDER: Duration = Duration::from_secs(60);
+/// A token with less than this left is replaced.
+const RESERVE: Duration = Duration::from_secs(60);
 
 pub(super) struct Token<'a> {
     signer: &'a dyn Sign,
@@ -32,50 +33,49 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// By the name that the service gave the key.
+    /// Uses the key name that the service chose.
     #[cfg(feature = "http")]
-    pub(super) fn named(self, key_name: String) -> Self {
+    pub(super) fn with_key_name(self, key_name: String) -> Self {
         Self {
             key_name: Cow::Owned(key_name),
             ..self
         }
     }
 
-    /// The token: the one we have, or a new one.
+    /// The current token, or a new one.
     pub(super) async fn text(&mut self) -> Result<Zeroizing<String>, TransportError> {
-        if let Some(token) = self.signed.as_ref().filter(|token| self.lasts(token)) {
+        if let Some(token) = self.signed.as_ref().filter(|token| self.is_fresh(token)) {
             return Ok(token.reveal());
         }
         let resource = self.target.resource();
-        let claim = SasTokenBuilder::new(&resource, (self.now() + LIFETIME).as_secs());
-        let token = sign(claim.policy(&self.key_name), self.signer).await?;
+        let now = self.target.clock().now();
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let builder = SasTokenBuilder::new(&resource, (now + LIFETIME).as_secs());
+        let token = sign(builder.policy(&self.key_name), self.signer).await?;
         Ok(self.signed.insert(token).reveal())
     }
 
-    /// Whether the token that was sent should not be relied on any more.
+    /// Returns true if the token of this connection must be replaced.
     #[cfg(feature = "mqtt")]
     pub(super) fn is_stale(&self) -> bool {
-        self.signed.as_ref().is_some_and(|token| !self.lasts(token))
+        self.signed
+            .as_ref()
+            .is_some_and(|token| !self.is_fresh(token))
     }
 
-    /// A token from before the clock was set back would be good for too long: to the service it is from the future.
-    fn lasts(&self, token: &SasToken) -> bool {
-        token.is_fresh(self.target.clock().now(), LIFETIME, REMAINDER)
-    }
-
-    fn now(&self) -> Duration {
-        let now = self.target.clock().now();
-        now.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
+    fn is_fresh(&self, token: &SasToken) -> bool {
+        token.is_fresh(self.target.clock().now(), LIFETIME, RESERVE)
     }
 }
 
-/// Signs what is claimed.
+/// Signs a token.
 pub(crate) async fn sign(
-    claim: SasTokenBuilder<'_>,
+    builder: SasTokenBuilder<'_>,
     signer: &dyn Sign,
 ) -> Result<SasToken, TransportError> {
-    claim.sign(signer).await.map_err(|error| {
+    builder.sign(signer).await.map_err(|error| {
         TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
     })
 }

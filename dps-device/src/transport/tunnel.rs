@@ -1,4 +1,4 @@
-//! A tunnel through an HTTP proxy, made with CONNECT.
+//! A tunnel through an HTTP proxy with the method CONNECT.
 //!
 //! Source: RFC 9110, section 9.3.6; RFC 9112, section 4; RFC 7617.
 
@@ -10,18 +10,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::wire::bracketed;
-use super::{Proxy, TransportError};
+use super::error::TransportError;
 use crate::error::ErrorKind;
+use crate::host::Host;
+use dps_tls::Proxy;
 
-/// The most that we read of a proxy's answer, in bytes.
+/// The limit for the head of the proxy's answer, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Asks the proxy at the other end for a tunnel. What comes back is the stream inside of it.
-pub(super) async fn dig(
+/// Asks the proxy at the other end of the stream for a tunnel, and returns the stream inside the tunnel. The caller sets a
+/// time limit.
+pub(super) async fn connect(
     mut stream: TcpStream,
     proxy: &Proxy,
-    host: &str,
+    host: &Host,
     port: u16,
 ) -> Result<TcpStream, TransportError> {
     let request = request(proxy, host, port);
@@ -29,34 +31,34 @@ pub(super) async fn dig(
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD {
-            return Err(not_http("its answer is too long"));
+            return Err(not_http("the head of its answer is larger than 8 KiB"));
         }
-        let mut room = (&mut stream).take((MAX_HEAD - head.len()) as u64);
-        if room.read_buf(&mut head).await.map_err(lost)? == 0 {
+        let mut rest = (&mut stream).take((MAX_HEAD - head.len()) as u64);
+        if rest.read_buf(&mut head).await.map_err(lost)? == 0 {
             return Err(lost(io::ErrorKind::UnexpectedEof.into()));
         }
-        // In the tunnel the client speaks first.
+        // In the tunnel the client sends first.
         if head
             .windows(4)
             .rev()
             .skip(1)
             .any(|four| four == b"\r\n\r\n")
         {
-            return Err(not_http("it speaks before it is spoken to"));
+            return Err(not_http("it sends data before the client does"));
         }
     }
-    match status(&head).ok_or_else(|| not_http("it does not answer in HTTP"))? {
+    match status(&head).ok_or_else(|| not_http("its answer is not HTTP"))? {
         200..300 => Ok(stream),
-        407 => Err(refuses_credentials()),
+        407 => Err(proxy_authentication()),
         status => Err(TransportError::new(
             ErrorKind::Connect,
-            format!("the proxy lets nothing through (status {status})"),
+            format!("the proxy refused the connection to {host} port {port} (status {status})"),
         )),
     }
 }
 
-fn request(proxy: &Proxy, host: &str, port: u16) -> Zeroizing<Vec<u8>> {
-    let authority = format!("{}:{port}", bracketed(host));
+fn request(proxy: &Proxy, host: &Host, port: u16) -> Zeroizing<Vec<u8>> {
+    let authority = format!("{}:{port}", host.for_url());
     let login = proxy.credentials().map(|(user, password)| {
         let plain = Zeroizing::new([user, ":", password].concat());
         Zeroizing::new(STANDARD.encode(plain.as_bytes()))
@@ -82,7 +84,7 @@ fn request(proxy: &Proxy, host: &str, port: u16) -> Zeroizing<Vec<u8>> {
     )
 }
 
-/// The status of `HTTP/1.x NNN`, whatever comes after.
+/// The status in the line `HTTP/1.x NNN`, with or without a reason after it.
 fn status(head: &[u8]) -> Option<u16> {
     let line = head.split(|byte| *byte == b'\r').next()?;
     let line = line.strip_prefix(b"HTTP/1.")?;
@@ -94,17 +96,18 @@ fn status(head: &[u8]) -> Option<u16> {
     well_formed.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-fn refuses_credentials() -> TransportError {
+/// The proxy answered 407.
+pub(super) fn proxy_authentication() -> TransportError {
     TransportError::new(
         ErrorKind::InvalidConfiguration,
-        "the proxy wants credentials, or other ones (status 407)",
+        "proxy authentication failed (status 407): the credentials are missing or wrong",
     )
 }
 
 fn not_http(why: &'static str) -> TransportError {
     TransportError::new(
         ErrorKind::Protocol,
-        format!("the proxy is no HTTP proxy: {why}"),
+        format!("the proxy is not an HTTP proxy: {why}; check the proxy's host and port"),
     )
 }
 
@@ -141,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_version_6_stands_in_brackets() {
+    fn an_ipv6_address_has_brackets() {
         let proxy = Proxy::new("proxy", 3128).expect("a proxy");
         assert_eq!(
-            request(&proxy, "::1", 8883).as_slice(),
+            request(&proxy, &"::1".parse().expect("a host"), 8883).as_slice(),
             b"CONNECT [::1]:8883 HTTP/1.1\r\nHost: [::1]:8883\r\n\r\n"
         );
     }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    Attestation, ClientIdentity, ErrorKind, Event, Proof, ProvisioningClient, Reply, Session,
-    SymmetricKey, SymmetricKeyAttestation, Target, Transport, TransportError, X509Attestation,
+    Attestation, ClientIdentity, ErrorKind, Event, ProvisioningClient, SymmetricKey,
+    SymmetricKeyAttestation, Transport, X509Attestation,
 };
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};
@@ -21,7 +23,7 @@ const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
 /// A service that believes in some keys: it has the proof sign something, and notes which answer it gave.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Gate {
     believes: Arc<Mutex<Vec<[u8; 32]>>>,
     answers: Arc<Mutex<Vec<String>>>,
@@ -88,7 +90,8 @@ impl Session for Passing<'_> {
     }
 
     async fn status(&mut self, _: &OperationId) -> Result<Reply, TransportError> {
-        self.answer("GET", 200, ASSIGNED).await
+        let body = ASSIGNED.replace(r#""registrationId":"my-device","#, "");
+        self.answer("GET", 200, &body).await
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    ErrorKind, Event, Fallback, Proof, ProvisioningClient, Reply, Session, SymmetricKey,
-    SymmetricKeyAttestation, Target, Transport, TransportError,
+    ErrorKind, Event, Fallback, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation,
+    Transport,
 };
 use dps_hardware::SoftwareTpm;
 use dps_types::{OperationId, RegistrationRequest};
@@ -19,7 +21,7 @@ use crate::hub_key::assigned_with_hub_key;
 use crate::script::{KEY, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning};
 
 /// A transport that never opens: it fails like this, or says nothing.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Blocked(Option<ErrorKind>, Arc<AtomicUsize>);
 
 impl Blocked {
@@ -53,7 +55,7 @@ impl Transport for Blocked {
 }
 
 /// A transport whose sessions have had their time after each request.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct ShortLived(Script);
 
 struct Stale<'a>(Box<dyn Session + 'a>);
@@ -181,7 +183,7 @@ async fn the_reasons_of_all_are_kept() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     let failure = error.last_failure().unwrap();
     assert_eq!(failure.kind(), ErrorKind::Connect);
-    assert_eq!(failure.to_string(), "no transport gets through");
+    assert_eq!(failure.to_string(), "all transports failed");
     let reasons = failure.source().unwrap().to_string();
     for reason in [
         "Blocked: it is blocked: by a wall",
@@ -355,7 +357,7 @@ mod over_sockets {
 
     fn aimed(transport: Fallback, pki: &Pki) -> ProvisioningClient {
         client(transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(pki.roots())
             .with_min_poll_interval(Duration::ZERO)
     }
@@ -391,7 +393,7 @@ mod over_sockets {
         let who = tpm.attestation_as("my-device".parse().unwrap());
         let scope = "0ne00111111".parse().unwrap();
         let client = ProvisioningClient::new(scope, who, transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(pki.roots());
         client.register().await.unwrap();
         for _ in 0..2 {
@@ -413,7 +415,7 @@ mod over_sockets {
         let failure = error.last_failure().unwrap();
         let reasons = failure.source().unwrap().to_string();
         for name in ["Mqtt", "MqttWebSocket", "Http"] {
-            let reason = format!("{name}: there is no connection: ");
+            let reason = format!("{name}: the connection failed: ");
             assert!(reasons.contains(&reason), "{reasons}");
         }
     }

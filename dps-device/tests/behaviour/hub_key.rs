@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_device::{Assignment, Attestation, ErrorKind, Event, Proof, ProvisioningClient, TpmKeys};
+use dps_device::attestation::{Proof, TpmKeys};
+use dps_device::{Assignment, Attestation, ErrorKind, Event, ProvisioningClient};
 use dps_hardware::{SoftwareTpm, vector};
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
@@ -56,23 +57,23 @@ async fn the_tpm_keeps_the_hub_key_of_the_assignment() {
 async fn without_a_hub_key_the_assignment_is_good_for_nothing() {
     let challenge = vector::challenge();
     for (tpm, says) in [
-        (r#""symmetricKey":{}"#.to_owned(), "without the hub key"),
-        (r#""tpm":{}"#.to_owned(), "without the hub key"),
+        (r#""symmetricKey":{}"#.to_owned(), "no hub key"),
+        (r#""tpm":{}"#.to_owned(), "no hub key"),
         (
             r#""tpm":{"authenticationKey":null}"#.to_owned(),
-            "without the hub key",
+            "no hub key",
         ),
         (
             r#""tpm":{"authenticationKey":""}"#.to_owned(),
-            "not as it should be",
+            "malformed key for the TPM",
         ),
         (
             r#""tpm":{"authenticationKey":"?"}"#.to_owned(),
-            "not as it should be",
+            "malformed key for the TPM",
         ),
         (
             format!(r#""tpm":{{"authenticationKey":"{}"}}"#, &challenge[..400]),
-            "not as it should be",
+            "malformed key for the TPM",
         ),
     ] {
         let device = SoftwareTpm::from_vector();
@@ -100,7 +101,7 @@ async fn a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays() {
     let script = Script::new([answer(200, &foreign)]);
     let error = register(&tpm, &script).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
-    assert_eq!(error.to_string(), "the TPM did not take the hub key");
+    assert_eq!(error.to_string(), "the TPM did not import the hub key");
     let source = error.source().unwrap();
     assert_eq!(source.to_string(), "the outer wrapper is not intact");
     assert_eq!(script.asked(), [REGISTER], "it is not asked again");
@@ -115,6 +116,7 @@ async fn a_device_without_a_tpm_needs_no_hub_key() {
 }
 
 /// A TPM that never comes to an end.
+#[derive(Debug)]
 struct Stuck {
     registration_id: RegistrationId,
     chip: SoftwareTpm,
@@ -181,7 +183,7 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(
         error.to_string(),
-        "the TPM did not take the hub key within 30s"
+        "the TPM did not import the hub key within 30s"
     );
     assert_wait(start.elapsed(), 30, 30);
 

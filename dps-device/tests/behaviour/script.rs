@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dps_device::{
-    ErrorKind, Proof, ProvisioningClient, Reply, Session, SymmetricKey, SymmetricKeyAttestation,
-    Target, Transport, TransportError,
-};
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
+use dps_device::{ErrorKind, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation, Transport};
 use dps_types::{OperationId, RegistrationRequest};
 use tokio::time::Instant;
 
@@ -19,10 +18,15 @@ pub(crate) const OPERATION: &str = "5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7
 pub(crate) const ASSIGNING: &str = r#"{"operationId":"5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7ea7a6b7f550","status":"assigning"}"#;
 pub(crate) const ASSIGNED: &str = r#"{"operationId":"5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7ea7a6b7f550","status":"assigned","registrationState":{"symmetricKey":{},"registrationId":"my-device","createdDateTimeUtc":"2022-08-31T22:02:50.5163352Z","assignedHub":"hub.azure-devices.net","deviceId":"my-device","status":"assigned","substatus":"initialAssignment","lastUpdatedDateTimeUtc":"2022-08-31T22:02:50.6963437Z","etag":"IjY5MDAzNTUyLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI="}}"#;
 
+/// [`ASSIGNED`] for another device.
+pub(crate) fn assigned_as(id: &str) -> String {
+    ASSIGNED.replace("my-device", id)
+}
+
 pub(crate) const REGISTER: &str = r#"PUT {"registrationId":"my-device"}"#;
 pub(crate) const POLL: &str = "GET 5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7ea7a6b7f550";
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) enum Step {
     Answer(Reply),
     /// The session fails like this.
@@ -47,9 +51,10 @@ pub(crate) fn assigned() -> Step {
     answer(200, ASSIGNED)
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Script(Arc<Mutex<State>>);
 
+#[derive(Debug)]
 struct State {
     start: Instant,
     steps: VecDeque<Step>,

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use dps_device::{
-    Attestation, Proof, Proxy, Reply, SymmetricKey, SymmetricKeyAttestation, X509Attestation,
-};
+use dps_device::attestation::Proof;
+use dps_device::transport::Reply;
+use dps_device::{Attestation, Proxy, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;

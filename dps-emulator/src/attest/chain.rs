@@ -1,129 +1,165 @@
-//! The certificates a device presented, and how far its own stands below a certificate the operator trusts.
+//! The certificates that a TLS client presented, and the rules of a chain.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use rustls_pki_types::CertificateDer;
 
-use super::certificate::Certificate;
+use super::path::{self, SignatureBudget};
+use crate::certificate::Certificate;
 
 /// More than any real chain has, and few enough that a search through them is short.
-const MOST_CERTIFICATES: usize = 16;
+const MAX_CERTIFICATES: usize = 16;
 
-/// What a TLS client sent: its own certificate, and others to build a chain from, in any order.
+/// The certificates that a TLS client sent: its own, and others to build a chain from, in any order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct PresentedChain {
-    leaf: Certificate,
-    others: Vec<CertificateDer<'static>>,
+    /// The leaf first. There is at least one.
+    certificates: Arc<[Certificate]>,
 }
 
-/// Why a chain does not lead to an anchor.
+/// The number of intermediates between the leaf and each anchor above it, by the anchor's SHA-256 thumbprint.
+pub(super) type Distances = BTreeMap<String, usize>;
+
+/// Why a chain does not lead to an anchor: the rule, and the certificate that violates it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {detail}")]
+pub(crate) struct ChainError {
+    rule: ChainRule,
+    detail: String,
+}
+
+/// The rules that a chain can violate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ChainError {
+pub(crate) enum ChainRule {
     #[error("a certificate of the chain has expired")]
     Expired,
     #[error("a certificate of the chain is not valid yet")]
     NotYetValid,
-    #[error("the chain does not lead to the signing certificate")]
+    #[error("the chain does not lead to a trusted certificate")]
     NotAnchored,
-    /// Also a signing certificate with the right name and another key.
-    #[error("a signature in the chain is not the issuer's")]
+    /// Also for a trusted certificate with the right name and another key.
+    #[error("a signature in the chain was not made by the issuer's key")]
     BrokenSignature,
-    /// The leaf is an authority, or a certificate's extended key usage leaves clients out.
-    #[error("the certificate is not one for TLS clients")]
+    #[error("the certificate cannot authenticate a TLS client")]
     NotForClients,
-    /// Not an authority, too long a path below it, or a name it may not sign.
+    /// Not an authority, a path that is too long below it, or a name that it may not sign.
     #[error("a certificate of the chain signed what it may not sign")]
     NotPermitted,
+    #[error("the chain requires too much work")]
+    TooComplex,
     #[error("a certificate of the chain is malformed or of an unsupported kind")]
     Malformed,
 }
 
 impl PresentedChain {
-    /// Takes the peer's certificates as TLS gives them, the leaf first.
+    /// Reads the peer's certificates in the order of TLS, the leaf first. Unreadable certificates after the leaf are
+    /// ignored.
     pub(crate) fn new(presented: &[CertificateDer<'_>]) -> Result<Self, ChainError> {
-        let (leaf, others) = presented.split_first().ok_or(ChainError::Malformed)?;
-        if others.len() >= MOST_CERTIFICATES {
-            return Err(ChainError::Malformed);
+        let malformed = |detail: String| ChainError::new(ChainRule::Malformed, detail);
+        let (leaf, others) = presented
+            .split_first()
+            .ok_or_else(|| malformed("there is no certificate".to_owned()))?;
+        if presented.len() > MAX_CERTIFICATES {
+            let count = presented.len();
+            return Err(malformed(format!(
+                "{count} certificates were sent, and the limit is {MAX_CERTIFICATES}"
+            )));
         }
+        let leaf = Certificate::from_der(leaf.clone().into_owned())
+            .map_err(|error| malformed(format!("the first certificate: {error}")))?;
+        let others = others
+            .iter()
+            .filter_map(|der| Certificate::from_der(der.clone().into_owned()).ok());
         Ok(Self {
-            leaf: Certificate::from_der(leaf.clone().into_owned())
-                .map_err(|_| ChainError::Malformed)?,
-            others: others.iter().map(|it| it.clone().into_owned()).collect(),
+            certificates: [leaf].into_iter().chain(others).collect(),
         })
     }
 
     pub(crate) fn leaf(&self) -> &Certificate {
-        &self.leaf
+        &self.certificates[0]
     }
 
-    /// Verifies that the leaf is a TLS client's and that a chain leads from it to the anchor, and counts the
-    /// intermediates between the two: 0 where the anchor itself signed the leaf.
+    /// Verifies that the leaf is a TLS client's, and returns the anchors that a valid chain leads to.
     ///
-    /// The anchor need not be self-signed, and may be among the presented certificates. Its validity and its
-    /// constraints count like those of all others. A certificate is never its own anchor: a self-signed leaf is
-    /// refused here, individual enrollments compare thumbprints.
+    /// An anchor need not be self-signed, and may be among the presented certificates. Its validity and its constraints are
+    /// checked like those of all others. A certificate is never its own anchor: a self-signed leaf is refused here;
+    /// individual enrollments compare thumbprints.
+    pub(super) fn anchors_above(
+        &self,
+        anchors: &[Certificate],
+        now: SystemTime,
+        budget: &SignatureBudget,
+    ) -> Result<Distances, ChainError> {
+        let found = path::anchors_above(&self.certificates, anchors, now, budget)?;
+        let named = found
+            .into_iter()
+            .map(|(at, distance)| (anchors[at].sha256_thumbprint().to_owned(), distance));
+        Ok(named.collect())
+    }
+
+    /// Returns the number of intermediates between the leaf and this anchor.
     pub(crate) fn distance_to(
         &self,
         anchor: &Certificate,
         now: SystemTime,
     ) -> Result<usize, ChainError> {
-        let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let trusted = [anchor_from_trusted_cert(anchor.der())?];
-        let leaf = EndEntityCert::try_from(self.leaf.der())?;
-
-        let distance = leaf
-            .verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                &trusted,
-                &self.others,
-                UnixTime::since_unix_epoch(since_1970),
-                KeyUsage::client_auth(),
-                None,
-                None,
-            )?
-            .intermediate_certificates()
-            .count();
-
-        if anchor.has_expired(now) {
-            Err(ChainError::Expired)
-        } else if anchor.is_early(now) {
-            Err(ChainError::NotYetValid)
-        } else if !anchor.may_sign_above(distance) {
-            Err(ChainError::NotPermitted)
-        } else {
-            Ok(distance)
-        }
+        let anchors = std::slice::from_ref(anchor);
+        let found = path::anchors_above(
+            &self.certificates,
+            anchors,
+            now,
+            &SignatureBudget::default(),
+        )?;
+        Ok(found[0].1)
     }
 }
 
-impl From<webpki::Error> for ChainError {
-    fn from(error: webpki::Error) -> Self {
+impl ChainError {
+    pub(super) fn new(rule: ChainRule, detail: impl Into<String>) -> Self {
+        Self {
+            rule,
+            detail: detail.into(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rule(&self) -> ChainRule {
+        self.rule
+    }
+
+    pub(super) fn from_webpki(error: &webpki::Error, certificate: &Certificate) -> Self {
         use webpki::Error as E;
-        match error {
-            E::CertExpired { .. } => Self::Expired,
-            E::CertNotValidYet { .. } => Self::NotYetValid,
-            E::UnknownIssuer => Self::NotAnchored,
-            E::InvalidSignatureForPublicKey => Self::BrokenSignature,
+        let rule = match error {
+            E::CertExpired { .. } => ChainRule::Expired,
+            E::CertNotValidYet { .. } => ChainRule::NotYetValid,
+            E::UnknownIssuer => ChainRule::NotAnchored,
+            E::InvalidSignatureForPublicKey => ChainRule::BrokenSignature,
             E::CaUsedAsEndEntity | E::EmptyEkuExtension | E::RequiredEkuNotFoundContext(_) => {
-                Self::NotForClients
+                ChainRule::NotForClients
             }
             E::EndEntityUsedAsCa
             | E::NameConstraintViolation
             | E::PathLenConstraintViolated
-            | E::MaximumPathDepthExceeded => Self::NotPermitted,
-            _ => Self::Malformed,
-        }
+            | E::MaximumPathDepthExceeded => ChainRule::NotPermitted,
+            E::MaximumSignatureChecksExceeded | E::MaximumPathBuildCallsExceeded => {
+                ChainRule::TooComplex
+            }
+            _ => ChainRule::Malformed,
+        };
+        Self::new(rule, format!("'{}': {error}", certificate.subject()))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
-        GeneralSubtree, IsCa, KeyPair, NameConstraints, PKCS_ECDSA_P256_SHA256,
-        PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
+        GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+        PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
     };
+    use std::time::Duration;
     use time::OffsetDateTime;
 
     use super::*;
@@ -170,10 +206,17 @@ mod tests {
     fn distance(
         presented: &[&CertificateDer<'static>],
         anchor: &CertificateDer<'static>,
-    ) -> Result<usize, ChainError> {
+    ) -> Result<usize, ChainRule> {
         let presented: Vec<_> = presented.iter().copied().cloned().collect();
         let anchor = Certificate::from_der(anchor.clone()).unwrap();
-        PresentedChain::new(&presented)?.distance_to(&anchor, now())
+        PresentedChain::new(&presented)
+            .and_then(|chain| chain.distance_to(&anchor, now()))
+            .map_err(|error| error.rule())
+    }
+
+    /// A chain of a leaf alone, for tests that need any chain.
+    pub(in super::super) fn presented_leaf() -> PresentedChain {
+        PresentedChain::new(&[leaf(&root())]).unwrap()
     }
 
     fn until(year: i32) -> OffsetDateTime {
@@ -213,7 +256,7 @@ mod tests {
         ] {
             assert_eq!(
                 distance(&presented, root.der()),
-                Err(ChainError::NotAnchored)
+                Err(ChainRule::NotAnchored)
             );
         }
     }
@@ -224,13 +267,13 @@ mod tests {
         let region = below("Region", &theirs);
 
         let direct = distance(&[&leaf(&theirs)], ours.der());
-        assert_eq!(direct, Err(ChainError::BrokenSignature));
+        assert_eq!(direct, Err(ChainRule::BrokenSignature));
         let through = distance(&[&leaf(&region), region.der(), theirs.der()], ours.der());
-        assert_eq!(through, Err(ChainError::BrokenSignature));
+        assert_eq!(through, Err(ChainRule::BrokenSignature));
 
         let impostor = below("Region", &theirs);
         let forged = distance(&[&leaf(&impostor), region.der()], theirs.der());
-        assert_eq!(forged, Err(ChainError::BrokenSignature));
+        assert_eq!(forged, Err(ChainRule::BrokenSignature));
     }
 
     #[test]
@@ -260,21 +303,18 @@ mod tests {
         let (r, g) = (root.der(), region.der());
 
         let expired = leaf_of(expired, &region);
-        assert_eq!(distance(&[&expired, g], r), Err(ChainError::Expired));
+        assert_eq!(distance(&[&expired, g], r), Err(ChainRule::Expired));
         let early = leaf_of(early, &region);
-        assert_eq!(distance(&[&early, g], r), Err(ChainError::NotYetValid));
+        assert_eq!(distance(&[&early, g], r), Err(ChainRule::NotYetValid));
 
         let old = Ca::signed_by(old_ca.clone(), key(), &root).unwrap();
         let through = distance(&[&leaf(&old), old.der()], r);
-        assert_eq!(through, Err(ChainError::Expired));
-        assert_eq!(
-            distance(&[&leaf(&old)], old.der()),
-            Err(ChainError::Expired)
-        );
+        assert_eq!(through, Err(ChainRule::Expired));
+        assert_eq!(distance(&[&leaf(&old)], old.der()), Err(ChainRule::Expired));
 
         let new = Ca::self_signed(new_ca, key()).unwrap();
         let anchored = distance(&[&leaf(&new)], new.der());
-        assert_eq!(anchored, Err(ChainError::NotYetValid));
+        assert_eq!(anchored, Err(ChainRule::NotYetValid));
     }
 
     #[test]
@@ -289,15 +329,15 @@ mod tests {
         assert_eq!(distance(&[&leaf_of(client, &root)], r), Ok(0));
         for wrong in [server, ca_params("device-1")] {
             let wrong = distance(&[&leaf_of(wrong, &root)], r);
-            assert_eq!(wrong, Err(ChainError::NotForClients));
+            assert_eq!(wrong, Err(ChainRule::NotForClients));
         }
 
         let no_ca = Ca::signed_by(params("No CA"), key(), &root).unwrap();
         let below = leaf(&no_ca);
         let through = distance(&[&below, no_ca.der()], r);
-        assert_eq!(through, Err(ChainError::NotPermitted));
+        assert_eq!(through, Err(ChainRule::NotPermitted));
         let anchored = distance(&[&below], no_ca.der());
-        assert_eq!(anchored, Err(ChainError::NotPermitted));
+        assert_eq!(anchored, Err(ChainRule::NotPermitted));
     }
 
     #[test]
@@ -308,7 +348,7 @@ mod tests {
         let region = below("Region", &short);
         assert_eq!(distance(&[&leaf(&short)], short.der()), Ok(0));
         let long = distance(&[&leaf(&region), region.der()], short.der());
-        assert_eq!(long, Err(ChainError::NotPermitted));
+        assert_eq!(long, Err(ChainRule::NotPermitted));
 
         let mut narrow = ca_params("Narrow");
         narrow.name_constraints = Some(NameConstraints {
@@ -320,18 +360,128 @@ mod tests {
         let san = rcgen::SanType::DnsName("device-1.fabrikam.com".try_into().unwrap());
         elsewhere.subject_alt_names = vec![san];
         let elsewhere = distance(&[&leaf_of(elsewhere, &narrow)], narrow.der());
-        assert_eq!(elsewhere, Err(ChainError::NotPermitted));
+        assert_eq!(elsewhere, Err(ChainRule::NotPermitted));
     }
 
     #[test]
     fn a_self_signed_leaf_is_not_its_own_anchor() {
         let leaf = params("device-1").self_signed(&key()).unwrap();
         let alone = distance(&[leaf.der()], leaf.der());
-        assert_eq!(alone, Err(ChainError::NotPermitted));
+        assert_eq!(alone, Err(ChainRule::NotPermitted));
 
         let root = root();
         let authority = distance(&[root.der()], root.der());
-        assert_eq!(authority, Err(ChainError::NotForClients));
+        assert_eq!(authority, Err(ChainRule::NotForClients));
+    }
+
+    #[test]
+    fn an_authority_whose_key_usage_forbids_it_signs_nothing() {
+        let mut forbidden = ca_params("CA");
+        forbidden.key_usages = vec![KeyUsagePurpose::CrlSign];
+        let mut allowed = ca_params("CA");
+        allowed.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let root = root();
+        for (params, expected) in [
+            (forbidden, [Err(ChainRule::NotPermitted); 2]),
+            (allowed, [Ok(1), Ok(0)]),
+        ] {
+            let ca = Ca::signed_by(params, key(), &root).unwrap();
+            let leaf = leaf(&ca);
+            let as_intermediate = distance(&[&leaf, ca.der()], root.der());
+            let as_anchor = distance(&[&leaf], ca.der());
+            assert_eq!([as_intermediate, as_anchor], expected);
+        }
+    }
+
+    #[test]
+    fn a_leaf_whose_key_usage_forbids_signatures_is_not_a_client() {
+        let root = root();
+        for (usage, expected) in [
+            (
+                KeyUsagePurpose::KeyEncipherment,
+                Err(ChainRule::NotForClients),
+            ),
+            (KeyUsagePurpose::DigitalSignature, Ok(0)),
+        ] {
+            let mut device = params("device-1");
+            device.key_usages = vec![usage];
+            assert_eq!(distance(&[&leaf_of(device, &root)], root.der()), expected);
+        }
+    }
+
+    fn version_1() -> [Certificate; 2] {
+        [
+            include_str!("../../tests/behaviour/certificates/version-1-device.pem"),
+            include_str!("../../tests/behaviour/certificates/version-1-root.pem"),
+        ]
+        .map(|pem| Certificate::from_text(pem).unwrap())
+    }
+
+    #[test]
+    fn a_device_certificate_of_version_1_is_verified_like_others() {
+        let [device, root] = version_1();
+        assert_eq!(device.info().version, 1);
+        let alone = PresentedChain::new(&[device.der().clone()]).unwrap();
+        let distance = |anchor, now| {
+            let distance = alone.distance_to(anchor, now);
+            distance.map_err(|error| error.rule())
+        };
+        assert_eq!(distance(&root, now()), Ok(0));
+        let other = Certificate::from_der(self::root().der().clone()).unwrap();
+        assert_eq!(distance(&other, now()), Err(ChainRule::NotAnchored));
+        let in_200_years = now() + Duration::from_secs(200 * 365 * 24 * 60 * 60);
+        assert_eq!(distance(&root, in_200_years), Err(ChainRule::Expired));
+
+        let mut tampered = device.der().to_vec();
+        *tampered.last_mut().unwrap() ^= 1;
+        let tampered = PresentedChain::new(&[tampered.into()]).unwrap();
+        let refused = tampered.distance_to(&root, now()).unwrap_err();
+        assert_eq!(refused.rule(), ChainRule::BrokenSignature);
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_signs_nothing_unless_it_is_the_anchor() {
+        let [device, root] = version_1();
+        let key = include_str!("../../tests/behaviour/certificates/version-1-key.pem");
+        let below = version_1_issuer(&device, key);
+        let leaf = leaf_of_issuer(&below);
+        let through = distance(&[&leaf, device.der()], root.der());
+        assert_eq!(through, Err(ChainRule::NotPermitted));
+        assert_eq!(distance(&[&leaf], device.der()), Ok(0));
+    }
+
+    fn version_1_issuer(device: &Certificate, key: &str) -> Issuer<'static, KeyPair> {
+        let name = device.common_name().unwrap();
+        let mut params = ca_params(name);
+        params.key_identifier_method = rcgen::KeyIdMethod::Sha256;
+        Issuer::new(params, KeyPair::from_pem(key).unwrap())
+    }
+
+    fn leaf_of_issuer(issuer: &Issuer<'static, KeyPair>) -> CertificateDer<'static> {
+        params("device-1").signed_by(&key(), issuer).unwrap().into()
+    }
+
+    #[test]
+    fn the_error_names_the_certificate_and_the_rule() {
+        let root = root();
+        let mut expired = params("device-1");
+        expired.not_after = until(2027);
+        let expired = leaf_of(expired, &root);
+        let chain = PresentedChain::new(&[expired]).unwrap();
+        let anchor = Certificate::from_der(root.der().clone()).unwrap();
+        let error = chain.distance_to(&anchor, now()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a certificate of the chain has expired: the validity of 'CN=device-1' ended 151 days ago \
+             (at 2027-01-01T00:00:00Z; it is 2027-06-01T00:00:00Z)"
+        );
+        let stranger = Certificate::from_der(below("Region", &root).der().clone()).unwrap();
+        let chain = PresentedChain::new(&[leaf(&root)]).unwrap();
+        let error = chain.distance_to(&stranger, now()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the chain does not lead to a trusted certificate: it ends at 'CN=device-1' with the issuer 'CN=Root'"
+        );
     }
 
     #[test]
@@ -353,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_refused_and_does_not_hide_a_good_chain() {
+    fn unreadable_certificates_after_the_leaf_are_ignored() {
         let root = root();
         let region = below("Region", &root);
         let leaf = leaf(&region);
@@ -361,14 +511,14 @@ mod tests {
         let r = root.der();
 
         assert_eq!(distance(&[&leaf, &rubbish, region.der()], r), Ok(1));
-        assert_eq!(distance(&[&rubbish], r), Err(ChainError::Malformed));
-        assert_eq!(distance(&[], r), Err(ChainError::Malformed));
-        assert_eq!(distance(&[&leaf; 17], r), Err(ChainError::Malformed));
+        assert_eq!(distance(&[&rubbish], r), Err(ChainRule::Malformed));
+        assert_eq!(distance(&[], r), Err(ChainRule::Malformed));
+        assert_eq!(distance(&[&leaf; 17], r), Err(ChainRule::Malformed));
 
         let mut tampered = leaf.to_vec();
         *tampered.last_mut().unwrap() ^= 1;
         let tampered = distance(&[&tampered.into(), region.der()], r);
-        assert_eq!(tampered, Err(ChainError::BrokenSignature));
+        assert_eq!(tampered, Err(ChainRule::BrokenSignature));
     }
 
     /// `CN=rsa-device` and its issuer, 2048 bits, made by OpenSSL, valid until November 2036.

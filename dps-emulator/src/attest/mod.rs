@@ -1,160 +1,189 @@
-//! Who is there? Tokens and certificates are really verified, and the enrollment that decides is found.
+//! Attestation: verifies a device's token or certificate and finds the enrollment that applies.
 //!
-//! An individual enrollment comes before any group, and then alone decides. Source: azure-docs
+//! An individual enrollment takes precedence over every group. Source: azure-docs
 //! `iot-dps/concepts-x509-attestation.md`, `concepts-symmetric-key-attestation.md`.
 
-pub(crate) mod certificate;
 pub(crate) mod chain;
+pub(crate) mod elapsed;
+mod path;
+mod presented;
+mod proof;
 mod symmetric_key;
 pub(crate) mod tpm;
+mod verifier;
 mod x509;
 
 use std::time::SystemTime;
 
-use dps_types::enrollment::{AttestationType, EnrollmentGroup, IndividualEnrollment};
-use dps_types::sas::SasToken;
+use dps_types::enrollment::{
+    AttestationType, EnrollmentGroup, IndividualEnrollment, ProvisioningStatus,
+};
 use dps_types::{Enrollment, IdScope, RegistrationId};
 
-pub(crate) use certificate::Certificate;
 pub(crate) use chain::PresentedChain;
+pub(crate) use presented::Presented;
+pub(crate) use proof::{EnrollmentRef, Proof};
 pub(crate) use symmetric_key::lower_case;
 use tpm::TpmProof;
+pub(crate) use verifier::ChainVerifier;
 pub(crate) use x509::VerifiedCa;
 
 use crate::service_error::ServiceError;
-use crate::state::{Document, EnrollmentRef, Proof, State};
 
-/// What a device shows.
-#[derive(Debug, Clone)]
-pub(crate) enum Presented<'a> {
-    /// Neither a token nor a certificate.
-    Nothing,
-    Token(SasToken),
-    Chain(&'a PresentedChain),
-}
-
-/// A device that is who it says.
+/// A device whose proof is valid.
 #[derive(Debug)]
-pub(crate) enum Known {
+pub(crate) enum Authenticated {
     Enrolled(Enrolled),
-    /// A TPM that nobody enrolled: it was challenged like any other, and the service tells it only in the end.
-    Stranger(TpmProof),
+    /// A TPM without an enrollment. DPS challenges it and reports the failure on the first poll.
+    NotEnrolled(TpmProof),
 }
 
-/// A device that is who it says, and its enrollment.
+/// A device whose proof is valid, with its enrollment.
 #[derive(Debug)]
 pub(crate) struct Enrolled {
     pub(crate) enrollment: Enrollment,
     pub(crate) proof: Proof,
 }
 
-/// Where and when a device asks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Question<'a> {
-    pub(crate) id_scope: &'a IdScope,
-    pub(crate) registration_id: &'a RegistrationId,
+/// The enrollments that may apply to a device.
+#[derive(Debug)]
+pub(crate) enum Candidates {
+    /// The individual enrollment with the device's registration id: no group applies.
+    Individual(Box<IndividualEnrollment>),
+    /// All enrollment groups: there is no individual enrollment.
+    Groups(Vec<EnrollmentGroup>),
+}
+
+/// The request that a device authenticates, and what the instance knows for it.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) id_scope: IdScope,
+    pub(crate) registration_id: RegistrationId,
     pub(crate) now: SystemTime,
-    /// CAs whose possession is proven.
-    pub(crate) verified_cas: &'a [VerifiedCa],
-    /// Whether a signing certificate in an enrollment must chain to one of them.
+    /// CA certificates with a proof of possession.
+    pub(crate) verified_cas: Vec<VerifiedCa>,
+    /// True if a signing certificate in an enrollment must chain to one of `verified_cas`.
     pub(crate) require_verified_ca: bool,
-    /// The TPMs that this device may be: of the challenge that it answers, and of its registration.
-    pub(crate) tpm: &'a [TpmProof],
+    /// The TPMs that this device may be: the one of the challenge that it answers, and the one of its registration.
+    pub(crate) tpm: Vec<TpmProof>,
 }
 
-/// Finds the enrollment that this device's proof fits.
+/// Verifies the proof and returns the enrollment that it belongs to.
 pub(crate) async fn authenticate(
-    state: &State,
-    question: Question<'_>,
+    verifier: &ChainVerifier,
+    candidates: Candidates,
+    context: Context,
     presented: &Presented<'_>,
-) -> Result<Known, ServiceError> {
-    let key = question.registration_id.to_lowercase();
-    if let Some(enrollment) = state.enrollment::<IndividualEnrollment>(&key).await? {
-        return individual(enrollment, question, presented).map(Known::Enrolled);
+) -> Result<Authenticated, ServiceError> {
+    match (candidates, presented) {
+        (Candidates::Individual(enrollment), Presented::Token(token)) => {
+            let attestation = &enrollment.attestation;
+            let proof = match attestation.kind {
+                AttestationType::SymmetricKey => {
+                    symmetric_key::individual(attestation, token, &context)?
+                }
+                AttestationType::Tpm => tpm::individual(attestation, token, &context)?,
+                _ => {
+                    return Err(wrong_kind(
+                        ServiceError::unauthorized(),
+                        "a token",
+                        attestation.kind.as_str(),
+                    ));
+                }
+            };
+            Ok(Authenticated::individual(enrollment, proof))
+        }
+        (Candidates::Individual(enrollment), Presented::Chain(chain)) => {
+            let attestation = enrollment.attestation.clone();
+            if attestation.kind != AttestationType::X509 {
+                let error = ServiceError::invalid_certificate();
+                return Err(wrong_kind(
+                    error,
+                    "a client certificate",
+                    attestation.kind.as_str(),
+                ));
+            }
+            let chain = (*chain).clone();
+            let work = move || x509::individual(&attestation, &chain, &context);
+            let proof = verifier.run(work).await?;
+            Ok(Authenticated::individual(enrollment, proof))
+        }
+        (Candidates::Groups(groups), Presented::Token(token)) => {
+            let groups = of_kind(groups, AttestationType::SymmetricKey);
+            match symmetric_key::group(groups, token, &context) {
+                Ok((group, proof)) => Ok(Authenticated::group(group, proof)),
+                Err(error) => match tpm::signer(token, &context) {
+                    Ok(proof) => Ok(Authenticated::NotEnrolled(proof.clone())),
+                    Err(_) => Err(error),
+                },
+            }
+        }
+        (Candidates::Groups(groups), Presented::Chain(chain)) => {
+            let (groups, chain) = (of_kind(groups, AttestationType::X509), (*chain).clone());
+            let work = move || x509::group(groups, &chain, &context);
+            let (group, proof) = verifier.run(work).await?;
+            Ok(Authenticated::group(group, proof))
+        }
+        (_, Presented::Nothing) => Err(ServiceError::invalid_certificate()
+            .with_reason("the request has neither a token nor a client certificate")),
     }
-    let groups = state.enrollments().await?;
-    match (group(groups, question, presented), presented) {
-        (Err(refusal), Presented::Token(token)) => match tpm::signer(token, question) {
-            Ok(proof) => Ok(Known::Stranger(proof.clone())),
-            Err(_) => Err(refusal),
-        },
-        (outcome, _) => outcome.map(Known::Enrolled),
+}
+
+/// A group uses the kind of attestation that its `type` names; other members of the document are ignored.
+fn of_kind(groups: Vec<EnrollmentGroup>, kind: AttestationType) -> Vec<EnrollmentGroup> {
+    let groups = groups.into_iter();
+    groups
+        .filter(|group| group.attestation.kind == kind)
+        .collect()
+}
+
+fn wrong_kind(error: ServiceError, presented: &str, enrolled: &str) -> ServiceError {
+    error.with_reason(format!(
+        "the request has {presented}, and the individual enrollment has the attestation type '{enrolled}'"
+    ))
+}
+
+impl Authenticated {
+    fn individual(enrollment: Box<IndividualEnrollment>, proof: Proof) -> Self {
+        Self::Enrolled(Enrolled {
+            enrollment: Enrollment::Individual(enrollment),
+            proof,
+        })
     }
-}
 
-fn individual(
-    enrollment: IndividualEnrollment,
-    question: Question<'_>,
-    presented: &Presented<'_>,
-) -> Result<Enrolled, ServiceError> {
-    let attestation = &enrollment.attestation;
-    let proof = match (&attestation.kind, presented) {
-        (AttestationType::SymmetricKey, Presented::Token(token)) => {
-            symmetric_key::individual(attestation, token, question)?
-        }
-        (AttestationType::X509, Presented::Chain(chain)) => {
-            x509::individual(attestation, chain, question)?
-        }
-        (AttestationType::Tpm, Presented::Token(token)) => {
-            tpm::individual(attestation, token, question)?
-        }
-        (_, Presented::Token(_)) => return Err(ServiceError::unauthorized()),
-        _ => return Err(ServiceError::invalid_certificate()),
-    };
-    Ok(Enrolled {
-        enrollment: Enrollment::Individual(Box::new(enrollment)),
-        proof,
-    })
-}
+    fn group(group: EnrollmentGroup, proof: Proof) -> Self {
+        Self::Enrolled(Enrolled {
+            enrollment: Enrollment::Group(Box::new(group)),
+            proof,
+        })
+    }
 
-fn group(
-    groups: Vec<EnrollmentGroup>,
-    question: Question<'_>,
-    presented: &Presented<'_>,
-) -> Result<Enrolled, ServiceError> {
-    // What a group's document holds beside its own type of attestation counts for nothing.
-    let of = |kind: AttestationType| {
-        let same = move |group: &EnrollmentGroup| group.attestation.kind == kind;
-        groups.into_iter().filter(same).collect()
-    };
-    let (group, proof) = match presented {
-        Presented::Token(token) => {
-            symmetric_key::group(of(AttestationType::SymmetricKey), token, question)?
-        }
-        Presented::Chain(chain) => x509::group(of(AttestationType::X509), chain, question)?,
-        Presented::Nothing => return Err(ServiceError::invalid_certificate()),
-    };
-    Ok(Enrolled {
-        enrollment: Enrollment::Group(Box::new(group)),
-        proof,
-    })
-}
-
-impl Known {
-    /// The enrollment of the device, which it needs now.
+    /// Returns the device's enrollment, or 404201 for a TPM without one.
     pub(crate) fn enrolled(self) -> Result<Enrolled, ServiceError> {
         match self {
             Self::Enrolled(enrolled) => Ok(enrolled),
-            Self::Stranger(_) => Err(ServiceError::not_enrolled()),
+            Self::NotEnrolled(_) => Err(ServiceError::not_enrolled()
+                .with_reason("the TPM answered its challenge, but has no individual enrollment")),
         }
     }
 
-    /// The keys of the TPM, when it is one.
+    /// The TPM's keys, if the device is a TPM.
     pub(crate) fn tpm(&self) -> Option<&TpmProof> {
         match self {
             Self::Enrolled(enrolled) => enrolled.proof.tpm(),
-            Self::Stranger(proof) => Some(proof),
+            Self::NotEnrolled(proof) => Some(proof),
         }
     }
 }
 
 impl Enrolled {
     pub(crate) fn is_disabled(&self) -> bool {
-        match &self.enrollment {
-            Enrollment::Individual(enrollment) => enrollment.terms().is_disabled(),
-            Enrollment::Group(group) => group.terms().is_disabled(),
-            _ => false,
-        }
+        let status = match &self.enrollment {
+            Enrollment::Individual(enrollment) => &enrollment.provisioning_status,
+            Enrollment::Group(group) => &group.provisioning_status,
+            _ => &None,
+        };
+        *status == Some(ProvisioningStatus::Disabled)
     }
 
     pub(crate) fn reference(&self) -> EnrollmentRef {

@@ -1,4 +1,4 @@
-//! Symmetric keys: a token signed by the enrollment's key, or by the one derived for the device.
+//! Symmetric key attestation: the token is signed with the enrollment's key, or with a key derived from the group's.
 
 use std::time::Duration;
 
@@ -7,34 +7,36 @@ use dps_types::protocol::device;
 use dps_types::sas::SasToken;
 use dps_types::{RegistrationId, SymmetricKey};
 
-use super::Question;
+use super::{Context, Proof, elapsed};
 use crate::service_error::ServiceError;
-use crate::state::Proof;
 
-/// How far the clock of a device may be behind.
-const SKEW: Duration = Duration::from_secs(5 * 60);
+/// How long after its end a token is still accepted, for devices with a slow clock.
+const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// The token must be signed by the primary or secondary key.
+/// Requires that the primary or secondary key signed the token.
 pub(super) fn individual(
     attestation: &AttestationMechanism,
     token: &SasToken,
-    question: Question<'_>,
+    context: &Context,
 ) -> Result<Proof, ServiceError> {
-    check_claim(token, question)?;
+    check_claims(token, context)?;
     match keys(attestation).iter().any(|key| token.verify(key)) {
         true => Ok(Proof::SymmetricKey),
-        false => Err(ServiceError::unauthorized()),
+        false => Err(ServiceError::unauthorized().with_reason(
+            "neither key of the individual enrollment made the token's signature (sig)",
+        )),
     }
 }
 
-/// The token must be signed by a key derived from one of a group's: the signature finds the group.
+/// Returns the group whose primary or secondary key, derived for the device, signed the token.
 pub(super) fn group(
     groups: Vec<EnrollmentGroup>,
     token: &SasToken,
-    question: Question<'_>,
+    context: &Context,
 ) -> Result<(EnrollmentGroup, Proof), ServiceError> {
-    check_claim(token, question)?;
-    let id = question.registration_id;
+    check_claims(token, context)?;
+    let id = &context.registration_id;
+    let tried = groups.len();
     let lower = lower_case(id).filter(|lower| lower.as_str() != id.as_str());
     for group in groups {
         let keys = keys(&group.attestation);
@@ -45,25 +47,45 @@ pub(super) fn group(
         if signed(id) {
             return Ok((group, Proof::SymmetricKey));
         }
-        // Devices derive from their id as it is; some first lower its case.
+        // Most devices derive the key from the id as it is; some convert it to lower case first.
         if lower.as_ref().is_some_and(signed) {
             return Ok((group, Proof::LowerCaseKey));
         }
     }
-    Err(ServiceError::unauthorized())
+    Err(ServiceError::unauthorized().with_reason(match tried {
+        0 => "there is no individual enrollment with this id and no enrollment group with symmetric keys".to_owned(),
+        1 => "there is no individual enrollment with this id; 1 enrollment group was tried, and no derived key made the \
+              token's signature (sig)"
+            .to_owned(),
+        tried => format!(
+            "there is no individual enrollment with this id; {tried} enrollment groups were tried, and no derived key made \
+             the token's signature (sig)"
+        ),
+    }))
 }
 
-/// The claim must be to this device's registration, for now. The documented policy name may be left out
-/// (the Python client does).
-pub(super) fn check_claim(token: &SasToken, question: Question<'_>) -> Result<(), ServiceError> {
-    let resource = device::resource(question.id_scope, question.registration_id);
-    let alive = token.expires_at() + SKEW >= question.now;
-    let policy = token
-        .policy()
-        .is_none_or(|policy| policy == device::SAS_POLICY);
-    match token.covers(&resource) && alive && policy {
-        true => Ok(()),
-        false => Err(ServiceError::unauthorized()),
+/// Requires that the token is for this device's registration and has not ended. The policy name may be missing: the
+/// Python client leaves it out.
+pub(super) fn check_claims(token: &SasToken, context: &Context) -> Result<(), ServiceError> {
+    let refused = |reason: String| Err(ServiceError::unauthorized().with_reason(reason));
+    let resource = device::resource(&context.id_scope, &context.registration_id);
+    if !token.covers(&resource) {
+        return refused(format!(
+            "the token is for the resource (sr) '{}', and this registration is '{resource}'",
+            token.resource()
+        ));
+    }
+    let earliest = context.now.checked_sub(CLOCK_SKEW);
+    if earliest.is_some_and(|earliest| token.expires_at() < earliest) {
+        let end = elapsed::relative(token.expires_at(), context.now);
+        return refused(format!("the token ended {end}"));
+    }
+    match token.policy() {
+        Some(policy) if policy != device::SAS_POLICY => refused(format!(
+            "the token names the policy (skn) '{policy}'; for devices it is '{}'",
+            device::SAS_POLICY
+        )),
+        _ => Ok(()),
     }
 }
 

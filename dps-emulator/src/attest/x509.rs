@@ -1,131 +1,233 @@
-//! Certificates: the very one that is enrolled, or a chain to one that signed. The most specific signer decides.
+//! X.509 attestation: the enrolled certificate itself, or a chain to an enrolled signer. The signer nearest to the leaf decides.
 
-use dps_types::RegistrationId;
 use dps_types::enrollment::{
     AttestationMechanism, EnrollmentGroup, X509Attestation, X509CertificateWithInfo,
     X509Certificates,
 };
+use dps_types::{ErrorCode, RegistrationId};
 
-use super::{Certificate, PresentedChain, Question};
+use super::chain::{ChainError, Distances};
+use super::path::{SignatureBudget, check_handshake_key, check_readable, check_validity};
+use super::{Context, PresentedChain, Proof};
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
-use crate::state::Proof;
 
-/// A CA certificate of the instance whose possession is proven.
+/// A CA certificate of the instance with a proof of possession.
 #[derive(Debug, Clone)]
 pub(crate) struct VerifiedCa {
-    /// What `caReferences` call it.
+    /// The name that `caReferences` use.
     pub(crate) name: String,
     pub(crate) certificate: Certificate,
 }
 
-/// The leaf must be one of the enrolled certificates, or signed by an enrolled one.
+/// Requires that the leaf is one of the enrolled certificates, or signed by an enrolled signing certificate.
 pub(super) fn individual(
     attestation: &AttestationMechanism,
     chain: &PresentedChain,
-    question: Question<'_>,
+    context: &Context,
 ) -> Result<Proof, ServiceError> {
-    check_leaf(chain, question)?;
+    check_leaf(chain, context)?;
+    let refused = |reason: String| ServiceError::invalid_certificate().with_reason(reason);
     let Some(x509) = &attestation.x509 else {
-        return Err(ServiceError::invalid_certificate());
+        let reason = "the individual enrollment has no X.509 certificates";
+        return Err(refused(reason.to_owned()));
     };
-    let enrolled = certificates(x509.client_certificates.as_ref());
     let thumbprint = chain.leaf().sha256_thumbprint();
-    let same = enrolled
+    let enrolled = certificates(x509.client_certificates.as_ref());
+    if enrolled
         .iter()
-        .any(|certificate| certificate.sha256_thumbprint() == thumbprint);
-    match same || distance(x509, chain, question).is_some() {
-        true => Ok(proof(chain)),
-        false => Err(ServiceError::invalid_certificate()),
+        .any(|it| it.sha256_thumbprint() == thumbprint)
+    {
+        return Ok(proof(chain));
+    }
+    let signers = Signers::of(x509, context);
+    if signers.is_empty() {
+        let enrolled: Vec<&str> = enrolled
+            .iter()
+            .map(Certificate::sha256_thumbprint)
+            .collect();
+        return Err(refused(format!(
+            "the client certificate '{}' has the SHA-256 thumbprint {thumbprint}; the enrolled thumbprints are [{}]",
+            chain.leaf().subject(),
+            enrolled.join(", ")
+        )));
+    }
+    let distances = distances(&[&signers], chain, context, &SignatureBudget::default())
+        .map_err(|error| refused(error.to_string()))?;
+    match signers.nearest(&distances, context) {
+        Ok(_) => Ok(proof(chain)),
+        Err(reason) => Err(refused(reason.to_owned())),
     }
 }
 
-/// Of the groups whose signer is in the chain, the one nearest to the leaf decides, also when it is disabled:
-/// disabling an intermediate's group blocks its devices although the root's group is enabled.
+/// Returns the group whose signer is nearest to the leaf, even if that group is disabled: disabling an intermediate's group
+/// blocks its devices although the root's group is enabled.
 pub(super) fn group(
     groups: Vec<EnrollmentGroup>,
     chain: &PresentedChain,
-    question: Question<'_>,
+    context: &Context,
 ) -> Result<(EnrollmentGroup, Proof), ServiceError> {
-    check_leaf(chain, question)?;
-    let distance =
-        |group: &EnrollmentGroup| distance(group.attestation.x509.as_ref()?, chain, question);
+    group_within(groups, chain, context, &SignatureBudget::default())
+}
+
+fn group_within(
+    groups: Vec<EnrollmentGroup>,
+    chain: &PresentedChain,
+    context: &Context,
+    budget: &SignatureBudget,
+) -> Result<(EnrollmentGroup, Proof), ServiceError> {
+    check_leaf(chain, context)?;
+    let count = groups.len();
+    let refused = |reason: &dyn std::fmt::Display| {
+        let leaf = chain.leaf().subject();
+        ServiceError::new(ErrorCode::UNAUTHORIZED, "CA certificate not found.").with_reason(format!(
+            "there is no individual enrollment with this id, and the client certificate '{leaf}' matches none of the {count} \
+             X.509 enrollment groups: {reason}"
+        ))
+    };
+    let groups: Vec<(Signers, EnrollmentGroup)> = groups
+        .into_iter()
+        .filter_map(|group| {
+            Some((
+                Signers::of(group.attestation.x509.as_ref()?, context),
+                group,
+            ))
+        })
+        .collect();
+    let signers: Vec<&Signers> = groups.iter().map(|(signers, _)| signers).collect();
+    let distances = distances(&signers, chain, context, budget).map_err(|error| refused(&error))?;
+    let mut untrusted = None;
     let nearest = groups
         .into_iter()
-        .filter_map(|group| Some((distance(&group)?, group)))
+        .filter_map(
+            |(signers, group)| match signers.nearest(&distances, context) {
+                Ok(distance) => Some((distance, group)),
+                Err(reason) => {
+                    untrusted = untrusted.or(signers.is_above(&distances).then_some(reason));
+                    None
+                }
+            },
+        )
         .min_by_key(|(distance, _)| *distance);
     match nearest {
         Some((_, group)) => Ok((group, proof(chain))),
-        None => Err(ServiceError::new(
-            dps_types::ErrorCode::UNAUTHORIZED,
-            "CA certificate not found.",
+        None => Err(refused(
+            &untrusted.unwrap_or("no group has a signer of the chain"),
         )),
     }
 }
 
-/// The leaf's common name is the registration id, and it is valid now.
-fn check_leaf(chain: &PresentedChain, question: Question<'_>) -> Result<(), ServiceError> {
+/// Requires that the leaf's common name is the registration id, that the leaf is valid now, and that its key may sign TLS
+/// handshakes.
+fn check_leaf(chain: &PresentedChain, context: &Context) -> Result<(), ServiceError> {
     let leaf = chain.leaf();
-    let name = leaf
-        .common_name()
-        .and_then(|name| RegistrationId::new(name).ok());
-    match name.as_ref() == Some(question.registration_id) && leaf.is_valid_at(question.now) {
-        true => Ok(()),
-        false => Err(ServiceError::invalid_certificate()),
+    let refused = |reason: String| ServiceError::invalid_certificate().with_reason(reason);
+    let id = &context.registration_id;
+    let name = leaf.common_name();
+    let named = name.and_then(|name| RegistrationId::new(name).ok());
+    if named.as_ref() != Some(id) {
+        return Err(refused(format!(
+            "the client certificate's common name is '{}', and the registration id is '{id}'",
+            name.unwrap_or_default()
+        )));
+    }
+    check_validity(leaf, context.now)
+        .and_then(|()| check_handshake_key(leaf))
+        .and_then(|()| check_readable(leaf))
+        .map_err(|error| refused(error.to_string()))
+}
+
+/// The certificates that an enrollment trusts to sign.
+struct Signers {
+    /// The ones in the enrollment itself.
+    inline: Vec<Certificate>,
+    /// The instance's CA certificates that the enrollment refers to.
+    referenced: Vec<Certificate>,
+}
+
+impl Signers {
+    fn of(x509: &X509Attestation, context: &Context) -> Self {
+        let names = x509
+            .ca_references
+            .iter()
+            .flat_map(|names| [&names.primary, &names.secondary])
+            .flatten();
+        let referenced = names.filter_map(|name| {
+            let mut cas = context.verified_cas.iter();
+            cas.find(|ca| ca.name.eq_ignore_ascii_case(name))
+        });
+        Self {
+            inline: certificates(x509.signing_certificates.as_ref()),
+            referenced: referenced.map(|ca| ca.certificate.clone()).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inline.is_empty() && self.referenced.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Certificate> {
+        self.inline.iter().chain(&self.referenced)
+    }
+
+    fn is_above(&self, distances: &Distances) -> bool {
+        self.all()
+            .any(|signer| distances.contains_key(signer.sha256_thumbprint()))
+    }
+
+    /// Returns the number of intermediates between the leaf and the nearest trusted signer, or why there is none.
+    fn nearest(&self, distances: &Distances, context: &Context) -> Result<usize, &'static str> {
+        let distance = |signer: &Certificate| distances.get(signer.sha256_thumbprint()).copied();
+        let inline = self.inline.iter().filter_map(distance);
+        let trusted = inline.filter(|distance| is_trusted(*distance, distances, context));
+        let referenced = self.referenced.iter().filter_map(distance);
+        trusted.chain(referenced).min().ok_or(
+            "the signing certificate of the enrollment does not chain to a verified CA certificate of the instance",
+        )
     }
 }
 
-/// How many certificates lie between the leaf and the nearest signer that the attestation names.
-fn distance(
-    x509: &X509Attestation,
-    chain: &PresentedChain,
-    question: Question<'_>,
-) -> Option<usize> {
-    let signing = certificates(x509.signing_certificates.as_ref())
-        .into_iter()
-        .filter_map(|anchor| {
-            let distance = chain.distance_to(&anchor, question.now).ok()?;
-            is_trusted(&anchor, distance, chain, question).then_some(distance)
-        });
-    let references = x509
-        .ca_references
-        .iter()
-        .flat_map(|names| [&names.primary, &names.secondary])
-        .flatten();
-    let referenced = references.filter_map(|name| {
-        let ca = question
-            .verified_cas
-            .iter()
-            .find(|ca| ca.name.eq_ignore_ascii_case(name))?;
-        chain.distance_to(&ca.certificate, question.now).ok()
-    });
-    signing.chain(referenced).min()
-}
-
-/// Whether an inline signing certificate may be believed. The service believes only what chains to a CA whose
-/// possession was proven, which therefore is no nearer to the leaf; unless asked to, the emulator believes the operator.
-fn is_trusted(
-    anchor: &Certificate,
-    distance: usize,
-    chain: &PresentedChain,
-    question: Question<'_>,
-) -> bool {
-    !question.require_verified_ca
-        || question.verified_cas.iter().any(|ca| {
-            ca.certificate.sha256_thumbprint() == anchor.sha256_thumbprint()
-                || chain
-                    .distance_to(&ca.certificate, question.now)
-                    .is_ok_and(|ca| ca >= distance)
+/// Returns true if an inline signing certificate at this distance is trusted.
+///
+/// The service requires that it chains to a CA with a proof of possession, which then is no nearer to the leaf. Unless it is
+/// configured to do the same, the emulator trusts the operator.
+fn is_trusted(distance: usize, distances: &Distances, context: &Context) -> bool {
+    !context.require_verified_ca
+        || context.verified_cas.iter().any(|ca| {
+            distances
+                .get(ca.certificate.sha256_thumbprint())
+                .is_some_and(|ca| *ca >= distance)
         })
 }
 
+/// Finds all signers above the leaf, and all verified CAs, in one search.
+fn distances(
+    signers: &[&Signers],
+    chain: &PresentedChain,
+    context: &Context,
+    budget: &SignatureBudget,
+) -> Result<Distances, ChainError> {
+    let verified = context.verified_cas.iter().map(|ca| &ca.certificate);
+    let verified = verified.filter(|_| context.require_verified_ca);
+    let mut anchors: Vec<Certificate> = signers
+        .iter()
+        .flat_map(|signers| signers.all())
+        .chain(verified)
+        .cloned()
+        .collect();
+    anchors.sort_by(|a, b| a.sha256_thumbprint().cmp(b.sha256_thumbprint()));
+    anchors.dedup();
+    chain.anchors_above(&anchors, context.now, budget)
+}
+
 fn certificates(pair: Option<&X509Certificates>) -> Vec<Certificate> {
-    let texts = |certificate: &X509CertificateWithInfo| {
+    let read = |certificate: &X509CertificateWithInfo| {
         Certificate::from_text(certificate.certificate.as_ref()?).ok()
     };
     pair.iter()
         .flat_map(|pair| [&pair.primary, &pair.secondary])
         .flatten()
-        .filter_map(texts)
+        .filter_map(read)
         .collect()
 }
 

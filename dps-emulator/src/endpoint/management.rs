@@ -16,8 +16,8 @@ use super::Gateway;
 use super::body::Call;
 use super::reply::Reply;
 use crate::access::Act;
-use crate::attest::Certificate;
-use crate::ca::CaCertificate;
+use crate::ca_certificates::CaCertificate;
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 
 /// The api-versions of the control plane.

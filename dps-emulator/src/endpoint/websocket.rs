@@ -63,7 +63,7 @@ fn refused(reason: &str) -> Response<Body> {
 
 /// The byte stream that MQTT is spoken on.
 pub(super) async fn stream(socket: Upgraded) -> WebSocketIo<TokioIo<Upgraded>> {
-    WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE).await
+    WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE)
 }
 
 /// What proves that the key was read.

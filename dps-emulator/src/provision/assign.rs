@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
+use crate::attest::{EnrollmentRef, Proof};
 use crate::hub::{Arrival, Authentication, Settlement, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
-use crate::state::{Document, EnrollmentRef, Pending, Proof, Record, Stored, Verdict};
+use crate::state::{Document, Pending, Record, Stored, Verdict};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

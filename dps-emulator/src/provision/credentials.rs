@@ -3,10 +3,11 @@
 use dps_types::enrollment::{AttestationMechanism, X509Certificates};
 use dps_types::{EncodedKey, ErrorCode, RegistrationId};
 
-use crate::attest::{Certificate, lower_case};
+use crate::attest::{EnrollmentRef, Proof, lower_case};
+use crate::certificate::Certificate;
 use crate::hub::Authentication;
 use crate::service_error::ServiceFailure;
-use crate::state::{EnrollmentRef, Proof, Record};
+use crate::state::Record;
 
 /// The device's credentials by what the enrollment says now. For a TPM it is the hub key in the record.
 pub(super) fn of(

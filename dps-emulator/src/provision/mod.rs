@@ -4,6 +4,7 @@
 //! owns, joins on shutdown, and takes up again after a restart.
 
 mod assign;
+mod challenges;
 mod credentials;
 mod operation;
 mod reprovision;
@@ -17,21 +18,20 @@ use std::time::{Duration, SystemTime};
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
+    Clock, DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
     RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::allocate::Allocator;
-use crate::attest::tpm::Challenges;
-use crate::attest::{self, Enrolled, Known, Presented, Question};
-use crate::ca::CaCertificates;
+use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
+use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::service_error::ServiceError;
 use crate::state::{Pending, Record, State, Stored, Verdict};
-use dps_types::Clock;
+use challenges::Challenges;
 
 /// How an instance behaves.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ pub(crate) struct Engine {
     pub(crate) allocator: Allocator,
     hubs: Arc<Hubs>,
     challenges: Challenges,
+    chains: ChainVerifier,
     clock: Arc<dyn Clock>,
     settings: Settings,
     tasks: TaskTracker,
@@ -85,6 +86,7 @@ impl Engine {
             allocator,
             hubs,
             challenges: Challenges::default(),
+            chains: ChainVerifier::default(),
             clock,
             settings,
             tasks: TaskTracker::new(),
@@ -112,7 +114,7 @@ impl Engine {
 
     /// Whether the device may come in at all: its proof is verified again with every request.
     pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), ServiceError> {
-        let known = self.authenticate(&device, None, None).await?;
+        let known = Box::pin(self.authenticate(&device, None, None)).await?;
         known.enrolled().map(drop)
     }
 
@@ -124,12 +126,10 @@ impl Engine {
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
         self.throttle.registration(self.now())?;
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), None)
-            .await?;
+        let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
-            Known::Enrolled(enrolled) => enrolled,
-            Known::Stranger(proof) => return Ok(self.register_stranger(&device, proof)),
+            Authenticated::Enrolled(enrolled) => enrolled,
+            Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
         };
         let key = device.registration_id.to_lowercase();
         let before = self.state.registration(&key).await?;
@@ -159,16 +159,20 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self.authenticate(&device, None, record.as_ref()).await?;
+        let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
         self.throttle.poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
-            Known::Enrolled(_) => record.filter(|record| record.operation == *operation),
-            Known::Stranger(proof) => self.challenges.failed(id, proof, operation, self.now()),
+            Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
+            Authenticated::NotEnrolled(proof) => {
+                self.challenges.failed(id, proof, operation, self.now())
+            }
         };
         let record = record
             .ok_or_else(|| ServiceError::new(ErrorCode::NOT_FOUND, "Operation not found."))?;
         let mut status = record.operation_status(device.api_version);
-        if let (Some(state), Known::Enrolled(enrolled)) = (&mut status.registration_state, &known) {
+        if let (Some(state), Authenticated::Enrolled(enrolled)) =
+            (&mut status.registration_state, &known)
+        {
             tpm::deliver(state, &record, &enrolled.proof);
         }
         Ok(status)
@@ -185,9 +189,8 @@ impl Engine {
         let id = device.registration_id;
         let stored = self.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
-        let known = self
-            .authenticate(&device, request.tpm.as_ref(), record.as_ref())
-            .await?;
+        let known =
+            Box::pin(self.authenticate(&device, request.tpm.as_ref(), record.as_ref())).await?;
         let enrolled = known.enrolled()?;
         let unregistered = |status| DeviceRegistrationResult::new(id.clone(), status);
         if enrolled.is_disabled() {
@@ -210,9 +213,12 @@ impl Engine {
         device: &Device<'_>,
         shown: Option<&TpmAttestation>,
         registered: Option<&Record>,
-    ) -> Result<Known, ServiceError> {
+    ) -> Result<Authenticated, ServiceError> {
         if *device.id_scope != self.settings.id_scope {
-            return Err(ServiceError::unauthorized());
+            return Err(ServiceError::unauthorized().with_reason(format!(
+                "the id scope is '{}', and this instance has '{}'",
+                device.id_scope, self.settings.id_scope
+            )));
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
@@ -225,18 +231,27 @@ impl Engine {
             Presented::Chain(_) => self.cas.verified().await?,
             _ => Vec::new(),
         };
-        let question = Question {
-            id_scope: device.id_scope,
-            registration_id: device.registration_id,
+        let context = Context {
+            id_scope: device.id_scope.clone(),
+            registration_id: device.registration_id.clone(),
             now: self.now(),
-            verified_cas: &verified_cas,
+            verified_cas,
             require_verified_ca: self.settings.require_verified_ca,
-            tpm: &tpm,
+            tpm,
         };
-        let known = attest::authenticate(&self.state, question, &device.presented).await;
+        let candidates = self.candidates(device.registration_id).await?;
+        let enrolled_key = challenge.and_then(|_| tpm::enrolled_key(&candidates));
+        let presented = &device.presented;
+        let known = Box::pin(attest::authenticate(
+            &self.chains,
+            candidates,
+            context,
+            presented,
+        ))
+        .await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
-                Err(self.challenge(device, shown))
+                Err(self.challenge(device, shown, enrolled_key.as_ref()))
             }
             (Ok(known), _) => {
                 if let (Some(proof), Some(shown)) = (known.tpm(), shown) {
@@ -245,6 +260,14 @@ impl Engine {
                 Ok(known)
             }
             (refused, _) => refused,
+        }
+    }
+
+    /// Reads the enrollments that may apply to a device.
+    async fn candidates(&self, id: &RegistrationId) -> Result<Candidates, ServiceError> {
+        match self.state.enrollment(&id.to_lowercase()).await? {
+            Some(individual) => Ok(Candidates::Individual(Box::new(individual))),
+            None => Ok(Candidates::Groups(self.state.enrollments().await?)),
         }
     }
 

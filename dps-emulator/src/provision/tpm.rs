@@ -1,27 +1,34 @@
 //! What a TPM gets beside the rest: a challenge at first, its hub key in the end, and a failure when nobody enrolled it.
 
 use dps_types::enrollment::TpmAttestation;
+use dps_types::tpm::TpmPublic;
 use dps_types::{
     DeviceRegistrationResult, HubHostname, RegistrationOperationStatus, RegistrationStatus,
     TpmRegistrationResult,
 };
 
 use super::{Device, Engine, operation, under_way};
-use crate::attest::Presented;
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
+use crate::attest::{Candidates, EnrollmentRef, Presented, Proof};
 use crate::service_error::ServiceError;
-use crate::state::{EnrollmentRef, Proof, Record, Stored, Verdict};
+use crate::state::{Record, Stored, Verdict};
 
 impl Engine {
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
-    pub(super) fn challenge(&self, device: &Device<'_>, shown: &TpmAttestation) -> ServiceError {
+    pub(super) fn challenge(
+        &self,
+        device: &Device<'_>,
+        shown: &TpmAttestation,
+        enrolled: Option<&TpmPublic>,
+    ) -> ServiceError {
         let keys = match TpmKeys::parse(shown) {
             Ok(keys) => keys,
             Err(message) => return ServiceError::invalid(message),
         };
         let id = device.registration_id;
         tracing::debug!(registration_id = %id, "challenge for a TPM");
-        ServiceError::challenge(self.challenges.make(id, keys, self.now()))
+        let is_enrolled = enrolled == Some(keys.endorsement_key());
+        ServiceError::challenge(self.challenges.make(id, keys, is_enrolled, self.now()))
     }
 
     /// The TPM whose challenge the device answers.
@@ -100,6 +107,17 @@ impl Engine {
             Some(_) => Ok(()),
             None => Err(ServiceError::conflict()),
         }
+    }
+}
+
+/// The endorsement key in the individual enrollment of a TPM.
+pub(super) fn enrolled_key(candidates: &Candidates) -> Option<TpmPublic> {
+    match candidates {
+        Candidates::Individual(enrollment) => {
+            let tpm = enrollment.attestation.tpm.as_ref()?;
+            TpmPublic::from_base64(&tpm.endorsement_key).ok()
+        }
+        Candidates::Groups(_) => None,
     }
 }
 

@@ -6,7 +6,8 @@ use dps_types::enrollment::{
 };
 use dps_types::{EncodedKey, SymmetricKey};
 
-use crate::attest::{Certificate, tpm};
+use crate::attest::tpm;
+use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 
 /// Checks the attestation of an enrollment on its way in and fills in what the service adds.

@@ -55,12 +55,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) extra: &'a mut Extra,
 }
 
-impl Terms<'_> {
-    pub(crate) fn is_disabled(&self) -> bool {
-        self.provisioning_status == Some(&ProvisioningStatus::Disabled)
-    }
-}
-
 macro_rules! document {
     ($Name:ty, $id:ident, $($read_only:ident,)? { $($constant:item)* }) => {
         impl Document for $Name {

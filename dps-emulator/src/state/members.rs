@@ -3,7 +3,8 @@
 use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
-use super::{EnrollmentRef, Page, Record, State};
+use super::{Page, Record, State};
+use crate::attest::EnrollmentRef;
 use crate::service_error::ServiceError;
 
 /// Ends the group's part of a key. No id has it.

@@ -27,7 +27,7 @@ use store::Store;
 pub(crate) use document::{Document, Terms};
 pub(crate) use enrollments::unreadable;
 pub(crate) use page::Page;
-pub(crate) use record::{EnrollmentRef, Pending, Proof, Record, Verdict};
+pub(crate) use record::{Pending, Record, Verdict};
 pub(crate) use registrations::Stored;
 pub(crate) use validate::document as read_document;
 pub(crate) use version::storage_form;

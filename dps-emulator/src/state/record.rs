@@ -2,14 +2,15 @@
 
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceId, DeviceRegistrationResult, ETag, EnrollmentGroupId, HubHostname, OperationId,
-    RegistrationId, RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
+    DeviceId, DeviceRegistrationResult, ETag, HubHostname, OperationId, RegistrationId,
+    RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
     SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult, X509RegistrationResult,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::attest::tpm::{HmacKey, TpmProof};
+use crate::attest::tpm::HmacKey;
+use crate::attest::{EnrollmentRef, Proof};
 use crate::service_error::ServiceFailure;
 
 /// What the emulator knows about a device that registered.
@@ -31,35 +32,6 @@ pub(crate) struct Record {
     pub(crate) hub_key: Option<HmacKey>,
     /// How the last operation ended.
     pub(crate) verdict: Option<Verdict>,
-}
-
-/// The enrollment through which a device registered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum EnrollmentRef {
-    Individual,
-    Group(EnrollmentGroupId),
-}
-
-/// How the device proved itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Proof {
-    SymmetricKey,
-    /// A key of a group, derived from the registration id in lower case.
-    LowerCaseKey,
-    X509 {
-        /// Base64 of the DER of the leaf.
-        leaf: String,
-    },
-    Tpm(Box<TpmProof>),
-}
-
-impl Proof {
-    pub(crate) fn tpm(&self) -> Option<&TpmProof> {
-        match self {
-            Self::Tpm(proof) => Some(proof),
-            _ => None,
-        }
-    }
 }
 
 /// What an operation needs to be carried out, now or after a restart.

@@ -36,7 +36,7 @@ impl Setup {
     fn device(&self, attestation: impl dps_device::Attestation + 'static) -> ProvisioningClient {
         let transport = Http::default().with_port(self.emulator.https_port());
         ProvisioningClient::new(self.emulator.id_scope().clone(), attestation, transport)
-            .with_host("localhost")
+            .with_host(dps_device::Host::LOCALHOST)
             .with_roots(Roots::from_pem(self.emulator.ca_pem()).expect("the CA"))
             .with_min_poll_interval(Duration::ZERO)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_hardware::SoftwareTpm;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! A TPM cannot come over MQTT, which has no room for a challenge.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_hardware::SoftwareTpm;
 use dps_types::tpm::AuthenticationKey;
 use serde_json::json;

@@ -10,4 +10,6 @@ mod refused;
 mod stream;
 #[cfg(feature = "websocket")]
 mod websocket;
+#[cfg(feature = "websocket")]
+mod websocket_limits;
 mod wire;

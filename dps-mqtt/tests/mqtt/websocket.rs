@@ -1,4 +1,4 @@
-//! MQTT over WebSocket: the handshake, and messages as RFC 6455 has them.
+//! MQTT over WebSocket: the handshake, and messages as RFC 6455 defines them.
 
 use std::io;
 
@@ -10,20 +10,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-const ROOM: usize = 64 * 1024;
+const PIPE: usize = 64 * 1024;
 
-/// Our server, and the bytes at its other end.
-async fn server() -> (Packets<WebSocketIo<DuplexStream>>, DuplexStream) {
-    let (ours, theirs) = duplex(ROOM);
-    (
-        Packets::new(WebSocketIo::accept(ours, MAX).await, MAX),
-        theirs,
-    )
+/// Our server, and the other end of its stream.
+fn server() -> (Packets<WebSocketIo<DuplexStream>>, DuplexStream) {
+    let (ours, theirs) = duplex(PIPE);
+    (Packets::new(WebSocketIo::accept(ours, MAX), MAX), theirs)
 }
 
-/// Our client over a switch that succeeds, and the bytes at its other end.
+/// Our client after a successful handshake, and the other end of its stream.
 async fn client() -> (Packets<WebSocketIo<DuplexStream>>, DuplexStream) {
-    let (ours, mut theirs) = duplex(ROOM);
+    let (ours, mut theirs) = duplex(PIPE);
     let switch = async {
         let key = key_of(&request(&mut theirs).await);
         theirs.write_all(switched(&key).as_bytes()).await.unwrap();
@@ -57,9 +54,9 @@ fn switched(key: &str) -> String {
     )
 }
 
-/// What the handshake says to an answer.
+/// The error of a handshake with this response.
 async fn answered(answer: impl FnOnce(&str) -> String) -> dps_mqtt::Error {
-    let (ours, mut theirs) = duplex(ROOM);
+    let (ours, mut theirs) = duplex(PIPE);
     let reply = async move {
         let answer = answer(&key_of(&request(&mut theirs).await));
         theirs.write_all(answer.as_bytes()).await.unwrap();
@@ -75,7 +72,7 @@ async fn bytes(stream: &mut DuplexStream, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_key_is_that_of_the_rfc() {
+fn the_accept_key_is_that_of_the_rfc() {
     assert_eq!(
         accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -84,7 +81,7 @@ fn the_key_is_that_of_the_rfc() {
 
 #[tokio::test]
 async fn the_request_asks_for_mqtt() {
-    let (ours, mut theirs) = duplex(ROOM);
+    let (ours, mut theirs) = duplex(PIPE);
     let asked = async {
         let request = request(&mut theirs).await;
         drop(theirs);
@@ -101,12 +98,12 @@ async fn the_request_asks_for_mqtt() {
     ] {
         assert!(request.lines().any(|found| found == line), "{request}");
     }
-    // A server that goes away is not one that refuses.
+    // A server that disconnects has not refused.
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Io);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_switch() {
+async fn a_response_that_is_not_a_switch_is_refused() {
     let error =
         answered(|_| "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n".into()).await;
     assert_eq!(error.kind(), ErrorKind::Upgrade);
@@ -126,7 +123,7 @@ async fn an_answer_that_is_no_switch() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_for() {
+async fn an_invalid_host_path_or_subprotocol_is_refused() {
     for (host, path, subprotocol) in [
         ("not a host", "/", "mqtt"),
         ("host/path", "/", "mqtt"),
@@ -134,7 +131,7 @@ async fn what_cannot_be_asked_for() {
         ("host", "/ ", "mqtt"),
         ("host", "/", "mq\r\ntt"),
     ] {
-        let (ours, _theirs) = duplex(ROOM);
+        let (ours, _theirs) = duplex(PIPE);
         let error = WebSocketIo::connect(ours, host, path, subprotocol, MAX)
             .await
             .unwrap_err();
@@ -148,7 +145,7 @@ async fn what_cannot_be_asked_for() {
 
 #[tokio::test]
 async fn a_packet_is_a_binary_message() {
-    let (mut server, mut theirs) = server().await;
+    let (mut server, mut theirs) = server();
     server
         .write(Packet::PubAck { packet_id: 10 })
         .await
@@ -199,7 +196,7 @@ async fn client_and_server_through_a_narrow_pipe() {
         let mut stream = theirs;
         let key = key_of(&request(&mut stream).await);
         stream.write_all(switched(&key).as_bytes()).await.unwrap();
-        let mut packets = Packets::new(WebSocketIo::accept(stream, MAX).await, MAX);
+        let mut packets = Packets::new(WebSocketIo::accept(stream, MAX), MAX);
         while let Some(packet) = packets.read().await.unwrap() {
             packets.write(packet).await.unwrap();
         }
@@ -221,7 +218,7 @@ async fn client_and_server_through_a_narrow_pipe() {
 
 #[tokio::test]
 async fn a_ping_is_answered_while_reading() {
-    let (mut server, mut theirs) = server().await;
+    let (mut server, mut theirs) = server();
     theirs
         .write_all(&hex("89 82 00 00 00 00 68 69 82 82 00 00 00 00 C0 00"))
         .await
@@ -245,8 +242,8 @@ async fn a_text_message_closes() {
 }
 
 #[tokio::test]
-async fn what_arrives_with_the_switch_is_read() {
-    let (ours, mut theirs) = duplex(ROOM);
+async fn bytes_that_arrive_with_the_response_are_read() {
+    let (ours, mut theirs) = duplex(PIPE);
     let switch = async {
         let mut bytes = switched(&key_of(&request(&mut theirs).await)).into_bytes();
         bytes.extend(hex("82 02 D0 00"));
@@ -258,14 +255,14 @@ async fn what_arrives_with_the_switch_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_not_websocket_closes() {
+async fn a_frame_that_breaks_the_rfc_closes() {
     // A frame that is not masked, a reserved opcode, a reserved bit. 1002: protocol error.
     for bad in [
         "82 02 C0 00",
         "83 82 00 00 00 00 C0 00",
         "C2 82 00 00 00 00 C0 00",
     ] {
-        let (mut server, mut theirs) = server().await;
+        let (mut server, mut theirs) = server();
         theirs.write_all(&hex(bad)).await.unwrap();
         assert_eq!(
             server.read().await.unwrap_err().kind(),
@@ -277,13 +274,13 @@ async fn what_is_not_websocket_closes() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_closes() {
-    // 4,097 bytes announced; and 4,000 and 97 in fragments. 1009: too big.
-    let mut fragments = hex("02 FE 0F A0 00 00 00 00");
-    fragments.resize(fragments.len() + 4000, b'0');
+    // 4,097 bytes announced; and 4,000 bytes of a larger PUBLISH and 97 in fragments. 1009: too big.
+    let mut fragments = hex("02 FE 0F A0 00 00 00 00 30 FD 1F");
+    fragments.resize(fragments.len() + 3997, b'0');
     fragments.extend(hex("80 E1 00 00 00 00"));
     fragments.resize(fragments.len() + 97, b'0');
     for large in [hex("82 FE 10 01 00 00 00 00"), fragments] {
-        let (mut server, mut theirs) = server().await;
+        let (mut server, mut theirs) = server();
         theirs.write_all(&large).await.unwrap();
         assert_eq!(server.read().await.unwrap_err().kind(), ErrorKind::TooLarge);
         assert_eq!(bytes(&mut theirs, 4).await, hex("88 02 03 F1"));
@@ -291,8 +288,8 @@ async fn a_message_that_is_too_large_closes() {
 }
 
 #[tokio::test]
-async fn a_close_frame_is_answered_and_is_the_end() {
-    let (mut server, mut theirs) = server().await;
+async fn a_close_frame_is_answered_and_ends_the_stream() {
+    let (mut server, mut theirs) = server();
     theirs
         .write_all(&hex("88 82 00 00 00 00 03 E8"))
         .await
@@ -307,10 +304,10 @@ async fn a_close_frame_is_answered_and_is_the_end() {
     let mut server = server.into_inner();
     server.shutdown().await.unwrap();
     assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
-    // Once more does no harm.
+    // A second time does no harm.
     server.shutdown().await.unwrap();
 
-    // A client does not wait for the server to hang up.
+    // A client does not wait for the server to close the connection.
     let (mut client, mut theirs) = client().await;
     theirs.write_all(&hex("88 00")).await.unwrap();
     assert_eq!(client.read().await.unwrap(), None);
@@ -326,7 +323,7 @@ async fn a_close_inside_a_packet_is_an_error() {
 
 #[tokio::test]
 async fn an_end_without_a_close_frame_is_an_error() {
-    let (mut server, theirs) = server().await;
+    let (mut server, theirs) = server();
     drop(theirs);
     assert_eq!(server.read().await.unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(server.read().await.unwrap(), None);
@@ -334,8 +331,8 @@ async fn an_end_without_a_close_frame_is_an_error() {
 }
 
 #[tokio::test]
-async fn shutting_down_says_so_and_reads_on() {
-    let (server, theirs) = server().await;
+async fn shutting_down_sends_a_close_frame_and_continues_to_read() {
+    let (server, theirs) = server();
     let mut server = server.into_inner();
     server.shutdown().await.unwrap();
     let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;

@@ -12,7 +12,7 @@ use crate::{roots, start};
 async fn register(emulator: &Emulator, who: SymmetricKeyAttestation) {
     let transport = Http::default().with_port(emulator.https_port());
     let device = ProvisioningClient::new(emulator.id_scope().clone(), who, transport)
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(roots(emulator));
     device.register().await.expect("an assignment");
 }

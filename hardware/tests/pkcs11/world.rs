@@ -136,7 +136,7 @@ impl Dps {
         transport: impl Transport + 'static,
     ) -> ProvisioningClient {
         ProvisioningClient::new(self.emulator.id_scope().clone(), device, transport)
-            .with_host("127.0.0.1")
+            .with_host(std::net::Ipv4Addr::LOCALHOST)
             .with_roots(self.roots.clone())
             .with_min_poll_interval(Duration::from_millis(10))
     }

@@ -1,6 +1,6 @@
 //! Keys that the service wraps: good ones sign, bad ones change nothing.
 
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, PersistentHandle, TpmAttestation};
 use dps_hardware::Swtpm;
 use dps_types::sas::{Sign, SignError};

@@ -3,20 +3,23 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use dps_device::Attestation;
+use dps_device::attestation::{Proof, TpmKeys};
 use dps_device::tpm::TpmAttestation;
-use dps_device::{Attestation, Proof, TpmKeys};
 use dps_hardware::Swtpm;
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 /// Shows the keys of one TPM and opens with another.
+#[derive(Debug)]
 pub(crate) struct Mistaken {
     pub(crate) shown: TpmAttestation,
     pub(crate) real: TpmAttestation,
 }
 
 /// Loses power after each challenge.
+#[derive(Debug)]
 pub(crate) struct Restarting {
     pub(crate) keys: TpmAttestation,
     pub(crate) swtpm: Mutex<Swtpm>,

@@ -1,7 +1,8 @@
 //! Hierarchies with an authorization value.
 
+use dps_device::ErrorKind;
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, Tpm, TpmAttestation};
-use dps_device::{ErrorKind, TpmKeys};
 use dps_hardware::Swtpm;
 use dps_types::sas::Sign;
 

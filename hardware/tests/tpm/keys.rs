@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{
     EndorsementTemplate, KeyKind, PersistentHandle, Tpm, TpmAttestation, TpmOptions,
 };
-use dps_device::{Attestation, ErrorKind, TpmKeys};
+use dps_device::{Attestation, ErrorKind};
 use dps_hardware::Swtpm;
 use dps_types::sas::Sign;
 use futures_util::FutureExt as _;

@@ -1,7 +1,8 @@
 //! Registrations with a TPM: the challenge, the key for the hub, and what goes wrong.
 
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::TpmAttestation;
-use dps_device::{Attestation, ErrorKind, Mqtt, TpmKeys};
+use dps_device::{Attestation, ErrorKind, Mqtt};
 use dps_emulator::{Effect, Fault, Step};
 use dps_hardware::Swtpm;
 use dps_types::sas::{SasTokenBuilder, Sign};

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, Tpm, TpmAttestation};
 use dps_hardware::Swtpm;
 use dps_types::sas::Sign;

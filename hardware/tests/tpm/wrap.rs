@@ -2,7 +2,7 @@
 
 use aes::Aes128;
 use cfb_mode::cipher::KeyIvInit;
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;

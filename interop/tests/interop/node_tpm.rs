@@ -43,7 +43,7 @@ async fn microsofts_client_and_ours_use_one_tpm() {
     assert_eq!(ours.registration_id(), device.registration_id());
     let id_scope = emulator.id_scope().parse().unwrap();
     let assignment = ProvisioningClient::new(id_scope, ours, Http::default())
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem_file(emulator.ca_pem()).unwrap())
         .register()
         .await

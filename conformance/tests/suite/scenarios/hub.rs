@@ -28,7 +28,9 @@ fn carriers(dps: &Dps) -> [HubTransport; 2] {
 async fn assigned(case: Case) -> (Dps, [HubEndpoint; 2]) {
     let (dps, client) = case.enrolled().await;
     let assignment = client.register().await.expect("the device is assigned");
-    let hub = client.hub(&assignment).with_host("127.0.0.1");
+    let hub = client
+        .hub(&assignment)
+        .with_host(std::net::Ipv4Addr::LOCALHOST);
     let hubs = carriers(&dps).map(|carrier| hub.clone().with_transport(carrier));
     (dps, hubs)
 }
@@ -138,7 +140,10 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
     let (hub, device) = (HUB.parse().expect("valid"), DEVICE.parse().expect("valid"));
     let hub = impostor.hub_at(hub, device);
     for carrier in carriers(&dps) {
-        let hub = hub.clone().with_host("127.0.0.1").with_transport(carrier);
+        let hub = hub
+            .clone()
+            .with_host(std::net::Ipv4Addr::LOCALHOST)
+            .with_transport(carrier);
         let error = hub.connect().await.expect_err("it is somebody else");
         // A TPM that was never assigned has no key to sign with.
         let kinds = [ErrorKind::Unauthorized, ErrorKind::Signing];
@@ -176,8 +181,10 @@ impl AssignmentStore for Memory {
 
 fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
     let [carrier, _] = carriers(dps);
-    ProvisionedDevice::new(client.clone(), memory.clone())
-        .with_hub(move |hub| hub.with_host("127.0.0.1").with_transport(carrier))
+    ProvisionedDevice::new(client.clone(), memory.clone()).with_hub(move |hub| {
+        hub.with_host(std::net::Ipv4Addr::LOCALHOST)
+            .with_transport(carrier)
+    })
 }
 
 pub(crate) async fn removed_device_registers_again(case: Case) {

@@ -34,7 +34,8 @@ async fn a_refused_connection_is_a_connect_failure() {
 async fn an_unknown_host_is_a_connect_failure() {
     let pki = Pki::new();
     // Reserved for names that never exist: RFC 2606.
-    let client = client_of("my-device", &pki, 443).with_host("dps.invalid");
+    let client = client_of("my-device", &pki, 443)
+        .with_host("dps.invalid".parse::<dps_device::Host>().unwrap());
     let error = client.register().timeout(2 * SECOND).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     if let Some(failure) = error.last_failure() {
@@ -148,9 +149,8 @@ async fn what_is_no_http_is_retried_as_a_lost_connection() {
     client(&pki, &server).register().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_host_that_is_none_is_a_matter_of_configuration() {
-    let pki = Pki::new();
+#[test]
+fn a_text_that_is_not_a_host_is_a_configuration_error() {
     for host in [
         "",
         "https://localhost",
@@ -160,9 +160,9 @@ async fn a_host_that_is_none_is_a_matter_of_configuration() {
         "local host",
         "localhost?x",
         "localhost#x",
+        "dps\r\nX: y",
     ] {
-        let client = client_of("my-device", &pki, 1).with_host(host);
-        let error = client.register().await.unwrap_err();
+        let error = host.parse::<dps_device::Host>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{host}");
     }
 }

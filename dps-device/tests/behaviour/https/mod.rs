@@ -37,7 +37,7 @@ fn client_of(id: &str, pki: &Pki, port: u16) -> ProvisioningClient {
 
 fn aimed(client: ProvisioningClient, pki: &Pki) -> ProvisioningClient {
     client
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_min_poll_interval(Duration::ZERO)
 }

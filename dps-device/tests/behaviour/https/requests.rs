@@ -10,7 +10,7 @@ use serde_json::json;
 use super::server::{Server, json as answer};
 use super::{client, client_of};
 use crate::pki::Pki;
-use crate::script::{ASSIGNED, ASSIGNING};
+use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
 #[tokio::test]
 async fn a_registration_and_its_poll_are_written_as_documented() {
@@ -40,7 +40,10 @@ async fn a_registration_and_its_poll_are_written_as_documented() {
         Some("application/json; charset=utf-8")
     );
     assert_eq!(put.header("accept"), Some("application/json"));
-    assert_eq!(put.header("user-agent"), Some("dps-device/0.1.0"));
+    assert_eq!(
+        put.header("user-agent"),
+        Some(concat!("dps-device/", env!("CARGO_PKG_VERSION")))
+    );
     let host = format!("localhost:{}", server.port());
     assert_eq!(put.header("host"), Some(&*host));
     assert!(put.header("transfer-encoding").is_none());
@@ -69,7 +72,11 @@ async fn the_api_version_can_be_chosen() {
 #[tokio::test]
 async fn ids_with_colons_are_encoded_alike_in_path_and_token() {
     let pki = Pki::new();
-    let mut server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
+    let mut server = Server::start(
+        pki.server(false),
+        [answer(200, "", &assigned_as("dev:1.x_y-z"))],
+    )
+    .await;
     let client = client_of("dev:1.x_y-z", &pki, server.port());
     client.register().await.unwrap();
 
@@ -93,7 +100,11 @@ async fn ids_with_colons_are_encoded_alike_in_path_and_token() {
 #[tokio::test]
 async fn the_case_of_an_id_is_kept() {
     let pki = Pki::new();
-    let mut server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
+    let mut server = Server::start(
+        pki.server(false),
+        [answer(200, "", &assigned_as("dev-abc"))],
+    )
+    .await;
     let client = client_of("Dev-ABC", &pki, server.port());
     client.register().await.unwrap();
 

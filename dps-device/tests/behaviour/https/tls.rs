@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{SignatureAlgorithm, SignatureScheme};
 use super::server::{Server, json as answer};
 use super::{aimed, client};
 use crate::pki::Pki;
-use crate::script::{ASSIGNED, ASSIGNING};
+use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
 const EC_SEC1: &str = include_str!("../../keys/ec-sec1.pem");
 const EC_PKCS8: &str = include_str!("../../keys/ec-pkcs8.pem");
@@ -102,7 +102,7 @@ async fn two_devices_of_one_process_show_their_own_certificates() {
     let pki = Pki::new();
     let mut server = Server::start(
         pki.server(true),
-        [answer(200, "", ASSIGNED), answer(200, "", ASSIGNED)],
+        ["device-1", "device-2"].map(|name| answer(200, "", &assigned_as(name))),
     )
     .await;
     for name in ["device-1", "device-2"] {
@@ -143,7 +143,7 @@ async fn a_server_under_another_root_is_a_tls_failure() {
 async fn a_server_with_another_name_is_a_tls_failure() {
     let pki = Pki::new();
     let server = Server::start(pki.server(false), []).await;
-    let client = client(&pki, &server).with_host("127.0.0.1");
+    let client = client(&pki, &server).with_host(std::net::Ipv4Addr::LOCALHOST);
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
 }

@@ -9,7 +9,7 @@ use dps_device::{Clock, Event};
 use super::client_of;
 use super::server::{Server, json as answer};
 use crate::pki::Pki;
-use crate::script::{ASSIGNED, ASSIGNING};
+use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
 /// A clock that the test sets.
 #[derive(Debug, Clone)]
@@ -30,7 +30,11 @@ impl Clock for Set {
 #[tokio::test]
 async fn the_token_is_signed_as_documented() {
     let pki = Pki::new();
-    let mut server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
+    let mut server = Server::start(
+        pki.server(false),
+        [answer(200, "", &assigned_as("my-symkey-device"))],
+    )
+    .await;
     let client = client_of("my-symkey-device", &pki, server.port())
         .with_clock(Set::to(1_663_952_627 - 3600));
     client.register().await.unwrap();

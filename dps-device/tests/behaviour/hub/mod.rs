@@ -36,7 +36,7 @@ fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) 
 }
 
 fn aimed(hub: HubEndpoint, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
-    hub.with_host("localhost")
+    hub.with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_transport(over(carrier, port))
 }

@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_device::attestation::Proof;
+use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    AssignmentFile, AssignmentStore, CachedAssignment, ErrorKind, Proof, ProvisionedDevice,
-    ProvisioningClient, Reply, Session, Target, Transport, TransportError, TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, ErrorKind, ProvisionedDevice,
+    ProvisioningClient, Transport, TwinUpdate,
 };
 use dps_types::{OperationId, RegistrationRequest};
 use serde_json::json;
@@ -40,7 +42,7 @@ impl World {
         let client = dps.client().with_min_poll_interval(Duration::ZERO);
         let (roots, port) = (self.pki.roots(), self.server.port());
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
-            hub.with_host("localhost")
+            hub.with_host(dps_device::Host::LOCALHOST)
                 .with_roots(roots.clone())
                 .with_transport(over(Carrier::Mqtt, port))
         })
@@ -277,8 +279,9 @@ async fn lost(client: ProvisioningClient, memory: &Memory) -> ProvisionedDevice 
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let pki = Pki::new();
-    ProvisionedDevice::new(client, memory.clone())
-        .with_hub(move |hub| aimed(hub, Carrier::Mqtt, &pki, port).with_host("127.0.0.1"))
+    ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
+        aimed(hub, Carrier::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +316,7 @@ async fn while_dps_is_out_of_reach_too_it_stays() {
 }
 
 /// DPS, as far as a lookup goes: it knows of this hub.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Knows(&'static str, Script);
 
 #[async_trait]

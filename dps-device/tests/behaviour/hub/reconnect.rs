@@ -268,7 +268,7 @@ async fn nobody() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    hub(key("my-device"), Carrier::Mqtt, &Pki::new(), port).with_host("127.0.0.1")
+    hub(key("my-device"), Carrier::Mqtt, &Pki::new(), port).with_host(std::net::Ipv4Addr::LOCALHOST)
 }
 
 #[tokio::test(start_paused = true)]

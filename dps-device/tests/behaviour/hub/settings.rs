@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use dps_device::{HubEndpoint, SymmetricKey, SymmetricKeyAttestation, TpmKeys};
+use dps_device::attestation::TpmKeys;
+use dps_device::{HubEndpoint, SymmetricKey, SymmetricKeyAttestation};
 use dps_hardware::{SoftwareTpm, vector};
 use dps_types::sas::SasToken;
 use dps_types::tpm::AuthenticationKey;
@@ -48,7 +49,8 @@ async fn an_assignment_leads_to_its_hub() {
 
 #[tokio::test]
 async fn another_host_is_still_the_same_hub() {
-    let hub = hub_of(key("my-device")).with_host("gateway.local");
+    let hub =
+        hub_of(key("my-device")).with_host("gateway.local".parse::<dps_device::Host>().unwrap());
     assert_eq!(hub.host(), "gateway.local");
     assert!(hub.username().starts_with("contoso.azure-devices.net/"));
     assert_eq!(

@@ -77,7 +77,7 @@ fn client(
         Carrier::WebSocket => unreachable!(),
     };
     client
-        .with_host("localhost")
+        .with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_min_poll_interval(Duration::ZERO)
 }

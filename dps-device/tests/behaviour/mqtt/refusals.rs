@@ -1,7 +1,8 @@
 //! What the service says no to.
 
 use async_trait::async_trait;
-use dps_device::{Attestation, ErrorKind, Proof, TpmKeys};
+use dps_device::attestation::{Proof, TpmKeys};
+use dps_device::{Attestation, ErrorKind};
 use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
@@ -82,10 +83,15 @@ async fn two_refused_keys_are_refused() {
     }
     let error = running.outcome().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(
-        error.to_string(),
-        "the credentials were refused (CONNACK 5)"
-    );
+    let text = error.to_string();
+    // The hint that an answer over HTTPS has, and where the reason is.
+    for part in [
+        "the credentials were refused (CONNACK 5); check the key",
+        "the clock of the device",
+        "register over HTTPS",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -147,6 +153,7 @@ async fn a_message_before_the_subscription_is_granted_is_passed_over() {
 }
 
 /// A device with a TPM that nobody should ask.
+#[derive(Debug)]
 struct Tpm(RegistrationId);
 
 impl Tpm {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server};
 use super::{CARRIERS, Carrier, Running, Set, client, set_up, set_up_as};
 use crate::pki::Pki;
-use crate::script::{ASSIGNED, ASSIGNING};
+use crate::script::{ASSIGNING, assigned_as};
 
 #[tokio::test]
 async fn a_symmetric_key_registers_as_documented() {
@@ -69,7 +69,12 @@ async fn a_symmetric_key_registers_as_documented() {
             "$dps/registrations/res/200/?$rid={}",
             std::str::from_utf8(second).unwrap()
         );
-        let answer = super::server::publish(0x32, &topic, b"\x12\x34", ASSIGNED.as_bytes());
+        let answer = super::server::publish(
+            0x32,
+            &topic,
+            b"\x12\x34",
+            assigned_as("my-symkey-device").as_bytes(),
+        );
         peer.send(&answer).await;
         assert_eq!(peer.packet().await, b"\x40\x02\x12\x34");
         assert_eq!(

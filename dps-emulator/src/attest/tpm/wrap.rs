@@ -182,7 +182,7 @@ fn sized(content: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use dps_types::enrollment::TpmAttestation;
     use rsa::{BoxedUint, RsaPrivateKey};
 
@@ -206,14 +206,14 @@ pub(super) mod tests {
     const SRK_P: &str = "c678b38961a008fd5f7962a71e43dd9759c3df0d5fbb588141bc76415cd67fd97d41abd0baae5d667718cca31e6dfe497d91d09e08052d40b61c95dccdc5e734a0531167a748ff12eb6eb95461a15e005769f19970f289da46d4d9596d905f69103f8a430a9f6d93297310351df032dd4437afe5437263300051947378d447a9";
     const SRK_Q: &str = "c40f54318d269c36a846bd5bc3b979b4a3e70e5a013a23eddd0dfec3adc3319c27cb124cbec5856a6acf29a3de6116723bbe808b897e284109c7f6e70675080fc250fa5754b2bb5ced7ecdaf609f5e38a2d6a4f9a6b716479be974a0d17357884ca49528ef585c6ba8e04db6a2f04f74d46c07aa1e1e6bf156c5a1ad341eb053";
 
-    pub(in super::super) fn tpm_keys() -> TpmKeys {
+    pub(crate) fn tpm_keys() -> TpmKeys {
         let mut shown = TpmAttestation::new(ENDORSEMENT_KEY);
         shown.storage_root_key = Some(STORAGE_ROOT_KEY.to_owned());
         TpmKeys::parse(&shown).expect("good keys")
     }
 
     /// Those of a TPM with the same endorsement key and another storage root key.
-    pub(in super::super) fn other_tpm_keys() -> TpmKeys {
+    pub(crate) fn other_tpm_keys() -> TpmKeys {
         let key = dps_types::tpm::TpmPublic::from_base64(STORAGE_ROOT_KEY).expect("a key");
         let mut bytes = key.as_bytes().to_vec();
         // Somewhere in the modulus.
@@ -221,6 +221,19 @@ pub(super) mod tests {
         let key = dps_types::tpm::TpmPublic::parse(&bytes).expect("a key");
         let mut shown = TpmAttestation::new(ENDORSEMENT_KEY);
         shown.storage_root_key = Some(key.to_base64());
+        TpmKeys::parse(&shown).expect("good keys")
+    }
+
+    /// The keys of a TPM with an endorsement key of its own for each number.
+    pub(crate) fn tpm_keys_number(number: u8) -> TpmKeys {
+        let key = dps_types::tpm::TpmPublic::from_base64(ENDORSEMENT_KEY).expect("a key");
+        let mut bytes = key.as_bytes().to_vec();
+        // Two bytes of the modulus, none of which is all zeros in the original.
+        bytes[100] = number;
+        bytes[101] ^= 0xff;
+        let key = dps_types::tpm::TpmPublic::parse(&bytes).expect("a key");
+        let mut shown = TpmAttestation::new(key.to_base64());
+        shown.storage_root_key = Some(STORAGE_ROOT_KEY.to_owned());
         TpmKeys::parse(&shown).expect("good keys")
     }
 

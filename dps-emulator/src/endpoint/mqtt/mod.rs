@@ -12,7 +12,6 @@ use std::io;
 use std::time::Duration;
 
 use dps_mqtt::{Connect, ConnectCode, ErrorKind, Packet, Packets, Publish, QoS};
-use dps_types::sas::SasToken;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -124,21 +123,11 @@ where
     .await
 }
 
-/// A token comes before a certificate: a device that sends one wants to be known by it.
+/// Reads the token from the password, or else the client certificate.
 fn presented<'a>(connect: &Connect, peer: &'a Peer) -> Result<Presented<'a>, ServiceError> {
-    let password = connect
-        .password
-        .as_ref()
-        .map(|password| password.as_str())
-        .filter(|text| !text.is_empty());
-    match (password, &peer.chain) {
-        (Some(text), _) => match text.parse::<SasToken>() {
-            Ok(token) => Ok(Presented::Token(token)),
-            Err(_) => Err(ServiceError::unauthorized()),
-        },
-        (None, Some(chain)) => Ok(Presented::Chain(chain)),
-        (None, None) => Ok(Presented::Nothing),
-    }
+    let password = connect.password.as_ref();
+    let token = password.map(|password| password.as_str());
+    Presented::of(token, peer.chain.as_ref())
 }
 
 /// How long a client with this keep-alive may be silent: one and a half times as long (MQTT-3.1.2-24). `None` is for ever.

@@ -1,7 +1,7 @@
 //! A device with a TPM, request by request.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_device::TpmKeys;
+use dps_device::attestation::TpmKeys;
 use dps_hardware::SoftwareTpm;
 use dps_types::tpm::AuthenticationKey;
 use serde_json::{Value, json};

@@ -1,0 +1,147 @@
+//! The error of this crate, and its kinds.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::io;
+
+use crate::performative::Condition;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a connection could not go on. Close the connection after it.
+///
+/// Neither the text nor the sources hold anything of a message's content.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    kind: ErrorKind,
+    what: Cow<'static, str>,
+    condition: &'static str,
+    peer: Option<Box<Condition>>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// What went wrong, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The AMQP error condition that a server closes the connection with, such as `amqp:decode-error`.
+    pub fn condition(&self) -> &'static str {
+        self.condition
+    }
+
+    /// The condition that the peer reported when it ended the connection, the session or the link.
+    pub fn peer(&self) -> Option<&Condition> {
+        self.peer.as_deref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            condition: kind.condition(),
+            peer: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn malformed(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Malformed, what)
+    }
+
+    pub(crate) fn framing(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Framing, what)
+    }
+
+    pub(crate) fn not_allowed(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::NotAllowed, what)
+    }
+
+    /// A failure of the stream. An error of this crate that passed through a stream stays what it was.
+    pub(crate) fn io(source: io::Error) -> Self {
+        match source.downcast::<Self>() {
+            Ok(own) => own,
+            Err(source) => Self::new(ErrorKind::Io, "the connection failed").with_source(source),
+        }
+    }
+
+    pub(crate) fn ended() -> Self {
+        Self::new(ErrorKind::Io, "the peer closed the connection")
+    }
+
+    pub(crate) fn with_peer(self, condition: Option<Condition>) -> Self {
+        Self {
+            peer: condition.map(Box::new),
+            ..self
+        }
+    }
+
+    pub(crate) fn with_source(self, source: impl Into<Source>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
+    }
+}
+
+/// The kinds of [`Error`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The stream failed or ended.
+    Io,
+    /// The bytes are not AMQP 1.0, or the peer speaks another version.
+    Framing,
+    /// A value or a performative cannot be decoded.
+    Malformed,
+    /// A frame or a message is larger than the limit.
+    TooLarge,
+    /// The peer did something that the protocol does not allow at this point.
+    NotAllowed,
+    /// The peer closed the connection, ended the session or detached the link.
+    Closed,
+    /// The peer does not offer the requested SASL mechanism.
+    Mechanism,
+    /// The peer refused the credentials.
+    Unauthorized,
+    /// The peer refused the credentials because of a problem of its own, which is temporary (SASL outcome 4).
+    Unavailable,
+}
+
+impl ErrorKind {
+    /// AMQP 2.8.15 to 2.8.18.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Framing => "amqp:connection:framing-error",
+            Self::Malformed => "amqp:decode-error",
+            Self::TooLarge => "amqp:frame-size-too-small",
+            Self::NotAllowed => "amqp:not-allowed",
+            Self::Unauthorized | Self::Mechanism => "amqp:unauthorized-access",
+            Self::Io | Self::Closed | Self::Unavailable => "amqp:connection:forced",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_leaves_the_source_to_the_chain() {
+        let error = Error::io(io::Error::other("reset"));
+
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.to_string(), "the connection failed");
+        assert_eq!(error.source().unwrap().to_string(), "reset");
+    }
+
+    #[test]
+    fn an_error_of_this_crate_passes_through_a_stream_unchanged() {
+        let error = Error::io(io::Error::other(Error::malformed("no list")));
+
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert_eq!(error.condition(), "amqp:decode-error");
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # What is in it
+//! * [`Client`] opens a connection with one session and a pair of links, and sends one request at a time.
+//! * [`Server`] accepts a connection with any number of sessions and links within [`Limits`], and reports what the peer does as
+//!   [`Event`]s.
+//! * [`sasl`] has the SASL layer for both: PLAIN, EXTERNAL and the mechanism TPM of DPS.
+//!
+//! Nothing here spawns a task. Dropping a future cancels its work. The caller sets time limits for what it waits for.
+//!
+//! What a peer can send is bounded: the size of a frame and of a message, the depth and the number of elements of a value, the
+//! number of sessions, links and unsent messages.
+//!
+//! Source: OASIS, Advanced Message Queuing Protocol (AMQP) Version 1.0. Section numbers in this crate refer to it.
+
+mod client;
+mod composite;
+mod delivery;
+mod error;
+mod frame;
+mod frames;
+mod header;
+mod message;
+mod performative;
+pub mod sasl;
+mod server;
+mod value;
+
+pub use client::{Answer, Client, ClientOptions};
+pub use error::{Error, ErrorKind};
+pub use frames::Frames;
+pub use header::ProtocolHeader;
+pub use message::{Body, CorrelationId, Message, Property};
+pub use performative::{Condition, Role};
+pub use server::{Event, Limits, LinkId, Request, Server};

@@ -1,0 +1,290 @@
+//! The server: accepts a connection with its sessions and links, and reports what the peer does.
+
+mod connection;
+mod session;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::connection::Connection;
+use crate::error::{Error, ErrorKind};
+use crate::frame::Frame;
+use crate::frames::Frames;
+use crate::header::ProtocolHeader;
+use crate::message::Message;
+use crate::performative::{Condition, Role};
+
+/// How long a peer may leave what is sent unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a connection may use.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest message, in bytes: 65,536, which is what Microsoft's C SDK asks for.
+    pub max_message: usize,
+    /// How many sessions may be open: 4.
+    pub sessions: usize,
+    /// How many links a session may have: 8.
+    pub links: usize,
+    /// How many messages may wait for the peer's credit on one link: 16.
+    pub waiting: usize,
+    /// The silence after which the connection is closed: 4 minutes. Half of it is announced to the peer (AMQP 2.4.5).
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 65_536,
+            sessions: 4,
+            links: 8,
+            waiting: 16,
+            idle: Duration::from_secs(240),
+        }
+    }
+}
+
+/// A link of a connection. It stays unique after the link was detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(u64);
+
+/// What the peer did.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Event {
+    /// The peer attached a link. Answer with [`Server::accept_link`] or [`Server::refuse_link`].
+    Attached {
+        /// The link.
+        link: LinkId,
+        /// What the peer is on it.
+        role: Role,
+        /// The address: of the source where the peer receives, of the target where it sends. As the peer wrote it.
+        address: Option<String>,
+        /// The link properties that are text, such as `com.microsoft:api-version`.
+        properties: Vec<(String, String)>,
+    },
+    /// The peer sent a message on an accepted link.
+    Request(Request),
+    /// The peer closed the connection. There are no events after it.
+    Closed(Option<Condition>),
+}
+
+/// A message from the peer. Answer with [`Server::accept`] or [`Server::reject`].
+#[derive(Debug)]
+pub struct Request {
+    link: LinkId,
+    delivery: u32,
+    settled: bool,
+    message: Message,
+}
+
+impl Request {
+    /// The link that it came over.
+    pub fn link(&self) -> LinkId {
+        self.link
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+/// The server's end of a connection, after its SASL layer if there was one.
+///
+/// [`Server::next`] drives it: it reads frames, answers what needs no decision, and sends signs of life. The other methods only note what is to be
+/// sent, and the next call of `next` or [`Server::flush`] sends it.
+pub struct Server<S> {
+    frames: Frames<S>,
+    connection: Connection,
+    events: VecDeque<Event>,
+    idle: Duration,
+    last_received: Instant,
+    last_sent: Instant,
+    closed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
+    /// Answers the client's AMQP header, which has been read.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn accept_connection(mut frames: Frames<S>, limits: Limits) -> Result<Self, Error> {
+        frames.write_header(ProtocolHeader::Amqp).await?;
+        let now = Instant::now();
+        Ok(Self {
+            connection: Connection::new(frames.max_frame(), limits),
+            frames,
+            events: VecDeque::new(),
+            idle: limits.idle,
+            last_received: now,
+            last_sent: now,
+            closed: false,
+        })
+    }
+
+    /// Waits for what the peer does next. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the stream fails or ends, the peer was silent for too long, or it broke the protocol. In the last two cases a close with the error's
+    /// condition has been sent. Drop the connection after it.
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            self.flush().await?;
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            if self.closed {
+                return Err(Error::ended());
+            }
+            let beat = self
+                .connection
+                .peer_idle()
+                .map(|idle| self.last_sent + idle / 2);
+            let end = self.last_received + self.idle;
+            tokio::select! {
+                biased;
+                frame = self.frames.read() => {
+                    self.last_received = Instant::now();
+                    let result = frame.and_then(|frame| self.connection.receive(frame));
+                    match result {
+                        Ok(events) => self.take(events),
+                        Err(error) => return Err(self.fail(error).await),
+                    }
+                }
+                () = sleep_until(beat.unwrap_or(end)), if beat.is_some() => {
+                    self.push(&[Frame::amqp(0, &[])]);
+                }
+                () = sleep_until(end) => {
+                    let error = Error::new(
+                        ErrorKind::NotAllowed,
+                        format!("the peer was silent for {} seconds", self.idle.as_secs()),
+                    );
+                    return Err(self.fail(error).await);
+                }
+            }
+        }
+    }
+
+    /// Accepts a link that the peer attached, and grants credit where the peer sends.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn accept_link(&mut self, link: LinkId) -> Result<(), Error> {
+        let frames = self.connection.accept_link(link)?;
+        self.push(&frames);
+        Ok(())
+    }
+
+    /// Refuses a link that the peer attached, with the reason (AMQP 2.6.3).
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn refuse_link(&mut self, link: LinkId, condition: Condition) -> Result<(), Error> {
+        let frames = self.connection.refuse_link(link, condition)?;
+        self.push(&frames);
+        Ok(())
+    }
+
+    /// Accepts a request.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn accept(&mut self, request: &Request) -> Result<(), Error> {
+        let frame = self.connection.settle(request, None)?;
+        self.push(frame.as_slice());
+        Ok(())
+    }
+
+    /// Rejects a request with the reason.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn reject(&mut self, request: &Request, condition: Condition) -> Result<(), Error> {
+        let frame = self.connection.settle(request, Some(condition))?;
+        self.push(frame.as_slice());
+        Ok(())
+    }
+
+    /// Sends a message on a link where the peer receives, when there is credit. Returns `false` when the link is gone, or too many messages wait on it.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn send(&mut self, link: LinkId, message: &Message) -> Result<bool, Error> {
+        match self.connection.send(link, message)? {
+            Some(frames) => {
+                self.push(&frames);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Sends everything that was noted.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        match timeout(WRITE_TIMEOUT, self.frames.flush()).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                ErrorKind::Io,
+                format!(
+                    "the peer did not read for {} seconds",
+                    WRITE_TIMEOUT.as_secs()
+                ),
+            )),
+        }
+    }
+
+    /// Closes the connection, with the reason if there is one.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn close(&mut self, condition: Option<Condition>) -> Result<(), Error> {
+        let frames = self.connection.close(condition)?;
+        self.push(&frames);
+        self.flush().await?;
+        self.frames.shutdown().await
+    }
+
+    fn take(&mut self, received: connection::Received) {
+        self.push(&received.frames);
+        self.closed |= received
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Closed(_)));
+        self.events.extend(received.events);
+    }
+
+    fn push(&mut self, frames: &[Frame]) {
+        if !frames.is_empty() {
+            self.last_sent = Instant::now();
+        }
+        for frame in frames {
+            self.frames.push(frame);
+        }
+    }
+
+    /// Reports the error to the peer before the connection ends. What cannot be sent any more is dropped.
+    async fn fail(&mut self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Io {
+            let condition = Condition::new(error.condition()).with_description(error.to_string());
+            let _ = self.close(Some(condition)).await;
+        }
+        error
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! Issues certificates for keys that never leave their device, from certificate signing requests.
+
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
+use rcgen::{PublicKeyData, SignatureAlgorithm};
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::oid::db::rfc5912::{RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
+use x509_cert::der::{DecodePem, Encode};
+use x509_cert::request::CertReq;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+use super::{
+    AuthorityError, AuthorityErrorKind, CertificateAuthority, device_params, generate, years,
+};
+use crate::certificate::{PublicKey, Signed};
+
+impl CertificateAuthority {
+    /// Issues a certificate for the key of a certificate signing request (PKCS#10, PEM), and returns the chain that the device
+    /// presents: the certificate and the intermediates above it. For keys in a TPM or a PKCS#11 token.
+    ///
+    /// The registration id becomes the common name. Only the key is taken from the request.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityErrorKind::Request`]; and as for [`new`](Self::new).
+    pub fn issue_for_request(
+        &self,
+        registration_id: &str,
+        request: &str,
+    ) -> Result<String, AuthorityError> {
+        let key = RequestedKey::from_pem(request)?;
+        let signed = device_params(registration_id, years(10))?
+            .signed_by(&key, &self.issuer)
+            .map_err(generate)?;
+        let chain: Vec<_> = self.chain().collect();
+        Ok(signed.pem() + &chain[..self.above.len()].concat())
+    }
+}
+
+/// The public key of a request, whose private key signed the request.
+struct RequestedKey {
+    bytes: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl RequestedKey {
+    fn from_pem(request: &str) -> Result<Self, AuthorityError> {
+        let request = CertReq::from_pem(request)
+            .map_err(|error| refused("it is not PKCS#10 in PEM").because(error))?;
+        let key = &request.info.public_key;
+        let algorithm = algorithm(key)
+            .ok_or_else(|| refused("its key is neither RSA nor ECDSA on P-256 or P-384"))?;
+        if !is_signed(&request) {
+            return Err(refused("it is not signed with its own key"));
+        }
+        Ok(Self {
+            bytes: key.subject_public_key.raw_bytes().to_vec(),
+            algorithm,
+        })
+    }
+}
+
+impl PublicKeyData for RequestedKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+fn algorithm(key: &SubjectPublicKeyInfoOwned) -> Option<&'static SignatureAlgorithm> {
+    if key.algorithm.oid == RSA_ENCRYPTION {
+        return Some(&PKCS_RSA_SHA256);
+    }
+    let curve: ObjectIdentifier = key.algorithm.parameters.as_ref()?.decode_as().ok()?;
+    match curve {
+        SECP_256_R_1 => Some(&PKCS_ECDSA_P256_SHA256),
+        SECP_384_R_1 => Some(&PKCS_ECDSA_P384_SHA384),
+        _ => None,
+    }
+}
+
+/// Returns true if the request is signed with the private key of its public key.
+fn is_signed(request: &CertReq) -> bool {
+    let (Ok(der), Some(key)) = (request.to_der(), PublicKey::new(&request.info.public_key)) else {
+        return false;
+    };
+    Signed::from_der(&der).is_some_and(|signed| signed.is_by(&key))
+}
+
+fn refused(why: &str) -> AuthorityError {
+    let what = format!("the certificate signing request is refused: {why}");
+    AuthorityError::new(AuthorityErrorKind::Request, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::certificate::Certificate;
+
+    fn request(key: &KeyPair) -> String {
+        let params = CertificateParams::default();
+        params.serialize_request(key).unwrap().pem().unwrap()
+    }
+
+    #[test]
+    fn the_certificate_is_for_the_key_of_the_request() {
+        let root = CertificateAuthority::new("Contoso Root").unwrap();
+        let factory = root.intermediate("Factory").unwrap();
+        for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+
+            let chain = factory.issue_for_request("device-1", &request(&key));
+
+            let chain = chain.unwrap();
+            assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
+            let device = Certificate::from_text(&chain).unwrap();
+            assert_eq!(device.common_name(), Some("device-1"));
+            use x509_cert::der::Decode as _;
+            let public_key = x509_cert::Certificate::from_der(device.der())
+                .unwrap()
+                .tbs_certificate()
+                .subject_public_key_info()
+                .to_der();
+            assert_eq!(public_key.unwrap(), key.subject_public_key_info());
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_not_signed_with_its_own_key_is_refused() {
+        let root = CertificateAuthority::new("Contoso Root").unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut forged = CertReq::from_pem(request(&key)).unwrap();
+        let stranger = CertReq::from_pem(request(&KeyPair::generate().unwrap())).unwrap();
+        forged.info.public_key = stranger.info.public_key;
+        let forged = pem(&forged.to_der().unwrap());
+
+        for text in [
+            forged.as_str(),
+            "",
+            "-----BEGIN CERTIFICATE REQUEST-----",
+            &root.certificate,
+        ] {
+            let refused = root.issue_for_request("device-1", text).unwrap_err();
+            assert_eq!(refused.kind(), AuthorityErrorKind::Request, "{text}");
+        }
+        let nameless = root.issue_for_request("", &request(&key)).unwrap_err();
+        assert_eq!(nameless.kind(), AuthorityErrorKind::Name);
+    }
+
+    fn pem(der: &[u8]) -> String {
+        use x509_cert::der::pem::{LineEnding, encode_string};
+        encode_string("CERTIFICATE REQUEST", LineEnding::LF, der).unwrap()
+    }
+}

@@ -1,0 +1,181 @@
+//! The reading half of a WebSocket: takes payload and control frames out of the bytes that arrive.
+
+use tokio::io::ReadBuf;
+use zeroize::Zeroizing;
+
+use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
+
+/// How many bytes are read from the stream at once, and kept for every connection.
+const BUFFER: usize = 512;
+
+/// Something that the peer sent.
+pub(super) enum Event {
+    /// Bytes of a message were put into the caller's buffer.
+    Data,
+    /// More bytes are needed.
+    Missing,
+    Ping(Zeroizing<Vec<u8>>),
+    /// With the status code, if there is one.
+    Close(Option<[u8; 2]>),
+}
+
+/// Why the connection cannot go on.
+pub(super) enum Violation {
+    /// The peer broke the protocol.
+    Protocol(&'static str),
+    Text,
+    TooLarge,
+}
+
+/// The rest of a frame whose header was read.
+struct Frame {
+    header: Header,
+    /// How much of the payload was read.
+    read: u64,
+    /// The payload of a control frame. A message goes to the caller directly.
+    control: Zeroizing<Vec<u8>>,
+}
+
+pub(super) struct Incoming {
+    /// Bytes that have arrived and are not used yet: `start..end`.
+    buffer: Zeroizing<Vec<u8>>,
+    start: usize,
+    end: usize,
+    frame: Option<Frame>,
+    /// How long the message is so far, while its last frame has not arrived.
+    message: Option<u64>,
+    max_message_bytes: usize,
+    /// A server requires masks, a client refuses them.
+    is_server: bool,
+}
+
+impl Incoming {
+    /// `early` are bytes that arrived with the handshake.
+    pub(super) fn new(early: Vec<u8>, max_message_bytes: usize, is_server: bool) -> Self {
+        let mut buffer = Zeroizing::new(early);
+        let end = buffer.len();
+        if end < BUFFER {
+            buffer.resize(BUFFER, 0);
+        }
+        Self {
+            buffer,
+            start: 0,
+            end,
+            frame: None,
+            message: None,
+            max_message_bytes,
+            is_server,
+        }
+    }
+
+    /// The space for more bytes. Never empty when the last event was [`Event::Missing`].
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Takes note of bytes that were put into [`space`](Self::space).
+    pub(super) fn filled(&mut self, length: usize) {
+        self.end += length;
+    }
+
+    /// The next event. `out` has space.
+    pub(super) fn next(&mut self, out: &mut ReadBuf<'_>) -> Result<Event, Violation> {
+        loop {
+            let Some(frame) = &mut self.frame else {
+                match Header::parse(&self.buffer[self.start..self.end])
+                    .map_err(Violation::Protocol)?
+                {
+                    Some((header, length)) => {
+                        self.begin(header)?;
+                        self.start += length;
+                        continue;
+                    }
+                    None => return Ok(Event::Missing),
+                }
+            };
+            let rest = frame.header.length - frame.read;
+            let is_control = frame.header.opcode.is_control();
+            if rest == 0 {
+                let frame = self.frame.take();
+                if let Some(event) = frame.filter(|_| is_control).and_then(control) {
+                    return event;
+                }
+                continue;
+            }
+            let mut length =
+                (self.end - self.start).min(usize::try_from(rest).unwrap_or(usize::MAX));
+            if !is_control {
+                length = length.min(out.remaining());
+            }
+            if length == 0 {
+                return Ok(Event::Missing);
+            }
+            let bytes = &mut self.buffer[self.start..self.start + length];
+            if let Some(mask) = frame.header.mask {
+                unmask(bytes, mask, frame.read);
+            }
+            match is_control {
+                true => frame.control.extend_from_slice(bytes),
+                false => out.put_slice(bytes),
+            }
+            frame.read += length as u64;
+            self.start += length;
+            if !is_control {
+                return Ok(Event::Data);
+            }
+        }
+    }
+
+    /// Checks a header against what came before it.
+    fn begin(&mut self, header: Header) -> Result<(), Violation> {
+        if header.mask.is_some() != self.is_server {
+            return Err(Violation::Protocol(match self.is_server {
+                true => "a client's WebSocket frame is not masked",
+                false => "a server's WebSocket frame is masked",
+            }));
+        }
+        if !header.opcode.is_control() {
+            let before = match (header.opcode, self.message) {
+                (Opcode::Text, _) => return Err(Violation::Text),
+                (Opcode::Continuation, Some(before)) => before,
+                (Opcode::Binary, None) => 0,
+                _ => {
+                    return Err(Violation::Protocol(
+                        "a WebSocket message begins inside another, or continues none",
+                    ));
+                }
+            };
+            let length = before.saturating_add(header.length);
+            if length > self.max_message_bytes as u64 {
+                return Err(Violation::TooLarge);
+            }
+            self.message = (!header.is_final).then_some(length);
+        }
+        self.frame = Some(Frame {
+            header,
+            read: 0,
+            control: Zeroizing::new(Vec::with_capacity(match header.opcode.is_control() {
+                true => MAX_CONTROL,
+                false => 0,
+            })),
+        });
+        Ok(())
+    }
+}
+
+/// What a whole control frame means. A pong means nothing.
+fn control(frame: Frame) -> Option<Result<Event, Violation>> {
+    match frame.header.opcode {
+        Opcode::Ping => Some(Ok(Event::Ping(frame.control))),
+        Opcode::Close if frame.control.len() == 1 => Some(Err(Violation::Protocol(
+            "a WebSocket close frame has half a status code",
+        ))),
+        Opcode::Close => Some(Ok(Event::Close(frame.control.first_chunk().copied()))),
+        _ => None,
+    }
+}
