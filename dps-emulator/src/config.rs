@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_tls::Roots;
+use dps_tls::{Roots, certified_key};
 use dps_types::enrollment::AllocationPolicyKind;
 use dps_types::{IdScope, SymmetricKey};
+use rustls::sign::CertifiedKey;
 
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
@@ -34,6 +35,7 @@ pub struct EmulatorBuilder {
     latencies: Vec<String>,
     default_allocation: AllocationPolicyKind,
     verified_cas: Vec<(String, String)>,
+    pub(crate) server_certificate: Option<CertifiedKey>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -59,6 +61,7 @@ impl Default for EmulatorBuilder {
             latencies: Vec::new(),
             default_allocation: AllocationPolicyKind::Hashed,
             verified_cas: Vec::new(),
+            server_certificate: None,
             data_dir: None,
             store: None,
             clock: Arc::new(SystemClock),
@@ -240,6 +243,28 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets the server's own certificate chain, the leaf first, and its private key, as PEM or DER. Clients must trust the last
+    /// certificate of the chain, or the one above it.
+    ///
+    /// Without it, the emulator issues its own certificates: ECDSA on P-256, and RSA for clients that verify RSA signatures
+    /// only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if one of the two cannot be read, or if they do not belong together.
+    pub fn server_certificate(
+        mut self,
+        chain: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Self, Error> {
+        let identity = dps_tls::read_chain(chain.as_ref())
+            .and_then(|chain| certified_key(chain, dps_tls::read_key(key.as_ref())?));
+        self.server_certificate = Some(identity.map_err(|error| {
+            let what = "the server's certificate and key cannot be used";
+            Error::new(ErrorKind::Configuration, what).because(error)
+        })?);
+        Ok(self)
+    }
+
     pub(crate) fn parsed_id_scope(&self) -> Result<IdScope, Error> {
         IdScope::new(self.id_scope.clone())
             .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))
@@ -317,10 +342,10 @@ impl EmulatorBuilder {
     }
 
     pub(crate) fn parsed_cas(&self) -> Result<Vec<(String, Certificate)>, Error> {
-        let parse = |(name, pem): &(String, String)| match Certificate::from_text(pem) {
+        let parse = |(name, pem): &(String, String)| match Certificate::issuer_from_text(pem) {
             Ok(certificate) => Ok((name.clone(), certificate)),
             Err(error) => {
-                let reason = format!("the certificate of CA '{name}' cannot be read: {error}");
+                let reason = format!("the certificate of CA '{name}' cannot be used: {error}");
                 Err(Error::new(ErrorKind::Configuration, reason))
             }
         };

@@ -10,7 +10,6 @@ use dps_types::{HubHostname, IdScope, ServiceConnectionString};
 use rustls_pki_types::DnsName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
@@ -22,11 +21,10 @@ use crate::endpoint::{Gateway, Protocol, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
-use crate::issuer::ServerAuthority;
 use crate::provision::{Engine, Settings};
 use crate::state::State;
 use crate::state::store::{MemoryStore, RedbStore, Store, StoreError};
-use crate::tls;
+use crate::tls::TlsAcceptor;
 
 const STORE_FILE: &str = "dps.redb";
 /// How many connections may wait to be accepted: a fleet that starts at once. The system may allow fewer.
@@ -38,7 +36,7 @@ pub struct Emulator {
     id_scope: IdScope,
     https_port: u16,
     mqtt_port: u16,
-    ca_pem: String,
+    tls: Arc<TlsAcceptor>,
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
     engine: Arc<Engine>,
@@ -76,7 +74,16 @@ impl Emulator {
 
     /// The certificate that devices and operators must trust, as PEM.
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.tls.root_pem()
+    }
+
+    /// Returns the certificate that clients must trust if they verify RSA signatures only. The first call makes it, which takes
+    /// seconds; a data directory keeps it as `ca-rsa.pem`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Certificate`] if it cannot be made, read or written.
+    pub async fn rsa_ca_pem(&self) -> Result<String, Error> {
+        self.tls.rsa_root_pem().await
     }
 
     /// The linked hubs.
@@ -152,7 +159,6 @@ impl Emulator {
             access.policies.push(policy.open(&*store).await?);
         }
         let connections = connections(&access, https_port)?;
-        let authority = ServerAuthority::load_or_create(data_dir).map_err(certificate)?;
         // A device connects to its hub by name, too, wherever that name leads here.
         let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
         let names: Vec<String> = hub_names
@@ -160,12 +166,11 @@ impl Emulator {
             .map(str::to_owned)
             .chain(builder.host_names.iter().cloned())
             .collect();
-        let identity = authority.issue(&names).map_err(certificate)?;
-        let acceptor = |protocols: &[&str]| {
-            let config = tls::server_config(identity.clone(), protocols).map_err(certificate)?;
-            Ok::<_, Error>(TlsAcceptor::from(Arc::new(config)))
+        let tls = match builder.server_certificate {
+            Some(identity) => TlsAcceptor::with_identity(identity),
+            None => TlsAcceptor::issued(data_dir, names),
         };
-        let (https_tls, mqtt_tls) = (acceptor(&["http/1.1"])?, acceptor(&[])?);
+        let tls = Arc::new(tls?);
 
         let stop = CancellationToken::new();
         let webhooks = builder
@@ -212,25 +217,21 @@ impl Emulator {
             access,
         });
         let mut server = JoinSet::new();
-        for (listener, tls, protocol) in [
-            (https, https_tls, Protocol::Http),
-            (mqtt, mqtt_tls, Protocol::Mqtt),
-        ] {
+        for (listener, protocol) in [(https, Protocol::Http), (mqtt, Protocol::Mqtt)] {
             server.spawn(serve(
                 listener,
-                tls,
+                Arc::clone(&tls),
                 protocol,
                 Arc::clone(&gateway),
                 stop.clone(),
             ));
         }
 
-        let ca_pem = authority.certificate_pem().to_owned();
         Ok(Self {
             id_scope,
             https_port,
             mqtt_port,
-            ca_pem,
+            tls,
             connections,
             engine,
             hubs,
@@ -316,12 +317,4 @@ fn configuration(error: dps_types::ParseError) -> Error {
 
 fn store_failed(error: StoreError) -> Error {
     Error::new(ErrorKind::Store, "the store cannot be used").because(error)
-}
-
-fn certificate(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(
-        ErrorKind::Certificate,
-        "the server's certificate cannot be made",
-    )
-    .because(error)
 }

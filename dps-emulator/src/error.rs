@@ -21,8 +21,12 @@ pub enum ErrorKind {
     Bind,
     /// The data cannot be read or written.
     Store,
-    /// The certificate authority cannot be made or loaded.
+    /// A certificate authority or certificate cannot be made, read or written. If its files are damaged, remove them.
     Certificate,
+    /// A name in a certificate is empty, or is not a valid DNS name, IP address or subject: correct it.
+    InvalidName,
+    /// A certificate signing request is malformed, is not signed with its own key, or has an unsupported kind of key.
+    InvalidRequest,
     /// The hub has no such device.
     DeviceNotFound,
     /// The twin would not be one that a hub takes.

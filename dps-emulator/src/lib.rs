@@ -62,7 +62,7 @@ pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
-pub use issuer::{AuthorityError, AuthorityErrorKind, CertificateAuthority, DeviceCredentials};
+pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 pub use state::store::conformance as store_conformance;
 pub use state::store::{

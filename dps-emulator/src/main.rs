@@ -13,6 +13,7 @@ use dps_types::{HubHostname, SymmetricKey};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// Azure IoT Hub Device Provisioning Service in a box.
 ///
@@ -89,6 +90,12 @@ struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE")]
     verified_cas: Vec<String>,
+    /// Server certificate chain, the leaf first, in place of the emulator's own certificates
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    server_certificate: Option<PathBuf>,
+    /// Private key of the server certificate
+    #[arg(long, value_name = "FILE", requires = "server_certificate")]
+    server_key: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -116,13 +123,14 @@ async fn run(options: Options) -> Result<(), Box<dyn StdError>> {
     } else {
         None
     };
-    let ca = match &scratch {
-        Some(dir) => {
+    let ca = match (&options.server_certificate, &scratch) {
+        (Some(own), _) => own.clone(),
+        (None, Some(dir)) => {
             let path = dir.path().join("ca.pem");
             std::fs::write(&path, emulator.ca_pem())?;
             path
         }
-        None => options.data_dir.join("ca.pem"),
+        (None, None) => options.data_dir.join("ca.pem"),
     };
     announce(&emulator, &std::path::absolute(ca)?)?;
     stopped.await;
@@ -166,6 +174,12 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     }
     for host in &options.hosts {
         builder = builder.host_name(host);
+    }
+    if let (Some(chain), Some(key)) = (&options.server_certificate, &options.server_key) {
+        let read = |file: &Path| {
+            std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+        };
+        builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
     }
     for ca in &options.verified_cas {
         let (name, file) = ca

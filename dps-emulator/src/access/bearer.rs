@@ -1,29 +1,32 @@
-//! Entra tokens. Azure's cannot be verified here: those count that were configured, as they are, each with a role.
+//! Bearer tokens in place of Entra's, each with a role. The emulator cannot verify Azure's own tokens.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use super::Act;
+use super::ServiceAction;
 use crate::error::{Error, ErrorKind};
 
 /// A role for the data plane, as Azure defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntraRole {
-    /// Device Provisioning Service Data Contributor: everything. In this emulator also the CA certificates, which in Azure
-    /// are not the data plane's.
+    /// Device Provisioning Service Data Contributor: every action. In this emulator also on CA certificates, which Azure manages
+    /// in the control plane.
     DataContributor,
-    /// Device Provisioning Service Data Reader: reads everything but keys.
+    /// Device Provisioning Service Data Reader: reads everything except keys.
     DataReader,
 }
 
 impl EntraRole {
-    pub(crate) fn may(self, act: Act) -> bool {
+    pub(crate) fn allows(self, action: ServiceAction) -> bool {
         match self {
             Self::DataContributor => true,
-            Self::DataReader => matches!(act, Act::ReadEnrollments | Act::ReadRegistrations),
+            Self::DataReader => matches!(
+                action,
+                ServiceAction::ReadEnrollments | ServiceAction::ReadRegistrations
+            ),
         }
     }
 }
@@ -38,13 +41,13 @@ impl FromStr for EntraRole {
             "reader" => Ok(Self::DataReader),
             _ => Err(Error::new(
                 ErrorKind::Configuration,
-                format!("'{text}' is no role; there are contributor and reader"),
+                format!("'{text}' is not a valid role: use contributor or reader"),
             )),
         }
     }
 }
 
-/// A token that lets its bearer in. Only its hash is held.
+/// A bearer token that the emulator accepts. Only its hash is kept.
 #[derive(Clone)]
 pub(crate) struct BearerToken {
     hash: [u8; 32],
@@ -59,7 +62,7 @@ impl BearerToken {
         }
     }
 
-    /// Whether it is this token. How long the comparison of two hashes takes tells nothing about the token.
+    /// Returns true for this token. The time to compare two hashes reveals nothing about the token.
     pub(super) fn is(&self, token: &str) -> bool {
         self.hash == <[u8; 32]>::from(Sha256::digest(token))
     }

@@ -1,9 +1,9 @@
-//! Who may do what at the service endpoint: shared access policies with their keys and permissions, and Entra tokens by role.
+//! Access control of the service API: shared access policies with their keys and permissions, and Entra tokens by role.
 //!
-//! Source: azure-docs `iot-dps/how-to-control-access.md` (policies), `concepts-control-access-dps-azure-ad.md` (roles). Like
-//! the IoT hub, the service has one answer for whoever it does not let in, 401002: the emulator's log says why.
+//! Source: azure-docs `iot-dps/how-to-control-access.md` (policies), `concepts-control-access-dps-azure-ad.md` (roles). The
+//! service refuses every caller with the same answer, 401002. The reason is for the emulator's log.
 
-mod act;
+mod action;
 mod bearer;
 mod keys;
 mod permission;
@@ -15,102 +15,246 @@ use dps_types::SymmetricKey;
 use dps_types::protocol::decode;
 use dps_types::sas::SasToken;
 
-pub(crate) use act::Act;
+pub(crate) use action::ServiceAction;
 pub(crate) use bearer::BearerToken;
 pub use bearer::EntraRole;
 pub use permission::Permission;
 pub use policy::AccessPolicy;
 pub(crate) use policy::{OWNER, Policy};
 
+use crate::attest::elapsed;
 use crate::service_error::ServiceError;
 
-/// Everybody whom the service endpoint knows.
+/// The callers that the service API accepts.
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(crate) policies: Vec<Policy>,
     pub(crate) bearer_tokens: Vec<BearerToken>,
-    /// The names that a token may claim.
+    /// The host names that a token may be for.
     pub(crate) hosts: Vec<String>,
 }
 
 impl Access {
-    /// The primary key of the first policy, the owner's.
+    /// The primary key of the first policy, `provisioningserviceowner`.
     pub(crate) fn owner_key(&self) -> &SymmetricKey {
         &self.policies[0].keys[0]
     }
 
-    /// Checks the `Authorization` header of a request to `path`: who it is, and whether they may.
+    /// Verifies the `Authorization` header of a request to `path`, and that the caller is allowed this action.
+    ///
+    /// # Errors
+    /// 401002 with the reason.
     pub(crate) fn authorize(
         &self,
         authorization: Option<&str>,
         path: &str,
-        act: Act,
+        action: ServiceAction,
         now: SystemTime,
     ) -> Result<(), ServiceError> {
         let text = authorization.unwrap_or_default();
-        let judged = match text.split_once(' ') {
+        let checked = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                self.bearer(token.trim(), act)
+                self.check_bearer(token.trim(), action)
             }
-            _ => self.policy(text, path, act, now),
+            _ if text.is_empty() => Err("the request has no Authorization header".to_owned()),
+            _ => self.check_signature(text, path, action, now),
         };
-        judged.map_err(|reason| {
-            tracing::info!(%act, reason, "an operator is refused");
-            ServiceError::unauthorized()
-        })
+        checked.map_err(|reason| ServiceError::unauthorized().with_reason(reason))
     }
 
-    fn bearer(&self, token: &str, act: Act) -> Result<(), &'static str> {
-        let known = self
-            .bearer_tokens
-            .iter()
-            .find(|known| known.is(token))
-            .ok_or("the bearer token is not one that was configured")?;
-        match known.role().may(act) {
+    fn check_bearer(&self, token: &str, action: ServiceAction) -> Result<(), String> {
+        let mut known = self.bearer_tokens.iter();
+        let Some(known) = known.find(|known| known.is(token)) else {
+            let count = self.bearer_tokens.len();
+            return Err(format!(
+                "the bearer token is not one of the {count} that the emulator was started with; it cannot verify Azure's own"
+            ));
+        };
+        match known.role().allows(action) {
             true => Ok(()),
-            false => Err("the role of the bearer token does not allow it"),
+            false => Err(format!(
+                "the bearer token has the role {:?}, which does not allow to {action}",
+                known.role()
+            )),
         }
     }
 
-    /// Checks a shared access signature: policy, claimed host and path, expiry, signature, permission.
-    fn policy(
+    /// Checks a shared access signature: policy, host and path, expiry, signature, permission.
+    fn check_signature(
         &self,
         text: &str,
         path: &str,
-        act: Act,
+        action: ServiceAction,
         now: SystemTime,
-    ) -> Result<(), &'static str> {
-        let token: SasToken = text
-            .parse()
-            .map_err(|_| "there is no shared access signature")?;
-        let policy = token
-            .policy()
-            .and_then(|name| self.policies.iter().find(|policy| policy.is_named(name)))
-            .ok_or("the token names no policy (skn) of this instance")?;
+    ) -> Result<(), String> {
+        let token: SasToken = text.parse().map_err(|error| {
+            format!("the Authorization header is neither a bearer token nor a shared access signature: {error}")
+        })?;
+        let Some(name) = token.policy() else {
+            return Err("the token names no shared access policy (skn)".to_owned());
+        };
+        let Some(policy) = self.policies.iter().find(|policy| policy.is_named(name)) else {
+            let names: Vec<&str> = self.policies.iter().map(|policy| &*policy.name).collect();
+            return Err(format!(
+                "the token names the policy (skn) '{name}'; the policies are {}",
+                names.join(", ")
+            ));
+        };
         if !self.covers(&token, path) {
-            Err("the token claims another host or path (sr)")
-        } else if token.expires_at() < now {
-            Err("the token has expired (se)")
-        } else if !policy.keys.iter().any(|key| token.verify(key)) {
-            Err("neither key of the policy made the token's signature (sig)")
-        } else if !policy.may(act) {
-            Err("the policy has not the permission")
-        } else {
-            Ok(())
+            return Err(format!(
+                "the token is for the resource (sr) '{}'; the request is for '{path}' of one of the hosts {}",
+                token.resource(),
+                self.hosts.join(", ")
+            ));
+        }
+        if token.expires_at() < now {
+            let end = elapsed::relative(token.expires_at(), now);
+            return Err(format!("the token ended {end}"));
+        }
+        if !policy.keys.iter().any(|key| token.verify(key)) {
+            return Err(format!(
+                "neither key of the policy '{name}' made the token's signature (sig)"
+            ));
+        }
+        match policy.allows(action) {
+            true => Ok(()),
+            false => Err(format!(
+                "the policy '{name}' has the permissions {}; to {action} requires {}",
+                policy.permission_names(),
+                action.permission()
+            )),
         }
     }
 
-    /// The claim is to a host of ours, with or without a port, or to a path below it that leads to what is asked for.
+    /// Returns true if the token is for one of the hosts, with or without a port, and for the path or one above it.
     fn covers(&self, token: &SasToken, path: &str) -> bool {
         let resource = token.resource();
         let authority = resource.split('/').next().unwrap_or_default();
         let host = authority
             .rsplit_once(':')
             .map_or(authority, |(host, _)| host);
-        let ours = self
+        let is_known = self
             .hosts
             .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(host));
-        ours && decode(path).is_some_and(|path| token.covers(&format!("{authority}{path}")))
+            .any(|known| known.eq_ignore_ascii_case(host));
+        is_known && decode(path).is_some_and(|path| token.covers(&format!("{authority}{path}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use dps_types::sas::SasTokenBuilder;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const PATH: &str = "/enrollments/dev-1";
+
+    fn access() -> Access {
+        let policy = |name: &str, permissions: &[Permission]| Policy {
+            name: name.to_owned(),
+            permissions: permissions.to_vec(),
+            keys: [key(1), key(2)],
+        };
+        Access {
+            policies: vec![
+                policy(OWNER, &[Permission::EnrollmentWrite]),
+                policy("reader", &[Permission::EnrollmentRead]),
+            ],
+            bearer_tokens: vec![BearerToken::new("known", EntraRole::DataReader)],
+            hosts: vec!["localhost".to_owned()],
+        }
+    }
+
+    fn key(byte: u8) -> SymmetricKey {
+        SymmetricKey::from_bytes([byte; 32]).unwrap()
+    }
+
+    fn token(resource: &str, policy: Option<&str>, expiry: u64, with: u8) -> String {
+        let mut token = SasTokenBuilder::new(resource, expiry);
+        if let Some(policy) = policy {
+            token = token.policy(policy);
+        }
+        token.sign_with(&key(with)).reveal().to_string()
+    }
+
+    fn reason(authorization: Option<&str>) -> String {
+        let now = UNIX_EPOCH + Duration::from_secs(NOW);
+        let action = ServiceAction::WriteEnrollments;
+        let error = access()
+            .authorize(authorization, PATH, action, now)
+            .unwrap_err();
+        assert_eq!((error.status(), error.message()), (401, "Unauthorized"));
+        error.reason().to_owned()
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason_and_no_secret() {
+        let owner = Some(OWNER);
+        for (authorization, expected) in [
+            (None, "no Authorization header"),
+            (
+                Some("Basic c2VjcmV0".to_owned()),
+                "neither a bearer token nor",
+            ),
+            (Some("Bearer secret".to_owned()), "not one of the 1 that"),
+            (
+                Some("Bearer known".to_owned()),
+                "role DataReader, which does not allow to write enrollments",
+            ),
+            (
+                Some(token("localhost", None, NOW, 1)),
+                "names no shared access policy",
+            ),
+            (
+                Some(token("localhost", Some("writer"), NOW, 1)),
+                "'writer'; the policies are provisioningserviceowner, reader",
+            ),
+            (
+                Some(token("other.example", owner, NOW, 1)),
+                "(sr) 'other.example'; the request is for '/enrollments/dev-1' of one of the hosts localhost",
+            ),
+            (
+                Some(token("localhost", owner, NOW - 840, 1)),
+                "the token ended 14 minutes ago (at 2027-01-15T07:46:00Z; it is 2027-01-15T08:00:00Z)",
+            ),
+            (
+                Some(token("localhost", owner, NOW, 3)),
+                "neither key of the policy",
+            ),
+            (
+                Some(token("localhost", Some("reader"), NOW, 2)),
+                "has the permissions EnrollmentRead; to write enrollments requires EnrollmentWrite",
+            ),
+        ] {
+            let reason = reason(authorization.as_deref());
+            assert!(reason.contains(expected), "{reason}");
+            assert!(
+                !reason.contains("secret") && !reason.contains("c2VjcmV0"),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_valid_token_is_accepted() {
+        let now = UNIX_EPOCH + Duration::from_secs(NOW);
+        for authorization in [
+            token("localhost:8443", Some(OWNER), NOW, 1),
+            token(
+                "localhost/enrollments",
+                Some("ProvisioningServiceOwner"),
+                NOW,
+                2,
+            ),
+        ] {
+            let action = ServiceAction::WriteEnrollments;
+            assert_eq!(
+                access().authorize(Some(&authorization), PATH, action, now),
+                Ok(())
+            );
+        }
     }
 }

@@ -7,13 +7,13 @@ use crate::error::{Error, ErrorKind};
 
 /// A permission of a shared access policy.
 ///
-/// As in Azure, some come with others: writing enrollments with everything about enrollments and registrations, reading
-/// enrollments and deleting registrations with reading registrations. Source: Terraform's documentation of
+/// As in Azure, some include others: writing enrollments includes everything about enrollments and registrations; reading
+/// enrollments and deleting registrations include reading registrations. Source: Terraform's documentation of
 /// `azurerm_iothub_dps_shared_access_policy`; azure-rest-api-specs issues 9285 and 10356.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Permission {
-    /// Change the instance: here its CA certificates.
+    /// Change the instance: in this emulator, its CA certificates.
     ServiceConfig,
     /// Read enrollments and enrollment groups, without their keys.
     EnrollmentRead,
@@ -23,7 +23,7 @@ pub enum Permission {
     RegistrationStatusRead,
     /// Delete registrations.
     RegistrationStatusWrite,
-    /// Nothing that an operator asks for.
+    /// Connect as a device. No action of the service API requires it.
     DeviceConnect,
 }
 
@@ -49,7 +49,7 @@ impl Permission {
         }
     }
 
-    /// Whether who has this permission also has the other.
+    /// Returns true if this permission includes the other one.
     pub fn includes(self, other: Self) -> bool {
         self == other
             || match self {
@@ -84,7 +84,7 @@ impl FromStr for Permission {
             .find(|permission| permission.name().eq_ignore_ascii_case(text));
         found.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            let reason = format!("'{text}' is no permission; there are {names}");
+            let reason = format!("'{text}' is not a valid permission: use one of {names}");
             Error::new(ErrorKind::Configuration, reason)
         })
     }

@@ -1,18 +1,18 @@
-//! Shared access policies: a name, what it permits, and the two keys that sign for it.
+//! Shared access policies: a name, permissions, and two keys that sign tokens.
 
 use std::str::FromStr;
 
 use dps_types::SymmetricKey;
 
-use super::keys::{Slot, kept_key};
-use super::{Act, Permission};
+use super::keys::{Slot, stored_key};
+use super::{Permission, ServiceAction};
 use crate::error::{Error, ErrorKind};
 use crate::state::store::Store;
 
 /// The policy that every instance has.
 pub(crate) const OWNER: &str = "provisioningserviceowner";
 
-/// A shared access policy, to be configured. Its keys are random ones, which the data directory keeps, unless set here.
+/// The configuration of a shared access policy. Without keys, the emulator makes random ones and keeps them in the data directory.
 ///
 /// ```
 /// use dps_emulator::{AccessPolicy, Permission};
@@ -30,7 +30,7 @@ pub struct AccessPolicy {
 }
 
 impl AccessPolicy {
-    /// A policy of this name, which permits this. Tokens may name it in any case.
+    /// Makes a policy with this name and these permissions. Tokens may write the name in any case.
     pub fn new(name: impl Into<String>, permissions: impl IntoIterator<Item = Permission>) -> Self {
         Self {
             name: name.into(),
@@ -60,7 +60,7 @@ impl AccessPolicy {
         self
     }
 
-    /// Sets the secondary key. It is as good as the primary one.
+    /// Sets the secondary key, which is equivalent to the primary one.
     #[must_use]
     pub fn secondary_key(mut self, key: SymmetricKey) -> Self {
         self.secondary = Some(key);
@@ -72,15 +72,15 @@ impl AccessPolicy {
         &self.name
     }
 
-    /// Gives it the keys that it lacks: those of an earlier run, or new ones.
+    /// Completes the missing keys, with those of an earlier run or new ones.
     pub(crate) async fn open(self, store: &dyn Store) -> Result<Policy, Error> {
         let primary = match self.primary {
             Some(key) => key,
-            None => kept_key(store, &self.name, Slot::Primary).await?,
+            None => stored_key(store, &self.name, Slot::Primary).await?,
         };
         let secondary = match self.secondary {
             Some(key) => key,
-            None => kept_key(store, &self.name, Slot::Secondary).await?,
+            None => stored_key(store, &self.name, Slot::Secondary).await?,
         };
         Ok(Policy {
             name: self.name,
@@ -93,12 +93,12 @@ impl AccessPolicy {
 impl FromStr for AccessPolicy {
     type Err = Error;
 
-    /// Reads `NAME=PERMISSION[,PERMISSION…][:KEY]`, the key being the primary one, in base64. An error does not repeat it.
+    /// Reads `NAME=PERMISSION[,PERMISSION…][:KEY]` with the primary key in base64. An error does not repeat the key.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |reason: &str| Error::new(ErrorKind::Configuration, reason);
         let (name, rest) = text
             .split_once('=')
-            .ok_or_else(|| wrong("a policy is NAME=PERMISSION[,PERMISSION…][:KEY]"))?;
+            .ok_or_else(|| wrong("a policy has the form NAME=PERMISSION[,PERMISSION…][:KEY]"))?;
         let (permissions, key) = match rest.split_once(':') {
             Some((permissions, key)) => (permissions, Some(key)),
             None => (rest, None),
@@ -109,7 +109,7 @@ impl FromStr for AccessPolicy {
         match key {
             Some(key) => {
                 let key = SymmetricKey::from_base64(key).map_err(|error| {
-                    wrong(&format!("the key of policy {name} is not one")).because(error)
+                    wrong(&format!("the key of policy {name} is not valid base64")).because(error)
                 })?;
                 Ok(policy.primary_key(key))
             }
@@ -123,7 +123,7 @@ impl FromStr for AccessPolicy {
 pub(crate) struct Policy {
     pub(crate) name: String,
     pub(crate) permissions: Vec<Permission>,
-    /// The primary one first.
+    /// The primary key first.
     pub(crate) keys: [SymmetricKey; 2],
 }
 
@@ -132,10 +132,15 @@ impl Policy {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    pub(crate) fn may(&self, act: Act) -> bool {
-        let needed = act.permission();
+    pub(super) fn allows(&self, action: ServiceAction) -> bool {
+        let required = action.permission();
         self.permissions
             .iter()
-            .any(|permission| permission.includes(needed))
+            .any(|permission| permission.includes(required))
+    }
+
+    pub(super) fn permission_names(&self) -> String {
+        let names: Vec<&str> = self.permissions.iter().map(|it| it.name()).collect();
+        names.join(", ")
     }
 }

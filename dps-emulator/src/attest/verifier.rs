@@ -43,3 +43,41 @@ impl ChainVerifier {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn verification_does_not_block_the_async_workers() {
+        let verifier = ChainVerifier::default();
+        let (send, receive) = channel();
+        let work = verifier.run(move || {
+            receive
+                .recv()
+                .expect("the other half runs at the same time");
+            Ok(7)
+        });
+        // On the only worker, the work would wait for ever.
+        let (result, ()) = tokio::join!(work, async {
+            send.send(()).expect("received");
+        });
+        assert_eq!(result, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_with_a_reason() {
+        let verifier = ChainVerifier::default();
+        let failed = verifier.run::<()>(|| panic!("for the test")).await;
+        let error = failed.expect_err("it failed");
+        assert_eq!(error.status(), 500);
+        assert!(error.reason().contains("verifying the certificate failed"));
+        assert_eq!(
+            verifier.run(|| Ok(7)).await,
+            Ok(7),
+            "the permit is free again"
+        );
+    }
+}

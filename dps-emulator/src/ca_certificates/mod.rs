@@ -1,4 +1,4 @@
-//! The CA certificates of the instance: uploaded, possession proven, deleted; and those that the options bring along.
+//! The CA certificates of the instance: upload, proof of possession, deletion; and those of the configuration.
 //!
 //! Source: the certificate operations of the control plane, api-version 2022-12-12; what they answer, as recorded in
 //! azure-cli, `test_dps_certificate_lifecycle.yaml`.
@@ -13,12 +13,12 @@ use tokio::sync::Mutex;
 pub(crate) use record::CaCertificate;
 
 use crate::attest::VerifiedCa;
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, CertificateError};
 use crate::service_error::ServiceError;
 use crate::state::State;
 use crate::state::store::{Change, Expected, Table};
 
-/// More than there ever are.
+/// More than an instance can have.
 const ALL: usize = 100_000;
 /// The longest name. Source: `certificateName` in the swagger document.
 const LONGEST_NAME: usize = 256;
@@ -27,13 +27,13 @@ const LONGEST_NAME: usize = 256;
 #[derive(Debug)]
 pub(crate) struct CaCertificates {
     state: State,
-    /// Those of the options: verified, and not to be changed.
+    /// The ones of the configuration: verified, and read-only.
     configured: Vec<CaCertificate>,
-    /// Held while something is written, so that no more come in than may.
+    /// Held during a write, so that the quota is exact.
     writing: Mutex<()>,
 }
 
-/// A certificate as it was read: writing it back fails when it has changed meanwhile.
+/// A certificate as it was read. Writing it back fails if it has changed in the meantime.
 struct Stored {
     ca: CaCertificate,
     bytes: Vec<u8>,
@@ -56,7 +56,7 @@ impl CaCertificates {
         }
     }
 
-    /// All of them, those of the options first.
+    /// Lists all, the ones of the configuration first.
     pub(crate) async fn list(&self) -> Result<Vec<CaCertificate>, ServiceError> {
         let store = self.state.store();
         let entries = store.scan(Table::CaCertificates, None, ALL).await?;
@@ -70,7 +70,7 @@ impl CaCertificates {
         Ok(all)
     }
 
-    /// Those whose possession is proven.
+    /// Lists the ones with a proof of possession.
     pub(crate) async fn verified(&self) -> Result<Vec<VerifiedCa>, ServiceError> {
         let all = self.list().await?.into_iter();
         let verified = all.filter(|ca| ca.is_verified);
@@ -92,7 +92,7 @@ impl CaCertificates {
         }
     }
 
-    /// Creates, or replaces what has the version of the condition.
+    /// Creates a certificate, or replaces the one with the version of the condition.
     pub(crate) async fn put(
         &self,
         name: &str,
@@ -102,7 +102,7 @@ impl CaCertificates {
     ) -> Result<CaCertificate, ServiceError> {
         check_name(name)?;
         self.check_free(name)?;
-        let certificate = self.readable(text)?;
+        let certificate = self.readable(Certificate::issuer_from_text(text))?;
         let _writing = self.writing.lock().await;
         let mut ca = CaCertificate::new(name, &certificate, &self.state);
         ca.is_verified = is_verified;
@@ -111,14 +111,14 @@ impl CaCertificates {
             return self.write(ca, None).await;
         };
         check_version(&before.ca, condition)?;
-        // What was proven of a certificate stays so.
+        // A proof of possession stays valid for the same certificate.
         ca.is_verified |= before.ca.is_verified && before.ca.is_same(&ca);
         ca.name.clone_from(&before.ca.name);
         ca.created = before.ca.created;
         self.write(ca, Some(&before)).await
     }
 
-    /// Whether there was one to delete. The service does not mind who uses it.
+    /// Returns true if there was one to delete. Like the service, it does not check whether an enrollment refers to it.
     pub(crate) async fn delete(
         &self,
         name: &str,
@@ -162,7 +162,7 @@ impl CaCertificates {
         text: &str,
         condition: Option<&IfMatch>,
     ) -> Result<CaCertificate, ServiceError> {
-        let proof = self.readable(text)?;
+        let proof = self.readable(Certificate::from_text(text))?;
         let now = self.state.moment();
         self.change(name, condition, |ca| {
             let certificate = ca.certificate();
@@ -219,10 +219,13 @@ impl CaCertificates {
         }
     }
 
-    /// Reads a certificate that is still good for something.
-    fn readable(&self, text: &str) -> Result<Certificate, ServiceError> {
-        let certificate = Certificate::from_text(text).map_err(|error| {
-            ServiceError::invalid(format!("The certificate cannot be read: {error}."))
+    /// Requires a certificate that was read and has not expired.
+    fn readable(
+        &self,
+        read: Result<Certificate, CertificateError>,
+    ) -> Result<Certificate, ServiceError> {
+        let certificate = read.map_err(|error| {
+            ServiceError::invalid(format!("The certificate cannot be used: {error}."))
         })?;
         match certificate.has_expired(self.state.moment()) {
             false => Ok(certificate),
@@ -249,13 +252,13 @@ impl CaCertificates {
             None => Ok(()),
             Some(_) => Err(ServiceError::new(
                 ErrorCode::INVALID_OPERATION,
-                format!("The certificate '{name}' belongs to the emulator's options."),
+                format!("The certificate '{name}' is part of the emulator's configuration."),
             )),
         }
     }
 }
 
-/// A change of something that is there needs to name its version.
+/// Requires that a change of an existing certificate names its version.
 fn check_version(ca: &CaCertificate, condition: Option<&IfMatch>) -> Result<(), ServiceError> {
     match condition {
         Some(condition) if condition.matches(&ca.etag) => Ok(()),

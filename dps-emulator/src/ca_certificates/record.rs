@@ -1,4 +1,4 @@
-//! A CA certificate as it is kept.
+//! A CA certificate in the store.
 
 use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ use crate::state::{State, unreadable};
 /// A CA certificate of the instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CaCertificate {
-    /// What `caReferences` call it, in the case that it was created with.
+    /// The name that `caReferences` use, in the case of its creation.
     pub(crate) name: String,
     /// Base64 of the DER.
     pub(crate) der: String,
-    /// Whether the possession of its key is proven, or was declared to be.
+    /// True if there is a proof of possession, or the upload declared one.
     pub(crate) is_verified: bool,
-    /// What the next proof must bear.
+    /// The common name that the next verification certificate requires.
     pub(crate) verification_code: Option<String>,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
@@ -24,7 +24,7 @@ pub(crate) struct CaCertificate {
 }
 
 impl CaCertificate {
-    /// A certificate that nothing is proven of.
+    /// Makes a record without a proof of possession.
     pub(super) fn new(name: &str, certificate: &Certificate, state: &State) -> Self {
         let now = state.now();
         Self {
@@ -38,7 +38,7 @@ impl CaCertificate {
         }
     }
 
-    /// The certificate itself. It was read before it was kept.
+    /// Reads the certificate. It was valid when it was stored.
     pub(crate) fn certificate(&self) -> Option<Certificate> {
         Certificate::from_text(&self.der).ok()
     }

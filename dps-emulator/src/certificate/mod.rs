@@ -84,6 +84,17 @@ impl Certificate {
         }
     }
 
+    /// Reads the certificate of an authority, and requires that its `keyUsage` does not forbid it to sign certificates.
+    pub(crate) fn issuer_from_text(text: &str) -> Result<Self, CertificateError> {
+        let certificate = Self::from_text(text)?;
+        match certificate.key_may_sign_certificates() {
+            true => Ok(certificate),
+            false => Err(CertificateError(
+                "its keyUsage does not allow it to sign certificates (keyCertSign)".to_owned(),
+            )),
+        }
+    }
+
     pub(crate) fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
         Self::parse(der).ok_or_else(|| {
             CertificateError("the data is not a well-formed X.509 certificate".to_owned())

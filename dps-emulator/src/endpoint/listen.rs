@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Peer, http, mqtt};
 use crate::attest::PresentedChain;
 use crate::fault::{Met, Step};
+use crate::tls::{self, TlsAcceptor};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub(crate) enum Protocol {
 /// Serves until told to stop; then finishes what is under way.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: TlsAcceptor,
+    tls: Arc<TlsAcceptor>,
     protocol: Protocol,
     gateway: Arc<Gateway>,
     stop: CancellationToken,
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, tls.clone(), protocol, Arc::clone(&gateway), stop.clone()));
+                    connections.spawn(connection(stream, Arc::clone(&tls), protocol, Arc::clone(&gateway), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no connection accepted");
@@ -66,18 +66,18 @@ pub(crate) async fn serve(
 
 async fn connection(
     stream: TcpStream,
-    tls: TlsAcceptor,
+    acceptor: Arc<TlsAcceptor>,
     protocol: Protocol,
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
-    let handshake = timeout(HANDSHAKE, accept(stream, &tls));
+    let handshake = timeout(HANDSHAKE, accept(stream, &acceptor));
     let mut stream = tokio::select! {
         () = stop.cancelled() => return,
         handshake = handshake => match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake took too long"),
+            Ok(Err(error)) => return tracing::info!(reason = tls::explain(&error), "TLS handshake failed"),
+            Err(_) => return tracing::info!(seconds = HANDSHAKE.as_secs(), "TLS handshake timed out"),
         },
     };
     match gateway.faults.meet(Step::Connect, async { Ok(()) }).await {
@@ -103,9 +103,9 @@ async fn connection(
     }
 }
 
-async fn accept(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+async fn accept(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
-    tls.accept(stream).await
+    acceptor.accept(stream).await
 }
 
 /// What the client showed in the handshake. Certificates that cannot be read count as none: they may still be refused in
@@ -116,7 +116,7 @@ fn peer(stream: &TlsStream<TcpStream>) -> Peer {
         return Peer::default();
     }
     let chain = PresentedChain::new(shown)
-        .inspect_err(|error| tracing::debug!(%error, "client certificates cannot be read"))
+        .inspect_err(|error| tracing::info!(%error, "the client certificate is ignored"))
         .ok();
     Peer { chain }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Gateway;
 use super::body::Call;
 use super::reply::Reply;
-use crate::access::Act;
+use crate::access::ServiceAction;
 use crate::ca_certificates::CaCertificate;
 use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
@@ -54,7 +54,7 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Reply {
 async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, ServiceError> {
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
-    gateway.authorize(call, Act::Configure)?;
+    gateway.authorize(call, ServiceAction::Configure)?;
     let cas = &gateway.engine.cas;
     let condition = call.condition()?;
     let condition = condition.as_ref();

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 
 pub(crate) use listen::{Protocol, serve};
 
-use crate::access::{Access, Act};
+use crate::access::{Access, ServiceAction};
 use crate::attest::PresentedChain;
 use crate::fault::Faults;
 use crate::hub::Hubs;
@@ -94,10 +94,11 @@ impl Gateway {
     }
 
     /// Whether an operator may do this, and not too often.
-    fn authorize(&self, call: &Call, act: Act) -> Result<(), ServiceError> {
+    fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
         let now = self.engine.now();
         let authorization = call.header(AUTHORIZATION.as_str());
-        self.access.authorize(authorization, &call.path, act, now)?;
+        self.access
+            .authorize(authorization, &call.path, action, now)?;
         self.engine.throttle.operation(now)
     }
 }

@@ -8,10 +8,9 @@ use x509_cert::der::{DecodePem, Encode};
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use super::{
-    AuthorityError, AuthorityErrorKind, CertificateAuthority, device_params, generate, years,
-};
+use super::{CertificateAuthority, device_params, generate, subject, years};
 use crate::certificate::{PublicKey, Signed};
+use crate::error::{Error, ErrorKind};
 
 impl CertificateAuthority {
     /// Issues a certificate for the key of a certificate signing request (PKCS#10, PEM), and returns the chain that the device
@@ -21,18 +20,12 @@ impl CertificateAuthority {
     ///
     /// # Errors
     ///
-    /// [`AuthorityErrorKind::Request`]; and as for [`new`](Self::new).
-    pub fn issue_for_request(
-        &self,
-        registration_id: &str,
-        request: &str,
-    ) -> Result<String, AuthorityError> {
+    /// [`ErrorKind::InvalidRequest`]; and as for [`new`](Self::new).
+    pub fn issue_for_request(&self, registration_id: &str, request: &str) -> Result<String, Error> {
         let key = RequestedKey::from_pem(request)?;
-        let signed = device_params(registration_id, years(10))?
-            .signed_by(&key, &self.issuer)
-            .map_err(generate)?;
-        let chain: Vec<_> = self.chain().collect();
-        Ok(signed.pem() + &chain[..self.above.len()].concat())
+        let params = device_params(subject::common_name(registration_id)?, years(10));
+        let signed = params.signed_by(&key, &self.issuer).map_err(generate)?;
+        Ok(signed.pem() + &self.intermediates_pem())
     }
 }
 
@@ -43,7 +36,7 @@ struct RequestedKey {
 }
 
 impl RequestedKey {
-    fn from_pem(request: &str) -> Result<Self, AuthorityError> {
+    fn from_pem(request: &str) -> Result<Self, Error> {
         let request = CertReq::from_pem(request)
             .map_err(|error| refused("it is not PKCS#10 in PEM").because(error))?;
         let key = &request.info.public_key;
@@ -89,9 +82,9 @@ fn is_signed(request: &CertReq) -> bool {
     Signed::from_der(&der).is_some_and(|signed| signed.is_by(&key))
 }
 
-fn refused(why: &str) -> AuthorityError {
+fn refused(why: &str) -> Error {
     let what = format!("the certificate signing request is refused: {why}");
-    AuthorityError::new(AuthorityErrorKind::Request, what)
+    Error::new(ErrorKind::InvalidRequest, what)
 }
 
 #[cfg(test)]
@@ -145,10 +138,10 @@ mod tests {
             &root.certificate,
         ] {
             let refused = root.issue_for_request("device-1", text).unwrap_err();
-            assert_eq!(refused.kind(), AuthorityErrorKind::Request, "{text}");
+            assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{text}");
         }
         let nameless = root.issue_for_request("", &request(&key)).unwrap_err();
-        assert_eq!(nameless.kind(), AuthorityErrorKind::Name);
+        assert_eq!(nameless.kind(), ErrorKind::InvalidName);
     }
 
     fn pem(der: &[u8]) -> String {

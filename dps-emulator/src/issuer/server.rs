@@ -1,78 +1,96 @@
 //! The authority behind the emulator's own TLS certificate, kept in files so that it outlives a restart.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
-use rustls::crypto::ring::sign::any_ecdsa_type;
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{PrivateKeyDer, ServerName};
 use zeroize::Zeroizing;
 
-use super::{
-    AuthorityError, AuthorityErrorKind, CertificateAuthority, DAY, generate, new_key, params,
-};
+use super::{CertificateAuthority, DAY, files, generate, new_key, params, subject};
+use crate::error::{Error, ErrorKind};
 
 /// The authority that signs the emulator's own TLS certificate.
 #[derive(Debug)]
 pub(crate) struct ServerAuthority(CertificateAuthority);
 
 impl ServerAuthority {
-    const NAME: &str = "dps-emulator CA";
-    const CERTIFICATE_FILE: &str = "ca.pem";
-    const KEY_FILE: &str = "ca-key.pem";
-    /// The longest that every usual client accepts of a server.
+    pub(super) const RSA_CERTIFICATE_FILE: &str = "ca-rsa.pem";
+    /// The longest validity of a server's certificate that all usual clients accept.
     const VALIDITY: Duration = Duration::from_secs(820 * DAY.as_secs());
 
-    /// The authority kept in this directory, or a new one, which is then kept there. Without a directory, one for
-    /// this run.
-    pub(crate) fn load_or_create(dir: Option<&Path>) -> Result<Self, AuthorityError> {
+    /// Reads the authority in this directory, or makes a new one and writes it there. Without a directory, the authority is
+    /// for this run only.
+    pub(crate) fn load_or_create(dir: Option<&Path>) -> Result<Self, Error> {
+        let (files, name) = (["ca.pem", "ca-key.pem"], "dps-emulator CA");
+        Self::load(dir, files, || {
+            CertificateAuthority::with_key(name, new_key()?)
+        })
+    }
+
+    /// Like [`load_or_create`](Self::load_or_create), for the authority with an RSA key.
+    pub(super) fn load_or_create_rsa(
+        dir: Option<&Path>,
+        new_key: impl FnOnce() -> Result<KeyPair, Error>,
+    ) -> Result<Self, Error> {
+        let files = [Self::RSA_CERTIFICATE_FILE, "ca-rsa-key.pem"];
+        let name = "dps-emulator RSA CA";
+        Self::load(dir, files, || {
+            CertificateAuthority::with_key(name, new_key()?)
+        })
+    }
+
+    fn load(
+        dir: Option<&Path>,
+        [certificate_file, key_file]: [&str; 2],
+        create: impl FnOnce() -> Result<CertificateAuthority, Error>,
+    ) -> Result<Self, Error> {
         let Some(dir) = dir else {
-            return CertificateAuthority::new(Self::NAME).map(Self);
+            return create().map(Self);
         };
-        let certificate = read(&dir.join(Self::CERTIFICATE_FILE))?;
-        let key = read(&dir.join(Self::KEY_FILE))?.map(Zeroizing::new);
+        let certificate_path = dir.join(certificate_file);
+        let certificate = files::read(&certificate_path)?;
+        let key = files::read(&dir.join(key_file))?.map(Zeroizing::new);
         match (certificate, key) {
             (Some(certificate), Some(key)) => {
-                let restored = CertificateAuthority::restore(certificate, &key);
-                restored.map(Self).map_err(|e| e.at(dir))
+                CertificateAuthority::restore(certificate, &key, &certificate_path).map(Self)
             }
             (Some(_), None) => {
-                let what = "the certificate is there, its key is not";
-                Err(AuthorityError::new(AuthorityErrorKind::Damaged, what).at(dir))
+                let path = certificate_path.display();
+                let what = format!(
+                    "{path}: the file exists, and its key {key_file} does not: remove the file"
+                );
+                Err(Error::new(ErrorKind::Certificate, what))
             }
-            // The key is written first: alone, it is of a start that was cut short.
-            (None, _) => Self::create(dir),
+            // The key is written first: alone, it belongs to a start that was interrupted.
+            (None, _) => {
+                let authority = create()?;
+                let key = Zeroizing::new(authority.issuer.key().serialize_pem());
+                let certificate = (certificate_file, authority.certificate.as_str());
+                files::write_pair(dir, (key_file, &key), certificate)?;
+                Ok(Self(authority))
+            }
         }
     }
 
-    fn create(dir: &Path) -> Result<Self, AuthorityError> {
-        let authority = CertificateAuthority::new(Self::NAME)?;
-        let key = Zeroizing::new(authority.issuer.key().serialize_pem());
-        fs::create_dir_all(dir)
-            .and_then(|()| write_whole(dir, Self::KEY_FILE, &key, 0o600))
-            .and_then(|()| write_whole(dir, Self::CERTIFICATE_FILE, &authority.certificate, 0o644))
-            .map_err(|e| {
-                let what = "the certificate authority could not be saved";
-                AuthorityError::new(AuthorityErrorKind::Write, what)
-                    .because(e)
-                    .at(dir)
-            })?;
-        Ok(Self(authority))
-    }
-
-    /// What clients must trust.
+    /// The root that clients must trust.
     pub(crate) fn certificate_pem(&self) -> &str {
         self.0.certificate_pem()
     }
 
-    /// A new key and a certificate for these DNS names and IP addresses, and always for the local ones.
-    pub(crate) fn issue(&self, names: &[String]) -> Result<CertifiedKey, AuthorityError> {
+    /// Issues a certificate with a new key for these DNS names and IP addresses, and for `localhost` and the loopback addresses.
+    pub(crate) fn issue(&self, names: &[String]) -> Result<CertifiedKey, Error> {
+        self.issue_for(new_key()?, names)
+    }
+
+    /// Like [`issue`](Self::issue), with this key.
+    pub(super) fn issue_for(&self, key: KeyPair, names: &[String]) -> Result<CertifiedKey, Error> {
         let now = SystemTime::now();
-        let mut params = params("dps-emulator", now - DAY..now + Self::VALIDITY)?;
+        let subject = subject::common_name("dps-emulator")?;
+        let mut params = params(subject, now - DAY..now + Self::VALIDITY);
         for name in ["localhost", "127.0.0.1", "::1"]
             .into_iter()
             .chain(names.iter().map(String::as_str))
@@ -82,68 +100,33 @@ impl ServerAuthority {
                 params.subject_alt_names.push(name);
             }
         }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
 
-        let key = new_key()?;
         let signed = params.signed_by(&key, &self.0.issuer).map_err(generate)?;
-        let key = any_ecdsa_type(&PrivateKeyDer::from(key)).map_err(generate)?;
+        let key = any_supported_type(&PrivateKeyDer::from(key)).map_err(generate)?;
         Ok(CertifiedKey::new(vec![signed.into()], key))
     }
 }
 
-fn alternative_name(name: &str) -> Result<SanType, AuthorityError> {
-    let unfit = || {
-        let what = format!("{name:?} is neither a DNS name nor an IP address");
-        AuthorityError::new(AuthorityErrorKind::Name, what)
+fn alternative_name(name: &str) -> Result<SanType, Error> {
+    let invalid = || {
+        let what = format!("{name:?} is not a valid DNS name or IP address");
+        Error::new(ErrorKind::InvalidName, what)
     };
-    match ServerName::try_from(name).map_err(|_| unfit())? {
+    match ServerName::try_from(name).map_err(|_| invalid())? {
         ServerName::IpAddress(address) => Ok(SanType::IpAddress(IpAddr::from(address))),
-        _ => Ok(SanType::DnsName(name.try_into().map_err(|_| unfit())?)),
+        _ => Ok(SanType::DnsName(name.try_into().map_err(|_| invalid())?)),
     }
-}
-
-fn read(path: &Path) -> Result<Option<String>, AuthorityError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            let what = "the file could not be read";
-            Err(AuthorityError::new(AuthorityErrorKind::Read, what)
-                .because(error)
-                .at(path))
-        }
-    }
-}
-
-/// Writes the file whole or not at all, whenever the power fails.
-fn write_whole(dir: &Path, name: &str, content: &str, mode: u32) -> io::Result<()> {
-    let new = dir.join(format!(".{name}.new"));
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = create_new(&new, mode)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(name))?;
-    #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
-    Ok(())
-}
-
-#[cfg_attr(not(unix), expect(unused_variables, reason = "modes are Unix's"))]
-fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    options.open(path)
 }
 
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::fs;
     use std::path::PathBuf;
 
     use tempfile::TempDir;
@@ -153,21 +136,21 @@ mod tests {
     use crate::certificate::Certificate;
 
     #[test]
-    fn what_is_no_name_for_a_server_is_refused() {
+    fn invalid_server_names_are_refused() {
         let server = ServerAuthority::load_or_create(None).unwrap();
         for name in ["", "a b", "münchen.example", "a/b", "1.2.3.256"] {
             let error = server.issue(&[name.to_owned()]).unwrap_err();
-            assert_eq!(error.kind(), AuthorityErrorKind::Name, "{error}");
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
         }
     }
 
-    fn files(dir: &TempDir) -> (PathBuf, PathBuf) {
+    fn paths(dir: &TempDir) -> (PathBuf, PathBuf) {
         (dir.path().join("ca.pem"), dir.path().join("ca-key.pem"))
     }
 
     fn damaged(dir: &TempDir) {
         let error = ServerAuthority::load_or_create(Some(dir.path())).unwrap_err();
-        assert_eq!(error.kind(), AuthorityErrorKind::Damaged, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Certificate, "{error}");
         assert!(error.to_string().contains(&*dir.path().to_string_lossy()));
         assert!(!format!("{error:?}").contains("PRIVATE KEY"));
     }
@@ -198,11 +181,11 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_kept_key_is_the_owners_alone() {
+    fn only_the_owner_can_read_the_key() {
         use std::os::unix::fs::PermissionsExt;
 
         let dir = tempfile::tempdir().unwrap();
-        let (_, key) = files(&dir);
+        let (_, key) = paths(&dir);
         let left_over = dir.path().join(".ca-key.pem.new");
         fs::write(&left_over, "half a k").unwrap();
         ServerAuthority::load_or_create(Some(dir.path())).unwrap();
@@ -215,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn a_start_cut_short_is_made_good() {
+    fn a_key_without_its_certificate_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let (certificate, _) = files(&dir);
+        let (certificate, _) = paths(&dir);
         let first = ServerAuthority::load_or_create(Some(dir.path())).unwrap();
         fs::remove_file(&certificate).unwrap();
 
@@ -228,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_belong_together_are_not_used() {
+    fn files_that_do_not_belong_together_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let (certificate, key) = files(&dir);
+        let (certificate, key) = paths(&dir);
         ServerAuthority::load_or_create(Some(dir.path())).unwrap();
         let kept = fs::read_to_string(&key).unwrap();
 
@@ -248,7 +231,7 @@ mod tests {
         fs::remove_file(&certificate).unwrap();
         fs::create_dir(&certificate).unwrap();
         let error = ServerAuthority::load_or_create(Some(dir.path())).unwrap_err();
-        assert_eq!(error.kind(), AuthorityErrorKind::Read);
+        assert_eq!(error.kind(), ErrorKind::Certificate);
         assert!(error.source().is_some());
     }
 }

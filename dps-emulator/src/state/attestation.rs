@@ -126,6 +126,27 @@ fn complete_x509(
             complete_certificate(secondary, &known)?;
         }
     }
+    check_signing(x509.signing_certificates.as_ref())
+}
+
+/// Refuses a signing certificate whose `keyUsage` forbids it to sign: it would let no device in.
+fn check_signing(certificates: Option<&X509Certificates>) -> Result<(), ServiceError> {
+    let Some(certificates) = certificates else {
+        return Ok(());
+    };
+    for (slot, certificate) in [
+        ("primary", &certificates.primary),
+        ("secondary", &certificates.secondary),
+    ] {
+        let text = certificate
+            .as_ref()
+            .and_then(|it| it.certificate.as_deref());
+        if let Some(Err(error)) = text.map(Certificate::issuer_from_text) {
+            return Err(ServiceError::invalid(format!(
+                "The {slot} signing certificate cannot be used: {error}."
+            )));
+        }
+    }
     Ok(())
 }
 

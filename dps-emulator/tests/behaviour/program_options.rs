@@ -81,7 +81,7 @@ async fn what_cannot_be_is_said() {
         (
             "--policy",
             "reader=Everything",
-            "'Everything' is no permission",
+            "'Everything' is not a valid permission",
         ),
         ("--policy", "reader=EnrollmentRead:c2hvcnQ=", "16 to 64"),
         (
@@ -91,7 +91,11 @@ async fn what_cannot_be_is_said() {
         ),
         ("--bearer-token", "reader", "ROLE=TOKEN"),
         ("--bearer-token", "reader=", "ROLE=TOKEN"),
-        ("--bearer-token", "owner=s3cret", "'owner' is no role"),
+        (
+            "--bearer-token",
+            "owner=s3cret",
+            "'owner' is not a valid role",
+        ),
         ("--limit", "x509-groups", "NAME=VALUE"),
         ("--limit", "x509-groups=many", "--limit x509-groups=many"),
         ("--limit", "x509-groups=-1", "--limit x509-groups=-1"),

@@ -1,4 +1,4 @@
-//! The keys of a TPM, fit to wrap for, and the keys that are wrapped.
+//! The public keys of a TPM, checked for their role, and the keys that are wrapped for it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,21 +12,21 @@ use zeroize::Zeroizing;
 
 use super::wrap;
 
-/// `TPMA_OBJECT`: keys that never leave their TPM, and were made in it.
-const BORN_IN_TPM: u32 = 1 << 1 | 1 << 4 | 1 << 5;
-/// `TPMA_OBJECT`: used by whoever knows the authorization value. Importing a key under a storage root key needs it.
+/// `TPMA_OBJECT`: the key was made in its TPM and never leaves it.
+const MADE_IN_TPM: u32 = 1 << 1 | 1 << 4 | 1 << 5;
+/// `TPMA_OBJECT`: use requires the authorization value. A storage root key requires it to import a key.
 const USER_WITH_AUTH: u32 = 1 << 6;
-/// `TPMA_OBJECT`: used by policy. Opening a credential with an endorsement key needs it.
+/// `TPMA_OBJECT`: use requires a policy. An endorsement key requires it to open a credential.
 const ADMIN_WITH_POLICY: u32 = 1 << 7;
 
-/// The public keys that a TPM shows.
+/// The public keys that a TPM presents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TpmKeys {
     endorsement_key: WrappingKey,
     storage_root_key: WrappingKey,
 }
 
-/// A TPM, and the key it was given to sign with.
+/// A TPM, and the key that it received to sign with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub(crate) struct TpmProof {
@@ -34,12 +34,12 @@ pub(crate) struct TpmProof {
     pub(crate) key: HmacKey,
 }
 
-/// A key to be wrapped for a TPM: random, of 32 bytes.
+/// A key to wrap for a TPM: 32 random bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "EncodedKey", into = "EncodedKey")]
 pub(crate) struct HmacKey(SymmetricKey);
 
-/// An RSA key of a TPM that things can be encrypted to.
+/// An RSA key of a TPM that encrypts secrets for it.
 #[derive(Clone)]
 pub(super) struct WrappingKey {
     pub(super) public: TpmPublic,
@@ -47,10 +47,10 @@ pub(super) struct WrappingKey {
 }
 
 impl TpmKeys {
-    /// Reads what a device shows.
+    /// Reads the keys that a device presents.
     ///
     /// # Errors
-    /// When a key is missing, malformed, or not one for its role. The text says which and why.
+    /// If a key is missing, malformed, or unsuitable for its role. The text names the key and the reason.
     pub(crate) fn parse(shown: &TpmAttestation) -> Result<Self, String> {
         let storage_root_key = shown.storage_root_key.as_deref();
         let storage_root_key = storage_root_key.ok_or("The storageRootKey is missing.")?;
@@ -66,7 +66,7 @@ impl TpmKeys {
         &self.endorsement_key.public
     }
 
-    /// The keys as a device shows them.
+    /// Returns the keys in the form in which a device presents them.
     pub(crate) fn shown(&self) -> TpmAttestation {
         let mut shown = TpmAttestation::new(self.endorsement_key.public.to_base64());
         shown.storage_root_key = Some(self.storage_root_key.public.to_base64());
@@ -83,7 +83,7 @@ impl TpmKeys {
 /// Reads the endorsement key of an enrollment.
 ///
 /// # Errors
-/// When no TPM can have it.
+/// If it cannot be the endorsement key of a TPM.
 pub(crate) fn endorsement_key(text: &str) -> Result<TpmPublic, String> {
     endorsement(text).map(|key| key.public)
 }
@@ -95,15 +95,15 @@ fn endorsement(text: &str) -> Result<WrappingKey, String> {
 impl WrappingKey {
     fn new(text: &str, role: u32) -> Result<Self, String> {
         let public = TpmPublic::from_base64(text).map_err(|error| error.to_string())?;
-        let wanted = BORN_IN_TPM | role;
-        if public.attributes() & wanted != wanted {
-            return Err("its attributes are not those of such a key".to_owned());
+        let required = MADE_IN_TPM | role;
+        if public.attributes() & required != required {
+            return Err("its attributes are not those of a key for this role".to_owned());
         }
         let modulus = BoxedUint::from_be_slice(public.modulus(), 2048);
         let rsa = modulus
             .ok()
             .and_then(|modulus| RsaPublicKey::new(modulus, BoxedUint::from(65537_u64)).ok())
-            .ok_or("its modulus is not one of RSA")?;
+            .ok_or("its modulus is not a valid RSA modulus")?;
         Ok(Self { public, rsa })
     }
 }
@@ -111,7 +111,7 @@ impl WrappingKey {
 impl HmacKey {
     pub(crate) fn generate() -> Self {
         let mut bytes = Zeroizing::new(vec![0; 32]);
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
         let key = SymmetricKey::from_bytes(std::mem::take(&mut *bytes));
         Self(key.expect("32 bytes are a key"))
     }
@@ -153,7 +153,7 @@ impl fmt::Debug for WrappingKey {
     }
 }
 
-/// How a proof is kept in the store.
+/// A proof in the store.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     tpm: TpmAttestation,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_comes_back_from_the_store_and_shows_no_key() {
+    fn a_proof_survives_the_store_and_debug_output_has_no_key() {
         let proof = TpmProof {
             keys: TpmKeys::parse(&shown(ENDORSEMENT_KEY, STORAGE_ROOT_KEY)).expect("good keys"),
             key: HmacKey::generate(),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_has_its_role() {
+    fn each_key_requires_the_attributes_of_its_role() {
         assert!(TpmKeys::parse(&shown(ENDORSEMENT_KEY, STORAGE_ROOT_KEY)).is_ok());
         for (endorsement_key, storage_root_key, at) in [
             (STORAGE_ROOT_KEY, STORAGE_ROOT_KEY, "endorsementKey"),
@@ -220,7 +220,9 @@ mod tests {
             let error = TpmKeys::parse(&shown(endorsement_key, storage_root_key)).unwrap_err();
             assert_eq!(
                 error,
-                format!("The {at} cannot be used: its attributes are not those of such a key.")
+                format!(
+                    "The {at} cannot be used: its attributes are not those of a key for this role."
+                )
             );
         }
     }
@@ -228,7 +230,7 @@ mod tests {
     proptest! {
         /// Whatever stands in the place of a modulus is refused, or can be wrapped for.
         #[test]
-        fn any_modulus_is_wrapped_for_or_refused(modulus in any::<[u8; 32]>(), place in 0_usize..8) {
+        fn any_modulus_is_used_or_refused(modulus in any::<[u8; 32]>(), place in 0_usize..8) {
             let mut bytes = TpmPublic::from_base64(ENDORSEMENT_KEY).expect("a key").as_bytes().to_vec();
             let start = bytes.len() - 256 + place * 32;
             bytes[start..start + 32].copy_from_slice(&modulus);
@@ -239,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(one in any::<Vec<u8>>(), other in any::<String>()) {
+        fn arbitrary_bytes_do_not_panic(one in any::<Vec<u8>>(), other in any::<String>()) {
             use base64::{Engine as _, engine::general_purpose::STANDARD};
             prop_assert!(TpmKeys::parse(&shown(&STANDARD.encode(one), STORAGE_ROOT_KEY)).is_err());
             prop_assert!(TpmKeys::parse(&shown(ENDORSEMENT_KEY, &other)).is_err());

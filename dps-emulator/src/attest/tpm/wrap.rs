@@ -1,6 +1,6 @@
-//! Wrapping a key so that only one TPM can use it.
+//! Wraps a key so that only one TPM can use it.
 //!
-//! The TPM first opens a *credential* with its endorsement key, which gives it the inner key. With that, and its storage
+//! The TPM first opens a *credential* with its endorsement key, which contains the inner key. With that, and its storage
 //! root key, it imports the *duplicate*: the key itself. Sources: TCG, *Trusted Platform Module Library*, part 1,
 //! clauses 11.4.10 (KDFa), 23 (duplication) and 24 (credential protection), annex B.4 (OAEP); microsoft/TSS.MSR
 //! `DrsServer.java`.
@@ -21,7 +21,7 @@ use super::keys::WrappingKey;
 const KEYED_HASH: u16 = 0x0008;
 const HMAC: u16 = 0x0005;
 const SHA256: u16 = 0x000b;
-/// `sign`, `noDA`, `userWithAuth`. Not `fixedTPM`: it comes from elsewhere.
+/// `sign`, `noDA`, `userWithAuth`. Not `fixedTPM`, because the key is made outside of the TPM.
 const ATTRIBUTES: u32 = 0x0004_0440;
 /// The policy of a key that may only be duplicated: `TPM2_PolicyCommandCode(TPM2_CC_Duplicate)`.
 const POLICY: [u8; 32] = [
@@ -29,10 +29,10 @@ const POLICY: [u8; 32] = [
     0x56, 0xbd, 0x2b, 0xbf, 0x8f, 0x01, 0x52, 0x09, 0xc3, 0xf8, 0x4a, 0xee, 0xab, 0xa8, 0xe8, 0xa2,
 ];
 
-/// What is random in a wrapped key, beside the padding of RSA.
+/// The random parts of a wrapped key, except for the RSA padding.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Random {
-    /// The inner key. AES-128: Azure's C SDK takes no other.
+    /// The inner key. Azure's C SDK requires AES-128.
     inner: [u8; 16],
     credential_seed: [u8; 32],
     duplicate_seed: [u8; 32],
@@ -54,13 +54,13 @@ impl Random {
             &mut random.duplicate_seed,
             &mut random.obfuscation,
         ] {
-            getrandom::fill(part).expect("the operating system gives random bytes");
+            getrandom::fill(part).expect("the operating system provides random bytes");
         }
         random
     }
 }
 
-/// Wraps a key for the TPM of these two.
+/// Wraps a key for the TPM with these two keys.
 pub(super) fn wrap(
     endorsement_key: &WrappingKey,
     storage_root_key: &WrappingKey,
@@ -94,10 +94,10 @@ pub(super) fn wrap(
         duplicate,
         duplicate_seed,
         public_area,
-        // The URI data: no known client looks at it.
+        // The URI data, which no known client reads.
         Vec::new(),
     ];
-    AuthenticationKey::new(parts).expect("all parts are short, and none is empty that must not be")
+    AuthenticationKey::new(parts).expect("all parts are short, and the required ones are not empty")
 }
 
 /// The `TPMT_PUBLIC` of the key.
@@ -139,7 +139,7 @@ fn name(public_area: &[u8]) -> [u8; 34] {
     name
 }
 
-/// Encrypts under a seed, for the object of this name, and puts a check value before it.
+/// Encrypts with a key from the seed, for the object with this name, and prepends a check value.
 fn protect(seed: &[u8; 32], name: &[u8], mut secret: Zeroizing<Vec<u8>>) -> Vec<u8> {
     let storage = kdf_a(seed, b"STORAGE", name, 128);
     let storage = storage.first_chunk().expect("it is longer");
@@ -156,7 +156,7 @@ fn kdf_a(seed: &[u8; 32], label: &[u8], context: &[u8], bits: u32) -> Zeroizing<
 }
 
 fn hmac(key: &[u8], data: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     for part in data {
         mac.update(part);
     }
@@ -177,7 +177,7 @@ fn encrypt(key: &WrappingKey, label: &[u8], secret: &[u8; 32]) -> Vec<u8> {
 
 /// A `TPM2B` of the content.
 fn sized(content: &[u8]) -> Zeroizing<Vec<u8>> {
-    let length = u16::try_from(content.len()).expect("all that is wrapped here is short");
+    let length = u16::try_from(content.len()).expect("all content here is short");
     Zeroizing::new([&length.to_be_bytes()[..], content].concat())
 }
 
@@ -262,9 +262,9 @@ pub(crate) mod tests {
         seed.expect("opened").try_into().expect("32 bytes")
     }
 
-    /// With the same randomness, the same comes out: all but the padding of RSA, which opens to the same.
+    /// The same random bytes result in the same blob, except for the RSA padding, which decrypts to the same.
     #[test]
-    fn the_blob_is_the_one_that_another_program_made() {
+    fn the_blob_agrees_with_another_implementation() {
         let blob = AuthenticationKey::from_base64(BLOB).expect("a blob");
         let open_credential =
             |blob: &AuthenticationKey| open(EK_P, EK_Q, b"IDENTITY\0", blob.credential_secret());
@@ -300,7 +300,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nothing_of_two_wrapped_keys_is_the_same_but_how_the_public_area_begins() {
+    fn two_wrapped_keys_share_only_the_template_of_their_public_area() {
         let (endorsement_key, storage_root_key) = wrapping_keys();
         let key = SymmetricKey::from_bytes(HMAC_KEY).expect("a key");
         let wrap = || {
@@ -320,7 +320,7 @@ pub(crate) mod tests {
         assert_ne!(unique, &other.public_area()[48..]);
     }
 
-    /// What the other program hid the key with.
+    /// The obfuscation value that the other implementation used.
     fn obfuscation(blob: &AuthenticationKey, seed: &[u8; 32]) -> [u8; 32] {
         let mut sensitive = blob.duplicate()[34..].to_vec();
         let storage = kdf_a(seed, b"STORAGE", &name(blob.public_area()), 128);

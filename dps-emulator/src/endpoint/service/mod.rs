@@ -12,14 +12,14 @@ use dps_types::protocol::service::{Crud, ServiceRoute};
 use super::body::Call;
 use super::reply::Reply;
 use super::{Gateway, api_version};
-use crate::access::Act;
+use crate::access::ServiceAction;
 use crate::service_error::ServiceError;
 use crate::state::State;
 
 pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     api_version(&call.query)?;
-    gateway.authorize(&call, Act::of(&route))?;
+    gateway.authorize(&call, ServiceAction::of(&route))?;
     let service = Service {
         state: &gateway.engine.state,
         hubs: gateway.engine.allocator.hub_names(),

@@ -95,7 +95,7 @@ async fn those_of_the_options_are_listed_and_stay_as_they_are() {
     assert_eq!(all[1]["name"], "other");
     assert_eq!(cas.get("GIVEN").await.json(), all[0]);
 
-    let message = "The certificate 'given' belongs to the emulator's options.";
+    let message = "The certificate 'given' is part of the emulator's configuration.";
     let body = upload(other.certificate_pem(), None);
     for answer in [
         cas.put("given", Some("*"), &body).await,

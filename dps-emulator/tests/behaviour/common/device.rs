@@ -45,6 +45,14 @@ impl Device {
         self.chain(&chain, credentials)
     }
 
+    /// Presents this chain and key, even if the library would refuse them.
+    pub(crate) fn identity(self, chain_pem: &str, key_pem: &str) -> Self {
+        Self {
+            wire: self.wire.presenting(chain_pem, key_pem),
+            ..self
+        }
+    }
+
     pub(crate) fn chain(self, chain_pem: &str, credentials: &DeviceCredentials) -> Self {
         Self {
             wire: self.wire.showing(chain_pem, credentials),

@@ -8,7 +8,9 @@ use dps_emulator::DeviceCredentials;
 use dps_tls::{ClientTls, Roots, certified_key, read_chain, read_key};
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -82,6 +84,21 @@ impl Wire {
         let identity = (chain_pem, credentials.private_key_pem());
         Self {
             http: client(tls(&self.ca_pem, Some(identity))),
+            ..self.clone()
+        }
+    }
+
+    /// The same emulator, called by a client that presents this chain and key without checking them.
+    pub(crate) fn presenting(&self, chain_pem: &str, key_pem: &str) -> Self {
+        let mut tls = tls(&self.ca_pem, None);
+        let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes());
+        let chain = chain.collect::<Result<_, _>>().expect("a chain");
+        let key = read_key(key_pem.as_bytes()).expect("a key");
+        let key = any_supported_type(&key).expect("a supported key");
+        let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        tls.client_auth_cert_resolver = Arc::new(identity);
+        Self {
+            http: client(tls),
             ..self.clone()
         }
     }

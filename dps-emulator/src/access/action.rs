@@ -1,4 +1,4 @@
-//! What an operator's request does, as far as permissions tell it apart.
+//! The actions of the service API that permissions distinguish.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use dps_types::protocol::service::{Crud, ServiceRoute};
 
 use super::Permission;
 
-/// What an operator's request does.
+/// An action of a service client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum ServiceAction {
     /// Changes the instance itself: its CA certificates.
     Configure,
     ReadEnrollments,
-    /// Reads an attestation mechanism: the keys of devices.
+    /// Reads an attestation mechanism, which has the keys of devices.
     ReadKeys,
     WriteEnrollments,
     ReadRegistrations,
     DeleteRegistrations,
 }
 
-impl Act {
+impl ServiceAction {
     pub(crate) fn of(route: &ServiceRoute) -> Self {
         match route {
             ServiceRoute::Individual(_, Crud::Get)
@@ -37,8 +37,10 @@ impl Act {
         }
     }
 
-    /// What a policy needs for it. Which permission shows keys is not documented: here it is the one that may also
-    /// set them, as the role that only reads may not see them either.
+    /// The permission that a policy requires for it.
+    ///
+    /// Which permission allows reading keys is not documented. Here it is the permission that also allows setting them: the
+    /// role that only reads may not read keys either.
     pub(crate) fn permission(self) -> Permission {
         match self {
             Self::Configure => Permission::ServiceConfig,
@@ -50,8 +52,15 @@ impl Act {
     }
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for ServiceAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?} (needs {})", self.permission())
+        f.write_str(match self {
+            Self::Configure => "change the instance",
+            Self::ReadEnrollments => "read enrollments",
+            Self::ReadKeys => "read attestation keys",
+            Self::WriteEnrollments => "write enrollments",
+            Self::ReadRegistrations => "read registrations",
+            Self::DeleteRegistrations => "delete registrations",
+        })
     }
 }

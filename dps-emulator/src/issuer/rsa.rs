@@ -1,0 +1,119 @@
+//! The RSA certificates for clients that do not verify ECDSA signatures: made when the first such client connects.
+//!
+//! Such a client verifies the whole chain with RSA, so there is a second root. Making two RSA keys takes seconds, which most
+//! runs of the emulator do not need.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+use rcgen::KeyPair;
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::EncodePrivateKey;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use super::generate;
+use super::server::ServerAuthority;
+use crate::error::{Error, ErrorKind};
+use crate::tls::Configs;
+
+/// The size that every client supports.
+const BITS: usize = 2048;
+
+/// The RSA root and the server's RSA certificate, once they are needed.
+#[derive(Debug)]
+pub(crate) struct RsaCertificates {
+    dir: Option<PathBuf>,
+    names: Vec<String>,
+    made: Arc<OnceLock<Result<Made, String>>>,
+    /// Held while they are made: other handshakes wait without a thread.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    configs: Configs,
+    root_pem: String,
+}
+
+impl RsaCertificates {
+    /// The certificates are for these names. The root is kept in the directory, if there is one.
+    pub(crate) fn new(dir: Option<&Path>, names: Vec<String>) -> Self {
+        Self {
+            dir: dir.map(Path::to_owned),
+            names,
+            made: Arc::default(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Returns the TLS configurations with the server's RSA certificate.
+    pub(crate) async fn configs(&self) -> io::Result<Configs> {
+        self.made().await.map(|made| made.configs).map_err(|error| {
+            tracing::warn!(error, "the RSA certificate could not be made");
+            io::Error::other(error)
+        })
+    }
+
+    /// Returns the root that clients of these certificates must trust.
+    pub(crate) async fn root_pem(&self) -> Result<String, Error> {
+        let made = self.made().await;
+        made.map(|made| made.root_pem)
+            .map_err(|error| Error::new(ErrorKind::Certificate, error))
+    }
+
+    /// A caller that goes away does not stop the work; the next one waits for its result.
+    async fn made(&self) -> Result<Made, String> {
+        if let Some(made) = self.made.get() {
+            return made.clone();
+        }
+        let _turn = self.turn.lock().await;
+        let made = Arc::clone(&self.made);
+        let (dir, names) = (self.dir.clone(), self.names.clone());
+        let work = move || {
+            let made = made.get_or_init(|| make(dir.as_deref(), &names));
+            made.clone()
+        };
+        let done = spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+/// Makes the server's key while the root is made or read.
+fn make(dir: Option<&Path>, names: &[String]) -> Result<Made, String> {
+    let (authority, key) = thread::scope(|scope| {
+        let key = scope.spawn(new_key);
+        let authority = ServerAuthority::load_or_create_rsa(dir, new_key);
+        (authority, key.join())
+    });
+    let made = || {
+        let key =
+            key.map_err(|_| Error::new(ErrorKind::Certificate, "making an RSA key failed"))?;
+        let authority = authority?;
+        let identity = authority.issue_for(key?, names)?;
+        Ok(Made {
+            configs: Configs::new(identity)?,
+            root_pem: authority.certificate_pem().to_owned(),
+        })
+    };
+    let made = made().map_err(|error: Error| error.to_string())?;
+    match dir {
+        Some(dir) => {
+            let root = dir.join(ServerAuthority::RSA_CERTIFICATE_FILE);
+            tracing::info!(root = %root.display(), "made an RSA certificate for a client without ECDSA; such clients must trust this root");
+        }
+        None => tracing::info!("made an RSA certificate for a client without ECDSA"),
+    }
+    Ok(made)
+}
+
+fn new_key() -> Result<KeyPair, Error> {
+    let key = RsaPrivateKey::new(&mut UnwrapErr(SysRng), BITS).map_err(generate)?;
+    let der = key.to_pkcs8_der().map_err(generate)?;
+    KeyPair::try_from(&PrivatePkcs8KeyDer::from(der.as_bytes())).map_err(generate)
+}
