@@ -1,4 +1,4 @@
-//! Which hub? The enrollment's policy or the instance's, with the ready-made policies of `dps-allocation`.
+//! Allocation: selects the hub of a device by the policy of its enrollment or of the instance.
 //!
 //! Source: azure-docs `iot-dps/how-to-use-allocation-policies.md`.
 
@@ -11,7 +11,8 @@ use dps_allocation::policies::{EvenlyWeighted, Fixed, LatencyTable, LowestLatenc
 use dps_allocation::{AllocationPolicy, WebhookClient};
 use dps_types::enrollment::{AllocationPolicyKind, InitialTwin};
 use dps_types::{
-    AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname,
+    AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, ErrorCode,
+    HubHostname, json,
 };
 use serde_json::Value;
 
@@ -19,13 +20,13 @@ pub(crate) use latency::Latency;
 pub(crate) use linked_hub::LinkedHub;
 
 use crate::service_error::ServiceFailure;
-use crate::state::{Document, Terms, for_webhook};
+use crate::state::{Document, Terms, for_webhook, sentence};
 
-/// Where a device goes, and what goes along.
+/// The result of an allocation.
 #[derive(Debug)]
-pub(crate) struct Placement {
+pub(crate) struct Allocation {
     pub(crate) hub: HubHostname,
-    /// The webhook's twin to start with. Without it, the enrollment's.
+    /// The initial twin from the webhook. Without it, the enrollment's applies.
     pub(crate) initial_twin: Option<InitialTwin>,
     pub(crate) payload: Option<Value>,
 }
@@ -34,7 +35,7 @@ pub(crate) struct Placement {
 #[derive(Debug)]
 pub(crate) struct Allocator {
     hubs: Vec<LinkedHub>,
-    /// For enrollments without a policy.
+    /// The policy for enrollments without one.
     default_policy: AllocationPolicyKind,
     latencies: Arc<LatencyTable>,
     webhooks: WebhookClient,
@@ -59,13 +60,13 @@ impl Allocator {
         self.hubs.iter().map(|hub| hub.hostname.clone()).collect()
     }
 
-    /// Picks a hub. `keep` is the hub that the device must stay with; the webhook is asked all the same.
+    /// Selects a hub. `keep` is the only candidate for a device that must stay at its hub; a webhook is called even then.
     pub(crate) async fn allocate(
         &self,
         enrollment: &Enrollment,
         device: DeviceRuntimeContext,
         keep: Option<&HubHostname>,
-    ) -> Result<Placement, ServiceFailure> {
+    ) -> Result<Allocation, ServiceFailure> {
         let (shown, terms) = match enrollment {
             Enrollment::Individual(one) => (
                 Enrollment::Individual(Box::new(for_webhook(&**one))),
@@ -76,7 +77,9 @@ impl Allocator {
                 group.terms(),
             ),
             _ => {
-                return Err(not_specified("The enrollment is of an unknown kind."));
+                return Err(not_specified(
+                    "The kind of the enrollment is not supported.",
+                ));
             }
         };
         let kind = self.kind(&terms);
@@ -86,7 +89,7 @@ impl Allocator {
         };
         if candidates.is_empty() {
             return Err(not_specified(
-                "No IoT hub is linked that the enrollment may use.",
+                "None of the linked IoT hubs is allowed by the enrollment.",
             ));
         }
         let policy = self.policy(kind, &terms, &candidates)?;
@@ -100,25 +103,29 @@ impl Allocator {
             )
         })?;
         let answer = AllocationResponse::from(allocation);
+        if let Some(payload) = &answer.payload {
+            json::check_depth(payload)
+                .map_err(|error| webhook_failed(&format!("the payload in the answer: {error}")))?;
+        }
         let chosen = request.linked_hubs.into_iter();
         match chosen
             .into_iter()
             .find(|hub| *hub == answer.iot_hub_host_name)
         {
-            // As it was linked, however the webhook spells it.
-            Some(hub) => Ok(Placement {
+            // The name as it was linked, because the webhook may return it in another case.
+            Some(hub) => Ok(Allocation {
                 hub,
                 initial_twin: answer.initial_twin,
                 payload: answer.payload,
             }),
-            None => Err(ServiceFailure::new(
-                ErrorCode::CUSTOM_ALLOCATION_FAILED,
-                "Custom allocation failed: the hub in the answer is not one of the linked hubs.",
+            None => Err(webhook_failed(
+                "the hub in the answer is not one of the linked hubs",
             )),
         }
     }
 
-    /// The enrollment's policy, or the instance's. One hub in the manner of the oldest api-versions is static.
+    /// The policy of the enrollment or of the instance. A hub in `iotHubHostName`, the field of the oldest api-versions, means
+    /// static allocation.
     fn kind<'a>(&'a self, terms: &Terms<'a>) -> &'a AllocationPolicyKind {
         match (terms.allocation_policy, terms.iot_hub_host_name) {
             (Some(policy), _) => policy,
@@ -127,8 +134,8 @@ impl Allocator {
         }
     }
 
-    /// The hubs that the enrollment names, in its order, or all. One that is not linked any more does not count, and one
-    /// that no policy is applied to counts where the operator names hubs, or a webhook does.
+    /// The hubs that the enrollment names, in its order, or all linked hubs. A hub that is not linked any more is left out. A
+    /// hub without `applyAllocationPolicy` is left out unless the policy is static or custom.
     fn candidates(&self, terms: &Terms<'_>, kind: &AllocationPolicyKind) -> Vec<HubHostname> {
         let linked = |name: &HubHostname| self.hubs.iter().find(|hub| hub.hostname == *name);
         let hubs: Vec<&LinkedHub> = match (terms.iot_hubs, terms.iot_hub_host_name) {
@@ -168,7 +175,7 @@ impl Allocator {
                 Ok(Box::new(Fixed::to(first.clone())))
             }
             (AllocationPolicyKind::Static, _) => Err(not_specified(
-                "The static allocation policy needs one IoT hub, and several are linked.",
+                "The static allocation policy requires one IoT hub, but several are linked.",
             )),
             (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
                 LowestLatency::by(Arc::clone(&self.latencies)).among_equals(self.evenly_weighted()),
@@ -189,6 +196,6 @@ fn not_specified(message: &str) -> ServiceFailure {
 }
 
 fn webhook_failed(reason: &str) -> ServiceFailure {
-    let message = format!("Custom allocation failed: {reason}.");
+    let message = sentence(format!("Custom allocation failed: {reason}"));
     ServiceFailure::new(ErrorCode::CUSTOM_ALLOCATION_FAILED, message)
 }

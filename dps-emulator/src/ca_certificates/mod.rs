@@ -15,8 +15,8 @@ pub(crate) use record::CaCertificate;
 use crate::attest::VerifiedCa;
 use crate::certificate::{Certificate, CertificateError};
 use crate::service_error::ServiceError;
-use crate::state::State;
 use crate::state::store::{Change, Expected, Table};
+use crate::state::{State, decode_or_skip};
 
 /// More than an instance can have.
 const ALL: usize = 100_000;
@@ -61,11 +61,9 @@ impl CaCertificates {
         let store = self.state.store();
         let entries = store.scan(Table::CaCertificates, None, ALL).await?;
         let mut all = self.configured.clone();
-        for (_, bytes) in entries {
-            let ca = record::read(&bytes)?;
-            if self.configured(&ca.name).is_none() {
-                all.push(ca);
-            }
+        for (key, bytes) in entries {
+            let ca = decode_or_skip::<CaCertificate>(&key, &bytes);
+            all.extend(ca.filter(|ca| self.configured(&ca.name).is_none()));
         }
         Ok(all)
     }

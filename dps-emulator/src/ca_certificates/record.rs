@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
-use crate::state::{State, unreadable};
+use crate::state::{State, decode, encode};
 
 /// A CA certificate of the instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,9 +49,9 @@ impl CaCertificate {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<CaCertificate, ServiceError> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
+    Ok(decode(bytes)?)
 }
 
 pub(super) fn write(ca: &CaCertificate) -> Result<Vec<u8>, ServiceError> {
-    serde_json::to_vec(ca).map_err(|error| unreadable(&error))
+    encode(ca)
 }

@@ -1,4 +1,4 @@
-//! A device as a hub keeps it: its identity and its twin.
+//! A device in a hub: its identity and its twin.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::twin::Twin;
 use crate::attest::Presented;
 
-/// A device in a hub's registry.
+/// A device in a hub's identity registry, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Device {
     pub(super) device_id: DeviceId,
@@ -23,15 +23,15 @@ pub(crate) struct Device {
     pub(super) twin: Twin,
 }
 
-/// With what a device proves itself to its hub.
+/// How a device authenticates to its hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Authentication {
-    /// A token that one of the keys signed.
+    /// With a SAS token signed with one of the keys.
     Sas {
         primary: EncodedKey,
         secondary: Option<EncodedKey>,
     },
-    /// One of two certificates, by the SHA-256 of their DER in upper-case hex.
+    /// With a certificate that has one of the thumbprints: the SHA-256 of its DER, in upper-case hex.
     SelfSigned {
         primary: String,
         secondary: Option<String>,
@@ -58,7 +58,7 @@ impl Device {
         }
     }
 
-    /// Takes what the enrollment says now. The ETag changes when anything does.
+    /// Updates the device to its enrollment. The ETag changes only if the device changes.
     pub(super) fn refresh(&mut self, authentication: Authentication, iot_edge: bool) {
         if self.authentication != authentication || self.iot_edge != iot_edge {
             self.authentication = authentication;
@@ -75,8 +75,8 @@ impl Device {
         }
     }
 
-    /// Whether what is shown proves that it is this device, which may connect to this hub now.
-    pub(super) fn recognises(
+    /// Whether the credentials are this device's and the device may connect to this hub now.
+    pub(super) fn accepts(
         &self,
         hub: &HubHostname,
         presented: &Presented<'_>,

@@ -1,17 +1,18 @@
-//! The devices of the hubs in the store: by key, in order, and changed when nobody else did.
+//! The devices of the hubs in the store: read, list, change and delete.
 
 use dps_types::{DeviceId, ErrorCode, HubHostname};
 
 use super::{Device, Hubs};
 use crate::service_error::ServiceError;
 use crate::state::store::{Change, Expected, Table};
+use crate::state::{decode, decode_or_skip, encode};
 
-/// How often a write is tried again when someone else wrote in between.
+/// How often a write is attempted if other requests change the device at the same time.
 const ATTEMPTS: usize = 10;
-/// How many devices one read of the store brings.
+/// The number of devices that are read from the store at once.
 const PAGE: usize = 100;
 
-/// 404001, as a hub names it.
+/// 404001, IoT Hub's `DeviceNotFound`.
 const DEVICE_NOT_FOUND: ErrorCode = ErrorCode::new(404_001);
 
 impl Hubs {
@@ -21,9 +22,23 @@ impl Hubs {
         id: &DeviceId,
     ) -> Result<Option<(Device, Vec<u8>)>, ServiceError> {
         match self.store.get(Table::Hubs, &key(hub, id)).await? {
-            Some(bytes) => Ok(Some((read(&bytes)?, bytes))),
+            Some(bytes) => Ok(Some((decode(&bytes)?, bytes))),
             None => Ok(None),
         }
+    }
+
+    /// The device if it exists and can be read, and its stored bytes if it exists.
+    pub(super) async fn readable_device(
+        &self,
+        hub: &HubHostname,
+        id: &DeviceId,
+    ) -> Result<(Option<Device>, Option<Vec<u8>>), ServiceError> {
+        let key = key(hub, id);
+        let bytes = self.store.get(Table::Hubs, &key).await?;
+        let device = bytes
+            .as_deref()
+            .and_then(|bytes| decode_or_skip(&key, bytes));
+        Ok((device, bytes))
     }
 
     /// The device, or the hub's 404.
@@ -32,12 +47,12 @@ impl Hubs {
         hub: &HubHostname,
         id: &DeviceId,
     ) -> Result<(Device, Vec<u8>), ServiceError> {
-        self.device(hub, id).await?.ok_or_else(|| {
-            ServiceError::new(DEVICE_NOT_FOUND, format!("Device {id} is not registered"))
-        })
+        self.device(hub, id)
+            .await?
+            .ok_or_else(|| not_registered(id))
     }
 
-    /// The hub's devices in order of their ids, at most so many.
+    /// At most `limit` devices of the hub, in order of their ids.
     pub(super) async fn devices(
         &self,
         hub: &HubHostname,
@@ -53,7 +68,7 @@ impl Hubs {
                 if !key.starts_with(&prefix) || devices.len() == limit {
                     return Ok(devices);
                 }
-                devices.push(read(&bytes)?);
+                devices.extend(decode_or_skip::<Device>(&key, &bytes));
                 after = key;
             }
             if complete {
@@ -62,7 +77,7 @@ impl Hubs {
         }
     }
 
-    /// Changes a device until nobody else has changed it meanwhile.
+    /// Changes a device. `change` is called again if another request has changed the device in between.
     pub(super) async fn change<T>(
         &self,
         hub: &HubHostname,
@@ -74,7 +89,7 @@ impl Hubs {
             let (mut device, bytes) = self.required(hub, id).await?;
             let done = change(&mut device)?;
             let expected = Expected::Exactly(&bytes);
-            let changed = Change::put(Table::Hubs, &key, expected, write(&device)?);
+            let changed = Change::put(Table::Hubs, &key, expected, encode(&device)?);
             if self.store.apply(&[changed]).await? {
                 return Ok(done);
             }
@@ -82,7 +97,7 @@ impl Hubs {
         Err(ServiceError::conflict())
     }
 
-    /// Deletes a device that is as `check` wants it.
+    /// Deletes a device if it passes `check`. A device that cannot be read is deleted without the check.
     pub(super) async fn delete(
         &self,
         hub: &HubHostname,
@@ -91,8 +106,11 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         let key = key(hub, id);
         for _ in 0..ATTEMPTS {
-            let (device, bytes) = self.required(hub, id).await?;
-            check(&device)?;
+            let (device, bytes) = self.readable_device(hub, id).await?;
+            let bytes = bytes.ok_or_else(|| not_registered(id))?;
+            if let Some(device) = device {
+                check(&device)?;
+            }
             let expected = Expected::Exactly(&bytes);
             if self.store.delete(Table::Hubs, &key, expected).await? {
                 return Ok(());
@@ -102,24 +120,11 @@ impl Hubs {
     }
 }
 
-/// Neither a host name nor a device id can hold a `/`. Device ids differ by case.
+/// The key of a device in the store. Host names and device ids contain no `/`. Device ids are case-sensitive.
 pub(super) fn key(hub: &HubHostname, id: &DeviceId) -> String {
     format!("{}/{id}", hub.to_lowercase())
 }
 
-fn read(bytes: &[u8]) -> Result<Device, ServiceError> {
-    serde_json::from_slice(bytes).map_err(|error| damaged(&error))
-}
-
-pub(super) fn write(device: &Device) -> Result<Vec<u8>, ServiceError> {
-    serde_json::to_vec(device).map_err(|error| damaged(&error))
-}
-
-/// What is stored and cannot be read is the emulator's fault.
-fn damaged(error: &serde_json::Error) -> ServiceError {
-    tracing::error!(%error, "a stored device is damaged");
-    ServiceError::new(
-        ErrorCode::SERVER_ERROR,
-        "A stored device is damaged. The cause is in the emulator's log.",
-    )
+fn not_registered(id: &DeviceId) -> ServiceError {
+    ServiceError::new(DEVICE_NOT_FOUND, format!("Device {id} is not registered"))
 }

@@ -1,4 +1,4 @@
-//! A hub for tests and operators in the same process: look at devices and twins, change them, see who is connected.
+//! Access to a linked hub for tests in the same process: reads and changes devices and twins, and reports connections.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{Hubs, TwinPatch, key};
 use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
 
-/// A linked hub of a running [`Emulator`](crate::Emulator): its registry and its twins.
+/// A linked hub of a running [`Emulator`](crate::Emulator): its devices and their twins.
 ///
 /// ```
 /// use dps_emulator::Emulator;
@@ -21,7 +21,7 @@ use crate::service_error::ServiceError;
 /// # async fn main() -> Result<(), dps_emulator::Error> {
 /// let dps = Emulator::builder().link_hub("toasters").start().await?;
 /// let toasters = dps.hub("toasters").expect("linked");
-/// // … a device is provisioned, and connects …
+/// // … a device is provisioned and connects …
 /// assert!(toasters.device("toaster-7").await?.is_none());
 /// assert_eq!(toasters.telemetry_count("toaster-7"), 0);
 /// # Ok(())
@@ -33,7 +33,7 @@ pub struct HubHandle {
     hostname: HubHostname,
 }
 
-/// A device in a hub, as it was when it was looked up.
+/// A snapshot of a device in a hub.
 #[derive(Debug, Clone)]
 pub struct HubDevice(Device);
 
@@ -43,24 +43,24 @@ impl HubHandle {
         Some(Self { hubs, hostname })
     }
 
-    /// Its name.
+    /// The host name of the hub.
     pub fn hostname(&self) -> &HubHostname {
         &self.hostname
     }
 
-    /// What a client of the hub's REST API needs, such as `azure-iot-hub` for Python. It holds the key of the policy
-    /// `iothubowner`, which is this hub's own: a secret, wiped when dropped. All hubs are at the same host and port; the
-    /// key says which one is meant.
+    /// The connection string for a client of the hub's REST API, for example `azure-iot-hub` for Python. It contains the key
+    /// of the policy `iothubowner` of this hub and is wiped when it is dropped. All hubs have the same host and port; the
+    /// emulator identifies the hub by the key.
     pub fn connection_string(&self) -> Zeroizing<String> {
         let linked = &self.hubs.linked;
         let this = linked.iter().find(|hub| hub.hostname == self.hostname);
         this.map(|hub| hub.connection.reveal()).unwrap_or_default()
     }
 
-    /// A device, `None` when it is not registered here.
+    /// Looks up a device; `None` if the hub has no such device.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn device(&self, device_id: &str) -> Result<Option<HubDevice>, Error> {
         let Ok(id) = DeviceId::new(device_id) else {
             return Ok(None);
@@ -69,29 +69,29 @@ impl HubHandle {
         Ok(found.map(|(device, _)| HubDevice(device)))
     }
 
-    /// All devices, in the order of their ids.
+    /// Lists all devices in order of their ids.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn devices(&self) -> Result<Vec<HubDevice>, Error> {
         let devices = self.hubs.devices(&self.hostname, usize::MAX).await?;
         Ok(devices.into_iter().map(HubDevice).collect())
     }
 
-    /// The twin as the hub's REST API shows it, with tags and `$metadata`.
+    /// The twin as the hub's REST API returns it, with tags and `$metadata`.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceNotFound`], and when the store fails.
+    /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn twin(&self, device_id: &str) -> Result<Value, Error> {
         let view = self.hubs.twin(&self.hostname, &id(device_id)?).await?;
         Ok(view.document)
     }
 
-    /// Patches the desired properties: a `null` deletes. A device that is connected hears of it.
+    /// Patches the desired properties; a `null` deletes a property. The hub sends the change to the device if it is connected.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceNotFound`], [`ErrorKind::InvalidTwin`] when the patch is no object or breaks a limit of twins,
-    /// and when the store fails.
+    /// [`ErrorKind::DeviceNotFound`], [`ErrorKind::InvalidTwin`] if the patch is not an object or the twin would exceed a
+    /// limit of IoT Hub, and if the store fails.
     pub async fn update_desired(
         &self,
         device_id: &str,
@@ -110,42 +110,42 @@ impl HubHandle {
         self.patch(device_id, patch).await
     }
 
-    /// Lets the device connect, or not. One that may not is disconnected.
+    /// Enables or disables the device. A device that is disabled is disconnected and cannot connect.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceNotFound`], and when the store fails.
+    /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn set_enabled(&self, device_id: &str, enabled: bool) -> Result<(), Error> {
         let id = id(device_id)?;
         self.hubs.set_enabled(&self.hostname, &id, enabled).await?;
         Ok(())
     }
 
-    /// Removes a device, with its twin. It is disconnected.
+    /// Removes a device and its twin, and disconnects it.
     ///
     /// # Errors
-    /// [`ErrorKind::DeviceNotFound`], and when the store fails.
+    /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn remove(&self, device_id: &str) -> Result<(), Error> {
         let id = id(device_id)?;
         self.hubs.remove(&self.hostname, &id, None).await?;
         Ok(())
     }
 
-    /// How many telemetry messages the device has sent since the emulator started.
+    /// The number of telemetry messages that the device has sent since the emulator started.
     pub fn telemetry_count(&self, device_id: &str) -> u64 {
         self.key(device_id)
-            .map_or(0, |key| self.hubs.live.telemetry(&key))
+            .map_or(0, |key| self.hubs.connections.telemetry(&key))
     }
 
-    /// Whether the device is connected now.
+    /// Whether the device is connected.
     pub fn is_connected(&self, device_id: &str) -> bool {
         self.key(device_id)
-            .is_some_and(|key| self.hubs.live.is_connected(&key))
+            .is_some_and(|key| self.hubs.connections.is_connected(&key))
     }
 
-    /// Closes the device's connection; false when it has none.
+    /// Closes the device's connection; false if it has none.
     pub fn disconnect(&self, device_id: &str) -> bool {
         self.key(device_id)
-            .is_some_and(|key| self.hubs.live.end(&key))
+            .is_some_and(|key| self.hubs.connections.disconnect(&key))
     }
 
     async fn patch(&self, device_id: &str, patch: TwinPatch) -> Result<(), Error> {
@@ -163,22 +163,22 @@ impl HubHandle {
 }
 
 impl HubDevice {
-    /// Its name in the hub.
+    /// The device id.
     pub fn device_id(&self) -> &DeviceId {
         &self.0.device_id
     }
 
-    /// Whether it may connect.
+    /// Whether the device may connect.
     pub fn is_enabled(&self) -> bool {
         self.0.enabled
     }
 
-    /// Whether it is an IoT Edge device.
+    /// Whether the device is an IoT Edge device.
     pub fn is_iot_edge(&self) -> bool {
         self.0.iot_edge
     }
 
-    /// The tags of its twin.
+    /// The tags of the twin.
     pub fn tags(&self) -> TwinCollection {
         self.0.twin.tags.clone().into()
     }
@@ -206,12 +206,15 @@ impl HubDevice {
 
 fn id(text: &str) -> Result<DeviceId, Error> {
     DeviceId::new(text).map_err(|error| {
-        Error::new(ErrorKind::DeviceNotFound, "no device can have this id").because(error)
+        Error::new(
+            ErrorKind::DeviceNotFound,
+            "the device id is not valid, so no device has it",
+        )
+        .because(error)
     })
 }
 
 impl From<ServiceError> for Error {
-    /// A hub refuses.
     fn from(refusal: ServiceError) -> Self {
         let kind = match refusal.status() {
             404 => ErrorKind::DeviceNotFound,

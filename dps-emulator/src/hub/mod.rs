@@ -1,15 +1,14 @@
-//! The linked hubs: who is in their registries, with which twin, and who is connected.
+//! The linked IoT hubs: their devices, twins and connections.
 //!
-//! A device and its twin are one value in the store, so that an assignment, which may take a device from one hub to
-//! another, is one change there.
+//! A device and its twin are one value in the store, so that an assignment, which may move a device from one hub to
+//! another, is one atomic change.
 
+mod assignment;
+mod connections;
 mod device;
 mod devices;
 mod handle;
-mod limits;
-mod live;
 mod section;
-mod settle;
 mod twin;
 mod view;
 
@@ -24,20 +23,19 @@ use dps_types::{
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+pub(crate) use assignment::{AssignmentChange, NewAssignment, TwinTransfer};
+pub(crate) use connections::DeviceSession;
 pub(crate) use device::Authentication;
 pub use handle::{HubDevice, HubHandle};
-pub(crate) use limits::LimitError;
-pub(crate) use live::Attached;
-pub(crate) use settle::{Arrival, Carry, Settlement};
-pub(crate) use twin::{Twin, TwinPatch};
+pub(crate) use twin::{Twin, TwinError, TwinPatch};
 
 use crate::attest::Presented;
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
+use connections::Connections;
 use device::Device;
-use devices::{key, write};
+use devices::key;
 use dps_types::Clock;
-use live::Live;
 
 /// The shared access policy of every hub.
 const POLICY: &str = "iothubowner";
@@ -48,28 +46,28 @@ pub(crate) struct Hubs {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     linked: Vec<LinkedHub>,
-    live: Live,
-    /// Devices hear of changes in their order.
-    telling: Mutex<()>,
+    connections: Connections,
+    /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
+    update_lock: Mutex<()>,
 }
 
-/// A hub, and what its operators sign with.
+/// A linked hub and the credentials of its back ends.
 #[derive(Debug)]
 struct LinkedHub {
     hostname: HubHostname,
     connection: ServiceConnectionString,
 }
 
-/// A device that was let in.
+/// A device that was admitted to its hub.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) attached: Attached,
-    /// When its token ends.
+    pub(crate) session: DeviceSession,
+    /// The remaining lifetime of its token.
     pub(crate) expires_in: Option<Duration>,
 }
 
 impl Hubs {
-    /// Each hub has a key of its own, made from the service key: it stays as long as that does. `host` is where they all are.
+    /// Each hub has its own key, derived from the service key. `host` is the host and port of all hubs.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -90,20 +88,20 @@ impl Hubs {
             store,
             clock,
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
-            live: Live::default(),
-            telling: Mutex::new(()),
+            connections: Connections::default(),
+            update_lock: Mutex::new(()),
         })
     }
 
-    /// The linked hub of this name, as it was linked.
+    /// The host name of a linked hub, as it was linked. The case of `name` does not matter.
     pub(crate) fn linked(&self, name: &str) -> Option<&HubHostname> {
         let hubs = self.linked.iter().map(|hub| &hub.hostname);
         hubs.into_iter()
             .find(|hub| hub.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The hub whose operator signed this token. It claims one of the `hosts` or the hub's own name, or what is below it and
-    /// leads to `path`.
+    /// The hub whose key signed this token. The token's resource must be one of the `hosts` or the hub's name, optionally
+    /// followed by a prefix of `path`.
     pub(crate) fn signed(
         &self,
         token: &SasToken,
@@ -126,7 +124,7 @@ impl Hubs {
             .map(|hub| &hub.hostname)
     }
 
-    /// Lets a device in that proves who it is.
+    /// Admits a device with valid credentials and connects it.
     pub(crate) async fn admit(
         &self,
         hub: &HubHostname,
@@ -141,7 +139,7 @@ impl Hubs {
             .device(hub, device_id)
             .await?
             .ok_or_else(ServiceError::unauthorized)?;
-        if !device.recognises(hub, presented, now) {
+        if !device.accepts(hub, presented, now) {
             return Err(ServiceError::unauthorized());
         }
         let expires_in = match presented {
@@ -150,19 +148,19 @@ impl Hubs {
             }
             _ => None,
         };
-        let attached = self.live.attach(key(hub, device_id), now.into());
-        // Who was removed or disabled in between has not been told.
-        let again = self.device(hub, device_id).await?;
-        if !again.is_some_and(|(device, _)| device.recognises(hub, presented, now)) {
+        let session = self.connections.connect(key(hub, device_id), now.into());
+        // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
+        let current = self.device(hub, device_id).await?;
+        if !current.is_some_and(|(device, _)| device.accepts(hub, presented, now)) {
             return Err(ServiceError::unauthorized());
         }
         Ok(Admitted {
-            attached,
+            session,
             expires_in,
         })
     }
 
-    /// The twin as the device sees it.
+    /// The twin as the device receives it.
     pub(crate) async fn twin_for_device(
         &self,
         hub: &HubHostname,
@@ -172,7 +170,7 @@ impl Hubs {
         Ok(device.twin.for_device())
     }
 
-    /// The device patches its reported properties. Gives their version.
+    /// Patches the reported properties. Returns their new version.
     pub(crate) async fn report(
         &self,
         hub: &HubHostname,
@@ -185,10 +183,10 @@ impl Hubs {
     }
 
     pub(crate) fn count_telemetry(&self, hub: &HubHostname, id: &DeviceId) {
-        self.live.count_telemetry(&key(hub, id), self.now());
+        self.connections.count_telemetry(&key(hub, id), self.now());
     }
 
-    /// The back end patches tags and desired properties, or replaces them.
+    /// Patches or replaces tags and desired properties, and informs the device if it is connected.
     pub(crate) async fn update_twin(
         &self,
         hub: &HubHostname,
@@ -198,7 +196,7 @@ impl Hubs {
         condition: Option<&IfMatch>,
     ) -> Result<(), ServiceError> {
         let now = self.now();
-        let _order = self.telling.lock().await;
+        let _order = self.update_lock.lock().await;
         let update = self
             .change(hub, id, |device| {
                 check(condition, &device.twin.etag())?;
@@ -209,12 +207,12 @@ impl Hubs {
             })
             .await?;
         if let Some(update) = update {
-            self.live.tell(&key(hub, id), update);
+            self.connections.send(&key(hub, id), update);
         }
         Ok(())
     }
 
-    /// A device that is disabled is disconnected, too.
+    /// Enables or disables the device. A device that is disabled is disconnected.
     async fn set_enabled(
         &self,
         hub: &HubHostname,
@@ -228,12 +226,12 @@ impl Hubs {
         })
         .await?;
         if !enabled {
-            self.live.end(&key(hub, id));
+            self.connections.disconnect(&key(hub, id));
         }
         Ok(())
     }
 
-    /// Removes the device, and ends its connection.
+    /// Removes the device and ends its connection.
     pub(crate) async fn remove(
         &self,
         hub: &HubHostname,
@@ -242,7 +240,7 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         self.delete(hub, id, |device| check(condition, &device.etag))
             .await?;
-        self.live.end(&key(hub, id));
+        self.connections.disconnect(&key(hub, id));
         Ok(())
     }
 
@@ -251,11 +249,13 @@ impl Hubs {
     }
 }
 
-impl From<LimitError> for ServiceError {
-    fn from(error: LimitError) -> Self {
-        match error.is_size {
-            true => Self::new(ErrorCode::MESSAGE_TOO_LARGE, error.to_string()),
-            false => Self::invalid(error.to_string()),
+impl From<TwinError> for ServiceError {
+    fn from(error: TwinError) -> Self {
+        match &error {
+            TwinError::Limit(limit) if limit.is_size() => {
+                Self::new(ErrorCode::MESSAGE_TOO_LARGE, error.to_string())
+            }
+            _ => Self::invalid(error.to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A part of a twin: its values, when each was written, its version.
+//! A section of a twin: its values, the time of each change, and its version.
 
 use dps_types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,21 +28,21 @@ impl Section {
         }
     }
 
-    /// Puts the patch over the values.
+    /// Merges the patch into the values.
     pub(super) fn change(&mut self, patch: &Object, mark: Object) {
         merge(&mut self.values, patch);
-        stamp(&mut self.metadata, patch, &mark);
+        update_metadata(&mut self.metadata, patch, &mark);
     }
 
-    /// As the device sees it.
-    pub(super) fn bare(&self) -> Object {
+    /// The section as the device receives it.
+    pub(super) fn for_device(&self) -> Object {
         let mut values = self.values.clone();
         values.insert(VERSION.to_owned(), self.version.into());
         values
     }
 
-    /// As the back end sees it.
-    pub(super) fn full(&self) -> Object {
+    /// The section as the back end receives it.
+    pub(super) fn for_service(&self) -> Object {
         let mut values = self.values.clone();
         values.insert(METADATA.to_owned(), self.metadata.clone().into());
         values.insert(VERSION.to_owned(), self.version.into());
@@ -50,7 +50,7 @@ impl Section {
     }
 }
 
-/// A document that was read, changed and written comes with what only the hub writes.
+/// Removes the members that only the hub writes. A client that reads, changes and writes a twin sends them back.
 pub(super) fn without_read_only(patch: &Object) -> Object {
     let mut patch = patch.clone();
     for name in [VERSION, METADATA] {
@@ -59,7 +59,7 @@ pub(super) fn without_read_only(patch: &Object) -> Object {
     patch
 }
 
-/// Puts the patch over the target: `null` deletes, objects are merged, everything else replaces.
+/// Merges the patch into the target: `null` deletes a member, objects are merged, any other value replaces the old one.
 pub(super) fn merge(target: &mut Object, patch: &Object) {
     for (name, value) in patch {
         match value {
@@ -78,8 +78,8 @@ pub(super) fn merge(target: &mut Object, patch: &Object) {
     }
 }
 
-/// Notes when what was changed, in a tree of the same shape.
-fn stamp(metadata: &mut Object, patch: &Object, mark: &Object) {
+/// Records the time of each change, in a tree with the shape of the patch.
+fn update_metadata(metadata: &mut Object, patch: &Object, mark: &Object) {
     metadata.extend(mark.clone());
     for (name, value) in patch {
         match value {
@@ -89,7 +89,7 @@ fn stamp(metadata: &mut Object, patch: &Object, mark: &Object) {
                     .entry(name.clone())
                     .or_insert_with(|| Object::new().into());
                 if let Value::Object(slot) = slot {
-                    stamp(slot, inner, mark);
+                    update_metadata(slot, inner, mark);
                 }
             }
             _ => drop(metadata.insert(name.clone(), mark.clone().into())),
@@ -97,6 +97,7 @@ fn stamp(metadata: &mut Object, patch: &Object, mark: &Object) {
     }
 }
 
+/// The metadata of a change.
 pub(super) fn mark(now: Timestamp, version: Option<u64>) -> Object {
     let mut mark = Object::new();
     mark.insert(LAST_UPDATED.to_owned(), json!(now));

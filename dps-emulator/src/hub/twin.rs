@@ -1,4 +1,4 @@
-//! A device twin: tags, desired and reported properties, who changes what, and the versions that come of it.
+//! A device twin: tags, desired and reported properties, their changes and versions.
 //!
 //! Source: azure-docs `iot-hub/iot-hub-devguide-device-twins.md`.
 
@@ -6,14 +6,14 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::enrollment::InitialTwin;
+use dps_types::twin::limits::{LimitError, check_properties, check_tags};
 use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::limits::{self, LimitError};
 use super::section::{Object, Section, VERSION, mark, merge, without_read_only};
 
-/// A device twin as it is kept.
+/// A device twin as it is stored.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Twin {
     pub(super) tags: Object,
@@ -21,11 +21,20 @@ pub(crate) struct Twin {
     pub(super) reported: Section,
     /// Counts every change. A new twin has 2.
     pub(super) version: u64,
-    /// Counts the changes of the back end, whose ETag it is.
-    edition: u64,
+    /// Counts the changes by the back end. The ETag of the twin is made from it.
+    etag_counter: u64,
 }
 
-/// What the back end wants changed. A `null` deletes.
+/// Why a twin or a patch of one is not valid.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum TwinError {
+    #[error("{0}")]
+    NotAnObject(String),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+/// A change of a twin by the back end. A `null` deletes.
 #[derive(Default)]
 pub(crate) struct TwinPatch {
     tags: Option<Value>,
@@ -33,8 +42,9 @@ pub(crate) struct TwinPatch {
 }
 
 impl TwinPatch {
-    /// Reads `{"tags": {…}, "properties": {"desired": {…}}}`, or a whole twin, of which nothing else may be changed.
-    pub(crate) fn read(document: &Value) -> Result<Self, LimitError> {
+    /// Reads `{"tags": {…}, "properties": {"desired": {…}}}` or a whole twin. The other members of a twin are ignored, because
+    /// a back end cannot change them.
+    pub(crate) fn read(document: &Value) -> Result<Self, TwinError> {
         let document = object("the twin", document)?;
         let properties = document.get("properties");
         let properties = match properties.filter(|it| !it.is_null()) {
@@ -47,7 +57,7 @@ impl TwinPatch {
         })
     }
 
-    /// Only desired properties.
+    /// A change of desired properties only.
     pub(super) fn of_desired(desired: Value) -> Self {
         Self {
             tags: None,
@@ -56,17 +66,17 @@ impl TwinPatch {
     }
 }
 
-/// What a change of desired properties tells the device.
+/// The message to the device after a change of desired properties.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DesiredUpdate {
-    /// What was changed, with its `$version`.
+    /// The changed properties and the new `$version`.
     pub(crate) document: Value,
     pub(crate) version: u64,
 }
 
 impl Twin {
     /// The twin of a new device.
-    pub(crate) fn new(initial: Option<&InitialTwin>, now: Timestamp) -> Result<Self, LimitError> {
+    pub(crate) fn new(initial: Option<&InitialTwin>, now: Timestamp) -> Result<Self, TwinError> {
         let tags = initial.and_then(|twin| twin.tags.as_ref());
         let desired = initial
             .and_then(|twin| twin.properties.as_ref())
@@ -76,7 +86,7 @@ impl Twin {
             desired: Section::new(now),
             reported: Section::new(now),
             version: 2,
-            edition: 1,
+            etag_counter: 1,
         };
         if let Some(tags) = tags {
             merge(&mut twin.tags, tags);
@@ -86,51 +96,51 @@ impl Twin {
             twin.desired
                 .change(&patch, mark(now, Some(twin.desired.version)));
         }
-        limits::tags(&twin.tags)?;
-        limits::properties(&twin.desired.values)?;
+        check_tags(&twin.tags)?;
+        check_properties(&twin.desired.values)?;
         Ok(twin)
     }
 
-    /// The back end changes tags and desired properties. Gives what the device is to hear.
+    /// Patches tags and desired properties. Returns the message to the device.
     pub(super) fn patch(
         &mut self,
         patch: &TwinPatch,
         now: Timestamp,
-    ) -> Result<Option<DesiredUpdate>, LimitError> {
+    ) -> Result<Option<DesiredUpdate>, TwinError> {
         if let Some(tags) = &patch.tags {
             match tags {
                 Value::Null => self.tags.clear(),
                 tags => merge(&mut self.tags, object("tags", tags)?),
             }
-            limits::tags(&self.tags)?;
+            check_tags(&self.tags)?;
         }
         let update = match &patch.desired {
             None => None,
             Some(Value::Null) => {
-                let gone = self.desired.values.keys();
-                let gone = gone.map(|name| (name.clone(), Value::Null)).collect();
-                Some(self.desire(&gone, now)?)
+                let names = self.desired.values.keys();
+                let removals = names.map(|name| (name.clone(), Value::Null)).collect();
+                Some(self.change_desired(&removals, now)?)
             }
             Some(desired) => {
                 let desired = without_read_only(object("properties.desired", desired)?);
-                Some(self.desire(&desired, now)?)
+                Some(self.change_desired(&desired, now)?)
             }
         };
-        self.count_edition();
+        self.count_change();
         Ok(update)
     }
 
-    /// The back end replaces tags and desired properties.
+    /// Replaces tags and desired properties. Returns the message to the device.
     pub(super) fn replace(
         &mut self,
         patch: &TwinPatch,
         now: Timestamp,
-    ) -> Result<DesiredUpdate, LimitError> {
+    ) -> Result<DesiredUpdate, TwinError> {
         self.tags.clear();
         if let Some(tags) = patch.tags.as_ref().filter(|tags| !tags.is_null()) {
             merge(&mut self.tags, object("tags", tags)?);
         }
-        limits::tags(&self.tags)?;
+        check_tags(&self.tags)?;
         let desired = patch.desired.as_ref();
         let desired = match desired.filter(|desired| !desired.is_null()) {
             Some(desired) => without_read_only(object("properties.desired", desired)?),
@@ -140,41 +150,45 @@ impl Twin {
         let version = self.desired.version;
         self.desired = Section::new(now);
         self.desired.version = version;
-        let update = self.desire(&desired, now)?;
-        self.count_edition();
+        let update = self.change_desired(&desired, now)?;
+        self.count_change();
         Ok(update)
     }
 
     /// The device changes its reported properties. Gives their new version.
-    pub(super) fn report(&mut self, patch: &Object, now: Timestamp) -> Result<u64, LimitError> {
+    pub(super) fn report(&mut self, patch: &Object, now: Timestamp) -> Result<u64, TwinError> {
         self.reported.version += 1;
         let patch = without_read_only(patch);
         self.reported.change(&patch, mark(now, None));
-        limits::properties(&self.reported.values)?;
+        check_properties(&self.reported.values)?;
         self.version += 1;
         Ok(self.reported.version)
     }
 
-    /// What the device sees: no tags, no metadata.
+    /// The twin as the device receives it: without tags and metadata.
     pub(super) fn for_device(&self) -> Value {
-        json!({ "desired": self.desired.bare(), "reported": self.reported.bare() })
+        json!({ "desired": self.desired.for_device(), "reported": self.reported.for_device() })
     }
 
-    /// The properties as the back end sees them.
+    /// The properties as the back end receives them.
     pub(super) fn properties(&self) -> Value {
-        json!({ "desired": self.desired.full(), "reported": self.reported.full() })
+        json!({ "desired": self.desired.for_service(), "reported": self.reported.for_service() })
     }
 
-    /// `AAAAAAAAAAE=`: base64 of a count.
+    /// The ETag, such as `AAAAAAAAAAE=`: base64 of a counter.
     pub(super) fn etag(&self) -> ETag {
-        ETag::new(STANDARD.encode(self.edition.to_be_bytes())).expect("base64 is printable")
+        ETag::new(STANDARD.encode(self.etag_counter.to_be_bytes())).expect("base64 is printable")
     }
 
-    fn desire(&mut self, patch: &Object, now: Timestamp) -> Result<DesiredUpdate, LimitError> {
+    fn change_desired(
+        &mut self,
+        patch: &Object,
+        now: Timestamp,
+    ) -> Result<DesiredUpdate, TwinError> {
         self.desired.version += 1;
         let version = self.desired.version;
         self.desired.change(patch, mark(now, Some(version)));
-        limits::properties(&self.desired.values)?;
+        check_properties(&self.desired.values)?;
         let mut document = patch.clone();
         document.insert(VERSION.to_owned(), version.into());
         Ok(DesiredUpdate {
@@ -183,14 +197,14 @@ impl Twin {
         })
     }
 
-    fn count_edition(&mut self) {
+    fn count_change(&mut self) {
         self.version += 1;
-        self.edition += 1;
+        self.etag_counter += 1;
     }
 }
 
 impl fmt::Debug for Twin {
-    /// What devices say of themselves is not for logs.
+    /// Hides the content, which may be confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Twin")
             .field("version", &self.version)
@@ -198,7 +212,7 @@ impl fmt::Debug for Twin {
     }
 }
 
-/// The same with a `null` for all that is in `before` alone: so a device that merges what it is told ends with the same.
+/// Adds a `null` for every member that only `before` has, so that a device that merges the message removes it.
 ///
 /// Source: Azure/azure-iot-sdk-csharp issue 954.
 fn with_removals(mut after: Object, before: &Object) -> Object {
@@ -214,10 +228,10 @@ fn with_removals(mut after: Object, before: &Object) -> Object {
     after
 }
 
-fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Object, LimitError> {
+fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Object, TwinError> {
     value
         .as_object()
-        .ok_or_else(|| LimitError::invalid(format!("{name} must be an object")))
+        .ok_or_else(|| TwinError::NotAnObject(format!("{name} must be an object")))
 }
 
 #[cfg(test)]

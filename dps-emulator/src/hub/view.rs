@@ -1,4 +1,4 @@
-//! A device and its twin as the hub's REST API shows them.
+//! The documents of the hub's REST API: device identities and twins.
 
 use dps_types::{DeviceId, ETag, HubHostname, Timestamp};
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use super::device::{Authentication, Device};
 use super::{Hubs, key};
 use crate::service_error::ServiceError;
 
-/// What a hub says of a time that has not come yet.
+/// The value of a time that is not set. It is .NET's smallest time.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// A document, and the ETag that goes into the header.
+/// A document and its ETag, for the `ETag` header.
 pub(crate) struct View {
     pub(crate) document: Value,
     pub(crate) etag: ETag,
@@ -57,7 +57,7 @@ impl Hubs {
             "status": status(&device),
             "statusUpdateTime": time(device.status_updated),
             "connectionState": self.connection_state(&key),
-            "lastActivityTime": time(self.live.last_activity(&key)),
+            "lastActivityTime": time(self.connections.last_activity(&key)),
             "cloudToDeviceMessageCount": 0,
             "authenticationType": kind(&device.authentication),
             "x509Thumbprint": thumbprints(&device.authentication),
@@ -94,7 +94,7 @@ impl Hubs {
             "statusReason": null,
             "connectionStateUpdatedTime": NEVER,
             "statusUpdatedTime": time(device.status_updated),
-            "lastActivityTime": time(self.live.last_activity(&key)),
+            "lastActivityTime": time(self.connections.last_activity(&key)),
             "cloudToDeviceMessageCount": 0,
             "authentication": {
                 "symmetricKey": keys,
@@ -106,7 +106,7 @@ impl Hubs {
     }
 
     fn connection_state(&self, key: &str) -> &'static str {
-        match self.live.is_connected(key) {
+        match self.connections.is_connected(key) {
             true => "Connected",
             false => "Disconnected",
         }

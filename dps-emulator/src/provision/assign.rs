@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
-use dps_types::{
-    DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId, RegistrationId,
-};
+use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId};
 use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
 use crate::attest::{EnrollmentRef, Proof};
-use crate::hub::{Arrival, Authentication, Settlement, Twin};
+use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
-use crate::state::{Document, Pending, Record, Stored, Verdict};
+use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
 
 /// How long to wait before a store that failed is tried again: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -41,7 +39,7 @@ impl Engine {
     async fn try_assign(
         &self,
         key: &str,
-        decided: &mut Option<(OperationId, Result<Decision, ServiceFailure>)>,
+        decided: &mut Option<(OperationId, Result<Allocated, ServiceFailure>)>,
     ) -> Result<(), ServiceError> {
         loop {
             let Some(stored) = self.state.registration(key).await? else {
@@ -70,20 +68,20 @@ impl Engine {
     async fn complete(
         &self,
         stored: &Stored,
-        outcome: &Result<Decision, ServiceFailure>,
+        outcome: &Result<Allocated, ServiceFailure>,
     ) -> Result<bool, ServiceError> {
         let record = completed(stored.record.clone(), outcome);
-        let (record, settlement) = match outcome {
+        let (record, change) = match outcome {
             Ok(decision) => match credentials::of(&record, &decision.attestation) {
                 Ok(authentication) => {
-                    let arrival = decision.arrival(&stored.record, authentication);
-                    (record, Some(self.hubs.settle(arrival).await?))
+                    let assignment = decision.assignment(&stored.record, authentication);
+                    (record, Some(self.hubs.plan_assignment(assignment).await?))
                 }
                 Err(failure) => (completed(stored.record.clone(), &Err(failure)), None),
             },
             Err(_) => (record, None),
         };
-        let changes = settlement.as_ref().map(Settlement::changes);
+        let changes = change.as_ref().map(AssignmentChange::changes);
         let written = self
             .state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
@@ -91,14 +89,18 @@ impl Engine {
         let Some(record) = written else {
             return Ok(false);
         };
-        if let Some(settlement) = &settlement {
-            self.hubs.settled(settlement);
+        if let Some(change) = &change {
+            self.hubs.committed(change);
         }
         log(&record);
         Ok(true)
     }
 
-    async fn decide(&self, record: &Record, pending: &Pending) -> Result<Decision, ServiceFailure> {
+    async fn decide(
+        &self,
+        record: &Record,
+        pending: &Pending,
+    ) -> Result<Allocated, ServiceFailure> {
         let enrollment = self.enrollment_of(record).await?;
         let (terms, device_id) = match &enrollment {
             Enrollment::Individual(one) => (one.terms(), one.device_id.clone()),
@@ -110,28 +112,28 @@ impl Engine {
             .hub
             .as_ref()
             .filter(|_| reprovision == Reprovision::Never);
-        let placement = self
+        let allocation = self
             .allocator
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
-        let initial = placement.initial_twin.as_ref().or(terms.initial_twin);
-        let twin = Twin::new(initial, self.state.now()).map_err(|error| {
+        let initial = allocation.initial_twin.as_ref().or(terms.initial_twin);
+        let initial_twin = Twin::new(initial, self.state.now()).map_err(|error| {
             ServiceFailure::new(
                 ErrorCode::ARGUMENT_INVALID,
-                format!("The initial twin is not valid: {error}."),
+                sentence(format!("The initial twin is not valid: {error}")),
             )
         })?;
-        Ok(Decision {
+        Ok(Allocated {
             device_id: match device_id {
                 Some(id) => id,
-                None => same_name(&record.registration_id)?,
+                None => default_device_id(record)?,
             },
             reprovision,
             attestation: terms.attestation.clone(),
             iot_edge: terms.capabilities.is_some_and(|it| it.iot_edge),
-            twin,
-            hub: placement.hub,
-            payload: placement.payload,
+            initial_twin,
+            hub: allocation.hub,
+            payload: allocation.payload,
         })
     }
 
@@ -153,35 +155,39 @@ impl Engine {
     }
 }
 
-/// A hub, under which name, how the device got there, and what it brings.
-struct Decision {
+/// A successful allocation: the hub, the device id there, and what is written with it.
+struct Allocated {
     hub: HubHostname,
     device_id: DeviceId,
     payload: Option<Value>,
     reprovision: Reprovision,
     attestation: AttestationMechanism,
     iot_edge: bool,
-    /// For a device that has no twin yet.
-    twin: Twin,
+    /// The twin for a device that has no twin yet.
+    initial_twin: Twin,
 }
 
-impl Decision {
-    fn arrival<'a>(&'a self, before: &'a Record, authentication: Authentication) -> Arrival<'a> {
-        Arrival {
+impl Allocated {
+    fn assignment<'a>(
+        &'a self,
+        before: &'a Record,
+        authentication: Authentication,
+    ) -> NewAssignment<'a> {
+        NewAssignment {
             hub: &self.hub,
             device_id: &self.device_id,
             authentication,
             iot_edge: self.iot_edge,
-            initial: &self.twin,
+            initial_twin: &self.initial_twin,
             previous: before.hub.as_ref().zip(before.device_id.as_ref()),
-            carry: self.reprovision.carry(),
+            twin_transfer: self.reprovision.twin_transfer(),
         }
     }
 }
 
-fn completed(mut record: Record, outcome: &Result<Decision, ServiceFailure>) -> Record {
+fn completed(mut record: Record, outcome: &Result<Allocated, ServiceFailure>) -> Record {
     record.pending = None;
-    record.verdict = Some(match outcome {
+    record.outcome = Some(match outcome {
         Ok(decision) => {
             let substatus = decision
                 .reprovision
@@ -189,12 +195,12 @@ fn completed(mut record: Record, outcome: &Result<Decision, ServiceFailure>) -> 
             record.hub_key = tpm::hub_key(&record, &decision.hub);
             record.hub = Some(decision.hub.clone());
             record.device_id = Some(decision.device_id.clone());
-            Verdict::Assigned {
+            Outcome::Assigned {
                 substatus,
                 payload: decision.payload.clone(),
             }
         }
-        Err(failure) => Verdict::Failed(failure.clone()),
+        Err(failure) => Outcome::Failed(failure.clone()),
     });
     record
 }
@@ -213,10 +219,17 @@ fn context(record: &Record, pending: &Pending) -> DeviceRuntimeContext {
     context
 }
 
-/// Without a name of its own in the hub, a device goes by its registration id: every character that DPS
-/// takes in one, a hub takes in the other.
-fn same_name(id: &RegistrationId) -> Result<DeviceId, ServiceFailure> {
-    DeviceId::new(id.as_str())
+/// The device id if the enrollment does not name one: the registration id.
+///
+/// Registration ids are case-insensitive and device ids are not. A device that registers again with its id in another case
+/// keeps its device id, so that it has one identity in the hub.
+fn default_device_id(record: &Record) -> Result<DeviceId, ServiceFailure> {
+    let id = record.registration_id.as_str();
+    let is_same = |kept: &&DeviceId| kept.as_str().eq_ignore_ascii_case(id);
+    if let Some(kept) = record.device_id.as_ref().filter(is_same) {
+        return Ok(kept.clone());
+    }
+    DeviceId::new(id)
         .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string()))
 }
 
@@ -229,8 +242,8 @@ fn gone() -> ServiceFailure {
 
 fn log(record: &Record) {
     let registration_id = &record.registration_id;
-    match (&record.verdict, &record.hub) {
-        (Some(Verdict::Failed(failure)), _) => {
+    match (&record.outcome, &record.hub) {
+        (Some(Outcome::Failed(failure)), _) => {
             tracing::warn!(%registration_id, error_code = failure.code.get(), message = failure.message, "registration failed");
         }
         (_, Some(hub)) => tracing::info!(%registration_id, %hub, "assigned"),

@@ -1,6 +1,6 @@
-//! With what a device proves itself to its hub: the same that it proves itself with here.
+//! Derives the device's hub credentials from its DPS attestation.
 
-use dps_types::enrollment::{AttestationMechanism, X509Certificates};
+use dps_types::enrollment::AttestationMechanism;
 use dps_types::{EncodedKey, ErrorCode, RegistrationId};
 
 use crate::attest::{EnrollmentRef, Proof, lower_case};
@@ -53,27 +53,16 @@ fn keys(
     })
 }
 
-/// Those of the enrolled certificates, if the device showed one of them; else that of the one it showed.
+/// Both thumbprints are that of the certificate that the device registered with. The other certificate of the enrollment is
+/// refused at the hub until the device registers with it.
+///
+/// Source: azure-iot-sdk-java issue 1220; the live test of individual X.509 enrollments in azure-iot-cli-extension.
 fn thumbprints(leaf: &str, attestation: &AttestationMechanism) -> Option<Authentication> {
-    let shown = Certificate::from_text(leaf).ok()?;
-    let shown = shown.sha256_thumbprint();
-    let x509 = attestation.x509.as_ref()?;
-    let enrolled = x509.client_certificates.as_ref();
-    let enrolled = enrolled
-        .and_then(enrolled_pair)
-        .filter(|(primary, secondary)| primary == shown || secondary.as_deref() == Some(shown));
-    let (primary, secondary) = enrolled.unwrap_or_else(|| (shown.to_owned(), None));
-    Some(Authentication::SelfSigned { primary, secondary })
-}
-
-fn enrolled_pair(certificates: &X509Certificates) -> Option<(String, Option<String>)> {
-    let thumbprint = |slot: &Option<dps_types::enrollment::X509CertificateWithInfo>| {
-        let text = slot.as_ref()?.certificate.as_ref()?;
-        let certificate = Certificate::from_text(text).ok()?;
-        Some(certificate.sha256_thumbprint().to_owned())
-    };
-    Some((
-        thumbprint(&certificates.primary)?,
-        thumbprint(&certificates.secondary),
-    ))
+    attestation.x509.as_ref()?;
+    let leaf = Certificate::from_text(leaf).ok()?;
+    let thumbprint = leaf.sha256_thumbprint().to_owned();
+    Some(Authentication::SelfSigned {
+        primary: thumbprint.clone(),
+        secondary: Some(thumbprint),
+    })
 }

@@ -19,7 +19,7 @@ use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
     Clock, DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
-    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,
+    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
 use crate::limits::Throttle;
 use crate::service_error::ServiceError;
-use crate::state::{Pending, Record, State, Stored, Verdict};
+use crate::state::{Outcome, Pending, Record, State, Stored};
 use challenges::Challenges;
 
 /// How an instance behaves.
@@ -280,8 +280,8 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Record {
         let now = self.state.now();
-        let (pending, verdict) = match enrolled.is_disabled() {
-            true => (None, Some(Verdict::Disabled)),
+        let (pending, outcome) = match enrolled.is_disabled() {
+            true => (None, Some(Outcome::Disabled)),
             false => {
                 let api_version = device.api_version.to_string();
                 (
@@ -309,7 +309,7 @@ impl Engine {
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),
             hub_key,
-            verdict,
+            outcome,
         }
     }
 
@@ -369,6 +369,9 @@ fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), 
         return Err(ServiceError::invalid(
             "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
         ));
+    }
+    if let Some(payload) = &request.payload {
+        json::check_depth(payload)?;
     }
     match &request.registration_id {
         Some(id) if id != device.registration_id => Err(ServiceError::invalid(

@@ -6,7 +6,7 @@ use dps_types::enrollment::ReprovisionPolicy;
 use dps_types::protocol::ApiVersion;
 use dps_types::{HubHostname, RegistrationSubstatus};
 
-use crate::hub::Carry;
+use crate::hub::TwinTransfer;
 
 /// What an enrollment wants for devices that register again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,11 @@ impl Reprovision {
         }
     }
 
-    /// What becomes of the twin of a device that moves. One that never does has its own in the hub.
-    pub(super) fn carry(self) -> Carry {
+    /// What happens to the twin of a device that moves to another hub.
+    pub(super) fn twin_transfer(self) -> TwinTransfer {
         match self {
-            Self::Reset => Carry::Reset,
-            Self::Migrate | Self::Never => Carry::Migrate,
+            Self::Reset => TwinTransfer::Reset,
+            Self::Migrate | Self::Never => TwinTransfer::Migrate,
         }
     }
 

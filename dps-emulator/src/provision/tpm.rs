@@ -11,7 +11,7 @@ use super::{Device, Engine, operation, under_way};
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::attest::{Candidates, EnrollmentRef, Presented, Proof};
 use crate::service_error::ServiceError;
-use crate::state::{Record, Stored, Verdict};
+use crate::state::{Outcome, Record, Stored};
 
 impl Engine {
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
@@ -81,7 +81,7 @@ impl Engine {
             hub: None,
             device_id: None,
             hub_key: None,
-            verdict: Some(Verdict::Failed(ServiceError::not_enrolled().into())),
+            outcome: Some(Outcome::Failed(ServiceError::not_enrolled().into())),
         };
         let status = under_way(&record);
         self.challenges.keep_failed(record, self.now());

@@ -1,4 +1,4 @@
-//! Completing an attestation as the service does: keys it was not given, what certificates say.
+//! Validates and completes the attestation of an enrollment: generates missing keys and adds certificate info.
 
 use dps_types::enrollment::{
     AttestationMechanism, AttestationType, SymmetricKeyAttestation, X509Attestation,
@@ -6,16 +6,16 @@ use dps_types::enrollment::{
 };
 use dps_types::{EncodedKey, SymmetricKey};
 
+use super::message::sentence;
 use crate::attest::tpm;
 use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 
-/// Checks the attestation of an enrollment on its way in and fills in what the service adds.
+/// Checks the attestation of a new enrollment document and adds what the service adds.
 ///
-/// An endorsement key is taken as it is, since nothing says that the service reads it.
-///
-/// What an operator cannot read back stays when it is not sent: a document that was read, changed and
-/// written carries no certificate text and perhaps no keys.
+/// Keys and certificates that the document leaves out are kept from the previous version: the service does not return them
+/// in a query, so a document that was read, changed and written does not contain them. An endorsement key that is not valid
+/// is only logged, because it is not documented that the service checks it.
 pub(super) fn complete(
     attestation: &mut AttestationMechanism,
     previous: Option<&AttestationMechanism>,
@@ -40,7 +40,10 @@ pub(super) fn complete(
             Some(shown) if !shown.endorsement_key.is_empty() => {
                 shown.extra.drop_nulls(&[]);
                 if let Err(error) = tpm::endorsement_key(&shown.endorsement_key) {
-                    tracing::warn!(error, "an enrollment whose endorsementKey no TPM can have");
+                    tracing::warn!(
+                        error,
+                        "the endorsementKey of the enrollment is not valid; no TPM can register with it"
+                    );
                 }
                 Ok(())
             }
@@ -54,7 +57,7 @@ pub(super) fn complete(
     }
 }
 
-/// There is no attestation, or nothing of its kind in it. The service's own words.
+/// The attestation is missing, or its details are. The message is the service's.
 pub(super) fn required() -> ServiceError {
     ServiceError::invalid("TPM or X509 attestation is required.")
 }
@@ -64,18 +67,30 @@ fn complete_keys(
     previous: Option<&SymmetricKeyAttestation>,
 ) -> Result<(), ServiceError> {
     keys.extra.drop_nulls(&[]);
-    let kept = |key: fn(&SymmetricKeyAttestation) -> &Option<EncodedKey>| {
-        previous
-            .and_then(|previous| key(previous).clone())
-            .unwrap_or_else(|| (&SymmetricKey::generate()).into())
-    };
-    for key in [
-        keys.primary_key
-            .get_or_insert_with(|| kept(|keys| &keys.primary_key)),
-        keys.secondary_key
-            .get_or_insert_with(|| kept(|keys| &keys.secondary_key)),
-    ] {
-        key.parse()?;
+    let slots: [(&str, &mut Option<EncodedKey>, Option<&EncodedKey>); 2] = [
+        (
+            "primary",
+            &mut keys.primary_key,
+            previous.and_then(|previous| previous.primary_key.as_ref()),
+        ),
+        (
+            "secondary",
+            &mut keys.secondary_key,
+            previous.and_then(|previous| previous.secondary_key.as_ref()),
+        ),
+    ];
+    for (slot, key, previous) in slots {
+        // The Java and C# SDKs send an empty string for a key that they do not have.
+        let sent = key.take().filter(|key| !key.reveal().trim().is_empty());
+        let complete = sent
+            .or_else(|| previous.cloned())
+            .unwrap_or_else(|| (&SymmetricKey::generate()).into());
+        if let Err(error) = complete.parse() {
+            return Err(ServiceError::invalid(sentence(format!(
+                "The {slot} symmetric key cannot be read: {error}"
+            ))));
+        }
+        *key = Some(complete);
     }
     Ok(())
 }
@@ -98,32 +113,28 @@ fn complete_x509(
     ];
     if kinds.into_iter().filter(|kind| *kind).count() != 1 {
         return Err(ServiceError::invalid(
-            "X509 attestation needs one of clientCertificates, signingCertificates and caReferences.",
+            "X509 attestation requires exactly one of clientCertificates, signingCertificates and caReferences.",
         ));
     }
     if let Some(references) = &mut x509.ca_references {
         references.extra.drop_nulls(&[]);
-        return match &references.primary {
-            Some(name) if !name.is_empty() => Ok(()),
-            _ => Err(ServiceError::invalid("A primary CA reference is required.")),
+        let mut names = [&references.primary, &references.secondary]
+            .into_iter()
+            .flatten();
+        return match names.any(|name| !name.is_empty()) {
+            true => Ok(()),
+            false => Err(ServiceError::invalid(
+                "A primary or secondary CA reference is required.",
+            )),
         };
     }
     let known: Vec<X509CertificateWithInfo> = previous.map(all_certificates).unwrap_or_default();
-    for certificates in [
-        &mut x509.client_certificates,
-        &mut x509.signing_certificates,
-    ]
-    .into_iter()
-    .flatten()
-    {
-        certificates.extra.drop_nulls(&[]);
-        let primary = certificates.primary.as_mut();
-        complete_certificate(
-            primary.ok_or_else(|| ServiceError::invalid("A primary certificate is required."))?,
-            &known,
-        )?;
-        if let Some(secondary) = &mut certificates.secondary {
-            complete_certificate(secondary, &known)?;
+    for (kind, certificates) in [
+        ("client", &mut x509.client_certificates),
+        ("signing", &mut x509.signing_certificates),
+    ] {
+        if let Some(certificates) = certificates {
+            complete_certificates(kind, certificates, &known)?;
         }
     }
     check_signing(x509.signing_certificates.as_ref())
@@ -150,15 +161,40 @@ fn check_signing(certificates: Option<&X509Certificates>) -> Result<(), ServiceE
     Ok(())
 }
 
-/// Certificates are kept as base64 of the DER, whatever they came as, so that reading them again cannot fail.
+/// One of the two certificates is enough. Operators end a roll-over by removing the primary one.
+fn complete_certificates(
+    kind: &str,
+    certificates: &mut X509Certificates,
+    known: &[X509CertificateWithInfo],
+) -> Result<(), ServiceError> {
+    certificates.extra.drop_nulls(&[]);
+    for (slot, certificate) in [
+        ("primary", &mut certificates.primary),
+        ("secondary", &mut certificates.secondary),
+    ] {
+        if let Some(certificate) = certificate {
+            complete_certificate(&format!("{slot} {kind} certificate"), certificate, known)?;
+        }
+    }
+    match (&certificates.primary, &certificates.secondary) {
+        (None, None) => Err(ServiceError::invalid(format!(
+            "A primary or secondary {kind} certificate is required."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Stores a certificate as base64 of its DER, whatever its format was, so that it can always be read again.
 fn complete_certificate(
+    name: &str,
     slot: &mut X509CertificateWithInfo,
     known: &[X509CertificateWithInfo],
 ) -> Result<(), ServiceError> {
     slot.extra.drop_nulls(&[]);
-    if let Some(text) = &slot.certificate {
+    let text = slot.certificate.as_deref();
+    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
         let certificate = Certificate::from_text(text).map_err(|error| {
-            ServiceError::invalid(format!("The certificate cannot be read: {error}."))
+            ServiceError::invalid(sentence(format!("The {name} cannot be read: {error}")))
         })?;
         slot.info = Some(certificate.info().clone());
         slot.certificate = Some(certificate.der_base64());
@@ -174,7 +210,10 @@ fn complete_certificate(
             slot.clone_from(certificate);
             Ok(())
         }
-        None => Err(ServiceError::invalid("A certificate is required.")),
+        None => Err(ServiceError::invalid(format!(
+            "The {name} has no content: its certificate is missing, and its thumbprint is not that of a certificate of the \
+             enrollment."
+        ))),
     }
 }
 

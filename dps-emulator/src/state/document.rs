@@ -1,4 +1,4 @@
-//! What both kinds of enrollment have in common.
+//! The common interface of individual enrollments and enrollment groups.
 
 use dps_types::enrollment::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
@@ -12,26 +12,26 @@ use super::store::Table;
 /// An individual enrollment or an enrollment group.
 pub(crate) trait Document: Serialize + DeserializeOwned + Clone + Send + Sync {
     const TABLE: Table;
-    /// The name of its id in the document.
+    /// The JSON name of the id.
     const ID_FIELD: &'static str;
-    /// The name of a list of them in a bulk operation.
+    /// The JSON name of a list of such documents in a bulk operation.
     const LIST_FIELD: &'static str;
-    /// Whether it stands for many devices.
+    /// Whether it is an enrollment group.
     const IS_GROUP: bool;
-    /// 404: there is none.
+    /// 404: the document does not exist.
     const MISSING: (ErrorCode, &'static str);
-    /// 409: there is one. The service's own words.
+    /// 409: the document exists. The message is the service's.
     const EXISTS: (ErrorCode, &'static str);
 
-    /// What it is stored under.
+    /// The key in the store.
     fn key(&self) -> String;
     fn terms(&self) -> Terms<'_>;
     fn parts(&mut self) -> Parts<'_>;
-    /// Forgets what only the service writes, on a document's way in.
+    /// Removes the values that only the service writes from a client's document.
     fn forget_read_only(&mut self);
 }
 
-/// What an enrollment says about its devices.
+/// The settings of an enrollment for its devices.
 pub(crate) struct Terms<'a> {
     pub(crate) attestation: &'a AttestationMechanism,
     pub(crate) capabilities: Option<&'a DeviceCapabilities>,
@@ -44,7 +44,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) custom_allocation_definition: Option<&'a CustomAllocationDefinition>,
 }
 
-/// What the service writes into an enrollment.
+/// The parts of an enrollment that the service writes or completes.
 pub(crate) struct Parts<'a> {
     pub(crate) attestation: &'a mut AttestationMechanism,
     pub(crate) etag: &'a mut Option<ETag>,

@@ -1,15 +1,18 @@
-//! Enrollments: create, read, update, delete, each under the condition of an ETag.
+//! Enrollments: create, read, list, update and delete, each with an optional ETag condition.
 
+use dps_types::HubHostname;
 use dps_types::protocol::IfMatch;
-use dps_types::{ErrorCode, HubHostname};
 
+use super::codec::Damaged;
 use super::store::{Change, Expected};
-use super::{Document, Page, State, attestation, unique, validate, version};
+use super::{
+    Document, Page, State, attestation, decode, decode_or_skip, encode, unique, validate, version,
+};
 use crate::service_error::ServiceError;
 
-/// How often a write is tried again when someone else wrote in between.
+/// How often a write is attempted if other requests change the document at the same time.
 pub(super) const ATTEMPTS: usize = 10;
-/// How many entries one read of the store brings.
+/// The number of entries that are read from the store at once.
 const PAGE: usize = 100;
 
 impl State {
@@ -18,7 +21,7 @@ impl State {
         key: &str,
     ) -> Result<Option<D>, ServiceError> {
         match self.store().get(D::TABLE, key).await? {
-            Some(bytes) => read(&bytes).map(Some),
+            Some(bytes) => Ok(Some(read(&bytes)?)),
             None => Ok(None),
         }
     }
@@ -31,7 +34,7 @@ impl State {
         self.enrollment(key).await?.ok_or_else(missing::<D>)
     }
 
-    /// Every enrollment of the kind, in order of its key.
+    /// All enrollments of a kind in order of their keys. An enrollment that cannot be read is left out.
     pub(crate) async fn enrollments<D: Document>(&self) -> Result<Vec<D>, ServiceError> {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
@@ -45,17 +48,22 @@ impl State {
         }
     }
 
-    /// At most `limit` enrollments of the kind, in order of their keys, from the one that follows `after`.
+    /// At most `limit` enrollments of a kind in order of their keys, starting with the first key greater than `after`. An
+    /// enrollment that cannot be read is left out.
     pub(crate) async fn enrollment_page<D: Document>(
         &self,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<D>, ServiceError> {
         let entries = self.store().scan(D::TABLE, after, limit + 1).await?;
-        Page::of(entries, limit).try_map(|bytes| read(&bytes))
+        Ok(Page::filter_of(entries, limit, |key, bytes| {
+            decode_or_skip(key, &bytes).map(with_last_updated)
+        }))
     }
 
-    /// Creates or replaces. Without a condition only creates: the service answers 409 to a put on an existing id.
+    /// Creates or replaces an enrollment. Without a condition it only creates: the service answers 409 if the id exists.
+    ///
+    /// With `If-Match: *` it also replaces an enrollment that cannot be read.
     pub(crate) async fn put_enrollment<D: Document>(
         &self,
         document: D,
@@ -66,8 +74,14 @@ impl State {
         let key = document.key();
         for _ in 0..ATTEMPTS {
             let stored = self.store().get(D::TABLE, &key).await?;
-            let previous: Option<D> = stored.as_deref().map(read).transpose()?;
-            check_put(previous.as_ref(), condition)?;
+            let previous: Option<D> = match stored.as_deref().map(read) {
+                Some(Err(_)) if condition == Some(&IfMatch::Any) => None,
+                read => {
+                    let previous = read.transpose()?;
+                    check_put(previous.as_ref(), condition)?;
+                    previous
+                }
+            };
             let kind = previous
                 .as_ref()
                 .map(|it| it.terms().attestation.kind.clone());
@@ -78,7 +92,7 @@ impl State {
             let completed = self.complete(document.clone(), previous)?;
             let _permit = self.permit_enrollment(&completed, kind.as_ref()).await?;
             let has = unique::certificates(&completed);
-            let claims = self.claims(&key, &had, &has).await?;
+            let claims = self.claims::<D>(&key, &had, &has).await?;
             let expected = stored
                 .as_deref()
                 .map_or(Expected::Absent, Expected::Exactly);
@@ -91,7 +105,7 @@ impl State {
         Err(ServiceError::conflict())
     }
 
-    /// Deletes; without a condition, whatever the version.
+    /// Deletes an enrollment, also one that cannot be read. Without a condition any version is deleted.
     pub(crate) async fn delete_enrollment<D: Document>(
         &self,
         key: &str,
@@ -103,10 +117,16 @@ impl State {
                 .get(D::TABLE, key)
                 .await?
                 .ok_or_else(missing::<D>)?;
-            let mut document = read::<D>(&stored)?;
-            check_version(&mut document, condition)?;
-            let had = unique::certificates(&document);
-            let claims = self.claims(key, &had, &unique::Certificates::new()).await?;
+            let had = match read::<D>(&stored) {
+                Ok(mut document) => {
+                    check_version(&mut document, condition)?;
+                    unique::certificates(&document)
+                }
+                // Its entries in the index are replaced when another enrollment needs them.
+                Err(_) => unique::Certificates::new(),
+            };
+            let none = unique::Certificates::new();
+            let claims = self.claims::<D>(key, &had, &none).await?;
             let mut changes: Vec<Change<'_>> = claims.changes().collect();
             changes.push(Change::delete(D::TABLE, key, Expected::Exactly(&stored)));
             if self.store().apply(&changes).await? {
@@ -116,7 +136,7 @@ impl State {
         Err(ServiceError::conflict())
     }
 
-    /// What the service writes into a document: keys, certificate info, version and times.
+    /// Adds what the service writes into a document: keys, certificate info, version and times.
     fn complete<D: Document>(
         &self,
         mut document: D,
@@ -130,7 +150,7 @@ impl State {
             earlier.as_ref().map(|parts| &*parts.attestation),
             D::IS_GROUP,
         )?;
-        // An explicit null status is echoed as one; other nulls count as absent.
+        // A null provisioningStatus is returned as null. Any other null is treated as absent.
         parts.extra.drop_nulls(&["provisioningStatus"]);
         if let Some(twin) = parts.initial_twin {
             twin.extra.drop_nulls(&[]);
@@ -174,28 +194,22 @@ fn missing<D: Document>() -> ServiceError {
     ServiceError::new(D::MISSING.0, D::MISSING.1)
 }
 
-fn read<D: Document>(bytes: &[u8]) -> Result<D, ServiceError> {
-    let mut document: D = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
-    let parts = document.parts();
-    *parts.last_updated = parts.last_updated.or(*parts.created);
-    Ok(document)
+fn read<D: Document>(bytes: &[u8]) -> Result<D, Damaged> {
+    decode(bytes).map(with_last_updated)
 }
 
-/// What never changed since it was created has one time: most of a million have.
+fn with_last_updated<D: Document>(mut document: D) -> D {
+    let parts = document.parts();
+    *parts.last_updated = parts.last_updated.or(*parts.created);
+    document
+}
+
+/// Leaves out the time of the last update if the document was never updated, because there may be a million of them.
 fn write<D: Document>(document: &D) -> Result<Vec<u8>, ServiceError> {
     let mut document = document.clone();
     let parts = document.parts();
     if parts.last_updated == parts.created {
         *parts.last_updated = None;
     }
-    serde_json::to_vec(&document).map_err(|error| unreadable(&error))
-}
-
-/// A stored document that cannot be read is the emulator's fault, not the caller's.
-pub(crate) fn unreadable(error: &serde_json::Error) -> ServiceError {
-    tracing::error!(%error, "a stored document is damaged");
-    ServiceError::new(
-        ErrorCode::SERVER_ERROR,
-        "A stored document is damaged. The cause is in the emulator's log.",
-    )
+    encode(&document)
 }

@@ -1,35 +1,36 @@
-//! Which devices registered through which group: an index beside the records, written in the same change as they are.
+//! The index of the devices that registered through a group. It is written in the same change as their records.
 
 use dps_types::EnrollmentGroupId;
 
 use super::store::{Change, Expected, Table};
-use super::{Page, Record, State};
+use super::{Page, Record, State, decode_or_skip};
 use crate::attest::EnrollmentRef;
 use crate::service_error::ServiceError;
 
-/// Ends the group's part of a key. No id has it.
+/// Separates the group id from the registration id. Neither contains it.
 const SEPARATOR: char = '/';
 
-/// Where a record stands in the index; nowhere, when the device has an enrollment of its own.
-pub(super) fn position(record: &Record) -> Option<String> {
+/// The key of a record in the index; `None` if the device has an individual enrollment.
+pub(super) fn key(record: &Record) -> Option<String> {
     match &record.enrollment {
         EnrollmentRef::Group(group) => Some(prefix(group) + &record.registration_id.to_lowercase()),
         EnrollmentRef::Individual => None,
     }
 }
 
-/// What becomes of the index when a record is written where there was none, replaced, or taken away.
+/// The changes of the index when a record is created, replaced or deleted.
 pub(super) fn changes<'a>(before: Option<&'a str>, now: Option<&'a str>) -> Vec<Change<'a>> {
-    let gone = before.filter(|key| now != Some(key)).map(|key| {
+    let removed = before.filter(|key| now != Some(key)).map(|key| {
         let any = Expected::Anything;
         Change::delete(Table::Members, key, any)
     });
     let put = now.map(|key| Change::put(Table::Members, key, Expected::Anything, Vec::new()));
-    gone.into_iter().chain(put).collect()
+    removed.into_iter().chain(put).collect()
 }
 
 impl State {
-    /// At most `limit` records of the group's devices, in order of their keys, from the one that follows `after`.
+    /// At most `limit` records of the group's devices in order of their keys, starting with the first key greater than `after`.
+    /// A record that cannot be read is left out.
     pub(crate) async fn registration_page(
         &self,
         group: &EnrollmentGroupId,
@@ -46,8 +47,10 @@ impl State {
         let keys = Page::of(of_group.collect(), limit);
         let mut items = Vec::with_capacity(keys.items.len());
         for key in keys.items {
-            // It may have gone since the index was read.
-            items.extend(self.registration(&key).await?.map(|stored| stored.record));
+            // The record may have been deleted since the index was read.
+            if let Some(bytes) = self.store().get(Table::Registrations, &key).await? {
+                items.extend(decode_or_skip::<Record>(&key, &bytes));
+            }
         }
         Ok(Page {
             items,

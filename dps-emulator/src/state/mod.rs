@@ -1,9 +1,11 @@
-//! What the emulator remembers: enrollments and registration records, over a store.
+//! The state of an instance: enrollments and registration records, with their rules and indexes, in a store.
 
 mod attestation;
+mod codec;
 mod document;
 mod enrollments;
 mod members;
+mod message;
 mod page;
 mod quota;
 mod record;
@@ -24,16 +26,17 @@ use dps_types::Clock;
 use quota::Quota;
 use store::Store;
 
+pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
-pub(crate) use enrollments::unreadable;
+pub(crate) use message::sentence;
 pub(crate) use page::Page;
-pub(crate) use record::{Pending, Record, Verdict};
+pub(crate) use record::{Outcome, Pending, Record};
 pub(crate) use registrations::Stored;
 pub(crate) use validate::document as read_document;
 pub(crate) use version::storage_form;
 pub(crate) use views::{for_webhook, with_secrets, without_secrets};
 
-/// Typed access to the store.
+/// Typed access to the store of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     store: Arc<dyn Store>,
@@ -58,7 +61,6 @@ impl State {
         self.moment().into()
     }
 
-    /// Now, for those who compare with it.
     pub(crate) fn moment(&self) -> SystemTime {
         self.clock.now()
     }

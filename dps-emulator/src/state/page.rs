@@ -1,15 +1,15 @@
-//! A part of a list, and where the next part begins.
+//! A page of a list.
 
 /// Items in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
-    /// The key of the last item, when more follow it.
+    /// The key of the page's last entry, if more entries follow it.
     pub(crate) more_after: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The first `limit` of these entries: one more of them was asked for, to see whether there is more.
+    /// The first `limit` of these entries. The caller reads one entry more, to learn whether another page follows.
     pub(super) fn of(mut entries: Vec<(String, T)>, limit: usize) -> Self {
         let is_full = entries.len() > limit;
         entries.truncate(limit);
@@ -27,10 +27,20 @@ impl<T> Page<T> {
         }
     }
 
-    pub(super) fn try_map<U, E>(self, read: impl FnMut(T) -> Result<U, E>) -> Result<Page<U>, E> {
-        Ok(Page {
-            items: self.items.into_iter().map(read).collect::<Result<_, _>>()?,
-            more_after: self.more_after,
-        })
+    /// Converts the entries and leaves out those without a result.
+    pub(super) fn filter_of<V>(
+        entries: Vec<(String, V)>,
+        limit: usize,
+        convert: impl Fn(&str, V) -> Option<T>,
+    ) -> Self {
+        let entries = entries.into_iter().map(|(key, value)| {
+            let converted = convert(&key, value);
+            (key, converted)
+        });
+        let page = Page::of(entries.collect(), limit);
+        Self {
+            items: page.items.into_iter().flatten().collect(),
+            more_after: page.more_after,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The registration record of one device: where it is, and the operation that may be under way.
+//! The registration record of a device: its assignment and its operation.
 
 use dps_types::protocol::ApiVersion;
 use dps_types::{
@@ -13,7 +13,7 @@ use crate::attest::tpm::HmacKey;
 use crate::attest::{EnrollmentRef, Proof};
 use crate::service_error::ServiceFailure;
 
-/// What the emulator knows about a device that registered.
+/// The stored state of a device that has registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) registration_id: RegistrationId,
@@ -23,22 +23,22 @@ pub(crate) struct Record {
     pub(crate) last_updated: Timestamp,
     pub(crate) etag: ETag,
     pub(crate) operation: OperationId,
-    /// The operation under way. Kept so that a restarted emulator goes on with it.
+    /// The operation in progress. It is stored so that the emulator continues it after a restart.
     pub(crate) pending: Option<Pending>,
-    /// Where the device is, since its last success; kept also while it registers again or fails to.
+    /// The hub of the last successful assignment. It is kept while the device registers again, and if that fails.
     pub(crate) hub: Option<HubHostname>,
     pub(crate) device_id: Option<DeviceId>,
-    /// With what a device with a TPM signs at that hub.
+    /// The key that a device with a TPM signs its tokens for the hub with.
     pub(crate) hub_key: Option<HmacKey>,
-    /// How the last operation ended.
-    pub(crate) verdict: Option<Verdict>,
+    /// The result of the last operation.
+    pub(crate) outcome: Option<Outcome>,
 }
 
-/// What an operation needs to be carried out, now or after a restart.
+/// The input of an operation in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) payload: Option<Value>,
-    /// The api-version the device spoke.
+    /// The api-version of the device's request.
     pub(crate) api_version: String,
 }
 
@@ -48,9 +48,9 @@ impl Pending {
     }
 }
 
-/// How an operation ended.
+/// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     Assigned {
         substatus: RegistrationSubstatus,
         payload: Option<Value>,
@@ -61,16 +61,16 @@ pub(crate) enum Verdict {
 
 impl Record {
     pub(crate) fn status(&self) -> RegistrationStatus {
-        match (&self.pending, &self.verdict) {
+        match (&self.pending, &self.outcome) {
             (Some(_), _) => RegistrationStatus::Assigning,
-            (None, Some(Verdict::Assigned { .. })) => RegistrationStatus::Assigned,
-            (None, Some(Verdict::Failed(_))) => RegistrationStatus::Failed,
-            (None, Some(Verdict::Disabled)) => RegistrationStatus::Disabled,
+            (None, Some(Outcome::Assigned { .. })) => RegistrationStatus::Assigned,
+            (None, Some(Outcome::Failed(_))) => RegistrationStatus::Failed,
+            (None, Some(Outcome::Disabled)) => RegistrationStatus::Disabled,
             (None, None) => RegistrationStatus::Unassigned,
         }
     }
 
-    /// What a poll of the operation answers.
+    /// The answer to a request for the operation's status.
     pub(crate) fn operation_status(&self, api_version: ApiVersion) -> RegistrationOperationStatus {
         let state = match self.status() {
             RegistrationStatus::Assigning | RegistrationStatus::Disabled => {
@@ -78,13 +78,13 @@ impl Record {
             }
             _ => self.result(api_version),
         };
-        // The service has no operation for a disabled enrollment.
+        // The service returns no operation id if the enrollment is disabled.
         let operation =
             Some(self.operation.clone()).filter(|_| self.status() != RegistrationStatus::Disabled);
         RegistrationOperationStatus::new(operation, self.status(), Some(state))
     }
 
-    /// The registration as the device sees it. The hub key for a TPM is not in it yet.
+    /// The registration as the device receives it, without the hub key for a TPM.
     pub(crate) fn result(&self, api_version: ApiVersion) -> DeviceRegistrationResult {
         let mut result = DeviceRegistrationResult::new(self.registration_id.clone(), self.status());
         let group = match &self.enrollment {
@@ -107,14 +107,14 @@ impl Record {
         result.created_date_time_utc = Some(self.created);
         result.last_updated_date_time_utc = Some(self.last_updated);
         result.etag = Some(self.etag.clone());
-        match (&self.pending, &self.verdict) {
-            (None, Some(Verdict::Assigned { substatus, payload })) => {
+        match (&self.pending, &self.outcome) {
+            (None, Some(Outcome::Assigned { substatus, payload })) => {
                 result.assigned_hub.clone_from(&self.hub);
                 result.device_id.clone_from(&self.device_id);
                 result.substatus = Some(substatus_for(substatus, api_version));
                 result.payload.clone_from(payload);
             }
-            (None, Some(Verdict::Failed(failure))) => {
+            (None, Some(Outcome::Failed(failure))) => {
                 result.error_code = Some(failure.code);
                 result.error_message = Some(failure.message.clone());
             }
@@ -124,7 +124,7 @@ impl Record {
     }
 }
 
-/// Older clients do not know the substatus of a device that came back to the same hub.
+/// Clients with an older api-version do not know `reprovisionedToInitialAssignment`.
 fn substatus_for(
     substatus: &RegistrationSubstatus,
     api_version: ApiVersion,

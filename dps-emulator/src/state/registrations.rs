@@ -1,14 +1,14 @@
-//! Registration records: read, write when nobody else did, delete.
+//! Registration records: read, write and delete, each on the condition that the record has not changed.
 
 use dps_types::protocol::IfMatch;
 use dps_types::{ErrorCode, RegistrationId};
 
-use super::enrollments::{ATTEMPTS, unreadable};
+use super::enrollments::ATTEMPTS;
 use super::store::{Change, Expected, Table};
-use super::{Record, State, members, version};
+use super::{Record, State, decode, decode_or_skip, encode, members, version};
 use crate::service_error::ServiceError;
 
-/// A record as it was read: writing it back fails when it has changed meanwhile.
+/// A record as it was read. It can be replaced only if it has not changed since.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) record: Record,
@@ -19,7 +19,7 @@ impl State {
     pub(crate) async fn registration(&self, key: &str) -> Result<Option<Stored>, ServiceError> {
         match self.store().get(Table::Registrations, key).await? {
             Some(bytes) => {
-                let record = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+                let record = decode(&bytes)?;
                 Ok(Some(Stored { record, bytes }))
             }
             None => Ok(None),
@@ -36,7 +36,7 @@ impl State {
             .ok_or_else(missing)
     }
 
-    /// Writes a record with a new version. `None` when someone else wrote since `before` was read.
+    /// Writes a record with a new version. `None` if the record has changed since `before` was read.
     pub(crate) async fn write_registration(
         &self,
         before: Option<&Stored>,
@@ -46,29 +46,32 @@ impl State {
             .await
     }
 
-    /// Writes a record, and with it what else must not be without it.
+    /// Writes a record together with other changes.
     pub(crate) async fn write_registration_with(
         &self,
         before: Option<&Stored>,
         mut record: Record,
         mut changes: Vec<Change<'_>>,
     ) -> Result<Option<Record>, ServiceError> {
-        let _seat = match before {
+        let _permit = match before {
             Some(_) => None,
             None => Some(self.permit_registration().await?),
         };
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated);
         let key = record.registration_id.to_lowercase();
-        let bytes = serde_json::to_vec(&record).map_err(|error| unreadable(&error))?;
+        let bytes = encode(&record)?;
         let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
         let operation = match record.pending {
             Some(_) => Change::put(Table::Operations, &key, Expected::Anything, Vec::new()),
             None => Change::delete(Table::Operations, &key, Expected::Anything),
         };
-        let was = before.and_then(|stored| members::position(&stored.record));
-        let is = members::position(&record);
-        changes.extend(members::changes(was.as_deref(), is.as_deref()));
+        let old_member = before.and_then(|stored| members::key(&stored.record));
+        let new_member = members::key(&record);
+        changes.extend(members::changes(
+            old_member.as_deref(),
+            new_member.as_deref(),
+        ));
         changes.extend([
             Change::put(Table::Registrations, &key, expected, bytes),
             operation,
@@ -78,7 +81,7 @@ impl State {
         Ok(written.then_some(record))
     }
 
-    /// Deletes; without a condition, whatever the version.
+    /// Deletes a record, also one that cannot be read. Without a condition any version is deleted.
     pub(crate) async fn delete_registration(
         &self,
         id: &RegistrationId,
@@ -86,13 +89,18 @@ impl State {
     ) -> Result<(), ServiceError> {
         let key = id.to_lowercase();
         for _ in 0..ATTEMPTS {
-            let stored = self.required_registration(id).await?;
-            if condition.is_some_and(|condition| !condition.matches(&stored.record.etag)) {
+            let stored = self.store().get(Table::Registrations, &key).await?;
+            let bytes = stored.ok_or_else(missing)?;
+            let record: Option<Record> = decode_or_skip(&key, &bytes);
+            if let (Some(record), Some(condition)) = (&record, condition)
+                && !condition.matches(&record.etag)
+            {
                 return Err(ServiceError::precondition());
             }
-            let was = members::position(&stored.record);
-            let mut changes = members::changes(was.as_deref(), None);
-            let expected = Expected::Exactly(&stored.bytes);
+            // The index entry of an unreadable record stays. It is ignored, because the record does not exist.
+            let member = record.as_ref().and_then(members::key);
+            let mut changes = members::changes(member.as_deref(), None);
+            let expected = Expected::Exactly(&bytes);
             changes.extend([
                 Change::delete(Table::Registrations, &key, expected),
                 Change::delete(Table::Operations, &key, Expected::Anything),
@@ -104,8 +112,8 @@ impl State {
         Err(ServiceError::conflict())
     }
 
-    /// The keys of the devices whose registration is under way. They have a table of their own, so that
-    /// starting costs the same however many devices have registered.
+    /// The keys of the records with an operation in progress. They have their own table, so that a start does not read all
+    /// records. A record that cannot be read is left out.
     pub(crate) async fn assigning(&self) -> Result<Vec<String>, ServiceError> {
         const PAGE: usize = 500;
         let mut found: Vec<String> = Vec::new();
@@ -117,9 +125,18 @@ impl State {
             let complete = page.len() < PAGE;
             found.extend(page.into_iter().map(|(key, _)| key));
             if complete {
-                return Ok(found);
+                break;
             }
         }
+        let mut readable = Vec::with_capacity(found.len());
+        for key in found {
+            if let Some(bytes) = self.store().get(Table::Registrations, &key).await?
+                && decode_or_skip::<Record>(&key, &bytes).is_some()
+            {
+                readable.push(key);
+            }
+        }
+        Ok(readable)
     }
 }
 

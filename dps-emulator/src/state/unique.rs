@@ -1,7 +1,7 @@
-//! A client certificate belongs to one individual enrollment, a signing certificate to one group. An index says whose each
-//! is, and changes together with the enrollments.
+//! Keeps certificates unique: a client certificate belongs to one individual enrollment, a signing certificate to one group.
+//! An index maps each certificate to its enrollment and is written in the same change as the enrollment.
 //!
-//! In which words the service refuses the second one is not documented: these are ours.
+//! The service's message for a second enrollment is not documented.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,18 @@ use super::store::{Change, Expected, Table};
 use super::{Document, State};
 use crate::service_error::ServiceError;
 
-/// The certificates of an enrollment, as the index knows them.
+/// The keys of an enrollment's certificates in the index.
 pub(super) type Certificates = BTreeSet<String>;
 
-/// What becomes of the index when an enrollment is written or deleted.
+/// The changes of the index when an enrollment is written or deleted.
 pub(super) struct Claims {
     owner: Vec<u8>,
-    taken: Vec<String>,
+    /// The certificates to add, each with the enrollment that the index still names although it no longer exists.
+    taken: Vec<(String, Option<Vec<u8>>)>,
     released: Vec<String>,
 }
 
-/// The certificates that no other enrollment of the kind may have.
+/// The certificates that no other enrollment of the same kind may have.
 pub(super) fn certificates<D: Document>(document: &D) -> Certificates {
     let attestation = document.terms().attestation;
     let x509 = attestation.x509.as_ref();
@@ -43,9 +44,9 @@ pub(super) fn certificates<D: Document>(document: &D) -> Certificates {
 }
 
 impl State {
-    /// What changes in the index when the enrollment of this key no longer has the certificates that it had before, and
-    /// has these now. Refused when another enrollment has one of them.
-    pub(super) async fn claims(
+    /// The changes of the index when the certificates of an enrollment change from `before` to `now`. An error if another
+    /// enrollment has one of the new certificates.
+    pub(super) async fn claims<D: Document>(
         &self,
         key: &str,
         before: &Certificates,
@@ -58,8 +59,11 @@ impl State {
         };
         for certificate in now.difference(before) {
             match self.owner_of(certificate).await? {
-                None => claims.taken.push(certificate.clone()),
+                None => claims.taken.push((certificate.clone(), None)),
                 Some(owner) if owner == claims.owner => {}
+                Some(owner) if !self.exists::<D>(&owner).await? => {
+                    claims.taken.push((certificate.clone(), Some(owner)));
+                }
                 Some(owner) => {
                     return Err(ServiceError::invalid(format!(
                         "The certificate is already used by the enrollment '{}'.",
@@ -76,17 +80,26 @@ impl State {
         Ok(claims)
     }
 
+    /// Whether the enrollment exists. The index may name one that could not be read when it was deleted.
+    async fn exists<D: Document>(&self, owner: &[u8]) -> Result<bool, ServiceError> {
+        let key = String::from_utf8_lossy(owner);
+        Ok(self.store().get(D::TABLE, &key).await?.is_some())
+    }
+
     async fn owner_of(&self, certificate: &str) -> Result<Option<Vec<u8>>, ServiceError> {
         Ok(self.store().get(Table::Thumbprints, certificate).await?)
     }
 }
 
 impl Claims {
-    /// The changes, to be made together with that of the enrollment.
+    /// The changes, which are made together with the change of the enrollment.
     pub(super) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        let taken = self.taken.iter().map(|certificate| {
+        let taken = self.taken.iter().map(|(certificate, previous)| {
             let owner = self.owner.clone();
-            Change::put(Table::Thumbprints, certificate, Expected::Absent, owner)
+            let expected = previous
+                .as_deref()
+                .map_or(Expected::Absent, Expected::Exactly);
+            Change::put(Table::Thumbprints, certificate, expected, owner)
         });
         let released = self.released.iter().map(|certificate| {
             let owner = Expected::Exactly(&self.owner);

@@ -1,10 +1,10 @@
-//! What the service checks in an enrollment before it takes it: 400004, and its own words where they are known.
+//! Validates enrollment documents. An error is 400004, with the service's message where it is known.
 
 use dps_types::HubHostname;
 use dps_types::enrollment::{AllocationPolicyKind, ProvisioningStatus};
 use serde_json::Value;
 
-use super::{Document, Terms, attestation};
+use super::{Document, Terms, attestation, sentence};
 use crate::service_error::ServiceError;
 
 /// Reads the document of an enrollment.
@@ -18,15 +18,18 @@ pub(crate) fn document<D: Document>(json: Value) -> Result<D, ServiceError> {
     {
         return Err(attestation::required());
     }
-    serde_json::from_value(json).map_err(|error| ServiceError::invalid(error.to_string()))
+    dps_types::json::check_depth(&json)?;
+    serde_json::from_value(json).map_err(|error| {
+        ServiceError::invalid(sentence(format!("The enrollment is not valid: {error}")))
+    })
 }
 
-/// Checks what an enrollment says about its devices, apart from how they prove who they are.
+/// Validates everything but the attestation.
 pub(super) fn terms<D: Document>(document: &D, linked: &[HubHostname]) -> Result<(), ServiceError> {
     let terms = document.terms();
     if let Some(ProvisioningStatus::Unknown(status)) = terms.provisioning_status {
         return Err(ServiceError::invalid(format!(
-            "The provisioning status '{status}' is not known."
+            "'{status}' is not a valid provisioningStatus; use enabled or disabled."
         )));
     }
     allocation(&terms, linked)
@@ -42,12 +45,12 @@ fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), ServiceEr
         Some(AllocationPolicyKind::Custom) => custom(terms)?,
         Some(AllocationPolicyKind::Static) if terms.iot_hubs.is_some_and(|hubs| hubs.len() > 1) => {
             return Err(ServiceError::invalid(
-                "The allocation policy 'Static' takes one hub.",
+                "The allocation policy 'Static' requires one hub in iotHubs.",
             ));
         }
         Some(AllocationPolicyKind::Unknown(policy)) => {
             return Err(ServiceError::invalid(format!(
-                "The allocation policy '{policy}' is not known."
+                "'{policy}' is not a valid allocationPolicy; use hashed, geoLatency, static or custom."
             )));
         }
         _ => {}
@@ -65,15 +68,15 @@ fn allocation(terms: &Terms<'_>, linked: &[HubHostname]) -> Result<(), ServiceEr
     }
 }
 
-/// The webhook is not probed. Plain http is for webhooks on this machine.
+/// Validates the webhook URL without a request. Plain http is allowed for webhooks on this machine.
 fn custom(terms: &Terms<'_>) -> Result<(), ServiceError> {
     let definition = terms.custom_allocation_definition.ok_or_else(|| {
         ServiceError::invalid("A CustomAllocationDefinition is required when the allocation policy is set to 'Custom'")
     })?;
     match dps_allocation::webhook_url::check(&definition.webhook_url) {
         Ok(()) => Ok(()),
-        Err(error) => Err(ServiceError::invalid(format!(
-            "The webhookUrl cannot be used: {error}."
-        ))),
+        Err(error) => Err(ServiceError::invalid(sentence(format!(
+            "The webhookUrl is not valid: {error}"
+        )))),
     }
 }

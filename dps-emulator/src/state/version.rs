@@ -1,9 +1,9 @@
-//! ETags as the service makes them: base64 of a quoted storage version that ends in the time of writing.
+//! ETags in the service's format: base64 of a quoted storage version that ends with the time of the write.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::{ETag, Timestamp};
 
-/// A new version, such as base64 of `"69003552-0000-0300-0000-630fda8a0000"` with its quotes.
+/// A new ETag, for example base64 of `"69003552-0000-0300-0000-630fda8a0000"` with its quotes.
 pub(crate) fn new_version(now: Timestamp) -> ETag {
     let random = uuid::Uuid::new_v4().as_fields().0;
     let seconds = now.unix_seconds() & 0xffff_ffff;
@@ -11,7 +11,7 @@ pub(crate) fn new_version(now: Timestamp) -> ETag {
     ETag::new(STANDARD.encode(stored)).expect("base64 is printable and this one is short")
 }
 
-/// The version as the store writes it, with quotes: what a webhook gets to see.
+/// The storage version with its quotes, as the service sends it to a webhook.
 pub(crate) fn storage_form(etag: &ETag) -> Option<ETag> {
     let stored = String::from_utf8(STANDARD.decode(etag.as_str()).ok()?).ok()?;
     ETag::new(stored).ok()
@@ -21,7 +21,7 @@ pub(crate) fn storage_form(etag: &ETag) -> Option<ETag> {
 mod tests {
     use super::*;
 
-    /// The documented pair: the version of a registration record and its time.
+    /// The ETag of a registration record in the documentation.
     #[test]
     fn the_documented_etag_has_the_documented_storage_form() {
         let etag =
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_end_in_their_time_and_differ() {
+    fn etags_end_with_their_time_and_differ() {
         let now: Timestamp = "2022-08-31T22:02:50Z".parse().expect("valid");
         let (one, other) = (new_version(now), new_version(now));
         assert_ne!(one, other);

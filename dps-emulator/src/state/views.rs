@@ -1,24 +1,24 @@
-//! What an enrollment looks like to whom: the operator with or without secrets, a webhook.
+//! The views of an enrollment: with secrets, without secrets, and for a webhook.
 
 use dps_types::enrollment::{AttestationMechanism, X509Certificates};
 use dps_types::mask_url;
 
 use super::{Document, storage_form};
 
-/// As the answer to a create or update: with symmetric keys, without the text of certificates.
+/// The answer to a create or update: with symmetric keys, without the text of certificates.
 pub(crate) fn with_secrets<D: Document>(mut document: D) -> D {
     show_certificate_info(document.parts().attestation);
     document
 }
 
-/// As the answer to a get or query: without symmetric keys too.
+/// The answer to a get or query: also without symmetric keys.
 pub(crate) fn without_secrets<D: Document>(document: D) -> D {
     let mut shown = with_secrets(document);
     shown.parts().attestation.symmetric_key = None;
     shown
 }
 
-/// As a webhook gets to see it: the function key in its URL is masked, the ETag is the store's own.
+/// The enrollment in a webhook request: the function key in the webhook URL is masked, the ETag has its storage form.
 pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
     let mut shown = without_secrets(document.clone());
     let parts = shown.parts();
@@ -30,8 +30,8 @@ pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
     shown
 }
 
-/// The service never gives a certificate back, only what it says; and it shows a primary signing
-/// certificate that stands alone as the secondary too.
+/// The service never returns a certificate, only its info. If a group has only a primary signing certificate, the service
+/// also returns it as the secondary one.
 fn show_certificate_info(attestation: &mut AttestationMechanism) {
     let Some(x509) = &mut attestation.x509 else {
         return;

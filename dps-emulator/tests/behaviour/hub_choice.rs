@@ -61,7 +61,7 @@ async fn static_without_hubs_does_not_choose_among_several() {
         dps.device("dev-1").key(KEY_1).failed().await,
         (
             400_208,
-            "The static allocation policy needs one IoT hub, and several are linked.".to_owned()
+            "The static allocation policy requires one IoT hub, but several are linked.".to_owned()
         )
     );
 }
@@ -212,7 +212,7 @@ async fn hashed_among_hubs_without_policies_has_no_choice() {
         json!({ "allocationPolicy": "hashed", "iotHubs": ["hub-b"] }),
     )
     .await;
-    let message = "No IoT hub is linked that the enrollment may use.".to_owned();
+    let message = "None of the linked IoT hubs is allowed by the enrollment.".to_owned();
     let failed = dps.device("dev-1").key(KEY_1).failed().await;
     assert_eq!(failed, (400_208, message));
 }

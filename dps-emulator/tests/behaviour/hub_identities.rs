@@ -1,4 +1,4 @@
-//! What an assignment leaves in a hub's registry: the device, its credentials, and who removes it.
+//! The identity that an assignment creates in a hub: credentials, capabilities, initial twin, and its removal.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_emulator::{CertificateAuthority, DeviceCredentials, ErrorKind};
@@ -35,7 +35,7 @@ fn thumbprint(credentials: &DeviceCredentials) -> String {
 }
 
 #[tokio::test]
-async fn a_device_signs_at_its_hub_with_the_keys_of_its_enrollment() {
+async fn a_device_has_the_keys_of_its_enrollment_at_its_hub() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;
@@ -64,7 +64,7 @@ async fn a_device_signs_at_its_hub_with_the_keys_of_its_enrollment() {
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_count_at_the_hub_from_the_next_registration() {
+async fn replaced_keys_are_valid_at_the_hub_after_the_next_registration() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;
@@ -80,14 +80,14 @@ async fn keys_that_are_replaced_count_at_the_hub_from_the_next_registration() {
 }
 
 #[tokio::test]
-async fn certificates_roll_over_as_primary_and_secondary() {
+async fn both_thumbprints_are_that_of_the_certificate_that_registered() {
     let dps = Dps::start().await;
     let [old, new] =
         [(), ()].map(|()| DeviceCredentials::self_signed("dev-1").expect("a certificate"));
-    let thumbprints = |primary: &str, secondary: Option<&str>| {
+    let thumbprints = |thumbprint: &str| {
         json!({
             "symmetricKey": { "primaryKey": null, "secondaryKey": null },
-            "x509Thumbprint": { "primaryThumbprint": primary, "secondaryThumbprint": secondary },
+            "x509Thumbprint": { "primaryThumbprint": thumbprint, "secondaryThumbprint": thumbprint },
             "type": "selfSigned",
         })
     };
@@ -106,7 +106,7 @@ async fn certificates_roll_over_as_primary_and_secondary() {
     let before = dps.device("dev-1").certificate(&old).assigned().await;
     assert_eq!(
         authentication(&dps, "localhost", "dev-1").await,
-        thumbprints(&one, None)
+        thumbprints(&one)
     );
     dps.put_if("/enrollments/dev-1", "*", &with_secondary(&old, Some(&new)))
         .await;
@@ -114,19 +114,24 @@ async fn certificates_roll_over_as_primary_and_secondary() {
     assert_eq!(after["assignedHub"], before["assignedHub"]);
     assert_eq!(
         authentication(&dps, "localhost", "dev-1").await,
-        thumbprints(&one, Some(&two))
+        thumbprints(&two)
+    );
+    dps.device("dev-1").certificate(&old).assigned().await;
+    assert_eq!(
+        authentication(&dps, "localhost", "dev-1").await,
+        thumbprints(&one)
     );
     dps.put_if("/enrollments/dev-1", "*", &with_secondary(&new, None))
         .await;
     dps.device("dev-1").certificate(&new).assigned().await;
     assert_eq!(
         authentication(&dps, "localhost", "dev-1").await,
-        thumbprints(&two, None)
+        thumbprints(&two)
     );
 }
 
 #[tokio::test]
-async fn a_device_of_a_certificate_group_is_known_by_its_own_certificate() {
+async fn a_device_of_a_certificate_group_has_the_thumbprint_of_its_own_certificate() {
     let dps = Dps::start().await;
     let ca = CertificateAuthority::new("Contoso Root").expect("a CA");
     let group = certificate_group("g", ca.certificate_pem());
@@ -139,13 +144,16 @@ async fn a_device_of_a_certificate_group_is_known_by_its_own_certificate() {
             .await;
         assert_eq!(
             authentication(&dps, "localhost", "dev-1").await["x509Thumbprint"],
-            json!({ "primaryThumbprint": thumbprint(&credentials), "secondaryThumbprint": null })
+            json!({
+                "primaryThumbprint": thumbprint(&credentials),
+                "secondaryThumbprint": thumbprint(&credentials),
+            })
         );
     }
 }
 
 #[tokio::test]
-async fn a_tpm_signs_with_the_key_that_it_was_given() {
+async fn a_tpm_has_its_hub_key_at_the_hub() {
     let dps = Dps::start().await;
     let device = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(1));
     dps.create("/enrollments/dev-1", &tpm_enrollment("dev-1", &device.tpm))
@@ -161,7 +169,7 @@ async fn a_tpm_signs_with_the_key_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn an_edge_device_is_one_at_its_hub() {
+async fn an_edge_device_has_the_edge_capability_at_its_hub() {
     let dps = Dps::start().await;
     let edge = json!({ "capabilities": { "iotEdge": true } });
     let document = with(key_enrollment("dev-1", KEY_1, KEY_2), edge);
@@ -193,7 +201,7 @@ async fn a_hub_keeps_a_device_whose_registration_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_device_that_the_hub_knows_already_keeps_its_twin() {
+async fn a_device_that_exists_in_the_hub_keeps_its_twin() {
     let dps = Dps::start().await;
     let initial = json!({ "initialTwin": { "tags": { "from": "enrollment" } } });
     let document = with(key_enrollment("dev-1", KEY_1, KEY_2), initial);
@@ -216,7 +224,7 @@ async fn a_device_that_the_hub_knows_already_keeps_its_twin() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_renamed_leaves_its_old_name_behind() {
+async fn a_new_device_id_creates_a_second_identity() {
     let dps = Dps::start().await;
     let named = |name: &str| {
         with(
@@ -235,7 +243,7 @@ async fn a_device_that_is_renamed_leaves_its_old_name_behind() {
 }
 
 #[tokio::test]
-async fn a_device_that_was_removed_from_its_hub_comes_back_with_its_initial_twin() {
+async fn a_device_that_was_removed_from_its_hub_gets_its_initial_twin_again() {
     let dps = Dps::start().await;
     let initial = json!({ "initialTwin": { "properties": { "desired": { "x": 1 } } } });
     let document = with(key_enrollment("dev-1", KEY_1, KEY_2), initial);
@@ -259,7 +267,7 @@ async fn a_device_that_was_removed_from_its_hub_comes_back_with_its_initial_twin
 }
 
 #[tokio::test]
-async fn a_device_stays_disabled_at_its_hub_however_often_it_registers() {
+async fn a_disabled_device_stays_disabled_when_it_registers_again() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;
@@ -277,7 +285,7 @@ async fn a_device_stays_disabled_at_its_hub_however_often_it_registers() {
 }
 
 #[tokio::test]
-async fn the_webhooks_twin_counts_when_there_is_one() {
+async fn the_initial_twin_of_a_webhook_replaces_that_of_the_enrollment() {
     let dps = Dps::start().await;
     for (answer, tags) in [
         (json!({}), json!({ "from": "enrollment" })),
@@ -316,7 +324,7 @@ async fn the_webhooks_twin_counts_when_there_is_one() {
 }
 
 #[tokio::test]
-async fn an_initial_twin_that_no_hub_takes_fails_the_registration() {
+async fn an_initial_twin_that_exceeds_the_limits_fails_the_registration() {
     let dps = Dps::start().await;
     let deep = (0..12).fold(json!(1), |inner, _| json!({ "x": inner }));
     for (twin, message) in [
@@ -326,7 +334,7 @@ async fn an_initial_twin_that_no_hub_takes_fails_the_registration() {
         ),
         (
             json!({ "tags": { "a.b": 1 } }),
-            "The initial twin is not valid: a name is empty, longer than 1 KB, or has a control character, '.', '$' or a space.",
+            "The initial twin is not valid: a name contains '$', '.', a space or a control character: \"a.b\".",
         ),
     ] {
         let twin = with(
@@ -347,8 +355,35 @@ async fn an_initial_twin_that_no_hub_takes_fails_the_registration() {
     );
 }
 
+/// Registration ids are case-insensitive, device ids are not.
 #[tokio::test]
-async fn a_hub_that_has_no_such_device_says_so() {
+async fn a_device_that_changes_the_case_of_its_id_keeps_one_identity() {
+    let dps = two_hubs().await;
+    let group = |hub: &str| with(key_group("g", KEY_1, KEY_2), at(hub));
+    dps.create("/enrollmentGroups/g", &group("hub-a")).await;
+    let register = async |id: &str| {
+        let key = derive(KEY_1, id);
+        let state = dps.device(id).key(&key).assigned().await;
+        assert_eq!(state["deviceId"], "Toaster-1", "{id}");
+    };
+    let devices = async |hub: &str| {
+        let devices = dps.hub(hub).devices().await.expect("read");
+        let ids = devices.iter().map(|device| device.device_id().to_string());
+        ids.collect::<Vec<_>>()
+    };
+    for id in ["Toaster-1", "toaster-1", "TOASTER-1"] {
+        register(id).await;
+        assert_eq!(devices("hub-a").await, ["Toaster-1"]);
+    }
+    dps.put_if("/enrollmentGroups/g", "*", &group("hub-b"))
+        .await;
+    register("toaster-1").await;
+    assert!(devices("hub-a").await.is_empty());
+    assert_eq!(devices("hub-b").await, ["Toaster-1"]);
+}
+
+#[tokio::test]
+async fn an_unknown_device_is_not_found() {
     let dps = Dps::start().await;
     assert!(dps.emulator.hub("elsewhere").is_none());
     let hub = dps.hub("LOCALHOST");

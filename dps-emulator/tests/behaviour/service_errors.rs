@@ -43,23 +43,23 @@ async fn an_allocation_that_cannot_work() {
         ),
         (
             json!({ "allocationPolicy": "static", "iotHubs": ["hub-a", "hub-b"] }),
-            "The allocation policy 'Static' takes one hub.",
+            "The allocation policy 'Static' requires one hub in iotHubs.",
         ),
         (
             json!({ "allocationPolicy": "roundRobin" }),
-            "The allocation policy 'roundRobin' is not known.",
+            "'roundRobin' is not a valid allocationPolicy; use hashed, geoLatency, static or custom.",
         ),
         (
             webhook("http://contoso.example/api?code=s3cret"),
-            "The webhookUrl cannot be used: http://contoso.example/api?**** must be https: only this machine is called by http.",
+            "The webhookUrl is not valid: http://contoso.example/api?**** must be https: only this machine is called by http.",
         ),
         (
             json!({ "provisioningStatus": "asleep" }),
-            "The provisioning status 'asleep' is not known.",
+            "'asleep' is not a valid provisioningStatus; use enabled or disabled.",
         ),
         (
             webhook("s3cret"),
-            "The webhookUrl cannot be used: the webhook's URL is not one.",
+            "The webhookUrl is not valid: the webhook's URL is not one.",
         ),
     ] {
         let document = with(key_enrollment("e", KEY_1, KEY_2), fields.clone());
@@ -73,8 +73,7 @@ async fn an_allocation_that_cannot_work() {
 async fn an_attestation_that_proves_nothing() {
     let dps = Dps::start().await;
     let required = "TPM or X509 attestation is required.";
-    let one_of =
-        "X509 attestation needs one of clientCertificates, signingCertificates and caReferences.";
+    let one_of = "X509 attestation requires exactly one of clientCertificates, signingCertificates and caReferences.";
     let root = CertificateAuthority::new("Contoso Root").expect("a CA");
     let root = json!({ "primary": { "certificate": root.certificate_pem() } });
     for (attestation, message) in [
@@ -93,15 +92,15 @@ async fn an_attestation_that_proves_nothing() {
         ),
         (
             json!({ "type": "x509", "x509": { "clientCertificates": {} } }),
-            "A primary certificate is required.",
+            "A primary or secondary client certificate is required.",
         ),
         (
             json!({ "type": "x509", "x509": { "clientCertificates": { "primary": {} } } }),
-            "A certificate is required.",
+            "The primary client certificate has no content: its certificate is missing, and its thumbprint is not that of a certificate of the enrollment.",
         ),
         (
-            json!({ "type": "x509", "x509": { "caReferences": { "secondary": "root" } } }),
-            "A primary CA reference is required.",
+            json!({ "type": "x509", "x509": { "caReferences": { "secondary": "" } } }),
+            "A primary or secondary CA reference is required.",
         ),
         (
             json!({ "type": "palm" }),
@@ -141,7 +140,6 @@ async fn an_attestation_that_is_not_for_groups() {
 async fn a_certificate_that_cannot_be_read() {
     let dps = Dps::start().await;
     for text in [
-        "",
         "nonsense",
         "AAAA",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -153,9 +151,11 @@ async fn a_certificate_that_cannot_be_read() {
         assert_eq!(answer.json()["errorCode"], 400_004);
         let message = answer.json()["message"].to_string();
         assert!(
-            message.contains("The certificate cannot be read: "),
-            "{message}"
+            message.contains("The primary signing certificate cannot be read: ")
+                && !message.contains(".."),
+            "{text}: {message}"
         );
+        assert!(message.ends_with(".\""), "{message}");
     }
 }
 

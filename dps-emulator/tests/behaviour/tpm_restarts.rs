@@ -83,7 +83,7 @@ async fn the_log_tells_no_key_of_a_tpm() {
 
     assert!(log.contains("challenge for a TPM"), "{log}");
     assert!(
-        log.contains("an enrollment whose endorsementKey no TPM can have"),
+        log.contains("the endorsementKey of the enrollment is not valid"),
         "{log}"
     );
     for key in [challenge_key, hub_key] {

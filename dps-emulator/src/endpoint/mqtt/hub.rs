@@ -18,7 +18,7 @@ use super::super::body::document;
 use super::super::{Gateway, Peer};
 use super::session::{Answer, Message, Session, granted};
 use super::{patience, presented};
-use crate::hub::{Attached, Hubs};
+use crate::hub::{DeviceSession, Hubs};
 use crate::service_error::ServiceError;
 
 /// Methods, which nobody calls here.
@@ -32,7 +32,7 @@ pub(super) struct Client<'a> {
     hubs: &'a Hubs,
     hub: HubHostname,
     device_id: DeviceId,
-    attached: Attached,
+    session: DeviceSession,
     /// When its token ends, and the connection with it.
     end: Option<Instant>,
     patience: Duration,
@@ -71,7 +71,7 @@ impl<'a> Client<'a> {
             hubs,
             hub,
             device_id,
-            attached: admitted.attached,
+            session: admitted.session,
             end: admitted
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
@@ -182,7 +182,7 @@ impl Session for Client<'_> {
         loop {
             let update = tokio::select! {
                 () = until(self.end) => return None,
-                update = self.attached.next() => update?,
+                update = self.session.next() => update?,
             };
             // A device that does not listen reads the twin when it wants to know.
             if let Some(qos) = self.desired {

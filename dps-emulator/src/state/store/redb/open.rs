@@ -20,7 +20,7 @@ use super::mark::{self, Mark};
 /// The table that identifies a registry file and its format.
 const FORMAT: TableDefinition<'_, &str, u32> = TableDefinition::new("dps-emulator");
 const FORMAT_KEY: &str = "format";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// The size of redb's page cache. The operating system also caches the file.
 const CACHE: usize = 64 * 1024 * 1024;
 

@@ -139,11 +139,11 @@ async fn an_unknown_format_is_refused_and_the_file_not_changed() {
         transaction
             .open_table(format)
             .unwrap()
-            .insert("format", 3)
+            .insert("format", 4)
             .unwrap()
             .unwrap()
             .value(),
-        2
+        3
     );
     transaction.commit().unwrap();
     drop(database);
@@ -152,7 +152,7 @@ async fn an_unknown_format_is_refused_and_the_file_not_changed() {
         refusal(&path)
             .await
             .to_string()
-            .ends_with("has format 3, and this release supports only format 2")
+            .ends_with("has format 4, and this release supports only format 3")
     );
     assert!(std::fs::read(&path).unwrap() == content);
 }

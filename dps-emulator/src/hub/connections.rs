@@ -1,4 +1,4 @@
-//! Who is connected: one connection per device, what it is told, and what it sent. Nothing of it outlives the emulator.
+//! The connections of devices to their hubs: one per device, with its pending updates and counters. Kept in memory only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,41 +8,42 @@ use tokio::sync::mpsc;
 
 use super::twin::DesiredUpdate;
 
-/// How many updates may wait for a device that does not read.
-const WAITING: usize = 1000;
+/// The number of updates that may wait for a device that does not read.
+const MAX_PENDING_UPDATES: usize = 1000;
 
-/// The connections of all hubs, by the keys of their devices.
+/// The connections to all hubs, by device key.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Live(Arc<Mutex<HashMap<String, Entry>>>);
+pub(super) struct Connections(Arc<Mutex<HashMap<String, Activity>>>);
 
 #[derive(Debug, Default)]
-struct Entry {
+struct Activity {
     connection: Option<Connection>,
+    /// The number of connections so far.
     connections: u64,
     telemetry: u64,
     last_activity: Option<Timestamp>,
 }
 
-/// What a connection is told through. Dropping it ends the connection.
+/// The hub's end of a connection. Dropping it ends the connection.
 #[derive(Debug)]
 struct Connection {
     number: u64,
     updates: mpsc::Sender<DesiredUpdate>,
 }
 
-/// What a connection holds on to while it lasts.
+/// The device's end of a connection, which holds it for as long as the device is connected.
 #[derive(Debug)]
-pub(crate) struct Attached {
-    live: Live,
+pub(crate) struct DeviceSession {
+    connections: Connections,
     key: String,
     number: u64,
     updates: mpsc::Receiver<DesiredUpdate>,
 }
 
-impl Live {
-    /// A device connects. An older connection of it ends.
-    pub(super) fn attach(&self, key: String, now: Timestamp) -> Attached {
-        let (sender, updates) = mpsc::channel(WAITING);
+impl Connections {
+    /// Connects a device. An older connection of the same device ends.
+    pub(super) fn connect(&self, key: String, now: Timestamp) -> DeviceSession {
+        let (sender, updates) = mpsc::channel(MAX_PENDING_UPDATES);
         let mut entries = self.entries();
         let entry = entries.entry(key.clone()).or_default();
         entry.connections += 1;
@@ -52,16 +53,16 @@ impl Live {
             number,
             updates: sender,
         });
-        Attached {
-            live: self.clone(),
+        DeviceSession {
+            connections: self.clone(),
             key,
             number,
             updates,
         }
     }
 
-    /// Tells the device, if it is connected. One that does not read what it is told is cut off.
-    pub(super) fn tell(&self, key: &str, update: DesiredUpdate) {
+    /// Sends an update to the device if it is connected. A device with too many pending updates is disconnected.
+    pub(super) fn send(&self, key: &str, update: DesiredUpdate) {
         let mut entries = self.entries();
         if let Some(entry) = entries.get_mut(key)
             && let Some(connection) = &entry.connection
@@ -71,8 +72,8 @@ impl Live {
         }
     }
 
-    /// Ends the device's connection; false when there is none.
-    pub(super) fn end(&self, key: &str) -> bool {
+    /// Ends the device's connection; false if it has none.
+    pub(super) fn disconnect(&self, key: &str) -> bool {
         let mut entries = self.entries();
         let entry = entries.get_mut(key);
         entry.is_some_and(|entry| entry.connection.take().is_some())
@@ -98,22 +99,22 @@ impl Live {
         self.entries().get(key)?.last_activity
     }
 
-    /// Nothing can panic while an entry is half changed.
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    /// No code panics while it holds this lock, so a poisoned lock still guards valid data.
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Activity>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Attached {
-    /// The next update for the device; `None` when the connection must end. Dropping the future loses nothing.
+impl DeviceSession {
+    /// The next update for the device; `None` if the connection must end. Dropping the future loses no update.
     pub(crate) async fn next(&mut self) -> Option<DesiredUpdate> {
         self.updates.recv().await
     }
 }
 
-impl Drop for Attached {
+impl Drop for DeviceSession {
     fn drop(&mut self) {
-        let mut entries = self.live.entries();
+        let mut entries = self.connections.entries();
         if let Some(entry) = entries.get_mut(&self.key)
             && entry
                 .connection
