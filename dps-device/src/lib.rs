@@ -122,13 +122,16 @@
 //!
 //! # Extending
 //!
-//! [`transport`] and [`attestation`] have the types for transports and attestations of your own.
+//! [`transport`] and [`attestation`] have the types for your own transports and attestations. The feature `conformance` has a
+//! test suite for each.
 
 mod answer;
 mod assignment;
 pub mod attestation;
 mod client;
 mod clock_skew;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod event;
 mod exchange;

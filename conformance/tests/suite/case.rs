@@ -1,4 +1,4 @@
-//! A transport and a proof: what a scenario is played with.
+//! A combination of a transport and a proof, which every scenario runs with.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use crate::dps::{Dps, HUB, OTHER_HUB};
 use crate::proof::{Device, Enrollment, Issued, Proof};
 
-/// Longer than anything here takes: what is not done by then hangs. Some scenarios put the clock on.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A scenario that takes longer hangs. Some scenarios advance the clock.
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
@@ -23,7 +23,7 @@ impl Case {
         Self { connect, proof }
     }
 
-    /// Something goes wrong once. A device with a TPM asks twice to be registered: it goes wrong after the challenge.
+    /// Injects a fault once. A device with a TPM sends its registration twice: the fault is after the challenge.
     pub(crate) fn next(self, dps: &Dps, step: Step, effect: Effect) {
         if self.proof == Proof::Tpm && step == Step::Register {
             dps.next(step, Effect::Delay(Duration::ZERO));
@@ -31,7 +31,7 @@ impl Case {
         dps.next(step, effect);
     }
 
-    /// What the service says of a device that nobody enrolled. It challenges any TPM, and finds out later.
+    /// The error kind for a device without an enrollment. DPS challenges any TPM, and reports the failure advance_clock.
     pub(crate) fn unknown_is(self) -> ErrorKind {
         match self.proof {
             Proof::Tpm => ErrorKind::Failed,
@@ -39,17 +39,17 @@ impl Case {
         }
     }
 
-    pub(crate) async fn play(self, scenario: impl Future<Output = ()>) {
-        let played = timeout(PATIENCE, Box::pin(scenario)).await;
-        played.expect("the scenario comes to an end");
+    pub(crate) async fn run(self, scenario: impl Future<Output = ()>) {
+        let played = timeout(SCENARIO_TIMEOUT, Box::pin(scenario)).await;
+        played.expect("the scenario ends in time");
     }
 
-    /// An instance, and a device that is enrolled there.
+    /// An emulator, and an enrolled device.
     pub(crate) async fn enrolled(self) -> (Dps, ProvisioningClient) {
         self.enrolled_with(|enrollment| enrollment).await
     }
 
-    /// The same, with a choice of the operator's.
+    /// An emulator, and a device with an edited enrollment.
     pub(crate) async fn enrolled_with(
         self,
         choose: impl FnOnce(Enrollment) -> Enrollment,
@@ -63,7 +63,7 @@ impl Case {
         (dps, client)
     }
 
-    /// An instance with two hubs, and a device that belongs to the first of them by its enrollment.
+    /// An emulator with two hubs, and a device whose enrollment names the first.
     pub(crate) async fn enrolled_with_a_choice(self) -> (Dps, ProvisioningClient, Enrollment) {
         let Issued {
             enrollment, device, ..
@@ -75,20 +75,20 @@ impl Case {
         (dps, client, enrollment)
     }
 
-    /// An instance that knows nobody, and a device.
+    /// An emulator without enrollments, and a device.
     pub(crate) async fn unknown(self) -> (Dps, ProvisioningClient) {
         let dps = Dps::start().await;
         let client = self.client(self.proof.issue().device, &dps);
         (dps, client)
     }
 
-    /// An instance, and one that claims to be the device that is enrolled there.
+    /// An emulator, and an impostor of an enrolled device.
     pub(crate) async fn impostor(self) -> (Dps, ProvisioningClient) {
         let (dps, _, impostor) = self.enrolled_and_impostor().await;
         (dps, impostor)
     }
 
-    /// An instance, a device that is enrolled there, and one that claims to be it.
+    /// An emulator, an enrolled device, and an impostor of it.
     pub(crate) async fn enrolled_and_impostor(
         self,
     ) -> (Dps, ProvisioningClient, ProvisioningClient) {

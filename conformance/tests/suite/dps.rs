@@ -1,4 +1,4 @@
-//! An instance of the service, its operator, and the wire to it.
+//! An emulator, its service client, and the forwarder in front of it.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ pub(crate) struct Dps {
 }
 
 impl Dps {
-    /// One that asks nobody to wait.
+    /// An emulator with one hub, without `Retry-After`.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[HUB]).await
     }
 
-    /// One with these hubs.
+    /// An emulator with these hubs.
     pub(crate) async fn start_with(hubs: &[&str]) -> Self {
         let link = |builder: EmulatorBuilder, hub: &&str| builder.link_hub(*hub);
         let builder = hubs.iter().fold(Emulator::builder(), link);
@@ -74,23 +74,23 @@ impl Dps {
         self.emulator.hub(name).expect("the hub is linked")
     }
 
-    /// Something goes wrong once.
+    /// Injects a fault once.
     pub(crate) fn next(&self, step: Step, effect: Effect) {
         self.emulator.faults().next(Fault::new(step, effect));
     }
 
-    /// Plays until everything that is to go wrong has gone wrong. It must not end before.
-    pub(crate) async fn until_met<T: std::fmt::Debug>(&self, play: impl Future<Output = T>) {
+    /// Runs until all faults were used. It must not end before.
+    pub(crate) async fn until_faults_used<T: std::fmt::Debug>(&self, run: impl Future<Output = T>) {
         tokio::select! {
             biased;
             () = self.emulator.faults().used_up() => {}
-            ended = play => panic!("it ended before: {ended:?}"),
+            ended = run => panic!("it ended before: {ended:?}"),
         }
     }
 
-    /// All that was to go wrong did, no connection is left behind, and the emulator stops.
+    /// Checks that all faults were used and all connections are closed, and stops the emulator.
     pub(crate) async fn finish(self) {
-        assert_eq!(self.emulator.faults().pending(), 0, "faults met nobody");
+        assert_eq!(self.emulator.faults().pending(), 0, "a fault was not used");
         self.wire.all_closed().await;
         drop(self.service);
         self.emulator.shutdown().await;

@@ -1,4 +1,4 @@
-//! The operator's webhook: it decides when it may, and says back what the device said.
+//! A custom allocation webhook that echoes the payload of the device, and can be held back.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,25 +12,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// It ends when it is dropped.
-pub(crate) struct Hook {
+pub(crate) struct TestWebhook {
     pub(crate) url: String,
     policy: Arc<Policy>,
     _server: JoinSet<()>,
 }
 
-impl Hook {
-    /// Names the first hub.
+impl TestWebhook {
+    /// Assigns the first hub.
     pub(crate) async fn assigning() -> Self {
         Self::start(true, false).await
     }
 
-    /// Has no hub for anybody.
+    /// Rejects every device.
     pub(crate) async fn refusing() -> Self {
         Self::start(true, true).await
     }
 
-    /// Names the first hub, but not before [`Hook::release`].
-    pub(crate) async fn hesitating() -> Self {
+    /// Assigns the first hub after [`TestWebhook::release`].
+    pub(crate) async fn waiting() -> Self {
         Self::start(false, false).await
     }
 
@@ -38,10 +38,10 @@ impl Hook {
         self.policy.ready.send_replace(true);
     }
 
-    /// What devices said, one item for each time it was asked.
-    pub(crate) fn heard(&self) -> Vec<Option<Value>> {
-        let heard = self.policy.heard.lock();
-        heard.unwrap_or_else(PoisonError::into_inner).clone()
+    /// The payloads of the devices, one for each call.
+    pub(crate) fn payloads(&self) -> Vec<Option<Value>> {
+        let payloads = self.policy.payloads.lock();
+        payloads.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn start(ready: bool, refuses: bool) -> Self {
@@ -49,7 +49,7 @@ impl Hook {
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("the port");
         let policy = Arc::new(Policy {
-            heard: Mutex::default(),
+            payloads: Mutex::default(),
             ready: watch::Sender::new(ready),
             refuses,
         });
@@ -68,7 +68,7 @@ impl Hook {
 }
 
 struct Policy {
-    heard: Mutex<Vec<Option<Value>>>,
+    payloads: Mutex<Vec<Option<Value>>>,
     ready: watch::Sender<bool>,
     refuses: bool,
 }
@@ -77,7 +77,7 @@ struct Policy {
 impl AllocationPolicy for Policy {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         let said = request.device_runtime_context.payload.clone();
-        self.heard
+        self.payloads
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(said.clone());

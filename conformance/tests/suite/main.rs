@@ -1,4 +1,4 @@
-//! Every scenario over every transport with every proof: what a device sees must not depend on how the bytes travel.
+//! Every scenario over every transport with every proof: the behaviour must not depend on the transport.
 //!
 //! A new transport is one line in [`conformance`], with the proofs that it carries; a new proof is one line in [`every_proof`] or, when
 //! not every transport carries it, in a list of its own; a new scenario is one in [`every_scenario`].
@@ -8,15 +8,15 @@ mod dps;
 mod hook;
 mod proof;
 mod scenarios;
-mod story;
+mod watched;
 mod wire;
 
 use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
 
-/// One module of tests a transport.
+/// One module of tests for each transport.
 macro_rules! conformance {
-    ($($carrier:ident with $proofs:ident: $transport:expr;)+) => {$(
-        mod $carrier {
+    ($($kind:ident with $proofs:ident: $transport:expr;)+) => {$(
+        mod $kind {
             use super::*;
 
             fn connect(device: crate::proof::Device, dps: &crate::dps::Dps) -> dps_device::ProvisioningClient {
@@ -38,7 +38,7 @@ macro_rules! every_proof {
     };
 }
 
-/// HTTPS alone carries the challenge of a TPM.
+/// Only HTTPS carries the challenge of a TPM.
 macro_rules! every_proof_and_tpm {
     () => {
         every_proof!();
@@ -101,7 +101,7 @@ macro_rules! tests {
             #[tokio::test]
             async fn $scenario() {
                 let case = crate::case::Case::new(super::connect, crate::proof::Proof::$Proof);
-                case.play(crate::scenarios::$chapter::$scenario(case)).await;
+                case.run(crate::scenarios::$chapter::$scenario(case)).await;
             }
         )+}
     };

@@ -1,4 +1,4 @@
-//! The ways to prove who a device is: what the operator enrolls, what the device holds, and what an impostor does.
+//! The kinds of proof: the enrollment, the device, and an impostor of each.
 
 use dps_device::attestation::TpmKeys;
 use dps_device::{Attestation, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
@@ -17,7 +17,7 @@ pub(crate) enum Proof {
     IndividualKey,
     GroupKey,
     IndividualCertificate,
-    /// The group knows the root, the device shows the intermediate.
+    /// The group has the root, the device sends the intermediate.
     GroupCertificate,
     Tpm,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Proof {
 pub(crate) struct Issued {
     pub(crate) enrollment: Enrollment,
     pub(crate) device: Device,
-    /// It says that it is the device, with a key or a certificate of its own.
+    /// It has the registration id of the device, with another key or certificate.
     pub(crate) impostor: Device,
 }
 
@@ -56,7 +56,7 @@ impl Proof {
                 }
             }
             Self::GroupCertificate => {
-                // By name the roots are the same.
+                // Both roots have the same name.
                 let [root, false_root] =
                     [(); 2].map(|()| CertificateAuthority::new("Toasters Root").expect("a root"));
                 let signed = |root: &CertificateAuthority| {
@@ -85,7 +85,7 @@ impl Proof {
     }
 }
 
-/// What the operator enrolls.
+/// An enrollment of either kind.
 #[derive(Clone)]
 pub(crate) enum Enrollment {
     Individual(Box<IndividualEnrollment>),
@@ -116,7 +116,7 @@ impl Enrollment {
         }
     }
 
-    /// Writes it over the one that is there.
+    /// Replaces the existing one.
     pub(crate) async fn replace(self, service: &ServiceClient) {
         match self {
             Self::Individual(one) => {

@@ -1,4 +1,4 @@
-//! The way between device and service: it counts connections, and sees how they end.
+//! A TCP forwarder between device and service, which counts connections.
 
 use std::net::Ipv4Addr;
 
@@ -49,7 +49,7 @@ impl Wire {
         }
     }
 
-    /// Where a device connects to.
+    /// The ports that a device connects to.
     pub(crate) fn ports(&self) -> Ports {
         self.ports
     }
@@ -59,7 +59,7 @@ impl Wire {
         self.connections.borrow().begun
     }
 
-    /// Waits until there were so many connections.
+    /// Waits until there were this many connections.
     pub(crate) async fn until_begun(&self, count: usize) {
         let mut connections = self.connections.clone();
         let begun = connections.wait_for(|connections| connections.begun >= count);
@@ -86,7 +86,7 @@ async fn forward(listener: TcpListener, port: u16, count: watch::Sender<Connecti
             for stream in [&device, &service] {
                 stream.set_nodelay(true).expect("a socket");
             }
-            // A reset is an end like any other.
+            // A reset also ends the connection.
             let _ = copy_bidirectional(&mut device, &mut service).await;
             count.send_modify(|count| count.ended += 1);
         });

@@ -49,7 +49,8 @@ fn of_server_certificate(error: &CertificateError) -> Cow<'static, str> {
         CertificateError::NotValidYet => {
             "the server's certificate is not valid yet: check the clock of the device".into()
         }
-        CertificateError::UnknownIssuer => UNKNOWN_ISSUER.into(),
+        // A CA of the same name with another key is not trusted either.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => UNKNOWN_ISSUER.into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the server's certificate is for another host name: check the host, or whether a proxy or firewall on the way \
              replaces certificates"
@@ -137,6 +138,7 @@ mod tests {
     fn each_description_names_what_to_do() {
         for (error, hint) in [
             (CertificateError::UnknownIssuer, "with_roots"),
+            (CertificateError::BadSignature, "with_roots"),
             (CertificateError::NotValidForName, "host"),
             (CertificateError::Expired, "clock"),
             (CertificateError::NotValidYet, "clock"),

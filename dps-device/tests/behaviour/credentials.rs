@@ -1,4 +1,4 @@
-//! Who the device is, and what happens when the service does not believe it.
+//! Attestations, and refused credentials.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use dps_device::{
 };
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::{OperationId, RegistrationId, RegistrationRequest};
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, DnType, DnValue, KeyPair};
 
 use crate::script::{ASSIGNED, ASSIGNING};
 
@@ -22,23 +22,23 @@ const GROUP_KEY: &str =
 const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
-/// A service that believes in some keys: it has the proof sign something, and notes which answer it gave.
+/// A service that accepts some keys: it lets the proof sign data, and records its answers.
 #[derive(Debug, Clone, Default)]
-struct Gate {
-    believes: Arc<Mutex<Vec<[u8; 32]>>>,
+struct KeyService {
+    accepted: Arc<Mutex<Vec<[u8; 32]>>>,
     answers: Arc<Mutex<Vec<String>>>,
 }
 
-impl Gate {
-    fn believing(keys: &[&SymmetricKey]) -> Self {
-        let gate = Self::default();
-        gate.believe(keys);
-        gate
+impl KeyService {
+    fn accepting(keys: &[&SymmetricKey]) -> Self {
+        let service = Self::default();
+        service.accept_keys(keys);
+        service
     }
 
-    fn believe(&self, keys: &[&SymmetricKey]) {
+    fn accept_keys(&self, keys: &[&SymmetricKey]) {
         let signatures = keys.iter().map(|key| key.hmac_sha256(b"hello"));
-        *self.believes.lock().unwrap() = signatures.collect();
+        *self.accepted.lock().unwrap() = signatures.collect();
     }
 
     fn client(&self, who: impl Attestation + 'static) -> ProvisioningClient {
@@ -51,28 +51,28 @@ impl Gate {
 }
 
 #[async_trait]
-impl Transport for Gate {
+impl Transport for KeyService {
     async fn open<'a>(
         &'a self,
         _: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         match proof {
-            Proof::SharedKey(signer) => Ok(Box::new(Passing(self, signer))),
+            Proof::SharedKey(signer) => Ok(Box::new(KeySession(self, signer))),
             other => panic!("{other:?}"),
         }
     }
 }
 
-struct Passing<'a>(&'a Gate, &'a dyn Sign);
+struct KeySession<'a>(&'a KeyService, &'a dyn Sign);
 
-impl Passing<'_> {
+impl KeySession<'_> {
     async fn answer(&self, what: &str, status: u16, body: &str) -> Result<Reply, TransportError> {
         let signature = self.1.sign(b"hello").await.map_err(|error| {
             TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
         })?;
-        let believed = self.0.believes.lock().unwrap().contains(&signature.0);
-        let (status, body) = if believed {
+        let accepted_key = self.0.accepted.lock().unwrap().contains(&signature.0);
+        let (status, body) = if accepted_key {
             (status, body)
         } else {
             (401, REFUSED)
@@ -84,7 +84,7 @@ impl Passing<'_> {
 }
 
 #[async_trait]
-impl Session for Passing<'_> {
+impl Session for KeySession<'_> {
     async fn register(&mut self, _: &RegistrationRequest) -> Result<Reply, TransportError> {
         self.answer("PUT", 202, ASSIGNING).await
     }
@@ -102,9 +102,9 @@ fn id(text: &str) -> RegistrationId {
 #[tokio::test(start_paused = true)]
 async fn the_secondary_key_is_tried_once_when_the_primary_is_refused() {
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
-    let gate = Gate::believing(&[&secondary]);
+    let service = KeyService::accepting(&[&secondary]);
     let who = SymmetricKeyAttestation::new(id("my-device"), primary).with_secondary(secondary);
-    let mut registration = gate.client(who).register().events();
+    let mut registration = service.client(who).register().events();
     let mut fell_back = 0;
     let mut last = None;
     while let Some(event) = registration.next().await {
@@ -116,82 +116,82 @@ async fn the_secondary_key_is_tried_once_when_the_primary_is_refused() {
     }
     assert_eq!(fell_back, 1);
     assert!(matches!(last, Some(Event::Assigned(_))), "{last:?}");
-    assert_eq!(gate.answers(), ["PUT 401", "PUT 202", "GET 200"]);
+    assert_eq!(service.answers(), ["PUT 401", "PUT 202", "GET 200"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_registration_begins_with_the_primary_key() {
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
-    let gate = Gate::believing(&[&secondary]);
+    let service = KeyService::accepting(&[&secondary]);
     let who =
         SymmetricKeyAttestation::new(id("my-device"), primary.clone()).with_secondary(secondary);
-    let client = gate.client(who);
+    let client = service.client(who);
     client.register().await.unwrap();
-    gate.believe(&[&primary]);
+    service.accept_keys(&[&primary]);
     client.register().await.unwrap();
     assert_eq!(
-        gate.answers(),
+        service.answers(),
         ["PUT 401", "PUT 202", "GET 200", "PUT 202", "GET 200"]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_refused_keys_are_refused() {
-    let gate = Gate::default();
+    let service = KeyService::default();
     let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate())
         .with_secondary(SymmetricKey::generate());
-    let error = gate.client(who).register().await.unwrap_err();
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(gate.answers(), ["PUT 401", "PUT 401"]);
+    assert_eq!(service.answers(), ["PUT 401", "PUT 401"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_secondary_key_the_refusal_is_final() {
-    let gate = Gate::default();
+    let service = KeyService::default();
     let who = SymmetricKeyAttestation::new(id("my-device"), SymmetricKey::generate());
-    let error = gate.client(who).register().await.unwrap_err();
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(gate.answers(), ["PUT 401"]);
+    assert_eq!(service.answers(), ["PUT 401"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_member_of_a_group_signs_with_the_derived_key() {
     let group = SymmetricKey::from_base64(GROUP_KEY).unwrap();
     let derived = SymmetricKey::from_base64(DERIVED_KEY).unwrap();
-    let gate = Gate::believing(&[&derived]);
+    let service = KeyService::accepting(&[&derived]);
     let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &group);
-    gate.client(who).register().await.unwrap();
+    service.client(who).register().await.unwrap();
 
     let who = SymmetricKeyAttestation::from_group(id(GROUP_DEVICE), &SymmetricKey::generate())
         .with_secondary_group_key(&group);
-    gate.client(who).register().await.unwrap();
+    service.client(who).register().await.unwrap();
 }
 
-/// A key in a drawer.
-struct Drawer(Option<SymmetricKey>);
+/// A key in hardware, which may be missing.
+struct HardwareKey(Option<SymmetricKey>);
 
 #[async_trait]
-impl Sign for Drawer {
+impl Sign for HardwareKey {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
         match &self.0 {
             Some(key) => key.sign(data).await,
-            None => Err(SignError::new("the drawer is locked")),
+            None => Err(SignError::new("the hardware is missing")),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_may_stay_where_it_is() {
+async fn a_key_may_sign_in_hardware() {
     let key = SymmetricKey::generate();
-    let gate = Gate::believing(&[&key]);
-    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(Some(key)));
-    gate.client(who).register().await.unwrap();
+    let service = KeyService::accepting(&[&key]);
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), HardwareKey(Some(key)));
+    service.client(who).register().await.unwrap();
 
-    let who = SymmetricKeyAttestation::from_signer(id("my-device"), Drawer(None));
-    let error = gate.client(who).register().await.unwrap_err();
+    let who = SymmetricKeyAttestation::from_signer(id("my-device"), HardwareKey(None));
+    let error = service.client(who).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
     let cause = std::error::Error::source(&error).unwrap();
-    assert_eq!(cause.to_string(), "the drawer is locked");
+    assert_eq!(cause.to_string(), "the hardware is missing");
 }
 
 fn certificate(name: Option<&str>, key: &KeyPair) -> String {
@@ -244,4 +244,54 @@ fn the_key_must_be_the_leafs() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     let error = ClientIdentity::from_files("/no/such/chain.pem", "/no/such/key.pem").unwrap_err();
     assert!(error.to_string().contains("/no/such/chain.pem"), "{error}");
+}
+
+fn two_names(first: DnValue, last: DnValue, key: &KeyPair) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, first);
+    let common_name = DnType::CustomDnType(vec![2, 5, 4, 3]);
+    params.distinguished_name.push(common_name, last);
+    params.self_signed(key).unwrap().pem()
+}
+
+/// As .NET reads a certificate: the most specific name is the last one.
+#[test]
+fn the_last_of_several_common_names_is_the_registration_id() {
+    let key = KeyPair::generate().unwrap();
+    let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
+    let printable = |text: &str| DnValue::PrintableString(text.try_into().unwrap());
+    let bmp = |text: &str| DnValue::BmpString(text.try_into().unwrap());
+    let teletex = |text: &str| DnValue::TeletexString(text.try_into().unwrap());
+    for (first, last) in [
+        (utf8("Contoso"), utf8("my-device")),
+        (utf8("my device"), printable("my-device")),
+        (printable("other-device"), bmp("my-device")),
+        (bmp("other-device"), teletex("my-device")),
+    ] {
+        let pem = two_names(first, last, &key);
+        let attestation = X509Attestation::from_pem(pem, key.serialize_pem()).unwrap();
+        assert_eq!(attestation.registration_id().as_str(), "my-device");
+    }
+    // A valid first name does not help an invalid last one.
+    let pem = two_names(utf8("my-device"), utf8("my device"), &key);
+    let error = X509Attestation::from_pem(pem, key.serialize_pem()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+}
+
+#[test]
+fn a_version_1_certificate_is_refused_with_the_command_that_helps() {
+    let chain = include_str!("../fixtures/version-1.pem");
+    let key = include_str!("../fixtures/version-1-key.pem");
+    let error = X509Attestation::from_pem(chain, key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    let text = error.to_string();
+    for part in [
+        "version 1",
+        "openssl x509 -req",
+        "-extfile",
+        "extendedKeyUsage",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
 }

@@ -1,4 +1,4 @@
-//! When enough is enough: the deadline, the limit of one request, and dropping it all.
+//! Timeouts, and dropping a registration.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::script::{
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_beyond_the_deadline_ends_at_once_and_is_handed_on() {
+async fn a_retry_after_beyond_the_deadline_ends_at_once_and_is_reported() {
     for (status, body) in [(202, ASSIGNING), (429, "{}"), (503, "")] {
         let start = Instant::now();
         let script = Script::new([answer_after(status, 600, body)]);
@@ -85,14 +85,14 @@ async fn a_lost_operation_is_not_registered_for_ever() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(start.elapsed() <= 5 * MINUTE);
 
-    // Registrations are billed: each comes later than the last, though the service accepts every one.
+    // Registrations are billed: each comes advance_clock than the last, though the service accepts every one.
     let asked = script.asked();
     let registrations = asked.iter().filter(|what| what.starts_with("PUT")).count();
     assert!(registrations < 30, "{registrations} registrations");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_is_not_found_ends_typed_at_the_deadline() {
+async fn a_name_that_is_not_found_is_a_connect_failure_at_the_deadline() {
     let start = Instant::now();
     let script = Script::forever(Step::Fail(ErrorKind::Connect));
     let register = script.client().register().timeout(MINUTE);
@@ -104,7 +104,7 @@ async fn a_name_that_is_not_found_ends_typed_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_cut_and_told() {
+async fn a_silent_session_is_closed_and_reported() {
     let script = Script::new([Step::Silence, assigned()]);
     let start = Instant::now();
     let mut registration = script.client().register().events();
@@ -180,20 +180,20 @@ async fn dropping_a_waiting_registration_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_may_be_as_long_as_can_be() {
+async fn a_timeout_may_be_the_longest_duration() {
     let script = Script::new([answer_after(202, 1_000_000, ASSIGNING), assigned()]);
     let register = script.client().register().timeout(Duration::MAX);
     register.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_of_nothing_is_over_at_once() {
+async fn a_timeout_of_zero_is_over_at_once() {
     let script = Script::forever(Step::Silence);
     let register = script.client().register().timeout(Duration::ZERO);
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);
 }
 
-/// A clock that is another century each time one looks.
+/// A clock that shows another century at each call.
 #[derive(Debug)]
 struct Jumping(AtomicI64);
 
@@ -205,7 +205,7 @@ impl Clock for Jumping {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_of_the_wall_clock_moves_no_deadline() {
+async fn a_jump_of_the_wall_clock_does_not_change_the_deadline() {
     let script = Script::forever(assigning());
     let client = script.client().with_clock(Jumping(AtomicI64::new(0)));
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A registration watched.
+//! The events of a registration.
 
 use dps_device::{ErrorKind, Event};
 use futures_util::StreamExt;
@@ -75,7 +75,7 @@ async fn a_failure_is_an_outcome_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_seen_when_it_happens_and_nothing_goes_on_unwatched() {
+async fn events_are_immediate_and_the_registration_runs_only_while_polled() {
     let script = Script::new([answer_after(202, 60, ASSIGNING), assigned()]);
     let mut registration = script.client().register().events();
     assert!(script.asked().is_empty());

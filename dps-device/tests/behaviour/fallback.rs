@@ -1,4 +1,4 @@
-//! Several transports in one: which is used, when, and what is told when none is any good.
+//! `Fallback`: which transport is used, when, and the error when all fail.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use crate::hub_key::assigned_with_hub_key;
 use crate::script::{KEY, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning};
 
-/// A transport that never opens: it fails like this, or says nothing.
+/// A transport that never opens: it fails with this kind, or never returns.
 #[derive(Debug, Clone)]
-struct Blocked(Option<ErrorKind>, Arc<AtomicUsize>);
+struct Unreachable(Option<ErrorKind>, Arc<AtomicUsize>);
 
-impl Blocked {
+impl Unreachable {
     fn failing(kind: ErrorKind) -> Self {
         Self(Some(kind), Arc::default())
     }
@@ -39,7 +39,7 @@ impl Blocked {
 }
 
 #[async_trait]
-impl Transport for Blocked {
+impl Transport for Unreachable {
     async fn open<'a>(
         &'a self,
         _: &'a Target,
@@ -47,18 +47,18 @@ impl Transport for Blocked {
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         self.1.fetch_add(1, Ordering::Relaxed);
         match self.0 {
-            Some(kind) => Err(TransportError::new(kind, "it is blocked")
+            Some(kind) => Err(TransportError::new(kind, "it is unreachable")
                 .with_source(std::io::Error::other("by a wall"))),
             None => std::future::pending().await,
         }
     }
 }
 
-/// A transport whose sessions have had their time after each request.
+/// A transport whose sessions are stale after each request.
 #[derive(Debug, Clone)]
 struct ShortLived(Script);
 
-struct Stale<'a>(Box<dyn Session + 'a>);
+struct StaleSession<'a>(Box<dyn Session + 'a>);
 
 #[async_trait]
 impl Transport for ShortLived {
@@ -67,12 +67,12 @@ impl Transport for ShortLived {
         target: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
-        Ok(Box::new(Stale(self.0.open(target, proof).await?)))
+        Ok(Box::new(StaleSession(self.0.open(target, proof).await?)))
     }
 }
 
 #[async_trait]
-impl Session for Stale<'_> {
+impl Session for StaleSession<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
         self.0.register(body).await
     }
@@ -93,18 +93,18 @@ fn client(transport: Fallback) -> ProvisioningClient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_is_used_when_one_does_not_get_through() {
+async fn the_next_transport_is_used_when_one_fails_to_connect() {
     for kind in [
         ErrorKind::Connect,
         ErrorKind::Tls,
         ErrorKind::Protocol,
         ErrorKind::Unsupported,
     ] {
-        let (blocked, open) = (
-            Blocked::failing(kind),
+        let (unreachable, open) = (
+            Unreachable::failing(kind),
             Script::new([assigning(), assigned()]),
         );
-        let client = client(Fallback::new(blocked.clone()).or(open.clone()));
+        let client = client(Fallback::new(unreachable.clone()).or(open.clone()));
         let events: Vec<_> = client.register().events().collect().await;
         assert!(
             matches!(
@@ -120,12 +120,12 @@ async fn the_next_is_used_when_one_does_not_get_through() {
         );
         assert_eq!(open.asked(), [REGISTER, POLL]);
         assert_eq!(open.sessions_opened(), 1);
-        assert_eq!(blocked.tries(), 1);
+        assert_eq!(unreachable.tries(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_that_works_is_the_only_one() {
+async fn the_first_transport_that_works_is_the_only_one_used() {
     let (open, other) = (Script::new([assigned()]), Script::new([]));
     client(Fallback::new(open).or(other.clone()))
         .register()
@@ -135,11 +135,11 @@ async fn the_first_that_works_is_the_only_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_black_hole_takes_its_share_of_a_request_and_no_more() {
+async fn a_silent_transport_has_its_share_of_a_request_and_no_more() {
     for (request_timeout, share) in [(30, 6.0), (4, 0.8), (300, 10.0)] {
         let open = Script::new([assigned()]);
-        let transport = Fallback::new(Blocked::silent())
-            .or(Blocked::silent())
+        let transport = Fallback::new(Unreachable::silent())
+            .or(Unreachable::silent())
             .or(open.clone());
         let client = client(transport).with_request_timeout(Duration::from_secs(request_timeout));
         let start = Instant::now();
@@ -154,7 +154,7 @@ async fn a_black_hole_takes_its_share_of_a_request_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_service_says_is_final() {
+async fn an_answer_of_the_service_is_final() {
     for kind in [
         ErrorKind::Unauthorized,
         ErrorKind::Rejected,
@@ -162,7 +162,7 @@ async fn what_the_service_says_is_final() {
         ErrorKind::InvalidConfiguration,
     ] {
         let other = Script::new([]);
-        let transport = Fallback::new(Blocked::failing(kind)).or(other.clone());
+        let transport = Fallback::new(Unreachable::failing(kind)).or(other.clone());
         let error = client(transport).register().await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert_eq!(other.sessions_opened(), 0);
@@ -175,9 +175,9 @@ async fn what_the_service_says_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reasons_of_all_are_kept() {
-    let transport = Fallback::new(Blocked::failing(ErrorKind::Tls))
-        .or(Blocked::silent())
+async fn the_failures_of_all_are_kept() {
+    let transport = Fallback::new(Unreachable::failing(ErrorKind::Tls))
+        .or(Unreachable::silent())
         .or(Script::forever(Step::Fail(ErrorKind::Connect)));
     let error = client(transport).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
@@ -186,18 +186,18 @@ async fn the_reasons_of_all_are_kept() {
     assert_eq!(failure.to_string(), "all transports failed");
     let reasons = failure.source().unwrap().to_string();
     for reason in [
-        "Blocked: it is blocked: by a wall",
-        "Blocked: there was no connection within 6s",
-        "Script: so says the script",
+        "Unreachable: it is unreachable: by a wall",
+        "Unreachable: there was no connection within 6s",
+        "Script: the script fails here",
     ] {
         assert!(reasons.contains(reason), "{reasons}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reasons_are_kept_where_all_are_silent() {
-    let transport = Fallback::new(Blocked::silent())
-        .or(Blocked::silent())
+async fn the_failures_are_kept_when_all_are_silent() {
+    let transport = Fallback::new(Unreachable::silent())
+        .or(Unreachable::silent())
         .or(Script::forever(Step::Silence));
     let error = client(transport).register().await.unwrap_err();
     let failure = error.last_failure().unwrap();
@@ -213,7 +213,7 @@ async fn the_reasons_are_kept_where_all_are_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_get_better_is_not_retried() {
+async fn permanent_failures_are_not_retried() {
     for (kinds, kind) in [
         ([ErrorKind::Tls, ErrorKind::Unsupported], ErrorKind::Tls),
         ([ErrorKind::Protocol, ErrorKind::Tls], ErrorKind::Tls),
@@ -226,7 +226,7 @@ async fn what_will_not_get_better_is_not_retried() {
             ErrorKind::Unsupported,
         ),
     ] {
-        let [first, second] = kinds.map(Blocked::failing);
+        let [first, second] = kinds.map(Unreachable::failing);
         let transport = Fallback::new(first).or(second.clone());
         let error = client(transport).register().await.unwrap_err();
         assert_eq!(error.kind(), kind);
@@ -235,24 +235,24 @@ async fn what_will_not_get_better_is_not_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_one_that_worked_is_tried_first_the_next_time() {
-    let blocked = Blocked::silent();
+async fn the_transport_that_worked_is_tried_first_the_next_time() {
+    let unreachable = Unreachable::silent();
     let open = Script::new([
         assigning(),
         Step::Fail(ErrorKind::Connect),
         assigned(),
         assigned(),
     ]);
-    let client = client(Fallback::new(blocked.clone()).or(open.clone()));
+    let client = client(Fallback::new(unreachable.clone()).or(open.clone()));
     client.register().await.unwrap();
     client.register().await.unwrap();
-    assert_eq!(blocked.tries(), 1);
+    assert_eq!(unreachable.tries(), 1);
     assert_eq!(open.asked(), [REGISTER, POLL, POLL, REGISTER]);
     assert_eq!(open.sessions_opened(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_has_had_its_time_is_replaced() {
+async fn a_stale_session_is_replaced() {
     let open = Script::new([assigning(), assigned()]);
     let client = client(Fallback::new(ShortLived(open.clone())));
     let events: Vec<_> = client.register().events().collect().await;
@@ -274,7 +274,7 @@ async fn a_session_that_has_had_its_time_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_works_no_more_gives_way_again() {
+async fn a_transport_that_stops_working_is_replaced() {
     let first = Script::new([
         assigning(),
         Step::Fail(ErrorKind::Connect),
@@ -287,13 +287,13 @@ async fn one_that_works_no_more_gives_way_again() {
     assert_eq!(
         second.asked(),
         [POLL],
-        "the operation goes on over another carrier"
+        "the operation continues over another transport"
     );
 }
 
 /// As HTTPS does, which connects with its first request only.
 #[tokio::test(start_paused = true)]
-async fn one_that_fails_with_its_first_request_gives_way() {
+async fn a_transport_that_fails_with_its_first_request_is_replaced() {
     let first = Script::new([Step::Fail(ErrorKind::Connect)]);
     let second = Script::new([assigning(), assigned()]);
     let client = client(Fallback::new(first.clone()).or(second.clone()));
@@ -301,12 +301,12 @@ async fn one_that_fails_with_its_first_request_gives_way() {
     client.register().await.unwrap();
     assert_eq!(first.asked(), [REGISTER]);
     assert_eq!(second.asked(), [REGISTER, POLL]);
-    // The wait is that before the poll: the change of carrier is none.
+    // Only the poll has a wait: changing the transport has none.
     assert_wait(start.elapsed(), 2, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_opens_and_is_silent_then_gives_way() {
+async fn a_transport_that_opens_and_never_answers_is_replaced() {
     let first = Script::forever(Step::Silence);
     let second = Script::new([assigned()]);
     let client = client(Fallback::new(first.clone()).or(second.clone()));
@@ -318,7 +318,7 @@ async fn one_that_opens_and_is_silent_then_gives_way() {
 #[tokio::test(start_paused = true)]
 async fn all_of_them_share_the_one_deadline() {
     let start = Instant::now();
-    let transport = Fallback::new(Blocked::silent()).or(Blocked::silent());
+    let transport = Fallback::new(Unreachable::silent()).or(Unreachable::silent());
     let register = client(transport)
         .register()
         .timeout(Duration::from_secs(60));
@@ -327,9 +327,9 @@ async fn all_of_them_share_the_one_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proof_goes_to_the_one_that_carries_it() {
+async fn a_proof_goes_to_the_transport_that_carries_it() {
     let open = Script::new([answer(200, &assigned_with_hub_key())]);
-    let transport = Fallback::new(Blocked::failing(ErrorKind::Unsupported)).or(open.clone());
+    let transport = Fallback::new(Unreachable::failing(ErrorKind::Unsupported)).or(open.clone());
     let who = SoftwareTpm::from_vector().attestation_as("my-device".parse().unwrap());
     let client = ProvisioningClient::new("0ne00111111".parse().unwrap(), who, transport);
     client.register().await.unwrap();
@@ -345,7 +345,7 @@ mod over_sockets {
     use super::*;
     use crate::https::challenge::{assigned as challenged_and_assigned, challenge};
     use crate::https::server::{Server, json};
-    use crate::mqtt::Carrier;
+    use crate::mqtt::MqttKind;
     use crate::mqtt::server::Server as MqttServer;
     use crate::pki::Pki;
     use crate::script::ASSIGNED;
@@ -355,7 +355,7 @@ mod over_sockets {
         listener.local_addr().unwrap().port()
     }
 
-    fn aimed(transport: Fallback, pki: &Pki) -> ProvisioningClient {
+    fn connecting_to(transport: Fallback, pki: &Pki) -> ProvisioningClient {
         client(transport)
             .with_host(dps_device::Host::LOCALHOST)
             .with_roots(pki.roots())
@@ -365,13 +365,13 @@ mod over_sockets {
     #[tokio::test]
     async fn mqtt_then_websocket_then_https() {
         let pki = Pki::new();
-        // It is not asked for a registration but for a switch to WebSocket first, and refuses.
+        // The first request is a WebSocket upgrade, which is refused.
         let answers = [json(404, "", "{}"), json(200, "", ASSIGNED)];
         let mut server = Server::start(pki.server(false), answers).await;
         let transport = Fallback::new(Mqtt::default().with_port(closed_port().await))
             .or(MqttWebSocket::default().with_port(server.port()))
             .or(Http::default().with_port(server.port()));
-        aimed(transport, &pki).register().await.unwrap();
+        connecting_to(transport, &pki).register().await.unwrap();
         assert_eq!(
             server.request().await.line,
             "GET /$iothub/websocket HTTP/1.1"
@@ -404,13 +404,13 @@ mod over_sockets {
     }
 
     #[tokio::test]
-    async fn the_reasons_name_the_transports() {
+    async fn the_failures_name_the_transports() {
         let pki = Pki::new();
         let port = closed_port().await;
         let transport = Fallback::new(Mqtt::default().with_port(port))
             .or(MqttWebSocket::default().with_port(port))
             .or(Http::default().with_port(port));
-        let register = aimed(transport, &pki).register();
+        let register = connecting_to(transport, &pki).register();
         let error = register.timeout(Duration::from_secs(1)).await.unwrap_err();
         let failure = error.last_failure().unwrap();
         let reasons = failure.source().unwrap().to_string();
@@ -421,14 +421,14 @@ mod over_sockets {
     }
 
     #[tokio::test]
-    async fn a_lookup_goes_to_the_one_that_has_it() {
+    async fn a_lookup_goes_to_the_transport_that_has_it() {
         let pki = Pki::new();
-        let mqtt = MqttServer::start(Carrier::Mqtt, pki.server(false)).await;
+        let mqtt = MqttServer::start(MqttKind::Mqtt, pki.server(false)).await;
         let body = r#"{"registrationId":"my-device","status":"disabled"}"#;
         let server = Server::start(pki.server(false), [json(200, "", body)]).await;
         let transport = Fallback::new(Mqtt::default().with_port(mqtt.port()))
             .or(Http::default().with_port(server.port()));
-        let client = aimed(transport, &pki);
+        let client = connecting_to(transport, &pki);
         let (found, _peer) = tokio::join!(client.lookup().into_future(), mqtt.session());
         assert_eq!(found.unwrap().status, Some(RegistrationStatus::Disabled));
     }

@@ -1,4 +1,4 @@
-//! A device with a TPM is assigned: the hub key that comes with it, and a challenge that was forgotten meanwhile.
+//! The hub key of an assignment, and a challenge that the service has lost.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::script::{
 
 const UNAUTHORIZED: &str = r#"{"errorCode":401002,"message":"Unauthorized"}"#;
 
-/// The answer with this in the place of the results of the symmetric key.
+/// The answer with this in place of the symmetric key result.
 fn assigned_with(tpm: &str) -> String {
     let [before, after] = ASSIGNED.split(r#""symmetricKey":{}"#).collect::<Vec<_>>()[..] else {
         panic!("{ASSIGNED}");
@@ -44,8 +44,8 @@ async fn register(tpm: &SoftwareTpm, script: &Script) -> Result<Assignment, dps_
 #[tokio::test(start_paused = true)]
 async fn the_tpm_keeps_the_hub_key_of_the_assignment() {
     let at_once = vec![answer(200, &assigned_with_hub_key())];
-    let later = vec![assigning(), answer(200, &assigned_with_hub_key())];
-    for steps in [at_once, later] {
+    let advance_clock = vec![assigning(), answer(200, &assigned_with_hub_key())];
+    for steps in [at_once, advance_clock] {
         let tpm = SoftwareTpm::from_vector();
         let assignment = register(&tpm, &Script::new(steps)).await.unwrap();
         assert_eq!(assignment.hub().as_str(), "hub.azure-devices.net");
@@ -54,7 +54,7 @@ async fn the_tpm_keeps_the_hub_key_of_the_assignment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_hub_key_the_assignment_is_good_for_nothing() {
+async fn an_assignment_without_a_hub_key_is_a_protocol_error() {
     let challenge = vector::challenge();
     for (tpm, says) in [
         (r#""symmetricKey":{}"#.to_owned(), "no hub key"),
@@ -104,7 +104,7 @@ async fn a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays() {
     assert_eq!(error.to_string(), "the TPM did not import the hub key");
     let source = error.source().unwrap();
     assert_eq!(source.to_string(), "the outer wrapper is not intact");
-    assert_eq!(script.asked(), [REGISTER], "it is not asked again");
+    assert_eq!(script.asked(), [REGISTER], "it is not retried");
     assert_eq!(tpm.hub_key(), Some(vector::hub_key()));
 }
 
@@ -115,15 +115,15 @@ async fn a_device_without_a_tpm_needs_no_hub_key() {
     script.client().register().await.unwrap();
 }
 
-/// A TPM that never comes to an end.
+/// A TPM that never answers.
 #[derive(Debug)]
-struct Stuck {
+struct HangingTpm {
     registration_id: RegistrationId,
     chip: SoftwareTpm,
     asked: AtomicUsize,
 }
 
-impl Stuck {
+impl HangingTpm {
     fn new() -> Self {
         Self {
             registration_id: "my-device".parse().unwrap(),
@@ -140,14 +140,14 @@ impl Stuck {
 }
 
 #[async_trait]
-impl Sign for Stuck {
+impl Sign for HangingTpm {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
         self.chip.sign(data).await
     }
 }
 
 #[async_trait]
-impl TpmKeys for Stuck {
+impl TpmKeys for HangingTpm {
     fn endorsement_key(&self) -> &TpmPublic {
         self.chip.endorsement_key()
     }
@@ -162,7 +162,7 @@ impl TpmKeys for Stuck {
     }
 }
 
-impl Attestation for Stuck {
+impl Attestation for HangingTpm {
     fn registration_id(&self) -> &RegistrationId {
         &self.registration_id
     }
@@ -171,15 +171,15 @@ impl Attestation for Stuck {
     }
 }
 
-pub(crate) fn stuck_tpm() -> impl Attestation {
-    Stuck::new()
+pub(crate) fn hanging_tpm() -> impl Attestation {
+    HangingTpm::new()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     let script = Script::new([answer(200, &assigned_with_hub_key())]);
     let start = Instant::now();
-    let error = client(stuck_tpm(), &script).register().await.unwrap_err();
+    let error = client(hanging_tpm(), &script).register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(
         error.to_string(),
@@ -189,15 +189,15 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
 
     let script = Script::new([answer(200, &assigned_with_hub_key())]);
     let start = Instant::now();
-    let register = client(stuck_tpm(), &script).register();
+    let register = client(hanging_tpm(), &script).register();
     let error = register.timeout(Duration::from_secs(10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_wait(start.elapsed(), 10, 10);
 }
 
-/// The service was started anew, say, and knows the operation but not the key.
+/// The service has the operation but not the key, for example after a restart.
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_is_refused_begins_anew_with_a_new_challenge() {
+async fn a_refused_poll_leads_to_a_new_registration_and_challenge() {
     let script = Script::new([
         assigning(),
         answer(401, UNAUTHORIZED),
@@ -259,7 +259,7 @@ async fn a_refused_poll_of_another_proof_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_session_goes_on_with_the_operation() {
+async fn a_new_session_continues_the_operation() {
     let script = Script::new([
         assigning(),
         Step::Fail(ErrorKind::Connect),

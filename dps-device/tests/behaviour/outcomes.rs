@@ -1,4 +1,4 @@
-//! How a registration ends, and what the device learns of it.
+//! The outcomes of a registration.
 
 use dps_device::ErrorKind;
 use dps_types::{ErrorCode, RegistrationSubstatus};
@@ -14,7 +14,7 @@ async fn ends(status: u16, body: &str) -> dps_device::Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_assignment_has_all_that_the_service_told() {
+async fn an_assignment_has_the_whole_registration_record() {
     let body = ASSIGNED.replace(
         r#""status":"assigned","substatus""#,
         r#""payload":{"tariff":"grün","limit":7},"status":"assigned","substatus""#,
@@ -155,7 +155,7 @@ async fn each_refusal_has_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_services_account_is_kept() {
+async fn the_error_document_of_the_service_is_kept() {
     let body = r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Invalid certificate.","info":{"k":"v"},"timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#;
     let error = ends(401, body).await;
     let details = error.error_details().unwrap();
@@ -183,7 +183,7 @@ async fn the_status_decides_before_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_the_protocol_says_so() {
+async fn an_answer_outside_the_protocol_is_a_protocol_error() {
     for (status, body) in [
         (202, r#"{"status":"assigning"}"#),
         (202, r#"{"operationId":"","status":"assigning"}"#),
@@ -213,7 +213,7 @@ async fn what_is_not_the_protocol_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_without_lookup_says_so() {
+async fn a_transport_without_lookup_is_unsupported() {
     let script = Script::new([]);
     let error = script.client().lookup().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -226,4 +226,55 @@ async fn the_client_registers_again_after_any_outcome() {
     client.register().await.unwrap_err();
     client.register().await.unwrap();
     client.register().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_another_device_is_refused() {
+    for status in ["assigned", "assigning", "failed", "disabled"] {
+        let body = ASSIGNED
+            .replace("my-device", "other-device")
+            .replace("\"assigned\"", &format!("\"{status}\""));
+        let error = ends(200, &body).await;
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{status}");
+        for id in ["other-device", "my-device"] {
+            assert!(error.to_string().contains(id), "{error}");
+        }
+    }
+    // Registration ids do not differ in case.
+    let body = ASSIGNED.replace("my-device", "MY-device");
+    let script = Script::new([answer(200, &body)]);
+    script.client().register().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_does_not_matter() {
+    let script = Script::new([answer(200, &format!("\u{feff}{ASSIGNED}"))]);
+    script.client().register().await.unwrap();
+    let error = ends(401, "\u{feff}{\"errorCode\":401002}").await;
+    assert_eq!(
+        error.error_details().unwrap().error_code,
+        Some(ErrorCode::UNAUTHORIZED)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_body_has_the_hint_of_its_status() {
+    for (status, hint) in [
+        (401, "check the key"),
+        (403, "check the key"),
+        (404, "check the id scope"),
+    ] {
+        let error = ends(status, "").await;
+        assert!(error.to_string().contains(hint), "{error}");
+        assert!(error.error_details().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alternate_text_of_an_error_has_the_whole_chain() {
+    let error = ends(200, "{").await;
+    let plain = error.to_string();
+    let chain = format!("{error:#}");
+    assert!(chain.starts_with(&format!("{plain}: ")), "{chain}");
+    assert!(chain.contains("EOF while parsing"), "{chain}");
 }

@@ -40,6 +40,23 @@ impl Pki {
 
     /// A server for `localhost`; one that asks for client certificates accepts those under the root, and no client without.
     pub(crate) fn server(&self, asks: bool) -> Arc<ServerConfig> {
+        self.server_with(asks, |_| {})
+    }
+
+    /// A server whose certificate is valid from the start of one year to the start of another.
+    #[cfg(feature = "http")]
+    pub(crate) fn server_valid(&self, from: i32, to: i32) -> Arc<ServerConfig> {
+        self.server_with(false, |params| {
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        })
+    }
+
+    fn server_with(
+        &self,
+        asks: bool,
+        edit: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -53,11 +70,10 @@ impl Pki {
             config.with_no_client_auth()
         };
         let key = KeyPair::generate().unwrap();
-        let certificate: CertificateDer<'static> = CertificateParams::new(["localhost".to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.root)
-            .unwrap()
-            .into();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        edit(&mut params);
+        let certificate: CertificateDer<'static> =
+            params.signed_by(&key, &self.root).unwrap().into();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
     }

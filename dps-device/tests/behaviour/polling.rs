@@ -1,4 +1,4 @@
-//! From "assigning" to the end: when the next request goes out.
+//! The waits between polls.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::script::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_asks_until_it_is_assigned() {
+async fn a_registration_polls_until_it_is_assigned() {
     let script = Script::new([assigning(), assigning(), assigning(), assigned()]);
     let assignment = script.client().register().await.unwrap();
 
@@ -71,14 +71,14 @@ async fn the_interval_can_be_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn devices_do_not_fall_into_step() {
+async fn devices_do_not_poll_at_the_same_time() {
     let mut waits = HashSet::new();
     for _ in 0..20 {
         let script = Script::new([answer_after(202, 3, ASSIGNING), assigned()]);
         script.client().register().await.unwrap();
         waits.insert(script.gaps()[0]);
     }
-    assert!(waits.len() > 1, "all devices ask at the same moment");
+    assert!(waits.len() > 1, "all devices poll at the same time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn a_registration_may_be_assigned_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unassigned_means_ask_again() {
+async fn unassigned_means_poll_again() {
     let unassigned = ASSIGNING.replace("assigning", "unassigned");
     let script = Script::new([
         answer(202, &unassigned),
@@ -108,7 +108,7 @@ async fn pending_may_come_with_200() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_operation_is_known_even_where_a_poll_does_not_repeat_it() {
+async fn a_poll_need_not_repeat_the_operation_id() {
     let script = Script::new([
         assigning(),
         answer(202, r#"{"operationId":"","status":"assigning"}"#),
@@ -120,14 +120,14 @@ async fn the_operation_is_known_even_where_a_poll_does_not_repeat_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_kind_of_pending_is_waited_for() {
+async fn an_unknown_pending_status_means_a_wait() {
     let queued = ASSIGNING.replace("assigning", "queued");
     let script = Script::new([answer(202, &queued), assigned()]);
     script.client().register().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_kind_of_end_is_an_error_that_names_it() {
+async fn an_unknown_final_status_is_an_error_that_names_it() {
     let script = Script::new([
         assigning(),
         answer(200, &ASSIGNING.replace("assigning", "quarantined")),
@@ -138,7 +138,7 @@ async fn a_new_kind_of_end_is_an_error_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fields_that_nobody_knows_yet_do_not_matter() {
+async fn unknown_fields_are_ignored() {
     let newer = ASSIGNED.replacen('{', r#"{"connectionProfile":{"x":[1]},"#, 1);
     let script = Script::new([answer(200, &newer)]);
     script.client().register().await.unwrap();

@@ -1,4 +1,4 @@
-//! Failures that pass.
+//! Transient failures are retried.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const THROTTLED: &str =
 const CONFLICT: &str = r#"{"errorCode":409203,"message":"Precondition failed."}"#;
 
 #[tokio::test(start_paused = true)]
-async fn every_passing_failure_of_a_registration_is_retried() {
+async fn every_transient_failure_of_a_registration_is_retried() {
     for status in [408, 429, 500, 502, 503, 504, 599] {
         let script = Script::new([answer(status, "{}"), assigned()]);
         let outcome = script.client().register().await;
@@ -24,7 +24,7 @@ async fn every_passing_failure_of_a_registration_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_passing_failure_of_a_poll_is_retried() {
+async fn every_transient_failure_of_a_poll_is_retried() {
     for status in [408, 429, 500, 502, 503, 504, 599] {
         let script = Script::new([assigning(), answer(status, "{}"), assigned()]);
         let outcome = script.client().register().await;
@@ -34,7 +34,7 @@ async fn every_passing_failure_of_a_poll_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_registration_waits_as_told() {
+async fn a_throttled_registration_waits_for_retry_after() {
     let script = Script::new([
         answer_after(429, 45, THROTTLED),
         answer_after(429, 70, THROTTLED),
@@ -46,7 +46,7 @@ async fn a_throttled_registration_waits_as_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_poll_waits_as_told_and_keeps_its_operation() {
+async fn a_throttled_poll_waits_for_retry_after_and_keeps_its_operation() {
     let script = Script::new([assigning(), answer_after(429, 45, THROTTLED), assigned()]);
     script.client().register().await.unwrap();
     assert_eq!(script.asked(), [REGISTER, POLL, POLL]);
@@ -143,7 +143,7 @@ async fn an_operation_that_the_service_lost_is_registered_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_pass_is_not_retried() {
+async fn permanent_failures_are_not_retried() {
     for kind in [
         ErrorKind::Tls,
         ErrorKind::Signing,

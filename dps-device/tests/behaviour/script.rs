@@ -1,4 +1,4 @@
-//! A transport that plays a script, and notes when it was asked what.
+//! A transport with scripted replies, which records the requests and their times.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,8 +31,23 @@ pub(crate) enum Step {
     Answer(Reply),
     /// The session fails like this.
     Fail(ErrorKind),
-    /// There is never an answer.
+    /// The session fails with this error.
+    FailWith(FailWith),
+    /// There is no answer.
     Silence,
+}
+
+#[derive(Clone)]
+pub(crate) struct FailWith(Arc<dyn Fn() -> TransportError + Send + Sync>);
+
+impl std::fmt::Debug for FailWith {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FailWith")
+    }
+}
+
+pub(crate) fn fail_with(error: impl Fn() -> TransportError + Send + Sync + 'static) -> Step {
+    Step::FailWith(FailWith(Arc::new(error)))
 }
 
 pub(crate) fn answer(status: u16, body: &str) -> Step {
@@ -82,20 +97,20 @@ impl Script {
         script
     }
 
-    /// A device with a symmetric key, and all else as it comes.
+    /// A device with a symmetric key and default settings.
     pub(crate) fn client(&self) -> ProvisioningClient {
         let key = SymmetricKey::from_base64(KEY).unwrap();
         let who = SymmetricKeyAttestation::new("my-device".parse().unwrap(), key);
         ProvisioningClient::new("0ne00111111".parse().unwrap(), who, self.clone())
     }
 
-    /// What was asked, in order.
+    /// The requests, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         let state = self.state();
         state.asked.iter().map(|(_, what)| what.clone()).collect()
     }
 
-    /// How long it took from each request to the next.
+    /// The times between the requests.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         let state = self.state();
         state
@@ -117,7 +132,7 @@ impl Script {
         self.0.lock().unwrap()
     }
 
-    async fn play(&self, asked: String) -> Result<Reply, TransportError> {
+    async fn run(&self, asked: String) -> Result<Reply, TransportError> {
         let step = {
             let mut state = self.state();
             let at = state.start.elapsed();
@@ -127,13 +142,14 @@ impl Script {
         };
         match step.expect("the script is longer than this") {
             Step::Answer(reply) => Ok(reply),
-            Step::Fail(kind) => Err(TransportError::new(kind, "so says the script")),
+            Step::Fail(kind) => Err(TransportError::new(kind, "the script fails here")),
+            Step::FailWith(error) => Err((error.0)()),
             Step::Silence => std::future::pending().await,
         }
     }
 }
 
-/// That a wait is no shorter than it may be and no longer than it should. The timer rounds up to milliseconds.
+/// Checks a wait against its limits. The timer rounds up to milliseconds.
 #[track_caller]
 pub(crate) fn assert_wait(wait: Duration, least: u64, most: u64) {
     let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
@@ -163,11 +179,11 @@ struct Open<'a>(&'a Script);
 impl Session for Open<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
         let json = serde_json::to_string(body).unwrap();
-        self.0.play(format!("PUT {json}")).await
+        self.0.run(format!("PUT {json}")).await
     }
 
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError> {
-        self.0.play(format!("GET {operation}")).await
+        self.0.run(format!("GET {operation}")).await
     }
 }
 

@@ -1,15 +1,12 @@
-//! Nothing that may be printed holds a secret.
-
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+//! Debug output, errors and logs hold no secret.
 
 use dps_device::attestation::Proof;
 use dps_device::transport::Reply;
 use dps_device::{Attestation, Proxy, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log::Log;
 use crate::script::{KEY, Script, answer, assigned, assigning};
 
 #[test]
@@ -59,44 +56,12 @@ fn an_error_about_a_key_does_not_repeat_it() {
     assert!(!format!("{error:?} {error}").contains("hunter2"));
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
 fn subscriber(log: &Log) -> impl tracing::Subscriber + Send + Sync + use<> {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish()
+    log.subscriber(tracing::Level::TRACE)
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_the_story_in_stable_fields() {
+async fn the_log_has_stable_fields() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(subscriber(&log));
     let script = Script::new([assigning(), answer(503, ""), assigned()]);
@@ -176,7 +141,7 @@ async fn the_log_of_an_mqtt_registration_holds_no_secret() {
 
 #[cfg(feature = "hub")]
 #[tokio::test]
-async fn the_log_of_a_talk_with_the_hub_holds_no_secret() {
+async fn the_log_of_a_hub_connection_holds_no_secret() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(subscriber(&log));
     let connect = crate::hub::talked_about("hunter2").await;

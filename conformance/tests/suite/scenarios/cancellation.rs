@@ -4,8 +4,8 @@ use dps_emulator::{Effect, Step};
 
 use crate::case::Case;
 use crate::dps::HUB;
-use crate::hook::Hook;
-use crate::story::Story;
+use crate::hook::TestWebhook;
+use crate::watched::Watched;
 
 pub(crate) async fn cancelled_at_connect(case: Case) {
     cancelled(case, Step::Connect).await;
@@ -20,22 +20,22 @@ pub(crate) async fn cancelled_at_poll(case: Case) {
 }
 
 pub(crate) async fn cancelled_between_polls(case: Case) {
-    let hook = Hook::hesitating().await;
+    let hook = TestWebhook::waiting().await;
     let url = hook.url.clone();
-    let by_hook = move |enrollment: crate::proof::Enrollment| enrollment.allocated_by(&url);
-    let (dps, client) = case.enrolled_with(by_hook).await;
+    let by_webhook = move |enrollment: crate::proof::Enrollment| enrollment.allocated_by(&url);
+    let (dps, client) = case.enrolled_with(by_webhook).await;
 
-    let mut story = Story::of(client.register());
-    story.until("assigning").await;
-    drop(story);
+    let mut watched = Watched::of(client.register());
+    watched.until("assigning").await;
+    drop(watched);
     dps.wire.all_closed().await;
 
-    let mut story = Story::of(client.register());
-    story.until("assigning").await;
+    let mut watched = Watched::of(client.register());
+    watched.until("assigning").await;
     hook.release();
-    let (_, assigned) = story.end().await;
+    let (_, assigned) = watched.end().await;
     assert_eq!(assigned.expect("assigned").hub().as_str(), HUB);
-    assert_eq!(hook.heard().len(), 1, "it joins the operation");
+    assert_eq!(hook.payloads().len(), 1, "it joins the operation");
     assert_eq!(dps.wire.begun(), 2);
     dps.finish().await;
 }
@@ -44,11 +44,11 @@ async fn cancelled(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, step, Effect::Silence);
 
-    dps.until_met(client.register().into_future()).await;
+    dps.until_faults_used(client.register().into_future()).await;
     dps.wire.all_closed().await;
 
     let assigned = client.register().await.expect("the device is assigned");
     assert_eq!(assigned.hub().as_str(), HUB);
-    assert_eq!(dps.wire.begun(), 2, "nothing goes on after the drop");
+    assert_eq!(dps.wire.begun(), 2, "nothing is sent after the drop");
     dps.finish().await;
 }

@@ -1,4 +1,4 @@
-//! The last step: the device on the hub that it was assigned to, whatever it proves itself with and however it registered.
+//! The connection to the assigned hub, with every proof.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use crate::case::Case;
 use crate::dps::{Dps, HUB, OTHER_HUB};
 use crate::proof::DEVICE;
 
-/// Every carrier to a hub.
-fn carriers(dps: &Dps) -> [HubTransport; 2] {
+/// Every transport to a hub.
+fn hub_transports(dps: &Dps) -> [HubTransport; 2] {
     let ports = dps.ports();
     [
         Mqtt::default().with_port(ports.mqtt).into(),
@@ -24,18 +24,18 @@ fn carriers(dps: &Dps) -> [HubTransport; 2] {
     ]
 }
 
-/// A device that is assigned, and its hub over every carrier.
+/// A device that is assigned, and its hub over every transport.
 async fn assigned(case: Case) -> (Dps, [HubEndpoint; 2]) {
     let (dps, client) = case.enrolled().await;
     let assignment = client.register().await.expect("the device is assigned");
     let hub = client
         .hub(&assignment)
         .with_host(std::net::Ipv4Addr::LOCALHOST);
-    let hubs = carriers(&dps).map(|carrier| hub.clone().with_transport(carrier));
+    let hubs = hub_transports(&dps).map(|kind| hub.clone().with_transport(kind));
     (dps, hubs)
 }
 
-/// Goes on until the darkness is this.
+/// Runs until the desired property `darkness` has this value.
 async fn until_darkness(connection: &mut HubConnection, darkness: u64) {
     loop {
         let desired = match connection.next().await.expect("an update") {
@@ -52,11 +52,14 @@ async fn until_darkness(connection: &mut HubConnection, darkness: u64) {
 pub(crate) async fn twin_reported_and_desired(case: Case) {
     let (dps, hubs) = assigned(case).await;
     for (round, hub) in (1..).zip(&hubs) {
-        let mut connection = hub.connect().await.expect("the hub lets the device in");
+        let mut connection = hub.connect().await.expect("the hub accepts the device");
         let twin = connection.twin().await.expect("a twin");
 
         let patch = json!({"firmware": {"round": round}, "gone": null});
-        let version = connection.report(&patch).await.expect("it is taken");
+        let version = connection
+            .report(&patch)
+            .await
+            .expect("the report is accepted");
         assert_eq!(version, twin.reported.version() + 1);
         let seen = dps.hub().device(DEVICE).await.expect("the registry");
         let seen = seen.expect("the device is in the registry");
@@ -81,12 +84,12 @@ pub(crate) async fn twin_reported_and_desired(case: Case) {
     dps.finish().await;
 }
 
-/// What changes while the device is away is not missed.
+/// A change while the device is disconnected is not lost.
 pub(crate) async fn disconnected_by_the_hub(case: Case) {
     let (dps, hubs) = assigned(case).await;
     let operator = dps.hub();
     for (round, hub) in (1..).zip(&hubs) {
-        let mut connection = hub.connect().await.expect("the hub lets the device in");
+        let mut connection = hub.connect().await.expect("the hub accepts the device");
         connection.twin().await.expect("a twin");
         assert!(operator.disconnect(DEVICE));
         operator
@@ -100,10 +103,13 @@ pub(crate) async fn disconnected_by_the_hub(case: Case) {
 
 pub(crate) async fn one_connection_for_a_device(case: Case) {
     let (dps, [hub, other]) = assigned(case).await;
-    let mut first = hub.connect().await.expect("the hub lets the device in");
-    let mut second = other.connect().await.expect("the hub lets it in again");
+    let mut first = hub.connect().await.expect("the hub accepts the device");
+    let mut second = other
+        .connect()
+        .await
+        .expect("the hub accepts the device again");
     second.twin().await.expect("a twin");
-    // The first one was closed. It takes its place again, and the second one loses it.
+    // The hub closed the first connection. It reconnects, and the hub closes the second one.
     first.twin().await.expect("a twin");
     second.twin().await.expect("a twin");
     drop((first, second));
@@ -116,7 +122,7 @@ pub(crate) async fn renewed_before_the_token_ends(case: Case) {
     let hub = hub.with_token_lifetime(Duration::from_secs(2));
     let has_token = hub.password().await.expect("it signs").is_some();
     let operator = dps.hub();
-    let mut connection = hub.connect().await.expect("the hub lets the device in");
+    let mut connection = hub.connect().await.expect("the hub accepts the device");
     connection.twin().await.expect("a twin");
     let begun = dps.wire.begun();
     if has_token {
@@ -139,12 +145,12 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
     client.register().await.expect("the device is assigned");
     let (hub, device) = (HUB.parse().expect("valid"), DEVICE.parse().expect("valid"));
     let hub = impostor.hub_at(hub, device);
-    for carrier in carriers(&dps) {
+    for kind in hub_transports(&dps) {
         let hub = hub
             .clone()
             .with_host(std::net::Ipv4Addr::LOCALHOST)
-            .with_transport(carrier);
-        let error = hub.connect().await.expect_err("it is somebody else");
+            .with_transport(kind);
+        let error = hub.connect().await.expect_err("it is an impostor");
         // A TPM that was never assigned has no key to sign with.
         let kinds = [ErrorKind::Unauthorized, ErrorKind::Signing];
         assert!(kinds.contains(&error.kind()), "{error:?}");
@@ -152,7 +158,7 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
     dps.finish().await;
 }
 
-/// What a device remembers over a restart.
+/// The assignment that a device stores over a restart.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Option<CachedAssignment>>>);
 
@@ -180,24 +186,30 @@ impl AssignmentStore for Memory {
 }
 
 fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
-    let [carrier, _] = carriers(dps);
+    let [kind, _] = hub_transports(dps);
     ProvisionedDevice::new(client.clone(), memory.clone()).with_hub(move |hub| {
         hub.with_host(std::net::Ipv4Addr::LOCALHOST)
-            .with_transport(carrier)
+            .with_transport(kind)
     })
 }
 
 pub(crate) async fn removed_device_registers_again(case: Case) {
     let (dps, client) = case.enrolled().await;
     let mut device = device(&dps, &client, &Memory::default());
-    device.report(json!({"on": 1})).await.expect("it is taken");
+    device
+        .report(json!({"on": 1}))
+        .await
+        .expect("the report is accepted");
     let operator = dps.hub();
     operator
         .remove(DEVICE)
         .await
         .expect("the device is removed");
 
-    device.report(json!({"on": 2})).await.expect("it is taken");
+    device
+        .report(json!({"on": 2}))
+        .await
+        .expect("the report is accepted");
 
     let seen = operator.device(DEVICE).await.expect("the registry");
     let seen = seen.expect("the device is back");
@@ -206,7 +218,7 @@ pub(crate) async fn removed_device_registers_again(case: Case) {
     dps.finish().await;
 }
 
-/// The hub is all that it talks to.
+/// It connects to the hub only.
 pub(crate) async fn remembered_over_a_restart(case: Case) {
     let (dps, client) = case.enrolled().await;
     let memory = Memory::default();
@@ -224,12 +236,15 @@ pub(crate) async fn remembered_over_a_restart(case: Case) {
     dps.finish().await;
 }
 
-/// The twin moves along, which is what DPS does unless it is told otherwise.
+/// The twin moves to the new hub, which is the default of DPS.
 pub(crate) async fn moved_to_another_hub(case: Case) {
     let (dps, client, enrollment) = case.enrolled_with_a_choice().await;
     let memory = Memory::default();
     let mut device = device(&dps, &client, &memory);
-    device.report(json!({"on": 1})).await.expect("it is taken");
+    device
+        .report(json!({"on": 1}))
+        .await
+        .expect("the report is accepted");
     let change = json!({"darkness": 3});
     let patched = dps.hub().update_desired(DEVICE, change).await;
     patched.expect("the twin is changed");
@@ -241,10 +256,10 @@ pub(crate) async fn moved_to_another_hub(case: Case) {
         .await;
     device.reprovision().await.expect("it is assigned again");
 
-    let home = device.assignment().expect("it knows its hub");
+    let home = device.assignment().expect("it has an assignment");
     assert_eq!(home.hub().as_str(), OTHER_HUB);
     assert_eq!(
-        memory.load().await.expect("it remembers").as_ref(),
+        memory.load().await.expect("it has an assignment").as_ref(),
         Some(home)
     );
     match device.next().await.expect("the twin of the new hub") {
@@ -255,7 +270,7 @@ pub(crate) async fn moved_to_another_hub(case: Case) {
         other => panic!("{other:?}"),
     }
     let left = dps.hub().device(DEVICE).await.expect("the registry");
-    assert!(left.is_none(), "the old hub has forgotten it");
+    assert!(left.is_none(), "the old hub has removed it");
     assert!(dps.hub_named(OTHER_HUB).is_connected(DEVICE));
     drop(device);
     dps.finish().await;

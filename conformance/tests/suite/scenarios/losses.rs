@@ -1,4 +1,4 @@
-//! The connection is lost, and the registration goes on where it was.
+//! The connection is lost, and the registration continues.
 
 use dps_device::ErrorKind;
 use dps_emulator::{Effect, Step};
@@ -6,29 +6,29 @@ use dps_types::RegistrationSubstatus;
 
 use crate::case::Case;
 use crate::dps::HUB;
-use crate::hook::Hook;
-use crate::story::Story;
+use crate::hook::TestWebhook;
+use crate::watched::Watched;
 
 pub(crate) async fn dropped_at_connect(case: Case) {
-    dropped_before_anything(case, Step::Connect).await;
+    dropped_before_reply(case, Step::Connect).await;
 }
 
 pub(crate) async fn dropped_before_register(case: Case) {
-    dropped_before_anything(case, Step::Register).await;
+    dropped_before_reply(case, Step::Register).await;
 }
 
-/// The service is at work, and the device does not know: it registers again and joins.
+/// The service has started the operation, but the device has no answer: it registers again and joins the operation.
 pub(crate) async fn dropped_after_register(case: Case) {
-    let hook = Hook::hesitating().await;
+    let hook = TestWebhook::waiting().await;
     let url = hook.url.clone();
-    let by_hook = move |enrollment: crate::proof::Enrollment| enrollment.allocated_by(&url);
-    let (dps, client) = case.enrolled_with(by_hook).await;
+    let by_webhook = move |enrollment: crate::proof::Enrollment| enrollment.allocated_by(&url);
+    let (dps, client) = case.enrolled_with(by_webhook).await;
     case.next(&dps, Step::Register, Effect::DropAfter);
-    let mut story = Story::of(client.register());
+    let mut watched = Watched::of(client.register());
 
-    story.until("assigning").await;
+    watched.until("assigning").await;
     hook.release();
-    let (_, assigned) = story.end().await;
+    let (_, assigned) = watched.end().await;
 
     let assigned = assigned.expect("the device is assigned");
     assert_eq!(assigned.hub().as_str(), HUB);
@@ -36,7 +36,7 @@ pub(crate) async fn dropped_after_register(case: Case) {
         assigned.substatus(),
         Some(&RegistrationSubstatus::InitialAssignment)
     );
-    assert_eq!(hook.heard().len(), 1, "there is one operation");
+    assert_eq!(hook.payloads().len(), 1, "there is one operation");
     assert_eq!(dps.wire.begun(), 2);
     dps.finish().await;
 }
@@ -49,7 +49,7 @@ pub(crate) async fn dropped_after_poll(case: Case) {
     dropped_at_poll(case, Effect::DropAfter).await;
 }
 
-async fn dropped_before_anything(case: Case, step: Step) {
+async fn dropped_before_reply(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, step, Effect::Drop);
 
@@ -68,10 +68,10 @@ async fn dropped_before_anything(case: Case, step: Step) {
 async fn dropped_at_poll(case: Case, effect: Effect) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, Step::Poll, effect);
-    let mut story = Story::of(client.register());
+    let mut watched = Watched::of(client.register());
 
-    let (error, _) = story.retrying().await;
-    let (told, assigned) = story.end().await;
+    let (error, _) = watched.retrying().await;
+    let (names, assigned) = watched.end().await;
 
     assert_eq!(error.kind(), ErrorKind::Connect);
     let assigned = assigned.expect("the device is assigned");
@@ -80,7 +80,7 @@ async fn dropped_at_poll(case: Case, effect: Effect) {
         Some(&RegistrationSubstatus::InitialAssignment)
     );
     assert_eq!(
-        told,
+        names,
         [
             "connecting",
             "registering",

@@ -1,4 +1,4 @@
-//! What may happen to a registration, a chapter a file. Nothing here knows a transport.
+//! The scenarios, which do not depend on a transport.
 
 pub(crate) mod cancellation;
 pub(crate) mod hub;

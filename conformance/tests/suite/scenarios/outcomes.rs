@@ -1,4 +1,4 @@
-//! How registrations end when nothing goes wrong on the way.
+//! The outcomes of a registration without faults.
 
 use dps_device::{ErrorKind, Event};
 use dps_types::{ErrorCode, RegistrationStatus, RegistrationSubstatus};
@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::case::Case;
 use crate::dps::HUB;
-use crate::hook::Hook;
+use crate::hook::TestWebhook;
 use crate::proof::{DEVICE, Enrollment};
-use crate::story::Story;
+use crate::watched::Watched;
 
 pub(crate) async fn success(case: Case) {
     let (dps, client) = case.enrolled().await;
 
-    let (told, assigned) = Story::of(client.register()).end().await;
+    let (names, assigned) = Watched::of(client.register()).end().await;
 
     let assigned = assigned.expect("the device is assigned");
     assert_eq!(assigned.hub().as_str(), HUB);
@@ -22,11 +22,14 @@ pub(crate) async fn success(case: Case) {
         assigned.substatus(),
         Some(&RegistrationSubstatus::InitialAssignment)
     );
-    assert_eq!(told, ["connecting", "registering", "assigning", "assigned"]);
+    assert_eq!(
+        names,
+        ["connecting", "registering", "assigning", "assigned"]
+    );
     assert_eq!(dps.wire.begun(), 1, "a registration is one connection");
     let id = DEVICE.parse().expect("a registration id");
     let record = dps.service().registrations().get(&id).await;
-    let record = record.expect("the operator sees it");
+    let record = record.expect("the registration record exists");
     assert_eq!(record.status, Some(RegistrationStatus::Assigned));
     dps.finish().await;
 }
@@ -43,7 +46,7 @@ pub(crate) async fn register_again_after_success(case: Case) {
 }
 
 pub(crate) async fn payload_goes_both_ways(case: Case) {
-    let hook = Hook::assigning().await;
+    let hook = TestWebhook::assigning().await;
     let (dps, client) = case.enrolled_with(by(&hook)).await;
     let payload = json!({"model": "toaster", "slots": [1, 2.5], "unit": "°C", "cord": null});
 
@@ -51,22 +54,22 @@ pub(crate) async fn payload_goes_both_ways(case: Case) {
 
     let assigned = assigned.expect("the device is assigned");
     assert_eq!(assigned.payload_json(), Some(&payload));
-    assert_eq!(hook.heard(), [Some(payload)]);
+    assert_eq!(hook.payloads(), [Some(payload)]);
     dps.finish().await;
 }
 
 pub(crate) async fn assigning_then_assigned(case: Case) {
-    let hook = Hook::hesitating().await;
+    let hook = TestWebhook::waiting().await;
     let (dps, client) = case.enrolled_with(by(&hook)).await;
-    let mut story = Story::of(client.register());
+    let mut watched = Watched::of(client.register());
 
     let operations = [
-        operation(story.until("assigning").await),
-        operation(story.until("assigning").await),
-        operation(story.until("assigning").await),
+        operation(watched.until("assigning").await),
+        operation(watched.until("assigning").await),
+        operation(watched.until("assigning").await),
     ];
     hook.release();
-    let (_, assigned) = story.end().await;
+    let (_, assigned) = watched.end().await;
 
     assert_eq!(operations[0], operations[1]);
     assert_eq!(operations[0], operations[2]);
@@ -76,19 +79,19 @@ pub(crate) async fn assigning_then_assigned(case: Case) {
 }
 
 pub(crate) async fn failed_by_the_webhook(case: Case) {
-    let hook = Hook::refusing().await;
+    let hook = TestWebhook::refusing().await;
     let (dps, client) = case.enrolled_with(by(&hook)).await;
 
-    let (told, failed) = Story::of(client.register()).end().await;
+    let (names, failed) = Watched::of(client.register()).end().await;
 
     let error = failed.expect_err("there is no hub");
     assert_eq!(error.kind(), ErrorKind::Failed);
     let code = error.error_details().and_then(|details| details.error_code);
     assert_eq!(code.map(ErrorCode::get), Some(400_207));
     assert!(!error.is_retryable());
-    assert_eq!(told.last(), Some(&"failed"));
-    assert!(!told.contains(&"retrying"), "{told:?}");
-    assert_eq!(hook.heard(), [None], "it is asked once");
+    assert_eq!(names.last(), Some(&"failed"));
+    assert!(!names.contains(&"retrying"), "{names:?}");
+    assert_eq!(hook.payloads(), [None], "it is called once");
     dps.finish().await;
 }
 
@@ -105,11 +108,11 @@ pub(crate) async fn disabled(case: Case) {
 pub(crate) async fn unknown_id(case: Case) {
     let (dps, client) = case.unknown().await;
 
-    let (told, refused) = Story::of(client.register()).end().await;
+    let (names, refused) = Watched::of(client.register()).end().await;
 
-    let error = refused.expect_err("nobody is enrolled");
+    let error = refused.expect_err("there is no enrollment");
     assert_eq!(error.kind(), case.unknown_is());
-    assert!(!told.contains(&"retrying"), "{told:?}");
+    assert!(!names.contains(&"retrying"), "{names:?}");
     assert_eq!(dps.wire.begun(), 1, "a refusal is final");
     dps.finish().await;
 }
@@ -117,17 +120,17 @@ pub(crate) async fn unknown_id(case: Case) {
 pub(crate) async fn wrong_credentials(case: Case) {
     let (dps, client) = case.impostor().await;
 
-    let (told, refused) = Story::of(client.register()).end().await;
+    let (names, refused) = Watched::of(client.register()).end().await;
 
     let error = refused.expect_err("this is another device");
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(!error.is_retryable());
-    assert!(!told.contains(&"retrying"), "{told:?}");
+    assert!(!names.contains(&"retrying"), "{names:?}");
     assert_eq!(dps.wire.begun(), 1, "a refusal is final");
     dps.finish().await;
 }
 
-fn by(hook: &Hook) -> impl FnOnce(Enrollment) -> Enrollment {
+fn by(hook: &TestWebhook) -> impl FnOnce(Enrollment) -> Enrollment {
     let url = hook.url.clone();
     move |enrollment| enrollment.allocated_by(&url)
 }

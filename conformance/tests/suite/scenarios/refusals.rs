@@ -1,4 +1,4 @@
-//! The service answers, and not with what was asked for.
+//! The service refuses, throttles, fails or answers nonsense.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use dps_types::ErrorCode;
 
 use crate::case::Case;
 use crate::dps::HUB;
-use crate::story::{Story, later};
+use crate::watched::{Watched, advance_clock};
 
 const RETRY_AFTER: Duration = Duration::from_secs(7);
 
 pub(crate) async fn throttled_register(case: Case) {
-    let told = throttled(case, Step::Register).await;
+    let names = throttled(case, Step::Register).await;
     assert_eq!(
-        told,
+        names,
         [
             "connecting",
             "registering",
@@ -28,9 +28,9 @@ pub(crate) async fn throttled_register(case: Case) {
 }
 
 pub(crate) async fn throttled_poll(case: Case) {
-    let told = throttled(case, Step::Poll).await;
+    let names = throttled(case, Step::Poll).await;
     assert_eq!(
-        told,
+        names,
         [
             "connecting",
             "registering",
@@ -42,30 +42,30 @@ pub(crate) async fn throttled_poll(case: Case) {
 }
 
 pub(crate) async fn server_error_on_register(case: Case) {
-    let told = server_error(case, Step::Register).await;
-    let registering = told.iter().filter(|name| **name == "registering");
-    assert_eq!(registering.count(), 3, "{told:?}");
+    let names = server_error(case, Step::Register).await;
+    let registering = names.iter().filter(|name| **name == "registering");
+    assert_eq!(registering.count(), 3, "{names:?}");
 }
 
 pub(crate) async fn server_error_on_poll(case: Case) {
-    let told = server_error(case, Step::Poll).await;
-    let registering = told.iter().filter(|name| **name == "registering");
-    assert_eq!(registering.count(), 1, "{told:?}");
+    let names = server_error(case, Step::Poll).await;
+    let registering = names.iter().filter(|name| **name == "registering");
+    assert_eq!(registering.count(), 1, "{names:?}");
 }
 
 pub(crate) async fn server_errors_until_the_deadline(case: Case) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, Step::Register, Effect::Fail(503));
     let deadline = Duration::from_secs(20);
-    let mut story = Story::of(client.register().timeout(deadline));
+    let mut watched = Watched::of(client.register().timeout(deadline));
 
-    story.retrying().await;
+    watched.retrying().await;
     case.next(&dps, Step::Register, Effect::Fail(503));
-    // Not to the end: one more try fits.
-    later(deadline - Duration::from_secs(1)).await;
-    story.retrying().await;
-    later(Duration::from_secs(1)).await;
-    let (_, failed) = story.end().await;
+    // There is time for one more attempt.
+    advance_clock(deadline - Duration::from_secs(1)).await;
+    watched.retrying().await;
+    advance_clock(Duration::from_secs(1)).await;
+    let (_, failed) = watched.end().await;
 
     let error = failed.expect_err("the service never recovers");
     assert_eq!(error.kind(), ErrorKind::Deadline);
@@ -87,11 +87,11 @@ async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
     let (dps, client) = case.enrolled().await;
     let retry_after = RETRY_AFTER;
     case.next(&dps, step, Effect::Throttle { retry_after });
-    let mut story = Story::of(client.register());
+    let mut watched = Watched::of(client.register());
 
-    let (error, wait) = story.retrying().await;
-    later(wait).await;
-    let (told, assigned) = story.end().await;
+    let (error, wait) = watched.retrying().await;
+    advance_clock(wait).await;
+    let (names, assigned) = watched.end().await;
 
     assert_eq!(error.kind(), ErrorKind::Throttled);
     assert_eq!(error.status(), Some(429));
@@ -106,25 +106,25 @@ async fn throttled(case: Case, step: Step) -> Vec<&'static str> {
         "an answer leaves the connection as it is"
     );
     dps.finish().await;
-    told
+    names
 }
 
 async fn server_error(case: Case, step: Step) -> Vec<&'static str> {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, step, Effect::Fail(500));
     case.next(&dps, step, Effect::Fail(503));
-    let mut story = Story::of(client.register());
+    let mut watched = Watched::of(client.register());
 
     for status in [500, 503] {
-        let (error, _) = story.retrying().await;
+        let (error, _) = watched.retrying().await;
         assert_eq!(error.kind(), ErrorKind::Service);
         assert_eq!(error.status(), Some(status));
     }
-    let (told, assigned) = story.end().await;
+    let (names, assigned) = watched.end().await;
 
     assert_eq!(assigned.expect("assigned").hub().as_str(), HUB);
     dps.finish().await;
-    told
+    names
 }
 
 async fn malformed(case: Case, step: Step) {

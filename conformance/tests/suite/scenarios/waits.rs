@@ -1,4 +1,4 @@
-//! The service is slow, or says nothing at all.
+//! The service is slow or never answers.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use dps_emulator::{Effect, Step};
 
 use crate::case::Case;
 use crate::dps::HUB;
-use crate::story::later;
+use crate::watched::advance_clock;
 
 /// Shorter than the time for one request.
 const SLOW: Duration = Duration::from_secs(5);
@@ -39,8 +39,8 @@ async fn slow(case: Case, step: Step) {
     case.next(&dps, step, Effect::Delay(SLOW));
     let mut registration = pin!(client.register().into_future());
 
-    dps.until_met(registration.as_mut()).await;
-    later(SLOW).await;
+    dps.until_faults_used(registration.as_mut()).await;
+    advance_clock(SLOW).await;
     let assigned = registration.await.expect("the device is assigned");
 
     assert_eq!(assigned.hub().as_str(), HUB);
@@ -53,8 +53,8 @@ async fn silence(case: Case, step: Step) {
     case.next(&dps, step, Effect::Silence);
     let mut registration = pin!(client.register().timeout(DEADLINE).into_future());
 
-    dps.until_met(registration.as_mut()).await;
-    later(DEADLINE).await;
+    dps.until_faults_used(registration.as_mut()).await;
+    advance_clock(DEADLINE).await;
     let error = registration.await.expect_err("time is up");
 
     assert_eq!(error.kind(), ErrorKind::Deadline);

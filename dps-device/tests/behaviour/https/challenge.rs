@@ -1,4 +1,4 @@
-//! A TPM proves itself over HTTPS: it is challenged, and answers with the key that it opened.
+//! TPM attestation over HTTPS: the challenge, and the token that is signed with its key.
 
 use std::error::Error as _;
 use std::sync::atomic::Ordering;
@@ -11,9 +11,9 @@ use dps_types::sas::SasToken;
 use serde_json::{Value, json};
 
 use super::server::{Answer, Request, Seen, Server, json as answer};
-use super::tokens::Set;
-use super::{aimed, client};
-use crate::hub_key::{assigned_with_hub_key, stuck_tpm};
+use super::tokens::ManualClock;
+use super::{client, connecting_to};
+use crate::hub_key::{assigned_with_hub_key, hanging_tpm};
 use crate::pki::Pki;
 use crate::script::ASSIGNING;
 
@@ -53,7 +53,7 @@ fn device(tpm: &SoftwareTpm, pki: &Pki, server: &Server) -> ProvisioningClient {
 fn device_of(who: impl Attestation + 'static, pki: &Pki, server: &Server) -> ProvisioningClient {
     let http = Http::default().with_port(server.port());
     let scope = "0ne00111111".parse().unwrap();
-    aimed(ProvisioningClient::new(scope, who, http), pki)
+    connecting_to(ProvisioningClient::new(scope, who, http), pki)
 }
 
 async fn start(pki: &Pki, answers: impl IntoIterator<Item = Answer>) -> Server {
@@ -67,7 +67,7 @@ fn token(request: &Request) -> SasToken {
     token
 }
 
-/// A registration; gives back the token that the server saw.
+/// A registration; returns the token that the server received.
 pub(crate) async fn registered() -> String {
     let pki = Pki::new();
     let mut server = start(&pki, [challenge(), assigned()]).await;
@@ -84,7 +84,7 @@ async fn a_challenge_is_answered_as_documented() {
     let answers = [challenge(), answer(202, "", ASSIGNING), assigned()];
     let mut server = start(&pki, answers).await;
     let tpm = SoftwareTpm::from_vector();
-    let client = device(&tpm, &pki, &server).with_clock(Set::to(1_663_952_627 - 3600));
+    let client = device(&tpm, &pki, &server).with_clock(ManualClock::to(1_663_952_627 - 3600));
     let register = client.register().payload(json!({"model": "toaster"}));
     register.await.unwrap();
 
@@ -141,7 +141,7 @@ async fn the_key_has_the_name_that_the_challenge_gives_it() {
 }
 
 #[tokio::test]
-async fn a_401_that_brings_no_key_is_a_refusal() {
+async fn a_401_without_a_key_is_a_refusal() {
     for body in [
         "",
         "[]",
@@ -160,7 +160,7 @@ async fn a_401_that_brings_no_key_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_challenge_that_cannot_be_read_is_no_answer_of_dps() {
+async fn a_challenge_that_cannot_be_read_is_a_protocol_error() {
     let key = vector::challenge();
     for key in ["", "?", "AAAA", &key[..key.len() / 2 * 2 - 4 * 20]] {
         let pki = Pki::new();
@@ -168,7 +168,7 @@ async fn a_challenge_that_cannot_be_read_is_no_answer_of_dps() {
         let tpm = SoftwareTpm::from_vector();
         let error = device(&tpm, &pki, &server).register().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{key}");
-        assert!(error.source().is_some(), "it says what is wrong");
+        assert!(error.source().is_some(), "the source has the reason");
         assert_eq!(tpm.challenge_key(), None);
         server.request().await;
         assert_eq!(server.closed().await, 0, "there is one request");
@@ -176,7 +176,7 @@ async fn a_challenge_that_cannot_be_read_is_no_answer_of_dps() {
 }
 
 #[tokio::test]
-async fn a_challenge_for_another_tpm_is_not_asked_for_again() {
+async fn a_challenge_for_another_tpm_is_not_retried() {
     let pki = Pki::new();
     let mut server = start(&pki, [challenge()]).await;
     let tpm = SoftwareTpm::number(1);
@@ -214,9 +214,9 @@ async fn a_challenge_to_another_proof_is_a_refusal() {
     assert_eq!(body, json!({"registrationId": "my-device"}));
 }
 
-/// Whatever went wrong, before the challenge or after it: its key may be forgotten, so there is a new one.
+/// After any failure there is a new challenge, since the service may have lost its key.
 #[tokio::test]
-async fn every_try_begins_without_a_token() {
+async fn every_attempt_starts_without_a_token() {
     for failure in [
         Answer::Cut(Vec::new()),
         answer(429, "Retry-After: 0\r\n", "{}"),
@@ -245,7 +245,7 @@ async fn every_try_begins_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_new_connection_goes_on_with_the_operation_and_the_key() {
+async fn a_new_connection_continues_the_operation_with_the_same_key() {
     let pki = Pki::new();
     let answers = [
         challenge(),
@@ -301,13 +301,13 @@ async fn a_poll_that_is_refused_brings_a_new_challenge() {
 }
 
 #[tokio::test]
-async fn a_token_is_signed_anew_with_the_key_of_the_challenge() {
+async fn a_new_token_is_signed_with_the_key_of_the_challenge() {
     let pki = Pki::new();
     let challenge = challenge_of(&vector::challenge(), r#","keyName":"another""#);
     let pending = answer(202, "", ASSIGNING);
     let mut server = start(&pki, [challenge, pending.clone(), pending, assigned()]).await;
     let tpm = SoftwareTpm::from_vector();
-    let clock = Set::to(1_000_000);
+    let clock = ManualClock::to(1_000_000);
     let client = device(&tpm, &pki, &server).with_clock(clock.clone());
     let mut registration = client.register().events();
     while let Some(event) = registration.next().await {
@@ -326,12 +326,13 @@ async fn a_token_is_signed_anew_with_the_key_of_the_challenge() {
     }
 }
 
-/// Half of the time of a request is the TPM's: so it is not taken for a network that hangs, which would be tried again.
+/// The TPM has half of the time of a request, so that it is not reported as a network failure, which would be retried.
 #[tokio::test]
 async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
     let pki = Pki::new();
     let server = start(&pki, [challenge()]).await;
-    let client = device_of(stuck_tpm(), &pki, &server).with_request_timeout(Duration::from_secs(4));
+    let client =
+        device_of(hanging_tpm(), &pki, &server).with_request_timeout(Duration::from_secs(4));
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
     assert_eq!(
@@ -370,7 +371,7 @@ async fn a_lookup_is_challenged_too_and_leaves_the_hub_key_alone() {
 }
 
 #[tokio::test]
-async fn a_service_that_asks_for_no_proof_gets_none() {
+async fn no_certificate_is_sent_to_a_server_that_does_not_ask() {
     let pki = Pki::new();
     let mut server = start(&pki, [answer(202, "", ASSIGNING), assigned()]).await;
     let tpm = SoftwareTpm::from_vector();

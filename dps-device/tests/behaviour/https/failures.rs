@@ -1,4 +1,4 @@
-//! What can go wrong between the device and the service.
+//! Failures between the device and the service.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn an_unknown_host_is_a_connect_failure() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again() {
+async fn a_lost_connection_is_replaced() {
     let pki = Pki::new();
     let half = Answer::Cut(
         b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{\"operationId\":".to_vec(),
@@ -101,7 +101,7 @@ async fn an_answer_that_is_too_large_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_failure_that_is_too_large_to_read_is_still_what_its_status_says() {
+async fn a_failure_with_a_large_body_has_the_kind_of_its_status() {
     let pki = Pki::new();
     let page = "x".repeat(300 * 1024);
     let server = Server::start(
@@ -142,7 +142,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_retried_as_a_lost_connection() {
+async fn an_answer_that_is_not_http_is_retried_as_a_lost_connection() {
     let pki = Pki::new();
     let nonsense = Answer::Cut(b"220 smtp.example ESMTP\r\n".to_vec());
     let server = Server::start(pki.server(false), [nonsense, answer(200, "", ASSIGNED)]).await;

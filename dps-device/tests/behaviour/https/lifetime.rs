@@ -1,4 +1,4 @@
-//! Connections live as long as their registration, and no longer.
+//! A connection lives as long as its registration.
 
 use dps_device::Event;
 

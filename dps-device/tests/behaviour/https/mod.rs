@@ -1,8 +1,10 @@
-//! The same, over real sockets and real TLS: what goes over the wire, byte for byte.
+//! HTTPS over real sockets and TLS, byte for byte.
 
 pub(crate) mod challenge;
 mod failures;
 mod lifetime;
+#[cfg(feature = "mqtt")]
+mod not_the_service;
 mod proxy;
 mod requests;
 pub(crate) mod server;
@@ -17,7 +19,7 @@ use crate::pki::Pki;
 use crate::script::KEY;
 use server::Server;
 
-/// A device with a symmetric key, aimed at the server, and in a hurry.
+/// A device with a symmetric key that connects to the server and polls without a wait.
 fn client(pki: &Pki, server: &Server) -> ProvisioningClient {
     client_of("my-device", pki, server.port())
 }
@@ -25,7 +27,7 @@ fn client(pki: &Pki, server: &Server) -> ProvisioningClient {
 fn client_of(id: &str, pki: &Pki, port: u16) -> ProvisioningClient {
     let key = SymmetricKey::from_base64(KEY).unwrap();
     let who = SymmetricKeyAttestation::new(id.parse().unwrap(), key);
-    aimed(
+    connecting_to(
         ProvisioningClient::new(
             "0ne00111111".parse().unwrap(),
             who,
@@ -35,14 +37,14 @@ fn client_of(id: &str, pki: &Pki, port: u16) -> ProvisioningClient {
     )
 }
 
-fn aimed(client: ProvisioningClient, pki: &Pki) -> ProvisioningClient {
+fn connecting_to(client: ProvisioningClient, pki: &Pki) -> ProvisioningClient {
     client
         .with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_min_poll_interval(Duration::ZERO)
 }
 
-/// A registration over HTTPS; gives back the token that the server saw.
+/// A registration over HTTPS; returns the token that the server received.
 pub(crate) async fn registered() -> String {
     let pki = Pki::new();
     let answers = [server::json(200, "", crate::script::ASSIGNED)];

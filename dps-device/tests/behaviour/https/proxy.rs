@@ -1,4 +1,4 @@
-//! Through a proxy: a tunnel, and nothing else.
+//! A tunnel through a proxy.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn a_registration_goes_through_the_tunnel() {
 }
 
 #[tokio::test]
-async fn a_proxy_without_credentials_gets_none() {
+async fn no_credentials_are_sent_to_a_proxy_without_them() {
     let pki = Pki::new();
     let server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
     let (port, head) = proxy("200 OK", server.port()).await;
@@ -61,7 +61,7 @@ async fn a_proxy_that_refuses_is_a_connect_failure() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_credentials_is_a_configuration_failure() {
+async fn a_proxy_that_requires_credentials_is_a_configuration_failure() {
     let pki = Pki::new();
     let server = Server::start(pki.server(false), []).await;
     let (port, _head) = proxy("407 Proxy Authentication Required", 0).await;

@@ -157,11 +157,11 @@ async fn a_lookup_of_an_unknown_device_finds_nothing() {
     );
 }
 
-/// A device that has no idea what day it is.
+/// The clock of a device without a battery.
 #[derive(Debug)]
-struct Lost;
+struct ClockAtEpoch;
 
-impl Clock for Lost {
+impl Clock for ClockAtEpoch {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
     }
@@ -177,11 +177,13 @@ async fn retry_after_may_be_a_date() {
         ),
         ("retry-after: Thu, 01 Jan 1970 00:20:00 GMT\r\n", 1200),
         ("RETRY-AFTER: 700\r\n", 700),
+        // Of several values the first one counts, as in .NET.
+        ("Retry-After: 800\r\nRetry-After: 900\r\n", 800),
         ("Retry-After: 99999999999999999999\r\n", 3_153_600_000),
     ] {
         let pki = Pki::new();
         let server = Server::start(pki.server(false), [answer(202, headers, ASSIGNING)]).await;
-        let client = client(&pki, &server).with_clock(Lost);
+        let client = client(&pki, &server).with_clock(ClockAtEpoch);
         let error = client.register().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline, "{headers}");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(wait)));
@@ -189,7 +191,7 @@ async fn retry_after_may_be_a_date() {
 }
 
 #[tokio::test]
-async fn a_retry_after_that_means_nothing_is_passed_over() {
+async fn an_invalid_retry_after_is_ignored() {
     let pki = Pki::new();
     let answers = [
         "Retry-After: soon\r\n",

@@ -1,4 +1,4 @@
-//! An HTTPS server that knows no HTTP library: it reads bytes, notes them, and sends the bytes it was told to.
+//! An HTTPS server without an HTTP library: it records the requests and sends scripted bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// What to do with a request.
+/// The answer to a request.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Bytes(Vec<u8>),
-    /// Nothing, ever.
+    /// No answer.
     Silence,
     /// These bytes, then the end of the connection.
     Cut(Vec<u8>),
@@ -31,7 +31,7 @@ pub(crate) fn json(status: u16, headers: &str, body: &str) -> Answer {
     Answer::Bytes([head.as_bytes(), body.as_bytes()].concat())
 }
 
-/// What the server saw.
+/// An event of the server.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Request(Request),
@@ -98,7 +98,7 @@ impl Server {
         self.port
     }
 
-    /// What it sees next.
+    /// The next event of the server.
     pub(crate) async fn next(&mut self) -> Seen {
         timeout(Duration::from_secs(20), self.seen.recv())
             .await

@@ -1,4 +1,4 @@
-//! The handshake: whom the device trusts, and what it shows.
+//! The TLS handshake: the roots of the device, and its certificate.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::sign::{CertifiedKey, Signer, SigningKey};
 use tokio_rustls::rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::server::{Server, json as answer};
-use super::{aimed, client};
+use super::{client, connecting_to};
 use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
@@ -19,7 +19,7 @@ const RSA_PKCS8: &str = include_str!("../../keys/rsa-pkcs8.pem");
 
 fn x509(who: X509Attestation, pki: &Pki, server: &Server) -> ProvisioningClient {
     let transport = Http::default().with_port(server.port());
-    aimed(
+    connecting_to(
         ProvisioningClient::new("0ne00111111".parse().unwrap(), who, transport),
         pki,
     )
@@ -64,7 +64,7 @@ async fn keys_of_every_format_prove_the_device() {
     }
 }
 
-/// A key that signs and tells nothing of itself, as one in an HSM may.
+/// A key without a public part, as in some HSMs.
 #[derive(Debug)]
 struct Elsewhere(Arc<dyn SigningKey>);
 
@@ -132,6 +132,7 @@ async fn a_server_under_another_root_is_a_tls_failure() {
     let client = client(&pki, &server).with_roots(other.roots());
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("with_roots"), "{error}");
 
     let server = Server::start(pki.server(false), [answer(200, "", ASSIGNED)]).await;
     let both: Roots = other.roots().and(pki.roots());
@@ -146,4 +147,21 @@ async fn a_server_with_another_name_is_a_tls_failure() {
     let client = client(&pki, &server).with_host(std::net::Ipv4Addr::LOCALHOST);
     let error = client.register().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn a_certificate_outside_its_validity_is_described_with_both_times() {
+    for (from, to, part) in [
+        (2001, 2002, "expired at 2002-01-01T00:00:00"),
+        (3001, 3002, "not valid before 3001-01-01T00:00:00"),
+    ] {
+        let pki = Pki::new();
+        let server = Server::start(pki.server_valid(from, to), []).await;
+        let error = client(&pki, &server).register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        let text = error.to_string();
+        for part in [part, "the clock of the device shows 2", "check the clock"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! The SAS token: what it says, how long it lasts, and that nobody else could have made it.
+//! The SAS token: its content, lifetime and signature.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use dps_device::{Clock, Event};
+use dps_device::{Clock, ErrorKind, Event};
 
 use super::client_of;
 use super::server::{Server, json as answer};
@@ -13,15 +13,15 @@ use crate::script::{ASSIGNED, ASSIGNING, assigned_as};
 
 /// A clock that the test sets.
 #[derive(Debug, Clone)]
-pub(super) struct Set(pub(super) Arc<AtomicU64>);
+pub(super) struct ManualClock(pub(super) Arc<AtomicU64>);
 
-impl Set {
+impl ManualClock {
     pub(super) fn to(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 }
 
-impl Clock for Set {
+impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
@@ -36,7 +36,7 @@ async fn the_token_is_signed_as_documented() {
     )
     .await;
     let client = client_of("my-symkey-device", &pki, server.port())
-        .with_clock(Set::to(1_663_952_627 - 3600));
+        .with_clock(ManualClock::to(1_663_952_627 - 3600));
     client.register().await.unwrap();
 
     // HMAC-SHA256 of "0ne00111111%2Fregistrations%2Fmy-symkey-device\n1663952627", computed elsewhere.
@@ -49,7 +49,7 @@ async fn the_token_is_signed_as_documented() {
 }
 
 #[tokio::test]
-async fn a_token_is_signed_anew_before_it_expires() {
+async fn a_token_is_replaced_before_it_expires() {
     let pki = Pki::new();
     let pending = (0..5).map(|_| answer(202, "", ASSIGNING));
     let mut server = Server::start(
@@ -57,7 +57,7 @@ async fn a_token_is_signed_anew_before_it_expires() {
         pending.chain([answer(200, "", ASSIGNED)]),
     )
     .await;
-    let clock = Set::to(1_000_000);
+    let clock = ManualClock::to(1_000_000);
     let client = client_of("my-device", &pki, server.port()).with_clock(clock.clone());
 
     // The times of the six requests, and the expiry that each should carry.
@@ -67,7 +67,7 @@ async fn a_token_is_signed_anew_before_it_expires() {
         (1_003_540, 1_003_600),
         (1_003_541, 1_007_141),
         (1_003_600, 1_007_141),
-        // Somebody set the clock, by a day.
+        // The clock was set by a day.
         (1_090_000, 1_093_600),
     ]
     .into_iter();
@@ -89,7 +89,7 @@ async fn a_token_is_signed_anew_before_it_expires() {
 }
 
 #[tokio::test]
-async fn a_clock_before_1970_is_no_reason_to_panic() {
+async fn a_clock_before_1970_does_not_panic() {
     #[derive(Debug)]
     struct Ancient;
 
@@ -106,4 +106,37 @@ async fn a_clock_before_1970_is_no_reason_to_panic() {
     let request = server.request().await;
     let token = request.header("authorization").unwrap();
     assert!(token.contains("&se=3600&"), "{token}");
+}
+
+#[tokio::test]
+async fn a_refusal_with_a_wrong_clock_is_explained_with_both_times() {
+    const DATE: &str = "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n";
+    for (device, service, parts) in [
+        (
+            0,
+            DATE,
+            Some(["1970-01-01T00:00:00", "behind", "2023-11-14T22:13:20"]),
+        ),
+        (
+            1_700_003_600,
+            DATE,
+            Some(["2023-11-14T23:13:20", "ahead of", "2023-11-14T22:13:20"]),
+        ),
+        (1_700_000_100, DATE, None),
+        (0, "", None),
+        (0, "Date: yesterday\r\n", None),
+    ] {
+        let pki = Pki::new();
+        let body = r#"{"errorCode":401002,"message":"Unauthorized"}"#;
+        let server = Server::start(pki.server(false), [answer(401, service, body)]).await;
+        let client =
+            client_of("my-device", &pki, server.port()).with_clock(ManualClock::to(device));
+        let error = client.register().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        let text = error.to_string();
+        assert_eq!(text.contains("set the clock"), parts.is_some(), "{text}");
+        for part in parts.into_iter().flatten() {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

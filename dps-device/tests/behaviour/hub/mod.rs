@@ -12,7 +12,7 @@ mod wire;
 use dps_device::{Attestation, HubEndpoint, HubTransport, Mqtt, ProvisioningClient};
 
 use crate::mqtt::server::Server;
-use crate::mqtt::{Carrier, key};
+use crate::mqtt::{MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
 use peer::HubPeer;
@@ -20,40 +20,40 @@ use peer::HubPeer;
 const HUB: &str = "contoso.azure-devices.net";
 
 /// A device with a symmetric key, and a hub for it.
-async fn set_up(carrier: Carrier) -> (HubEndpoint, Server) {
+async fn set_up(carrier: MqttKind) -> (HubEndpoint, Server) {
     let pki = Pki::new();
     let server = Server::start(carrier, pki.server(false)).await;
     (hub(key("my-device"), carrier, &pki, server.port()), server)
 }
 
 /// Aimed at the port, and in a hurry.
-fn hub(who: impl Attestation + 'static, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
+fn hub(who: impl Attestation + 'static, carrier: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     let client = ProvisioningClient::new(scope, who, Script::new([]))
         .with_min_poll_interval(std::time::Duration::ZERO);
     let hub = client.hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap());
-    aimed(hub, carrier, pki, port)
+    connecting_to(hub, carrier, pki, port)
 }
 
-fn aimed(hub: HubEndpoint, carrier: Carrier, pki: &Pki, port: u16) -> HubEndpoint {
+fn connecting_to(hub: HubEndpoint, carrier: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     hub.with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
         .with_transport(over(carrier, port))
 }
 
-fn over(carrier: Carrier, port: u16) -> HubTransport {
+fn over(carrier: MqttKind, port: u16) -> HubTransport {
     match carrier {
-        Carrier::Mqtt => Mqtt::default().with_port(port).into(),
+        MqttKind::Mqtt => Mqtt::default().with_port(port).into(),
         #[cfg(feature = "websocket")]
-        Carrier::WebSocket => dps_device::MqttWebSocket::default().with_port(port).into(),
+        MqttKind::WebSocket => dps_device::MqttWebSocket::default().with_port(port).into(),
         #[cfg(not(feature = "websocket"))]
-        Carrier::WebSocket => unreachable!(),
+        MqttKind::WebSocket => unreachable!(),
     }
 }
 
 /// A device that is connected, and its hub.
 async fn connected() -> (dps_device::HubConnection, HubPeer, Server) {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let (connection, peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
     (connection.unwrap(), peer, server)
 }

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 
 use super::memory::{Broken, Memory};
 use super::peer::{HubPeer, REPORT};
-use super::{aimed, over};
-use crate::mqtt::Carrier;
+use super::{connecting_to, over};
+use crate::mqtt::MqttKind;
 use crate::mqtt::server::Server;
 use crate::pki::Pki;
 use crate::script::{
@@ -33,7 +33,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let pki = Pki::new();
-        let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+        let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         Self { pki, server }
     }
 
@@ -44,7 +44,7 @@ impl World {
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
             hub.with_host(dps_device::Host::LOCALHOST)
                 .with_roots(roots.clone())
-                .with_transport(over(Carrier::Mqtt, port))
+                .with_transport(over(MqttKind::Mqtt, port))
         })
     }
 
@@ -280,7 +280,7 @@ async fn lost(client: ProvisioningClient, memory: &Memory) -> ProvisionedDevice 
     drop(listener);
     let pki = Pki::new();
     ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
-        aimed(hub, Carrier::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+        connecting_to(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
     })
 }
 

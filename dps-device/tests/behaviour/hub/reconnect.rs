@@ -12,12 +12,12 @@ use super::peer::{GET, HubPeer, twin};
 use super::{connected, hub, set_up};
 use crate::mqtt::connections::skip;
 use crate::mqtt::server::{CONNACK, PINGREQ, PINGRESP, Server, publish};
-use crate::mqtt::{CARRIERS, Carrier, SECOND, key};
+use crate::mqtt::{MQTT_KINDS, MqttKind, SECOND, key};
 use crate::pki::Pki;
 
 /// How a connection ends whose CONNECT is answered like this.
 async fn answered(code: u8) -> dps_device::Error {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let hub = hub.with_timeout(Duration::ZERO);
     let script = async {
         let mut peer = server.accept().await;
@@ -54,10 +54,10 @@ fn password(connect: &[u8]) -> SasToken {
 #[tokio::test]
 async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let who = key("my-device").with_secondary(second.clone());
-    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let hub = hub(who, MqttKind::Mqtt, &pki, server.port());
     let script = async {
         let mut peer = server.accept().await;
         assert!(!password(&peer.packet().await).verify(&second));
@@ -80,10 +80,10 @@ async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
 #[tokio::test]
 async fn when_both_keys_are_refused_the_device_is() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let who = key("my-device").with_secondary(second);
-    let hub = hub(who, Carrier::Mqtt, &pki, server.port());
+    let hub = hub(who, MqttKind::Mqtt, &pki, server.port());
     let script = async {
         for _ in 0..2 {
             let mut peer = server.accept().await;
@@ -97,7 +97,7 @@ async fn when_both_keys_are_refused_the_device_is() {
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
-    join_all(CARRIERS.iter().map(|carrier| async move {
+    join_all(MQTT_KINDS.iter().map(|carrier| async move {
         let (hub, server) = set_up(*carrier).await;
         let device = async {
             let mut connection = hub.connect().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
 
 #[tokio::test]
 async fn a_connection_whose_password_runs_out_is_made_anew() {
-    for carrier in CARRIERS {
+    for carrier in MQTT_KINDS {
         let (hub, server) = set_up(*carrier).await;
         let hub = hub.with_token_lifetime(2 * SECOND);
         let device = async {
@@ -206,7 +206,7 @@ async fn who_waits_for_changes_pings_and_a_hub_that_is_silent_is_left() {
 
 #[tokio::test]
 async fn dropping_the_connection_says_goodbye() {
-    for carrier in CARRIERS {
+    for carrier in MQTT_KINDS {
         let (hub, server) = set_up(*carrier).await;
         let (connection, mut peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
         drop(connection);
@@ -217,7 +217,7 @@ async fn dropping_the_connection_says_goodbye() {
 
 #[tokio::test]
 async fn dropping_a_connect_closes_it() {
-    let (hub, server) = set_up(Carrier::Mqtt).await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
     let peer = tokio::select! {
         biased;
         _ = hub.connect() => panic!("nobody has answered"),
@@ -268,7 +268,8 @@ async fn nobody() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    hub(key("my-device"), Carrier::Mqtt, &Pki::new(), port).with_host(std::net::Ipv4Addr::LOCALHOST)
+    hub(key("my-device"), MqttKind::Mqtt, &Pki::new(), port)
+        .with_host(std::net::Ipv4Addr::LOCALHOST)
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,7 +289,7 @@ async fn a_hub_that_is_not_there_is_given_up_at_the_deadline() {
 
 #[tokio::test]
 async fn a_server_under_another_root_is_a_tls_failure() {
-    for carrier in CARRIERS {
+    for carrier in MQTT_KINDS {
         let (hub, server) = set_up(*carrier).await;
         let hub = hub.with_roots(Pki::new().roots());
         let (connection, _) = tokio::join!(hub.connect(), server.tls_attempt());

@@ -9,14 +9,14 @@ use dps_types::sas::SasToken;
 use dps_types::tpm::AuthenticationKey;
 
 use super::HUB;
-use crate::mqtt::{Set, key};
+use crate::mqtt::{ManualClock, key};
 use crate::pki::Pki;
 use crate::script::{KEY, Script, assigned};
 
 fn hub_of(who: impl dps_device::Attestation + 'static) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     dps_device::ProvisioningClient::new(scope, who, Script::new([]))
-        .with_clock(Set::to(1_700_000_000))
+        .with_clock(ManualClock::to(1_700_000_000))
         .hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap())
 }
 

@@ -6,23 +6,23 @@ use serde_json::json;
 use super::hub;
 use super::peer::{SUBACK, SUBSCRIBE};
 use crate::mqtt::server::{CONNACK, Server, publish};
-use crate::mqtt::{CARRIERS, Carrier, Set, key};
+use crate::mqtt::{MQTT_KINDS, ManualClock, MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
 
 /// The clock of the test: an hour before the token in it expires.
-fn at_the_time() -> Set {
-    Set::to(1_700_000_000)
+fn at_the_time() -> ManualClock {
+    ManualClock::to(1_700_000_000)
 }
 
 #[tokio::test]
 async fn a_device_connects_downloads_and_reports_as_documented() {
-    for carrier in CARRIERS {
+    for carrier in MQTT_KINDS {
         let pki = Pki::new();
         let server = Server::start(*carrier, pki.server(false)).await;
         let client = Script::new([]).client().with_clock(at_the_time());
         let hub = client.hub_at(super::HUB.parse().unwrap(), "my-device".parse().unwrap());
-        let hub = super::aimed(hub, *carrier, &pki, server.port());
+        let hub = super::connecting_to(hub, *carrier, &pki, server.port());
 
         let device = async {
             let mut connection = hub.connect().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_device_connects_downloads_and_reports_as_documented() {
 
 #[tokio::test]
 async fn a_certificate_connects_without_a_password() {
-    for carrier in CARRIERS {
+    for carrier in MQTT_KINDS {
         let pki = Pki::new();
         let server = Server::start(*carrier, pki.server(true)).await;
         let hub = hub(pki.device("my-device"), *carrier, &pki, server.port());
@@ -127,8 +127,8 @@ async fn a_certificate_connects_without_a_password() {
 #[tokio::test]
 async fn a_model_is_named_in_the_username() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
-    let hub = hub(key("my-device"), Carrier::Mqtt, &pki, server.port())
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
+    let hub = hub(key("my-device"), MqttKind::Mqtt, &pki, server.port())
         .with_model_id("dtmi:com:example:Toaster;1");
     let script = async {
         let connect = super::HubPeer::accept(&server).await.connect;
@@ -145,7 +145,7 @@ async fn a_model_is_named_in_the_username() {
 async fn the_switch_to_websocket_is_asked_for_as_documented() {
     use crate::mqtt::server::header;
 
-    let (hub, server) = super::set_up(Carrier::WebSocket).await;
+    let (hub, server) = super::set_up(MqttKind::WebSocket).await;
     let script = super::HubPeer::accept(&server);
     let (connection, peer) = tokio::join!(hub.connect(), script);
     connection.unwrap();

@@ -1,17 +1,17 @@
-//! Answers: which one is ours, what it says, and in which order things may come.
+//! Answers over MQTT: how they are matched to requests, their meaning, and the order of packets.
 
 use std::time::Duration;
 
 use dps_device::ErrorKind;
 
 use super::server::publish;
-use super::{CARRIERS, Carrier, Running, Set, set_up};
+use super::{MQTT_KINDS, ManualClock, MqttKind, Running, set_up};
 use crate::script::{ASSIGNED, ASSIGNING};
 
 #[tokio::test]
 async fn the_answer_may_come_before_the_acknowledgement() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let registration = peer.registration().await;
@@ -30,7 +30,7 @@ async fn the_answer_may_come_before_the_acknowledgement() {
 
 #[tokio::test]
 async fn the_acknowledgement_may_come_first_or_never() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let registration = peer.registration().await;
@@ -41,24 +41,24 @@ async fn the_acknowledgement_may_come_first_or_never() {
 }
 
 #[tokio::test]
-async fn answers_of_qos_0_are_taken_and_not_acknowledged() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn answers_of_qos_0_are_accepted_and_not_acknowledged() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let registration = peer.registration().await;
     let topic = format!("$dps/registrations/res/202/?$rid={}", registration.rid);
     peer.send(&publish(0x30, &topic, b"", ASSIGNING.as_bytes()))
         .await;
-    // Nothing but the next request comes.
+    // The next packet is the next request.
     let poll = peer.poll().await;
     peer.assign(&poll).await;
     running.outcome().await.unwrap();
 }
 
 #[tokio::test]
-async fn answers_to_other_requests_are_passed_over() {
+async fn answers_to_other_requests_are_ignored() {
     const FAILED: &str = r#"{"status":"failed"}"#;
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let registration = peer.registration().await;
@@ -88,7 +88,7 @@ async fn answers_to_other_requests_are_passed_over() {
     }
     peer.answer(&registration, "202", "", ASSIGNING).await;
 
-    // The answer to the registration once more, and too late: the poll has its own.
+    // A second answer to the registration arrives during the poll.
     let poll = peer.poll().await;
     peer.send(&registration.answer("200", "", FAILED)).await;
     peer.packet().await;
@@ -100,8 +100,8 @@ async fn answers_to_other_requests_are_passed_over() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_twice_is_taken_once() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn a_duplicate_answer_is_used_once() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let registration = peer.registration().await;
@@ -124,7 +124,7 @@ async fn the_status_in_the_topic_decides() {
             true,
         ),
         ("429", "", ErrorKind::Throttled, true),
-        // The body says assigned, the topic that it failed.
+        // The body reports `assigned`, the topic a failure.
         ("500", ASSIGNED, ErrorKind::Service, true),
         ("503", "<html>", ErrorKind::Service, true),
         ("400", "{}", ErrorKind::Rejected, false),
@@ -134,11 +134,11 @@ async fn the_status_in_the_topic_decides() {
         ("302", ASSIGNED, ErrorKind::Protocol, false),
         ("200", "", ErrorKind::Protocol, false),
     ] {
-        let (client, server) = set_up(Carrier::Mqtt).await;
+        let (client, server) = set_up(MqttKind::Mqtt).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
-        // So long a wait fits in no deadline.
+        // This wait is longer than any timeout.
         peer.answer(&request, status, "&retry-after=900", body)
             .await;
         let error = running.outcome().await.unwrap_err();
@@ -156,8 +156,8 @@ async fn the_status_in_the_topic_decides() {
 
 #[tokio::test]
 async fn a_throttled_request_is_sent_again_in_the_same_session() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         for status in ["429", "500", "503"] {
@@ -189,8 +189,8 @@ async fn a_wait_is_read_in_any_order_and_case() {
         "$rid={}&retry-after=Thu%2C%2001%20Jan%201970%2000%3A10%3A00%20GMT",
         "$rid={}&retry-after=Thu, 01 Jan 1970 00:10:00 GMT",
     ] {
-        let (client, server) = set_up(Carrier::Mqtt).await;
-        let client = client.with_clock(Set::to(0));
+        let (client, server) = set_up(MqttKind::Mqtt).await;
+        let client = client.with_clock(ManualClock::to(0));
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
@@ -209,8 +209,8 @@ async fn a_wait_is_read_in_any_order_and_case() {
 }
 
 #[tokio::test]
-async fn a_wait_that_means_nothing_is_passed_over() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn an_invalid_retry_after_is_ignored() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let mut request = peer.registration().await;
@@ -230,8 +230,8 @@ async fn a_wait_that_means_nothing_is_passed_over() {
 
 #[tokio::test]
 async fn payloads_of_any_script_arrive_whole() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
@@ -246,8 +246,8 @@ async fn payloads_of_any_script_arrive_whole() {
 
 #[tokio::test]
 async fn packets_may_arrive_byte_by_byte() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.accept().await;
         peer.packet().await;
@@ -268,8 +268,8 @@ async fn packets_may_arrive_byte_by_byte() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_read() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
@@ -284,7 +284,7 @@ async fn an_answer_that_is_too_large_is_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_not_mqtt_ends_the_registration() {
+async fn a_peer_that_does_not_speak_mqtt_ends_the_registration() {
     for bytes in [
         // A SUBACK, a CONNACK, a CONNECT, a packet of type 0, a PUBLISH of QoS 2, of QoS 3, and HTTP.
         b"\x90\x03\x00\x01\x01".as_slice(),
@@ -295,7 +295,7 @@ async fn what_is_not_mqtt_ends_the_registration() {
         b"\x36\x05\x00\x01t\x00\x01",
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
     ] {
-        let (client, server) = set_up(Carrier::Mqtt).await;
+        let (client, server) = set_up(MqttKind::Mqtt).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         peer.registration().await;

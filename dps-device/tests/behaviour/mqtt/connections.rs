@@ -1,4 +1,4 @@
-//! How long a connection lives: no longer than its registration, its deadline, its token and the keep-alive.
+//! The lifetime of a connection: registration, timeout, token and keep-alive limit it.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use tokio::time::{advance, pause, resume};
 
 use super::server::{CONNACK, PINGREQ, PINGRESP, Peer, SUBACK, Server};
-use super::{CARRIERS, Carrier, Running, SECOND, Set, set_up};
+use super::{MQTT_KINDS, ManualClock, MqttKind, Running, SECOND, set_up};
 use crate::script::ASSIGNING;
 
-/// How far the server goes before it falls silent.
+/// The step after which the server stops answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Until {
     Tls,
@@ -53,16 +53,16 @@ async fn go(server: &Server, until: Until) -> Peer {
     peer
 }
 
-fn cases() -> impl Iterator<Item = (Carrier, Until)> {
-    CARRIERS
+fn cases() -> impl Iterator<Item = (MqttKind, Until)> {
+    MQTT_KINDS
         .iter()
-        .flat_map(|carrier| STEPS.map(|until| (*carrier, until)))
+        .flat_map(|kind| STEPS.map(|until| (*kind, until)))
 }
 
 #[tokio::test]
 async fn a_cancelled_registration_closes_its_connection_at_every_step() {
-    join_all(cases().map(|(carrier, until)| async move {
-        let (client, server) = set_up(carrier).await;
+    join_all(cases().map(|(kind, until)| async move {
+        let (client, server) = set_up(kind).await;
         let running = Running::start(&client);
         let peer = go(&server, until).await;
         running.cancel();
@@ -72,9 +72,9 @@ async fn a_cancelled_registration_closes_its_connection_at_every_step() {
 }
 
 #[tokio::test]
-async fn a_registration_cancelled_between_polls_says_goodbye() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+async fn a_registration_cancelled_between_polls_sends_disconnect() {
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
@@ -88,8 +88,8 @@ async fn a_registration_cancelled_between_polls_says_goodbye() {
 
 #[tokio::test]
 async fn a_silent_server_ends_at_the_deadline_at_every_step() {
-    join_all(cases().map(|(carrier, until)| async move {
-        let (client, server) = set_up(carrier).await;
+    join_all(cases().map(|(kind, until)| async move {
+        let (client, server) = set_up(kind).await;
         let running = Running(tokio::spawn(
             client.register().timeout(3 * SECOND).into_future(),
         ));
@@ -103,8 +103,8 @@ async fn a_silent_server_ends_at_the_deadline_at_every_step() {
 
 #[tokio::test]
 async fn a_server_that_does_not_even_speak_tls_ends_at_the_deadline() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let register = client.register().timeout(SECOND);
         let (error, _open) = tokio::join!(register.into_future(), server.tcp());
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Deadline);
@@ -113,7 +113,7 @@ async fn a_server_that_does_not_even_speak_tls_ends_at_the_deadline() {
 
 #[tokio::test]
 async fn a_silent_connection_is_given_up_after_the_limit_of_a_request() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client.with_request_timeout(2 * SECOND));
     go(&server, Until::Poll).await.closed().await;
     let mut peer = server.session().await;
@@ -146,9 +146,9 @@ async fn reconnects(mut registration: RegistrationEvents, server: &Server, old: 
 
 #[tokio::test]
 async fn a_connection_whose_token_is_about_to_expire_is_not_used_again() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
-        let clock = Set::to(1_000_000);
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
+        let clock = ManualClock::to(1_000_000);
         let client = client.with_clock(clock.clone());
         let mut registration = client.register().events();
         let script = async {
@@ -166,7 +166,7 @@ async fn a_connection_whose_token_is_about_to_expire_is_not_used_again() {
 
 #[tokio::test]
 async fn a_connection_that_was_silent_for_longer_than_the_keep_alive_is_not_used_again() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let register = client.register().timeout(1000 * SECOND);
     let mut registration = register.events();
     let script = async {
@@ -182,8 +182,8 @@ async fn a_connection_that_was_silent_for_longer_than_the_keep_alive_is_not_used
 }
 
 #[tokio::test]
-async fn who_waits_long_for_an_answer_pings() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn pings_are_sent_during_a_long_wait() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let client = client.with_request_timeout(Duration::from_secs(900));
     let register = client.register().timeout(Duration::from_secs(1000));
     let running = Running(tokio::spawn(register.into_future()));
@@ -206,8 +206,8 @@ pub(crate) async fn skip(seconds: u64) {
 
 #[tokio::test]
 async fn registrations_at_once_have_their_own_connections() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = [(); 3].map(|()| Running::start(&client));
         let mut peers = Vec::new();
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Connections that are lost, at every step, and what the device does then.
+//! Connections that are lost at every step.
 
 use dps_device::{ErrorKind, Event};
 use futures_util::StreamExt;
@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use tokio::net::TcpListener;
 
 use super::server::{CONNACK, Peer, SUBACK, Server};
-use super::{CARRIERS, Carrier, Running, client, key, set_up};
+use super::{MQTT_KINDS, MqttKind, Running, client, key, set_up};
 use crate::pki::Pki;
 use crate::script::ASSIGNING;
 
-/// Where a connection is cut.
+/// The step at which a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cut {
     Connect,
@@ -34,7 +34,7 @@ const CUTS: [Cut; 8] = [
     Cut::PollAcknowledged,
 ];
 
-/// Goes on with a device until there, and cuts.
+/// Runs a device to this step, and closes the connection.
 async fn cut(mut peer: Peer, cut: Cut) {
     peer.packet().await;
     if cut == Cut::Connect {
@@ -67,16 +67,16 @@ async fn cut(mut peer: Peer, cut: Cut) {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again_and_the_operation_goes_on() {
-    let cases = CARRIERS
+async fn a_lost_connection_is_replaced_and_the_operation_continues() {
+    let cases = MQTT_KINDS
         .iter()
-        .flat_map(|carrier| CUTS.map(|at| (*carrier, at)));
-    join_all(cases.map(|(carrier, at)| async move {
-        let (client, server) = set_up(carrier).await;
+        .flat_map(|kind| CUTS.map(|at| (*kind, at)));
+    join_all(cases.map(|(kind, at)| async move {
+        let (client, server) = set_up(kind).await;
         let running = Running::start(&client);
         cut(server.accept().await, at).await;
 
-        // Subscribes again, and never registers twice what the service has taken up.
+        // It subscribes again, and does not register an operation twice.
         let mut peer = server.session().await;
         if at < Cut::Assigning {
             let request = peer.registration().await;
@@ -91,8 +91,8 @@ async fn a_lost_connection_is_made_again_and_the_operation_goes_on() {
 }
 
 #[tokio::test]
-async fn a_loss_is_told() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn a_lost_connection_is_reported() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let script = async {
         cut(server.accept().await, Cut::Poll).await;
         let mut peer = server.session().await;
@@ -117,11 +117,11 @@ async fn a_loss_is_told() {
 #[tokio::test]
 async fn a_refused_connection_is_a_connect_failure() {
     let pki = Pki::new();
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let register = client(key("my-device"), *carrier, &pki, port).register();
+        let register = client(key("my-device"), *kind, &pki, port).register();
         let error = register.timeout(super::SECOND).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
@@ -130,8 +130,8 @@ async fn a_refused_connection_is_a_connect_failure() {
 
 #[tokio::test]
 async fn a_connection_cut_in_the_handshake_is_a_connect_failure() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         drop(server.tcp().await);
         let mut peer = server.session().await;
@@ -144,9 +144,9 @@ async fn a_connection_cut_in_the_handshake_is_a_connect_failure() {
 #[tokio::test]
 async fn a_server_under_another_root_or_name_is_a_tls_failure() {
     let (pki, other) = (Pki::new(), Pki::new());
-    for carrier in CARRIERS {
-        let server = Server::start(*carrier, pki.server(false)).await;
-        let client = client(key("my-device"), *carrier, &pki, server.port());
+    for kind in MQTT_KINDS {
+        let server = Server::start(*kind, pki.server(false)).await;
+        let client = client(key("my-device"), *kind, &pki, server.port());
         for client in [
             client.clone().with_roots(other.roots()),
             client.with_host(std::net::Ipv4Addr::LOCALHOST),
@@ -163,9 +163,9 @@ async fn a_server_under_another_root_or_name_is_a_tls_failure() {
 #[tokio::test]
 async fn a_certificate_that_the_server_does_not_trust_is_a_tls_failure() {
     let (pki, other) = (Pki::new(), Pki::new());
-    for carrier in CARRIERS {
-        let server = Server::start(*carrier, pki.server(true)).await;
-        let client = client(other.device("my-device"), *carrier, &pki, server.port());
+    for kind in MQTT_KINDS {
+        let server = Server::start(*kind, pki.server(true)).await;
+        let client = client(other.device("my-device"), *kind, &pki, server.port());
         let running = Running::start(&client);
         assert!(server.tls_attempt().await.is_err());
         let error = running.outcome().await.unwrap_err();

@@ -1,7 +1,8 @@
-//! MQTT, over TLS and over WebSocket: what goes over the wire, byte for byte, and what may go wrong there.
+//! MQTT over TLS and over WebSocket, byte for byte, and its failures.
 
 mod answers;
 pub(crate) mod connections;
+mod flood;
 mod loss;
 mod proxy;
 mod refusals;
@@ -27,7 +28,7 @@ use server::{Server, in_time};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub(crate) enum MqttKind {
     Mqtt,
     #[cfg_attr(
         not(feature = "websocket"),
@@ -36,21 +37,21 @@ pub(crate) enum Carrier {
     WebSocket,
 }
 
-pub(crate) const CARRIERS: &[Carrier] = &[
-    Carrier::Mqtt,
+pub(crate) const MQTT_KINDS: &[MqttKind] = &[
+    MqttKind::Mqtt,
     #[cfg(feature = "websocket")]
-    Carrier::WebSocket,
+    MqttKind::WebSocket,
 ];
 
 /// A device with a symmetric key, and a server for it.
-async fn set_up(carrier: Carrier) -> (ProvisioningClient, Server) {
-    set_up_as(carrier, "my-device").await
+async fn set_up(kind: MqttKind) -> (ProvisioningClient, Server) {
+    set_up_as(kind, "my-device").await
 }
 
-async fn set_up_as(carrier: Carrier, id: &str) -> (ProvisioningClient, Server) {
+async fn set_up_as(kind: MqttKind, id: &str) -> (ProvisioningClient, Server) {
     let pki = Pki::new();
-    let server = Server::start(carrier, pki.server(false)).await;
-    (client(key(id), carrier, &pki, server.port()), server)
+    let server = Server::start(kind, pki.server(false)).await;
+    (client(key(id), kind, &pki, server.port()), server)
 }
 
 pub(crate) fn key(id: &str) -> SymmetricKeyAttestation {
@@ -58,23 +59,23 @@ pub(crate) fn key(id: &str) -> SymmetricKeyAttestation {
     SymmetricKeyAttestation::new(id.parse().unwrap(), key)
 }
 
-/// Aimed at the port, and in a hurry.
+/// A client of this port that polls without a wait.
 fn client(
     who: impl Attestation + 'static,
-    carrier: Carrier,
+    kind: MqttKind,
     pki: &Pki,
     port: u16,
 ) -> ProvisioningClient {
     let scope = "0ne00111111".parse().unwrap();
-    let client = match carrier {
-        Carrier::Mqtt => ProvisioningClient::new(scope, who, Mqtt::default().with_port(port)),
+    let client = match kind {
+        MqttKind::Mqtt => ProvisioningClient::new(scope, who, Mqtt::default().with_port(port)),
         #[cfg(feature = "websocket")]
-        Carrier::WebSocket => {
+        MqttKind::WebSocket => {
             let transport = dps_device::MqttWebSocket::default().with_port(port);
             ProvisioningClient::new(scope, who, transport)
         }
         #[cfg(not(feature = "websocket"))]
-        Carrier::WebSocket => unreachable!(),
+        MqttKind::WebSocket => unreachable!(),
     };
     client
         .with_host(dps_device::Host::LOCALHOST)
@@ -82,7 +83,7 @@ fn client(
         .with_min_poll_interval(Duration::ZERO)
 }
 
-/// A registration under way.
+/// A registration in progress.
 struct Running(JoinHandle<Result<Assignment, Error>>);
 
 impl Running {
@@ -101,9 +102,9 @@ impl Running {
 
 /// A clock that the test sets.
 #[derive(Debug, Clone)]
-pub(crate) struct Set(Arc<AtomicU64>);
+pub(crate) struct ManualClock(Arc<AtomicU64>);
 
-impl Set {
+impl ManualClock {
     pub(crate) fn to(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
@@ -113,15 +114,15 @@ impl Set {
     }
 }
 
-impl Clock for Set {
+impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 }
 
-/// A registration; gives back the CONNECT that the server saw.
+/// A registration; returns the CONNECT that the server received.
 pub(crate) async fn registered() -> Vec<u8> {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let script = async {
         let mut peer = server.accept().await;
         let connect = peer.packet().await;

@@ -1,24 +1,24 @@
-//! Through an HTTP proxy: a tunnel, and nothing else.
+//! A tunnel through an HTTP proxy.
 
 use dps_device::{ErrorKind, Proxy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::server::{Server, header, in_time, read_head};
-use super::{CARRIERS, Carrier, Running, SECOND, client, key};
+use super::{MQTT_KINDS, MqttKind, Running, SECOND, client, key};
 use crate::http_proxy::proxy;
 use crate::pki::Pki;
 
 #[tokio::test]
 async fn a_registration_goes_through_the_tunnel() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(false)).await;
+        let server = Server::start(*kind, pki.server(false)).await;
         let (port, head) = proxy("200 Connection established", server.port()).await;
         let proxy: Proxy = format!("http://us%40er:p%3Aass@127.0.0.1:{port}")
             .parse()
             .unwrap();
-        let client = client(key("my-device"), *carrier, &pki, server.port()).with_proxy(proxy);
+        let client = client(key("my-device"), *kind, &pki, server.port()).with_proxy(proxy);
         let running = Running::start(&client);
         let mut peer = server.session().await;
         let request = peer.registration().await;
@@ -38,11 +38,11 @@ async fn a_registration_goes_through_the_tunnel() {
 }
 
 #[tokio::test]
-async fn a_proxy_without_credentials_gets_none() {
+async fn no_credentials_are_sent_to_a_proxy_without_them() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let (port, head) = proxy("200 OK", server.port()).await;
-    let client = client(key("my-device"), Carrier::Mqtt, &pki, server.port())
+    let client = client(key("my-device"), MqttKind::Mqtt, &pki, server.port())
         .with_proxy(Proxy::new("127.0.0.1", port).unwrap());
     let running = Running::start(&client);
     server.session().await;
@@ -53,11 +53,11 @@ async fn a_proxy_without_credentials_gets_none() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_wants_credentials_is_a_configuration_failure() {
+async fn a_proxy_that_requires_credentials_is_a_configuration_failure() {
     let pki = Pki::new();
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let (port, _head) = proxy("407 Proxy Authentication Required", 0).await;
-        let client = client(key("my-device"), *carrier, &pki, 8883)
+        let client = client(key("my-device"), *kind, &pki, 8883)
             .with_proxy("http://user:hunter2@127.0.0.1".parse().unwrap())
             .with_proxy(
                 Proxy::new("127.0.0.1", port)
@@ -71,12 +71,12 @@ async fn a_proxy_that_wants_credentials_is_a_configuration_failure() {
     }
 }
 
-/// What becomes of a registration whose proxy answers this and closes.
+/// The error of a registration whose proxy answers this and closes the connection.
 async fn answered(answer: &[u8]) -> dps_device::Error {
     let pki = Pki::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let client = client(key("my-device"), Carrier::Mqtt, &pki, 8883)
+    let client = client(key("my-device"), MqttKind::Mqtt, &pki, 8883)
         .with_min_poll_interval(SECOND)
         .with_proxy(Proxy::new("127.0.0.1", port).unwrap());
     let running = Running(tokio::spawn(
@@ -84,7 +84,7 @@ async fn answered(answer: &[u8]) -> dps_device::Error {
     ));
     let (mut stream, _) = in_time(listener.accept()).await.unwrap();
     read_head(&mut stream).await;
-    // The client may hang up before it has read it all.
+    // The client may close the connection before it has read everything.
     let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
     running.outcome().await.unwrap_err()
@@ -106,7 +106,7 @@ async fn a_proxy_that_refuses_or_goes_away_is_a_connect_failure() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_proxy_is_a_protocol_failure() {
+async fn a_peer_that_is_not_an_http_proxy_is_a_protocol_failure() {
     let endless = format!("HTTP/1.1 200 OK\r\n{}", "X-Filler: x\r\n".repeat(1000));
     for answer in [
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",

@@ -1,4 +1,4 @@
-//! What the service says no to.
+//! Refusals of the service.
 
 use async_trait::async_trait;
 use dps_device::attestation::{Proof, TpmKeys};
@@ -8,7 +8,7 @@ use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
 use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, publish};
-use super::{CARRIERS, Carrier, Running, client, key, set_up};
+use super::{MQTT_KINDS, MqttKind, Running, client, key, set_up};
 use crate::pki::Pki;
 
 #[tokio::test]
@@ -21,8 +21,8 @@ async fn each_connack_code_has_its_kind() {
         (6, ErrorKind::Protocol),
         (255, ErrorKind::Protocol),
     ] {
-        for carrier in CARRIERS {
-            let (client, server) = set_up(*carrier).await;
+        for transport in MQTT_KINDS {
+            let (client, server) = set_up(*transport).await;
             let running = Running::start(&client);
             let mut peer = server.accept().await;
             peer.packet().await;
@@ -36,9 +36,9 @@ async fn each_connack_code_has_its_kind() {
 }
 
 #[tokio::test]
-async fn an_unavailable_service_is_asked_again() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up(*carrier).await;
+async fn an_unavailable_service_is_retried() {
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up(*kind).await;
         let running = Running::start(&client);
         let mut peer = server.accept().await;
         peer.packet().await;
@@ -52,8 +52,8 @@ async fn an_unavailable_service_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_unavailable_service_is_told_at_the_deadline() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn an_unavailable_service_is_reported_at_the_deadline() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let register = client.with_min_poll_interval(super::SECOND).register();
     let running = Running(tokio::spawn(register.timeout(super::SECOND).into_future()));
     let mut peer = server.accept().await;
@@ -72,10 +72,10 @@ async fn an_unavailable_service_is_told_at_the_deadline() {
 #[tokio::test]
 async fn two_refused_keys_are_refused() {
     let pki = Pki::new();
-    let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+    let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = dps_device::SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let who = key("my-device").with_secondary(second);
-    let running = Running::start(&client(who, Carrier::Mqtt, &pki, server.port()));
+    let running = Running::start(&client(who, MqttKind::Mqtt, &pki, server.port()));
     for code in [4, 5] {
         let mut peer = server.accept().await;
         peer.packet().await;
@@ -104,7 +104,7 @@ async fn the_subscription_must_be_granted() {
         (b"\x90\x03\x00\x01\x03", ErrorKind::Protocol),
         (CONNACK, ErrorKind::Protocol),
     ] {
-        let (client, server) = set_up(Carrier::Mqtt).await;
+        let (client, server) = set_up(MqttKind::Mqtt).await;
         let running = Running::start(&client);
         let mut peer = server.accept().await;
         peer.packet().await;
@@ -118,7 +118,7 @@ async fn the_subscription_must_be_granted() {
 
 #[tokio::test]
 async fn the_subscription_may_be_granted_with_another_qos() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.accept().await;
     peer.packet().await;
@@ -131,8 +131,8 @@ async fn the_subscription_may_be_granted_with_another_qos() {
 }
 
 #[tokio::test]
-async fn a_message_before_the_subscription_is_granted_is_passed_over() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn a_message_before_the_subscription_is_granted_is_ignored() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     let mut peer = server.accept().await;
     peer.packet().await;
@@ -152,7 +152,7 @@ async fn a_message_before_the_subscription_is_granted_is_passed_over() {
     running.outcome().await.unwrap();
 }
 
-/// A device with a TPM that nobody should ask.
+/// A device whose TPM must not be used.
 #[derive(Debug)]
 struct Tpm(RegistrationId);
 
@@ -197,9 +197,9 @@ impl Attestation for Tpm {
 #[tokio::test]
 async fn a_tpm_is_unsupported_before_anything_is_sent() {
     let pki = Pki::new();
-    for carrier in CARRIERS {
-        // Nobody listens there: a connection would fail otherwise.
-        let client = client(Tpm::new(), *carrier, &pki, 1);
+    for kind in MQTT_KINDS {
+        // Nothing listens on this port, so a connection would fail with another kind.
+        let client = client(Tpm::new(), *kind, &pki, 1);
         let error = client.register().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(!error.is_retryable());
@@ -209,7 +209,7 @@ async fn a_tpm_is_unsupported_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_lookup_is_unsupported() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let lookup = client.lookup().into_future();
     let (outcome, peer) = tokio::join!(lookup, server.session());
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -1,6 +1,6 @@
-//! A server that reads and writes bytes as a test tells it, over TLS, and over WebSocket in TLS.
+//! A server that reads and writes bytes under the control of a test, over TLS and over WebSocket.
 //!
-//! Nothing here knows more of MQTT than where a packet ends: OASIS, MQTT Version 3.1.1, section 2.2.3.
+//! It only knows where a packet ends: OASIS, MQTT Version 3.1.1, section 2.2.3.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::Carrier;
+use super::MqttKind;
 use crate::script::ASSIGNED;
 
 pub(crate) const CONNACK: &[u8] = b"\x20\x02\x00\x00";
@@ -30,22 +30,22 @@ const DISCONNECT: &[u8] = b"\xe0\x00";
 const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=";
 const STATUS: &str = "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=";
 
-/// Nothing should take longer.
+/// The limit for one step of a test.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(30);
     timeout(limit, future).await.expect("it happens in time")
 }
 
 pub(crate) struct Server {
-    carrier: Carrier,
+    kind: MqttKind,
     listener: TcpListener,
     acceptor: TlsAcceptor,
 }
 
 impl Server {
-    pub(crate) async fn start(carrier: Carrier, config: Arc<ServerConfig>) -> Self {
+    pub(crate) async fn start(kind: MqttKind, config: Arc<ServerConfig>) -> Self {
         Self {
-            carrier,
+            kind,
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             acceptor: TlsAcceptor::from(config),
         }
@@ -78,9 +78,9 @@ impl Server {
         let tls = stream.get_ref().1;
         let certificates = tls.peer_certificates().map_or(0, <[_]>::len);
         let alpn = tls.alpn_protocol().map(<[u8]>::to_vec);
-        let (stream, upgrade): (Box<dyn Stream>, _) = match self.carrier {
-            Carrier::Mqtt => (Box::new(stream), String::new()),
-            Carrier::WebSocket => {
+        let (stream, upgrade): (Box<dyn Stream>, _) = match self.kind {
+            MqttKind::Mqtt => (Box::new(stream), String::new()),
+            MqttKind::WebSocket => {
                 let head = read_head(&mut stream).await;
                 upgrade(&mut stream, &head, "mqtt").await;
                 (Box::new(bridge(stream).await), head)
@@ -109,7 +109,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A client, as the server sees it. Dropping it cuts the connection.
+/// A connected client. Dropping it closes the connection.
 pub(crate) struct Peer {
     stream: Box<dyn Stream>,
     /// How many certificates the client showed.
@@ -130,9 +130,26 @@ impl Peer {
         self.stream.flush().await.unwrap();
     }
 
+    /// Returns false when the client is gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
+    }
+
     /// The next request, a PUBLISH of QoS 1.
     pub(crate) async fn request(&mut self) -> Request {
         Request::read(&self.packet().await)
+    }
+
+    /// The next request, `None` when the client is gone.
+    #[cfg(all(feature = "conformance", feature = "http", feature = "websocket"))]
+    pub(crate) async fn next_request(&mut self) -> Option<Request> {
+        loop {
+            let first = in_time(self.stream.read_u8()).await.ok()?;
+            let rest = read_rest(&mut self.stream, first).await.ok()?;
+            if first == 0x32 {
+                return Some(Request::read(&rest));
+            }
+        }
     }
 
     pub(crate) async fn registration(&mut self) -> Request {
@@ -147,7 +164,7 @@ impl Peer {
         request
     }
 
-    /// Acknowledges and answers, and reads the acknowledgement of that.
+    /// Acknowledges and answers, and reads the acknowledgement of the answer.
     pub(crate) async fn answer(&mut self, to: &Request, status: &str, more: &str, body: &str) {
         self.send(&to.acknowledgement()).await;
         self.send(&to.answer(status, more, body)).await;
@@ -158,7 +175,7 @@ impl Peer {
         self.answer(to, "200", "", ASSIGNED).await;
     }
 
-    /// Waits until the client has closed the connection, having said at most goodbye.
+    /// Waits until the client has closed the connection, with at most a DISCONNECT before.
     pub(crate) async fn closed(mut self) {
         let mut rest = Vec::new();
         // A connection may end without the end of TLS.
@@ -216,8 +233,17 @@ impl Request {
 }
 
 pub(crate) fn publish(first: u8, topic: &str, id: &[u8], body: &[u8]) -> Vec<u8> {
-    let topic_length = u16::try_from(topic.len()).unwrap().to_be_bytes();
-    let rest = [&topic_length, topic.as_bytes(), id, body].concat();
+    packet(first, &[&string(topic), id, body].concat())
+}
+
+/// A string as MQTT has it: its length in two bytes, then its bytes.
+pub(crate) fn string(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    [&length, text.as_bytes()].concat()
+}
+
+/// A packet of this type and content, with its length.
+pub(crate) fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     let mut length = rest.len();
     while length > 127 {
@@ -230,10 +256,15 @@ pub(crate) fn publish(first: u8, topic: &str, id: &[u8], body: &[u8]) -> Vec<u8>
 }
 
 async fn read_packet(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
-    let mut packet = vec![stream.read_u8().await.unwrap()];
+    let first = stream.read_u8().await.unwrap();
+    read_rest(stream, first).await.unwrap()
+}
+
+async fn read_rest(stream: &mut (impl AsyncRead + Unpin), first: u8) -> std::io::Result<Vec<u8>> {
+    let mut packet = vec![first];
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
-        let byte = stream.read_u8().await.unwrap();
+        let byte = stream.read_u8().await?;
         packet.push(byte);
         length |= usize::from(byte & 0x7f) << shift;
         if byte < 0x80 {
@@ -242,8 +273,8 @@ async fn read_packet(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     }
     let header = packet.len();
     packet.resize(header + length, 0);
-    stream.read_exact(&mut packet[header..]).await.unwrap();
-    packet
+    stream.read_exact(&mut packet[header..]).await?;
+    Ok(packet)
 }
 
 /// An HTTP request without a body.
@@ -263,7 +294,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Agrees to switch to WebSocket.
+/// Accepts a WebSocket upgrade.
 pub(crate) async fn upgrade(stream: &mut (impl AsyncWrite + Unpin), head: &str, subprotocol: &str) {
     let key = header(head, "sec-websocket-key").unwrap();
     let accept = derive_accept_key(key.as_bytes());

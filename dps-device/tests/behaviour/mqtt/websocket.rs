@@ -1,14 +1,14 @@
-//! The switch to WebSocket.
+//! The WebSocket upgrade.
 
 use dps_device::{Error, ErrorKind};
 use tokio::io::AsyncWriteExt;
 
 use super::server::{header, read_head, upgrade};
-use super::{Carrier, Running, SECOND, set_up};
+use super::{MqttKind, Running, SECOND, set_up};
 
 #[tokio::test]
-async fn the_switch_is_asked_for_as_documented() {
-    let (client, server) = set_up(Carrier::WebSocket).await;
+async fn the_upgrade_request_is_as_documented() {
+    let (client, server) = set_up(MqttKind::WebSocket).await;
     let running = Running::start(&client);
     let mut peer = server.session().await;
     let request = peer.registration().await;
@@ -29,9 +29,9 @@ async fn the_switch_is_asked_for_as_documented() {
     assert_eq!(header(head, "authorization"), None);
 }
 
-/// How a registration ends whose switch to WebSocket is answered like this.
+/// The error of a registration whose WebSocket upgrade has this answer.
 async fn answered(answer: &str) -> Error {
-    let (client, server) = set_up(Carrier::WebSocket).await;
+    let (client, server) = set_up(MqttKind::WebSocket).await;
     let client = client.with_min_poll_interval(SECOND);
     let running = Running(tokio::spawn(
         client.register().timeout(SECOND).into_future(),
@@ -44,7 +44,7 @@ async fn answered(answer: &str) -> Error {
 }
 
 #[tokio::test]
-async fn a_refused_switch_has_its_kind() {
+async fn a_refused_upgrade_has_its_kind() {
     for (status, kind) in [
         ("404 Not Found", ErrorKind::Protocol),
         ("403 Forbidden", ErrorKind::Protocol),
@@ -67,7 +67,7 @@ async fn a_refused_switch_has_its_kind() {
 #[tokio::test]
 async fn another_subprotocol_is_a_protocol_failure() {
     for subprotocol in ["", "AMQPWSB10", "mqttv5"] {
-        let (client, server) = set_up(Carrier::WebSocket).await;
+        let (client, server) = set_up(MqttKind::WebSocket).await;
         let running = Running::start(&client);
         let mut stream = server.tls().await;
         let head = read_head(&mut stream).await;
@@ -79,7 +79,7 @@ async fn another_subprotocol_is_a_protocol_failure() {
 
 #[tokio::test]
 async fn a_text_message_is_a_protocol_failure() {
-    let (client, server) = set_up(Carrier::WebSocket).await;
+    let (client, server) = set_up(MqttKind::WebSocket).await;
     let running = Running::start(&client);
     let mut stream = server.tls().await;
     let head = read_head(&mut stream).await;
@@ -90,8 +90,8 @@ async fn a_text_message_is_a_protocol_failure() {
 }
 
 #[tokio::test]
-async fn a_closed_socket_is_a_connect_failure_and_made_again() {
-    let (client, server) = set_up(Carrier::WebSocket).await;
+async fn a_closed_socket_is_a_connect_failure_and_replaced() {
+    let (client, server) = set_up(MqttKind::WebSocket).await;
     let running = Running::start(&client);
     let mut stream = server.tls().await;
     let head = read_head(&mut stream).await;
@@ -105,8 +105,8 @@ async fn a_closed_socket_is_a_connect_failure_and_made_again() {
 }
 
 #[tokio::test]
-async fn a_switch_that_is_never_answered_ends_at_the_deadline() {
-    let (client, server) = set_up(Carrier::WebSocket).await;
+async fn an_upgrade_that_is_never_answered_ends_at_the_deadline() {
+    let (client, server) = set_up(MqttKind::WebSocket).await;
     let running = Running(tokio::spawn(
         client.register().timeout(SECOND).into_future(),
     ));

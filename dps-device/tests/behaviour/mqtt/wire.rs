@@ -4,16 +4,16 @@ use dps_device::{ProvisioningClient, SymmetricKey};
 use dps_types::protocol::ApiVersion;
 use serde_json::json;
 
-use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server};
-use super::{CARRIERS, Carrier, Running, Set, client, set_up, set_up_as};
+use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, packet, string};
+use super::{MQTT_KINDS, ManualClock, MqttKind, Running, client, set_up, set_up_as};
 use crate::pki::Pki;
 use crate::script::{ASSIGNING, assigned_as};
 
 #[tokio::test]
 async fn a_symmetric_key_registers_as_documented() {
-    for carrier in CARRIERS {
-        let (client, server) = set_up_as(*carrier, "my-symkey-device").await;
-        let client = client.with_clock(Set::to(1_663_952_627 - 3600));
+    for kind in MQTT_KINDS {
+        let (client, server) = set_up_as(*kind, "my-symkey-device").await;
+        let client = client.with_clock(ManualClock::to(1_663_952_627 - 3600));
         let register = client
             .register()
             .payload(json!({"model": "Grüner Toaster"}));
@@ -22,12 +22,12 @@ async fn a_symmetric_key_registers_as_documented() {
         let mut peer = server.accept().await;
         // Clean session, username, password; 180 s; nothing else.
         let connect = [
-            b"\x10\x9d\x02\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
+            b"\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
             b"\x00\x10my-symkey-device",
-            b"\x00\x620ne00111111/registrations/my-symkey-device/api-version=2021-06-01&ClientVersion=dps-device%2F0.1.0",
+            &string(concat!("0ne00111111/registrations/my-symkey-device/api-version=2021-06-01&ClientVersion=dps-device%2F", env!("CARGO_PKG_VERSION"))),
             b"\x00\x9bSharedAccessSignature sr=0ne00111111%2Fregistrations%2Fmy-symkey-device&sig=8VPprb8BiTkuVE0hBqHm%2FSVrzVpdD8VZcXugntdbhuU%3D&se=1663952627&skn=registration",
         ];
-        assert_eq!(peer.packet().await, connect.concat());
+        assert_eq!(peer.packet().await, packet(0x10, &connect.concat()));
         peer.send(CONNACK).await;
         assert_eq!(peer.packet().await, SUBSCRIBE);
         peer.send(SUBACK).await;
@@ -59,7 +59,7 @@ async fn a_symmetric_key_registers_as_documented() {
         assert_ne!(
             second,
             rid.as_bytes(),
-            "every request has a mark of its own"
+            "every request has its own request id"
         );
         assert_eq!(
             rest,
@@ -88,19 +88,22 @@ async fn a_symmetric_key_registers_as_documented() {
 
 #[tokio::test]
 async fn a_certificate_registers_without_a_password() {
-    for carrier in CARRIERS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(true)).await;
-        let client = client(pki.device("my-device"), *carrier, &pki, server.port());
+        let server = Server::start(*kind, pki.server(true)).await;
+        let client = client(pki.device("my-device"), *kind, &pki, server.port());
         let running = Running::start(&client);
 
         let mut peer = server.accept().await;
         let connect = [
-            b"\x10\x72\x00\x04MQTT\x04\x82\x00\xb4".as_slice(),
+            b"\x00\x04MQTT\x04\x82\x00\xb4".as_slice(),
             b"\x00\x09my-device",
-            b"\x00\x5b0ne00111111/registrations/my-device/api-version=2021-06-01&ClientVersion=dps-device%2F0.1.0",
+            &string(concat!(
+                "0ne00111111/registrations/my-device/api-version=2021-06-01&ClientVersion=dps-device%2F",
+                env!("CARGO_PKG_VERSION")
+            )),
         ];
-        assert_eq!(peer.packet().await, connect.concat());
+        assert_eq!(peer.packet().await, packet(0x10, &connect.concat()));
         assert_eq!(peer.certificates, 2, "leaf and intermediate");
         peer.send(CONNACK).await;
         assert_eq!(peer.packet().await, SUBSCRIBE);
@@ -117,8 +120,8 @@ async fn the_client_offers_no_application_protocol() {
     let pki = Pki::new();
     let mut config = (*pki.server(false)).clone();
     config.alpn_protocols = vec![b"mqtt".to_vec(), b"http/1.1".to_vec()];
-    let server = Server::start(Carrier::Mqtt, config.into()).await;
-    let client = client(super::key("my-device"), Carrier::Mqtt, &pki, server.port());
+    let server = Server::start(MqttKind::Mqtt, config.into()).await;
+    let client = client(super::key("my-device"), MqttKind::Mqtt, &pki, server.port());
     let running = Running::start(&client);
     assert_eq!(server.accept().await.alpn, None);
     running.cancel();
@@ -136,7 +139,7 @@ async fn username(client: &ProvisioningClient, server: &Server) -> String {
 
 #[tokio::test]
 async fn ids_are_written_as_they_are() {
-    let (client, server) = set_up_as(Carrier::Mqtt, "Dev:1.X_y-z").await;
+    let (client, server) = set_up_as(MqttKind::Mqtt, "Dev:1.X_y-z").await;
     assert_eq!(
         username(&client, &server).await,
         "0ne00111111/registrations/Dev:1.X_y-z/api-version=2021-06-01"
@@ -145,7 +148,7 @@ async fn ids_are_written_as_they_are() {
 
 #[tokio::test]
 async fn the_api_version_can_be_chosen() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let client = client.with_api_version(ApiVersion::V2019_03_31);
     assert_eq!(
         username(&client, &server).await,
@@ -155,7 +158,7 @@ async fn the_api_version_can_be_chosen() {
 
 #[tokio::test]
 async fn every_connection_has_a_clean_session() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client);
     for _ in 0..2 {
         let connect = server.accept().await.packet().await;
@@ -165,8 +168,8 @@ async fn every_connection_has_a_clean_session() {
 }
 
 #[tokio::test]
-async fn no_two_requests_have_the_same_mark() {
-    let (client, server) = set_up(Carrier::Mqtt).await;
+async fn no_two_requests_have_the_same_request_id() {
+    let (client, server) = set_up(MqttKind::Mqtt).await;
     let mut marks = std::collections::HashSet::new();
     for _ in 0..2 {
         let running = Running::start(&client);
@@ -189,10 +192,10 @@ async fn a_refused_primary_key_is_followed_by_the_secondary() {
     // A refused connection, and a refusal in the topic: DPS has been seen to do either.
     for in_topic in [false, true] {
         let pki = Pki::new();
-        let server = Server::start(Carrier::Mqtt, pki.server(false)).await;
+        let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
         let who = super::key("my-device").with_secondary(second);
-        let running = Running::start(&client(who, Carrier::Mqtt, &pki, server.port()));
+        let running = Running::start(&client(who, MqttKind::Mqtt, &pki, server.port()));
 
         let mut peer = server.accept().await;
         let first = peer.packet().await;

@@ -1,36 +1,36 @@
-//! The events of a registration, and a clock that can be put on.
+//! The events of a registration, and a clock that can be advanced.
 
 use std::time::Duration;
 
 use dps_device::{Assignment, Error, Event, Register, RegistrationEvents};
 use tokio::time;
 
-/// A registration that is watched.
-pub(crate) struct Story {
+/// A registration and the names of its events.
+pub(crate) struct Watched {
     registration: RegistrationEvents,
-    told: Vec<&'static str>,
+    names: Vec<&'static str>,
 }
 
-impl Story {
+impl Watched {
     pub(crate) fn of(register: Register) -> Self {
         Self {
             registration: register.events(),
-            told: Vec::new(),
+            names: Vec::new(),
         }
     }
 
-    /// Goes on to the next event of this name.
+    /// Runs to the next event of this name.
     pub(crate) async fn until(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await;
-            let event = event.unwrap_or_else(|| panic!("no {name} after {:?}", self.told));
-            if self.told.last() == Some(&name) {
+            let event = event.unwrap_or_else(|| panic!("no {name} after {:?}", self.names));
+            if self.names.last() == Some(&name) {
                 return event;
             }
         }
     }
 
-    /// Goes on to the next failure that may get better: what, and how long the device waits.
+    /// Runs to the next retry. Returns the failure and the wait.
     pub(crate) async fn retrying(&mut self) -> (Error, Duration) {
         match self.until("retrying").await {
             Event::Retrying { error, wait, .. } => (error, wait),
@@ -38,7 +38,7 @@ impl Story {
         }
     }
 
-    /// Goes on to the end, and tells everything from the beginning.
+    /// Runs to the outcome. Returns the names of all events and the outcome.
     pub(crate) async fn end(mut self) -> (Vec<&'static str>, Result<Assignment, Error>) {
         let mut outcome = None;
         while let Some(event) = self.next().await {
@@ -48,12 +48,12 @@ impl Story {
                 _ => None,
             };
         }
-        (self.told, outcome.expect("the outcome is the last event"))
+        (self.names, outcome.expect("the outcome is the last event"))
     }
 
     async fn next(&mut self) -> Option<Event> {
         let event = self.registration.next().await?;
-        self.told.push(match &event {
+        self.names.push(match &event {
             Event::Connecting => "connecting",
             Event::Registering => "registering",
             Event::Assigning { .. } => "assigning",
@@ -61,14 +61,14 @@ impl Story {
             Event::FallingBack { .. } => "falling back",
             Event::Assigned(_) => "assigned",
             Event::Failed(_) => "failed",
-            _ => "something new",
+            _ => "unknown",
         });
         Some(event)
     }
 }
 
-/// Puts the clock on, for device and service alike, instead of waiting.
-pub(crate) async fn later(time: Duration) {
+/// Advances the clock of device and service instead of waiting.
+pub(crate) async fn advance_clock(time: Duration) {
     time::pause();
     time::advance(time + Duration::from_millis(10)).await;
     time::resume();
