@@ -1,5 +1,5 @@
-//! One allocation, the documented request in and the answer out, in bytes: through the webhook, through the types
-//! alone, and through plain JSON values.
+//! One allocation, from the bytes of the documented request to the bytes of the answer: with the webhook, with the types only,
+//! and with plain JSON values.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -30,7 +30,7 @@ fn allocation(criterion: &mut Criterion) {
         let request = http::Request::post("/").header("content-type", "application/json");
         request.body(&*body).unwrap()
     };
-    // The three implementations give the same answer.
+    // All three return the same answer.
     let reply = runtime.block_on(webhook.handle(request())).into_body();
     assert_eq!(reply, with_types(&body));
     assert_eq!(reply, with_values(&body));

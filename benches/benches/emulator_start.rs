@@ -1,4 +1,4 @@
-//! Until an emulator answers: in memory, in a new data directory, and in one of an earlier run. Its end is not counted.
+//! The time until an emulator answers: in memory, in a new data directory, and in an existing one. Its shutdown is not measured.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::process::Command;
 
-use dps_benches::{Carrier, Service};
+use dps_benches::{Service, TransportKind};
 use tokio::runtime::Runtime;
 
 const RUNS: usize = 20;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return Ok(());
     }
-    // `cargo bench` says so; `cargo test` only wants to see it run.
+    // `cargo bench` passes `--bench`; `cargo test` does not, and then only checks that it runs.
     let runs = match arguments.iter().any(|argument| argument == "--bench") {
         true => RUNS,
         false => 1,
@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{:44}{:>9}{:>9}{:>10}{:>13}{:>11}",
         "", "median", "most", "most", "median", "median"
     );
-    let measure = |caption: &str, mode, carrier| {
-        let took = (0..runs).map(|_| register_once(mode, carrier, &service, &ca));
+    let measure = |caption: &str, mode, transport| {
+        let took = (0..runs).map(|_| register_once(mode, transport, &service, &ca));
         let took = took.collect::<Result<Vec<_>, _>>()?;
         let cpu = Sorted::new(took.iter().map(|took| took.cpu_ms));
         let peak = Sorted::new(took.iter().map(|took| took.peak_mib));
@@ -57,11 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         Ok::<_, Box<dyn Error>>(())
     };
-    measure("a runtime, no registration", "idle", Carrier::Http)?;
-    for carrier in Carrier::ALL {
-        let name = carrier.name();
-        measure(&format!("{name}, one root given"), "given", carrier)?;
-        measure(&format!("{name}, the system's roots"), "system", carrier)?;
+    measure("a runtime, no registration", "idle", TransportKind::Http)?;
+    for transport in TransportKind::ALL {
+        let name = transport.name();
+        measure(&format!("{name}, one root given"), "given", transport)?;
+        measure(&format!("{name}, the system's roots"), "system", transport)?;
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ impl Sorted {
 
 fn register_once(
     mode: &str,
-    carrier: Carrier,
+    transport: TransportKind,
     service: &Service,
     ca: &tempfile::NamedTempFile,
 ) -> Result<Took, Box<dyn Error>> {
@@ -101,7 +101,7 @@ fn register_once(
     let key = service.group_key().derive_device_key(&name.parse()?);
     let id_scope = service.emulator().id_scope();
     let output = Command::new(env!("CARGO_BIN_EXE_register_once"))
-        .args([mode, carrier.name(), &service.port(carrier).to_string()])
+        .args([mode, transport.name(), &service.port(transport).to_string()])
         .args([id_scope.as_str(), name, &key.to_base64()])
         .arg(ca.path())
         .output()?;

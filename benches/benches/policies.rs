@@ -1,4 +1,4 @@
-//! What a decision costs: each ready-made policy on the documented request, fifty linked hubs beside its two.
+//! One decision of each ready-made policy, for the documented request with fifty more linked hubs.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -79,7 +79,7 @@ fn policies(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Every hub has room.
+/// Every hub has capacity.
 struct Empty;
 
 #[async_trait]

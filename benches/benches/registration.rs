@@ -1,7 +1,6 @@
-//! Whole registrations over each transport, each with a client and a connection of its own, against an emulator in this
-//! process: one at a time, and a fleet at once. Beside them, what rustls alone takes for as many handshakes, in memory and
-//! over sockets. The times of one are those on the wall, its waits included; those of the fleet are CPU times, device,
-//! network and emulator together.
+//! Registrations over each transport, each with a new client and connection, against an emulator in this process: one at a
+//! time, and a fleet concurrently. For comparison, the same number of rustls handshakes, in memory and over sockets. A single
+//! registration is measured in wall-clock time including its waits; a fleet in CPU time of devices, network and emulator.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use dps_benches::{Carrier, Service, cpu_time};
+use dps_benches::{Service, TransportKind, cpu_time};
 use dps_device::X509Attestation;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
@@ -31,17 +30,17 @@ fn one(criterion: &mut Criterion) {
     group
         .sample_size(50)
         .measurement_time(Duration::from_secs(3));
-    for carrier in Carrier::ALL {
-        group.bench_function(format!("symmetric_key_{}", carrier.name()), |bencher| {
+    for transport in TransportKind::ALL {
+        group.bench_function(format!("symmetric_key_{}", transport.name()), |bencher| {
             bencher.to_async(&runtime).iter(async || {
                 let who = service.with_key("toaster-1").unwrap();
-                service.client(carrier, who).register().await.unwrap()
+                service.client(transport, who).register().await.unwrap()
             });
         });
     }
     group.bench_function("x509_http", |bencher| {
         bencher.to_async(&runtime).iter(async || {
-            let client = service.client(Carrier::Http, certificate.clone());
+            let client = service.client(TransportKind::Http, certificate.clone());
             client.register().await.unwrap()
         });
     });
@@ -65,14 +64,14 @@ fn fleet(criterion: &mut Criterion) {
     group
         .sample_size(10)
         .measurement_time(Duration::from_secs(4));
-    for carrier in Carrier::ALL {
-        group.bench_function(format!("symmetric_key_{}", carrier.name()), |bencher| {
+    for transport in TransportKind::ALL {
+        group.bench_function(format!("symmetric_key_{}", transport.name()), |bencher| {
             bencher.to_async(&runtime).iter_custom(|times| {
                 at_once(times, |n| {
                     let service = Arc::clone(&service);
                     async move {
                         let who = service.with_key(&format!("toaster-{n}")).unwrap();
-                        service.client(carrier, who).register().await.unwrap();
+                        service.client(transport, who).register().await.unwrap();
                     }
                 })
             });
@@ -81,7 +80,7 @@ fn fleet(criterion: &mut Criterion) {
     group.bench_function("x509_http", |bencher| {
         bencher.to_async(&runtime).iter_custom(|times| {
             at_once(times, |n| {
-                let client = service.client(Carrier::Http, certificates[n].clone());
+                let client = service.client(TransportKind::Http, certificates[n].clone());
                 async move {
                     client.register().await.unwrap();
                 }
@@ -107,7 +106,7 @@ fn fleet(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// All devices at once, as often as told. The CPU time that it takes, all sides together.
+/// Registers all devices concurrently, this number of times. Returns the CPU time of all sides.
 async fn at_once<F>(times: u64, device: impl Fn(usize) -> F) -> Duration
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Tokens: made, verified, and the key of a device derived from the group's.
+//! Tokens: signing, verification, and derivation of a device key from a group key.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -36,7 +36,7 @@ fn make(key: &SymmetricKey) -> String {
     token.sign_with(key).reveal().to_string()
 }
 
-/// As a server does: read the text, look at what it claims, check the signature.
+/// Parses a token, reads its fields and verifies its signature, as a server does.
 fn verify(text: &str, key: &SymmetricKey) -> bool {
     let token: SasToken = text.parse().unwrap();
     token.covers(RESOURCE) && token.verify(key)

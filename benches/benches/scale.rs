@@ -1,9 +1,8 @@
-//! A thousand enrollments beside a million: how fast they come in, how long a lookup and a page take, what the emulator
-//! holds in memory, how long it takes to start again. Once with its data in a directory, where lookups and pages are those
-//! of an emulator that has started again, once in memory.
+//! A thousand enrollments compared with a million: creation, lookups, pages, resident memory, restart. Once with a data directory,
+//! where lookups and pages are measured after a restart, and once in memory.
 //!
-//! Emulators are processes of their own, asked over HTTPS. The small and the large one are asked in turns, so that what else
-//! the machine does meanwhile counts for both.
+//! Each emulator is a process of its own, used over HTTPS. Requests to the small and the large one alternate, so that other load on
+//! the machine affects both.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -23,10 +22,10 @@ use operator::Operator;
 
 const SMALL: usize = 1000;
 const CONNECTIONS: usize = 16;
-/// How many lookups are timed, and pages of each kind.
+/// The number of measured lookups and pages.
 const LOOKUPS: usize = 10_000;
 const PAGES: usize = 1000;
-/// How large a page is.
+/// The page size.
 const PAGE: usize = 100;
 
 fn main() {
@@ -40,7 +39,7 @@ fn main() {
     {
         return;
     }
-    // `cargo bench` says so; `cargo test` only wants to see it run.
+    // `cargo bench` passes `--bench`; `cargo test` does not, and then only checks that it runs.
     let (large, less) = match arguments.iter().any(|argument| argument == "--bench") {
         true => (1_000_000, 1),
         false => (2000, 100),
@@ -98,7 +97,7 @@ fn print_memory(caption: &str, hosts: &[Host], sizes: [usize; 2]) {
     }
 }
 
-/// Creates so many enrollments, ten at a time, over some connections.
+/// Creates this number of enrollments, ten per request, over several connections.
 async fn fill(host: &Host, size: usize) -> Duration {
     let operators = join_all((0..CONNECTIONS).map(|_| Operator::connect(host))).await;
     let began = Instant::now();
@@ -114,7 +113,7 @@ async fn fill(host: &Host, size: usize) -> Duration {
     began.elapsed()
 }
 
-/// Asks both in turns.
+/// Sends requests to both alternately.
 async fn compare(hosts: &[Host], sizes: [usize; 2], less: usize) {
     let mut operators = join_all(hosts.iter().map(Operator::connect)).await;
     let mut deep = Vec::new();
@@ -126,7 +125,7 @@ async fn compare(hosts: &[Host], sizes: [usize; 2], less: usize) {
     let mut lookups = [Vec::new(), Vec::new()];
     let mut first_pages = [Vec::new(), Vec::new()];
     let mut deep_pages = [Vec::new(), Vec::new()];
-    // Steps of a prime size come everywhere.
+    // A prime step reaches every index.
     for turn in 0..LOOKUPS / less {
         for (which, operator) in operators.iter_mut().enumerate() {
             let number = turn * 982_451_653 % sizes[which];
@@ -145,7 +144,7 @@ async fn compare(hosts: &[Host], sizes: [usize; 2], less: usize) {
     print_ratio("page, at nine tenths", deep_pages);
 }
 
-/// Reads the whole list: how many there are, and the token of the page that follows so many.
+/// Reads the whole list. Returns the number of items, and the token of the page after this number of items.
 async fn walk(operator: &mut Operator, wanted: usize) -> (usize, String) {
     let (mut count, mut token, mut found) = (0, None, None);
     loop {

@@ -1,6 +1,5 @@
-//! Requests over HTTP keep-alive on loopback: the webhook's server, beside a bare axum handler that reads the same JSON
-//! and sends it back, and one that reads and writes our types. Times are CPU times, server and clients together, so that
-//! the ratio holds on a busy machine too; on an idle one each core does as many requests a second as the throughput says.
+//! Requests over HTTP keep-alive on loopback: the webhook's server, compared with an axum handler that returns the same JSON, and
+//! one that uses our types. Times are CPU times of server and clients, so that the ratio is also valid on a busy machine.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -59,11 +58,11 @@ fn webhook(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As light as can be, so that it is the servers that are measured.
+/// A minimal client, so that mostly the servers are measured.
 struct Clients(Vec<TcpStream>);
 
 impl Clients {
-    /// Connected to a new listener, which has yet to be served.
+    /// Connects to a new listener that is not served yet.
     async fn connect() -> (TcpListener, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,7 +74,7 @@ impl Clients {
         (listener, Self(join_all(streams).await))
     }
 
-    /// All connections at once, on each one request after the other.
+    /// Uses all connections concurrently, with one request at a time on each.
     async fn ask(&mut self) {
         let asking = self.0.drain(..).map(|mut stream| {
             tokio::spawn(async move {
@@ -102,7 +101,7 @@ fn request() -> String {
     )
 }
 
-/// Reads one answer to its end, which must be 200.
+/// Reads one answer, whose status must be 200.
 async fn answer(stream: &mut TcpStream) {
     let (mut buffer, mut filled) = ([0; 8192], 0);
     loop {

@@ -1,6 +1,6 @@
-//! What one registration, one allocation and one token cost: the things that several benchmarks measure with.
+//! Shared parts of the benchmarks: an emulator with enrollments, device clients, CPU time.
 
-mod carrier;
+mod transport_kind;
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use dps_types::SymmetricKey;
 use dps_types::enrollment::EnrollmentGroup;
 use rustix::time::{ClockId, clock_gettime};
 
-pub use carrier::Carrier;
+pub use transport_kind::TransportKind;
 
-/// What DPS posts to a custom allocation webhook, as the documentation shows it, from a device that names its model.
+/// The documented request of DPS to a custom allocation webhook, with a payload that names the model.
 ///
 /// Source: azure-docs `iot-dps/concepts-custom-allocation.md`.
 pub const ALLOCATION_REQUEST: &str = include_str!("allocation_request.json");
 
-/// An emulator that lets nobody wait, with one enrollment group of each kind.
+/// An emulator without waits, with one enrollment group of each kind.
 #[derive(Debug)]
 pub struct Service {
     emulator: Emulator,
@@ -31,10 +31,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it in this process, in memory.
+    /// Starts the emulator in this process, in memory.
     ///
     /// # Errors
-    /// When the machine has no socket for it.
+    /// When no port is free.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
         let builder = Emulator::builder().link_hub("contoso-hub");
         let emulator = builder.retry_after(Duration::ZERO).start().await?;
@@ -62,20 +62,20 @@ impl Service {
         })
     }
 
-    /// The emulator itself.
+    /// The emulator.
     pub fn emulator(&self) -> &Emulator {
         &self.emulator
     }
 
-    /// The key of the group of devices with symmetric keys.
+    /// The key of the group with symmetric keys.
     pub fn group_key(&self) -> &SymmetricKey {
         &self.group_key
     }
 
-    /// A device's proof: a key of its own.
+    /// Returns an attestation with a symmetric key.
     ///
     /// # Errors
-    /// When the name is no registration id.
+    /// When the name is not a valid registration id.
     pub fn with_key(&self, name: &str) -> Result<SymmetricKeyAttestation, Box<dyn Error>> {
         Ok(SymmetricKeyAttestation::from_group(
             name.parse()?,
@@ -83,10 +83,10 @@ impl Service {
         ))
     }
 
-    /// A device's proof: a certificate that the factory issues now.
+    /// Returns an attestation with a newly issued certificate.
     ///
     /// # Errors
-    /// When the name is no registration id.
+    /// When the name is not a valid registration id.
     pub fn with_certificate(&self, name: &str) -> Result<X509Attestation, Box<dyn Error>> {
         let issued = self.factory.issue(name)?;
         Ok(X509Attestation::from_pem(
@@ -95,25 +95,28 @@ impl Service {
         )?)
     }
 
-    /// The port at which the emulator takes this carrier.
-    pub fn port(&self, carrier: Carrier) -> u16 {
-        match carrier {
-            Carrier::Http | Carrier::WebSocket => self.emulator.https_port(),
-            Carrier::Mqtt => self.emulator.mqtt_port(),
+    /// The emulator's port for this transport.
+    pub fn port(&self, transport: TransportKind) -> u16 {
+        match transport {
+            TransportKind::Http | TransportKind::WebSocket => self.emulator.https_port(),
+            TransportKind::Mqtt => self.emulator.mqtt_port(),
         }
     }
 
-    /// A new client of this service, which connects anew and waits as little as a client can.
-    pub fn client(&self, carrier: Carrier, who: impl Attestation + 'static) -> ProvisioningClient {
+    /// Returns a new client of this emulator, with a new connection and the shortest poll interval.
+    pub fn client(
+        &self,
+        transport: TransportKind,
+        who: impl Attestation + 'static,
+    ) -> ProvisioningClient {
         let id_scope = self.emulator.id_scope().clone();
-        carrier
-            .client(self.port(carrier), id_scope, who)
+        transport
+            .client(self.port(transport), id_scope, who)
             .with_roots(self.roots.clone())
     }
 }
 
-/// What this process has taken since it began: user and system time of all its threads. What other programs do at the
-/// same time does not count.
+/// The CPU time of this process since its start: user and system time of all threads.
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(

@@ -1,4 +1,8 @@
 //! Custom allocation policies for the Azure IoT Hub Device Provisioning Service: the trait, ready-made policies, and the webhook that hosts one.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//!
+//! # Parts
 //!
 //! An enrollment with the allocation policy *custom* leaves the choice of the hub to a webhook: DPS posts an
 //! [`AllocationRequest`] to it at every registration, and the answer names the hub, the initial twin, and a payload for
@@ -10,42 +14,6 @@
 //! * `WebhookCaller` (feature `client`) calls a webhook as DPS does, and is a policy itself.
 //! * [`PolicyTest`] runs a policy with a recorded request, for tests. `WebhookClient::inspect` calls a running webhook and
 //!   explains what DPS makes of its answer.
-//!
-//! ```
-//! use async_trait::async_trait;
-//! use dps_allocation::{
-//!     Allocation, AllocationPolicy, AllocationRequest, HubHostname, InitialTwin, Rejection, Webhook,
-//! };
-//!
-//! #[derive(serde::Deserialize)]
-//! struct Hello {
-//!     model: String,
-//! }
-//!
-//! struct ByModel {
-//!     toasters: HubHostname,
-//! }
-//!
-//! #[async_trait]
-//! impl AllocationPolicy for ByModel {
-//!     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
-//!         match request.payload::<Hello>()?.model.as_str() {
-//!             "toaster" => Ok(Allocation::to(self.toasters.clone())
-//!                 .initial_twin(InitialTwin::desired([("darkness", "medium")]))
-//!                 .payload("welcome")),
-//!             model => Err(Rejection::new(format!("no hub for {model}"))),
-//!         }
-//!     }
-//! }
-//!
-//! # #[cfg(feature = "server")]
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let toasters = "contoso-toasters.azure-devices.net".parse()?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! Webhook::new(ByModel { toasters }).serve(listener).await?;
-//! # Ok(())
-//! # }
-//! ```
 //!
 //! # Payloads of Java devices
 //!

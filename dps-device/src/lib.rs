@@ -1,4 +1,6 @@
 //! A device client for the Azure IoT Hub Device Provisioning Service (DPS): it registers a device and returns its IoT hub.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! A [`ProvisioningClient`] has three parts: the id scope of the service instance, an [`Attestation`] (the identity of the
 //! device and its proof) and a [`Transport`]. `register()` sends the registration, polls as the service asks, retries

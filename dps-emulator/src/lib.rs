@@ -1,4 +1,6 @@
 //! Device Provisioning Service in a box: both endpoints, every attestation really verified, no Azure account needed.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! For tests, in the process and in memory, on a free port of the loopback interface:
 //!

@@ -1,35 +1,20 @@
-//! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as such a stream.
+//! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as a byte stream.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! [`Packets`] reads and writes typed [`Packet`]s over anything that is `AsyncRead + AsyncWrite`: TCP, TLS, or a
-//! `WebSocketIo` (feature `websocket`). Who says what, and when, is not here: a client and a server share the form
-//! of the packets and nothing else.
+//! # Rules
 //!
-//! * What arrives is held against the standard: a wrong flag, a reserved bit, a byte too many, a zero packet
-//!   identifier or a wildcard in a topic name is an error, after which the connection must be closed (MQTT-4.8.0-1).
-//! * A packet that is too large is refused once its length has arrived, before it is buffered.
-//! * An idle connection costs a few hundred bytes. Buffers are wiped when they are given back, since a CONNECT holds
-//!   a password. No error holds anything of a packet's content.
-//! * Nothing here has a deadline. Every wait may be cut short by dropping its future.
+//! [`Packets`] reads and writes typed [`Packet`]s over any `AsyncRead + AsyncWrite` stream: TCP, TLS, or a `WebSocketIo` (feature
+//! `websocket`). It contains no session logic.
+//!
+//! * Received packets are checked against the standard: a wrong flag, a reserved bit, trailing bytes, a zero packet identifier
+//!   or a wildcard in a topic name is an error, after which the connection must be closed (MQTT-4.8.0-1).
+//! * A packet that is too large is refused when its length is received, before it is buffered.
+//! * An idle connection needs a few hundred bytes. Buffers are wiped when they are released, because a CONNECT contains a
+//!   password. No error contains content of a packet.
+//! * Reads and writes have no timeout. Dropping the future cancels them.
 //!
 //! Source: OASIS, MQTT Version 3.1.1; names such as MQTT-4.8.0-1 are its numbered statements.
-//!
-//! ```
-//! use dps_mqtt::{Connect, Packet, Packets};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), dps_mqtt::Error> {
-//! let (device, server) = tokio::io::duplex(64);
-//! let mut device = Packets::new(device, 4096);
-//! let mut server = Packets::new(server, 4096);
-//!
-//! let mut connect = Connect::new("thermostat-7");
-//! connect.keep_alive = 60;
-//! let (sent, read) = tokio::join!(device.write(Packet::Connect(connect)), server.read());
-//! sent?;
-//! assert!(matches!(read?, Some(Packet::Connect(connect)) if connect.client_id == "thermostat-7"));
-//! # Ok(())
-//! # }
-//! ```
 
 mod connect;
 mod convert;

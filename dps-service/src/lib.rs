@@ -1,4 +1,6 @@
 //! The operator's client for the Azure IoT Hub Device Provisioning Service: enrollments, groups, registrations.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! [`ServiceClient`] speaks the service API with the connection string of a shared access policy, or with bearer tokens
 //! of Microsoft Entra ID. Documents come from [`dps_types::enrollment`]; fields that this version does not know survive

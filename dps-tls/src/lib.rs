@@ -1,8 +1,12 @@
-//! One rustls client configuration for the dps crates: trusted roots in, a configuration out.
+//! The rustls client configuration of the dps crates: trust roots, client certificates, PEM and DER.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! [`Roots`] says whom to trust, a [`CertifiedKey`](rustls::sign::CertifiedKey) says who the client is, and
-//! [`ClientTls`] makes a [`rustls::ClientConfig`] of them. The cryptography is always *ring*, handed over
-//! explicitly: nothing here reads or installs a process-wide default provider, and nothing writes to a system store.
+//! # Client certificates
+//!
+//! [`Roots`] are the trusted roots, a [`CertifiedKey`](rustls::sign::CertifiedKey) is the client's identity, and [`ClientTls`]
+//! builds a [`rustls::ClientConfig`] from them. The cryptography provider is always *ring*, passed explicitly: no process-wide
+//! default provider is read or installed, and no system store is written.
 //!
 //! ```no_run
 //! use dps_tls::{ClientTls, Roots, certified_key, read_chain, read_key};
@@ -10,9 +14,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let chain = read_chain(&std::fs::read("device-chain.pem")?)?;
 //! let key = read_key(&std::fs::read("device-key.pem")?)?;
-//! let roots = Roots::system().and(Roots::from_pem_file("private-root.pem")?);
-//!
-//! let config = ClientTls::new(roots)
+//! let config = ClientTls::new(Roots::system())
 //!     .with_identity(certified_key(chain, key)?)
 //!     .build()?;
 //! # let _ = config;

@@ -1,33 +1,22 @@
-//! The shared words of the Azure IoT Hub Device Provisioning Service: enrollments, registration, allocation, ids, keys and SAS. No I/O.
+//! Documents, ids, keys, SAS tokens and protocol literals of the Azure IoT Hub Device Provisioning Service. No I/O.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! Device client, service client, allocation webhooks and emulator all speak with these types:
+//! # Contents
 //!
-//! * names that cannot be invalid: [`RegistrationId`], [`IdScope`], [`HubHostname`], …
-//! * what a device says and hears: [`RegistrationRequest`], [`RegistrationOperationStatus`]
-//! * what an operator writes down: [`enrollment`]
-//! * what DPS asks a custom allocation webhook: [`AllocationRequest`], [`AllocationResponse`]
-//! * keys and tokens: [`SymmetricKey`], [`sas`]
-//! * what a TPM and DPS send each other: [`tpm`]
-//! * the service's account of a failure: [`ErrorDetails`]
-//! * every literal on the wire, as format and parse: [`protocol`]
+//! * Ids that cannot be invalid: [`RegistrationId`], [`IdScope`], [`HubHostname`], …
+//! * The device registration API: [`RegistrationRequest`], [`RegistrationOperationStatus`]
+//! * Enrollments and enrollment groups: [`enrollment`]
+//! * The request to a custom allocation webhook and its answer: [`AllocationRequest`], [`AllocationResponse`]
+//! * Keys and tokens: [`SymmetricKey`], [`sas`]
+//! * The structures that a TPM and DPS exchange: [`tpm`]
+//! * The error documents of the service: [`ErrorDetails`]
+//! * Every literal of the protocol, as format and parse: [`protocol`]
 //!
-//! The documents are tolerant where the service may grow: fields nobody knows yet stay in [`Extra`]
-//! and are written back, and values nobody knows yet stay as `Unknown`.
-//!
-//! ```
-//! use dps_types::{RegistrationId, SymmetricKey};
-//!
-//! // The example of Microsoft's documentation on symmetric key attestation.
-//! let group_key = SymmetricKey::from_base64(
-//!     "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==",
-//! )?;
-//! let device: RegistrationId = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6".parse()?;
-//! let device_key = group_key.derive_device_key(&device);
-//! assert_eq!(*device_key.to_base64(), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
-//! # Ok::<(), dps_types::ParseError>(())
-//! ```
+//! Documents accept what the service may add: unknown fields stay in [`Extra`] and are written back, and unknown values stay
+//! as `Unknown`.
 
-// The macros that the other rooms are made with come first.
+// The macros come first: the other modules use them.
 #[macro_use]
 mod lossless;
 #[macro_use]

@@ -1,4 +1,4 @@
-//! The body that a custom allocation webhook receives, and all that a policy does with it.
+//! The body of a request to a custom allocation webhook, and the accessors that a policy uses.
 #![no_main]
 
 use dps_types::{AllocationRequest, AllocationResponse};

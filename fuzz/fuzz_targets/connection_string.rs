@@ -1,4 +1,4 @@
-//! An operator's connection string: written again, it is read as the same, and its key shows nowhere.
+//! Service connection strings: formatting and parsing are inverse, and Debug and errors do not contain the key.
 #![no_main]
 
 use dps_types::ServiceConnectionString;

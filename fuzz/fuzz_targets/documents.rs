@@ -1,4 +1,4 @@
-//! Every JSON document: what is read is written so that it is read as the same, and no field is lost.
+//! JSON documents: writing and reading are inverse, and no field is lost.
 #![no_main]
 
 use std::fmt::Debug;
@@ -46,7 +46,7 @@ fn check<T: DeserializeOwned + Serialize + PartialEq + Debug>(document: &Value) 
     let again: T = serde_json::from_value(written.clone()).expect("what we write, we read");
     assert_eq!(again, read);
     assert_eq!(serde_json::to_value(&again).expect("writable"), written);
-    // Names may change on the way (aliases, case), their number does not.
+    // The spelling of a name may change (aliases, case); the number of fields does not.
     let fields = |value: &Value| value.as_object().map(serde_json::Map::len);
     assert!(
         fields(&written) >= fields(document),

@@ -1,4 +1,4 @@
-//! Ids, ETags, keys, times and header values: what is taken is written as it came, or settles.
+//! Ids, ETags, keys, times and header values: formatting an accepted value returns the input or a stable form.
 #![no_main]
 
 use std::fmt::{Debug, Display};

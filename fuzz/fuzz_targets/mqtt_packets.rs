@@ -1,4 +1,4 @@
-//! A stream of MQTT packets: what is read can be written, and is then read as the same.
+//! A stream of MQTT packets: an accepted packet can be written and is then read as the same packet.
 #![no_main]
 
 use std::pin::pin;
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     while let Ok(Some(packet)) = now(packets.read()) {
         assert!(!format!("{packet:?}").is_empty());
         match &packet {
-            // Read, never written.
+            // Only read.
             Packet::Connect(connect) if connect.has_will => continue,
             Packet::ConnAck { code: ConnectCode::Unknown(_), .. } => continue,
             _ => {}
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Nothing waits: memory is always ready.
+/// The stream is in memory, so the future is always ready.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

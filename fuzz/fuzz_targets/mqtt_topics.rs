@@ -1,4 +1,4 @@
-//! An MQTT username or topic: written again, it is read as the same.
+//! MQTT user names and topics: formatting and parsing are inverse.
 #![no_main]
 
 use std::fmt::{Debug, Display};

@@ -1,4 +1,4 @@
-//! A PKCS#11 URI: written again, it is read as the same, and its PIN shows nowhere.
+//! PKCS#11 URIs: formatting and parsing are inverse, and Debug and errors do not contain the PIN.
 #![no_main]
 
 use dps_device::pkcs11::Uri;

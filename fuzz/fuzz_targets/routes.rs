@@ -1,4 +1,4 @@
-//! A request line: it leads to a route that writes itself so that it is read as the same, or nowhere.
+//! Request lines: an accepted route is formatted so that it is parsed as the same route.
 #![no_main]
 
 use dps_types::protocol::device::DeviceRoute;

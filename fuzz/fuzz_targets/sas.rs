@@ -1,4 +1,4 @@
-//! A token from a device: read, shown, verified, written and read again.
+//! SAS tokens: parse, format, verify, and parse again.
 #![no_main]
 
 use dps_types::SymmetricKey;

@@ -1,4 +1,4 @@
-//! What a TPM and DPS send each other: read as an `authenticationKey` and as a public key, and opened as a TPM would.
+//! The structures of TPM attestation: parsed as `authenticationKey` and as public key, and decrypted by the TPM in Rust.
 #![no_main]
 
 use std::future::Future as _;

@@ -1,5 +1,4 @@
-//! A full TLS 1.3 handshake of rustls with itself and nothing after it: in memory, both sides in one thread, or over a
-//! loopback socket.
+//! A full TLS 1.3 handshake between two rustls connections: in memory in one thread, or over a loopback socket.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// Both sides of it, with certificates like those of the emulator: P-256, a root and a leaf.
+/// Both sides, with certificates like those of the emulator: P-256, a root and a leaf.
 #[derive(Clone)]
 pub(crate) struct Handshake {
     server: Arc<ServerConfig>,
@@ -45,7 +44,7 @@ impl Handshake {
         }
     }
 
-    /// With a client configuration of its own, as every registration has: nothing is resumed.
+    /// Uses a new client configuration, as every registration does: no session is resumed.
     pub(crate) fn perform(&self) {
         let name = ServerName::try_from("localhost").unwrap();
         let mut client = ClientConnection::new(self.client(), name).unwrap();
@@ -73,7 +72,7 @@ impl Handshake {
         }
     }
 
-    /// The same over a socket, which both sides close in order.
+    /// The same over a socket, with an orderly close on both sides.
     pub(crate) async fn perform_with(&self, server: SocketAddr) {
         let stream = TcpStream::connect(server).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -89,7 +88,7 @@ impl Handshake {
     }
 }
 
-/// Takes connections, and closes each when the other side does.
+/// Accepts connections, and closes each after the peer has closed it.
 pub(crate) struct HandshakeServer {
     address: SocketAddr,
     _serving: JoinSet<()>,

@@ -1,4 +1,4 @@
-//! The emulator's process: how long it takes to start, what it holds in memory, how it ends.
+//! The emulator's process: start, memory, shutdown.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Starts one and waits until it answers.
+    /// Starts an emulator and waits until it answers.
     pub(crate) fn start(data_dir: Option<&Path>) -> Self {
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_emulator_host"))
@@ -39,7 +39,7 @@ impl Host {
         }
     }
 
-    /// What is resident, and the most that was, in MiB.
+    /// The current and the peak resident memory, in MiB.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mib = |name: &str| {

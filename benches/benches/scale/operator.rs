@@ -1,4 +1,4 @@
-//! An operator with one connection, as light as can be: requests in bulk, lookups, pages.
+//! A minimal service client with one connection: bulk requests, lookups, pages.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Operator {
     token: String,
 }
 
-/// A part of the list, and the token for the next one.
+/// A page, and the continuation token for the next one.
 pub(crate) struct Page {
     pub(crate) items: usize,
     pub(crate) next: Option<String>,
@@ -45,7 +45,7 @@ impl Operator {
         }
     }
 
-    /// Creates the enrollments of these numbers.
+    /// Creates the enrollments with these numbers.
     pub(crate) async fn create(&mut self, numbers: std::ops::Range<usize>) {
         let items: Vec<Value> = numbers
             .map(|number| {
@@ -86,7 +86,7 @@ impl Operator {
         }
     }
 
-    /// Sends a request, and reads the answer, which must be 200.
+    /// Sends a request and reads the answer, whose status must be 200.
     async fn ask(
         &mut self,
         method: &str,

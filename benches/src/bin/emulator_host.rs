@@ -1,5 +1,5 @@
-//! An emulator as a process of its own, so that its memory can be told from that of who asks it. It prints where it is on
-//! one line and ends in order when its standard input does.
+//! An emulator as a process of its own, so that its memory can be measured. It prints its address on one line and shuts down when
+//! its standard input is closed.
 //!
 //! usage: `emulator_host [DATA_DIR]`
 

@@ -1,14 +1,14 @@
-//! One registration as a whole process, and what it took: `CPU-microseconds peak-KiB allocations allocated-bytes` on stdout.
+//! Registers once as a process of its own, and prints its cost: `CPU-microseconds peak-KiB allocations allocated-bytes`.
 //!
-//! usage: register_once MODE CARRIER PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE
+//! usage: register_once MODE TRANSPORT PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE
 //!
-//! `idle` starts the runtime and reads the CA file: what any such program takes. `given` trusts the CA in the file alone,
-//! `system` the roots of the system as well.
+//! `idle` only starts the runtime and reads the CA file. `given` trusts only the CA in the file; `system` also trusts the roots of
+//! the operating system.
 
 use std::alloc::System;
 use std::error::Error;
 
-use dps_benches::{Carrier, cpu_time};
+use dps_benches::{TransportKind, cpu_time};
 use dps_device::{Roots, SymmetricKey, SymmetricKeyAttestation};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -29,8 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [mode, carrier, port, id_scope, registration_id, key, ca_file] = arguments else {
-        return Err("usage: MODE CARRIER PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE".into());
+    let [
+        mode,
+        transport,
+        port,
+        id_scope,
+        registration_id,
+        key,
+        ca_file,
+    ] = arguments
+    else {
+        return Err("usage: MODE TRANSPORT PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE".into());
     };
     let given = Roots::from_pem_file(ca_file)?;
     let roots = match mode.as_str() {
@@ -40,16 +49,16 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let key = SymmetricKey::from_base64(key)?;
     let who = SymmetricKeyAttestation::new(registration_id.parse()?, key);
-    let carrier = Carrier::named(carrier).ok_or("no such carrier")?;
-    let client = carrier.client(port.parse()?, id_scope.parse()?, who);
+    let transport = TransportKind::named(transport).ok_or("expected http, mqtt or websocket")?;
+    let client = transport.client(port.parse()?, id_scope.parse()?, who);
     client.with_roots(roots).register().await?;
     Ok(())
 }
 
-/// In KiB: the most memory that was resident at once, the program's own text included.
+/// The peak resident memory in KiB, including the program's code.
 fn peak_memory() -> Result<u64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.ok_or("the system does not tell the peak memory")?;
+    let peak = peak.ok_or("the operating system does not report the peak memory")?;
     Ok(peak.trim().trim_end_matches(" kB").trim().parse()?)
 }

@@ -30,7 +30,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Serializes the tests: all use ports 443 and 8883.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A running emulator. Killed when dropped; [`Emulator::stop`] ends it with SIGTERM.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl std::fmt::Debug for Ready {
 }
 
 /// `target/debug/dps-emulator`; this test is `target/debug/deps/interop-*`.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let folder = test.ancestors().nth(2).expect("the target folder");
     folder.join(format!("dps-emulator{}", env::consts::EXE_SUFFIX))

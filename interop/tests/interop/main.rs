@@ -83,6 +83,7 @@ mod hub;
 #[cfg(feature = "tpm")]
 mod node_tpm;
 mod program;
+mod readme;
 mod run;
 mod scenario;
 mod service;

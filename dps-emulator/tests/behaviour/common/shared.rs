@@ -1,22 +1,11 @@
-//! Bulk data beside the checkout: recordings of the service, its OpenAPI documents.
+//! Recordings of the service and its OpenAPI documents, which are not part of this repository.
 
 use std::path::{Path, PathBuf};
 
-/// A path below the folder that `DPS_SHARED` names. Without it, says so past the test harness, which swallows what a
-/// passing test prints.
-pub(crate) fn shared(below: &str) -> Option<PathBuf> {
-    let folder = match std::env::var_os("DPS_SHARED") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-    };
-    let path = folder.join(below);
-    if path.exists() {
-        return Some(path);
-    }
-    use std::io::Write as _;
-    let words = format!("SKIPPED: no {}; set DPS_SHARED\n", path.display());
-    std::io::stderr()
-        .write_all(words.as_bytes())
-        .expect("a standard error");
-    None
+/// Returns a path below the folder that `DPS_SHARED` names. Tests that need it are ignored unless `scripts/test recordings`
+/// runs them.
+pub(crate) fn shared(below: &str) -> PathBuf {
+    let folder =
+        std::env::var_os("DPS_SHARED").expect("DPS_SHARED names the folder with the recordings");
+    Path::new(&folder).join(below)
 }

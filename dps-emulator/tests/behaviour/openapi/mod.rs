@@ -14,6 +14,7 @@ use crate::common::{
 use schema::Document;
 
 #[tokio::test]
+#[ignore = "needs the folder DPS_SHARED: scripts/test recordings"]
 async fn answers_fit_the_documents() {
     for (version, file) in [
         ("2017-11-15", "service.json"),
@@ -22,9 +23,7 @@ async fn answers_fit_the_documents() {
         ("2021-10-01", "service.json"),
         ("2025-07-01-preview", "service.derived.json"),
     ] {
-        let Some(path) = shared(&format!("swagger/service/{version}/{file}")) else {
-            return;
-        };
+        let path = shared(&format!("swagger/service/{version}/{file}"));
         let text = std::fs::read_to_string(path).expect("readable");
         let document = Document::parse(text.trim_start_matches('\u{feff}'));
         Check::start(version, document).await.run().await;

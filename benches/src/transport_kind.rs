@@ -1,14 +1,14 @@
-//! How a registration travels, by name: the same device over each transport.
+//! The transports by name, and a device client for each.
 
 use std::time::Duration;
 
 use dps_device::{Attestation, Http, Mqtt, MqttWebSocket, ProvisioningClient};
 use dps_types::IdScope;
 
-/// A transport, and with it one of the emulator's ports.
+/// A transport, which determines the port of the emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Carrier {
+pub enum TransportKind {
     /// HTTPS.
     Http,
     /// MQTT over TLS.
@@ -17,11 +17,11 @@ pub enum Carrier {
     WebSocket,
 }
 
-impl Carrier {
-    /// All that a device has.
+impl TransportKind {
+    /// Every transport of a device.
     pub const ALL: [Self; 3] = [Self::Http, Self::Mqtt, Self::WebSocket];
 
-    /// As tables and command lines call it.
+    /// The name in tables and command lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -30,12 +30,14 @@ impl Carrier {
         }
     }
 
-    /// The one of this name.
+    /// Returns the transport with this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|carrier| carrier.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|transport| transport.name() == name)
     }
 
-    /// A new client of an emulator on this machine, which connects anew and waits as little as a client can.
+    /// Returns a new client of an emulator on this machine, with a new connection and the shortest poll interval.
     pub fn client(
         self,
         port: u16,

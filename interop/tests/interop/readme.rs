@@ -1,0 +1,141 @@
+//! Runs the commands and programs of README.md as a new user would, against the emulator with its default options.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::emulator::{TURN, binary};
+
+const README: &str = include_str!("../../../README.md");
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+#[ignore = "needs Microsoft's SDKs and ports 8443 and 8883: scripts/test interop"]
+async fn the_devices_of_the_readme_register() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (emulator, _stdout) = start(folder.path()).await;
+
+    let enrollment = block("sh", "curl --cacert");
+    let output = run(
+        Command::new("sh").args(["-c", &format!("{enrollment} --fail -sS")]),
+        folder.path(),
+    )
+    .await;
+    assert!(
+        output.contains("\"registrationId\":\"toaster-1\""),
+        "{output}"
+    );
+
+    let output = run(&mut Command::new(example("readme_device")), folder.path()).await;
+    assert_eq!(output.trim(), "toaster-1 is assigned to localhost");
+
+    let ca = folder.path().join("dps-emulator-data/ca.pem");
+    let device = folder.path().join("device.py");
+    fs::write(&device, block("python", "ProvisioningDeviceClient")).unwrap();
+    let python = sdk("python/.venv/bin/python");
+    let output = run(
+        Command::new(python).arg(&device).env("SSL_CERT_FILE", &ca),
+        folder.path(),
+    )
+    .await;
+    assert_eq!(output.trim(), "assigned toaster-1 localhost");
+
+    // Node looks for packages in the folder of the program and above it.
+    let packages = folder.path().join("node_modules");
+    std::os::unix::fs::symlink(sdk("node/node_modules"), packages).unwrap();
+    let device = folder.path().join("device.mjs");
+    fs::write(&device, block("js", "ProvisioningDeviceClient")).unwrap();
+    let output = run(
+        Command::new("node")
+            .arg(&device)
+            .env("NODE_EXTRA_CA_CERTS", &ca),
+        folder.path(),
+    )
+    .await;
+    assert_eq!(output.trim(), "assigned toaster-1 localhost");
+
+    drop(emulator);
+}
+
+/// The Rust program of the README is the example that the test above runs.
+#[test]
+fn the_rust_program_of_the_readme_is_the_example() {
+    let example = include_str!("../../../examples/readme_device.rs");
+    let program: String = example
+        .lines()
+        .filter(|line| !line.starts_with("//!"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(program, block("rust,no_run", "with_port(8443)"));
+}
+
+/// The first code block in this language that contains this text; empty if there is none.
+fn block(language: &str, text: &str) -> String {
+    let blocks = README.split("```").skip(1).step_by(2);
+    let found = blocks.filter_map(|block| block.strip_prefix(&format!("{language}\n")));
+    found
+        .into_iter()
+        .find(|block| block.contains(text))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Starts the emulator in this folder with the options that the README uses.
+async fn start(folder: &Path) -> (Child, BufReader<ChildStdout>) {
+    let command = block("sh", "cargo run -p dps-emulator -- ");
+    let options = command
+        .trim()
+        .strip_prefix("cargo run -p dps-emulator -- ")
+        .expect("the command");
+    let mut emulator = Command::new(binary());
+    emulator.args(options.split(' ')).current_dir(folder);
+    let mut emulator = emulator
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(emulator.stdout.take().unwrap());
+    let mut ready = String::new();
+    timeout(TIMEOUT, stdout.read_line(&mut ready))
+        .await
+        .expect("the emulator is ready in time")
+        .unwrap();
+    assert!(ready.contains("\"ready\":true"), "{ready}");
+    (emulator, stdout)
+}
+
+/// Runs a command in this folder and returns its output.
+async fn run(command: &mut Command, folder: &Path) -> String {
+    let command = command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(TIMEOUT, command.output())
+        .await
+        .expect("the command ends in time");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.expect("the command starts");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
+    assert!(status.success(), "{command:?}: {status}: {stdout}{stderr}");
+    stdout.into_owned()
+}
+
+fn sdk(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn example(name: &str) -> PathBuf {
+    binary().with_file_name("examples").join(name)
+}
