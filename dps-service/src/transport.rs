@@ -226,7 +226,10 @@ fn no_answer(error: reqwest::Error) -> Error {
 
 fn tls_message(error: &reqwest::Error) -> &'static str {
     match causes(error).find_map(<dyn std::error::Error>::downcast_ref) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+        // A trusted root with the name of the issuer, but another key, causes a bad signature.
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        )) => {
             "the certificate of the server is not from a trusted root: \
              trust the root with ServiceClient::with_roots if it is your own, such as that of an emulator or a proxy"
         }
