@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use dps_allocation::policies::{EvenlyWeighted, Fallback, Sticky};
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
@@ -104,7 +104,10 @@ async fn main() -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(policy).serve(listener));
 
-    let dps = Emulator::builder().link_hub("contoso-east").link_hub("contoso-west").retry_after(Duration::ZERO);
+    let dps = Emulator::builder()
+        .link_hub("contoso-east".parse::<LinkedHub>()?)
+        .link_hub("contoso-west".parse::<LinkedHub>()?)
+        .retry_after(Duration::ZERO);
     let dps = dps.start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?.with_roots(roots.clone());

@@ -3,7 +3,8 @@
 use dps_device::{
     AssignmentFile, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
 };
-use dps_emulator::{Effect, Emulator, Fault, Step};
+use dps_emulator::fault::{Effect, Fault, Step};
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::enrollment::{EnrollmentGroup, InitialTwin, ReprovisionPolicy};
 use dps_types::{HubHostname, SymmetricKey};
@@ -44,7 +45,11 @@ async fn move_when_asked(device: &mut ProvisionedDevice) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-east").link_hub("contoso-west").start().await?;
+    let dps = Emulator::builder()
+        .link_hub("contoso-east".parse::<LinkedHub>()?)
+        .link_hub("contoso-west".parse::<LinkedHub>()?)
+        .start()
+        .await?;
     let (east, west): (HubHostname, HubHostname) = ("contoso-east".parse()?, "contoso-west".parse()?);
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?;
     let groups = service.with_roots(Roots::from_pem(dps.ca_pem())?);

@@ -9,14 +9,19 @@ mod tests {
     use std::time::Duration;
 
     use dps_device::{ErrorKind, Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
-    use dps_emulator::Emulator;
+    use dps_emulator::{Emulator, LinkedHub};
     use dps_service::ServiceClient;
     use dps_types::SymmetricKey;
     use dps_types::enrollment::{EnrollmentGroup, ProvisioningStatus};
 
     /// Starts an emulator in memory, on a free port, with one group. Its devices do not have to wait between two polls.
     async fn emulator(group: &EnrollmentGroup) -> Emulator {
-        let dps = Emulator::builder().link_hub("contoso-toasters").retry_after(Duration::ZERO).start().await.unwrap();
+        let dps = Emulator::builder()
+            .link_hub("contoso-toasters".parse::<LinkedHub>().unwrap())
+            .retry_after(Duration::ZERO)
+            .start()
+            .await
+            .unwrap();
         let service = ServiceClient::from_connection_string(&dps.service_connection_string()).unwrap();
         let service = service.with_roots(Roots::from_pem(dps.ca_pem()).unwrap());
         service.enrollment_groups().create(group).await.unwrap();

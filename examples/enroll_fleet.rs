@@ -1,7 +1,7 @@
 //! Creates individual enrollments from a CSV file, ten per request, with an outcome for each line. Offline, with an emulator
 //! in this process: `cargo run --example enroll_fleet [fleet.csv]`
 use dps_device::Roots;
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::BulkOperationMode;
 use dps_types::enrollment::{IndividualEnrollment, InitialTwin};
@@ -35,7 +35,7 @@ impl Device {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-home").start().await?;
+    let dps = Emulator::builder().link_hub("contoso-home".parse::<LinkedHub>()?).start().await?;
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?
         .with_roots(Roots::from_pem(dps.ca_pem())?);
 

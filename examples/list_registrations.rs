@@ -1,7 +1,7 @@
 //! Lists registration records: of one group page by page, and of all groups and individual enrollments. Offline, with an
 //! emulator in this process: `cargo run --example list_registrations`
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::{DeviceRegistrationState, HubHostname, RegistrationId, RegistrationStatus, SymmetricKey};
@@ -12,7 +12,11 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-toasters").link_hub("contoso-heatpumps").start().await?;
+    let dps = Emulator::builder()
+        .link_hub("contoso-toasters".parse::<LinkedHub>()?)
+        .link_hub("contoso-heatpumps".parse::<LinkedHub>()?)
+        .start()
+        .await?;
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     register_some_devices(&dps, &service).await?;

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
 use dps_device::{Assignment, Attestation, Http, Mqtt, ProvisioningClient, Twin};
 use dps_device::{Roots, SymmetricKeyAttestation, X509Attestation};
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup, enrollment::InitialTwin};
 use futures_util::future::try_join_all;
@@ -46,7 +46,11 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-toaster-hub").link_hub("contoso-heatpump-hub").start().await?;
+    let dps = Emulator::builder()
+        .link_hub("contoso-toaster-hub".parse::<LinkedHub>()?)
+        .link_hub("contoso-heatpump-hub".parse::<LinkedHub>()?)
+        .start()
+        .await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/allocate", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(ByModel).serve(listener));

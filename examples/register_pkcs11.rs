@@ -15,14 +15,14 @@ use std::env;
 
 use dps_device::pkcs11::{KeyKind, Pin, Token, Uri};
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::RegistrationId;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dps = Emulator::builder().link_hub("contoso-heatpumps").start().await?;
+    let dps = Emulator::builder().link_hub("contoso-heatpumps".parse::<LinkedHub>()?).start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?.with_roots(roots.clone());
 

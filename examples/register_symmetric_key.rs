@@ -6,7 +6,7 @@
 use std::env;
 
 use dps_device::{Event, Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::enrollment::{AttestationMechanism, IndividualEnrollment};
 use dps_types::{RegistrationId, SymmetricKey};
@@ -50,7 +50,7 @@ async fn with_the_service(id_scope: &str) -> Result<()> {
 }
 
 async fn with_an_emulator() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-toasters").start().await?;
+    let dps = Emulator::builder().link_hub("contoso-toasters".parse::<LinkedHub>()?).start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
 
     // The operator enrolls the device with two keys.

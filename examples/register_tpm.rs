@@ -13,14 +13,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dps_device::tpm::{Tcti, Tpm, TpmAttestation, TpmOptions};
 use dps_device::{Attestation, Http, ProvisioningClient, Roots};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::enrollment::{AttestationMechanism, IndividualEnrollment};
 use dps_types::sas::SasTokenBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dps = Emulator::builder().link_hub("contoso-boilers").start().await?;
+    let dps = Emulator::builder().link_hub("contoso-boilers".parse::<LinkedHub>()?).start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
 
     // The device: its registration id is derived from the endorsement key. Missing keys are created in the TPM.

@@ -3,13 +3,13 @@
 use std::fs;
 
 use dps_device::{Http, ProvisioningClient, Roots, X509Attestation};
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::enrollment::EnrollmentGroup;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dps = Emulator::builder().link_hub("contoso-heatpumps").start().await?;
+    let dps = Emulator::builder().link_hub("contoso-heatpumps".parse::<LinkedHub>()?).start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
 
     // The factory: an offline root, and an intermediate that issues the certificates of the devices.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::SymmetricKey;
 use dps_types::enrollment::{
@@ -42,7 +42,8 @@ async fn try_out(dps: &Emulator, step: &str, key: &str, who: SymmetricKeyAttesta
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-home").retry_after(Duration::ZERO).start().await?;
+    let dps =
+        Emulator::builder().link_hub("contoso-home".parse::<LinkedHub>()?).retry_after(Duration::ZERO).start().await?;
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let (devices, groups) = (service.individual_enrollments(), service.enrollment_groups());

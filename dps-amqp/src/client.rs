@@ -207,13 +207,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.peer_idle
     }
 
+    /// Sends close, and does not wait for the server's.
+    ///
+    /// # Errors
+    /// When the stream fails.
+    pub async fn begin_close(&mut self) -> Result<(), Error> {
+        self.push(&Performative::Close(None))?;
+        self.flush().await
+    }
+
     /// Closes the connection in order: sends close, and waits for the server's.
     ///
     /// # Errors
     /// When the stream fails.
     pub async fn close(mut self) -> Result<(), Error> {
-        self.push(&Performative::Close(None))?;
-        self.flush().await?;
+        self.begin_close().await?;
         loop {
             match self.step().await {
                 Ok(_) => {}

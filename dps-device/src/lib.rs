@@ -51,6 +51,7 @@
 //! | `Http` | 443 | `http` (default) | keys, certificates, TPMs |
 //! | `Mqtt` | 8883 | `mqtt` | keys, certificates |
 //! | `MqttWebSocket` | 443 | `websocket` | keys, certificates |
+//! | `Amqp` | 5671 | `amqp` | keys, certificates, TPMs |
 //!
 //! All have the same roots, proxy, timeouts and events. A [`Fallback`] has several transports and uses the first that
 //! connects:
@@ -176,6 +177,8 @@ pub use hub::{
 };
 pub use lookup::Lookup;
 pub use register::Register;
+#[cfg(feature = "amqp")]
+pub use transport::amqp::Amqp;
 pub use transport::fallback::Fallback;
 #[cfg(feature = "http")]
 pub use transport::http::Http;

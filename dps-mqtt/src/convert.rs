@@ -1,6 +1,6 @@
-//! Ours to rumqttc's and back: the only rooms that know that crate are this one, `connect`, `frame` and `rules`.
+//! Converts between our packets and rumqttc's. Only this module, `connect`, `frame` and `rules` use that crate.
 //!
-//! rumqttc's parsers are lenient, so what they do not look at is checked here: lengths and reserved bits.
+//! rumqttc's parsers are lenient, so lengths and reserved bits are checked here.
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::{self, FixedHeader, PacketType, v4};
@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::packet::{ConnectCode, Packet, Publish, QoS};
 use crate::{connect, frame, rules};
 
-/// Reads a whole packet. Its bytes are wiped with the last that holds on to them, a message's payload.
+/// Decodes a whole packet. Its bytes are wiped when the last reference is dropped, which may be a message's payload.
 pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<Packet, Error> {
     let body = frame::body_start(&bytes);
     let bytes = Bytes::from_owner(bytes);
@@ -58,7 +58,7 @@ pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<P
     Ok(packet)
 }
 
-/// The bytes of a packet, or why they would not be MQTT.
+/// Encodes a packet, or refuses one that is not valid MQTT.
 pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
     rules::check(&packet)?;
     let packet = match packet {
@@ -103,10 +103,12 @@ pub(crate) fn malformed(error: mqttbytes::Error) -> Error {
     Error::new(ErrorKind::Malformed, "the packet is malformed").with_source(error)
 }
 
-/// By hand: rumqttc refuses a code that it does not know, and the client's user should hear of it.
+/// Not by rumqttc, which refuses unknown codes: the caller should see them.
 fn read_connack(body: &[u8]) -> Result<Packet, Error> {
     let &[flags @ (0 | 1), code] = body else {
-        return Err(Error::malformed("a CONNACK is not as it must be"));
+        return Err(Error::malformed(
+            "a CONNACK has a wrong length or reserved bits set",
+        ));
     };
     let code = match code {
         0 => ConnectCode::Accepted,
@@ -123,7 +125,7 @@ fn read_connack(body: &[u8]) -> Result<Packet, Error> {
     })
 }
 
-/// By hand: rumqttc takes some acknowledgements with bytes to spare.
+/// Not by rumqttc, which accepts some acknowledgements with additional bytes.
 fn read_id(body: &[u8]) -> Result<u16, Error> {
     let id = body
         .try_into()
@@ -135,11 +137,13 @@ fn read_nothing(body: &[u8], packet: Packet) -> Result<Packet, Error> {
     if body.is_empty() {
         Ok(packet)
     } else {
-        Err(Error::malformed("a packet has a body that must have none"))
+        Err(Error::malformed(
+            "a packet has a body, and its type does not allow one",
+        ))
     }
 }
 
-/// rumqttc does not look at the upper bits next to a QoS (MQTT-3-8.3-4).
+/// rumqttc ignores the reserved bits next to a QoS (MQTT-3-8.3-4).
 fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Packet, Error> {
     let read = v4::Subscribe::read(header, bytes.clone()).map_err(malformed)?;
     let mut at = body + 2;
@@ -169,7 +173,9 @@ fn return_code(code: ConnectCode) -> Result<v4::ConnectReturnCode, Error> {
         ConnectCode::BadUsernameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
         ConnectCode::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
         ConnectCode::Unknown(_) => {
-            return Err(Error::malformed("an unknown code cannot be written"));
+            return Err(Error::malformed(
+                "writing an unknown CONNACK code is not supported",
+            ));
         }
     })
 }

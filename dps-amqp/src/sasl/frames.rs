@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::frame::{Frame, FrameType};
 use crate::value;
 
-/// What a SASL frame says. Bytes may be secrets.
+/// The content of a SASL frame. Bytes may be secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SaslFrame {
     Mechanisms(Vec<String>),

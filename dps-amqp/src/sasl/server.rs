@@ -23,6 +23,8 @@ pub enum Mechanism {
     },
     /// The certificate of the TLS layer.
     External,
+    /// No credentials: `ANONYMOUS`, or `MSSBCBS`, where the client authenticates on a link. IoT hubs offer these; DPS does not.
+    Anonymous,
     /// The mechanism TPM of DPS.
     Tpm {
         /// The id scope.
@@ -56,7 +58,7 @@ pub struct SaslServer {
 }
 
 impl SaslServer {
-    /// Answers the client's SASL header, which has been read, offers PLAIN, EXTERNAL and TPM, and reads what the client chose.
+    /// Answers the client's SASL header, which has been read, offers the mechanisms, and reads what the client chose.
     ///
     /// # Errors
     /// When the stream fails, or the client breaks the protocol or chooses another mechanism.
@@ -65,7 +67,9 @@ impl SaslServer {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         frames.write_header(ProtocolHeader::Sasl).await?;
-        let offer = ["PLAIN", "EXTERNAL", "TPM"].map(str::to_owned).to_vec();
+        let offer = ["PLAIN", "EXTERNAL", "TPM", "ANONYMOUS", "MSSBCBS"]
+            .map(str::to_owned)
+            .to_vec();
         frames.push(&SaslFrame::Mechanisms(offer).encode()?);
         frames.flush().await?;
         let SaslFrame::Init {
@@ -81,6 +85,7 @@ impl SaslServer {
         let chosen = match mechanism.as_str() {
             "PLAIN" => plain(&response),
             "EXTERNAL" => Ok(Mechanism::External),
+            "ANONYMOUS" | "MSSBCBS" => Ok(Mechanism::Anonymous),
             "TPM" => tpm(frames, response).await,
             other => Err(Error::not_allowed(format!(
                 "the client chose the SASL mechanism {other:?}, which was not offered"
@@ -232,6 +237,7 @@ impl fmt::Debug for Mechanism {
                 .field("user", user)
                 .finish_non_exhaustive(),
             Self::External => f.write_str("External"),
+            Self::Anonymous => f.write_str("Anonymous"),
             Self::Tpm {
                 id_scope,
                 registration_id,

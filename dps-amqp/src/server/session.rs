@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    /// Sends what waits, as far as credit and window allow.
+    /// Sends the waiting messages that credit and window allow.
     pub(super) fn send_waiting(
         &mut self,
         channel: u16,

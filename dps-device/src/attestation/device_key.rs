@@ -1,4 +1,4 @@
-//! A private key that stays in its device and signs there: for TLS and for certificate signing requests.
+//! Private keys in hardware: they sign for TLS and for certificate signing requests.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -25,30 +25,30 @@ pub(crate) const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.
 pub(crate) const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// A key pair of which only the public half can be had.
+/// A key pair whose private half stays in hardware.
 pub(crate) trait DeviceKey: Send + Sync + fmt::Debug {
     /// The SubjectPublicKeyInfo (RFC 5280), DER.
     fn public_key(&self) -> &[u8];
 
-    /// What kind of key it is.
+    /// The kind of the key.
     fn algorithm(&self) -> KeyAlgorithm;
 
-    /// What it can sign, the best first.
+    /// The signature schemes of the key, in order of preference.
     fn schemes(&self) -> &[SignatureScheme] {
         self.algorithm().schemes()
     }
 
-    /// Whether the device does this one of [`KeyAlgorithm::schemes`].
+    /// Returns true if the hardware supports this one of [`KeyAlgorithm::schemes`].
     fn can_sign(&self, _: SignatureScheme) -> bool {
         true
     }
 
-    /// Hashes and signs, and gives the signature as TLS and X.509 have it: ECDSA as a DER sequence. The scheme is one of
+    /// Hashes and signs. Returns the signature in the format of TLS and X.509: ECDSA as a DER sequence. The scheme is one of
     /// [`schemes`](Self::schemes). It blocks.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// The kinds of keys that TLS takes from us.
+/// The kinds of keys that are supported for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyAlgorithm {
     P256,
@@ -57,7 +57,7 @@ pub(crate) enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// The kind of this public key (SubjectPublicKeyInfo, DER), when it is one of them.
+    /// The kind of this public key (SubjectPublicKeyInfo, DER), `None` for other kinds.
     pub(crate) fn of(public_key: &[u8]) -> Option<Self> {
         let key = SubjectPublicKeyInfoRef::from_der(public_key).ok()?;
         match key.algorithm.oid {
@@ -71,7 +71,7 @@ impl KeyAlgorithm {
         }
     }
 
-    /// What it can sign, the best first. TLS 1.3 needs PSS of an RSA key.
+    /// The signature schemes, in order of preference. TLS 1.3 requires PSS for RSA keys.
     pub(crate) fn schemes(self) -> &'static [SignatureScheme] {
         match self {
             Self::P256 => &[SignatureScheme::ECDSA_NISTP256_SHA256],
@@ -88,10 +88,10 @@ impl KeyAlgorithm {
     }
 }
 
-/// The identity of a chain whose first certificate is that of the key.
+/// An identity from a chain and the key of its first certificate.
 ///
 /// # Errors
-/// `InvalidConfiguration` when it is not, or the chain is empty or malformed.
+/// `InvalidConfiguration` when the key does not match, or the chain is empty or malformed.
 pub(crate) fn identity(
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn DeviceKey>,
@@ -102,7 +102,7 @@ pub(crate) fn identity(
 /// A certificate signing request (PKCS#10, PEM) whose common name is the registration id. It blocks.
 ///
 /// # Errors
-/// `Sign` when the device cannot sign.
+/// `Signing` when the hardware cannot sign.
 pub(crate) fn certificate_request(
     key: &dyn DeviceKey,
     registration_id: &RegistrationId,
@@ -124,11 +124,11 @@ pub(crate) fn ec_public_key(algorithm: KeyAlgorithm, point: &[u8]) -> Result<Vec
     let (curve, coordinate) = match algorithm {
         KeyAlgorithm::P256 => (PRIME256V1, 32),
         KeyAlgorithm::P384 => (SECP384R1, 48),
-        KeyAlgorithm::Rsa => return Err(Error::configuration("an RSA key has no point")),
+        KeyAlgorithm::Rsa => return Err(Error::configuration("an RSA key has no curve point")),
     };
     if point.len() != 1 + 2 * coordinate || point.first() != Some(&4) {
         return Err(Error::configuration(
-            "the public key is no uncompressed point of its curve",
+            "the public key is not an uncompressed point of its curve",
         ));
     }
     public_key_info(EC_PUBLIC_KEY, AnyRef::from(&curve), point).map_err(unencodable)
@@ -143,7 +143,7 @@ pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Result<Vec<u8>,
     encode().map_err(unencodable)
 }
 
-/// An ECDSA signature as TLS and X.509 have it, from its two numbers, big endian.
+/// An ECDSA signature in the format of TLS and X.509, from its two numbers, big endian.
 pub(crate) fn ecdsa_signature(r: &[u8], s: &[u8]) -> Result<Vec<u8>, SignError> {
     let encode = || [UintRef::new(r)?, UintRef::new(s)?].to_der();
     encode().map_err(|error| {
@@ -151,7 +151,7 @@ pub(crate) fn ecdsa_signature(r: &[u8], s: &[u8]) -> Result<Vec<u8>, SignError> 
     })
 }
 
-/// Whether a TLS peer would take this signature for that of the key (SubjectPublicKeyInfo, DER).
+/// Returns true if a TLS peer would accept this signature of the key (SubjectPublicKeyInfo, DER).
 pub(crate) fn verifies(
     public_key: &[u8],
     scheme: SignatureScheme,
@@ -190,10 +190,10 @@ fn unencodable(error: der::Error) -> Error {
     Error::configuration("the device's public key cannot be encoded").with_source(error)
 }
 
-/// The key towards rustls.
+/// The key as rustls uses it.
 ///
-/// rustls wants its signature at once, so the thread that drives the connection waits for the device. To hand the
-/// runtime's other tasks on (`block_in_place`) would panic inside a `LocalSet`.
+/// rustls signs synchronously, so the thread that drives the connection waits for the hardware. `block_in_place` is not used
+/// because it panics inside a `LocalSet`.
 #[derive(Debug)]
 struct TlsKey(Arc<dyn DeviceKey>);
 
@@ -240,7 +240,7 @@ impl Signer for TlsSigner {
     }
 }
 
-/// All that an error says in its first line: rustls passes on no source.
+/// Joins an error and its sources in one text, because rustls drops sources.
 fn flat(error: &(dyn StdError + 'static)) -> SignError {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -252,10 +252,10 @@ fn flat(error: &(dyn StdError + 'static)) -> SignError {
     SignError::new(text)
 }
 
-/// The key towards rcgen, which keeps nothing of an error: so it is kept here.
+/// The key as rcgen uses it. rcgen drops errors, so the failure is stored here.
 struct RequestKey<'a> {
     key: &'a dyn DeviceKey,
-    /// What the SubjectPublicKeyInfo has inside.
+    /// The subjectPublicKey of the SubjectPublicKeyInfo.
     public_key: Vec<u8>,
     failure: Mutex<Option<SignError>>,
 }
@@ -320,11 +320,11 @@ mod tests {
 
     use super::*;
 
-    /// A key whose device is gone.
+    /// A key whose hardware was removed.
     #[derive(Debug)]
-    struct Gone(Vec<u8>);
+    struct Removed(Vec<u8>);
 
-    impl DeviceKey for Gone {
+    impl DeviceKey for Removed {
         fn public_key(&self) -> &[u8] {
             &self.0
         }
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_becomes_the_public_key_that_certificates_have() {
+    fn a_curve_point_is_encoded_as_in_certificates() {
         for (pair, kind) in [
             (&PKCS_ECDSA_P256_SHA256, KeyAlgorithm::P256),
             (&PKCS_ECDSA_P384_SHA384, KeyAlgorithm::P384),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_a_peer_would_refuse_is_found() {
+    fn an_invalid_signature_is_detected() {
         let pair = KeyPair::generate().unwrap();
         let key = pair.subject_public_key_info();
         let good = rcgen::SigningKey::sign(&pair, b"message").unwrap();
@@ -388,9 +388,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_says_reaches_the_caller() {
+    fn the_error_of_the_hardware_is_the_source() {
         let pair = KeyPair::generate().unwrap();
-        let key = Gone(pair.subject_public_key_info());
+        let key = Removed(pair.subject_public_key_info());
 
         let error = certificate_request(&key, &"toaster".parse().unwrap()).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Signing);

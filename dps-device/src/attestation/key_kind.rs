@@ -1,18 +1,18 @@
-//! The kinds of key pairs that a device can make in its hardware.
+//! The kinds of key pairs that can be generated in hardware.
 
-/// What key pair to make in a TPM or a token. DPS takes all of them.
+/// The kind of a key pair in a TPM or a PKCS#11 token. DPS accepts all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum KeyKind {
-    /// ECDSA on P-256: small and fast. Every TPM has it, and most tokens.
+    /// ECDSA on P-256: small and fast. Every TPM supports it, and most tokens do.
     #[default]
     P256,
-    /// ECDSA on P-384. Not every TPM has it.
+    /// ECDSA on P-384. Not every TPM supports it.
     P384,
-    /// RSA of 2048 bits. Slow hardware takes half a minute to make one, and longer for more bits.
+    /// RSA of 2048 bits. Slow hardware needs half a minute to generate one, and longer for more bits.
     Rsa2048,
-    /// RSA of 3072 bits. Few TPMs have it.
+    /// RSA of 3072 bits. Few TPMs support it.
     Rsa3072,
-    /// RSA of 4096 bits. Hardly any TPM has it.
+    /// RSA of 4096 bits. Very few TPMs support it.
     Rsa4096,
 }

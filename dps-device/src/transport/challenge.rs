@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use dps_types::ParseError;
+use dps_types::enrollment::TpmAttestation;
 use dps_types::sas::SignError;
+use dps_types::{ParseError, RegistrationRequest};
 use tokio::time::timeout;
 
 use super::error::TransportError;
+use crate::attestation::tpm_keys::TpmKeys;
 use crate::error::ErrorKind;
 
 #[cfg(feature = "http")]
@@ -58,6 +60,16 @@ mod parse {
             Ok(self.key_name.unwrap_or_else(|| SAS_POLICY.to_owned()))
         }
     }
+}
+
+/// The request with the public keys of the TPM, which the service needs for the challenge.
+#[cfg(any(feature = "http", feature = "amqp"))]
+pub(super) fn with_keys(body: &RegistrationRequest, tpm: &dyn TpmKeys) -> RegistrationRequest {
+    let mut keys = TpmAttestation::new(tpm.endorsement_key().to_base64());
+    keys.storage_root_key = Some(tpm.storage_root_key().to_base64());
+    let mut body = body.clone();
+    body.tpm = Some(keys);
+    body
 }
 
 /// Sets a time limit for a TPM. A TPM that fails is not asked again: unlike a network it does not recover by itself.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-#[cfg(any(feature = "http", feature = "mqtt"))]
+#[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) struct Endpoint {
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     /// Without a client certificate. It is kept because reading the system's roots is slow.
-    #[cfg(any(feature = "http", feature = "mqtt"))]
+    #[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
     tls: OnceLock<rustls::ClientConfig>,
 }
 
@@ -36,7 +36,7 @@ impl Endpoint {
             proxy: None,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             clock: Arc::new(SystemClock),
-            #[cfg(any(feature = "http", feature = "mqtt"))]
+            #[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
             tls: OnceLock::new(),
         }
     }
@@ -47,14 +47,14 @@ impl Endpoint {
 
     pub(crate) fn set_roots(&mut self, roots: Roots) {
         self.roots = roots;
-        #[cfg(any(feature = "http", feature = "mqtt"))]
+        #[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
         {
             self.tls = OnceLock::new();
         }
     }
 }
 
-#[cfg(any(feature = "http", feature = "mqtt"))]
+#[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
 mod tls {
     use std::sync::Arc;
 

@@ -56,7 +56,7 @@ impl TransportError {
     }
 
     /// Adds what to do about it to the text.
-    #[cfg(feature = "mqtt")]
+    #[cfg(any(feature = "mqtt", feature = "amqp"))]
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.what = format!("{}; {hint}", self.what).into();
         self

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dps_tls::proxy_refused;
-use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::{ApiVersion, parse_retry_after};
 use dps_types::sas::Sign;
@@ -16,7 +15,8 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, Url, redirect, retry};
 use tracing::debug;
 
-use super::challenge::Challenge;
+use super::agent::AGENT;
+use super::challenge::{Challenge, with_keys};
 use super::error::TransportError;
 use super::page;
 use super::reply::Reply;
@@ -30,7 +30,6 @@ use crate::error::ErrorKind;
 use crate::host::Host;
 use dps_tls::Proxy;
 
-const USER_AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// The limit for the body of an answer. DPS allows a payload of 96 KiB. Source: azure-docs `includes/iot-dps-limits.md`.
@@ -187,14 +186,6 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text(headers, DATE)?).ok()
 }
 
-fn with_keys(body: &RegistrationRequest, tpm: &dyn TpmKeys) -> RegistrationRequest {
-    let mut keys = TpmAttestation::new(tpm.endorsement_key().to_base64());
-    keys.storage_root_key = Some(tpm.storage_root_key().to_base64());
-    let mut body = body.clone();
-    body.tpm = Some(keys);
-    body
-}
-
 fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, TransportError> {
     let unusable = |error| {
         TransportError::new(
@@ -205,7 +196,7 @@ fn client(tls: rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<Client, Tr
     };
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
-        .user_agent(USER_AGENT)
+        .user_agent(AGENT)
         .https_only(true)
         .http1_only()
         .redirect(redirect::Policy::none())

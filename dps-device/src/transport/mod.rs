@@ -3,6 +3,12 @@
 //! A transport opens a [`Session`] for a [`Target`] with the device's [`Proof`](crate::attestation::Proof). A session sends
 //! one request at a time and returns its [`Reply`]. Retries, waits and timeouts belong to the client, so a transport has none.
 
+#[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
+pub(crate) mod agent;
+#[cfg(feature = "amqp")]
+pub(crate) mod amqp;
+#[cfg(feature = "amqp")]
+mod amqp_session;
 pub(crate) mod challenge;
 pub(crate) mod endpoint;
 pub(crate) mod error;
@@ -21,18 +27,22 @@ pub(crate) mod mqtt_transport;
 mod page;
 pub(crate) mod reply;
 pub(crate) mod session;
-#[cfg(feature = "mqtt")]
+#[cfg(any(feature = "mqtt", feature = "amqp"))]
 pub(crate) mod stream;
 pub(crate) mod target;
-#[cfg(any(feature = "http", feature = "mqtt"))]
+#[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
 mod tls_failure;
-#[cfg(any(feature = "http", feature = "mqtt"))]
+#[cfg(any(feature = "http", feature = "mqtt", feature = "amqp"))]
 pub(crate) mod token;
-#[cfg(feature = "mqtt")]
+#[cfg(any(feature = "mqtt", feature = "amqp"))]
 mod tunnel;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
+#[cfg(feature = "hub")]
+pub(crate) use agent::{AGENT, request_id};
+#[cfg(feature = "amqp")]
+pub use amqp::Amqp;
 #[cfg(feature = "hub")]
 pub(crate) use endpoint::Endpoint;
 pub use error::TransportError;
@@ -42,7 +52,7 @@ pub use http::Http;
 #[cfg(feature = "mqtt")]
 pub use mqtt::Mqtt;
 #[cfg(feature = "hub")]
-pub(crate) use mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, request_id};
+pub(crate) use mqtt_connection::{KEEP_ALIVE, MqttConnection};
 #[cfg(feature = "hub")]
 pub(crate) use mqtt_transport::MqttTransport;
 pub use reply::Reply;

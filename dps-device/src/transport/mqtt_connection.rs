@@ -15,9 +15,6 @@ use super::stream::Stream;
 use super::tls_failure;
 use crate::error::ErrorKind;
 
-/// The name and version of this client, which the service logs.
-pub(crate) const AGENT: &str = concat!("dps-device/", env!("CARGO_PKG_VERSION"));
-
 /// The limit for one received packet. DPS allows a payload of 96 KiB, and a twin has at most 32 KiB of each kind of
 /// properties. Source: azure-docs `includes/iot-dps-limits.md`, `iot-hub/iot-hub-devguide-device-twins.md`.
 pub(super) const MAX_PACKET: usize = 256 * 1024;
@@ -252,19 +249,6 @@ fn check_connack(code: ConnectCode) -> Result<(), TransportError> {
         ),
     };
     Err(TransportError::new(kind, what))
-}
-
-/// A request id that is unique among all devices.
-pub(crate) fn request_id() -> Result<String, TransportError> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
-        TransportError::new(
-            ErrorKind::InvalidConfiguration,
-            "the system cannot generate random numbers",
-        )
-        .with_source(error)
-    })?;
-    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 
 fn silent(what: &'static str) -> TransportError {

@@ -12,8 +12,9 @@ use dps_types::protocol::parse_retry_after;
 use dps_types::{ErrorCode, OperationId, RegistrationRequest};
 use tracing::debug;
 
+use super::agent::{AGENT, request_id};
 use super::error::TransportError;
-use super::mqtt_connection::{AGENT, KEEP_ALIVE, MqttConnection, request_id};
+use super::mqtt_connection::{KEEP_ALIVE, MqttConnection};
 use super::reply::Reply;
 use super::session::Session;
 use super::stream::Stream;

@@ -13,7 +13,7 @@ use super::{tls_failure, tunnel};
 use crate::attestation::identity::ClientIdentity;
 use crate::error::ErrorKind;
 
-/// A byte stream that can carry MQTT.
+/// A byte stream that carries MQTT or AMQP.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}

@@ -58,7 +58,7 @@ impl<'a> Token<'a> {
     }
 
     /// Returns true if the token of this connection must be replaced.
-    #[cfg(feature = "mqtt")]
+    #[cfg(any(feature = "mqtt", feature = "amqp"))]
     pub(super) fn is_stale(&self) -> bool {
         self.signed
             .as_ref()

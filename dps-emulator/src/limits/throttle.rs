@@ -1,4 +1,4 @@
-//! How often somebody may ask: counted in windows that begin and end for all at the same time, so that little is kept.
+//! Rate limits, counted in fixed windows. Only the counts of the current window are stored.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use dps_types::ErrorCode;
 use super::Limits;
 use crate::service_error::ServiceError;
 
-/// Counts requests, and refuses those that are too many.
+/// Counts requests and refuses those that exceed a rate.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     operations: Rate,
@@ -26,32 +26,32 @@ impl Throttle {
         }
     }
 
-    /// A request of an operator.
+    /// Counts a request of a service client.
     pub(crate) fn operation(&self, now: SystemTime) -> Result<(), ServiceError> {
         self.operations.admit("", now)
     }
 
-    /// A registration, or a lookup of one, which the service counts as such.
+    /// Counts a registration or a lookup. The service counts both alike.
     pub(crate) fn registration(&self, now: SystemTime) -> Result<(), ServiceError> {
         self.registrations.admit("", now)
     }
 
-    /// A poll of this device.
+    /// Counts a poll of this device.
     pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), ServiceError> {
         self.polls.admit(device, now)
     }
 }
 
-/// So many in so many seconds, for each who asks.
+/// A number of requests in a number of seconds, per client.
 #[derive(Debug)]
 struct Rate {
-    /// `None`: nothing is counted.
+    /// `None` disables the limit.
     most: Option<u64>,
     seconds: u64,
     window: Mutex<Window>,
 }
 
-/// Who asked how often in the window that is running.
+/// The requests per client in the current window.
 #[derive(Debug, Default)]
 struct Window {
     number: u64,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_share_of_each_window() {
+    fn each_client_has_its_own_count_in_each_window() {
         let rate = Rate::new(Some(2), 10);
         for now in [100, 109] {
             assert_eq!(rate.admit("one", at(now)), Ok(()));
@@ -117,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_locks_nobody_out() {
+    fn a_clock_that_goes_back_starts_a_new_window() {
         let rate = Rate::new(Some(1), 60);
         assert_eq!(rate.admit("", at(600)), Ok(()));
         assert_eq!(rate.admit("", at(60)), Ok(()));
     }
 
     #[test]
-    fn only_those_of_the_running_window_are_kept() {
+    fn only_the_counts_of_the_current_window_are_stored() {
         let rate = Rate::new(Some(1), 10);
         for device in 0..1000 {
             let _ = rate.admit(&device.to_string(), at(100));

@@ -1,7 +1,7 @@
-//! Where the next page begins: a token that means nothing to its holder.
+//! Continuation tokens: opaque to clients, they identify the start of the next page.
 //!
-//! It holds the last key that was shown. So items that come and go between two pages neither hide nor repeat another, and
-//! the token is as good after a restart.
+//! A token contains the last key of the previous page. Items that are created or deleted between two pages therefore neither
+//! hide nor repeat another item, and a token is valid after a restart.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use super::Listing;
 use crate::service_error::ServiceError;
 
-/// How much of a digest tells a token of ours from a text that was cut or made up.
+/// The length of the digest that detects a token that was truncated or not issued by the emulator.
 const CHECK_LEN: usize = 6;
 
-/// Stands after the last key of a page.
+/// The position after the last key of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Continuation(String);
 
@@ -21,12 +21,12 @@ impl Continuation {
         Self(key)
     }
 
-    /// The last key of the page before.
+    /// The last key of the previous page.
     pub(crate) fn key(&self) -> &str {
         &self.0
     }
 
-    /// The token, which is good for this list alone.
+    /// The token, which is valid only for this list.
     pub(crate) fn to_token(&self, listing: Listing<'_>) -> String {
         let mut bytes = check(listing, &self.0).to_vec();
         bytes.extend(self.0.as_bytes());
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_for_its_own_list_alone() {
+    fn a_token_is_valid_only_for_its_own_list() {
         let (one, other): (EnrollmentGroupId, EnrollmentGroupId) =
             ("one".parse().unwrap(), "other".parse().unwrap());
         let lists = [
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused() {
+    fn an_invalid_token_is_refused() {
         let token = Continuation::after("device-7".to_owned()).to_token(Listing::Groups);
         let cut = &token[..token.len() - 1];
         let longer = format!("{token}A");

@@ -1,4 +1,4 @@
-//! Queries of the service API: what may be asked, how much at once, and where the next page begins.
+//! Queries of the service API: their syntax, page size and continuation tokens.
 
 mod continuation;
 mod select;
@@ -10,12 +10,12 @@ pub(crate) use select::check;
 
 use crate::service_error::ServiceError;
 
-/// How many items a page has at most when nobody says. The service does not document its own number.
+/// The default page size. The service's default is not documented.
 const DEFAULT_ITEMS: usize = 100;
-/// The most that a page has, whatever is asked for.
+/// The largest page size.
 const MOST_ITEMS: usize = 1000;
 
-/// What is listed.
+/// The list that a query returns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Listing<'a> {
     Individuals,
@@ -25,7 +25,7 @@ pub(crate) enum Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// What the service calls an item, in the header of a page.
+    /// The service's name of an item, for the `x-ms-item-type` header.
     pub(crate) fn item_type(&self) -> &'static str {
         match self {
             Self::Individuals => "Enrollment",
@@ -35,7 +35,7 @@ impl Listing<'_> {
     }
 }
 
-/// How many items a page may have, from the header that asks for it.
+/// The page size, from the `x-ms-max-item-count` header.
 pub(crate) fn item_count(header: Option<&str>) -> Result<usize, ServiceError> {
     let Some(text) = header.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(DEFAULT_ITEMS);
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_a_hundred_items_unless_asked_and_a_thousand_at_most() {
+    fn a_page_has_100_items_by_default_and_1000_at_most() {
         for (header, count) in [
             (None, 100),
             (Some(""), 100),

@@ -1,11 +1,11 @@
-//! The one sentence that DPS understands: `SELECT *`.
+//! The query that DPS supports: `SELECT *`.
 //!
 //! Projections and conditions are not supported (azure-docs `iot-dps/dps-faq.yml`). The service was seen to ignore them
-//! (azure-iot-sdk-csharp#794, azure-iot-sdk-node#814), which answers another question than was asked: here they are refused.
+//! (azure-iot-sdk-csharp#794, azure-iot-sdk-node#814), which returns a wrong result without an error. The emulator refuses them.
 
 use crate::service_error::ServiceError;
 
-/// What the SDKs and their samples name after `FROM`.
+/// The sources that the SDKs and their samples use after `FROM`.
 const SOURCES: [&str; 4] = [
     "enrollments",
     "enrollmentGroups",
@@ -13,8 +13,8 @@ const SOURCES: [&str; 4] = [
     "deviceRegistrations",
 ];
 
-/// Takes `SELECT *` with or without `FROM` in any case, nothing at all (as the C# SDK sends) and `*` alone (as the samples
-/// of the Node SDK do).
+/// Accepts `SELECT *` with or without `FROM`, in upper or lower case, an empty query (from the C# SDK) and `*` alone (from the
+/// samples of the Node SDK).
 pub(crate) fn check(query: &str) -> Result<(), ServiceError> {
     let spaced = query.replace('*', " * ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_may_be_asked_for_in_any_case() {
+    fn select_all_is_accepted_in_upper_and_lower_case() {
         for query in [
             "SELECT *",
             "select *",
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_less_is_refused() {
+    fn any_other_query_is_refused() {
         for query in [
             "SELECT",
             "SELECT registrationId FROM enrollments",

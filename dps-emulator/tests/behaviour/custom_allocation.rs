@@ -6,13 +6,19 @@ use dps_tls::Roots;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Dps, Hook, KEY_1, KEY_2, certificate_enrollment, derive, key_enrollment, key_group, serve,
     stored_etag, with,
 };
 
 async fn two_hubs() -> Dps {
-    Dps::start_with(|builder| builder.link_hub("hub-a.example").link_hub("hub-b.example")).await
+    Dps::start_with(|builder| {
+        builder
+            .link_hub(linked("hub-a.example"))
+            .link_hub(linked("hub-b.example"))
+    })
+    .await
 }
 
 fn by(url: &str) -> Value {
@@ -252,7 +258,7 @@ async fn what_else_an_answer_holds_does_not_matter() {
 
 #[tokio::test]
 async fn a_webhook_over_https_must_be_trusted() {
-    let (hook, certificate) = Hook::saying_over_tls(r#"{"iotHubHostName":"localhost"}"#).await;
+    let (hook, certificate) = Hook::saying_over_tls(r#"{"iotHubHostName":"127.0.0.1"}"#).await;
     for trusted in [true, false] {
         let dps = Dps::start_with(|builder| match trusted {
             true => builder.webhook_roots(Roots::from_pem(&certificate).expect("a root")),

@@ -1,4 +1,4 @@
-//! Hubs and their twins after the emulator was stopped, or killed.
+//! Hubs and twins after the emulator was stopped or killed.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use tokio::task::JoinSet;
 
+use crate::common::linked;
 use crate::common::{Dps, HubApi, KEY_1, KEY_2, Program, derive, key_enrollment, key_group, with};
 
 fn at(hub: &str) -> Value {
@@ -20,7 +21,7 @@ fn operator(program: &Program, hub: &str) -> HubApi {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn hubs_and_twins_outlive_a_program_that_is_killed() {
+async fn hubs_and_twins_survive_a_killed_program() {
     let dir = TempDir::new().expect("a directory");
     let data = dir.path().join("data");
     let data = data.to_str().expect("text");
@@ -69,14 +70,14 @@ async fn hubs_and_twins_outlive_a_program_that_is_killed() {
 }
 
 #[tokio::test]
-async fn a_move_that_was_under_way_is_finished_by_the_next_run() {
+async fn a_move_in_progress_is_finished_after_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let start = async |delay: u64| {
         Dps::start_with(|builder| {
             let builder = builder
                 .data_dir(dir.path())
-                .link_hub("hub-a")
-                .link_hub("hub-b");
+                .link_hub(linked("hub-a"))
+                .link_hub(linked("hub-b"));
             builder.assign_delay(Duration::from_secs(delay))
         })
         .await
@@ -124,10 +125,10 @@ async fn a_move_that_was_under_way_is_finished_by_the_next_run() {
     assert_eq!(json!(moved.expect("moved").desired()), json!({ "x": 1 }));
 }
 
-/// Killed while a fleet moves: every device is in one hub, that of its registration, and has its twin there.
+/// If the program is killed while devices move, every device is in exactly one hub, that of its registration, with its twin.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_fleet_that_moves_is_never_in_between() {
+async fn every_device_of_a_moving_fleet_is_in_exactly_one_hub() {
     const FLEET: usize = 24;
     let dir = TempDir::new().expect("a directory");
     let data = dir.path().join("data");
@@ -163,7 +164,7 @@ async fn a_fleet_that_moves_is_never_in_between() {
         let body = json!({ "registrationId": id });
         moves.spawn(async move { device.request("PUT", "/register").json(&body).send().await });
     }
-    // Some are through by now, some are not.
+    // Some of the devices have moved by now.
     for _ in 0..FLEET / 3 {
         let answered = moves.join_next().await.expect("more").expect("no panic");
         assert_eq!(answered.expect("an answer").status(), 202);

@@ -1,11 +1,11 @@
-//! A twin through the library: what may be changed, and what comes of it.
+//! Changes of a twin through the library.
 
 use dps_emulator::ErrorKind;
 use serde_json::{Value, json};
 
 use crate::common::{Dps, KEY_1, KEY_2, key_enrollment};
 
-/// An emulator with a device that is assigned.
+/// An emulator with an assigned device.
 async fn assigned() -> Dps {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
@@ -17,7 +17,7 @@ async fn assigned() -> Dps {
 #[tokio::test]
 async fn desired_properties_and_tags_are_patched() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     hub.update_desired("dev-1", json!({ "a": { "b": 1, "c": 2 } }))
         .await
         .expect("patched");
@@ -50,9 +50,9 @@ async fn desired_properties_and_tags_are_patched() {
 }
 
 #[tokio::test]
-async fn a_patch_that_breaks_a_limit_changes_nothing() {
+async fn a_patch_that_exceeds_a_limit_changes_nothing() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     let large: Value = (0..9)
         .map(|n| (format!("t{n}"), json!("x".repeat(4000))))
         .collect();
@@ -80,9 +80,9 @@ async fn a_patch_that_breaks_a_limit_changes_nothing() {
 }
 
 #[tokio::test]
-async fn changes_at_the_same_time_are_all_made() {
+async fn concurrent_changes_are_all_made() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     let mut changes = tokio::task::JoinSet::new();
     for number in 0..20 {
         let hub = hub.clone();

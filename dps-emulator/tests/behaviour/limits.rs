@@ -1,4 +1,4 @@
-//! How much an instance takes, and how fast.
+//! Quotas and rate limits of an instance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::common::{
     Answer, Dps, KEY_1, KEY_2, TestClock, certificate_group, derive, key_enrollment, key_group,
 };
+use crate::common::{linked, verified_ca};
 
 const THROTTLED: &str = "Operations are being throttled for this tenant.";
 
@@ -19,7 +20,7 @@ async fn limited(choose: impl FnOnce(&mut Limits)) -> Dps {
     Dps::start_with(|builder| builder.limits(limits)).await
 }
 
-/// In the middle of a window of a minute, and thereby of one of ten seconds.
+/// A clock in the middle of a window of a minute and of ten seconds.
 async fn throttled(choose: impl FnOnce(&mut Limits)) -> (Dps, TestClock) {
     let clock = TestClock::now();
     clock.advance(Duration::from_secs(60 - clock.unix() % 60 + 5));
@@ -126,7 +127,7 @@ async fn groups_of_each_kind() {
     assert_full(&full, "X.509 enrollment groups");
     let full = dps.put("/enrollmentGroups/k3", &keys("k3")).await;
     assert_full(&full, "symmetric key enrollment groups");
-    // A group that changes its kind takes room there.
+    // A group that changes its attestation type counts for the new type.
     let full = dps.put_if("/enrollmentGroups/x1", "*", &keys("x1")).await;
     assert_full(&full, "symmetric key enrollment groups");
     dps.delete("/enrollmentGroups/k1").await;
@@ -136,7 +137,7 @@ async fn groups_of_each_kind() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_as_many_come_in_as_there_is_room_for() {
+async fn concurrent_enrollments_never_exceed_the_quota() {
     let dir = TempDir::new().expect("a directory");
     let mut limits = Limits::default();
     limits.individual_enrollments = 3;
@@ -181,13 +182,21 @@ async fn registrations() {
 async fn linked_hubs() {
     let hubs = |count: u32| {
         (0..count).fold(Emulator::builder(), |builder, number| {
-            builder.link_hub(format!("hub-{number}"))
+            builder.link_hub(linked(&format!("hub-{number}")))
         })
     };
     let error = hubs(51).start().await.expect_err("51 are too many");
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert_eq!(error.to_string(), "51 hubs are linked, and the limit is 50");
-    assert_eq!(hubs(50).start().await.expect("50 are not").hubs().len(), 50);
+    assert_eq!(
+        hubs(50)
+            .start()
+            .await
+            .expect("50 are not")
+            .hub_names()
+            .len(),
+        50
+    );
 }
 
 #[tokio::test]
@@ -198,14 +207,14 @@ async fn ca_certificates_of_the_options() {
     let cas = |names: &[&str]| {
         let builder = Emulator::builder().limits(limits.clone());
         names.iter().fold(builder, |builder, name| {
-            builder.verified_ca(*name, root.certificate_pem())
+            builder.verified_ca(verified_ca(name, root.certificate_pem()))
         })
     };
     let error = cas(&["a", "b", "c"]).start().await.expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert_eq!(
         error.to_string(),
-        "3 CA certificates are given, and the limit is 2"
+        "3 CA certificates are configured, and the limit is 2"
     );
     cas(&["a", "b"]).start().await.expect("two are not");
 }
@@ -225,7 +234,7 @@ async fn messages() {
     assert_eq!(send(100).await.status, 202);
     let message = "The body is larger than 100 bytes.";
     send(101).await.assert_error(413_001, message);
-    // An operator's messages are another matter.
+    // The limit does not apply to service clients.
     let document = key_enrollment("dev-2", KEY_1, KEY_2);
     dps.create("/enrollments/dev-2", &document).await;
 }
@@ -246,7 +255,7 @@ async fn operations_a_minute() {
     assert_eq!(answer.status, 429, "{answer:?}");
     assert_eq!(answer.header("retry-after"), Some("55"));
     assert_eq!(answer.json()["httpStatusCode"], "TooManyRequests");
-    // Who is not let in uses nothing up, and is not told.
+    // A refused request does not count and is not throttled.
     let stranger = dps.request("GET", "/enrollments/e?api-version=2021-10-01");
     assert_eq!(Answer::to(stranger).await.status, 401);
     clock.advance(Duration::from_secs(55));
@@ -271,7 +280,7 @@ async fn registrations_a_minute() {
         answer.assert_error(429_001, THROTTLED);
         assert_eq!(answer.header("retry-after"), Some("55"));
     }
-    // Polls and operators are counted elsewhere.
+    // Polls and operations have their own limits.
     let operation = operation.as_str().expect("an operation id");
     assert_ne!(device("a").poll(operation).await.status, 429);
     assert_eq!(dps.get("/enrollments/a").await.status, 200);
@@ -297,7 +306,7 @@ async fn polls_of_a_device() {
     answer.assert_error(429_001, THROTTLED);
     assert_eq!(answer.header("retry-after"), Some("5"));
     assert_eq!(device("b").poll("none").await.status, 404);
-    // Nobody uses up the polls of a device but itself.
+    // Each device has its own count.
     assert_eq!(dps.device("b").key(KEY_2).poll("none").await.status, 404);
     for _ in 0..10 {
         let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNERUY=";

@@ -1,4 +1,4 @@
-//! What a data directory keeps from one run to the next.
+//! The data directory: everything in it survives a restart.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn start(dir: &Path) -> Dps {
 }
 
 #[tokio::test]
-async fn everything_comes_back() {
+async fn everything_survives_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let root = CertificateAuthority::new("Contoso Root").expect("a CA");
     let credentials = root.issue("dev-3").expect("a certificate");
@@ -117,7 +117,7 @@ async fn a_zeroed_or_emptied_registry_file_stops_the_start() {
 }
 
 #[tokio::test]
-async fn a_registration_under_way_is_finished_by_the_next_run() {
+async fn a_registration_in_progress_is_finished_after_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let dps = Dps::start_with(|builder| {
         builder
@@ -138,7 +138,7 @@ async fn a_registration_under_way_is_finished_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn a_chosen_key_counts_for_its_run() {
+async fn a_configured_key_is_not_stored() {
     let dir = TempDir::new().expect("a directory");
     let kept = start(dir.path()).await;
     let key = kept.service_key.clone();
@@ -155,13 +155,13 @@ async fn a_chosen_key_counts_for_its_run() {
 }
 
 #[tokio::test]
-async fn a_directory_in_use_is_said() {
+async fn a_directory_in_use_is_reported() {
     let dir = TempDir::new().expect("a directory");
     let dps = start(dir.path()).await;
     let error = Emulator::builder().data_dir(dir.path()).start().await;
     let error = error.expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::Store);
-    assert_eq!(error.to_string(), "the store cannot be used");
+    assert_eq!(error.to_string(), "the store cannot be opened");
     assert_eq!(
         dps.get("/enrollments/e").await.status,
         404,
@@ -170,7 +170,7 @@ async fn a_directory_in_use_is_said() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_made_is_said() {
+async fn a_directory_that_cannot_be_created_is_reported() {
     let dir = TempDir::new().expect("a directory");
     let file = dir.path().join("file");
     std::fs::write(&file, "in the way").expect("written");
@@ -180,12 +180,12 @@ async fn a_directory_that_cannot_be_made_is_said() {
         .await;
     let error = error.expect_err("not a directory");
     assert_eq!(error.kind(), ErrorKind::Store);
-    assert!(error.to_string().contains("cannot be made"), "{error}");
+    assert!(error.to_string().contains("cannot be created"), "{error}");
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_its_owner_can_read_what_is_kept() {
+async fn only_the_owner_can_read_the_directory() {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::new().expect("a directory");
     let data = dir.path().join("new").join("data");

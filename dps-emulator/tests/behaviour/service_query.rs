@@ -1,4 +1,4 @@
-//! Lists of the service API: in pages, whatever comes and goes between them.
+//! Queries of the service API: pages, continuation tokens and errors.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -7,7 +7,7 @@ use crate::common::{
     Answer, Dps, KEY_1, KEY_2, KEY_3, Wire, certificate_group, derive, key_enrollment, key_group,
 };
 
-/// A page of the list: at most so many items, after the page that gave this token.
+/// A page with at most `count` items, starting at the token of the previous page.
 async fn page(dps: &Wire, path: &str, count: Option<usize>, token: Option<&str>) -> Answer {
     let mut request = dps
         .service("POST", path)
@@ -23,7 +23,7 @@ async fn page(dps: &Wire, path: &str, count: Option<usize>, token: Option<&str>)
     answer
 }
 
-/// All pages of the list, and the ids on them.
+/// The ids on all pages of the list.
 async fn pages(dps: &Wire, path: &str, count: usize, id: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut token = None;
@@ -45,7 +45,7 @@ fn ids(answer: &Answer, id: &str) -> Vec<String> {
         .collect()
 }
 
-/// Creates enrollments of these devices, ten at a time.
+/// Creates enrollments for these ids, ten per request.
 async fn enroll(dps: &Wire, ids: &[String]) {
     for some in ids.chunks(10) {
         let items: Vec<Value> = some
@@ -63,7 +63,7 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_list_comes_in_pages_with_everything_once() {
+async fn every_item_is_on_exactly_one_page() {
     let dps = Dps::start().await;
     let all = names(0..25);
     enroll(&dps, &all).await;
@@ -137,7 +137,7 @@ async fn an_empty_list_is_one_page() {
 }
 
 #[tokio::test]
-async fn a_hundred_items_come_when_nobody_says_how_many() {
+async fn a_page_has_100_items_by_default() {
     let dps = Dps::start().await;
     enroll(&dps, &names(0..101)).await;
     let first = page(&dps, "/enrollments/query", None, None).await;
@@ -149,7 +149,7 @@ async fn a_hundred_items_come_when_nobody_says_how_many() {
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_between_pages_hides_and_repeats_nothing() {
+async fn changes_between_pages_hide_and_repeat_no_item() {
     let dps = Dps::start().await;
     enroll(&dps, &names(10..20)).await;
     let first = page(&dps, "/enrollments/query", Some(5), None).await;
@@ -170,7 +170,7 @@ async fn what_comes_and_goes_between_pages_hides_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn the_next_page_may_be_asked_for_after_a_restart() {
+async fn a_continuation_token_is_valid_after_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let start = || Dps::start_with(|builder| builder.data_dir(dir.path()));
     let dps = start().await;
@@ -244,7 +244,7 @@ async fn a_wrong_count_or_token_is_refused() {
 }
 
 #[tokio::test]
-async fn everything_can_be_asked_for_and_nothing_else() {
+async fn only_select_all_is_supported() {
     let dps = Dps::start().await;
     for path in ["/enrollments/query", "/enrollmentGroups/query"] {
         let ask = async |body: Value| Answer::to(dps.service("POST", path).json(&body)).await;
@@ -298,7 +298,7 @@ async fn a_groups_registrations_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn a_device_that_registers_through_another_group_leaves_the_first() {
+async fn a_device_that_registers_through_another_group_is_listed_only_there() {
     let dps = Dps::start().await;
     let listed = async |group: &str| {
         let path = format!("/registrations/{group}/query");
@@ -327,7 +327,7 @@ async fn a_device_that_registers_through_another_group_leaves_the_first() {
 }
 
 #[tokio::test]
-async fn a_list_shows_what_certificates_say_and_never_their_text() {
+async fn a_list_contains_certificate_info_and_never_the_text() {
     let dps = Dps::start().await;
     let ca = dps_emulator::CertificateAuthority::new("Contoso Root").expect("a CA");
     dps.create(

@@ -1,15 +1,16 @@
-//! A store that fails for a while: what was promised to a device is kept all the same.
+//! A store that fails temporarily: a registration that was accepted is still completed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use dps_emulator::{Action, Change, MemoryStore, Store, StoreError, Table};
+use dps_emulator::store::{Action, Change, MemoryStore, Store, StoreError, Table};
 use serde_json::json;
 
+use crate::common::linked;
 use crate::common::{Dps, Hook, KEY_1, KEY_2, key_enrollment, with};
 
-/// Fails so many times to write how a registration ended.
+/// Fails a number of times when the result of a registration is written.
 #[derive(Debug)]
 struct Troubled {
     store: MemoryStore,
@@ -55,14 +56,14 @@ impl Store for Troubled {
 }
 
 #[tokio::test]
-async fn an_assignment_is_recorded_once_the_store_works_again_and_the_webhook_asked_once() {
+async fn an_assignment_is_recorded_when_the_store_works_again_and_the_webhook_is_called_once() {
     let hook = Hook::saying(200, r#"{"iotHubHostName":"hub-a"}"#).await;
     let store = Arc::new(Troubled {
         store: MemoryStore::new(),
         failures: AtomicUsize::new(2),
     });
     let shared = Arc::clone(&store);
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").store(shared)).await;
+    let dps = Dps::start_with(|builder| builder.link_hub(linked("hub-a")).store(shared)).await;
     let by_webhook = json!({
         "allocationPolicy": "custom",
         "customAllocationDefinition": { "webhookUrl": hook.url, "apiVersion": "2021-10-01" },

@@ -15,7 +15,7 @@ fn certificate() -> String {
     credentials.certificate_pem().to_owned()
 }
 
-/// With two certificates.
+/// An enrollment with two certificates.
 fn pair(id: &str, primary: &str, secondary: &str) -> Value {
     let mut document = certificate_enrollment(id, primary);
     document["attestation"]["x509"]["clientCertificates"]["secondary"] =
@@ -37,7 +37,7 @@ async fn two_individuals_cannot_have_one_certificate() {
         answer.assert_error(400_004, USED_BY_DEV_1);
         assert_eq!(dps.get("/enrollments/dev-2").await.status, 404);
     }
-    // Nothing of what was refused is taken.
+    // A refused enrollment reserves no certificate.
     dps.create(
         "/enrollments/dev-3",
         &certificate_enrollment("dev-3", &certificate()),
@@ -57,13 +57,13 @@ async fn two_groups_cannot_have_one_signer() {
         .await;
     let message = "The certificate is already used by the enrollment 'a'.";
     answer.assert_error(400_004, message);
-    // An individual enrollment is something else.
+    // Individual enrollments have their own index.
     dps.create("/enrollments/dev-1", &certificate_enrollment("dev-1", pem))
         .await;
 }
 
 #[tokio::test]
-async fn an_enrollment_may_be_written_again_with_its_own() {
+async fn an_enrollment_can_be_updated_with_its_own_certificate() {
     let (dps, pem, next) = (Dps::start().await, certificate(), certificate());
     let path = "/enrollments/dev-1";
     dps.create(path, &certificate_enrollment("dev-1", &pem))
@@ -77,7 +77,7 @@ async fn an_enrollment_may_be_written_again_with_its_own() {
         let answer = dps.put_if(path, "*", &document).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    // As it was read: without the certificate's text.
+    // As a query returns it: without the certificate's text.
     let shown = dps.get(path).await.json();
     assert_eq!(dps.put_if(path, "*", &shown).await.status, 200);
     let answer = dps
@@ -87,7 +87,7 @@ async fn an_enrollment_may_be_written_again_with_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_free() {
+async fn a_removed_certificate_can_be_used_again() {
     let (dps, pem, next) = (Dps::start().await, certificate(), certificate());
     let path = "/enrollments/dev-1";
     let free = async || {
@@ -113,7 +113,7 @@ async fn what_is_given_up_is_free() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_gets_it() {
+async fn one_of_many_concurrent_enrollments_gets_the_certificate() {
     let (dps, pem) = (Dps::start().await, certificate());
     let documents: Vec<Value> = (0..10)
         .map(|number| certificate_enrollment(&format!("dev-{number}"), &pem))
@@ -127,7 +127,7 @@ async fn of_many_at_once_one_gets_it() {
 }
 
 #[tokio::test]
-async fn it_is_remembered() {
+async fn the_index_survives_a_restart() {
     let (dir, pem) = (TempDir::new().expect("a directory"), certificate());
     let start = || Dps::start_with(|builder| builder.data_dir(dir.path()));
     let dps = start().await;

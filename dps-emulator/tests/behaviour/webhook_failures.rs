@@ -6,6 +6,7 @@ use dps_allocation::{Rejection, Webhook, from_fn};
 use serde_json::json;
 use tokio::net::TcpSocket;
 
+use crate::common::linked;
 use crate::common::{
     Device, Dps, Hook, KEY_1, KEY_2, assert_timestamp, key_enrollment, serve, with,
 };
@@ -34,7 +35,7 @@ async fn any_status_but_200() {
     for status in [201, 202, 204, 302, 400, 401, 404, 429, 500, 503] {
         let body = match status {
             204 => "",
-            _ => r#"{"iotHubHostName":"localhost"}"#,
+            _ => r#"{"iotHubHostName":"127.0.0.1"}"#,
         };
         assert_eq!(
             failure(status, body).await,
@@ -97,7 +98,7 @@ async fn an_answer_without_a_hub() {
         "{}",
         r#"{"iotHubHostName":null}"#,
         r#"{"iotHubHostName":""}"#,
-        r#"{"hub":"localhost"}"#,
+        r#"{"hub":"127.0.0.1"}"#,
     ] {
         let (code, message) = failure(200, body).await;
         assert_eq!(code, 400_208, "{body}");
@@ -158,7 +159,7 @@ async fn an_invalid_answer_is_explained_in_the_error_message() {
 #[tokio::test]
 async fn an_answer_without_end() {
     let body = format!(
-        r#"{{"iotHubHostName":"localhost","payload":"{}"}}"#,
+        r#"{{"iotHubHostName":"127.0.0.1","payload":"{}"}}"#,
         "x".repeat(100 * 1024)
     );
     let (code, message) = failure(200, &body).await;
@@ -189,7 +190,9 @@ async fn a_webhook_that_is_not_there() {
 
 #[tokio::test]
 async fn a_failure_is_over_when_the_webhook_recovers() {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let answers = Mutex::new(vec![
         (200, r#"{"iotHubHostName":"hub-b"}"#),
         (500, ""),

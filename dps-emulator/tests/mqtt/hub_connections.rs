@@ -1,4 +1,4 @@
-//! A connection to a hub: telemetry, one connection per device, and what ends it.
+//! Connections to a hub: telemetry, one connection per device, disconnects.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::common::{
 const EVENTS: &str = "devices/dev-1/messages/events/";
 
 #[tokio::test]
-async fn telemetry_is_taken_and_counted() {
+async fn telemetry_is_acknowledged_and_counted() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     client.send(&publish(1, EVENTS, b"{\"t\":21}")).await;
@@ -45,14 +45,14 @@ async fn there_is_something_to_subscribe_to_that_never_comes() {
 }
 
 #[tokio::test]
-async fn a_newer_connection_closes_the_older() {
+async fn a_new_connection_closes_the_old_one() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut older = dps.at_hub().await;
     let mut newer = dps.at_hub().await;
     older.closed().await;
     newer.twin().await;
     assert!(dps.hub().is_connected("dev-1"));
-    let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1);
     let mut newest = dps.websocket().await;
     newest.connect(&connect).await;
     newer.closed().await;
@@ -61,7 +61,7 @@ async fn a_newer_connection_closes_the_older() {
 }
 
 #[tokio::test]
-async fn dps_and_hub_connections_of_a_device_do_not_meet() {
+async fn dps_and_hub_connections_of_a_device_are_independent() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut at_hub = dps.at_hub().await;
     let mut at_dps = dps.device("dev-1").await;
@@ -70,7 +70,7 @@ async fn dps_and_hub_connections_of_a_device_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_device_that_leaves_is_not_connected() {
+async fn a_device_that_disconnects_is_not_connected() {
     let dps = Dps::with_assigned(Value::Null).await;
     assert!(!dps.hub().is_connected("dev-1"));
     let mut client = dps.at_hub().await;
@@ -81,7 +81,7 @@ async fn a_device_that_leaves_is_not_connected() {
 }
 
 #[tokio::test]
-async fn what_a_hub_does_not_take_ends_the_connection() {
+async fn an_unsupported_packet_ends_the_connection() {
     let dps = Dps::with_assigned(Value::Null).await;
     for topic in [
         "devices/dev-2/messages/events/",
@@ -99,7 +99,7 @@ async fn what_a_hub_does_not_take_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn exactly_once_ends_the_connection() {
+async fn qos_2_ends_the_connection() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     let mut packet = publish(1, EVENTS, b"x");
@@ -110,7 +110,7 @@ async fn exactly_once_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_operator_can_end_it() {
+async fn a_back_end_can_end_the_connection() {
     let dps = Dps::with_assigned(Value::Null).await;
     let hub = dps.hub();
     assert!(!hub.disconnect("dev-1"));
@@ -130,24 +130,24 @@ async fn an_operator_can_end_it() {
 }
 
 #[tokio::test]
-async fn it_ends_with_its_token() {
+async fn a_connection_ends_when_its_token_expires() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(std::sync::Arc::new(clock.clone()))).await;
     dps.enroll("dev-1").await;
     dps.still_serves().await;
     let mut client = dps.mqtt().await;
-    let soon = hub_token("localhost", "dev-1", KEY_1, clock.unix() + 1);
+    let soon = hub_token("127.0.0.1", "dev-1", KEY_1, clock.unix() + 1);
     client
-        .connect(&Connect::to_hub("localhost", "dev-1").password(&soon))
+        .connect(&Connect::to_hub("127.0.0.1", "dev-1").password(&soon))
         .await;
     client.closed().await;
     assert!(!dps.hub().is_connected("dev-1"));
 }
 
 #[tokio::test]
-async fn a_client_that_is_silent_for_longer_than_it_said_is_cut_off_though_it_is_told_something() {
+async fn a_client_that_exceeds_its_keep_alive_is_disconnected() {
     let dps = Dps::with_assigned(Value::Null).await;
-    let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1);
     let mut client = dps.mqtt().await;
     client.connect(&connect.keep_alive(1)).await;
     client.listen(crate::common::DESIRED).await;
@@ -178,7 +178,7 @@ async fn a_client_that_is_silent_for_longer_than_it_said_is_cut_off_though_it_is
 }
 
 #[tokio::test]
-async fn the_end_of_the_emulator_is_the_end_of_it() {
+async fn stopping_the_emulator_ends_the_connection() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     client.send(&publish(1, &format!("{GET}1"), b"")).await;

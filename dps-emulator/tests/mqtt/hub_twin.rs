@@ -1,7 +1,8 @@
-//! A device and its twin at the hub: packets and topics, byte for byte.
+//! Twin operations of a device over MQTT: packets and topics.
 
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Client, Connect, DESIRED, Dps, GET, KEY_1, KEY_2, REPORT, RESPONSES, Tls, key_enrollment,
     publish, publish_at_most_once, subscribe, unsubscribe, with,
@@ -13,7 +14,7 @@ async fn the_twin_is_downloaded() {
     let dps = Dps::with_assigned(initial).await;
     let mut client = dps.mqtt().await;
     client
-        .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+        .connect(&Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1))
         .await;
     // SUBSCRIBE `$iothub/twin/res/#`, QoS 1, and its SUBACK.
     client
@@ -58,7 +59,7 @@ async fn properties_are_reported() {
 }
 
 #[tokio::test]
-async fn what_breaks_a_limit_is_not_reported() {
+async fn a_patch_that_exceeds_a_limit_is_refused() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     client.report(&json!({ "kept": 1 })).await;
@@ -89,7 +90,7 @@ async fn what_breaks_a_limit_is_not_reported() {
 }
 
 #[tokio::test]
-async fn the_mark_comes_back_as_it_was() {
+async fn the_request_id_is_returned_unchanged() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     for rid in ["", "4e1b-2f", "a%20b", "ü"] {
@@ -98,7 +99,7 @@ async fn the_mark_comes_back_as_it_was() {
     }
 }
 
-/// The next packet is a change of desired properties.
+/// Reads the next packet, which must be a change of desired properties.
 async fn update(client: &mut Client<Tls>) -> (String, Value) {
     let response = client.response().await;
     (response.topic.clone(), response.json())
@@ -134,7 +135,7 @@ async fn changes_of_desired_properties_arrive_in_order() {
 }
 
 #[tokio::test]
-async fn who_does_not_listen_is_not_told() {
+async fn a_device_without_a_subscription_receives_nothing() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     let hub = dps.hub();
@@ -149,7 +150,7 @@ async fn who_does_not_listen_is_not_told() {
         .await
         .expect("patched");
     assert_eq!(client.twin().await["desired"]["a"], 2);
-    // Without a subscription to answers there are none either, and the patch counts all the same.
+    // Without a subscription the device receives no answer, but the patch is applied.
     client.send(&unsubscribe(4, &[RESPONSES])).await;
     client.expect(b"\xB0\x02\x00\x04").await;
     client
@@ -165,7 +166,7 @@ async fn answers_come_with_the_qos_of_the_subscription() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.mqtt().await;
     client
-        .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+        .connect(&Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1))
         .await;
     client
         .send(&subscribe(1, &[(RESPONSES, 0), (DESIRED, 2)]))
@@ -185,7 +186,7 @@ async fn answers_come_with_the_qos_of_the_subscription() {
 }
 
 #[tokio::test]
-async fn what_a_device_reported_moves_with_it_or_is_forgotten() {
+async fn reported_properties_are_migrated_or_reset() {
     for (migrate, substatus, reported) in [
         (
             true,
@@ -194,7 +195,9 @@ async fn what_a_device_reported_moves_with_it_or_is_forgotten() {
         ),
         (false, "deviceDataReset", json!({ "$version": 1 })),
     ] {
-        let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+        let dps =
+            Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+                .await;
         let enrollment = |hub: &str| {
             let reprovision = json!({ "updateHubAssignment": true, "migrateDeviceData": migrate });
             let document = key_enrollment("dev-1", KEY_1, KEY_2);

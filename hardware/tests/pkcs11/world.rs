@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dps_device::pkcs11::{Pin, Token, Uri};
 use dps_device::{Attestation, Http, Mqtt, MqttWebSocket, ProvisioningClient, Roots, Transport};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_hardware::SoftHsm;
 use dps_service::ServiceClient;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
@@ -78,7 +78,7 @@ pub(crate) const CARRIERS: [Carrier; 3] = [Carrier::Http, Carrier::Mqtt, Carrier
 
 impl Dps {
     pub(crate) async fn start() -> Self {
-        let builder = Emulator::builder().link_hub(HUB);
+        let builder = Emulator::builder().link_hub(HUB.parse::<LinkedHub>().unwrap());
         let emulator = builder.retry_after(Duration::ZERO).start().await.unwrap();
         let roots = Roots::from_pem(emulator.ca_pem()).unwrap();
         let connection = emulator.service_connection_string();

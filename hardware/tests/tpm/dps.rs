@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_device::{Attestation, Http, ProvisioningClient, Roots, Transport};
-use dps_emulator::Emulator;
+use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::RegistrationId;
 use dps_types::enrollment::{AttestationMechanism, IndividualEnrollment, ProvisioningStatus};
@@ -19,7 +19,7 @@ pub(crate) struct Dps {
 
 impl Dps {
     pub(crate) async fn start() -> Self {
-        let builder = Emulator::builder().link_hub(HUB);
+        let builder = Emulator::builder().link_hub(HUB.parse::<LinkedHub>().unwrap());
         let emulator = builder.retry_after(Duration::ZERO).start().await.unwrap();
         let roots = Roots::from_pem(emulator.ca_pem()).unwrap();
         let operator = ServiceClient::from_connection_string(&emulator.service_connection_string())

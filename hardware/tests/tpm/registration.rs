@@ -3,7 +3,7 @@
 use dps_device::attestation::TpmKeys;
 use dps_device::tpm::TpmAttestation;
 use dps_device::{Attestation, ErrorKind, Mqtt};
-use dps_emulator::{Effect, Fault, Step};
+use dps_emulator::fault::{Effect, Fault, Step};
 use dps_hardware::Swtpm;
 use dps_types::sas::{SasTokenBuilder, Sign};
 use dps_types::{RegistrationId, SymmetricKey};

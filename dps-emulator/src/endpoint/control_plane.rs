@@ -1,19 +1,19 @@
-//! The certificate operations of the control plane, at the path that Azure Resource Manager gives them. Any subscription,
-//! resource group and name of the instance will do: there is one instance here.
+//! The certificate operations of the control plane, at the path that Azure Resource Manager uses. Any subscription, resource
+//! group and name of the instance are accepted, because there is one instance.
 //!
-//! Source: the control plane's swagger, api-version 2022-12-12. Azure lets in who may configure the resource; here a policy
-//! with ServiceConfig or a contributor's token does.
+//! Source: the control plane's swagger, api-version 2022-12-12. Azure requires the right to configure the resource; the
+//! emulator requires a policy with ServiceConfig or a contributor's token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::http::{StatusCode, header};
-use dps_types::protocol::{ERROR_CODE, decode, query_parameter};
+use dps_types::protocol::{ERROR_CODE, decode};
 use dps_types::{ErrorCode, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gateway;
-use super::body::Call;
+use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::reply::Reply;
 use crate::access::ServiceAction;
 use crate::ca_certificates::CaCertificate;
@@ -35,27 +35,16 @@ const API_VERSIONS: [&str; 11] = [
     "2025-02-01-preview",
 ];
 
-/// Whether a path is the control plane's.
-pub(super) fn is_path(path: &str) -> bool {
-    let mut words = path.trim_start_matches('/').split('/');
-    words
-        .next()
-        .is_some_and(|word| word.eq_ignore_ascii_case("subscriptions"))
-}
+/// The first segment of the control plane's paths.
+pub(super) const ROOT: &str = "subscriptions";
 
-/// Answers, in the shape of the control plane's errors where it refuses.
-pub(super) async fn answer(gateway: &Gateway, call: Call) -> Reply {
-    match attempt(gateway, &call).await {
-        Ok(reply) => reply,
-        Err(refusal) => refused(gateway, &refusal),
-    }
-}
-
-async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, ServiceError> {
+/// Answers a request. The token is checked before the body is read.
+pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
     gateway.authorize(call, ServiceAction::Configure)?;
-    let cas = &gateway.engine.cas;
+    call.receive(SERVICE_LIMIT).await?;
+    let cas = &gateway.instance.cas;
     let condition = call.condition()?;
     let condition = condition.as_ref();
     let shown = |ca: &CaCertificate| Reply::json(StatusCode::OK, &path.resource(ca));
@@ -96,9 +85,9 @@ async fn attempt(gateway: &Gateway, call: &Call) -> Result<Reply, ServiceError> 
     }
 }
 
-/// What a path is about.
+/// A path of the control plane.
 struct Path {
-    /// `/subscriptions/…/provisioningServices/{name}`, as the caller spells it.
+    /// `/subscriptions/…/provisioningServices/{name}`, as the client spells it.
     instance: String,
     operation: Operation,
 }
@@ -111,7 +100,7 @@ enum Operation {
 }
 
 impl Path {
-    /// Words are compared without regard to case, and a slash at the end changes nothing.
+    /// Segments are compared without regard to case, and a slash at the end is ignored.
     fn parse(path: &str) -> Result<Self, ServiceError> {
         let not_found = || ServiceError::new(ErrorCode::NOT_FOUND, "Not found.");
         let trimmed = path.trim_matches('/');
@@ -148,7 +137,7 @@ impl Path {
         })
     }
 
-    /// A certificate as a resource. As recorded, its text is not shown.
+    /// A certificate as a resource. As in recordings of the service, it has no PEM text.
     fn resource(&self, ca: &CaCertificate) -> Value {
         let certificate = ca.certificate();
         let certificate = certificate.as_ref();
@@ -171,7 +160,7 @@ impl Path {
         })
     }
 
-    /// The one answer that shows the code, and the certificate too.
+    /// The only answer with the verification code and the certificate.
     fn resource_with_code(&self, ca: &CaCertificate) -> Value {
         let mut resource = self.resource(ca);
         resource["properties"]["verificationCode"] = json!(ca.verification_code);
@@ -180,7 +169,7 @@ impl Path {
     }
 }
 
-/// A certificate on its way in: bare, as before 2022-12-12 and always for a proof, or as a resource's properties.
+/// An uploaded certificate: at the top level, as before 2022-12-12 and always in a proof of possession, or in `properties`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Upload {
@@ -211,7 +200,7 @@ impl Upload {
 }
 
 fn check_api_version(query: &str) -> Result<(), ServiceError> {
-    match query_parameter(query, "api-version") {
+    match parameter(query, "api-version")? {
         Some(version) if API_VERSIONS.contains(&&*version) => Ok(()),
         Some(version) => Err(ServiceError::new(
             ErrorCode::INVALID_PROTOCOL_VERSION,
@@ -235,27 +224,19 @@ fn http_date(moment: Timestamp) -> String {
     httpdate::fmt_http_date(moment)
 }
 
-/// `ErrorDetails` of the control plane.
-fn refused(gateway: &Gateway, refusal: &ServiceError) -> Reply {
-    let status =
-        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let name = status
-        .canonical_reason()
-        .unwrap_or_default()
-        .replace(' ', "");
+/// An error in the shape of the control plane's `ErrorDetails`.
+pub(super) fn error_reply(error: &ServiceError, retry_after: u64) -> Reply {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let name = status.canonical_reason().unwrap_or_default();
     let body = json!({
-        "code": refusal.code().get(),
-        "httpStatusCode": name,
-        "message": refusal.message(),
+        "code": error.code().get(),
+        "httpStatusCode": name.replace(' ', ""),
+        "message": error.message(),
         "details": null,
     });
-    let reply = Reply::json(status, &body).with(ERROR_CODE, refusal.code().get().to_string());
-    match refusal.is_transient() {
-        true => {
-            let wait = refusal.retry_after_seconds;
-            let wait = wait.unwrap_or(gateway.retry_after_seconds);
-            reply.with(header::RETRY_AFTER.as_str(), wait.to_string())
-        }
-        false => reply,
+    let reply = Reply::json(status, &body).with(ERROR_CODE, error.code().get().to_string());
+    match error.retry_after(retry_after) {
+        Some(seconds) => reply.with(header::RETRY_AFTER.as_str(), seconds.to_string()),
+        None => reply,
     }
 }
