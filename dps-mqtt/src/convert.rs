@@ -17,9 +17,9 @@ pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<P
     let packet = match header.packet_type().map_err(malformed)? {
         PacketType::Connect => Packet::Connect(connect::read(header, bytes, body)?),
         PacketType::ConnAck => read_connack(&bytes[body..])?,
-        PacketType::Publish => {
-            Packet::Publish(v4::Publish::read(header, bytes).map_err(malformed)?.into())
-        }
+        PacketType::Publish => Packet::Publish(publish_from(
+            v4::Publish::read(header, bytes).map_err(malformed)?,
+        )),
         PacketType::PubAck => Packet::PubAck {
             packet_id: read_id(&bytes[body..])?,
         },
@@ -67,7 +67,7 @@ pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
             session_present,
             code,
         } => v4::Packet::ConnAck(v4::ConnAck::new(return_code(code)?, session_present)),
-        Packet::Publish(publish) => v4::Packet::Publish(publish.into()),
+        Packet::Publish(publish) => v4::Packet::Publish(publish_to(publish)),
         Packet::PubAck { packet_id } => v4::Packet::PubAck(v4::PubAck::new(packet_id)),
         Packet::PubRec { packet_id } => v4::Packet::PubRec(v4::PubRec::new(packet_id)),
         Packet::PubRel { packet_id } => v4::Packet::PubRel(v4::PubRel::new(packet_id)),
@@ -76,7 +76,7 @@ pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
             pkid: packet_id,
             filters: filters
                 .into_iter()
-                .map(|(path, qos)| v4::SubscribeFilter::new(path, qos.into()))
+                .map(|(path, qos)| v4::SubscribeFilter::new(path, qos_to(qos)))
                 .collect(),
         }),
         Packet::SubAck { packet_id, granted } => v4::Packet::SubAck(v4::SubAck::new(
@@ -159,7 +159,7 @@ fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Pack
         filters: read
             .filters
             .into_iter()
-            .map(|filter| (filter.path, filter.qos.into()))
+            .map(|filter| (filter.path, qos_from(filter.qos)))
             .collect(),
     })
 }
@@ -182,59 +182,52 @@ fn return_code(code: ConnectCode) -> Result<v4::ConnectReturnCode, Error> {
 
 fn granted(code: v4::SubscribeReasonCode) -> Option<QoS> {
     match code {
-        v4::SubscribeReasonCode::Success(qos) => Some(qos.into()),
+        v4::SubscribeReasonCode::Success(qos) => Some(qos_from(qos)),
         v4::SubscribeReasonCode::Failure => None,
     }
 }
 
 fn reason_code(granted: Option<QoS>) -> v4::SubscribeReasonCode {
     granted.map_or(v4::SubscribeReasonCode::Failure, |qos| {
-        v4::SubscribeReasonCode::Success(qos.into())
+        v4::SubscribeReasonCode::Success(qos_to(qos))
     })
 }
 
-impl From<v4::Publish> for Publish {
-    fn from(read: v4::Publish) -> Self {
-        Self {
-            topic: read.topic,
-            payload: read.payload,
-            qos: read.qos.into(),
-            packet_id: (read.qos != mqttbytes::QoS::AtMostOnce).then_some(read.pkid),
-            duplicate: read.dup,
-            retain: read.retain,
-        }
+// Functions, not `From`: an implementation would be public, and rumqttc with it.
+fn publish_from(read: v4::Publish) -> Publish {
+    Publish {
+        topic: read.topic,
+        payload: read.payload,
+        qos: qos_from(read.qos),
+        packet_id: (read.qos != mqttbytes::QoS::AtMostOnce).then_some(read.pkid),
+        duplicate: read.dup,
+        retain: read.retain,
     }
 }
 
-impl From<Publish> for v4::Publish {
-    fn from(publish: Publish) -> Self {
-        Self {
-            dup: publish.duplicate,
-            qos: publish.qos.into(),
-            retain: publish.retain,
-            topic: publish.topic,
-            pkid: publish.packet_id.unwrap_or_default(),
-            payload: publish.payload,
-        }
+fn publish_to(publish: Publish) -> v4::Publish {
+    v4::Publish {
+        dup: publish.duplicate,
+        qos: qos_to(publish.qos),
+        retain: publish.retain,
+        topic: publish.topic,
+        pkid: publish.packet_id.unwrap_or_default(),
+        payload: publish.payload,
     }
 }
 
-impl From<mqttbytes::QoS> for QoS {
-    fn from(qos: mqttbytes::QoS) -> Self {
-        match qos {
-            mqttbytes::QoS::AtMostOnce => Self::AtMostOnce,
-            mqttbytes::QoS::AtLeastOnce => Self::AtLeastOnce,
-            mqttbytes::QoS::ExactlyOnce => Self::ExactlyOnce,
-        }
+fn qos_from(qos: mqttbytes::QoS) -> QoS {
+    match qos {
+        mqttbytes::QoS::AtMostOnce => QoS::AtMostOnce,
+        mqttbytes::QoS::AtLeastOnce => QoS::AtLeastOnce,
+        mqttbytes::QoS::ExactlyOnce => QoS::ExactlyOnce,
     }
 }
 
-impl From<QoS> for mqttbytes::QoS {
-    fn from(qos: QoS) -> Self {
-        match qos {
-            QoS::AtMostOnce => Self::AtMostOnce,
-            QoS::AtLeastOnce => Self::AtLeastOnce,
-            QoS::ExactlyOnce => Self::ExactlyOnce,
-        }
+fn qos_to(qos: QoS) -> mqttbytes::QoS {
+    match qos {
+        QoS::AtMostOnce => mqttbytes::QoS::AtMostOnce,
+        QoS::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
+        QoS::ExactlyOnce => mqttbytes::QoS::ExactlyOnce,
     }
 }

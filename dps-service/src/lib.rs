@@ -1,11 +1,29 @@
-//! A service client for the Azure IoT Hub Device Provisioning Service: enrollments, enrollment groups, registration records.
+//! Service client for the Azure IoT Hub Device Provisioning Service (DPS): enrollments, enrollment groups, registration records.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! # Documents
+//! # Create or change
 //!
-//! The documents are types of [`dps_types::enrollment`]. Fields that this version does not know are kept when a document is
-//! read, changed and written.
+//! [`ServiceClient`] uses the connection string of a shared access policy, or bearer tokens of Microsoft Entra ID. The documents are in
+//! [`dps_types::enrollment`]; unknown fields are kept when a document is read, changed and written.
+//!
+//! ```no_run
+//! use dps_service::{EnrollmentGroup, ErrorKind, HubHostname, ServiceClient};
+//!
+//! # async fn run(dps: ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+//! let groups = dps.enrollment_groups();
+//! let toasters = EnrollmentGroup::symmetric_key("toasters".parse()?).allocate_evenly();
+//! let hub: HubHostname = "toasters.azure-devices.net".parse()?;
+//! match groups.create(&toasters).await {
+//!     Err(error) if error.kind() == ErrorKind::Conflict => {
+//!         let id = &toasters.enrollment_group_id;
+//!         groups.modify(id, |group| *group = group.clone().allocate_to(hub.clone())).await?
+//!     }
+//!     created => created?,
+//! };
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Timeouts and retries
 //!
@@ -26,10 +44,6 @@
 //!
 //! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its
 //! `status`, and an info event for each retry, with `error`, `tries` and `pause_ms`.
-//!
-//! # Features
-//!
-//! * `entra`: `EntraCredential`, a [`TokenProvider`] for a credential of the Azure SDK for Rust.
 
 mod api_version;
 mod bulk;
