@@ -79,7 +79,7 @@ async fn a_failed_registration_has_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn the_words_of_a_policys_no_stay_with_the_webhook() {
+async fn the_message_of_a_rejection_stays_with_the_webhook() {
     let dps = Dps::start().await;
     let policy = from_fn(|_| Err(Rejection::new("this toaster is recalled")));
     let (url, _webhook) = serve(Webhook::new(policy)).await;
