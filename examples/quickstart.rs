@@ -1,15 +1,15 @@
-//! The whole story on one page: `cargo run --release --example quickstart`
+//! Service, webhook and devices on one page: `cargo run --release --example quickstart`
 use async_trait::async_trait;
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
 use dps_device::{Assignment, Attestation, Http, Mqtt, ProvisioningClient, Twin};
 use dps_device::{Roots, SymmetricKeyAttestation, X509Attestation};
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup, enrollment::InitialTwin};
 use futures_util::future::try_join_all;
 use serde_json::json;
 
-/// The operator's own policy: a device tells its model and goes to the hub for that model.
+/// A custom policy: a device sends its model and is assigned to the hub for that model.
 struct ByModel;
 
 #[async_trait]
@@ -20,13 +20,15 @@ impl AllocationPolicy for ByModel {
         println!("  webhook: {id} is a {model}, now at {:?}", device.current_iot_hub_host_name);
         let hub = request.linked_hubs.iter().find(|hub| hub.as_str().contains(&model));
         let hub = hub.ok_or_else(|| Rejection::new(format!("there is no hub for a {model}")))?;
-        Ok(Allocation::to(hub).initial_twin(InitialTwin::desired([("mode", "eco")])).payload(json!({"welcome": model})))
+        Ok(Allocation::to(hub.clone())
+            .initial_twin(InitialTwin::desired([("mode", "eco")]))
+            .payload(json!({"welcome": model})))
     }
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What a device does at boot: prove who it is, learn its hub, report to it, read its twin there.
+/// What a device does at boot: registers, connects to its hub, reports, and reads its twin.
 async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<(Assignment, Twin)> {
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host(dps_device::Host::LOCALHOST)
@@ -44,7 +46,11 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let dps = Emulator::builder().link_hub("contoso-toaster-hub").link_hub("contoso-heatpump-hub").start().await?;
+    let dps = Emulator::builder()
+        .link_hub("contoso-toaster-hub".parse::<LinkedHub>()?)
+        .link_hub("contoso-heatpump-hub".parse::<LinkedHub>()?)
+        .start()
+        .await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/allocate", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(ByModel).serve(listener));
@@ -66,14 +72,14 @@ async fn main() -> Result<()> {
         }
     };
     let mut assigned = try_join_all((0..6).map(device)).await?;
-    assigned.push(device(0).await?); // again: now the webhook is told the current hub
+    assigned.push(device(0).await?); // again: the request to the webhook now has the current hub
 
     println!("\n{:12}{:15}{:22}{:34}{:23}twin", "device", "proof", "hub", "substatus", "payload");
     for (assignment, twin) in assigned {
         let proof = if assignment.registration().x509.is_some() { "X.509" } else { "symmetric key" };
         let substatus = assignment.substatus().map_or("", |substatus| substatus.as_str());
         let payload = assignment.payload_json().ok_or("the webhook sends a payload")?.to_string();
-        let twin = json!({"desired": *twin.desired, "reported": *twin.reported});
+        let twin = json!({"desired": twin.desired.as_map(), "reported": twin.reported.as_map()});
         println!("{:12}{proof:15}{:22}{substatus:34}{payload:23}{twin}", assignment.device_id(), assignment.hub());
     }
     serving.abort();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dps_device::{
     Attestation, ProvisioningClient, Roots, SymmetricKeyAttestation, X509Attestation,
 };
-use dps_emulator::{CertificateAuthority, Emulator};
+use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::SymmetricKey;
 use dps_types::enrollment::EnrollmentGroup;
@@ -36,7 +36,7 @@ impl Service {
     /// # Errors
     /// When no port is free.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
-        let builder = Emulator::builder().link_hub("contoso-hub");
+        let builder = Emulator::builder().link_hub("contoso-hub".parse::<LinkedHub>()?);
         let emulator = builder.retry_after(Duration::ZERO).start().await?;
         let roots = Roots::from_pem(emulator.ca_pem())?;
         let group_key = SymmetricKey::generate();

@@ -1,41 +1,42 @@
-//! What can be chosen before an emulator starts.
+//! The options of an emulator.
 
 use std::net::{IpAddr, Ipv4Addr};
+#[cfg(feature = "redb")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::{Roots, certified_key};
 use dps_types::enrollment::AllocationPolicyKind;
-use dps_types::{IdScope, SymmetricKey};
+use dps_types::{Clock, HubHostname, IdScope, SymmetricKey, SystemClock};
 use rustls::sign::CertifiedKey;
 
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
-use crate::certificate::Certificate;
-use crate::emulator::Emulator;
+use crate::attest::VerifiedCa;
+use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
 use crate::state::store::Store;
-use dps_types::{Clock, SystemClock};
 
-/// The hub that is linked when none is named.
-const DEFAULT_HUB: &str = "localhost";
+/// The hub that is linked when no other is; [`EmulatorBuilder::link_hub`] has the reason for this name.
+const DEFAULT_HUB: &str = "127.0.0.1";
 const DEFAULT_ID_SCOPE: &str = "0ne00000001";
 
-/// What can be chosen before an emulator starts. Everything has a default that suits a test.
+/// The options of an emulator. The defaults suit a test: everything in memory, on free ports of the loopback interface.
 #[derive(Debug, Clone)]
 pub struct EmulatorBuilder {
     pub(crate) bind: IpAddr,
-    pub(crate) https_port: u16,
-    pub(crate) mqtt_port: u16,
+    /// The protocols that are served, each on a port. 0 stands for a free one.
+    pub(crate) ports: Vec<(Protocol, u16)>,
     pub(crate) host_names: Vec<String>,
-    id_scope: String,
-    hubs: Vec<String>,
-    latencies: Vec<String>,
+    pub(crate) id_scope: Option<IdScope>,
+    hubs: Vec<LinkedHub>,
+    latencies: Vec<Latency>,
     default_allocation: AllocationPolicyKind,
-    verified_cas: Vec<(String, String)>,
+    pub(crate) verified_cas: Vec<VerifiedCa>,
     pub(crate) server_certificate: Option<CertifiedKey>,
+    #[cfg(feature = "redb")]
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -45,6 +46,7 @@ pub struct EmulatorBuilder {
     pub(crate) limits: Limits,
     pub(crate) retry_after: Duration,
     pub(crate) assign_delay: Duration,
+    pub(crate) mqtt_answer_delay: Duration,
     pub(crate) require_verified_ca: bool,
     pub(crate) webhook_roots: Option<Roots>,
 }
@@ -53,15 +55,15 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
-            https_port: 0,
-            mqtt_port: 0,
+            ports: vec![(Protocol::Https, 0), (Protocol::Mqtt, 0)],
             host_names: Vec::new(),
-            id_scope: DEFAULT_ID_SCOPE.to_owned(),
+            id_scope: None,
             hubs: Vec::new(),
             latencies: Vec::new(),
             default_allocation: AllocationPolicyKind::Hashed,
             verified_cas: Vec::new(),
             server_certificate: None,
+            #[cfg(feature = "redb")]
             data_dir: None,
             store: None,
             clock: Arc::new(SystemClock),
@@ -71,6 +73,7 @@ impl Default for EmulatorBuilder {
             limits: Limits::default(),
             retry_after: Duration::from_secs(3),
             assign_delay: Duration::ZERO,
+            mqtt_answer_delay: Duration::ZERO,
             require_verified_ca: false,
             webhook_roots: None,
         }
@@ -78,24 +81,19 @@ impl Default for EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// Starts the emulator on the current tokio runtime. It answers when this returns.
+    /// Links an IoT hub: a [`HubHostname`], or a [`LinkedHub`] with a weight. Without any, a hub named `127.0.0.1` is linked.
     ///
-    /// # Errors
-    /// When an option is not valid, the port cannot be had, or the data cannot be opened.
-    pub async fn start(self) -> Result<Emulator, Error> {
-        Emulator::start(self).await
-    }
-
-    /// Links an IoT hub: `HOSTNAME[=WEIGHT][,no-policy]`. The weight, 1 to 1000, is its share of devices under evenly
-    /// weighted allocation. With `no-policy`, evenly weighted and lowest latency leave it out; static and custom allocation
-    /// may still choose it. Without any, a hub named `localhost` is linked.
+    /// A device connects to its hub by the hub's name, so a name must lead to the emulator. `127.0.0.1` suits every SDK: those
+    /// for C and Java require a dot in the name of a hub, which `localhost` does not have, and those for Python and Node.js
+    /// resolve it. For a name of your own, add it to the hosts file of the device's machine; it is in the server's
+    /// certificate.
     #[must_use]
-    pub fn link_hub(mut self, hub: impl Into<String>) -> Self {
+    pub fn link_hub(mut self, hub: impl Into<LinkedHub>) -> Self {
         self.hubs.push(hub.into());
         self
     }
 
-    /// How hubs are picked for enrollments that do not say: [`Hashed`](AllocationPolicyKind::Hashed), which is the default,
+    /// The allocation policy of enrollments without one: [`Hashed`](AllocationPolicyKind::Hashed), which is the default,
     /// [`GeoLatency`](AllocationPolicyKind::GeoLatency) or [`Static`](AllocationPolicyKind::Static).
     #[must_use]
     pub fn default_allocation(mut self, policy: AllocationPolicyKind) -> Self {
@@ -103,41 +101,45 @@ impl EmulatorBuilder {
         self
     }
 
-    /// How far a linked hub is from the devices of a region: `[REGION/]HUB=MILLISECONDS`. Lowest latency goes by this. A
-    /// device is in the region that the field `region` of its registration payload names; without a region, the line is for
-    /// devices of no other. Hubs without a line come last, and ties go to evenly weighted.
+    /// Sets the latency between a linked hub and the devices of a region, for lowest-latency allocation. A device is in the
+    /// region that the field `region` of its registration payload names. An empty region stands for the devices of all regions
+    /// that have no latency of their own. Hubs without a latency come last; evenly weighted decides between equal ones.
     #[must_use]
-    pub fn latency(mut self, line: impl Into<String>) -> Self {
-        self.latencies.push(line.into());
+    pub fn latency(self, region: impl Into<String>, hub: HubHostname, latency: Duration) -> Self {
+        self.latencies([Latency::new(region, hub, latency)])
+    }
+
+    /// Adds several [latencies](Self::latency).
+    #[must_use]
+    pub fn latencies(mut self, latencies: impl IntoIterator<Item = Latency>) -> Self {
+        self.latencies.extend(latencies);
         self
     }
 
     /// The id scope of the instance; `0ne00000001` by default.
     #[must_use]
-    pub fn id_scope(mut self, id_scope: impl Into<String>) -> Self {
-        self.id_scope = id_scope.into();
+    pub fn id_scope(mut self, id_scope: IdScope) -> Self {
+        self.id_scope = Some(id_scope);
         self
     }
 
-    /// The address to listen on; 127.0.0.1 by default. Another one opens the emulator to the network.
+    /// The address to listen on; 127.0.0.1 by default. Another address makes the emulator reachable from the network.
     #[must_use]
     pub fn bind(mut self, address: IpAddr) -> Self {
         self.bind = address;
         self
     }
 
-    /// The port for HTTPS; by default 0, a free one.
+    /// The port for HTTPS; by default 0, which stands for a free port.
     #[must_use]
-    pub fn https_port(mut self, port: u16) -> Self {
-        self.https_port = port;
-        self
+    pub fn https_port(self, port: u16) -> Self {
+        self.port(Protocol::Https, port)
     }
 
-    /// The port for MQTT; by default 0, a free one. MQTT over WebSocket is on the HTTPS port.
+    /// The port for MQTT; by default 0, which stands for a free port. MQTT over WebSocket is on the HTTPS port.
     #[must_use]
-    pub fn mqtt_port(mut self, port: u16) -> Self {
-        self.mqtt_port = port;
-        self
+    pub fn mqtt_port(self, port: u16) -> Self {
+        self.port(Protocol::Mqtt, port)
     }
 
     /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it.
@@ -148,8 +150,8 @@ impl EmulatorBuilder {
     }
 
     /// Keeps enrollments, registrations, CA certificates, the hubs' devices with their twins, the certificate authority and the
-    /// keys of policies in this directory.
-    /// Without it, everything is in memory.
+    /// keys of policies in this directory. Without it, everything is in memory.
+    #[cfg(feature = "redb")]
     #[must_use]
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(dir.into());
@@ -163,14 +165,14 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The clock by which tokens and certificates are judged.
+    /// The clock by which tokens and certificates are verified.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The primary key of the shared access policy `provisioningserviceowner`; by default a random one, kept in the data
+    /// The primary key of the shared access policy `provisioningserviceowner`. By default it is random, and kept in the data
     /// directory.
     #[must_use]
     pub fn service_key(mut self, key: SymmetricKey) -> Self {
@@ -178,15 +180,15 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds a shared access policy for operators. `provisioningserviceowner`, which may do everything, is always there.
+    /// Adds a shared access policy for service clients. `provisioningserviceowner`, which has every permission, always exists.
     #[must_use]
     pub fn access_policy(mut self, policy: AccessPolicy) -> Self {
         self.policies.push(policy);
         self
     }
 
-    /// Lets in operators who send this as a bearer token, so that code for Entra can be tested without Azure. The emulator
-    /// cannot verify Azure's own tokens, and refuses every other one.
+    /// Accepts this bearer token from service clients, so that code for Microsoft Entra can be tested without Azure. The
+    /// emulator cannot verify Azure's own tokens, and refuses every other one.
     #[must_use]
     pub fn bearer_token(mut self, token: impl AsRef<str>, role: EntraRole) -> Self {
         self.bearer_tokens
@@ -194,49 +196,51 @@ impl EmulatorBuilder {
         self
     }
 
-    /// How much the instance takes; by default as much as the service, and any number of requests.
+    /// The limits of the instance. By default the quotas are those of the service, and rates are not limited.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How long devices are asked to wait between polls, in whole seconds; 3 by default, as the service does.
+    /// The time that devices are asked to wait between polls, in whole seconds; 3 by default, as in the service.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
         self
     }
 
-    /// How long an assignment takes at least; nothing by default.
+    /// The shortest time that an assignment takes; zero by default.
     #[must_use]
     pub fn assign_delay(mut self, delay: Duration) -> Self {
         self.assign_delay = delay;
         self
     }
 
-    /// Demands, as the service does, that the signing certificates in enrollments chain to a verified CA.
-    /// By default the certificate in an enrollment is trusted as it is.
+    /// Delays every MQTT answer by this time; zero by default. Microsoft's SDK for Java misses an answer that arrives within a
+    /// millisecond of its request, which the real service never sends; 10 milliseconds are enough.
+    #[must_use]
+    pub fn mqtt_answer_delay(mut self, delay: Duration) -> Self {
+        self.mqtt_answer_delay = delay;
+        self
+    }
+
+    /// Requires, as the service does, that the signing certificates in enrollments chain to a verified CA. By default the
+    /// certificate in an enrollment is trusted as it is.
     #[must_use]
     pub fn require_verified_ca(mut self, require: bool) -> Self {
         self.require_verified_ca = require;
         self
     }
 
-    /// Adds a CA certificate (PEM) whose possession counts as proven, under the name that `caReferences` use. Others can be
-    /// uploaded at run time.
+    /// Adds a CA certificate whose possession counts as proven. Others can be uploaded at run time.
     #[must_use]
-    pub fn verified_ca(
-        mut self,
-        name: impl Into<String>,
-        certificate_pem: impl Into<String>,
-    ) -> Self {
-        self.verified_cas
-            .push((name.into(), certificate_pem.into()));
+    pub fn verified_ca(mut self, ca: VerifiedCa) -> Self {
+        self.verified_cas.push(ca);
         self
     }
 
-    /// Whom to trust when calling webhooks over https; the system's roots by default.
+    /// The roots to trust when calling webhooks over HTTPS; the system's roots by default.
     #[must_use]
     pub fn webhook_roots(mut self, roots: Roots) -> Self {
         self.webhook_roots = Some(roots);
@@ -260,100 +264,98 @@ impl EmulatorBuilder {
             .and_then(|chain| certified_key(chain, dps_tls::read_key(key.as_ref())?));
         self.server_certificate = Some(identity.map_err(|error| {
             let what = "the server's certificate and key cannot be used";
-            Error::new(ErrorKind::Configuration, what).because(error)
+            Error::new(ErrorKind::Configuration, what).with_source(error)
         })?);
         Ok(self)
     }
 
-    pub(crate) fn parsed_id_scope(&self) -> Result<IdScope, Error> {
-        IdScope::new(self.id_scope.clone())
-            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))
+    fn port(mut self, protocol: Protocol, port: u16) -> Self {
+        self.ports.retain(|(other, _)| *other != protocol);
+        self.ports.push((protocol, port));
+        self
     }
 
-    pub(crate) fn parsed_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
-        let default = [DEFAULT_HUB.to_owned()];
-        let texts = if self.hubs.is_empty() {
-            default.as_slice()
-        } else {
-            &self.hubs
-        };
-        let mut hubs: Vec<LinkedHub> = Vec::new();
-        for text in texts {
-            let hub = LinkedHub::parse(text)
-                .map_err(|reason| Error::new(ErrorKind::Configuration, reason))?;
-            if hubs.iter().any(|other| other.hostname == hub.hostname) {
-                let reason = format!("hub {} is linked twice", hub.hostname);
-                return Err(Error::new(ErrorKind::Configuration, reason));
+    /// The id scope of the instance.
+    pub(crate) fn chosen_id_scope(&self) -> Result<IdScope, Error> {
+        match &self.id_scope {
+            Some(id_scope) => Ok(id_scope.clone()),
+            None => IdScope::new(DEFAULT_ID_SCOPE).map_err(|error| invalid(error.to_string())),
+        }
+    }
+
+    /// The linked hubs, each once.
+    pub(crate) fn chosen_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
+        if self.hubs.is_empty() {
+            let default =
+                HubHostname::new(DEFAULT_HUB).map_err(|error| invalid(error.to_string()))?;
+            return Ok(vec![default.into()]);
+        }
+        for (index, hub) in self.hubs.iter().enumerate() {
+            let hostname = hub.hostname();
+            if self.hubs[..index]
+                .iter()
+                .any(|it| it.hostname() == hostname)
+            {
+                return Err(invalid(format!("the hub {hostname} is linked twice")));
             }
-            hubs.push(hub);
         }
-        let most = self.limits.linked_hubs;
-        if hubs.len() as u64 > most {
-            let reason = format!("{} hubs are linked, and the limit is {most}", hubs.len());
-            return Err(Error::new(ErrorKind::Configuration, reason));
+        let (count, limit) = (self.hubs.len(), self.limits.linked_hubs);
+        match count as u64 > limit {
+            true => Err(invalid(format!(
+                "{count} hubs are linked, and the limit is {limit}"
+            ))),
+            false => Ok(self.hubs.clone()),
         }
-        Ok(hubs)
     }
 
     /// The policies, the owner's first.
     pub(crate) fn all_policies(&self) -> Result<Vec<AccessPolicy>, Error> {
         let mut all = vec![AccessPolicy::owner(self.service_key.clone())];
         for policy in &self.policies {
-            if all
-                .iter()
-                .any(|other| other.name().eq_ignore_ascii_case(policy.name()))
-            {
-                let reason = format!("there are two policies '{}'", policy.name());
-                return Err(Error::new(ErrorKind::Configuration, reason));
+            let same = |other: &AccessPolicy| other.name().eq_ignore_ascii_case(policy.name());
+            if all.iter().any(same) {
+                let reason = format!("two policies have the name '{}'", policy.name());
+                return Err(invalid(reason));
             }
             all.push(policy.clone());
         }
         Ok(all)
     }
 
-    /// Custom needs a webhook, and only enrollments have one.
+    /// The default allocation policy. It cannot be custom, because only an enrollment has a webhook.
     pub(crate) fn checked_default_allocation(&self) -> Result<AllocationPolicyKind, Error> {
         match &self.default_allocation {
             policy @ (AllocationPolicyKind::Hashed
             | AllocationPolicyKind::GeoLatency
             | AllocationPolicyKind::Static) => Ok(policy.clone()),
-            other => {
-                let reason = format!(
-                    "the default allocation cannot be '{other}': it must be hashed, geoLatency or static"
-                );
-                Err(Error::new(ErrorKind::Configuration, reason))
-            }
+            other => Err(invalid(format!(
+                "the default allocation policy must be hashed, geoLatency or static, and is '{other}'"
+            ))),
         }
     }
 
-    pub(crate) fn parsed_latencies(&self, hubs: &[LinkedHub]) -> Result<Vec<Latency>, Error> {
-        let wrong = |reason: String| Error::new(ErrorKind::Configuration, reason);
-        let parse = |text: &String| {
-            let line = Latency::parse(text).map_err(wrong)?;
-            match hubs.iter().any(|hub| hub.hostname == line.hub) {
-                true => Ok(line),
-                false => Err(wrong(format!(
-                    "there is a latency for hub {}, which is not linked",
-                    line.hub
-                ))),
-            }
-        };
-        self.latencies.iter().map(parse).collect()
+    /// The latencies, all of linked hubs.
+    pub(crate) fn checked_latencies(&self, hubs: &[LinkedHub]) -> Result<Vec<Latency>, Error> {
+        let is_linked = |latency: &Latency| hubs.iter().any(|hub| hub.hostname == latency.hub);
+        match self.latencies.iter().find(|latency| !is_linked(latency)) {
+            Some(Latency { hub, .. }) => Err(invalid(format!(
+                "a latency is set for the hub {hub}, which is not linked"
+            ))),
+            None => Ok(self.latencies.clone()),
+        }
     }
 
-    pub(crate) fn parsed_cas(&self) -> Result<Vec<(String, Certificate)>, Error> {
-        let parse = |(name, pem): &(String, String)| match Certificate::issuer_from_text(pem) {
-            Ok(certificate) => Ok((name.clone(), certificate)),
-            Err(error) => {
-                let reason = format!("the certificate of CA '{name}' cannot be used: {error}");
-                Err(Error::new(ErrorKind::Configuration, reason))
-            }
-        };
-        let (count, most) = (self.verified_cas.len(), self.limits.ca_certificates);
-        if count as u64 > most {
-            let reason = format!("{count} CA certificates are given, and the limit is {most}");
-            return Err(Error::new(ErrorKind::Configuration, reason));
+    pub(crate) fn check_verified_cas(&self) -> Result<(), Error> {
+        let (count, limit) = (self.verified_cas.len(), self.limits.ca_certificates);
+        match count as u64 > limit {
+            true => Err(invalid(format!(
+                "{count} CA certificates are configured, and the limit is {limit}"
+            ))),
+            false => Ok(()),
         }
-        self.verified_cas.iter().map(parse).collect()
     }
+}
+
+fn invalid(reason: String) -> Error {
+    Error::new(ErrorKind::Configuration, reason)
 }

@@ -1,4 +1,4 @@
-//! A running emulator: what it is made of, how to reach it, how it ends.
+//! A running emulator: how it starts, how clients reach it, how it stops.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,62 +17,75 @@ use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
 use crate::ca_certificates::CaCertificates;
 use crate::config::EmulatorBuilder;
-use crate::endpoint::{Gateway, Protocol, serve};
+use crate::endpoint::{Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
-use crate::provision::{Engine, Settings};
+use crate::instance::{Instance, Settings};
+use crate::limits::Throttle;
+use crate::provision::Engine;
 use crate::state::State;
-use crate::state::store::{MemoryStore, RedbStore, Store, StoreError};
+use crate::state::store::{MemoryStore, Store};
+#[cfg(feature = "redb")]
+use crate::state::store::{RedbStore, StoreError};
 use crate::tls::TlsAcceptor;
 
+#[cfg(feature = "redb")]
 const STORE_FILE: &str = "dps.redb";
-/// How many connections may wait to be accepted: a fleet that starts at once. The system may allow fewer.
+/// The most connections that wait to be accepted, for many devices that start at once. The system may allow fewer.
 const BACKLOG: u32 = 4096;
 
-/// A running emulator. Dropping it stops it; [`Emulator::shutdown`] also waits until it has.
+/// A running emulator. Dropping it stops it; [`Emulator::shutdown`] also waits until it has stopped.
 #[derive(Debug)]
 pub struct Emulator {
-    id_scope: IdScope,
-    https_port: u16,
-    mqtt_port: u16,
+    ports: Vec<(Protocol, u16)>,
     tls: Arc<TlsAcceptor>,
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
+    instance: Arc<Instance>,
     engine: Arc<Engine>,
-    hubs: Arc<Hubs>,
     faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
 }
 
+impl EmulatorBuilder {
+    /// Starts the emulator on the current tokio runtime. It serves requests when this returns.
+    ///
+    /// # Errors
+    /// If an option is not valid, a port is not free, or the data cannot be opened.
+    pub async fn start(self) -> Result<Emulator, Error> {
+        Box::pin(Emulator::start(self)).await
+    }
+}
+
 impl Emulator {
-    /// What can be chosen before it starts.
+    /// The options of an emulator.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder::default()
     }
 
-    /// The id scope that devices name.
+    /// The id scope of the instance.
     pub fn id_scope(&self) -> &IdScope {
-        &self.id_scope
+        &self.instance.id_scope
     }
 
-    /// Where both APIs are: `https://localhost:PORT`.
+    /// The URL of all APIs: `https://localhost:PORT`.
     pub fn https_url(&self) -> String {
-        format!("https://localhost:{}", self.https_port)
+        format!("https://localhost:{}", self.https_port())
     }
 
-    /// The port of both APIs.
+    /// The port of HTTPS and of MQTT over WebSocket.
     pub fn https_port(&self) -> u16 {
-        self.https_port
+        self.port(Protocol::Https)
     }
 
     /// The port of MQTT.
     pub fn mqtt_port(&self) -> u16 {
-        self.mqtt_port
+        self.port(Protocol::Mqtt)
     }
 
-    /// The certificate that devices and operators must trust, as PEM.
+    /// The CA certificate that devices and service clients must trust, as PEM.
     pub fn ca_pem(&self) -> &str {
         self.tls.root_pem()
     }
@@ -86,23 +99,23 @@ impl Emulator {
         self.tls.rsa_root_pem().await
     }
 
-    /// The linked hubs.
-    pub fn hubs(&self) -> Vec<HubHostname> {
-        self.engine.allocator.hub_names()
+    /// The names of the linked hubs.
+    pub fn hub_names(&self) -> Vec<HubHostname> {
+        self.instance.allocator.hub_names()
     }
 
-    /// One of the linked hubs: its devices and their twins. `None` when none of this name is linked.
+    /// A linked hub: its devices and their twins. `None` if no hub of this name is linked.
     pub fn hub(&self, name: &str) -> Option<HubHandle> {
-        HubHandle::new(Arc::clone(&self.hubs), name)
+        HubHandle::new(Arc::clone(&self.instance.hubs), name)
     }
 
-    /// What an operator's client needs who may do everything. It holds the service key: a secret, wiped when dropped.
+    /// The connection string of the policy `provisioningserviceowner`, which has every permission. It holds the service key: a
+    /// secret, zeroized when dropped.
     pub fn service_connection_string(&self) -> Zeroizing<String> {
         self.connections[0].reveal()
     }
 
-    /// What an operator's client needs to come in by this shared access policy. It holds the policy's primary key: a
-    /// secret, wiped when dropped.
+    /// The connection string of a shared access policy. It holds the policy's primary key: a secret, zeroized when dropped.
     pub fn connection_string(&self, policy: &str) -> Option<Zeroizing<String>> {
         let mut connections = self.connections.iter();
         let named = connections.find(|connection| {
@@ -119,33 +132,50 @@ impl Emulator {
             .map(ServiceConnectionString::shared_access_key_name)
     }
 
-    /// What is to go wrong for devices, for tests of them. Nothing does by itself.
+    /// The queue of faults, for tests of devices. It is empty at first.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Stops: no new requests, those under way finish (5 seconds at most), allocations under way are
-    /// left to be taken up at the next start.
+    /// Stops the emulator. Requests in progress have 5 seconds to finish; allocations in progress resume at the next start.
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
         while self.server.join_next().await.is_some() {}
         self.engine.stopped().await;
     }
 
-    pub(crate) async fn start(builder: EmulatorBuilder) -> Result<Self, Error> {
-        let id_scope = builder.parsed_id_scope()?;
-        let hubs = builder.parsed_hubs()?;
+    fn port(&self, protocol: Protocol) -> u16 {
+        let mut ports = self.ports.iter();
+        let port = ports.find(|(other, _)| *other == protocol);
+        port.map_or(0, |(_, port)| *port)
+    }
+
+    async fn start(builder: EmulatorBuilder) -> Result<Self, Error> {
+        let id_scope = builder.chosen_id_scope()?;
+        let hubs = builder.chosen_hubs()?;
         let policies = builder.all_policies()?;
         let default_allocation = builder.checked_default_allocation()?;
-        let latencies = Latency::table(builder.parsed_latencies(&hubs)?);
-        let verified_cas = builder.parsed_cas()?;
+        let latencies = Latency::table(builder.checked_latencies(&hubs)?);
+        builder.check_verified_cas()?;
+        #[cfg(feature = "redb")]
         let data_dir = builder.data_dir.as_deref();
+        #[cfg(not(feature = "redb"))]
+        let data_dir: Option<&Path> = None;
         if let Some(dir) = data_dir {
             create_private_dir(dir)?;
         }
 
-        let (https, https_port) = listen(builder.bind, builder.https_port)?;
-        let (mqtt, mqtt_port) = listen(builder.bind, builder.mqtt_port)?;
+        let listeners = builder
+            .ports
+            .iter()
+            .map(|(protocol, port)| Ok((*protocol, listen(builder.bind, *port)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let ports: Vec<(Protocol, u16)> = listeners
+            .iter()
+            .map(|(protocol, (_, port))| (*protocol, *port))
+            .collect();
+        let https = ports.iter().find(|(it, _)| *it == Protocol::Https);
+        let local_host = local_host(https.map_or(443, |(_, port)| *port));
 
         let store = open_store(&builder).await?;
         let mut hosts = builder.host_names.clone();
@@ -158,8 +188,8 @@ impl Emulator {
         for policy in policies {
             access.policies.push(policy.open(&*store).await?);
         }
-        let connections = connections(&access, https_port)?;
-        // A device connects to its hub by name, too, wherever that name leads here.
+        let connections = connections(&access, &local_host)?;
+        // Devices connect to their hubs by name, if the name leads to the emulator.
         let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
         let names: Vec<String> = hub_names
             .filter(|name| DnsName::try_from(*name).is_ok())
@@ -176,6 +206,7 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
+        let throttle = Throttle::new(&builder.limits);
         let state = State::new(
             Arc::clone(&store),
             Arc::clone(&builder.clock),
@@ -187,37 +218,40 @@ impl Emulator {
             Arc::clone(&builder.clock),
             allocator.hub_names(),
             access.owner_key(),
-            &local_host(https_port),
+            &local_host,
         );
-        let hubs = Arc::new(hubs.map_err(configuration)?);
-        let engine = Arc::new(Engine::new(
-            state.clone(),
-            CaCertificates::new(state, &verified_cas),
+        let instance = Arc::new(Instance {
+            id_scope,
+            cas: CaCertificates::new(state.clone(), &builder.verified_cas),
+            state,
+            throttle,
             allocator,
-            Arc::clone(&hubs),
-            builder.clock,
-            Settings {
-                id_scope: id_scope.clone(),
+            hubs: Arc::new(hubs.map_err(configuration)?),
+            access,
+            clock: builder.clock,
+            settings: Settings {
                 assign_delay: builder.assign_delay,
                 require_verified_ca: builder.require_verified_ca,
+                retry_after_seconds: builder.retry_after.as_secs(),
+                mqtt_answer_delay: builder.mqtt_answer_delay,
             },
-            stop.clone(),
-        ));
+        });
+        let engine = Arc::new(Engine::new(Arc::clone(&instance), stop.clone()));
         engine
             .resume()
             .await
-            .map_err(|refusal| Error::new(ErrorKind::Store, refusal.message()))?;
+            .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
 
         let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
+            instance: Arc::clone(&instance),
             engine: Arc::clone(&engine),
-            hubs: Arc::clone(&hubs),
             faults: faults.clone(),
-            retry_after_seconds: builder.retry_after.as_secs(),
-            access,
+            refusals: RefusalLog::default(),
+            local_host,
         });
         let mut server = JoinSet::new();
-        for (listener, protocol) in [(https, Protocol::Http), (mqtt, Protocol::Mqtt)] {
+        for (protocol, (listener, _)) in listeners {
             server.spawn(serve(
                 listener,
                 Arc::clone(&tls),
@@ -228,13 +262,11 @@ impl Emulator {
         }
 
         Ok(Self {
-            id_scope,
-            https_port,
-            mqtt_port,
+            ports,
             tls,
             connections,
+            instance,
             engine,
-            hubs,
             faults,
             server,
             stop: stop.drop_guard(),
@@ -242,14 +274,14 @@ impl Emulator {
     }
 }
 
-/// A listener, and the port that it got.
+/// A listener and its port.
 fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
     let listen = || {
         let socket = match address {
             IpAddr::V4(_) => TcpSocket::new_v4(),
             IpAddr::V6(_) => TcpSocket::new_v6(),
         }?;
-        // A port is free again as soon as its emulator has stopped. On Windows the option means something else.
+        // Makes a port free as soon as its emulator has stopped. On Windows the option has another meaning.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind((address, port).into())?;
@@ -262,33 +294,32 @@ fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
             ErrorKind::Bind,
             format!("cannot listen on {address}:{port}"),
         )
-        .because(error)
+        .with_source(error)
     })
 }
 
 async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> {
-    match (&builder.store, &builder.data_dir) {
-        (Some(store), _) => Ok(Arc::clone(store)),
-        (None, Some(dir)) => Ok(Arc::new(
-            RedbStore::open(dir.join(STORE_FILE))
-                .await
-                .map_err(store_failed)?,
-        )),
-        (None, None) => Ok(Arc::new(MemoryStore::new())),
+    if let Some(store) = &builder.store {
+        return Ok(Arc::clone(store));
     }
+    #[cfg(feature = "redb")]
+    if let Some(dir) = &builder.data_dir {
+        let store = RedbStore::open(dir.join(STORE_FILE)).await;
+        return Ok(Arc::new(store.map_err(store_failed)?));
+    }
+    Ok(Arc::new(MemoryStore::new()))
 }
 
 /// The connection string of each policy.
-fn connections(access: &Access, https_port: u16) -> Result<Vec<ServiceConnectionString>, Error> {
-    let host = local_host(https_port);
+fn connections(access: &Access, host: &str) -> Result<Vec<ServiceConnectionString>, Error> {
     let connection = |policy: &Policy| {
-        ServiceConnectionString::new(&*host, &*policy.name, policy.keys[0].clone())
+        ServiceConnectionString::new(host, &*policy.name, policy.keys[0].clone())
             .map_err(configuration)
     };
     access.policies.iter().map(connection).collect()
 }
 
-/// What a connection string names.
+/// The host in connection strings.
 fn local_host(https_port: u16) -> String {
     match https_port {
         443 => "localhost".to_owned(),
@@ -296,7 +327,7 @@ fn local_host(https_port: u16) -> String {
     }
 }
 
-/// Keys will be in it: for its owner only.
+/// Creates a directory that only its owner can read, because it will hold keys.
 fn create_private_dir(dir: &Path) -> Result<(), Error> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -305,9 +336,9 @@ fn create_private_dir(dir: &Path) -> Result<(), Error> {
     builder.create(dir).map_err(|error| {
         Error::new(
             ErrorKind::Store,
-            format!("the data directory {} cannot be made", dir.display()),
+            format!("the data directory {} cannot be created", dir.display()),
         )
-        .because(error)
+        .with_source(error)
     })
 }
 
@@ -315,6 +346,7 @@ fn configuration(error: dps_types::ParseError) -> Error {
     Error::new(ErrorKind::Configuration, error.to_string())
 }
 
+#[cfg(feature = "redb")]
 fn store_failed(error: StoreError) -> Error {
-    Error::new(ErrorKind::Store, "the store cannot be used").because(error)
+    Error::new(ErrorKind::Store, "the store cannot be opened").with_source(error)
 }

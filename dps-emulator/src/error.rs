@@ -1,8 +1,8 @@
-//! Why the emulator does not start, or one of its hubs does not do what it is told.
+//! Errors of the emulator: it does not start, or a hub refuses a change.
 
 use std::error::Error as StdError;
 
-/// Why the emulator does not start, or one of its hubs does not do what it is told.
+/// An error of the emulator: it does not start, or a hub refuses a change.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
@@ -15,9 +15,9 @@ pub struct Error {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// An option is not valid: correct it.
+    /// An option is not valid.
     Configuration,
-    /// The port cannot be had: it is in use, or not allowed to this user.
+    /// The emulator cannot listen on the port: it is in use, or this user may not use it.
     Bind,
     /// The data cannot be read or written.
     Store,
@@ -29,12 +29,12 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The hub has no such device.
     DeviceNotFound,
-    /// The twin would not be one that a hub takes.
+    /// The hub does not accept the change of the twin.
     InvalidTwin,
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the error, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -47,7 +47,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn because(self, source: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         Self {
             source: Some(Box::new(source)),
             ..self

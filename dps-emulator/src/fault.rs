@@ -1,6 +1,6 @@
-//! Faults on request: the next request of a device is throttled, fails, is lost, or stays without an answer.
+//! Fault injection: the next request of a device is throttled, fails, is lost, or has no answer.
 //!
-//! They sit between wire and engine, so that every transport has them alike.
+//! Faults are applied between transport and engine, so that they are the same for every transport.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -14,46 +14,56 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service_error::ServiceError;
 
-/// What a device is about to do when a fault meets it.
+/// A step of a device at which a fault can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// It has a TLS connection, to either port, and nothing was said yet. An operator's connection counts as well.
+    /// A TLS connection is complete, on any port, and no request was sent. Connections of service clients count as well.
     Connect,
-    /// It asks to be registered. A device with a TPM asks twice over HTTPS, for its challenge and with the answer: that
-    /// counts as two. To meet the second alone, let the first pass with a [`Delay`](Effect::Delay) of no time.
+    /// A registration. A TPM sends two requests over HTTPS, for its challenge and with the answer, and both count. To reach
+    /// only the second, let the first pass with a [`Delay`](Effect::Delay) of zero.
     Register,
-    /// It asks how far its registration is.
+    /// A poll for the status of a registration.
     Poll,
+    /// A device connects to its hub: an MQTT CONNECT.
+    HubConnect,
+    /// A device reads its twin at its hub.
+    TwinGet,
+    /// A device patches its reported properties at its hub.
+    TwinReport,
+    /// A device sends telemetry to its hub.
+    Telemetry,
 }
 
-/// What goes wrong.
+/// The effect of a fault.
 ///
-/// At [`Step::Connect`] there is nothing yet to answer or to carry out: every effect but [`Delay`](Self::Delay)
-/// and [`Silence`](Self::Silence) cuts the connection there.
+/// At [`Step::Connect`] there is no request to answer or to carry out: every effect but [`Delay`](Self::Delay) and
+/// [`Silence`](Self::Silence) closes the connection. At [`Step::HubConnect`], [`Throttle`](Self::Throttle) and
+/// [`Fail`](Self::Fail) are answered with CONNACK 3 (server unavailable), and [`Malformed`](Self::Malformed) closes the
+/// connection. At [`Step::Telemetry`], which has no answer, those three close the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// 429 with error code 429001, the request is not carried out.
+    /// 429 with error code 429001. The request is not carried out.
     Throttle {
-        /// What `Retry-After` asks the device to wait, in whole seconds.
+        /// The value of `Retry-After`, in whole seconds.
         retry_after: Duration,
     },
-    /// The service fails with this status, 500 to 599; the request is not carried out. Another status is taken as 500.
+    /// The service fails with this status, 500 to 599. The request is not carried out. Another status is replaced by 500.
     Fail(u16),
-    /// The connection is cut before the request is carried out.
+    /// The connection is closed before the request is carried out.
     Drop,
-    /// The request is carried out, and the connection is cut before the answer, whatever it was to be.
+    /// The request is carried out, and the connection is closed before the answer, whatever the answer is.
     DropAfter,
-    /// The request waits for this long, then all goes its way.
+    /// The request is carried out after this time.
     Delay(Duration),
-    /// The answer has status 200 and is no JSON; the request is not carried out.
+    /// The answer has status 200 and a body that is not JSON. The request is not carried out.
     Malformed,
-    /// The request is not carried out, and there is no answer. The connection stays open.
+    /// The request is not carried out and has no answer. The connection stays open.
     Silence,
 }
 
-/// Something that goes wrong at a step, once or several times.
+/// A fault at a step, once or several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     step: Step,
@@ -62,7 +72,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Goes wrong once.
+    /// A fault that happens once.
     pub fn new(step: Step, effect: Effect) -> Self {
         Self {
             step,
@@ -71,7 +81,7 @@ impl Fault {
         }
     }
 
-    /// Goes wrong so many times in a row. Nothing happens with 0.
+    /// Makes it happen this many times in a row. With 0 it does not happen.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
@@ -79,14 +89,15 @@ impl Fault {
     }
 }
 
-/// The faults to come, for tests of devices. Clones share them.
+/// The queue of faults, for tests of devices. Clones share it.
 ///
-/// A fault meets the next request of its step, of any device over any transport, and is used up by it.
-/// Those of the same step come in the order in which they were asked for.
+/// A fault is applied to the next request of its step, of any device over any transport, and is then used up. Faults of the
+/// same step are applied in the order in which they were added.
 ///
 /// ```
 /// use std::time::Duration;
-/// use dps_emulator::{Effect, Emulator, Fault, Step};
+/// use dps_emulator::Emulator;
+/// use dps_emulator::fault::{Effect, Fault, Step};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), dps_emulator::Error> {
@@ -95,7 +106,7 @@ impl Fault {
 /// dps.faults().next(Fault::new(Step::Register, Effect::Throttle { retry_after }).times(2));
 /// dps.faults().next(Fault::new(Step::Poll, Effect::DropAfter));
 ///
-/// // Here a device registers, and has to try again.
+/// // A device that registers here has to retry.
 ///
 /// assert_eq!(dps.faults().pending(), 3);
 /// dps.faults().clear();
@@ -109,53 +120,56 @@ pub struct Faults(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     queue: Mutex<VecDeque<Fault>>,
-    /// How many are in the queue: so that a request that meets none takes no lock.
+    /// The number of faults in the queue, so that a request without a fault needs no lock.
     pending: AtomicUsize,
-    met: Notify,
+    applied: Notify,
     stop: CancellationToken,
 }
 
-/// What became of a request.
+/// The result of a request that a fault may have changed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Met<T> {
+pub(crate) enum FaultOutcome<T> {
     Done(T),
     /// Answer with 200 and [`NOT_JSON`].
     Malformed,
     /// Never answer.
     Silence,
-    /// Cut the connection.
+    /// Close the connection.
     Cut,
 }
 
-/// The answer of a fault that is no document.
+/// The body of [`Effect::Malformed`].
 pub(crate) const NOT_JSON: &[u8] = b"<html>Not what you are looking for.</html>";
 
+/// The message of the errors that faults cause.
+const MESSAGE: &str = "An injected fault.";
+
 impl Faults {
-    /// Adds a fault to those to come.
+    /// Adds a fault to the queue.
     pub fn next(&self, fault: Fault) {
         let mut queue = self.queue();
         queue.push_back(fault);
         self.count(&queue);
     }
 
-    /// How many times something will still go wrong.
+    /// The number of faults that have not been applied.
     pub fn pending(&self) -> usize {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// Waits until every fault has met its request; the effect of the last may still go on.
+    /// Waits until every fault has been applied. The effect of the last one may not be over.
     pub async fn used_up(&self) {
         loop {
-            let mut met = pin!(self.0.met.notified());
-            met.as_mut().enable();
+            let mut applied = pin!(self.0.applied.notified());
+            applied.as_mut().enable();
             if self.pending() == 0 {
                 return;
             }
-            met.await;
+            applied.await;
         }
     }
 
-    /// Forgets those to come.
+    /// Empties the queue.
     pub fn clear(&self) {
         let mut queue = self.queue();
         queue.clear();
@@ -166,50 +180,49 @@ impl Faults {
         Self(Arc::new(Inner {
             queue: Mutex::default(),
             pending: AtomicUsize::new(0),
-            met: Notify::new(),
+            applied: Notify::new(),
             stop,
         }))
     }
 
-    /// Carries a request out, unless a fault is in its way.
-    pub(crate) async fn meet<T>(
+    /// Carries a request out, unless a fault prevents it.
+    pub(crate) async fn apply<T>(
         &self,
         step: Step,
         work: impl Future<Output = Result<T, ServiceError>>,
-    ) -> Result<Met<T>, ServiceError> {
+    ) -> Result<FaultOutcome<T>, ServiceError> {
         let Some(effect) = self.take(step) else {
-            return work.await.map(Met::Done);
+            return work.await.map(FaultOutcome::Done);
         };
-        tracing::debug!(?step, ?effect, "a fault that was asked for");
+        tracing::debug!(?step, ?effect, "injected a fault");
         match effect {
-            Effect::Throttle { retry_after } => Err(ServiceError::new(
-                ErrorCode::THROTTLED,
-                "A fault that was asked for.",
-            )
-            .with_retry_after(retry_after.as_secs())),
+            Effect::Throttle { retry_after } => {
+                Err(ServiceError::new(ErrorCode::THROTTLED, MESSAGE)
+                    .with_retry_after(retry_after.as_secs()))
+            }
             Effect::Fail(status) => {
                 let status = match status {
                     500..600 => status,
                     _ => 500,
                 };
                 let code = ErrorCode::new(u32::from(status) * 1000);
-                Err(ServiceError::new(code, "A fault that was asked for."))
+                Err(ServiceError::new(code, MESSAGE))
             }
-            Effect::Drop => Ok(Met::Cut),
+            Effect::Drop => Ok(FaultOutcome::Cut),
             Effect::DropAfter => {
                 let _ = work.await;
-                Ok(Met::Cut)
+                Ok(FaultOutcome::Cut)
             }
             Effect::Delay(delay) => tokio::select! {
-                () = self.stopped() => Ok(Met::Cut),
-                () = tokio::time::sleep(delay) => work.await.map(Met::Done),
+                () = self.stopped() => Ok(FaultOutcome::Cut),
+                () = tokio::time::sleep(delay) => work.await.map(FaultOutcome::Done),
             },
-            Effect::Malformed => Ok(Met::Malformed),
-            Effect::Silence => Ok(Met::Silence),
+            Effect::Malformed => Ok(FaultOutcome::Malformed),
+            Effect::Silence => Ok(FaultOutcome::Silence),
         }
     }
 
-    /// Waits until the emulator stops: so long is a silence at most.
+    /// Waits until the emulator stops, which ends every [`Effect::Silence`].
     pub(crate) async fn stopped(&self) {
         self.0.stop.cancelled().await;
     }
@@ -233,12 +246,12 @@ impl Faults {
     }
 
     fn count(&self, queue: &VecDeque<Fault>) {
-        // Saturating: "always" is written as `usize::MAX` times, perhaps at several steps.
+        // Saturating, because a test may write "always" as `usize::MAX` times, for several steps.
         let pending = queue
             .iter()
             .fold(0, |sum: usize, fault| sum.saturating_add(fault.times));
         self.0.pending.store(pending, Ordering::Release);
-        self.0.met.notify_waiters();
+        self.0.applied.notify_waiters();
     }
 
     fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Fault>> {
@@ -254,17 +267,17 @@ mod tests {
         Faults::new(CancellationToken::new())
     }
 
-    async fn register(faults: &Faults) -> Result<Met<&'static str>, ServiceError> {
-        faults.meet(Step::Register, async { Ok("done") }).await
+    async fn register(faults: &Faults) -> Result<FaultOutcome<&'static str>, ServiceError> {
+        faults.apply(Step::Register, async { Ok("done") }).await
     }
 
     #[tokio::test]
-    async fn without_a_fault_all_goes_its_way() {
-        assert_eq!(register(&faults()).await, Ok(Met::Done("done")));
+    async fn without_a_fault_the_request_is_carried_out() {
+        assert_eq!(register(&faults()).await, Ok(FaultOutcome::Done("done")));
     }
 
     #[tokio::test]
-    async fn each_meets_its_step_so_many_times_and_in_order() {
+    async fn faults_are_applied_to_their_steps_in_order() {
         let faults = faults();
         faults.next(Fault::new(Step::Poll, Effect::Malformed));
         faults.next(Fault::new(Step::Register, Effect::Drop).times(2));
@@ -272,32 +285,32 @@ mod tests {
         faults.next(Fault::new(Step::Register, Effect::Malformed).times(0));
         assert_eq!(faults.pending(), 4);
 
-        assert_eq!(register(&faults).await, Ok(Met::Cut));
-        assert_eq!(register(&faults).await, Ok(Met::Cut));
-        assert_eq!(register(&faults).await, Ok(Met::Silence));
-        assert_eq!(register(&faults).await, Ok(Met::Done("done")));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Silence));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Done("done")));
         assert_eq!(faults.pending(), 1);
 
         let used_up = faults.clone();
         let waiting = tokio::spawn(async move { used_up.used_up().await });
-        let poll = faults.meet(Step::Poll, async { Ok(()) }).await;
-        assert_eq!(poll, Ok(Met::Malformed));
-        waiting.await.expect("every fault was met");
+        let poll = faults.apply(Step::Poll, async { Ok(()) }).await;
+        assert_eq!(poll, Ok(FaultOutcome::Malformed));
+        waiting.await.expect("every fault was applied");
     }
 
     #[tokio::test]
-    async fn two_may_go_wrong_always() {
+    async fn two_steps_may_always_fail() {
         let faults = faults();
         for step in [Step::Register, Step::Poll] {
             faults.next(Fault::new(step, Effect::Drop).times(usize::MAX));
         }
         assert_eq!(faults.pending(), usize::MAX);
-        assert_eq!(register(&faults).await, Ok(Met::Cut));
-        assert_eq!(register(&faults).await, Ok(Met::Cut));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
     }
 
     #[tokio::test]
-    async fn refusals_say_what_was_asked_for() {
+    async fn errors_have_the_status_that_was_asked_for() {
         let faults = faults();
         let retry_after = Duration::from_secs(7);
         faults.next(Fault::new(Step::Register, Effect::Throttle { retry_after }));
@@ -314,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_drop_after_carries_the_request_out() {
+    async fn only_drop_after_carries_the_request_out() {
         let faults = faults();
         let mut done = 0;
         for effect in [
@@ -328,7 +341,7 @@ mod tests {
                 done += 1;
                 Ok(())
             };
-            let _ = faults.meet(Step::Poll, work).await;
+            let _ = faults.apply(Step::Poll, work).await;
         }
         assert_eq!(done, 1);
     }
@@ -338,12 +351,12 @@ mod tests {
         let faults = faults();
         let delay = Effect::Delay(Duration::from_millis(1));
         faults.next(Fault::new(Step::Register, delay));
-        assert_eq!(register(&faults).await, Ok(Met::Done("done")));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Done("done")));
         faults.next(Fault::new(
             Step::Register,
             Effect::Delay(Duration::from_secs(3600)),
         ));
         faults.0.stop.cancel();
-        assert_eq!(register(&faults).await, Ok(Met::Cut));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
     }
 }

@@ -1,42 +1,60 @@
-//! Device Provisioning Service in a box: both endpoints, every attestation really verified, no Azure account needed.
+//! An emulator of the Azure IoT Hub Device Provisioning Service (DPS) and its linked IoT hubs. It verifies every attestation and
+//! needs no Azure account.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! For tests, in the process and in memory, on a free port of the loopback interface:
+//! In a test, it runs in the process and in memory, on free ports of the loopback interface:
 //!
 //! ```
-//! use dps_emulator::Emulator;
+//! use dps_emulator::{Emulator, LinkedHub};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), dps_emulator::Error> {
-//! let dps = Emulator::builder().link_hub("toasters").link_hub("heatpumps=2").start().await?;
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let toasters = LinkedHub::new("toasters.example".parse()?);
+//! let heatpumps = LinkedHub::new("heatpumps.example".parse()?).weight(2);
+//! let dps = Emulator::builder().link_hub(toasters).link_hub(heatpumps).start().await?;
 //!
-//! println!("{}", dps.service_connection_string().as_str()); // for an operator
+//! println!("{}", dps.service_connection_string().as_str()); // for a service client
 //! println!("{} {}", dps.id_scope(), dps.https_url()); // for a device
-//! println!("{}", dps.ca_pem()); // whom both must trust
+//! println!("{}", dps.ca_pem()); // the CA that both must trust
 //!
 //! dps.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Devices prove themselves with symmetric keys, certificates or TPMs. A TPM is challenged over HTTPS, with a key that only
-//! it can open, and gets the key for its hub in the same way; it has ten minutes to answer, and a restart forgets the
-//! challenge, not the registration.
+//! Devices authenticate with symmetric keys, X.509 certificates or TPMs. A TPM is challenged over HTTPS with a key that only it
+//! can decrypt, and receives the key for its hub in the same way. It has ten minutes to answer. A restart of the emulator forgets
+//! challenges, but not registrations.
 //!
-//! To see what an operator may do, add [`AccessPolicy`] and bearer tokens; to see what happens when an instance is full or
-//! asked too fast, set [`Limits`].
+//! [`AccessPolicy`] and bearer tokens restrict what service clients may do. [`Limits`] sets quotas and rates. [`fault::Faults`]
+//! makes requests of devices fail.
 //!
-//! The linked hubs are here, too, at the same ports: a device that was assigned goes on to its hub, over MQTT or WebSocket,
-//! with the key, certificate or TPM that it registered with, reads its twin, patches its reported properties, hears of desired
-//! ones, and sends telemetry, which is counted and dropped. [`HubHandle`] looks at devices and twins and changes them, and so does
-//! the hub's own REST API: `/devices` and `/twins`, with [a connection string of the hub](HubHandle::connection_string). A device
-//! that moves takes its twin along or leaves it, as its enrollment says. There are no cloud-to-device messages, methods or
-//! modules.
+//! # Linked hubs
 //!
-//! To see how a device takes it when the service throttles, fails or falls silent, ask for [`Faults`].
+//! The linked hubs are served on the same ports. A device that was assigned connects to its hub over MQTT or MQTT over WebSocket,
+//! with the key, certificate or TPM that it registered with. It reads its twin, patches its reported properties, receives desired
+//! properties, and sends telemetry, which is counted and dropped. [`HubHandle`] reads and changes devices and twins, and so does
+//! the hub's REST API (`/devices`, `/twins`) with [a connection string of the hub](HubHandle::connection_string). A device that
+//! moves keeps its twin or loses it, as its enrollment says. Cloud-to-device messages, direct methods and modules are not
+//! supported.
 //!
-//! The binary `dps-emulator` hosts the same thing and keeps its data in a directory.
+//! Without [`EmulatorBuilder::link_hub`], a hub named `127.0.0.1` is linked, because that name suits every SDK: those for C and
+//! Java require a dot in the name of a hub, and those for Python and Node.js resolve it.
+//!
+//! # Log
+//!
+//! The emulator logs with `tracing`. Each refusal of a device is one event at level `WARN`: the device, the transport, the peer's
+//! address, the error code and the reason, such as "the client id must be the registration id". MQTT cannot send a reason to the
+//! device, so this is the place to look when a client does not connect. Their number is limited, and they hold no secrets. What
+//! devices do at their hubs is at levels `INFO` and `DEBUG`.
+//!
+//! # Features
+//!
+//! - `cli` (default): the program `dps-emulator`.
+//! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
+//!
+//! A test suite needs neither: `cargo add --dev dps-emulator --no-default-features`.
 
 mod access;
 mod allocate;
@@ -47,8 +65,9 @@ mod config;
 mod emulator;
 mod endpoint;
 mod error;
-mod fault;
+pub mod fault;
 mod hub;
+mod instance;
 mod issuer;
 mod limits;
 mod provision;
@@ -58,15 +77,21 @@ mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
+pub use allocate::{Latency, LinkedHub};
+pub use attest::VerifiedCa;
 pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
-pub use fault::{Effect, Fault, Faults, Step};
 pub use hub::{HubDevice, HubHandle};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
-pub use state::store::conformance as store_conformance;
-pub use state::store::{
-    Action, Change, Expected, MemoryStore, RedbStore, Store, StoreError, Table,
-};
+
+/// The store that keeps an emulator's state, for implementations of your own.
+pub mod store {
+    #[cfg(feature = "redb")]
+    pub use crate::state::store::RedbStore;
+    pub use crate::state::store::{
+        Action, Change, Expected, MemoryStore, Store, StoreError, Table, conformance,
+    };
+}

@@ -1,4 +1,4 @@
-//! The emulator as a program: options in, one ready line out, logs on stderr, an orderly end.
+//! The program `dps-emulator`: options in, one line when it is ready, logs on stderr, an orderly stop.
 
 use std::error::Error as StdError;
 use std::io::{IsTerminal, Write};
@@ -8,21 +8,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
-use dps_types::{HubHostname, SymmetricKey};
+use dps_emulator::{
+    AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Latency, Limits, LinkedHub, VerifiedCa,
+};
+use dps_types::{HubHostname, IdScope, SymmetricKey};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
-/// Azure IoT Hub Device Provisioning Service in a box.
+/// Emulator of the Azure IoT Hub Device Provisioning Service and its linked IoT hubs.
 ///
-/// Prints one line of JSON when it is ready. Logs go to stderr; RUST_LOG chooses which.
-// No Debug: the service key is in it.
+/// Prints one line of JSON on stdout when it is ready, and logs on stderr. Every device that is refused is one line of the log,
+/// with the reason. The environment variable RUST_LOG sets the level, such as RUST_LOG=debug.
+// No Debug, because it holds the service key.
 #[derive(Parser)]
 #[command(version, about)]
 struct Options {
-    /// Keep enrollments, registrations, the hubs' devices and twins, certificates and keys here
+    /// Directory for enrollments, registrations, the hubs' devices and twins, certificates and keys
     #[arg(
         long,
         value_name = "DIR",
@@ -30,35 +33,41 @@ struct Options {
         conflicts_with = "ephemeral"
     )]
     data_dir: PathBuf,
-    /// Keep nothing
+    /// Keep everything in memory
     #[arg(long)]
     ephemeral: bool,
-    /// Address to listen on; other than loopback, it opens the emulator to the network
+    /// Address to listen on; an address other than loopback makes the emulator reachable from the network
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
-    /// Port of the device and the service API; 0 for a free one
+    /// Port of HTTPS and of MQTT over WebSocket; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8443)]
     https_port: u16,
-    /// Port of MQTT; 0 for a free one. MQTT over WebSocket is on the HTTPS port
+    /// Port of MQTT; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8883)]
     mqtt_port: u16,
-    /// The instance that devices name
+    /// Id scope of the instance
     #[arg(long, default_value = "0ne00000001")]
-    id_scope: String,
-    /// Name in the server's certificate; localhost and 127.0.0.1 always are
+    id_scope: IdScope,
+    /// Name in the server's certificate, in addition to localhost and 127.0.0.1
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Linked IoT hub, with its weight of 1 to 1000; without any, localhost. With no-policy, hashed and geoLatency leave it
-    /// out
+    /// Linked IoT hub, with its weight of 1 to 1000; 127.0.0.1 if there is none. With no-policy, hashed and geoLatency
+    /// exclude it
     #[arg(long = "hub", value_name = "HOSTNAME[=WEIGHT][,no-policy]")]
-    hubs: Vec<String>,
-    /// How hubs are picked for enrollments that do not say: hashed, geoLatency or static
-    #[arg(long, value_name = "POLICY", default_value = "hashed")]
+    hubs: Vec<LinkedHub>,
+    /// Allocation policy of enrollments without one
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "hashed",
+        value_parser = ["hashed", "geoLatency", "static"]
+    )]
     default_allocation: String,
-    /// How far a hub is from devices that register with this region in their payload, for geoLatency
+    /// Latency between a hub and the devices of a region, for geoLatency; a device is in the region that its payload names
     #[arg(long = "latency", value_name = "[REGION/]HUB=MS")]
-    latencies: Vec<String>,
-    /// Key of the policy provisioningserviceowner; without it a random one, which the data directory keeps
+    latencies: Vec<Latency>,
+    /// Key of the policy provisioningserviceowner; by default a random one, which the data directory keeps
+    // This option, --policy and --bearer-token hold secrets, which clap would repeat in its messages.
     #[arg(
         long,
         value_name = "BASE64",
@@ -66,30 +75,33 @@ struct Options {
         hide_env_values = true
     )]
     service_key: Option<String>,
-    /// Shared access policy for operators; without a key a random one, which the data directory keeps
+    /// Shared access policy for service clients; without a key a random one, which the data directory keeps
     #[arg(long = "policy", value_name = "NAME=PERMISSION[,PERMISSION...][:KEY]")]
     policies: Vec<String>,
-    /// Bearer token to accept from operators, in place of one of Entra; the role is contributor or reader
+    /// Bearer token to accept from service clients, in place of one of Microsoft Entra; the role is contributor or reader
     #[arg(long = "bearer-token", value_name = "ROLE=TOKEN")]
     bearer_tokens: Vec<String>,
     /// Limit of the instance, such as x509-groups=2 or polls-per-10-seconds=5
-    #[arg(long = "limit", value_name = "NAME=VALUE")]
-    limits: Vec<String>,
-    /// Refuse requests that come faster than the service takes them
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<(String, u64)>,
+    /// Limit the rates of requests as the service does
     #[arg(long)]
     throttle: bool,
-    /// How long devices are asked to wait between polls
+    /// Time that devices are asked to wait between polls
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     retry_after: u64,
-    /// How long an assignment takes at least
+    /// Shortest time that an assignment takes
     #[arg(long, value_name = "MS", default_value_t = 0)]
     assign_delay: u64,
-    /// Demand that signing certificates chain to a verified CA
+    /// Delay of every MQTT answer; the SDK for Java needs about 10
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    mqtt_answer_delay: u64,
+    /// Require that signing certificates chain to a verified CA
     #[arg(long)]
     require_verified_ca: bool,
     /// CA certificate whose possession counts as proven
-    #[arg(long = "verified-ca", value_name = "NAME=PEMFILE")]
-    verified_cas: Vec<String>,
+    #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
+    verified_cas: Vec<VerifiedCa>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     server_certificate: Option<PathBuf>,
@@ -144,33 +156,37 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .bind(options.bind)
         .https_port(options.https_port)
         .mqtt_port(options.mqtt_port)
-        .id_scope(&options.id_scope)
+        .id_scope(options.id_scope.clone())
         .default_allocation(options.default_allocation.as_str().into())
+        .latencies(options.latencies.iter().cloned())
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
+        .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))
         .require_verified_ca(options.require_verified_ca)
         .limits(limits(options)?);
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);
     }
     if let Some(key) = &options.service_key {
-        builder = builder.service_key(SymmetricKey::from_base64(key)?);
+        let key = SymmetricKey::from_base64(key).map_err(option("--service-key"))?;
+        builder = builder.service_key(key);
     }
     for policy in &options.policies {
-        builder = builder.access_policy(policy.parse::<AccessPolicy>()?);
+        let policy = policy.parse::<AccessPolicy>().map_err(option("--policy"))?;
+        builder = builder.access_policy(policy);
     }
     for bearer in &options.bearer_tokens {
         let (role, token) = bearer
             .split_once('=')
             .filter(|(_, token)| !token.is_empty())
-            .ok_or("--bearer-token takes ROLE=TOKEN")?;
-        builder = builder.bearer_token(token, role.parse::<EntraRole>()?);
+            .ok_or("--bearer-token must be ROLE=TOKEN")?;
+        let role = role
+            .parse::<EntraRole>()
+            .map_err(option("--bearer-token"))?;
+        builder = builder.bearer_token(token, role);
     }
     for hub in &options.hubs {
-        builder = builder.link_hub(hub);
-    }
-    for line in &options.latencies {
-        builder = builder.latency(line);
+        builder = builder.link_hub(hub.clone());
     }
     for host in &options.hosts {
         builder = builder.host_name(host);
@@ -182,13 +198,14 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
     }
     for ca in &options.verified_cas {
-        let (name, file) = ca
-            .split_once('=')
-            .ok_or("--verified-ca takes NAME=PEMFILE")?;
-        let pem = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-        builder = builder.verified_ca(name, pem);
+        builder = builder.verified_ca(ca.clone());
     }
     Ok(builder)
+}
+
+/// Adds the name of the option to an error.
+fn option<E: StdError>(name: &str) -> impl Fn(E) -> String {
+    move |error| format!("invalid value for {name}: {}", with_causes(&error))
 }
 
 fn limits(options: &Options) -> Result<Limits, Box<dyn StdError>> {
@@ -196,17 +213,30 @@ fn limits(options: &Options) -> Result<Limits, Box<dyn StdError>> {
     if options.throttle {
         limits = limits.throttled();
     }
-    for limit in &options.limits {
-        let (name, value) = limit.split_once('=').ok_or("--limit takes NAME=VALUE")?;
-        let value = value
-            .parse()
-            .map_err(|error| format!("--limit {limit}: {error}"))?;
-        limits.set(name, value)?;
+    for (name, value) in &options.limits {
+        limits.set(name, *value)?;
     }
     Ok(limits)
 }
 
-/// The one line on stdout, for people and programs that wait for it.
+fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("'{value}' is not a valid number"))?;
+    Limits::default()
+        .set(name, value)
+        .map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value))
+}
+
+fn verified_ca(text: &str) -> Result<VerifiedCa, String> {
+    let (name, file) = text.split_once('=').ok_or("it must be NAME=PEMFILE")?;
+    let pem = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    VerifiedCa::from_pem(name, &pem).map_err(|error| with_causes(&error))
+}
+
+/// The line on stdout that people and programs wait for.
 fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
     let connections: Map<String, Value> = emulator
         .policies()
@@ -217,7 +247,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         .collect();
     let hub = |name: &HubHostname| Some((name.to_string(), emulator.hub(name.as_str())?));
     let hubs: Map<String, Value> = emulator
-        .hubs()
+        .hub_names()
         .iter()
         .filter_map(hub)
         .map(|(name, hub)| (name, hub.connection_string().as_str().into()))
@@ -227,7 +257,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         "idScope": emulator.id_scope(),
         "https": emulator.https_url(),
         "mqtt": format!("localhost:{}", emulator.mqtt_port()),
-        "hubs": emulator.hubs(),
+        "hubs": emulator.hub_names(),
         "caPem": ca,
         "serviceConnectionString": emulator.service_connection_string().as_str(),
         "connectionStrings": connections,
@@ -238,7 +268,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Ends with SIGINT or SIGTERM. Set up before the start, so that none is missed.
+/// Completes on SIGINT or SIGTERM. The handlers are installed before the start, so that no signal is missed.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {

@@ -47,7 +47,6 @@ impl ServiceError {
     }
 
     /// Adds what an operator needs to find the cause. It appears in the log and in no answer, and must hold no secret.
-    #[allow(dead_code)] // The modules that verify proofs are about to call it.
     pub(crate) fn with_reason(self, reason: impl Into<String>) -> Self {
         Self {
             reason: Some(reason.into()),
@@ -72,7 +71,13 @@ impl ServiceError {
         self.failure.code.http_status()
     }
 
-    /// True if the same request may succeed later. The answer then has `Retry-After`.
+    /// The value of `Retry-After` in the answer, in seconds. `usual` is the instance's.
+    pub(crate) fn retry_after(&self, usual: u64) -> Option<u64> {
+        let seconds = self.retry_after_seconds.unwrap_or(usual);
+        self.is_transient().then_some(seconds)
+    }
+
+    /// True if the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self.status() {
             501 => false,

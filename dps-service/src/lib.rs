@@ -1,21 +1,19 @@
-//! The operator's client for the Azure IoT Hub Device Provisioning Service: enrollments, groups, registrations.
+//! Service client for the Azure IoT Hub Device Provisioning Service (DPS): enrollments, enrollment groups, registration records.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! [`ServiceClient`] speaks the service API with the connection string of a shared access policy, or with bearer tokens
-//! of Microsoft Entra ID. Documents come from [`dps_types::enrollment`]; fields that this version does not know survive
-//! a read, a change and a write.
+//! # Create or change
+//!
+//! [`ServiceClient`] uses the connection string of a shared access policy, or bearer tokens of Microsoft Entra ID. The documents are in
+//! [`dps_types::enrollment`]; unknown fields are kept when a document is read, changed and written.
 //!
 //! ```no_run
-//! use dps_service::{ErrorKind, ServiceClient};
-//! use dps_types::enrollment::EnrollmentGroup;
+//! use dps_service::{EnrollmentGroup, ErrorKind, HubHostname, ServiceClient};
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let dps = ServiceClient::from_connection_string(&std::env::var("DPS_CONNECTION_STRING")?)?;
-//!
+//! # async fn run(dps: ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
 //! let groups = dps.enrollment_groups();
 //! let toasters = EnrollmentGroup::symmetric_key("toasters".parse()?).allocate_evenly();
-//! let hub: dps_types::HubHostname = "toasters.azure-devices.net".parse()?;
+//! let hub: HubHostname = "toasters.azure-devices.net".parse()?;
 //! match groups.create(&toasters).await {
 //!     Err(error) if error.kind() == ErrorKind::Conflict => {
 //!         let id = &toasters.enrollment_group_id;
@@ -23,46 +21,38 @@
 //!     }
 //!     created => created?,
 //! };
-//!
-//! let mut registered = dps.registrations().in_group(&toasters.enrollment_group_id);
-//! while let Some(device) = registered.try_next().await? {
-//!     println!("{:?} is at {:?}", device.registration_id, device.assigned_hub);
-//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Waiting and repeating
+//! # Timeouts and retries
 //!
-//! Each operation has one deadline, [`ServiceClient::DEFAULT_DEADLINE`] unless it is set, for all its attempts
-//! together; of a query, each page is an operation, and of a bulk operation each request. Within it the client repeats
-//! what may succeed later, with growing random pauses, and never earlier than a `Retry-After` says:
+//! Each operation has one timeout for all its attempts, [`ServiceClient::DEFAULT_TIMEOUT`] by default. Each page of a query
+//! and each request of a bulk operation is an operation of its own. Within the timeout the client retries errors that may go
+//! away, with growing random pauses, and never earlier than a `Retry-After` header allows:
 //!
-//! * A request that the service did not begin to carry out is always repeated: a connection that could not be made,
-//!   429 and 503.
-//! * After a lost connection, or any other 5xx but 501, nobody knows whether it was carried out. Reads, deletes and writes
-//!   that replace whatever is there are repeated, and so are bulk operations, which tell each item's part in it.
-//!   [`create`](Enrollments::create) and writes and deletes under an ETag are not: the repetition would find the work of
-//!   the first attempt and report it as somebody else's. [`Error::is_in_doubt`] tells.
+//! * A request that the service has not begun to carry out is always retried: after a connection failure, 429 and 503.
+//! * After a lost connection, or any other 5xx except 501, the client does not know whether the request was carried out.
+//!   It retries reads, deletes, unconditional writes, and bulk operations, which report a result for each item. It does not
+//!   retry [`create`](Enrollments::create), and writes and deletes with an ETag: the retry would find the effect of the first
+//!   attempt and report a conflict. [`Error::is_in_doubt`] reports this case.
+//! * A bearer token that the service refuses (401) is replaced by a fresh one, once for each attempt.
 //!
-//! Dropping a future or a stream ends its requests.
+//! Dropping a future or a stream cancels its requests.
 //!
 //! # Tracing
 //!
-//! Each request is a span `service_request` with `method` and `path`. In it are a debug event for each answer, with its
-//! `status`, and an info event for each repetition, with `error`, `tries` and `pause_ms`.
-//!
-//! # Features
-//!
-//! * `entra`: `EntraCredential` takes a credential of the Azure SDK for Rust as a [`TokenProvider`].
+//! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its
+//! `status`, and an info event for each retry, with `error`, `tries` and `pause_ms`.
 
 mod api_version;
 mod bulk;
 mod client;
+mod continuation;
 mod credential;
+mod enrollment_kind;
 mod enrollments;
 mod error;
-mod kind;
 mod modify;
 mod pager;
 mod registrations;
@@ -70,14 +60,25 @@ mod request;
 mod retry;
 mod transport;
 
+// The types of dps-types and dps-tls in the signatures of this crate.
+pub use dps_tls::{Proxy, Roots};
+pub use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
+pub use dps_types::protocol::ApiVersion;
+pub use dps_types::{
+    BulkOperationMode, Clock, DeviceRegistrationState, ETag, EnrollmentGroupId, ErrorCode,
+    ErrorDetails, HubHostname, QuerySpecification, RegistrationId, ServiceConnectionString,
+    SymmetricKey, SystemClock,
+};
+
 pub use bulk::{Bulk, BulkOutcome, BulkProgress, BulkReport, BulkRun};
 pub use client::ServiceClient;
+pub use continuation::Continuation;
 #[cfg(feature = "entra")]
 pub use credential::EntraCredential;
 pub use credential::{AccessToken, TokenProvider};
+pub use enrollment_kind::EnrollmentKind;
 pub use enrollments::Enrollments;
 pub use error::{Error, ErrorKind};
-pub use kind::EnrollmentKind;
 pub use modify::ChangeOutcome;
-pub use pager::{Continuation, Page, Pager, Pages};
+pub use pager::{Page, Pager, Pages};
 pub use registrations::{FoundRegistration, Registrations};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_device::{ErrorKind, ProvisioningClient};
-use dps_emulator::{Effect, Step};
+use dps_emulator::fault::{Effect, Step};
 use tokio::time::timeout;
 
 use crate::dps::{Dps, HUB, OTHER_HUB};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dps_device::Roots;
-use dps_emulator::{Effect, Emulator, EmulatorBuilder, Fault, HubHandle, Step};
+use dps_emulator::fault::{Effect, Fault, Step};
+use dps_emulator::{Emulator, EmulatorBuilder, HubHandle, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::IdScope;
 
@@ -27,7 +28,9 @@ impl Dps {
 
     /// An emulator with these hubs.
     pub(crate) async fn start_with(hubs: &[&str]) -> Self {
-        let link = |builder: EmulatorBuilder, hub: &&str| builder.link_hub(*hub);
+        let link = |builder: EmulatorBuilder, hub: &&str| {
+            builder.link_hub(hub.parse::<LinkedHub>().expect("a hub"))
+        };
         let builder = hubs.iter().fold(Emulator::builder(), link);
         let emulator = builder.retry_after(Duration::ZERO).start().await;
         let emulator = emulator.expect("the emulator starts");

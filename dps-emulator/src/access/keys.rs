@@ -24,7 +24,7 @@ pub(super) async fn stored_key(
         if let Some(bytes) = store.get(Table::Meta, &name).await.map_err(failed)? {
             return SymmetricKey::from_bytes(bytes).map_err(|error| {
                 let what = format!("the stored key of policy {policy} is damaged");
-                Error::new(ErrorKind::Store, what).because(error)
+                Error::new(ErrorKind::Store, what).with_source(error)
             });
         }
         let key = SymmetricKey::generate();
@@ -47,5 +47,5 @@ fn store_key(policy: &str, slot: Slot) -> String {
 }
 
 fn failed(error: StoreError) -> Error {
-    Error::new(ErrorKind::Store, "the store cannot be used").because(error)
+    Error::new(ErrorKind::Store, "the store cannot be used").with_source(error)
 }

@@ -109,7 +109,8 @@ impl FromStr for AccessPolicy {
         match key {
             Some(key) => {
                 let key = SymmetricKey::from_base64(key).map_err(|error| {
-                    wrong(&format!("the key of policy {name} is not valid base64")).because(error)
+                    wrong(&format!("the key of policy {name} is not valid base64"))
+                        .with_source(error)
                 })?;
                 Ok(policy.primary_key(key))
             }

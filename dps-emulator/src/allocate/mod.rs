@@ -16,8 +16,8 @@ use dps_types::{
 };
 use serde_json::Value;
 
-pub(crate) use latency::Latency;
-pub(crate) use linked_hub::LinkedHub;
+pub use latency::Latency;
+pub use linked_hub::LinkedHub;
 
 use crate::service_error::ServiceFailure;
 use crate::state::{Document, Terms, for_webhook, sentence};

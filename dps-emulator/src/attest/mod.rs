@@ -26,7 +26,7 @@ pub(crate) use proof::{EnrollmentRef, Proof};
 pub(crate) use symmetric_key::lower_case;
 use tpm::TpmProof;
 pub(crate) use verifier::ChainVerifier;
-pub(crate) use x509::VerifiedCa;
+pub use x509::VerifiedCa;
 
 use crate::service_error::ServiceError;
 

@@ -10,14 +10,32 @@ use super::chain::{ChainError, Distances};
 use super::path::{SignatureBudget, check_handshake_key, check_readable, check_validity};
 use super::{Context, PresentedChain, Proof};
 use crate::certificate::Certificate;
+use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
 
 /// A CA certificate of the instance with a proof of possession.
 #[derive(Debug, Clone)]
-pub(crate) struct VerifiedCa {
+pub struct VerifiedCa {
     /// The name that `caReferences` use.
     pub(crate) name: String,
     pub(crate) certificate: Certificate,
+}
+
+impl VerifiedCa {
+    /// A CA certificate in PEM, under the name that `caReferences` in enrollments use.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read.
+    pub fn from_pem(name: impl Into<String>, pem: &str) -> Result<Self, Error> {
+        let name = name.into();
+        match Certificate::issuer_from_text(pem) {
+            Ok(certificate) => Ok(Self { name, certificate }),
+            Err(error) => {
+                let reason = format!("the certificate of the CA '{name}' cannot be read");
+                Err(Error::new(ErrorKind::Configuration, reason).with_source(error))
+            }
+        }
+    }
 }
 
 /// Requires that the leaf is one of the enrolled certificates, or signed by an enrolled signing certificate.

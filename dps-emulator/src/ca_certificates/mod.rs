@@ -40,10 +40,10 @@ struct Stored {
 }
 
 impl CaCertificates {
-    pub(crate) fn new(state: State, configured: &[(String, Certificate)]) -> Self {
+    pub(crate) fn new(state: State, configured: &[VerifiedCa]) -> Self {
         let configured = configured
             .iter()
-            .map(|(name, certificate)| {
+            .map(|VerifiedCa { name, certificate }| {
                 let mut ca = CaCertificate::new(name, certificate, &state);
                 ca.is_verified = true;
                 ca

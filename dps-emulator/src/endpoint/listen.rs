@@ -1,37 +1,45 @@
-//! Accepting connections: TLS, limits for slow clients, an orderly end.
+//! Accepts connections: TLS, time limits, and the orderly end when the emulator stops.
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, Peer, http, mqtt};
+use super::write_timeout::WriteTimeout;
+use super::{Caller, Gateway, Peer, Transport, https, mqtt};
 use crate::attest::PresentedChain;
-use crate::fault::{Met, Step};
+use crate::fault::{FaultOutcome, Step};
 use crate::tls::{self, TlsAcceptor};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long requests under way may take to finish when the emulator stops.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// How long to wait when the machine has no more sockets to give.
-const EXHAUSTED: Duration = Duration::from_millis(50);
+/// The time within which a TLS handshake must be complete.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time within which a client must read some of what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time that requests in progress have to finish when the emulator stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// The pause after an accept that failed, usually because the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most connections of a port whose clients have not proven who they are. Further ones wait in the system's queue.
+/// Each of these connections has a time limit, so the wait ends.
+const MAX_UNPROVEN: usize = 2048;
 
-/// What is spoken behind a port, inside TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A protocol inside TLS, with a port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     /// HTTP/1.1, and MQTT over WebSocket.
-    Http,
+    Https,
     Mqtt,
 }
 
-/// Serves until told to stop; then finishes what is under way.
+/// Serves until the emulator stops, then lets requests in progress finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<TlsAcceptor>,
@@ -39,84 +47,152 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
+    let unproven = Arc::new(Semaphore::new(MAX_UNPROVEN));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&tls), protocol, Arc::clone(&gateway), stop.clone()));
+            accepted = accept(&listener, &unproven) => match accepted {
+                Ok((stream, address, place)) => {
+                    let connection = Connection {
+                        stream,
+                        address,
+                        place,
+                        protocol,
+                        gateway: Arc::clone(&gateway),
+                    };
+                    connections.spawn(connection.serve(Arc::clone(&tls), stop.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no connection accepted");
-                    tokio::time::sleep(EXHAUSTED).await;
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(FAREWELL, all).await.is_err() {
-        tracing::warn!("some connections had to be cut");
-        // Until they are gone, they hold on to the store.
+    if timeout(SHUTDOWN_GRACE, all).await.is_err() {
+        tracing::warn!("closed connections whose requests did not finish in time");
+        // Until their tasks have ended, they keep the store open.
         connections.shutdown().await;
     }
 }
 
-async fn connection(
+type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
+
+async fn accept(listener: &TcpListener, unproven: &Arc<Semaphore>) -> io::Result<Accepted> {
+    // The semaphore is never closed, so there always is a place.
+    let place = Arc::clone(unproven).acquire_owned().await.ok();
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address, place))
+}
+
+/// A connection that was accepted.
+struct Connection {
     stream: TcpStream,
-    acceptor: Arc<TlsAcceptor>,
+    address: SocketAddr,
+    place: Option<OwnedSemaphorePermit>,
     protocol: Protocol,
     gateway: Arc<Gateway>,
-    stop: CancellationToken,
-) {
-    let handshake = timeout(HANDSHAKE, accept(stream, &acceptor));
-    let mut stream = tokio::select! {
-        () = stop.cancelled() => return,
-        handshake = handshake => match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::info!(reason = tls::explain(&error), "TLS handshake failed"),
-            Err(_) => return tracing::info!(seconds = HANDSHAKE.as_secs(), "TLS handshake timed out"),
-        },
-    };
-    match gateway.faults.meet(Step::Connect, async { Ok(()) }).await {
-        Ok(Met::Done(())) => {}
-        Ok(Met::Silence) => {
-            // Until one of the two has enough.
-            let mut nowhere = tokio::io::sink();
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = tokio::io::copy(&mut stream, &mut nowhere) => {}
+}
+
+impl Connection {
+    async fn serve(self, tls: Arc<TlsAcceptor>, stop: CancellationToken) {
+        let Self {
+            stream,
+            address,
+            place,
+            protocol,
+            gateway,
+        } = self;
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));
+        let mut stream = tokio::select! {
+            () = stop.cancelled() => return,
+            handshake = handshake => match handshake {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return handshake_failed(&gateway, address, &error),
+                Err(_) => {
+                    let error = io::Error::other("it was not complete after 10 seconds");
+                    return handshake_failed(&gateway, address, &error);
+                }
+            },
+        };
+        match gateway.faults.apply(Step::Connect, async { Ok(()) }).await {
+            Ok(FaultOutcome::Done(())) => {}
+            Ok(FaultOutcome::Silence) => {
+                // Until the client closes the connection or the emulator stops.
+                let mut nowhere = tokio::io::sink();
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = tokio::io::copy(&mut stream, &mut nowhere) => {}
+                }
+                return;
             }
-            return;
+            _ => return,
         }
-        _ => return,
-    }
-    let peer = Arc::new(peer(&stream));
-    let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
-        Protocol::Http => http::serve(stream, gateway, peer, &stop).await,
-        Protocol::Mqtt => mqtt::serve(stream, &gateway, &peer, &stop).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "connection ended");
+        let peer = Arc::new(peer(&gateway, &stream, address, place));
+        let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
+            Protocol::Https => https::serve(stream, gateway, peer, &stop).await,
+            Protocol::Mqtt => {
+                let caller = Caller {
+                    peer: &peer,
+                    transport: Transport::Mqtt,
+                };
+                mqtt::serve(stream, &gateway, caller, &stop).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, peer = %address, "a connection failed");
+        }
     }
 }
 
-async fn accept(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+type Stream = TlsStream<WriteTimeout<TcpStream>>;
+
+async fn handshake(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
-    acceptor.accept(stream).await
+    tls.accept(WriteTimeout::new(stream, WRITE_TIMEOUT)).await
 }
 
-/// What the client showed in the handshake. Certificates that cannot be read count as none: they may still be refused in
-/// the service's words, and a token may still be good.
-fn peer(stream: &TlsStream<TcpStream>) -> Peer {
-    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    if shown.is_empty() {
-        return Peer::default();
+fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        // A client that connects and leaves, as a health check does.
+        return tracing::debug!(peer = %address, "a connection ended before its TLS handshake");
     }
-    let chain = PresentedChain::new(shown)
-        .inspect_err(|error| tracing::info!(%error, "the client certificate is ignored"))
-        .ok();
-    Peer { chain }
+    let peer = Peer::new(address, None, None);
+    let caller = Caller {
+        peer: &peer,
+        transport: Transport::Tls,
+    };
+    let reason = format!("the TLS handshake failed: {}", tls::explain(error));
+    gateway.refusals.closed(caller, None, &reason);
+}
+
+/// What the client presented in the handshake. Certificates that cannot be read count as none: the device is then refused
+/// in the service's words, or has a valid token.
+fn peer(
+    gateway: &Gateway,
+    stream: &Stream,
+    address: SocketAddr,
+    place: Option<OwnedSemaphorePermit>,
+) -> Peer {
+    let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    if presented.is_empty() {
+        return Peer::new(address, None, place);
+    }
+    match PresentedChain::new(presented) {
+        Ok(chain) => Peer::new(address, Some(chain), place),
+        Err(error) => {
+            let peer = Peer::new(address, None, place);
+            let caller = Caller {
+                peer: &peer,
+                transport: Transport::Tls,
+            };
+            let reason = format!("the client's certificates cannot be read: {error}");
+            gateway.refusals.ignored(caller, None, &reason);
+            peer
+        }
+    }
 }

@@ -1,128 +1,155 @@
-//! Wire to engine and back: HTTPS with the device API, the service API and that of the hubs told apart by the path, MQTT, and MQTT over
-//! WebSocket.
+//! The network side of the emulator: HTTPS, MQTT and MQTT over WebSocket.
+//!
+//! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane or the
+//! REST API of the hubs.
 
-mod body;
+mod answer;
+mod call;
+mod control_plane;
 mod device;
-mod http;
-mod hub;
+mod https;
+mod hub_api;
 mod listen;
-mod management;
 mod mqtt;
+mod peer;
+mod refusal_log;
 mod reply;
 mod service;
 mod websocket;
+mod write_timeout;
 
 use std::sync::Arc;
 
 use ::http::header::AUTHORIZATION;
 use dps_types::ErrorCode;
-use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
+use dps_types::protocol::RouteError;
 use hyper::Request;
 use hyper::body::Incoming;
 
 pub(crate) use listen::{Protocol, serve};
+pub(crate) use refusal_log::RefusalLog;
 
-use crate::access::{Access, ServiceAction};
-use crate::attest::PresentedChain;
+use crate::access::ServiceAction;
 use crate::fault::Faults;
-use crate::hub::Hubs;
+use crate::instance::Instance;
 use crate::provision::Engine;
 use crate::service_error::ServiceError;
-use body::Call;
+use answer::Answer;
+use call::Call;
+use peer::{Caller, Peer, Transport};
 use reply::Reply;
 
-/// What a request meets behind the port.
+/// Answers requests for an instance.
 #[derive(Debug)]
 pub(crate) struct Gateway {
+    pub(crate) instance: Arc<Instance>,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) hubs: Arc<Hubs>,
-    /// What is to go wrong for devices.
+    /// The faults that tests asked for.
     pub(crate) faults: Faults,
-    /// What `Retry-After` asks devices to wait.
-    pub(crate) retry_after_seconds: u64,
-    /// Who may use the service API.
-    pub(crate) access: Access,
+    pub(crate) refusals: RefusalLog,
+    /// `localhost` with the HTTPS port, for a `Location` if the device did not name one of the instance's hosts.
+    pub(crate) local_host: String,
 }
 
-/// The other end of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Peer {
-    /// The client certificates of the TLS handshake, when there were any.
-    pub(crate) chain: Option<PresentedChain>,
+/// The APIs of the HTTPS port.
+#[derive(Clone, Copy)]
+enum Api {
+    Device,
+    Service,
+    ControlPlane,
+    Hub,
+}
+
+impl Api {
+    fn of(path: &str) -> Self {
+        let first = path.trim_start_matches('/').split('/').next();
+        let first = first.unwrap_or_default();
+        let is = |word: &str| first.eq_ignore_ascii_case(word);
+        if hub_api::ROOTS.iter().any(|root| is(root)) {
+            Self::Hub
+        } else if service::ROOTS.iter().any(|root| is(root)) {
+            Self::Service
+        } else if is(control_plane::ROOT) {
+            Self::ControlPlane
+        } else {
+            // The first segment is the id scope.
+            Self::Device
+        }
+    }
 }
 
 impl Gateway {
-    /// Answers one request. Whatever comes in, something in the service's shape goes out: only a fault that was
-    /// asked for ends the connection instead, which is `None`.
-    pub(crate) async fn answer(
+    /// Answers one HTTP request, always in the service's shape. `None` means that a fault closes the connection.
+    async fn answer(
         &self,
         request: Request<Incoming>,
         peer: &Peer,
     ) -> Option<::http::Response<reply::Body>> {
-        let asked = format!("{} {}", request.method(), request.uri().path());
-        let reply = match self.dispatch(request, peer).await {
-            Ok(reply) => reply?,
-            Err(refusal) => Reply::refusal(&refusal, self.retry_after_seconds),
+        let call = Call::new(request);
+        let caller = Caller {
+            peer,
+            transport: Transport::Https,
         };
+        let asked = format!("{} {}", call.method, call.path);
+        let reply = match Api::of(&call.path) {
+            Api::Device => Box::pin(device::https::answer(self, call, caller)).await?,
+            api => Box::pin(self.answer_operator(api, call, caller)).await,
+        };
+        if reply.status() < 400 {
+            // Every request that succeeds was authenticated.
+            peer.prove();
+        }
         tracing::debug!(asked, status = reply.status(), "answered");
         Some(reply.into_response())
     }
 
-    async fn dispatch(
-        &self,
-        request: Request<Incoming>,
-        peer: &Peer,
-    ) -> Result<Option<Reply>, ServiceError> {
-        let path = request.uri().path();
-        if hub::is_path(path) {
-            Ok(Some(Box::pin(hub::answer(self, request)).await))
-        } else if is_service_path(path) {
-            let call = Call::read(request, body::SERVICE_LIMIT).await?;
-            Box::pin(service::answer(self, call)).await.map(Some)
-        } else if management::is_path(path) {
-            let call = Call::read(request, body::SERVICE_LIMIT).await?;
-            Ok(Some(Box::pin(management::answer(self, call)).await))
-        } else {
-            let call = Call::read(request, self.message_limit()).await?;
-            Box::pin(device::answer(self, call, peer)).await
+    async fn answer_operator(&self, api: Api, mut call: Call, caller: Caller<'_>) -> Reply {
+        let outcome = match call.check_headers() {
+            Err(error) => Err(error),
+            Ok(()) => match api {
+                Api::Hub => hub_api::answer(self, &mut call).await,
+                Api::ControlPlane => control_plane::answer(self, &mut call).await,
+                Api::Service | Api::Device => service::answer(self, &mut call).await,
+            },
+        };
+        let error = match outcome {
+            Ok(reply) => return reply,
+            Err(error) => error,
+        };
+        call.discard().await;
+        let request = format!("{} {}", call.method, call.path);
+        self.refusals.operator(caller, &request, &error);
+        match api {
+            Api::Hub => hub_api::error_reply(&error),
+            Api::ControlPlane => control_plane::error_reply(&error, self.retry_after_seconds()),
+            Api::Service | Api::Device => Answer::error(&error, self.retry_after_seconds()).into(),
         }
     }
 
-    /// The largest body of a device's message.
-    fn message_limit(&self) -> usize {
-        self.engine.state.limits().message_bytes
-    }
-
-    /// Whether an operator may do this, and not too often.
+    /// Checks that a service client may do this, and that it does not do it too often.
     fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
-        let now = self.engine.now();
-        let authorization = call.header(AUTHORIZATION.as_str());
-        self.access
-            .authorize(authorization, &call.path, action, now)?;
-        self.engine.throttle.operation(now)
+        let now = self.instance.now();
+        let authorization = call.text(AUTHORIZATION).map_err(|_| {
+            ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
+        })?;
+        let access = &self.instance.access;
+        access.authorize(authorization, &call.path, action, now)?;
+        self.instance.throttle.operation(now)
     }
-}
 
-/// The first word of a service path; of a device path it is the id scope.
-fn is_service_path(path: &str) -> bool {
-    let first = path
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    ["enrollments", "enrollmentgroups", "registrations"]
-        .iter()
-        .any(|word| first.eq_ignore_ascii_case(word))
-}
+    fn retry_after_seconds(&self) -> u64 {
+        self.instance.settings.retry_after_seconds
+    }
 
-/// The api-version of a request: there must be one, and one that Microsoft published.
-fn api_version(query: &str) -> Result<ApiVersion, ServiceError> {
-    let refusal = |message: String| ServiceError::new(ErrorCode::INVALID_PROTOCOL_VERSION, message);
-    let text = query_parameter(query, ApiVersion::PARAMETER)
-        .ok_or_else(|| refusal("The api-version query parameter is missing.".to_owned()))?;
-    match text.parse::<ApiVersion>() {
-        Ok(version) if version.is_known() => Ok(version),
-        _ => Err(refusal(format!("The api-version '{text}' is not known."))),
+    /// Whether a `Host` header names one of the instance's hosts, with or without a port.
+    fn is_own_host(&self, host: &str) -> bool {
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if is_port(port) => name,
+            _ => host,
+        };
+        let mut hosts = self.instance.access.hosts.iter();
+        hosts.any(|own| own.eq_ignore_ascii_case(name))
     }
 }
 

@@ -15,11 +15,11 @@ use crate::service_error::ServiceError;
 /// A linked hub of a running [`Emulator`](crate::Emulator): its devices and their twins.
 ///
 /// ```
-/// use dps_emulator::Emulator;
+/// use dps_emulator::{Emulator, LinkedHub};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), dps_emulator::Error> {
-/// let dps = Emulator::builder().link_hub("toasters").start().await?;
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dps = Emulator::builder().link_hub("toasters".parse::<LinkedHub>()?).start().await?;
 /// let toasters = dps.hub("toasters").expect("linked");
 /// // … a device is provisioned and connects …
 /// assert!(toasters.device("toaster-7").await?.is_none());
@@ -210,7 +210,7 @@ fn id(text: &str) -> Result<DeviceId, Error> {
             ErrorKind::DeviceNotFound,
             "the device id is not valid, so no device has it",
         )
-        .because(error)
+        .with_source(error)
     })
 }
 

@@ -165,7 +165,7 @@ impl CertificateAuthority {
             Error::new(ErrorKind::Certificate, what)
         };
 
-        let root = Certificate::from_text(&certificate).map_err(|e| unusable().because(e))?;
+        let root = Certificate::from_text(&certificate).map_err(|e| unusable().with_source(e))?;
         let name = root.common_name().ok_or_else(unusable)?;
         // The error is not a source: it may quote the key.
         let key = KeyPair::from_pem(key).map_err(|_| unusable())?;
@@ -178,11 +178,11 @@ impl CertificateAuthority {
 
         // Issuing a certificate shows that the key belongs to the root.
         let device = restored.issue("test")?;
-        let device =
-            Certificate::from_text(device.certificate_pem()).map_err(|e| unusable().because(e))?;
+        let device = Certificate::from_text(device.certificate_pem())
+            .map_err(|e| unusable().with_source(e))?;
         PresentedChain::new(&[device.der().clone()])
             .and_then(|chain| chain.distance_to(&root, SystemTime::now()))
-            .map_err(|e| unusable().because(e))?;
+            .map_err(|e| unusable().with_source(e))?;
         Ok(restored)
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let what = format!("{}: the file could not be read", path.display());
-            Err(Error::new(ErrorKind::Certificate, what).because(error))
+            Err(Error::new(ErrorKind::Certificate, what).with_source(error))
         }
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn write_pair(
                 "{}: the certificate authority could not be saved",
                 dir.display()
             );
-            Error::new(ErrorKind::Certificate, what).because(error)
+            Error::new(ErrorKind::Certificate, what).with_source(error)
         })
 }
 

@@ -66,5 +66,5 @@ fn whole_second(moment: SystemTime) -> OffsetDateTime {
 }
 
 fn generate(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Certificate, "the certificate could not be made").because(error)
+    Error::new(ErrorKind::Certificate, "the certificate could not be made").with_source(error)
 }

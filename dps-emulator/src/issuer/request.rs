@@ -38,7 +38,7 @@ struct RequestedKey {
 impl RequestedKey {
     fn from_pem(request: &str) -> Result<Self, Error> {
         let request = CertReq::from_pem(request)
-            .map_err(|error| refused("it is not PKCS#10 in PEM").because(error))?;
+            .map_err(|error| refused("it is not PKCS#10 in PEM").with_source(error))?;
         let key = &request.info.public_key;
         let algorithm = algorithm(key)
             .ok_or_else(|| refused("its key is neither RSA nor ECDSA on P-256 or P-384"))?;

@@ -45,7 +45,7 @@ pub(super) fn parse<'a>(
         }
         let value = match name.to_ascii_uppercase().as_str() {
             "DC" | "E" => DnValue::Ia5String(Ia5String::try_from(value).map_err(|error| {
-                invalid(format!("the subject's attribute {name} must be ASCII")).because(error)
+                invalid(format!("the subject's attribute {name} must be ASCII")).with_source(error)
             })?),
             _ => value.into(),
         };

@@ -61,6 +61,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The names that [`Limits::set`] accepts.
+    const NAMES: [&str; 10] = [
+        "individual-enrollments",
+        "registrations",
+        "x509-groups",
+        "symmetric-key-groups",
+        "ca-certificates",
+        "linked-hubs",
+        "message-bytes",
+        "operations-per-minute",
+        "registrations-per-minute",
+        "polls-per-10-seconds",
+    ];
+
     /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds.
     #[must_use]
     pub fn throttled(self) -> Self {
@@ -92,7 +106,10 @@ impl Limits {
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
             _ => {
-                let reason = format!("there is no limit '{name}'");
+                let reason = format!(
+                    "'{name}' is not a valid limit: it must be one of {}",
+                    Self::NAMES.join(", ")
+                );
                 return Err(Error::new(ErrorKind::Configuration, reason));
             }
         };

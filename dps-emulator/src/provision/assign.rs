@@ -1,4 +1,4 @@
-//! Carrying out one assignment: from `assigning` to `assigned` or `failed`.
+//! Carries out an assignment: from `assigning` to `assigned` or `failed`.
 
 use std::time::Duration;
 
@@ -13,36 +13,36 @@ use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::service_error::{ServiceError, ServiceFailure};
 use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
 
-/// How long to wait before a store that failed is tried again: at first, and at most.
+/// The first and the longest pause before a store that failed is used again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Carries out the operation that is under way for this device, if there is one. A store that fails is tried again,
-    /// since a record that stays `assigning` would hold the device until the next start.
+    /// Carries out the operation in progress of this device, if there is one. Retries when the store fails, because a record
+    /// that stays `assigning` would block the device until the next start.
     pub(super) async fn assign(&self, key: &str) {
-        tokio::time::sleep(self.settings.assign_delay).await;
+        tokio::time::sleep(self.instance.settings.assign_delay).await;
         let mut decided = None;
         let mut pause = FIRST_PAUSE;
         while let Err(refusal) = self.try_assign(key, &mut decided).await {
             tracing::error!(
                 registration = key,
                 reason = refusal.message(),
-                "assignment not recorded yet"
+                "the assignment cannot be written; retrying"
             );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
-    /// Decides once, and writes until nobody else has written meanwhile: a webhook is not asked twice for the store's sake.
+    /// Decides once, and retries the write when another request wrote the record: a webhook must not be called twice.
     async fn try_assign(
         &self,
         key: &str,
         decided: &mut Option<(OperationId, Result<Allocated, ServiceFailure>)>,
     ) -> Result<(), ServiceError> {
         loop {
-            let Some(stored) = self.state.registration(key).await? else {
+            let Some(stored) = self.instance.state.registration(key).await? else {
                 return Ok(());
             };
             let Some(pending) = &stored.record.pending else {
@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    /// Writes how it ended, in the record and in the hubs at once. False when someone else wrote meanwhile.
+    /// Writes the result to the record and to the hubs in one change. Returns false if another request wrote the record.
     async fn complete(
         &self,
         stored: &Stored,
@@ -75,7 +75,10 @@ impl Engine {
             Ok(decision) => match credentials::of(&record, &decision.attestation) {
                 Ok(authentication) => {
                     let assignment = decision.assignment(&stored.record, authentication);
-                    (record, Some(self.hubs.plan_assignment(assignment).await?))
+                    (
+                        record,
+                        Some(self.instance.hubs.plan_assignment(assignment).await?),
+                    )
                 }
                 Err(failure) => (completed(stored.record.clone(), &Err(failure)), None),
             },
@@ -83,6 +86,7 @@ impl Engine {
         };
         let changes = change.as_ref().map(AssignmentChange::changes);
         let written = self
+            .instance
             .state
             .write_registration_with(Some(stored), record, changes.unwrap_or_default())
             .await?;
@@ -90,7 +94,7 @@ impl Engine {
             return Ok(false);
         };
         if let Some(change) = &change {
-            self.hubs.committed(change);
+            self.instance.hubs.committed(change);
         }
         log(&record);
         Ok(true)
@@ -113,11 +117,12 @@ impl Engine {
             .as_ref()
             .filter(|_| reprovision == Reprovision::Never);
         let allocation = self
+            .instance
             .allocator
             .allocate(&enrollment, context(record, pending), keep)
             .await?;
         let initial = allocation.initial_twin.as_ref().or(terms.initial_twin);
-        let initial_twin = Twin::new(initial, self.state.now()).map_err(|error| {
+        let initial_twin = Twin::new(initial, self.instance.state.now()).map_err(|error| {
             ServiceFailure::new(
                 ErrorCode::ARGUMENT_INVALID,
                 sentence(format!("The initial twin is not valid: {error}")),
@@ -142,12 +147,13 @@ impl Engine {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
-                let one: Option<IndividualEnrollment> = self.state.enrollment(&key).await?;
+                let one: Option<IndividualEnrollment> =
+                    self.instance.state.enrollment(&key).await?;
                 one.map(|one| Enrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {
                 let group: Option<EnrollmentGroup> =
-                    self.state.enrollment(&id.to_lowercase()).await?;
+                    self.instance.state.enrollment(&id.to_lowercase()).await?;
                 group.map(|group| Enrollment::Group(Box::new(group)))
             }
         };

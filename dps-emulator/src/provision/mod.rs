@@ -1,7 +1,7 @@
-//! The engine: (enrollments, proof, request) to challenge, refusal or assignment. No sockets.
+//! The engine: from a device's request and proof to a challenge, an error or an assignment. It has no sockets.
 //!
-//! A registration answers at once with an operation id. The allocation goes on in a task that the engine
-//! owns, joins on shutdown, and takes up again after a restart.
+//! A registration is answered at once with an operation id. The allocation continues in a task that the engine owns, waits for
+//! on shutdown, and resumes after a restart.
 
 mod assign;
 mod challenges;
@@ -13,106 +13,73 @@ mod tests;
 mod tpm;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    Clock, DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
+    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
     RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::allocate::Allocator;
 use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
-use crate::ca_certificates::CaCertificates;
-use crate::hub::Hubs;
-use crate::limits::Throttle;
+use crate::instance::Instance;
 use crate::service_error::ServiceError;
-use crate::state::{Outcome, Pending, Record, State, Stored};
+use crate::state::{Outcome, Pending, Record, Stored};
 use challenges::Challenges;
 
-/// How an instance behaves.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) id_scope: IdScope,
-    /// How long an assignment takes at least.
-    pub(crate) assign_delay: Duration,
-    pub(crate) require_verified_ca: bool,
-}
-
-/// A device that asks, and what it shows.
+/// A device that sends a request, with its proof.
 #[derive(Debug)]
 pub(crate) struct Device<'a> {
     pub(crate) id_scope: &'a IdScope,
     pub(crate) registration_id: &'a RegistrationId,
     pub(crate) presented: Presented<'a>,
     pub(crate) api_version: ApiVersion,
-    /// Whether a challenge can reach it: a TPM comes over HTTPS, and not over MQTT.
+    /// Whether the transport can carry a challenge to a TPM: HTTPS can, MQTT cannot.
     pub(crate) takes_challenge: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) state: State,
-    pub(crate) cas: CaCertificates,
-    pub(crate) throttle: Throttle,
-    pub(crate) allocator: Allocator,
-    hubs: Arc<Hubs>,
+    instance: Arc<Instance>,
     challenges: Challenges,
     chains: ChainVerifier,
-    clock: Arc<dyn Clock>,
-    settings: Settings,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Engine {
-    pub(crate) fn new(
-        state: State,
-        cas: CaCertificates,
-        allocator: Allocator,
-        hubs: Arc<Hubs>,
-        clock: Arc<dyn Clock>,
-        settings: Settings,
-        stop: CancellationToken,
-    ) -> Self {
-        let throttle = Throttle::new(state.limits());
+    pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
-            state,
-            cas,
-            throttle,
-            allocator,
-            hubs,
+            instance,
             challenges: Challenges::default(),
             chains: ChainVerifier::default(),
-            clock,
-            settings,
             tasks: TaskTracker::new(),
             stop,
         }
     }
 
-    /// Goes on with the registrations that were under way when the emulator stopped.
+    /// Resumes the registrations that were in progress when the emulator stopped.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), ServiceError> {
-        for key in self.state.assigning().await? {
+        for key in self.instance.state.assigning().await? {
             self.begin(key);
         }
         Ok(())
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
-        self.clock.now()
+    fn now(&self) -> SystemTime {
+        self.instance.now()
     }
 
-    /// Waits for every allocation to stop. They must have been told to before.
+    /// Waits until every allocation has stopped. The stop signal must have been sent before.
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Whether the device may come in at all: its proof is verified again with every request.
+    /// Checks the proof of a device that connects. It is verified again with every request.
     pub(crate) async fn admit(&self, device: Device<'_>) -> Result<(), ServiceError> {
         let known = Box::pin(self.authenticate(&device, None, None)).await?;
         known.enrolled().map(drop)
@@ -125,20 +92,20 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
-        self.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now())?;
         let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
             Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
         };
         let key = device.registration_id.to_lowercase();
-        let before = self.state.registration(&key).await?;
+        let before = self.instance.state.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
             && !enrolled.is_disabled()
         {
-            // A second registration joins the one under way.
-            let status = under_way(record);
+            // A second registration joins the one in progress.
+            let status = in_progress(record);
             self.keep_latest_key(stored, enrolled.proof).await?;
             return Ok(status);
         }
@@ -147,7 +114,7 @@ impl Engine {
         if record.pending.is_none() {
             return Ok(record.operation_status(device.api_version));
         }
-        Ok(under_way(&record))
+        Ok(in_progress(&record))
     }
 
     /// `GET …/operations/{operationId}`
@@ -157,10 +124,12 @@ impl Engine {
         operation: &OperationId,
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         let id = device.registration_id;
-        let stored = self.state.registration(&id.to_lowercase()).await?;
+        let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
-        self.throttle.poll(&id.to_lowercase(), self.now())?;
+        self.instance
+            .throttle
+            .poll(&id.to_lowercase(), self.now())?;
         let record = match &known {
             Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Authenticated::NotEnrolled(proof) => {
@@ -178,16 +147,16 @@ impl Engine {
         Ok(status)
     }
 
-    /// `POST …/registrations/{registrationId}`: where is the device, without registering it.
+    /// `POST …/registrations/{registrationId}`: looks up the assignment of a device without registering it.
     pub(crate) async fn lookup(
         &self,
         device: Device<'_>,
         request: RegistrationRequest,
     ) -> Result<DeviceRegistrationResult, ServiceError> {
         check_body(&device, &request)?;
-        self.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now())?;
         let id = device.registration_id;
-        let stored = self.state.registration(&id.to_lowercase()).await?;
+        let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
         let known =
             Box::pin(self.authenticate(&device, request.tpm.as_ref(), record.as_ref())).await?;
@@ -206,18 +175,19 @@ impl Engine {
         }
     }
 
-    /// `shown` are the keys of a TPM in the request, `registered` what is known of the device, when that is enough to
-    /// recognise it: a TPM needs a challenge to register, and from then on signs with the same key.
+    /// Verifies the proof of a device. `shown` are the keys of a TPM in the request. `registered` is the device's record, if it
+    /// may identify the device: a TPM needs a challenge to register, and then signs polls with the same key.
     async fn authenticate(
         &self,
         device: &Device<'_>,
         shown: Option<&TpmAttestation>,
         registered: Option<&Record>,
     ) -> Result<Authenticated, ServiceError> {
-        if *device.id_scope != self.settings.id_scope {
+        let own = &self.instance.id_scope;
+        if device.id_scope != own {
             return Err(ServiceError::unauthorized().with_reason(format!(
-                "the id scope is '{}', and this instance has '{}'",
-                device.id_scope, self.settings.id_scope
+                "the id scope is '{}', and this instance has '{own}'",
+                device.id_scope
             )));
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
@@ -228,7 +198,7 @@ impl Engine {
             tpm.extend(registered.and_then(|record| record.proof.tpm()).cloned());
         }
         let verified_cas = match device.presented {
-            Presented::Chain(_) => self.cas.verified().await?,
+            Presented::Chain(_) => self.instance.cas.verified().await?,
             _ => Vec::new(),
         };
         let context = Context {
@@ -236,7 +206,7 @@ impl Engine {
             registration_id: device.registration_id.clone(),
             now: self.now(),
             verified_cas,
-            require_verified_ca: self.settings.require_verified_ca,
+            require_verified_ca: self.instance.settings.require_verified_ca,
             tpm,
         };
         let candidates = self.candidates(device.registration_id).await?;
@@ -265,13 +235,13 @@ impl Engine {
 
     /// Reads the enrollments that may apply to a device.
     async fn candidates(&self, id: &RegistrationId) -> Result<Candidates, ServiceError> {
-        match self.state.enrollment(&id.to_lowercase()).await? {
+        match self.instance.state.enrollment(&id.to_lowercase()).await? {
             Some(individual) => Ok(Candidates::Individual(Box::new(individual))),
-            None => Ok(Candidates::Groups(self.state.enrollments().await?)),
+            None => Ok(Candidates::Groups(self.instance.state.enrollments().await?)),
         }
     }
 
-    /// The record of a registration that begins: what is known of the device stays, the operation is new.
+    /// The record of a new registration: it keeps the device's assignment and has a new operation.
     fn next_record(
         &self,
         before: Option<&Stored>,
@@ -279,7 +249,7 @@ impl Engine {
         enrolled: &Enrolled,
         request: RegistrationRequest,
     ) -> Record {
-        let now = self.state.now();
+        let now = self.instance.state.now();
         let (pending, outcome) = match enrolled.is_disabled() {
             true => (None, Some(Outcome::Disabled)),
             false => {
@@ -303,8 +273,8 @@ impl Engine {
             proof: enrolled.proof.clone(),
             created: known.as_ref().map_or(now, |record| record.created),
             last_updated: now,
-            etag: self.state.new_version(),
-            operation: operation::new_id(&self.settings.id_scope),
+            etag: self.instance.state.new_version(),
+            operation: operation::new_id(&self.instance.id_scope),
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),
@@ -313,8 +283,8 @@ impl Engine {
         }
     }
 
-    /// Writes the record and begins the operation, in a task that the engine owns: a device that hangs up in between
-    /// must not leave an operation that nobody carries out, and that its next registration would join.
+    /// Writes the record and starts the operation, in a task that the engine owns. A device that disconnects in between must
+    /// not leave an operation that never runs, because its next registration would join it.
     async fn record(
         self: &Arc<Self>,
         before: Option<Stored>,
@@ -322,8 +292,7 @@ impl Engine {
     ) -> Result<Record, ServiceError> {
         let engine = Arc::clone(self);
         let written = self.tasks.spawn(async move {
-            let record = engine
-                .state
+            let record = engine.instance.state
                 .write_registration(before.as_ref(), record)
                 .await?
                 .ok_or_else(ServiceError::conflict)?;
@@ -334,10 +303,10 @@ impl Engine {
             Ok(record)
         });
         written.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a registration broke off");
+            tracing::error!(%error, "a registration failed to run");
             Err(ServiceError::new(
                 ErrorCode::SERVER_ERROR,
-                "The registration broke off. The cause is in the emulator's log.",
+                "The registration failed. The cause is in the emulator's log.",
             ))
         })
     }
@@ -353,8 +322,8 @@ impl Engine {
     }
 }
 
-/// The answer to a registration: the operation, and nothing about the device yet.
-fn under_way(record: &Record) -> RegistrationOperationStatus {
+/// The answer to a registration: the operation, without the device's state.
+fn in_progress(record: &Record) -> RegistrationOperationStatus {
     RegistrationOperationStatus::new(
         Some(record.operation.clone()),
         RegistrationStatus::Assigning,
@@ -362,8 +331,8 @@ fn under_way(record: &Record) -> RegistrationOperationStatus {
     )
 }
 
-/// The id in the body, when there is one, must be the one in the path. Certificates are not issued here: a device that
-/// asks for one must not believe that it got one.
+/// Checks that the id in the body, if there is one, is the one in the path. The emulator does not issue certificates, so a
+/// request for one is refused.
 fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), ServiceError> {
     if request.extra.get("csr").is_some_and(|csr| !csr.is_null()) {
         return Err(ServiceError::invalid(

@@ -1,17 +1,24 @@
 //! A registration that its device does not wait for.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use dps_allocation::WebhookClient;
 use dps_allocation::policies::LatencyTable;
-use dps_types::SymmetricKey;
 use dps_types::enrollment::{AllocationPolicyKind, IndividualEnrollment};
 use dps_types::sas::SasTokenBuilder;
+use dps_types::{Clock, SymmetricKey};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 
 use super::*;
-use crate::allocate::LinkedHub;
-use crate::limits::Limits;
+use crate::access::Access;
+use crate::allocate::{Allocator, LinkedHub};
+use crate::ca_certificates::CaCertificates;
+use crate::hub::Hubs;
+use crate::instance::Settings;
+use crate::limits::{Limits, Throttle};
+use crate::state::State;
 use crate::state::store::{Change, MemoryStore, Store, StoreError, Table};
 use dps_types::SystemClock;
 
@@ -58,19 +65,14 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         answers: Semaphore::new(0),
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let hub = LinkedHub::parse("hub-a").unwrap();
+    let hub: LinkedHub = "hub-a".parse().unwrap();
+    let service_key = SymmetricKey::generate();
     let hubs = Hubs::new(
         Arc::clone(&store) as Arc<dyn Store>,
         Arc::clone(&clock),
         vec![hub.hostname.clone()],
-        &SymmetricKey::generate(),
+        &service_key,
         "localhost",
-    );
-    let allocator = Allocator::new(
-        vec![hub],
-        AllocationPolicyKind::Hashed,
-        LatencyTable::new(),
-        WebhookClient::new(),
     );
     let id_scope: IdScope = "0ne00000001".parse().unwrap();
     let registration_id: RegistrationId = "d1".parse().unwrap();
@@ -79,25 +81,39 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         Arc::clone(&clock),
         Limits::default(),
     );
-    let engine = Arc::new(Engine::new(
-        state.clone(),
-        CaCertificates::new(state, &[]),
-        allocator,
-        Arc::new(hubs.unwrap()),
+    let instance = Instance {
+        id_scope: id_scope.clone(),
+        cas: CaCertificates::new(state.clone(), &[]),
+        state,
+        throttle: Throttle::new(&Limits::default()),
+        allocator: Allocator::new(
+            vec![hub],
+            AllocationPolicyKind::Hashed,
+            LatencyTable::new(),
+            WebhookClient::new(),
+        ),
+        hubs: Arc::new(hubs.unwrap()),
+        access: Access {
+            policies: Vec::new(),
+            bearer_tokens: Vec::new(),
+            hosts: Vec::new(),
+        },
         clock,
-        Settings {
-            id_scope: id_scope.clone(),
+        settings: Settings {
             assign_delay: Duration::ZERO,
             require_verified_ca: false,
+            retry_after_seconds: 3,
+            mqtt_answer_delay: Duration::ZERO,
         },
-        CancellationToken::new(),
-    ));
+    };
+    let engine = Arc::new(Engine::new(Arc::new(instance), CancellationToken::new()));
     let enrollment: IndividualEnrollment = serde_json::from_value(json!({
         "registrationId": "d1",
         "attestation": { "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } },
     }))
     .unwrap();
     engine
+        .instance
         .state
         .put_enrollment(enrollment, None, &[])
         .await
@@ -121,6 +137,12 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
     store.answers.add_permits(2);
     engine.stopped().await;
 
-    let record = engine.state.registration("d1").await.unwrap().unwrap();
+    let record = engine
+        .instance
+        .state
+        .registration("d1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(record.record.status(), RegistrationStatus::Assigned);
 }

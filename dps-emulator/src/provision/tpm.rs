@@ -7,7 +7,7 @@ use dps_types::{
     TpmRegistrationResult,
 };
 
-use super::{Device, Engine, operation, under_way};
+use super::{Device, Engine, in_progress, operation};
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::attest::{Candidates, EnrollmentRef, Presented, Proof};
 use crate::service_error::ServiceError;
@@ -67,7 +67,7 @@ impl Engine {
         device: &Device<'_>,
         proof: TpmProof,
     ) -> RegistrationOperationStatus {
-        let now = self.state.now();
+        let now = self.instance.state.now();
         tracing::warn!(registration_id = %device.registration_id, "a TPM that is not enrolled");
         let record = Record {
             registration_id: device.registration_id.clone(),
@@ -75,15 +75,15 @@ impl Engine {
             proof: Proof::Tpm(Box::new(proof)),
             created: now,
             last_updated: now,
-            etag: self.state.new_version(),
-            operation: operation::new_id(&self.settings.id_scope),
+            etag: self.instance.state.new_version(),
+            operation: operation::new_id(&self.instance.id_scope),
             pending: None,
             hub: None,
             device_id: None,
             hub_key: None,
             outcome: Some(Outcome::Failed(ServiceError::not_enrolled().into())),
         };
-        let status = under_way(&record);
+        let status = in_progress(&record);
         self.challenges.keep_failed(record, self.now());
         status
     }
@@ -103,7 +103,12 @@ impl Engine {
             proof,
             ..stored.record.clone()
         };
-        match self.state.write_registration(Some(stored), record).await? {
+        match self
+            .instance
+            .state
+            .write_registration(Some(stored), record)
+            .await?
+        {
             Some(_) => Ok(()),
             None => Err(ServiceError::conflict()),
         }

@@ -8,7 +8,7 @@ use rustls::crypto::ring;
 use rustls::server::{Acceptor, ClientHello};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_cert::der::pem::{LineEnding, encode_string};
@@ -79,7 +79,10 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// What [`explain`](super::explain) describes.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let hello = start.client_hello();
         let selects_http = offers_http(&hello);
@@ -121,7 +124,7 @@ fn certificate_error(error: impl std::error::Error + Send + Sync + 'static) -> E
         ErrorKind::Certificate,
         "the server's certificate cannot be used",
     )
-    .because(error)
+    .with_source(error)
 }
 
 fn offers_http(hello: &ClientHello<'_>) -> bool {

@@ -13,6 +13,7 @@ use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment, ProvisioningS
 use dps_types::{ErrorCode, RegistrationStatus, RegistrationSubstatus, SymmetricKey};
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::serve;
 
 /// An emulator and an operator.
@@ -25,7 +26,7 @@ impl Setup {
     async fn start() -> Self {
         let builder = Emulator::builder()
             .retry_after(Duration::ZERO)
-            .link_hub("hub-a");
+            .link_hub(linked("hub-a"));
         let emulator = builder.start().await.expect("an emulator");
         let dps = ServiceClient::from_connection_string(&emulator.service_connection_string())
             .expect("a connection string")
@@ -148,7 +149,7 @@ async fn device_and_webhook_talk_to_each_other() {
     let setup = Setup::start().await;
     let policy = from_fn(|request| {
         let said: Value = request.payload()?;
-        Ok(Allocation::to(&request.linked_hubs[0]).payload(json!({ "you said": said })))
+        Ok(Allocation::to(request.linked_hubs[0].clone()).payload(json!({ "you said": said })))
     });
     let (url, _webhook) = serve(Webhook::new(policy)).await;
     let key = SymmetricKey::generate();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::common::linked;
 use crate::common::{
     Device, Dps, Hook, KEY_1, KEY_2, PATIENCE, derive, key_enrollment, key_group, with,
 };
@@ -21,9 +22,9 @@ fn by(url: &str) -> Value {
 async fn three_hubs() -> Dps {
     Dps::start_with(|builder| {
         builder
-            .link_hub("hub-a")
-            .link_hub("hub-b")
-            .link_hub("hub-c")
+            .link_hub(linked("hub-a"))
+            .link_hub(linked("hub-b"))
+            .link_hub(linked("hub-c"))
     })
     .await
 }

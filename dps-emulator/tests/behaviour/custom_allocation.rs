@@ -1,19 +1,24 @@
 //! Custom allocation: what the webhook is asked, and what becomes of its answer.
 
-use dps_allocation::policies::from_async_fn;
-use dps_allocation::{Allocation, Rejection, Webhook, from_fn};
+use dps_allocation::{Allocation, Rejection, Webhook, from_async_fn, from_fn};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 use dps_tls::Roots;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Dps, Hook, KEY_1, KEY_2, certificate_enrollment, derive, key_enrollment, key_group, serve,
     stored_etag, with,
 };
 
 async fn two_hubs() -> Dps {
-    Dps::start_with(|builder| builder.link_hub("hub-a.example").link_hub("hub-b.example")).await
+    Dps::start_with(|builder| {
+        builder
+            .link_hub(linked("hub-a.example"))
+            .link_hub(linked("hub-b.example"))
+    })
+    .await
 }
 
 fn by(url: &str) -> Value {
@@ -156,7 +161,8 @@ async fn the_webhook_chooses_by_what_the_device_said_and_says_something_back() {
             .iter()
             .find(|hub| Some(hub.as_str()) == place["hub"].as_str())
             .ok_or(Rejection::new("no such hub"))?;
-        Ok(Allocation::to(hub).payload(json!({ "hello": [request.registration_id().as_str()] })))
+        Ok(Allocation::to(hub.clone())
+            .payload(json!({ "hello": [request.registration_id().as_str()] })))
     });
     let (url, _webhook) = serve(Webhook::new(policy)).await;
     let group = with(key_group("g", KEY_1, KEY_2), by(&url));
@@ -190,10 +196,12 @@ async fn only_the_enrollments_hubs_are_offered() {
 #[tokio::test]
 async fn any_payload_gets_there_and_back_unchanged() {
     let dps = two_hubs().await;
-    let echo = from_fn(|request| {
-        let payload = request.device_runtime_context.payload.clone();
-        Ok(Allocation::to(&request.linked_hubs[0]).payload(payload.unwrap_or(json!("none"))))
-    });
+    let echo =
+        from_fn(|request| {
+            let payload = request.device_runtime_context.payload.clone();
+            Ok(Allocation::to(request.linked_hubs[0].clone())
+                .payload(payload.unwrap_or(json!("none"))))
+        });
     let (url, _webhook) = serve(Webhook::new(echo)).await;
     let enrollment = with(key_enrollment("dev-1", KEY_1, KEY_2), by(&url));
     dps.create("/enrollments/dev-1", &enrollment).await;
@@ -250,7 +258,7 @@ async fn what_else_an_answer_holds_does_not_matter() {
 
 #[tokio::test]
 async fn a_webhook_over_https_must_be_trusted() {
-    let (hook, certificate) = Hook::saying_over_tls(r#"{"iotHubHostName":"localhost"}"#).await;
+    let (hook, certificate) = Hook::saying_over_tls(r#"{"iotHubHostName":"127.0.0.1"}"#).await;
     for trusted in [true, false] {
         let dps = Dps::start_with(|builder| match trusted {
             true => builder.webhook_roots(Roots::from_pem(&certificate).expect("a root")),

@@ -112,7 +112,7 @@ async fn a_finished_poll_answers_200_with_the_registration_of_an_individual_key(
             "symmetricKey": {},
             "registrationId": "dev-1",
             "createdDateTimeUtc": created,
-            "assignedHub": "localhost",
+            "assignedHub": "127.0.0.1",
             "deviceId": "Toaster-1",
             "status": "assigned",
             "substatus": "initialAssignment",
@@ -377,7 +377,7 @@ async fn a_lookup_while_the_device_is_assigned_again_says_assigning() {
         let known = body["deviceRuntimeContext"].get("currentIotHubHostName");
         known
             .is_none()
-            .then(|| (200, r#"{"iotHubHostName":"localhost"}"#.to_owned()))
+            .then(|| (200, r#"{"iotHubHostName":"127.0.0.1"}"#.to_owned()))
     })
     .await;
     let enrollment = with(

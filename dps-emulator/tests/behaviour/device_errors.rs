@@ -202,7 +202,7 @@ async fn a_body_that_is_not_json_is_malformed() {
         " ",
         "{",
         "{\"registrationId\":}",
-        "\u{feff}{}",
+        "\u{feff}",
         "{} {}",
         "<xml/>",
     ] {

@@ -7,11 +7,12 @@ use dps_types::enrollment::AllocationPolicyKind;
 use serde_json::{Value, json};
 
 use crate::common::{Dps, Hook, KEY_1, KEY_2, derive, key_enrollment, key_group, with};
+use crate::common::{latency, linked};
 
 async fn with_hubs(hubs: &[&str]) -> Dps {
     Dps::start_with(|builder| {
         hubs.iter()
-            .fold(builder, |builder, hub| builder.link_hub(*hub))
+            .fold(builder, |builder, hub| builder.link_hub(linked(hub)))
     })
     .await
 }
@@ -221,9 +222,13 @@ async fn hashed_among_hubs_without_policies_has_no_choice() {
 async fn lowest_latency_goes_by_the_region_that_the_device_names() {
     let dps = Dps::start_with(|builder| {
         let hubs = ["hub-a", "hub-b", "hub-c=1000"];
-        let builder = hubs.iter().fold(builder, |it, hub| it.link_hub(*hub));
+        let builder = hubs
+            .iter()
+            .fold(builder, |it, hub| it.link_hub(linked(hub)));
         let lines = ["emea/hub-a=10", "emea/hub-b=90", "us/hub-b=10", "hub-c=5"];
-        lines.iter().fold(builder, |it, line| it.latency(*line))
+        lines
+            .iter()
+            .fold(builder, |it, line| it.latencies([latency(line)]))
     })
     .await;
     let latency = json!({ "allocationPolicy": "geoLatency" });
@@ -252,13 +257,13 @@ async fn lowest_latency_goes_by_the_region_that_the_device_names() {
 async fn hubs_that_are_equally_near_share_by_weight() {
     let dps = Dps::start_with(|builder| {
         let builder = builder
-            .link_hub("hub-a=1")
-            .link_hub("hub-b=1000")
-            .link_hub("hub-c=1000");
+            .link_hub(linked("hub-a=1"))
+            .link_hub(linked("hub-b=1000"))
+            .link_hub(linked("hub-c=1000"));
         builder
-            .latency("hub-a=10")
-            .latency("hub-b=10")
-            .latency("hub-c=11")
+            .latencies([latency("hub-a=10")])
+            .latencies([latency("hub-b=10")])
+            .latencies([latency("hub-c=11")])
     })
     .await;
     let latency = json!({ "allocationPolicy": "geoLatency" });
@@ -276,9 +281,11 @@ async fn the_instances_policy_is_for_enrollments_without_one() {
         (AllocationPolicyKind::Static, None),
     ] {
         let dps = Dps::start_with(|builder| {
-            let builder = builder.link_hub("hub-a=1000").link_hub("hub-b");
+            let builder = builder
+                .link_hub(linked("hub-a=1000"))
+                .link_hub(linked("hub-b"));
             builder
-                .latency("hub-b=1")
+                .latencies([latency("hub-b=1")])
                 .default_allocation(policy.clone())
         })
         .await;
@@ -298,26 +305,18 @@ async fn the_instances_policy_is_for_enrollments_without_one() {
 }
 
 #[tokio::test]
-async fn an_allocation_that_cannot_be_is_said_at_the_start() {
+async fn an_allocation_policy_that_cannot_work_is_refused_at_the_start() {
     let start = |choose: fn(EmulatorBuilder) -> EmulatorBuilder| {
-        choose(Emulator::builder().link_hub("hub-a")).start()
+        choose(Emulator::builder().link_hub(linked("hub-a"))).start()
     };
     for (refused, message) in [
         (
             start(|builder| builder.default_allocation(AllocationPolicyKind::Custom)).await,
-            "the default allocation cannot be 'custom': it must be hashed, geoLatency or static",
+            "the default allocation policy must be hashed, geoLatency or static, and is 'custom'",
         ),
         (
-            start(|builder| builder.latency("hub-b=1")).await,
-            "there is a latency for hub hub-b, which is not linked",
-        ),
-        (
-            start(|builder| builder.latency("hub-a=near")).await,
-            "invalid latency 'hub-a=near': it must be [REGION/]HUB=MILLISECONDS",
-        ),
-        (
-            start(|builder| builder.link_hub("hub-b,maybe")).await,
-            "invalid hub hub-b: 'maybe' is not known; there is no-policy",
+            start(|builder| builder.latencies([latency("hub-b=1")])).await,
+            "a latency is set for the hub hub-b, which is not linked",
         ),
     ] {
         let error = refused.expect_err(message);

@@ -8,13 +8,14 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::common::linked;
 use crate::common::{
     Dps, Hook, KEY_1, KEY_2, TpmDevice, certificate_enrollment, certificate_group, derive,
     key_enrollment, key_group, tpm_enrollment, with,
 };
 
 async fn two_hubs() -> Dps {
-    Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await
+    Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b"))).await
 }
 
 fn at(hub: &str) -> Value {
@@ -54,11 +55,11 @@ async fn a_device_has_the_keys_of_its_enrollment_at_its_hub() {
         })
     };
     assert_eq!(
-        authentication(&dps, "localhost", "dev-1").await,
+        authentication(&dps, "127.0.0.1", "dev-1").await,
         keys(KEY_1, KEY_2)
     );
     assert_eq!(
-        authentication(&dps, "localhost", "dev-2").await,
+        authentication(&dps, "127.0.0.1", "dev-2").await,
         keys(&derive(KEY_2, "dev-2"), &derive(KEY_1, "dev-2"))
     );
 }
@@ -72,7 +73,7 @@ async fn replaced_keys_are_valid_at_the_hub_after_the_next_registration() {
     let rolled = key_enrollment("dev-1", KEY_2, KEY_1);
     dps.put_if("/enrollments/dev-1", "*", &rolled).await;
     let primary = async || {
-        authentication(&dps, "localhost", "dev-1").await["symmetricKey"]["primaryKey"].take()
+        authentication(&dps, "127.0.0.1", "dev-1").await["symmetricKey"]["primaryKey"].take()
     };
     assert_eq!(primary().await, KEY_1);
     dps.device("dev-1").key(KEY_1).assigned().await;
@@ -105,7 +106,7 @@ async fn both_thumbprints_are_that_of_the_certificate_that_registered() {
         .await;
     let before = dps.device("dev-1").certificate(&old).assigned().await;
     assert_eq!(
-        authentication(&dps, "localhost", "dev-1").await,
+        authentication(&dps, "127.0.0.1", "dev-1").await,
         thumbprints(&one)
     );
     dps.put_if("/enrollments/dev-1", "*", &with_secondary(&old, Some(&new)))
@@ -113,19 +114,19 @@ async fn both_thumbprints_are_that_of_the_certificate_that_registered() {
     let after = dps.device("dev-1").certificate(&new).assigned().await;
     assert_eq!(after["assignedHub"], before["assignedHub"]);
     assert_eq!(
-        authentication(&dps, "localhost", "dev-1").await,
+        authentication(&dps, "127.0.0.1", "dev-1").await,
         thumbprints(&two)
     );
     dps.device("dev-1").certificate(&old).assigned().await;
     assert_eq!(
-        authentication(&dps, "localhost", "dev-1").await,
+        authentication(&dps, "127.0.0.1", "dev-1").await,
         thumbprints(&one)
     );
     dps.put_if("/enrollments/dev-1", "*", &with_secondary(&new, None))
         .await;
     dps.device("dev-1").certificate(&new).assigned().await;
     assert_eq!(
-        authentication(&dps, "localhost", "dev-1").await,
+        authentication(&dps, "127.0.0.1", "dev-1").await,
         thumbprints(&two)
     );
 }
@@ -143,7 +144,7 @@ async fn a_device_of_a_certificate_group_has_the_thumbprint_of_its_own_certifica
             .assigned()
             .await;
         assert_eq!(
-            authentication(&dps, "localhost", "dev-1").await["x509Thumbprint"],
+            authentication(&dps, "127.0.0.1", "dev-1").await["x509Thumbprint"],
             json!({
                 "primaryThumbprint": thumbprint(&credentials),
                 "secondaryThumbprint": thumbprint(&credentials),
@@ -160,7 +161,7 @@ async fn a_tpm_has_its_hub_key_at_the_hub() {
         .await;
     let state = device.assigned().await;
     let given = device.hub_key(&state).await;
-    let authentication = authentication(&dps, "localhost", "dev-1").await;
+    let authentication = authentication(&dps, "127.0.0.1", "dev-1").await;
     assert_eq!(authentication["type"], "sas");
     assert_eq!(
         authentication["symmetricKey"]["primaryKey"],
@@ -175,10 +176,10 @@ async fn an_edge_device_has_the_edge_capability_at_its_hub() {
     let document = with(key_enrollment("dev-1", KEY_1, KEY_2), edge);
     dps.create("/enrollments/dev-1", &document).await;
     dps.device("dev-1").key(KEY_1).assigned().await;
-    let device = dps.hub("localhost").device("dev-1").await.expect("read");
+    let device = dps.hub("127.0.0.1").device("dev-1").await.expect("read");
     assert!(device.expect("registered").is_iot_edge());
     assert_eq!(
-        dps.hub_api("localhost").twin("dev-1").await["capabilities"],
+        dps.hub_api("127.0.0.1").twin("dev-1").await["capabilities"],
         json!({ "iotEdge": true })
     );
 }
@@ -208,7 +209,7 @@ async fn a_device_that_exists_in_the_hub_keeps_its_twin() {
     dps.create("/enrollments/dev-1", &document).await;
     let device = dps.device("dev-1").key(KEY_1);
     device.assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     let patched = hub
         .update_twin("dev-1", json!({ "tags": { "from": "operator" } }))
         .await;
@@ -237,7 +238,7 @@ async fn a_new_device_id_creates_a_second_identity() {
     device.assigned().await;
     dps.put_if("/enrollments/dev-1", "*", &named("oven")).await;
     device.assigned().await;
-    let devices = dps.hub("localhost").devices().await.expect("read");
+    let devices = dps.hub("127.0.0.1").devices().await.expect("read");
     let names: Vec<&str> = devices.iter().map(|it| it.device_id().as_str()).collect();
     assert_eq!(names, ["oven", "toaster"]);
 }
@@ -250,7 +251,7 @@ async fn a_device_that_was_removed_from_its_hub_gets_its_initial_twin_again() {
     dps.create("/enrollments/dev-1", &document).await;
     let device = dps.device("dev-1").key(KEY_1);
     device.assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     hub.update_desired("dev-1", json!({ "x": 2 }))
         .await
         .expect("patched");
@@ -273,7 +274,7 @@ async fn a_disabled_device_stays_disabled_when_it_registers_again() {
         .await;
     let device = dps.device("dev-1").key(KEY_1);
     device.assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     hub.set_enabled("dev-1", false).await.expect("disabled");
     device.assigned().await;
     let found = hub
@@ -299,7 +300,7 @@ async fn the_initial_twin_of_a_webhook_replaces_that_of_the_enrollment() {
             json!({ "by": "webhook" }),
         ),
     ] {
-        let answer = with(answer, json!({ "iotHubHostName": "localhost" }));
+        let answer = with(answer, json!({ "iotHubHostName": "127.0.0.1" }));
         let hook = Hook::saying(200, &answer.to_string()).await;
         let fields = json!({
             "allocationPolicy": "custom",
@@ -309,7 +310,7 @@ async fn the_initial_twin_of_a_webhook_replaces_that_of_the_enrollment() {
         let document = with(key_enrollment("dev-1", KEY_1, KEY_2), fields);
         dps.create("/enrollments/dev-1", &document).await;
         dps.device("dev-1").key(KEY_1).assigned().await;
-        let hub = dps.hub("localhost");
+        let hub = dps.hub("127.0.0.1");
         let found = hub
             .device("dev-1")
             .await
@@ -347,7 +348,7 @@ async fn an_initial_twin_that_exceeds_the_limits_fails_the_registration() {
         assert_eq!(failed, (400_004, message.to_owned()));
     }
     assert!(
-        dps.hub("localhost")
+        dps.hub("127.0.0.1")
             .devices()
             .await
             .expect("read")
@@ -386,8 +387,8 @@ async fn a_device_that_changes_the_case_of_its_id_keeps_one_identity() {
 async fn an_unknown_device_is_not_found() {
     let dps = Dps::start().await;
     assert!(dps.emulator.hub("elsewhere").is_none());
-    let hub = dps.hub("LOCALHOST");
-    assert_eq!(hub.hostname().as_str(), "localhost");
+    let hub = dps.hub("127.0.0.1");
+    assert_eq!(hub.hostname().as_str(), "127.0.0.1");
     for id in ["dev-1", "no id"] {
         assert!(hub.device(id).await.expect("read").is_none());
         let error = hub.remove(id).await.expect_err("there is none");

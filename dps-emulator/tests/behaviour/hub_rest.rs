@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Answer, Dps, HubApi, KEY_1, KEY_2, assert_timestamp, key_enrollment, unix_now, with,
 };
 
 /// Two hubs; `hub-a` has the device.
 async fn assigned() -> (Dps, HubApi) {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     enroll(&dps, "dev-1").await;
     let api = dps.hub_api("hub-a");
     (dps, api)
@@ -280,7 +283,7 @@ async fn what_is_wrong_is_said_in_the_hubs_words() {
             "/twins/dev-1",
             None,
             405,
-            "ErrorCode:GenericMethodNotAllowed;The method does not go with this path",
+            "ErrorCode:GenericMethodNotAllowed;This path does not support the method",
         ),
         (
             "PUT",

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use tokio::task::JoinSet;
 
+use crate::common::linked;
 use crate::common::{Dps, HubApi, KEY_1, KEY_2, Program, derive, key_enrollment, key_group, with};
 
 fn at(hub: &str) -> Value {
@@ -75,8 +76,8 @@ async fn a_move_in_progress_is_finished_after_a_restart() {
         Dps::start_with(|builder| {
             let builder = builder
                 .data_dir(dir.path())
-                .link_hub("hub-a")
-                .link_hub("hub-b");
+                .link_hub(linked("hub-a"))
+                .link_hub(linked("hub-b"));
             builder.assign_delay(Duration::from_secs(delay))
         })
         .await

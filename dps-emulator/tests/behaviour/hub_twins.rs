@@ -17,7 +17,7 @@ async fn assigned() -> Dps {
 #[tokio::test]
 async fn desired_properties_and_tags_are_patched() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     hub.update_desired("dev-1", json!({ "a": { "b": 1, "c": 2 } }))
         .await
         .expect("patched");
@@ -52,7 +52,7 @@ async fn desired_properties_and_tags_are_patched() {
 #[tokio::test]
 async fn a_patch_that_exceeds_a_limit_changes_nothing() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     let large: Value = (0..9)
         .map(|n| (format!("t{n}"), json!("x".repeat(4000))))
         .collect();
@@ -82,7 +82,7 @@ async fn a_patch_that_exceeds_a_limit_changes_nothing() {
 #[tokio::test]
 async fn concurrent_changes_are_all_made() {
     let dps = assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     let mut changes = tokio::task::JoinSet::new();
     for number in 0..20 {
         let hub = hub.clone();

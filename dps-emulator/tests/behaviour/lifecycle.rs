@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use dps_emulator::{Emulator, ErrorKind};
+use dps_emulator::{Emulator, ErrorKind, Latency, LinkedHub, VerifiedCa};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::common::linked;
 use crate::common::{Dps, Hook, KEY_1, KEY_2, PATIENCE, Wire, key_enrollment, with};
 
 async fn shut_down(dps: Dps) {
@@ -47,9 +48,9 @@ async fn two_emulators_know_nothing_of_each_other() {
 async fn an_emulator_tells_what_it_is() {
     let dps = Dps::start_with(|builder| {
         builder
-            .id_scope("0ne00ABCDEF")
-            .link_hub("hub-a")
-            .link_hub("hub-b=10")
+            .id_scope("0ne00ABCDEF".parse().expect("an id scope"))
+            .link_hub(linked("hub-a"))
+            .link_hub(linked("hub-b=10"))
     })
     .await;
     let emulator = &dps.emulator;
@@ -58,7 +59,11 @@ async fn an_emulator_tells_what_it_is() {
         emulator.https_url(),
         format!("https://localhost:{}", emulator.https_port())
     );
-    let hubs: Vec<String> = emulator.hubs().iter().map(ToString::to_string).collect();
+    let hubs: Vec<String> = emulator
+        .hub_names()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(hubs, ["hub-a", "hub-b"]);
     assert!(emulator.ca_pem().starts_with("-----BEGIN CERTIFICATE-----"));
     let shown = format!("{emulator:?}");
@@ -154,37 +159,53 @@ async fn a_shutdown_cuts_connections_that_do_not_finish() {
 }
 
 #[tokio::test]
-async fn an_option_that_is_not_valid_is_said() {
-    for (builder, message) in [
+async fn a_hub_cannot_be_linked_twice() {
+    let builder = Emulator::builder()
+        .link_hub(linked("hub-a"))
+        .link_hub(linked("HUB-A"));
+    let error = builder.start().await.expect_err("linked twice");
+    assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+    assert_eq!(error.to_string(), "the hub HUB-A is linked twice");
+}
+
+#[test]
+fn options_that_are_not_valid_fail_where_they_are_written() {
+    for (text, message) in [
+        ("not a hub", "'not a hub' is not a valid hub: "),
         (
-            Emulator::builder().id_scope("not a scope"),
-            "invalid id scope",
+            "hub-a=0",
+            "'hub-a=0' is not a valid hub: the weight must be 1 to 1000",
         ),
         (
-            Emulator::builder().link_hub("not a hub"),
-            "invalid hub host name",
-        ),
-        (
-            Emulator::builder().link_hub("hub-a=0"),
-            "invalid weight of hub hub-a: it must be 1 to 1000",
-        ),
-        (
-            Emulator::builder().link_hub("hub-a").link_hub("HUB-A"),
-            "hub HUB-A is linked twice",
-        ),
-        (
-            Emulator::builder().verified_ca("contoso", "nonsense"),
-            "the certificate of CA 'contoso' cannot be read: ",
+            "hub-b,maybe",
+            "'hub-b,maybe' is not a valid hub: the only option after the comma is no-policy",
         ),
     ] {
-        let error = builder.start().await.expect_err(message);
+        let error = text.parse::<LinkedHub>().expect_err(text);
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
         assert!(error.to_string().starts_with(message), "{error}");
     }
+    let error = "hub-a=near".parse::<Latency>().expect_err("no number");
+    assert_eq!(
+        error.to_string(),
+        "'hub-a=near' is not a valid latency: it must be [REGION/]HUB=MILLISECONDS"
+    );
+    let error = VerifiedCa::from_pem("contoso", "nonsense").expect_err("no certificate");
+    assert_eq!(
+        error.to_string(),
+        "the certificate of the CA 'contoso' cannot be read"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+#[should_panic(expected = "the weight of a hub must be 1 to 1000, and is 1001")]
+fn a_weight_that_the_service_does_not_accept_panics() {
+    let _ = linked("hub-a").weight(1001);
 }
 
 #[tokio::test]
-async fn a_host_name_that_is_none_is_said() {
+async fn a_host_name_that_is_not_valid_is_refused() {
     let error = Emulator::builder().host_name("no name!").start().await;
     let error = error.expect_err("no certificate");
     assert_eq!(error.kind(), ErrorKind::Certificate);

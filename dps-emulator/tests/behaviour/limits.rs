@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::common::{
     Answer, Dps, KEY_1, KEY_2, TestClock, certificate_group, derive, key_enrollment, key_group,
 };
+use crate::common::{linked, verified_ca};
 
 const THROTTLED: &str = "Operations are being throttled for this tenant.";
 
@@ -181,13 +182,21 @@ async fn registrations() {
 async fn linked_hubs() {
     let hubs = |count: u32| {
         (0..count).fold(Emulator::builder(), |builder, number| {
-            builder.link_hub(format!("hub-{number}"))
+            builder.link_hub(linked(&format!("hub-{number}")))
         })
     };
     let error = hubs(51).start().await.expect_err("51 are too many");
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert_eq!(error.to_string(), "51 hubs are linked, and the limit is 50");
-    assert_eq!(hubs(50).start().await.expect("50 are not").hubs().len(), 50);
+    assert_eq!(
+        hubs(50)
+            .start()
+            .await
+            .expect("50 are not")
+            .hub_names()
+            .len(),
+        50
+    );
 }
 
 #[tokio::test]
@@ -198,14 +207,14 @@ async fn ca_certificates_of_the_options() {
     let cas = |names: &[&str]| {
         let builder = Emulator::builder().limits(limits.clone());
         names.iter().fold(builder, |builder, name| {
-            builder.verified_ca(*name, root.certificate_pem())
+            builder.verified_ca(verified_ca(name, root.certificate_pem()))
         })
     };
     let error = cas(&["a", "b", "c"]).start().await.expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert_eq!(
         error.to_string(),
-        "3 CA certificates are given, and the limit is 2"
+        "3 CA certificates are configured, and the limit is 2"
     );
     cas(&["a", "b"]).start().await.expect("two are not");
 }

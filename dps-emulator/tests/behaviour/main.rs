@@ -3,6 +3,7 @@
 mod common;
 
 mod access_policies;
+mod ambiguous_requests;
 mod bearer_tokens;
 mod ca_certificates;
 mod certificate_versions;

@@ -161,7 +161,7 @@ async fn a_directory_in_use_is_reported() {
     let error = Emulator::builder().data_dir(dir.path()).start().await;
     let error = error.expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::Store);
-    assert_eq!(error.to_string(), "the store cannot be used");
+    assert_eq!(error.to_string(), "the store cannot be opened");
     assert_eq!(
         dps.get("/enrollments/e").await.status,
         404,
@@ -180,7 +180,7 @@ async fn a_directory_that_cannot_be_created_is_reported() {
         .await;
     let error = error.expect_err("not a directory");
     assert_eq!(error.kind(), ErrorKind::Store);
-    assert!(error.to_string().contains("cannot be made"), "{error}");
+    assert!(error.to_string().contains("cannot be created"), "{error}");
 }
 
 #[cfg(unix)]

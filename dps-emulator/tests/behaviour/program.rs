@@ -176,7 +176,7 @@ async fn a_second_one_on_the_same_data_is_told_so() {
     .await;
     assert_eq!(status.code(), Some(1));
     assert!(
-        said.starts_with("dps-emulator: the store cannot be used: "),
+        said.starts_with("dps-emulator: the store cannot be opened: "),
         "{said}"
     );
     assert!(said.contains("in use"), "{said}");
@@ -215,20 +215,24 @@ async fn an_option_that_makes_no_sense_is_told() {
         ),
         (
             &["--id-scope", "not a scope"],
-            1,
-            "dps-emulator: invalid id scope",
+            2,
+            "invalid value 'not a scope' for '--id-scope <ID_SCOPE>'",
         ),
-        (&["--service-key", "c2hvcnQ="], 1, "it must be 16 to 64"),
+        (
+            &["--service-key", "c2hvcnQ="],
+            1,
+            "invalid value for --service-key: ",
+        ),
         (&["--host", "no name!"], 1, "no name!"),
         (
             &["--verified-ca", "root.pem"],
-            1,
-            "--verified-ca takes NAME=PEMFILE",
+            2,
+            "'--verified-ca <NAME=PEMFILE>': it must be NAME=PEMFILE",
         ),
         (
             &["--verified-ca", "root=missing.pem"],
-            1,
-            "dps-emulator: missing.pem: ",
+            2,
+            "'--verified-ca <NAME=PEMFILE>': missing.pem: ",
         ),
         (&["--retry-after", "soon"], 2, "--retry-after"),
         (&["--bind", "nowhere"], 2, "--bind"),

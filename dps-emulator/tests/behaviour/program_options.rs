@@ -75,7 +75,7 @@ async fn limits() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_said() {
+async fn an_error_names_the_option_and_the_choices() {
     for (option, value, said) in [
         ("--policy", "reader", "NAME=PERMISSION"),
         (
@@ -97,9 +97,36 @@ async fn what_cannot_be_is_said() {
             "'owner' is not a valid role",
         ),
         ("--limit", "x509-groups", "NAME=VALUE"),
-        ("--limit", "x509-groups=many", "--limit x509-groups=many"),
-        ("--limit", "x509-groups=-1", "--limit x509-groups=-1"),
-        ("--limit", "groups=1", "there is no limit 'groups'"),
+        (
+            "--limit",
+            "x509-groups=many",
+            "for '--limit <NAME=VALUE>': 'many' is not a valid number",
+        ),
+        (
+            "--limit",
+            "x509-groups=-1",
+            "for '--limit <NAME=VALUE>': '-1' is not a valid number",
+        ),
+        (
+            "--limit",
+            "groups=1",
+            "'groups' is not a valid limit: it must be one of individual-enrollments, ",
+        ),
+        (
+            "--default-allocation",
+            "custom",
+            "[possible values: hashed, geoLatency, static]",
+        ),
+        (
+            "--hub",
+            "a=0",
+            "for '--hub <HOSTNAME[=WEIGHT][,no-policy]>': 'a=0' is not a valid hub",
+        ),
+        (
+            "--latency",
+            "a=x",
+            "for '--latency <[REGION/]HUB=MS>': 'a=x' is not a valid latency",
+        ),
         (
             "--limit",
             "linked-hubs=0",

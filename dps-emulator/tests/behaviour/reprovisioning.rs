@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{Device, Dps, Hook, KEY_1, KEY_2, key_enrollment, with};
 
 /// Two hubs, a webhook whose choice can be changed, and a device.
@@ -16,7 +17,9 @@ struct Setup {
 
 impl Setup {
     async fn with(policy: Value) -> Self {
-        let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+        let dps =
+            Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+                .await;
         let choice = Arc::new(Mutex::new("hub-a"));
         let chosen = Arc::clone(&choice);
         let hook = Hook::start(move |_| {
@@ -114,13 +117,15 @@ async fn never_refuses_a_webhook_that_moves_the_device() {
     assert_eq!(code, 400_207);
     assert_eq!(
         message,
-        "Custom allocation failed: the webhook chose hub-b, which is not one of the linked hubs"
+        "Custom allocation failed: the webhook chose hub-b, which is not one of the linked hubs (hub-a)"
     );
 }
 
 #[tokio::test]
 async fn never_keeps_a_device_whose_enrollment_now_names_another_hub() {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let enrollment = |hub: &str| {
         let fields = json!({ "allocationPolicy": "static", "iotHubs": [hub] });
         with(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::common::{Device, Dps, Hook, KEY_1, derive, key_enrollment, key_group, with};
+use crate::common::{latency, linked};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coming {
@@ -91,12 +92,12 @@ fn wanted(cell: Cell) -> (&'static str, &'static str, bool) {
 #[tokio::test]
 async fn every_cell_is_as_documented() {
     let dps = Dps::start_with(|builder| {
-        let builder = builder.link_hub("hub-a").link_hub("hub-b");
+        let builder = builder.link_hub(linked("hub-a")).link_hub(linked("hub-b"));
         builder
-            .latency("emea/hub-a=10")
-            .latency("emea/hub-b=90")
-            .latency("us/hub-a=90")
-            .latency("us/hub-b=10")
+            .latencies([latency("emea/hub-a=10")])
+            .latencies([latency("emea/hub-b=90")])
+            .latencies([latency("us/hub-a=90")])
+            .latencies([latency("us/hub-b=10")])
     })
     .await;
     let cells = cells();

@@ -26,7 +26,7 @@ fn full() -> Value {
             "tags": { "floor": 3 },
             "properties": { "desired": { "darkness": "medium" } },
         },
-        "iotHubs": ["localhost"],
+        "iotHubs": ["127.0.0.1"],
         "optionalDeviceInformation": { "batch": "7b" },
         "provisioningStatus": "enabled",
         "registrationId": "dev-1",
@@ -268,7 +268,7 @@ async fn a_registration_can_be_read_and_deleted() {
         json!({
             "registrationId": "Dev-1",
             "createdDateTimeUtc": seen["createdDateTimeUtc"],
-            "assignedHub": "localhost",
+            "assignedHub": "127.0.0.1",
             "deviceId": "Dev-1",
             "status": "assigned",
             "substatus": "initialAssignment",

@@ -234,33 +234,39 @@ async fn an_operation_that_cannot_be_read_does_nothing() {
     for (body, message) in [
         (
             json!({ "enrollments": eleven, "mode": "create" }),
-            "A bulk operation takes 1 to 10 items, not 11.",
+            "A bulk operation must have 1 to 10 items; this one has 11.",
         ),
         (
             json!({ "enrollments": [], "mode": "create" }),
-            "A bulk operation takes 1 to 10 items, not 0.",
+            "A bulk operation must have 1 to 10 items; this one has 0.",
         ),
         (
             json!({ "enrollments": [device("a")], "mode": "replace" }),
             "The mode 'replace' is not known.",
         ),
-        (json!({ "enrollments": [device("a")] }), "mode is missing"),
-        (json!({ "mode": "create" }), "enrollments is missing"),
+        (
+            json!({ "enrollments": [device("a")] }),
+            "The mode is missing.",
+        ),
+        (
+            json!({ "mode": "create" }),
+            "The field enrollments is missing.",
+        ),
         (
             json!({ "enrollmentGroups": [device("a")], "mode": "create" }),
-            "enrollments is missing",
+            "The field enrollments is missing.",
         ),
         (
             json!({ "enrollments": device("a"), "mode": "create" }),
-            "enrollments is missing",
+            "The field enrollments is missing.",
         ),
         (
             json!({ "enrollments": [device("a"), { "etag": "*" }], "mode": "create" }),
-            "an item has no registrationId",
+            "An item has no registrationId.",
         ),
         (
             json!({ "enrollments": [device("a"), "b"], "mode": "create" }),
-            "an item has no registrationId",
+            "An item has no registrationId.",
         ),
     ] {
         let answer = Answer::to(dps.service("POST", "/enrollments").json(&body)).await;

@@ -3,6 +3,7 @@
 use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Answer, Dps, KEY_1, KEY_2, certificate_group, key_enrollment, key_group, with,
 };
@@ -17,7 +18,9 @@ async fn refused(dps: &Dps, path: &str, document: Value, message: &str) {
 
 #[tokio::test]
 async fn an_allocation_that_cannot_work() {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let webhook = |url: &str| {
         json!({
             "allocationPolicy": "custom",
@@ -216,7 +219,7 @@ async fn a_document_of_another_shape() {
         ),
         with(
             key_enrollment("e", KEY_1, KEY_2),
-            json!({ "iotHubs": "localhost" }),
+            json!({ "iotHubs": "127.0.0.1" }),
         ),
     ] {
         let answer = dps.put("/enrollments/e", &document).await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use dps_emulator::{Action, Change, MemoryStore, Store, StoreError, Table};
+use dps_emulator::store::{Action, Change, MemoryStore, Store, StoreError, Table};
 use serde_json::json;
 
+use crate::common::linked;
 use crate::common::{Dps, Hook, KEY_1, KEY_2, key_enrollment, with};
 
 /// Fails a number of times when the result of a registration is written.
@@ -62,7 +63,7 @@ async fn an_assignment_is_recorded_when_the_store_works_again_and_the_webhook_is
         failures: AtomicUsize::new(2),
     });
     let shared = Arc::clone(&store);
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").store(shared)).await;
+    let dps = Dps::start_with(|builder| builder.link_hub(linked("hub-a")).store(shared)).await;
     let by_webhook = json!({
         "allocationPolicy": "custom",
         "customAllocationDefinition": { "webhookUrl": hook.url, "apiVersion": "2021-10-01" },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dps_emulator::{Change, Expected, MemoryStore, Store, Table};
+use dps_emulator::store::{Change, Expected, MemoryStore, Store, Table};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -48,7 +48,7 @@ async fn a_payload_of_any_depth_is_refused_or_leaves_a_readable_record() {
 async fn a_webhooks_payload_of_any_depth_leaves_a_readable_record() {
     let dps = Dps::start().await;
     for depth in [1, 64, 65, 100, 124, 125, 126] {
-        let body = json!({ "iotHubHostName": "localhost", "payload": arrays(depth) }).to_string();
+        let body = json!({ "iotHubHostName": "127.0.0.1", "payload": arrays(depth) }).to_string();
         let hook = Hook::saying(200, &body).await;
         let custom = json!({
             "allocationPolicy": "custom",
@@ -101,7 +101,7 @@ async fn a_twin_of_any_depth_is_refused_or_readable() {
     dps.create("/enrollments/d1", &key_enrollment("d1", KEY_1, KEY_2))
         .await;
     dps.device("d1").key(KEY_1).assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     for nested in [arrays, objects] {
         for depth in [1, 10, 11, 64, 65, 100, 200] {
             let tags = json!({ "tags": { "t": nested(depth) } });
@@ -110,7 +110,7 @@ async fn a_twin_of_any_depth_is_refused_or_readable() {
                 .update_desired("d1", json!({ "t": nested(depth) }))
                 .await;
             hub.twin("d1").await.expect("readable");
-            let answer = dps.hub_api("localhost").get("/twins/d1").await;
+            let answer = dps.hub_api("127.0.0.1").get("/twins/d1").await;
             assert_eq!(answer.status, 200, "{depth}: {answer:?}");
         }
     }
@@ -172,7 +172,7 @@ async fn a_damaged_document_hides_no_other_in_a_list() {
         listed(&dps, "/registrations/g/query", "registrationId").await,
         ["d1", "d3"]
     );
-    let devices = dps.hub("localhost").devices().await.expect("listed");
+    let devices = dps.hub("127.0.0.1").devices().await.expect("listed");
     assert_eq!(devices.len(), 2);
 }
 
@@ -192,7 +192,7 @@ async fn a_damaged_document_can_be_deleted_and_created_again() {
         .await;
     // The registration also repairs the device in the hub.
     dps.device("d2").key(&derive(KEY_1, "d2")).assigned().await;
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     assert!(hub.device("d2").await.expect("readable").is_some());
     assert_eq!(
         listed(&dps, "/registrations/g/query", "registrationId").await,
@@ -208,7 +208,7 @@ async fn a_damaged_enrollment_can_be_replaced_and_a_damaged_device_removed() {
     assert_eq!(answer.status, 500, "it exists");
     let answer = dps.put_if("/enrollments/e-d2", "*", &document).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let hub = dps.hub("localhost");
+    let hub = dps.hub("127.0.0.1");
     hub.device("d2").await.expect_err("damaged");
     hub.remove("d2").await.expect("removed");
     assert!(hub.device("d2").await.expect("readable").is_none());

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use dps_emulator::{Effect, Fault, Step};
+use dps_emulator::fault::{Effect, Fault, Step};
 use dps_hardware::SoftwareTpm;
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Answer, Device, Dps, Hook, KEY_1, KEY_2, TpmDevice, assert_etag, assert_operation_id,
     assert_timestamp, key_enrollment, names, shown, tpm_enrollment, with,
@@ -13,7 +14,9 @@ use crate::common::{
 
 /// An emulator, and a device with a TPM that is enrolled.
 async fn enrolled() -> (Dps, TpmDevice) {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let device = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(1));
     let document = tpm_enrollment("dev-1", &device.tpm);
     dps.create("/enrollments/dev-1", &document).await;

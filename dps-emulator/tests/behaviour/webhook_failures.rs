@@ -6,6 +6,7 @@ use dps_allocation::{Rejection, Webhook, from_fn};
 use serde_json::json;
 use tokio::net::TcpSocket;
 
+use crate::common::linked;
 use crate::common::{
     Device, Dps, Hook, KEY_1, KEY_2, assert_timestamp, key_enrollment, serve, with,
 };
@@ -34,7 +35,7 @@ async fn any_status_but_200() {
     for status in [201, 202, 204, 302, 400, 401, 404, 429, 500, 503] {
         let body = match status {
             204 => "",
-            _ => r#"{"iotHubHostName":"localhost"}"#,
+            _ => r#"{"iotHubHostName":"127.0.0.1"}"#,
         };
         assert_eq!(
             failure(status, body).await,
@@ -78,7 +79,7 @@ async fn a_failed_registration_has_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn the_words_of_a_policys_no_stay_with_the_webhook() {
+async fn the_message_of_a_rejection_stays_with_the_webhook() {
     let dps = Dps::start().await;
     let policy = from_fn(|_| Err(Rejection::new("this toaster is recalled")));
     let (url, _webhook) = serve(Webhook::new(policy)).await;
@@ -97,64 +98,68 @@ async fn an_answer_without_a_hub() {
         "{}",
         r#"{"iotHubHostName":null}"#,
         r#"{"iotHubHostName":""}"#,
-        r#"{"hub":"localhost"}"#,
+        r#"{"hub":"127.0.0.1"}"#,
     ] {
-        assert_eq!(
-            failure(200, body).await,
-            (
-                400_208,
-                "Custom allocation failed: the webhook's answer has no iotHubHostName".to_owned()
-            ),
-            "{body}"
-        );
+        let (code, message) = failure(200, body).await;
+        assert_eq!(code, 400_208, "{body}");
+        let start = "Custom allocation failed: the webhook's answer has no iotHubHostName";
+        assert!(message.starts_with(start), "{body}: {message}");
     }
 }
 
 #[tokio::test]
 async fn a_hub_that_is_not_linked() {
-    assert_eq!(
-        failure(200, r#"{"iotHubHostName":"hub-x"}"#).await,
-        (
-            400_207,
-            "Custom allocation failed: the webhook chose hub-x, which is not one of the linked hubs"
-                .to_owned()
-        )
-    );
+    let (code, message) = failure(200, r#"{"iotHubHostName":"hub-x"}"#).await;
+    assert_eq!(code, 400_207);
+    let start =
+        "Custom allocation failed: the webhook chose hub-x, which is not one of the linked hubs";
+    assert!(message.starts_with(start), "{message}");
 }
 
 #[tokio::test]
-async fn rubbish() {
+async fn an_invalid_answer_is_explained_in_the_error_message() {
     for (body, reason) in [
         ("", "the webhook's answer is empty"),
         ("   \r\n", "the webhook's answer is empty"),
-        ("<html>", "the webhook's answer is not JSON"),
+        ("<html>", "the webhook's answer is HTML or XML"),
         ("{\"iotHubHostName\":", "the webhook's answer is not JSON"),
-        ("[]", "the webhook's answer is not an allocation response"),
+        ("[]", "it is an array, not an object"),
+        ("\"localhost\"", "it is the string \"localhost\""),
         (
-            "\"localhost\"",
-            "the webhook's answer is not an allocation response",
+            r#""{\"iotHubHostName\":\"localhost\"}""#,
+            "is encoded twice",
+        ),
+        (r#"{"iotHubHostName":7}"#, "is the number 7, not a string"),
+        (r#"{"iotHubHostName":"no host"}"#, "it contains white space"),
+        (r#"{"iotHubHostName":"https://localhost"}"#, "it is a URL"),
+        (
+            r#"{"value":{"iotHubHostName":"localhost"},"formatters":[],"contentTypes":[],"statusCode":200}"#,
+            "it is inside \"value\"",
         ),
         (
-            r#"{"iotHubHostName":7}"#,
-            "the webhook's answer is not an allocation response",
-        ),
-        (
-            r#"{"iotHubHostName":"no host!"}"#,
-            "the webhook's answer is not an allocation response",
+            r#"{"iotHubHostName":"localhost","initialTwin":{"tags":["a"]}}"#,
+            "initialTwin.tags in the webhook's answer is an array",
         ),
     ] {
-        assert_eq!(
-            failure(200, body).await,
-            (400_207, format!("Custom allocation failed: {reason}")),
-            "{body}"
+        let (code, message) = failure(200, body).await;
+        let expected = if body.contains("value") {
+            400_208
+        } else {
+            400_207
+        };
+        assert_eq!(code, expected, "{body}");
+        assert!(
+            message.starts_with("Custom allocation failed: "),
+            "{message}"
         );
+        assert!(message.contains(reason), "{body}: {message}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_without_end() {
     let body = format!(
-        r#"{{"iotHubHostName":"localhost","payload":"{}"}}"#,
+        r#"{{"iotHubHostName":"127.0.0.1","payload":"{}"}}"#,
         "x".repeat(100 * 1024)
     );
     let (code, message) = failure(200, &body).await;
@@ -185,7 +190,9 @@ async fn a_webhook_that_is_not_there() {
 
 #[tokio::test]
 async fn a_failure_is_over_when_the_webhook_recovers() {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let answers = Mutex::new(vec![
         (200, r#"{"iotHubHostName":"hub-b"}"#),
         (500, ""),

@@ -3,6 +3,7 @@
 use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};
 
+use crate::common::verified_ca;
 use crate::common::{Answer, Dps, certificate_group};
 
 const NOT_FOUND: &str = "CA certificate not found.";
@@ -15,7 +16,7 @@ async fn strict(name: &str, verified: &CertificateAuthority) -> Dps {
     Dps::start_with(|builder| {
         builder
             .require_verified_ca(true)
-            .verified_ca(name, verified.certificate_pem())
+            .verified_ca(verified_ca(name, verified.certificate_pem()))
     })
     .await
 }
@@ -89,7 +90,7 @@ async fn a_group_may_refer_to_a_verified_ca_by_name() {
         let dps = Dps::start_with(|builder| {
             builder
                 .require_verified_ca(required)
-                .verified_ca("contoso-root", root.certificate_pem())
+                .verified_ca(verified_ca("contoso-root", root.certificate_pem()))
         })
         .await;
         let shown = dps
@@ -112,8 +113,8 @@ async fn either_reference_is_good_and_an_unknown_one_finds_nobody() {
     let (old, new) = (authority("Contoso Old"), authority("Contoso New"));
     let dps = Dps::start_with(|builder| {
         builder
-            .verified_ca("old", old.certificate_pem())
-            .verified_ca("new", new.certificate_pem())
+            .verified_ca(verified_ca("old", old.certificate_pem()))
+            .verified_ca(verified_ca("new", new.certificate_pem()))
     })
     .await;
     let path = "/enrollmentGroups/contoso";

@@ -74,7 +74,7 @@ async fn a_registration_byte_for_byte() {
     assert_eq!(document["status"], "assigned");
     let state = &document["registrationState"];
     assert_eq!(state["registrationId"], "dev-1");
-    assert_eq!(state["assignedHub"], "localhost");
+    assert_eq!(state["assignedHub"], "127.0.0.1");
     assert_eq!(state["deviceId"], "dev-1");
     assert_eq!(state["status"], "assigned");
     assert_eq!(state["substatus"], "initialAssignment");

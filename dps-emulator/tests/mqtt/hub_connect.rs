@@ -3,6 +3,7 @@
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Connect, Dps, FOREVER, KEY_1, KEY_2, NOT_AUTHORIZED, PINGREQ, PINGRESP, TestClock,
     certificate_enrollment, certificate_group, derive, hub_token, key_enrollment, with,
@@ -12,8 +13,8 @@ use crate::common::{
 async fn a_device_with_a_key_can_connect() {
     let dps = Dps::with_assigned(Value::Null).await;
     // MQTT 3.1.1, username and password, clean session 0, keep-alive 60.
-    let username = "localhost/dev-1/?api-version=2019-10-01&DeviceClientType=py";
-    let password = hub_token("localhost", "dev-1", KEY_1, FOREVER);
+    let username = "127.0.0.1/dev-1/?api-version=2019-10-01&DeviceClientType=py";
+    let password = hub_token("127.0.0.1", "dev-1", KEY_1, FOREVER);
     let mut packet = b"\x10\xE0\x01\x00\x04MQTT\x04\xC0\x00\x3C\x00\x05dev-1\x00\x3B".to_vec();
     packet.extend(username.as_bytes());
     packet.extend([0, u8::try_from(password.len()).expect("short")]);
@@ -32,7 +33,7 @@ async fn a_device_with_a_key_can_connect() {
 async fn both_keys_are_accepted_on_both_transports() {
     let dps = Dps::with_assigned(Value::Null).await;
     for key in [KEY_1, KEY_2] {
-        let connect = Connect::to_hub_with_key("localhost", "dev-1", key);
+        let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", key);
         dps.mqtt().await.connect(&connect).await;
         dps.websocket().await.connect(&connect).await;
         dps.mqtt_over_tls12().await.connect(&connect).await;
@@ -41,7 +42,9 @@ async fn both_keys_are_accepted_on_both_transports() {
 
 #[tokio::test]
 async fn the_hub_is_the_one_in_the_username() {
-    let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+    let dps =
+        Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+            .await;
     let document = with(
         key_enrollment("dev-1", KEY_1, KEY_2),
         "allocationPolicy",
@@ -77,7 +80,7 @@ async fn a_device_of_a_group_signs_with_its_own_key() {
     client.connect(&Connect::with_key("dev-2", &key)).await;
     client.subscribe().await;
     assert_eq!(client.provision().await["status"], "assigned");
-    let connect = Connect::to_hub_with_key("localhost", "dev-2", &key);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-2", &key);
     dps.mqtt().await.connect(&connect).await;
 }
 
@@ -94,7 +97,7 @@ async fn a_key_derived_from_the_lower_case_id_is_accepted() {
     client.connect(&Connect::with_key("Dev-X", &key)).await;
     client.subscribe().await;
     assert_eq!(client.provision().await["status"], "assigned");
-    let connect = Connect::to_hub_with_key("localhost", "Dev-X", &key);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "Dev-X", &key);
     dps.mqtt().await.connect(&connect).await;
 }
 
@@ -115,7 +118,7 @@ async fn a_device_connects_with_the_certificate_that_it_registered_with() {
         client.subscribe().await;
         assert_eq!(client.provision().await["status"], "assigned");
 
-        let connect = Connect::to_hub("localhost", id);
+        let connect = Connect::to_hub("127.0.0.1", id);
         let mut client = dps.mqtt_showing(&chain, credentials).await;
         client.connect(&connect).await;
         let mut client = dps.websocket_showing(&chain, credentials).await;
@@ -127,7 +130,7 @@ async fn a_device_connects_with_the_certificate_that_it_registered_with() {
         .mqtt_showing(&other.certificate_chain_pem(), &other)
         .await;
     client
-        .send(&Connect::to_hub("localhost", "dev-2").bytes())
+        .send(&Connect::to_hub("127.0.0.1", "dev-2").bytes())
         .await;
     client.expect(NOT_AUTHORIZED).await;
 }
@@ -161,19 +164,19 @@ async fn the_other_enrolled_certificate_is_refused_until_the_device_registers_wi
 #[tokio::test]
 async fn a_device_without_valid_credentials_is_refused() {
     let dps = Dps::with_assigned(Value::Null).await;
-    let connect = |id: &str| Connect::to_hub_with_key("localhost", id, KEY_1);
+    let connect = |id: &str| Connect::to_hub_with_key("127.0.0.1", id, KEY_1);
     let token = |hub: &str, id: &str, key: &str| hub_token(hub, id, key, FOREVER);
     for (refused, why) in [
         (connect("dev-2"), "unknown"),
         (connect("DEV-1"), "ids differ by case"),
-        (Connect::to_hub("localhost", "dev-1"), "no password"),
+        (Connect::to_hub("127.0.0.1", "dev-1"), "no password"),
         (connect("dev-1").password("rubbish"), "no token"),
         (
-            connect("dev-1").password(&token("localhost", "dev-1", &derive(KEY_1, "x"))),
+            connect("dev-1").password(&token("127.0.0.1", "dev-1", &derive(KEY_1, "x"))),
             "another key",
         ),
         (
-            connect("dev-1").password(&token("localhost", "dev-2", KEY_1)),
+            connect("dev-1").password(&token("127.0.0.1", "dev-2", KEY_1)),
             "another device's",
         ),
         (
@@ -181,27 +184,27 @@ async fn a_device_without_valid_credentials_is_refused() {
             "another hub's",
         ),
         (
-            connect("dev-1").password(&hub_token("localhost", "dev-1", KEY_1, 1_700_000_000)),
+            connect("dev-1").password(&hub_token("127.0.0.1", "dev-1", KEY_1, 1_700_000_000)),
             "expired",
         ),
         (
             connect("dev-1").password(&format!(
                 "{}&skn=device",
-                token("localhost", "dev-1", KEY_1)
+                token("127.0.0.1", "dev-1", KEY_1)
             )),
             "a policy",
         ),
         (connect("dev-1").client_id("dev-2"), "another client id"),
         (
-            connect("dev-1").username("localhost/dev-1/"),
+            connect("dev-1").username("127.0.0.1/dev-1/"),
             "no api-version",
         ),
         (
-            connect("dev-1").username("localhost/dev-1/?api-version=new"),
+            connect("dev-1").username("127.0.0.1/dev-1/?api-version=new"),
             "no api-version",
         ),
         (
-            connect("dev-1").username("localhost/dev-1/m/?api-version=2021-04-12"),
+            connect("dev-1").username("127.0.0.1/dev-1/m/?api-version=2021-04-12"),
             "a module",
         ),
     ] {
@@ -217,7 +220,7 @@ async fn a_device_without_valid_credentials_is_refused() {
 #[tokio::test]
 async fn a_disabled_device_is_refused() {
     let dps = Dps::with_assigned(Value::Null).await;
-    let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1);
     for enabled in [false, true] {
         dps.hub().set_enabled("dev-1", enabled).await.expect("set");
         let mut client = dps.mqtt().await;
@@ -246,8 +249,8 @@ async fn tokens_expire_by_the_emulators_clock() {
     dps.enroll("dev-1").await;
     dps.still_serves().await;
     let soon = clock.unix() + 600;
-    let connect = Connect::to_hub("localhost", "dev-1").password(&hub_token(
-        "localhost",
+    let connect = Connect::to_hub("127.0.0.1", "dev-1").password(&hub_token(
+        "127.0.0.1",
         "dev-1",
         KEY_1,
         soon,

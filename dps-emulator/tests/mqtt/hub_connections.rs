@@ -52,7 +52,7 @@ async fn a_new_connection_closes_the_old_one() {
     older.closed().await;
     newer.twin().await;
     assert!(dps.hub().is_connected("dev-1"));
-    let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1);
     let mut newest = dps.websocket().await;
     newest.connect(&connect).await;
     newer.closed().await;
@@ -136,9 +136,9 @@ async fn a_connection_ends_when_its_token_expires() {
     dps.enroll("dev-1").await;
     dps.still_serves().await;
     let mut client = dps.mqtt().await;
-    let soon = hub_token("localhost", "dev-1", KEY_1, clock.unix() + 1);
+    let soon = hub_token("127.0.0.1", "dev-1", KEY_1, clock.unix() + 1);
     client
-        .connect(&Connect::to_hub("localhost", "dev-1").password(&soon))
+        .connect(&Connect::to_hub("127.0.0.1", "dev-1").password(&soon))
         .await;
     client.closed().await;
     assert!(!dps.hub().is_connected("dev-1"));
@@ -147,7 +147,7 @@ async fn a_connection_ends_when_its_token_expires() {
 #[tokio::test]
 async fn a_client_that_exceeds_its_keep_alive_is_disconnected() {
     let dps = Dps::with_assigned(Value::Null).await;
-    let connect = Connect::to_hub_with_key("localhost", "dev-1", KEY_1);
+    let connect = Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1);
     let mut client = dps.mqtt().await;
     client.connect(&connect.keep_alive(1)).await;
     client.listen(crate::common::DESIRED).await;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::common::linked;
 use crate::common::{
     Client, Connect, DESIRED, Dps, GET, KEY_1, KEY_2, REPORT, RESPONSES, Tls, key_enrollment,
     publish, publish_at_most_once, subscribe, unsubscribe, with,
@@ -13,7 +14,7 @@ async fn the_twin_is_downloaded() {
     let dps = Dps::with_assigned(initial).await;
     let mut client = dps.mqtt().await;
     client
-        .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+        .connect(&Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1))
         .await;
     // SUBSCRIBE `$iothub/twin/res/#`, QoS 1, and its SUBACK.
     client
@@ -165,7 +166,7 @@ async fn answers_come_with_the_qos_of_the_subscription() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.mqtt().await;
     client
-        .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+        .connect(&Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1))
         .await;
     client
         .send(&subscribe(1, &[(RESPONSES, 0), (DESIRED, 2)]))
@@ -194,7 +195,9 @@ async fn reported_properties_are_migrated_or_reset() {
         ),
         (false, "deviceDataReset", json!({ "$version": 1 })),
     ] {
-        let dps = Dps::start_with(|builder| builder.link_hub("hub-a").link_hub("hub-b")).await;
+        let dps =
+            Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
+                .await;
         let enrollment = |hub: &str| {
             let reprovision = json!({ "updateHubAssignment": true, "migrateDeviceData": migrate });
             let document = key_enrollment("dev-1", KEY_1, KEY_2);

@@ -41,7 +41,7 @@ async fn webhook(answer: &'static str) -> (String, JoinSet<Value>) {
 #[tokio::test]
 async fn a_payload_goes_in_and_another_comes_out() {
     let dps = Dps::start().await;
-    let answer = "{\"iotHubHostName\":\"localhost\",\
+    let answer = "{\"iotHubHostName\":\"127.0.0.1\",\
         \"payload\":{\"grüße\":\"日本 🦀 \\u0000\\\"\",\"list\":[1,2.50,null,true],\"z\":1,\"a\":2}}";
     let (url, mut asked) = webhook(answer).await;
     let definition = json!({ "webhookUrl": url, "apiVersion": "2021-10-01" });

@@ -72,7 +72,7 @@ async fn usernames_that_are_none() {
         "/registrations/dev-1/api-version=2019-03-31",
         "0ne00000001/devices/dev-1/api-version=2019-03-31",
         "0ne00000001/registrations/dev 1/api-version=2019-03-31",
-        "localhost/dev-1/?api-version=2021-04-12",
+        "127.0.0.1/dev-1/?api-version=2021-04-12",
     ] {
         let connect = Connect::with_key("dev-1", KEY_1).username(username);
         assert_refused(&dps, &connect).await;

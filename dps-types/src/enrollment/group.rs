@@ -4,7 +4,10 @@ use super::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
     InitialTwin, ProvisioningStatus, ReprovisionPolicy,
 };
-use crate::{ETag, EnrollmentGroupId, HubHostname, SymmetricKey, Timestamp};
+use crate::{
+    CertificateAuthorityName, CertificatePolicyName, ETag, EnrollmentGroupId, HubHostname,
+    NamespaceName, SymmetricKey, Timestamp,
+};
 
 lossless! {
     /// An enrollment of all devices whose certificates one CA signed, or whose keys derive from one key.
@@ -19,7 +22,7 @@ lossless! {
         capabilities: Option<DeviceCapabilities> = "capabilities",
         /// Their hub, in the oldest api-versions: a static allocation.
         iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
-        /// The twin to start with.
+        /// The initial twin.
         initial_twin: Option<InitialTwin> = "initialTwin",
         /// The version of this document.
         etag: Option<ETag> = "etag",
@@ -33,12 +36,19 @@ lossless! {
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
         /// How a hub is picked; unset means the policy of the instance.
         allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
-        /// The hubs to choose from; unset means all linked hubs.
+        /// The hubs to select from; the default is all linked hubs.
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
         /// The webhook, for custom allocation.
         custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
-        /// The policy for issuing certificates (api-version 2025-07-01-preview and later).
+        /// The policy for issuing certificates (api-version 2025-07-01-preview only).
         credential_policy_name: Option<String> = "credentialPolicyName",
+        /// The Device Registry namespace of the device (api-version 2026-11-01 and later).
+        namespace_name: Option<NamespaceName> = "namespaceName",
+        /// The certificate authority of that namespace that issues the device's certificates. With it and with
+        /// `certificate_policy_name`, certificates are issued (api-version 2026-11-01 and later).
+        certificate_authority_name: Option<CertificateAuthorityName> = "certificateAuthorityName",
+        /// The policy of that certificate authority (api-version 2026-11-01 and later).
+        certificate_policy_name: Option<CertificatePolicyName> = "certificatePolicyName",
     }
 }
 
@@ -61,6 +71,9 @@ impl EnrollmentGroup {
             iot_hubs: None,
             custom_allocation_definition: None,
             credential_policy_name: None,
+            namespace_name: None,
+            certificate_authority_name: None,
+            certificate_policy_name: None,
             extra: Default::default(),
         }
     }
@@ -114,6 +127,21 @@ macro_rules! enrollment_choices {
                 self.allocate(AllocationPolicyKind::GeoLatency)
             }
 
+            /// Issues certificates: the certificate authority and its policy in this namespace answer the certificate requests of
+            /// devices (api-version 2026-11-01 and later).
+            #[must_use]
+            pub fn issue_certificates(
+                mut self,
+                namespace: crate::NamespaceName,
+                authority: crate::CertificateAuthorityName,
+                policy: crate::CertificatePolicyName,
+            ) -> Self {
+                self.namespace_name = Some(namespace);
+                self.certificate_authority_name = Some(authority);
+                self.certificate_policy_name = Some(policy);
+                self
+            }
+
             /// Always this hub (static).
             #[must_use]
             pub fn allocate_to(self, hub: HubHostname) -> Self {
@@ -142,7 +170,7 @@ macro_rules! enrollment_choices {
                 self
             }
 
-            /// The twin to start with.
+            /// The initial twin.
             #[must_use]
             pub fn with_initial_twin(mut self, twin: InitialTwin) -> Self {
                 self.initial_twin = Some(twin);

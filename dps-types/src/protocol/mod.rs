@@ -1,10 +1,11 @@
-//! Every literal on the wire, as format and parse: paths, headers, MQTT topics, api-versions.
+//! Paths, headers, MQTT topics and api-versions: each is written and parsed here.
 
 pub mod amqp;
 mod api_version;
 pub mod device;
 mod headers;
 pub mod hub;
+pub mod hub_certificate;
 pub mod mqtt;
 mod route;
 pub mod service;

@@ -1,6 +1,6 @@
 //! A registration that is dropped: its connection is closed, and the next one works.
 
-use dps_emulator::{Effect, Step};
+use dps_emulator::fault::{Effect, Step};
 
 use crate::case::Case;
 use crate::dps::HUB;

@@ -1,7 +1,7 @@
 //! The connection is lost, and the registration continues.
 
 use dps_device::ErrorKind;
-use dps_emulator::{Effect, Step};
+use dps_emulator::fault::{Effect, Step};
 use dps_types::RegistrationSubstatus;
 
 use crate::case::Case;

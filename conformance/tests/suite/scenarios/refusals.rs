@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dps_device::{Error, ErrorKind};
-use dps_emulator::{Effect, Step};
+use dps_emulator::fault::{Effect, Step};
 use dps_types::ErrorCode;
 
 use crate::case::Case;

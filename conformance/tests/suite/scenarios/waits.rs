@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use dps_device::ErrorKind;
-use dps_emulator::{Effect, Step};
+use dps_emulator::fault::{Effect, Step};
 
 use crate::case::Case;
 use crate::dps::HUB;

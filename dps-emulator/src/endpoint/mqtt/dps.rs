@@ -1,62 +1,76 @@
-//! A device at DPS: may it come in, and its one subscription.
+//! A device at DPS: its connection, its one subscription, its requests and their answers.
 
 use std::future::pending;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dps_mqtt::{Connect, Publish, QoS};
-use dps_types::protocol::mqtt::{RESPONSE_FILTER, Username};
+use dps_types::protocol::device::{DeviceAction, DeviceRoute};
+use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 
-use super::super::{Gateway, Peer};
-use super::session::{Answer, Message, Session, granted};
-use super::{patience, presented, request};
+use super::super::device::answer::{DeviceCall, Outcome, answer};
+use super::super::{Caller, Gateway};
+use super::session::{Answer, Message, Received, Session, granted};
+use super::{ENVELOPE, idle_timeout, presented};
 use crate::attest::Presented;
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
-/// How long a client without a keep-alive may be silent.
+/// The idle timeout of a client without a keep-alive: none.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A client that was let in.
+/// A client that has been let in.
 pub(super) struct Client<'a> {
     gateway: &'a Gateway,
+    caller: Caller<'a>,
     username: Username,
     presented: Presented<'a>,
-    patience: Duration,
-    /// How responses are to be delivered, once it has subscribed to them.
+    idle_timeout: Duration,
+    /// The QoS of responses, once the client has subscribed to them.
     granted: Option<QoS>,
 }
 
+/// A request of a device.
+pub(super) struct Request {
+    rid: String,
+    action: DeviceAction,
+    body: Bytes,
+}
+
 impl<'a> Client<'a> {
-    /// Reads who it is from the username, and verifies the token in the password or the certificate.
+    /// Reads the username, and verifies the token in the password or the certificate.
     pub(super) async fn admit(
         gateway: &'a Gateway,
-        peer: &'a Peer,
+        caller: Caller<'a>,
         connect: &Connect,
     ) -> Result<Self, ServiceError> {
         let username: Username = connect.username.as_deref().unwrap_or_default().parse()?;
-        if !connect
-            .client_id
-            .eq_ignore_ascii_case(username.registration_id.as_str())
-        {
-            return Err(ServiceError::invalid(
-                "the client id is not the registration id",
-            ));
+        let id = username.registration_id.as_str();
+        if !connect.client_id.eq_ignore_ascii_case(id) {
+            let reason = format!(
+                "the client id must be the registration id '{id}', and is '{}'",
+                connect.client_id
+            );
+            return Err(ServiceError::invalid(reason));
         }
         if !username.api_version.is_known() {
-            return Err(ServiceError::invalid("the api-version is not known"));
+            let version = username.api_version;
+            let reason = format!("the api-version {version} of the username is not known");
+            return Err(ServiceError::invalid(reason));
         }
         let client = Self {
             gateway,
+            caller,
             username,
-            presented: presented(connect, peer)?,
-            patience: patience(connect.keep_alive).unwrap_or(FOREVER),
+            presented: presented(connect, caller)?,
+            idle_timeout: idle_timeout(connect.keep_alive).unwrap_or(FOREVER),
             granted: None,
         };
-        gateway.engine.admit(client.device()).await?;
+        gateway.engine.admit(client.as_device()).await?;
         Ok(client)
     }
 
-    pub(super) fn device(&self) -> Device<'_> {
+    fn as_device(&self) -> Device<'_> {
         Device {
             id_scope: &self.username.id_scope,
             registration_id: &self.username.registration_id,
@@ -68,16 +82,30 @@ impl<'a> Client<'a> {
 }
 
 impl Session for Client<'_> {
-    fn patience(&self) -> Duration {
-        self.patience
+    type Request = Request;
+
+    fn device(&self) -> &str {
+        self.username.registration_id.as_str()
     }
 
-    fn subscribe(&mut self, filter: &str, asked: QoS) -> Option<QoS> {
+    fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    fn max_packet_bytes(&self) -> usize {
+        let limit = self.gateway.instance.message_limit();
+        limit.saturating_add(ENVELOPE)
+    }
+
+    fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String> {
         if filter != RESPONSE_FILTER {
-            return None;
+            return Err(format!(
+                "there is no topic filter '{filter}'; the only one of DPS is '{RESPONSE_FILTER}'"
+            ));
         }
-        self.granted = Some(granted(asked));
-        self.granted
+        let granted = granted(asked);
+        self.granted = Some(granted);
+        Ok(granted)
     }
 
     fn unsubscribe(&mut self, filter: &str) {
@@ -86,23 +114,67 @@ impl Session for Client<'_> {
         }
     }
 
-    async fn receive(&mut self, publish: &Publish) -> Answer {
-        match (
-            request::answer(self.gateway, self, publish).await,
-            self.granted,
-        ) {
-            (request::Answer::Response(response), Some(qos)) => Answer::Message(Message {
-                topic: response.topic,
-                body: response.body,
-                qos,
-            }),
-            (request::Answer::Response(_) | request::Answer::Nothing, _) => Answer::Nothing,
-            (request::Answer::End, _) => Answer::End,
+    async fn read(&mut self, publish: Publish) -> Received<Request> {
+        let (rid, action) = match publish.topic.parse() {
+            Ok(RequestTopic::Register { rid }) => (rid, DeviceAction::Register),
+            Ok(RequestTopic::OperationStatus { rid, operation_id }) => {
+                (rid, DeviceAction::OperationStatus(operation_id))
+            }
+            Ok(_) => return Received::End("the request is not supported".to_owned()),
+            Err(error) => {
+                let topic = &publish.topic;
+                return Received::End(format!("PUBLISH to '{topic}': {error}"));
+            }
+        };
+        Received::Request(Request {
+            rid,
+            action,
+            body: publish.payload,
+        })
+    }
+
+    async fn answer(&mut self, request: Request) -> Answer {
+        let Username {
+            id_scope,
+            registration_id,
+            api_version,
+            ..
+        } = &self.username;
+        let route = DeviceRoute::new(id_scope.clone(), registration_id.clone(), request.action);
+        let call = DeviceCall {
+            route: &route,
+            api_version: *api_version,
+            presented: self.presented.clone(),
+            // The C# SDK may send no body: the connection identifies the device.
+            body: match request.body.trim_ascii() {
+                [] => b"{}",
+                body => body,
+            },
+            takes_challenge: false,
+        };
+        match (answer(self.gateway, &call, self.caller).await, self.granted) {
+            (Outcome::Reply(answer), Some(qos)) => {
+                let topic = ResponseTopic::new(answer.status, request.rid);
+                let topic = match answer.retry_after {
+                    Some(seconds) => topic.with_retry_after(seconds),
+                    None => topic,
+                };
+                Answer::Message(Message {
+                    topic: topic.to_string(),
+                    body: answer.body,
+                    qos,
+                })
+            }
+            (Outcome::Reply(_), None) => Answer::Lost(format!(
+                "the response was dropped: the client has not subscribed to '{RESPONSE_FILTER}'"
+            )),
+            (Outcome::Silence, _) => Answer::Nothing,
+            (Outcome::Cut, _) => Answer::End("a fault".to_owned()),
         }
     }
 
-    /// DPS speaks when it is asked.
-    async fn next(&mut self) -> Option<Message> {
+    /// DPS sends nothing unasked.
+    async fn next(&mut self) -> Result<Message, &'static str> {
         pending().await
     }
 }

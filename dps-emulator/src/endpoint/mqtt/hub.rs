@@ -1,10 +1,11 @@
-//! A device at its hub: it reads and patches its twin, hears of changes, and sends telemetry.
+//! A device at its hub: it reads and patches its twin, receives desired properties, and sends telemetry.
 //!
-//! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
+//! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`; the size of telemetry `iot-hub/iot-hub-devguide-quotas-throttling.md`.
 
 use std::future::pending;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::hub::{
     DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic,
@@ -14,33 +15,59 @@ use dps_types::{DeviceId, HubHostname};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::super::body::document;
-use super::super::{Gateway, Peer};
-use super::session::{Answer, Message, Session, granted};
-use super::{patience, presented};
+use super::super::call::document;
+use super::super::{Caller, Gateway};
+use super::session::{Answer, Message, Received, Session, granted};
+use super::{ENVELOPE, idle_timeout, presented};
+use crate::fault::{FaultOutcome, NOT_JSON, Step};
 use crate::hub::{DeviceSession, Hubs};
 use crate::service_error::ServiceError;
 
-/// Methods, which nobody calls here.
+/// Direct methods. Clients subscribe to them, but nothing calls one here.
 const METHODS_FILTER: &str = "$iothub/methods/POST/#";
+/// Cloud-to-device messages, as some clients subscribe to them. Nothing sends one here.
+const ANY_DEVICE_FILTER: &str = "devices/+/messages/devicebound/#";
 
-/// A hub waits no longer for a silent client: 29.45 minutes.
-const PATIENCE: Duration = Duration::from_secs(1767);
+/// The longest time without a packet: 29.45 minutes.
+const MAX_IDLE: Duration = Duration::from_secs(1767);
+/// The largest telemetry message, in bytes.
+const MAX_TELEMETRY: usize = 256 * 1024;
 
-/// A device that was let in.
+/// A client that has been let in.
 pub(super) struct Client<'a> {
-    hubs: &'a Hubs,
+    gateway: &'a Gateway,
+    caller: Caller<'a>,
     hub: HubHostname,
     device_id: DeviceId,
     session: DeviceSession,
-    /// When its token ends, and the connection with it.
+    /// The end of the token, and of the connection.
     end: Option<Instant>,
-    patience: Duration,
+    idle_timeout: Duration,
     responses: Option<QoS>,
     desired: Option<QoS>,
 }
 
-/// Whether a client wants to a hub: `{hub}/{device}/?api-version=…`, where DPS has
+/// A request about the twin.
+pub(super) struct Request {
+    topic: TwinRequestTopic,
+    body: Bytes,
+}
+
+/// The answer to a request about the twin.
+struct Response {
+    topic: TwinResponseTopic,
+    body: Vec<u8>,
+}
+
+/// A subscription of a device at its hub.
+enum Subscription {
+    TwinResponses,
+    Desired,
+    /// Messages that the emulator never sends.
+    Empty,
+}
+
+/// Whether a client connects to a hub: its username is `{hub}/{device}/?api-version=…`, where DPS has
 /// `{scope}/registrations/{registration}/api-version=…`.
 pub(super) fn is_for(connect: &Connect) -> bool {
     let mut parts = connect.username.as_deref().unwrap_or_default().split('/');
@@ -53,73 +80,139 @@ pub(super) fn is_for(connect: &Connect) -> bool {
 }
 
 impl<'a> Client<'a> {
-    /// Finds the hub and the device by the username, and verifies the token in the password or the certificate.
+    /// Finds hub and device by the username, and verifies the token in the password or the certificate.
     pub(super) async fn admit(
         gateway: &'a Gateway,
-        peer: &Peer,
+        caller: Caller<'a>,
+        connect: &Connect,
+    ) -> Result<FaultOutcome<Self>, ServiceError> {
+        let work = Self::admit_without_faults(gateway, caller, connect);
+        gateway.faults.apply(Step::HubConnect, work).await
+    }
+
+    async fn admit_without_faults(
+        gateway: &'a Gateway,
+        caller: Caller<'a>,
         connect: &Connect,
     ) -> Result<Self, ServiceError> {
         let username: Username = connect.username.as_deref().unwrap_or_default().parse()?;
         let Username { hub, device_id, .. } = username;
         if connect.client_id != device_id.as_str() {
-            return Err(ServiceError::invalid("the client id is not the device id"));
+            let reason = format!(
+                "the client id must be the device id '{device_id}', and is '{}'",
+                connect.client_id
+            );
+            return Err(ServiceError::invalid(reason));
         }
-        let hubs = &*gateway.hubs;
-        let presented = presented(connect, peer)?;
+        let presented = presented(connect, caller)?;
+        let hubs = &gateway.instance.hubs;
         let admitted = hubs.admit(&hub, &device_id, &presented).await?;
+        tracing::info!(%hub, %device_id, transport = caller.transport.name(), "connected to its hub");
         Ok(Self {
-            hubs,
+            gateway,
+            caller,
             hub,
             device_id,
             session: admitted.session,
             end: admitted
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
-            patience: patience_with(connect.keep_alive),
+            idle_timeout: bounded_idle_timeout(connect.keep_alive),
             responses: None,
             desired: None,
         })
     }
 
-    /// The subscription that a filter stands for, if it is one of a hub's. What a hub would send by the others never comes.
-    fn subscription(&mut self, filter: &str) -> Option<Option<&mut Option<QoS>>> {
+    fn hubs(&self) -> &Hubs {
+        &self.gateway.instance.hubs
+    }
+
+    fn subscription(&self, filter: &str) -> Option<Subscription> {
         match filter {
-            TWIN_RESPONSE_FILTER => Some(Some(&mut self.responses)),
-            DESIRED_FILTER => Some(Some(&mut self.desired)),
-            METHODS_FILTER => Some(None),
+            TWIN_RESPONSE_FILTER => Some(Subscription::TwinResponses),
+            DESIRED_FILTER => Some(Subscription::Desired),
+            METHODS_FILTER | ANY_DEVICE_FILTER => Some(Subscription::Empty),
             filter => {
                 let messages = format!("devices/{}/messages/devicebound/#", self.device_id);
-                (filter == messages).then_some(None)
+                (filter == messages).then_some(Subscription::Empty)
             }
         }
     }
 
-    async fn report(&self, body: &[u8]) -> Result<u64, ServiceError> {
-        let patch: Map<String, Value> = document(body)?;
-        self.hubs.report(&self.hub, &self.device_id, &patch).await
+    fn set(&mut self, subscription: &Subscription, qos: Option<QoS>) {
+        match subscription {
+            Subscription::TwinResponses => self.responses = qos,
+            Subscription::Desired => self.desired = qos,
+            Subscription::Empty => {}
+        }
     }
 
-    /// For a client that listens.
-    fn response(&self, topic: TwinResponseTopic, body: Vec<u8>) -> Answer {
+    async fn telemetry(&self, payload: &[u8]) -> Received<Request> {
+        if payload.len() > MAX_TELEMETRY {
+            return Received::End(format!(
+                "a telemetry message has {} bytes, and the limit is {MAX_TELEMETRY}",
+                payload.len()
+            ));
+        }
+        let work = async {
+            self.hubs().count_telemetry(&self.hub, &self.device_id);
+            Ok(())
+        };
+        match self.gateway.faults.apply(Step::Telemetry, work).await {
+            Ok(FaultOutcome::Done(())) => {
+                tracing::debug!(device_id = %self.device_id, bytes = payload.len(), "telemetry");
+                Received::Done
+            }
+            Ok(FaultOutcome::Silence) => Received::Silence,
+            // A hub has no answer to telemetry that it refuses.
+            _ => Received::End("a fault".to_owned()),
+        }
+    }
+
+    async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
+        let twin = self.hubs().twin_for_device(&self.hub, &self.device_id);
+        Ok(Response {
+            topic: TwinResponseTopic::new(200, rid),
+            body: twin.await?.to_string().into_bytes(),
+        })
+    }
+
+    async fn report(&self, rid: String, body: &[u8]) -> Result<Response, ServiceError> {
+        let patch: Map<String, Value> = document(body)?;
+        let report = self.hubs().report(&self.hub, &self.device_id, &patch);
+        let version = report.await?;
+        tracing::debug!(device_id = %self.device_id, version, "reported properties");
+        Ok(Response {
+            topic: TwinResponseTopic::new(204, rid).with_version(version),
+            body: Vec::new(),
+        })
+    }
+
+    fn respond(&self, response: Response) -> Answer {
         match self.responses {
             Some(qos) => Answer::Message(Message {
-                topic: topic.to_string(),
-                body,
+                topic: response.topic.to_string(),
+                body: response.body,
                 qos,
             }),
-            None => Answer::Nothing,
+            None => Answer::Lost(format!(
+                "the response was dropped: the client has not subscribed to '{TWIN_RESPONSE_FILTER}'"
+            )),
         }
     }
 
-    fn refused(&self, rid: String, refusal: &ServiceError) -> Answer {
-        match refusal.status() {
-            // The device is none of the hub's any more.
-            404 => Answer::End,
-            status => {
-                tracing::debug!(device_id = %self.device_id, reason = refusal.reason(), "refused");
-                self.response(TwinResponseTopic::new(status, rid), Vec::new())
-            }
+    fn refused(&self, rid: String, error: &ServiceError) -> Answer {
+        if error.status() == 404 {
+            return Answer::End("the device is no longer in the hub".to_owned());
         }
+        let device = Some(self.device_id.as_str());
+        self.gateway.refusals.log(self.caller, device, error);
+        let mut topic = TwinResponseTopic::new(error.status(), rid);
+        if let Some(seconds) = error.retry_after_seconds {
+            topic = topic.with_retry_after(seconds);
+        }
+        let body = Vec::new();
+        self.respond(Response { topic, body })
     }
 
     fn is_telemetry(&self, topic: &str) -> bool {
@@ -129,64 +222,99 @@ impl<'a> Client<'a> {
     }
 }
 
+impl Drop for Client<'_> {
+    fn drop(&mut self) {
+        tracing::info!(hub = %self.hub, device_id = %self.device_id, "disconnected from its hub");
+    }
+}
+
 impl Session for Client<'_> {
-    fn patience(&self) -> Duration {
-        self.patience
+    type Request = Request;
+
+    fn device(&self) -> &str {
+        self.device_id.as_str()
     }
 
-    fn subscribe(&mut self, filter: &str, asked: QoS) -> Option<QoS> {
+    fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    fn max_packet_bytes(&self) -> usize {
+        MAX_TELEMETRY + ENVELOPE
+    }
+
+    fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String> {
+        let Some(subscription) = self.subscription(filter) else {
+            return Err(format!(
+                "there is no topic filter '{filter}' for this device at a hub"
+            ));
+        };
         let granted = granted(asked);
-        if let Some(slot) = self.subscription(filter)? {
-            *slot = Some(granted);
-        }
-        Some(granted)
+        self.set(&subscription, Some(granted));
+        Ok(granted)
     }
 
     fn unsubscribe(&mut self, filter: &str) {
-        if let Some(Some(slot)) = self.subscription(filter) {
-            *slot = None;
+        if let Some(subscription) = self.subscription(filter) {
+            self.set(&subscription, None);
         }
     }
 
-    async fn receive(&mut self, publish: &Publish) -> Answer {
+    async fn read(&mut self, publish: Publish) -> Received<Request> {
         let topic = publish.topic.as_str();
         if self.is_telemetry(topic) {
-            self.hubs.count_telemetry(&self.hub, &self.device_id);
-            return Answer::Nothing;
+            return self.telemetry(&publish.payload).await;
         }
         match topic.parse() {
-            Ok(TwinRequestTopic::Get { rid }) => {
-                let twin = self.hubs.twin_for_device(&self.hub, &self.device_id).await;
-                match twin {
-                    Ok(twin) => {
-                        let body = twin.to_string().into_bytes();
-                        self.response(TwinResponseTopic::new(200, rid), body)
-                    }
-                    Err(refusal) => self.refused(rid, &refusal),
-                }
-            }
-            Ok(TwinRequestTopic::PatchReported { rid }) => {
-                match self.report(&publish.payload).await {
-                    Ok(version) => {
-                        let topic = TwinResponseTopic::new(204, rid).with_version(version);
-                        self.response(topic, Vec::new())
-                    }
-                    Err(refusal) => self.refused(rid, &refusal),
-                }
-            }
-            _ => Answer::End,
+            Ok(topic) => Received::Request(Request {
+                topic,
+                body: publish.payload,
+            }),
+            Err(error) => Received::End(format!(
+                "PUBLISH to '{topic}', which is neither a twin request nor this device's telemetry: {error}"
+            )),
         }
     }
 
-    async fn next(&mut self) -> Option<Message> {
+    async fn answer(&mut self, request: Request) -> Answer {
+        let faults = &self.gateway.faults;
+        let (rid, outcome) = match request.topic {
+            TwinRequestTopic::Get { rid } => {
+                let work = self.twin(rid.clone());
+                (rid, faults.apply(Step::TwinGet, work).await)
+            }
+            TwinRequestTopic::PatchReported { rid } => {
+                let work = self.report(rid.clone(), &request.body);
+                (rid, faults.apply(Step::TwinReport, work).await)
+            }
+            _ => return Answer::End("the request is not supported".to_owned()),
+        };
+        match outcome {
+            Ok(FaultOutcome::Done(response)) => self.respond(response),
+            Ok(FaultOutcome::Malformed) => self.respond(Response {
+                topic: TwinResponseTopic::new(200, rid),
+                body: NOT_JSON.to_vec(),
+            }),
+            Ok(FaultOutcome::Silence) => Answer::Nothing,
+            Ok(FaultOutcome::Cut) => Answer::End("a fault".to_owned()),
+            Err(error) => self.refused(rid, &error),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Message, &'static str> {
         loop {
             let update = tokio::select! {
-                () = until(self.end) => return None,
-                update = self.session.next() => update?,
+                () = until(self.end) => return Err("the token has expired"),
+                update = self.session.next() => update,
             };
-            // A device that does not listen reads the twin when it wants to know.
+            let Some(update) = update else {
+                return Err(
+                    "the device connected again, was disabled or removed, or does not read its messages",
+                );
+            };
+            // A device that has not subscribed reads the whole twin instead.
             if let Some(qos) = self.desired {
-                return Some(Message {
+                return Ok(Message {
                     topic: DesiredTopic::new(update.version).to_string(),
                     body: update.document.to_string().into_bytes(),
                     qos,
@@ -196,9 +324,9 @@ impl Session for Client<'_> {
     }
 }
 
-/// A client without a keep-alive is waited for no longer than the most patient one.
-fn patience_with(keep_alive: u16) -> Duration {
-    patience(keep_alive).map_or(PATIENCE, |patience| patience.min(PATIENCE))
+/// The idle timeout of a client. Without a keep-alive it is the longest.
+fn bounded_idle_timeout(keep_alive: u16) -> Duration {
+    idle_timeout(keep_alive).map_or(MAX_IDLE, |timeout| timeout.min(MAX_IDLE))
 }
 
 async fn until(end: Option<Instant>) {
@@ -219,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_is_patient_for_29_minutes_and_27_seconds_at_most() {
+    fn the_idle_timeout_is_29_minutes_and_27_seconds_at_most() {
         for (keep_alive, milliseconds) in [
             (1, 1_500),
             (60, 90_000),
@@ -228,17 +356,13 @@ mod tests {
             (u16::MAX, 1_767_000),
             (0, 1_767_000),
         ] {
-            let patience = patience_with(keep_alive);
-            assert_eq!(
-                patience,
-                Duration::from_millis(milliseconds),
-                "{keep_alive}"
-            );
+            let timeout = bounded_idle_timeout(keep_alive);
+            assert_eq!(timeout, Duration::from_millis(milliseconds), "{keep_alive}");
         }
     }
 
     #[test]
-    fn the_username_tells_a_hub_from_dps() {
+    fn the_username_distinguishes_a_hub_from_dps() {
         for hub in [
             "localhost/dev-1/?api-version=2019-10-01&DeviceClientType=py",
             "hub.azure-devices.net/registrations/?api-version=2021-04-12",

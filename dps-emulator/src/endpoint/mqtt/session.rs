@@ -1,37 +1,62 @@
-//! What a connection is for: the part that DPS and a hub do not have in common.
+//! The part of a connection in which DPS and a hub differ.
 
 use std::time::Duration;
 
 use dps_mqtt::{Publish, QoS};
 
-/// One client, as the service behind the connection knows it.
+/// A client that has been let in.
 pub(super) trait Session {
-    /// How long the client may be silent.
-    fn patience(&self) -> Duration;
+    /// A message of the client that has been read.
+    type Request;
 
-    /// The client subscribes. Gives the QoS at which it is served, or `None` when there is nothing of this name.
-    fn subscribe(&mut self, filter: &str, asked: QoS) -> Option<QoS>;
+    /// The registration id or device id, for the log.
+    fn device(&self) -> &str;
+
+    /// The time without a packet after which the connection ends.
+    fn idle_timeout(&self) -> Duration;
+
+    /// The largest packet of the client, in bytes.
+    fn max_packet_bytes(&self) -> usize;
+
+    /// Subscribes the client and returns the granted QoS, or the reason for which there is no such subscription.
+    fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String>;
 
     fn unsubscribe(&mut self, filter: &str);
 
-    /// The client sends a message.
-    async fn receive(&mut self, publish: &Publish) -> Answer;
+    /// Reads a message, before it is acknowledged.
+    async fn read(&mut self, publish: Publish) -> Received<Self::Request>;
 
-    /// The next message that the service sends of itself; `None` when it ends the connection. Dropping the future must
-    /// lose nothing.
-    async fn next(&mut self) -> Option<Message>;
+    /// Answers a message that has been acknowledged.
+    async fn answer(&mut self, request: Self::Request) -> Answer;
+
+    /// Waits for the next message that the service sends unasked. An error is the reason for which the connection ends.
+    /// Dropping the future must lose nothing.
+    async fn next(&mut self) -> Result<Message, &'static str>;
 }
 
-/// What becomes of a client's message.
+/// What to do with a client's message.
+pub(super) enum Received<R> {
+    /// Acknowledge it, then answer.
+    Request(R),
+    /// Acknowledge it: it needs no answer.
+    Done,
+    /// Do not acknowledge it, as a fault asked for.
+    Silence,
+    /// End the connection without acknowledging it, for this reason.
+    End(String),
+}
+
+/// What to do after a client's message was acknowledged.
 pub(super) enum Answer {
     Message(Message),
-    /// Silence.
     Nothing,
-    /// The connection must end.
-    End,
+    /// Sends nothing, for this reason, which the client does not expect.
+    Lost(String),
+    /// End the connection, for this reason.
+    End(String),
 }
 
-/// What goes to the client.
+/// A message to the client.
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) body: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Many enrollments in one request: each succeeds or fails alone, and what succeeded stays.
+//! Bulk operations: up to ten enrollments in one request. Each succeeds or fails by itself.
 
 use std::collections::HashSet;
 
@@ -14,24 +14,24 @@ use crate::service_error::ServiceError;
 use crate::state::{Document, read_document};
 
 /// The most items in a request. Source: the documentation of the official SDKs.
-const MOST_ITEMS: usize = 10;
+const MAX_ITEMS: usize = 10;
 
 impl Service<'_> {
     pub(super) async fn bulk<D: Document>(&self) -> Result<Reply, ServiceError> {
         let operation = Operation::read::<D>(self.call.json()?)?;
-        let works = operation
+        let tasks = operation
             .items
             .iter()
             .map(|item| self.item::<D>(item, &operation.mode));
         let outcomes = if operation.has_duplicates() {
             let mut outcomes = Vec::new();
-            for work in works {
-                outcomes.push(work.await);
+            for task in tasks {
+                outcomes.push(task.await);
             }
             outcomes
         } else {
-            // Together, so that a store that syncs does so for all at once.
-            join_all(works).await
+            // Concurrently, so that a store on disk syncs once for all of them.
+            join_all(tasks).await
         };
         let failed = operation.items.iter().zip(outcomes);
         let errors: Vec<Value> = failed
@@ -73,13 +73,13 @@ impl Service<'_> {
     }
 }
 
-/// What is to be done, and with what. Nothing is done when this cannot be read.
+/// A bulk operation. If it cannot be read, no item is changed.
 struct Operation {
     items: Vec<Item>,
     mode: BulkOperationMode,
 }
 
-/// An enrollment, or what should be one.
+/// An item of the request. Its document may not be a valid enrollment.
 struct Item {
     id: String,
     document: Map<String, Value>,
@@ -89,7 +89,7 @@ impl Operation {
     fn read<D: Document>(mut body: Map<String, Value>) -> Result<Self, ServiceError> {
         let mode = match take(&mut body, "mode") {
             Some(Value::String(mode)) => BulkOperationMode::from(mode),
-            _ => return Err(ServiceError::invalid("mode is missing")),
+            _ => return Err(ServiceError::invalid("The mode is missing.")),
         };
         if let BulkOperationMode::Unknown(mode) = &mode {
             return Err(ServiceError::invalid(format!(
@@ -98,13 +98,13 @@ impl Operation {
         }
         let Some(Value::Array(items)) = take(&mut body, D::LIST_FIELD) else {
             return Err(ServiceError::invalid(format!(
-                "{} is missing",
+                "The field {} is missing.",
                 D::LIST_FIELD
             )));
         };
-        if items.is_empty() || items.len() > MOST_ITEMS {
+        if items.is_empty() || items.len() > MAX_ITEMS {
             return Err(ServiceError::invalid(format!(
-                "A bulk operation takes 1 to {MOST_ITEMS} items, not {}.",
+                "A bulk operation must have 1 to {MAX_ITEMS} items; this one has {}.",
                 items.len()
             )));
         }
@@ -117,7 +117,7 @@ impl Operation {
         })
     }
 
-    /// Whether an item can meet what an earlier one has done.
+    /// Whether two items have the same id. Then the order of the items matters.
     fn has_duplicates(&self) -> bool {
         let mut seen = HashSet::new();
         !self.items.iter().all(|item| seen.insert(item.key()))
@@ -125,9 +125,9 @@ impl Operation {
 }
 
 impl Item {
-    /// Without an id there is no name to report a failure under.
+    /// An item must have an id, because a failure is reported by it.
     fn read<D: Document>(item: Value) -> Result<Self, ServiceError> {
-        let missing = || ServiceError::invalid(format!("an item has no {}", D::ID_FIELD));
+        let missing = || ServiceError::invalid(format!("An item has no {}.", D::ID_FIELD));
         let Value::Object(document) = item else {
             return Err(missing());
         };
@@ -144,26 +144,26 @@ impl Item {
         self.id.to_ascii_lowercase()
     }
 
-    /// The version that the item is about, when it says so.
+    /// The `etag` of the item, as a condition.
     fn condition(&self) -> Result<Option<IfMatch>, ServiceError> {
         match field(&self.document, "etag") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(etag)) => Ok(Some(etag.parse()?)),
-            Some(_) => Err(ServiceError::invalid("etag: expected a string")),
+            Some(_) => Err(ServiceError::invalid("The etag must be a string.")),
         }
     }
 
-    /// The service names the item by the field that its id has.
-    fn error<D: Document>(&self, refusal: &ServiceError) -> Value {
+    /// The failure of an item. The service reports the id under the name of its field.
+    fn error<D: Document>(&self, error: &ServiceError) -> Value {
         json!({
             D::ID_FIELD: self.id,
-            "errorCode": refusal.code(),
-            "errorStatus": refusal.message(),
+            "errorCode": error.code(),
+            "errorStatus": error.message(),
         })
     }
 }
 
-/// A field, in whatever case it is written.
+/// A field, by its name in any case.
 fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let mut fields = object.iter();
     fields.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))

@@ -16,7 +16,7 @@ impl Service<'_> {
         Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
     }
 
-    /// The only answer that shows the device's registration along with its enrollment.
+    /// The only answer that has the device's registration in its enrollment.
     pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, ServiceError> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;

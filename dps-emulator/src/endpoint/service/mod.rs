@@ -9,23 +9,28 @@ use dps_types::HubHostname;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::service::{Crud, ServiceRoute};
 
-use super::body::Call;
+use super::Gateway;
+use super::call::{Call, SERVICE_LIMIT, api_version};
 use super::reply::Reply;
-use super::{Gateway, api_version};
 use crate::access::ServiceAction;
 use crate::service_error::ServiceError;
 use crate::state::State;
 
-pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, ServiceError> {
+/// The first segment of the service API's paths. In a device's path it is the id scope.
+pub(super) const ROOTS: [&str; 3] = ["enrollments", "enrollmentGroups", "registrations"];
+
+/// Answers a request. The token is checked before the body is read.
+pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     api_version(&call.query)?;
-    gateway.authorize(&call, ServiceAction::of(&route))?;
+    gateway.authorize(call, ServiceAction::of(&route))?;
+    call.receive(SERVICE_LIMIT).await?;
     let service = Service {
-        state: &gateway.engine.state,
-        hubs: gateway.engine.allocator.hub_names(),
-        call: &call,
+        state: &gateway.instance.state,
+        hubs: gateway.instance.allocator.hub_names(),
+        call,
     };
-    // Writes are boxed: they need much room, and few requests are one.
+    // Writes are boxed: their futures are large, and most requests are not writes.
     match &route {
         ServiceRoute::Individual(id, Crud::Get) => service.individual(id).await,
         ServiceRoute::Individual(id, Crud::Put) => {
@@ -64,7 +69,7 @@ pub(super) async fn answer(gateway: &Gateway, call: Call) -> Result<Reply, Servi
     }
 }
 
-/// One request, and what it works on.
+/// A request, and the data that it works on.
 struct Service<'a> {
     state: &'a State,
     hubs: Vec<HubHostname>,

@@ -1,6 +1,6 @@
-//! Lists, a page at a time: of enrollments, of groups, of the registrations of a group's devices.
+//! Queries: pages of enrollments, of enrollment groups, and of the registrations of a group.
 
-use ::http::{StatusCode, header};
+use ::http::{HeaderName, StatusCode, header};
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::{ApiVersion, CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
 use dps_types::{DeviceRegistrationState, EnrollmentGroupId, QuerySpecification};
@@ -22,7 +22,7 @@ impl Service<'_> {
         self.enrollments::<EnrollmentGroup>(Listing::Groups).await
     }
 
-    /// The body, which most SDKs leave empty, is a query as the others.
+    /// Most SDKs send no body. If there is one, it must be a query.
     pub(super) async fn registrations(
         &self,
         group: &EnrollmentGroupId,
@@ -30,52 +30,52 @@ impl Service<'_> {
         if self.call.has_body() {
             self.check_query()?;
         }
-        let wanted = self.wanted(Listing::Registrations(group))?;
+        let request = self.page_request(Listing::Registrations(group))?;
         let page = self
             .state
-            .registration_page(group, wanted.after(), wanted.count)
+            .registration_page(group, request.after(), request.count)
             .await?;
-        Ok(wanted.reply(page.map(|record| -> DeviceRegistrationState {
+        Ok(request.reply(page.map(|record| -> DeviceRegistrationState {
             record.result(ApiVersion::V2021_10_01).into()
         })))
     }
 
     async fn enrollments<D: Document>(&self, listing: Listing<'_>) -> Result<Reply, ServiceError> {
         self.check_query()?;
-        let wanted = self.wanted(listing)?;
+        let request = self.page_request(listing)?;
         let page: Page<D> = self
             .state
-            .enrollment_page(wanted.after(), wanted.count)
+            .enrollment_page(request.after(), request.count)
             .await?;
-        Ok(wanted.reply(page.map(without_secrets)))
+        Ok(request.reply(page.map(without_secrets)))
     }
 
     fn check_query(&self) -> Result<(), ServiceError> {
         check(&self.call.json::<QuerySpecification>()?.query)
     }
 
-    fn wanted<'l>(&self, listing: Listing<'l>) -> Result<Wanted<'l>, ServiceError> {
-        let token = self.call.header(CONTINUATION);
+    fn page_request<'l>(&self, listing: Listing<'l>) -> Result<PageRequest<'l>, ServiceError> {
+        let token = self.call.text(HeaderName::from_static(CONTINUATION))?;
         let token = token.filter(|token| !token.trim().is_empty());
-        Ok(Wanted {
+        Ok(PageRequest {
             listing,
             continuation: token
                 .map(|token| Continuation::parse(token, listing))
                 .transpose()?,
-            count: item_count(self.call.header(MAX_ITEM_COUNT))?,
+            count: item_count(self.call.text(HeaderName::from_static(MAX_ITEM_COUNT))?)?,
         })
     }
 }
 
-/// The page that a request is about.
-struct Wanted<'a> {
+/// The page that a request asks for.
+struct PageRequest<'a> {
     listing: Listing<'a>,
     continuation: Option<Continuation>,
     count: usize,
 }
 
-impl Wanted<'_> {
-    /// The key before its first item.
+impl PageRequest<'_> {
+    /// The key of the last item of the page before.
     fn after(&self) -> Option<&str> {
         self.continuation.as_ref().map(Continuation::key)
     }

@@ -14,12 +14,12 @@ const STORE: &str = "the store works";
 /// process. Call it from a test of your store, on a multi-threaded runtime, so that concurrent calls really overlap:
 ///
 /// ```
-/// # use dps_emulator::MemoryStore;
+/// # use dps_emulator::store::MemoryStore;
 /// #[tokio::test(flavor = "multi_thread")]
 /// # async fn my_store_conforms() {}
 /// # #[tokio::main]
 /// # async fn main() {
-/// dps_emulator::store_conformance(async || MemoryStore::new()).await;
+/// dps_emulator::store::conformance(async || MemoryStore::new()).await;
 /// # }
 /// ```
 ///

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod memory;
+#[cfg(feature = "redb")]
 mod redb;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 
 pub use self::conformance::conformance;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
 
 /// A database that keeps the state of an emulator: enrollments, registrations, devices of the linked hubs.

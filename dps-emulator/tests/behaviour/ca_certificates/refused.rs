@@ -7,6 +7,7 @@ use dps_emulator::{CertificateAuthority, DeviceCredentials, Limits};
 use serde_json::json;
 
 use super::{Cas, FOLDER, assert_refused, authority, upload};
+use crate::common::verified_ca;
 use crate::common::{Answer, Dps, KEY_3, TestClock};
 
 const STALE: &str = "IjAwMDAwMDAwLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI=";
@@ -235,7 +236,7 @@ async fn no_more_come_in_than_the_limit() {
     let dps = Dps::start_with(|builder| {
         builder
             .limits(limits)
-            .verified_ca("given", given.certificate_pem())
+            .verified_ca(verified_ca("given", given.certificate_pem()))
     })
     .await;
     let cas = Cas(&dps);

@@ -7,6 +7,7 @@ use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};
 
 use super::{Cas, assert_refused, authority, upload};
+use crate::common::verified_ca;
 use crate::common::{Answer, Dps, TestClock, certificate_group};
 
 const NOT_FOUND: &str = "CA certificate not found.";
@@ -84,8 +85,10 @@ async fn an_expired_ca_vouches_for_nobody() {
 #[tokio::test]
 async fn those_of_the_options_are_listed_and_stay_as_they_are() {
     let (given, other) = (authority("Given"), authority("Other"));
-    let dps =
-        Dps::start_with(|builder| builder.verified_ca("given", given.certificate_pem())).await;
+    let dps = Dps::start_with(|builder| {
+        builder.verified_ca(verified_ca("given", given.certificate_pem()))
+    })
+    .await;
     let cas = Cas(&dps);
     cas.create("other", other.certificate_pem()).await;
     let all = cas.list().await;

@@ -41,7 +41,7 @@ pub(crate) struct Dps {
 }
 
 impl Dps {
-    /// An emulator with one hub, `localhost`, that asks nobody to wait.
+    /// An emulator with the hub `127.0.0.1` and a `Retry-After` of zero.
     pub(crate) async fn start() -> Self {
         Self::start_with(|builder| builder).await
     }
@@ -186,4 +186,19 @@ pub(crate) fn assert_operation_id(text: &str) {
         "{text}"
     );
     assert!(text.starts_with("5."), "{text}");
+}
+
+/// A linked hub, from the syntax of the command line.
+pub(crate) fn linked(text: &str) -> dps_emulator::LinkedHub {
+    text.parse().expect("a hub")
+}
+
+/// A latency, from the syntax of the command line.
+pub(crate) fn latency(text: &str) -> dps_emulator::Latency {
+    text.parse().expect("a latency")
+}
+
+/// A CA certificate whose possession is proven.
+pub(crate) fn verified_ca(name: &str, pem: &str) -> dps_emulator::VerifiedCa {
+    dps_emulator::VerifiedCa::from_pem(name, pem).expect("a certificate")
 }

@@ -68,7 +68,7 @@ impl Check {
             "reprovisionPolicy": { "updateHubAssignment": true, "migrateDeviceData": true },
             "capabilities": { "iotEdge": false },
             "allocationPolicy": "static",
-            "iotHubs": ["localhost"],
+            "iotHubs": ["127.0.0.1"],
         });
         let certificate = certificate_enrollment("dev-x509", device.certificate_pem());
         let mut individuals = vec![

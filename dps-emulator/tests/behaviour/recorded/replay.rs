@@ -6,6 +6,7 @@ use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};
 
 use super::compare::assert_same;
+use crate::common::linked;
 use crate::common::{
     Answer, Dps, KEY_1, KEY_2, certificate_group, derive, key_enrollment, key_group,
 };
@@ -29,7 +30,7 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) async fn start() -> Self {
         Self {
-            dps: Dps::start_with(|builder| builder.link_hub(HUB)).await,
+            dps: Dps::start_with(|builder| builder.link_hub(linked(HUB))).await,
             ca: CertificateAuthority::new(SUBJECT).expect("a CA"),
             etags: HashMap::new(),
             sent: HashMap::new(),

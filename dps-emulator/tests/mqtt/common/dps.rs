@@ -25,7 +25,7 @@ pub(crate) struct Dps {
 }
 
 impl Dps {
-    /// An emulator with one hub, `localhost`, that asks nobody to wait.
+    /// An emulator with the hub `127.0.0.1` and a `Retry-After` of zero.
     pub(crate) async fn start() -> Self {
         Self::start_with(|builder| builder).await
     }

@@ -30,7 +30,7 @@ pub(crate) fn hub_token(hub: &str, id: &str, key: &str, se: u64) -> String {
 }
 
 impl Dps {
-    /// The device `dev-1`, assigned to the hub `localhost`, with this initial twin.
+    /// The device `dev-1`, assigned to the hub `127.0.0.1`, with this initial twin.
     pub(crate) async fn with_assigned(initial: Value) -> Self {
         let dps = Self::start().await;
         let document = super::key_enrollment("dev-1", KEY_1, super::KEY_2);
@@ -41,14 +41,14 @@ impl Dps {
     }
 
     pub(crate) fn hub(&self) -> dps_emulator::HubHandle {
-        self.emulator.hub("localhost").expect("linked")
+        self.emulator.hub("127.0.0.1").expect("linked")
     }
 
     /// The device at its hub, connected and subscribed to answers.
     pub(crate) async fn at_hub(&self) -> Client<Tls> {
         let mut client = self.mqtt().await;
         client
-            .connect(&Connect::to_hub_with_key("localhost", "dev-1", KEY_1))
+            .connect(&Connect::to_hub_with_key("127.0.0.1", "dev-1", KEY_1))
             .await;
         client.listen(RESPONSES).await;
         client

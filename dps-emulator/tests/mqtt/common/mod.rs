@@ -65,3 +65,8 @@ impl Clock for TestClock {
         *self.0.lock().expect("not poisoned")
     }
 }
+
+/// A linked hub, from the syntax of the command line.
+pub(crate) fn linked(text: &str) -> dps_emulator::LinkedHub {
+    text.parse().expect("a hub")
+}

@@ -1,0 +1,54 @@
+//! A DPS instance: what it stores, whom it lets in, and how it behaves.
+//!
+//! Nothing here is global, so that several instances can run in one process.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dps_types::{Clock, IdScope};
+
+use crate::access::Access;
+use crate::allocate::Allocator;
+use crate::ca_certificates::CaCertificates;
+use crate::hub::Hubs;
+use crate::limits::Throttle;
+use crate::state::State;
+
+/// A DPS instance.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) id_scope: IdScope,
+    pub(crate) state: State,
+    pub(crate) cas: CaCertificates,
+    pub(crate) throttle: Throttle,
+    pub(crate) allocator: Allocator,
+    pub(crate) hubs: Arc<Hubs>,
+    /// Who may use the service API.
+    pub(crate) access: Access,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+}
+
+/// How an instance behaves.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The shortest time that an assignment takes.
+    pub(crate) assign_delay: Duration,
+    /// Whether the signing certificates of enrollments must chain to a verified CA.
+    pub(crate) require_verified_ca: bool,
+    /// The value of `Retry-After` for devices.
+    pub(crate) retry_after_seconds: u64,
+    /// The delay before each MQTT answer.
+    pub(crate) mqtt_answer_delay: Duration,
+}
+
+impl Instance {
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// The largest body of a device's request, in bytes.
+    pub(crate) fn message_limit(&self) -> usize {
+        self.state.limits().message_bytes
+    }
+}
