@@ -28,7 +28,7 @@ async fn show(device: &mut ProvisionedDevice) -> Result<()> {
     let twin = device.twin().await?;
     let home = device.assignment().ok_or("it has a hub by now")?;
     println!("  {} in {}", home.device_id(), home.hub());
-    println!("  desired {}, reported {}", json!(*twin.desired), json!(*twin.reported));
+    println!("  desired {}, reported {}", json!(twin.desired.as_map()), json!(twin.reported.as_map()));
     Ok(())
 }
 
@@ -36,7 +36,7 @@ async fn show(device: &mut ProvisionedDevice) -> Result<()> {
 async fn move_when_asked(device: &mut ProvisionedDevice) -> Result<()> {
     loop {
         if let TwinUpdate::Desired(change) = device.next().await?
-            && change.contains_key("move")
+            && change.get("move").is_some()
         {
             return Ok(device.reprovision().await?);
         }

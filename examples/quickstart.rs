@@ -77,7 +77,7 @@ async fn main() -> Result<()> {
         let proof = if assignment.registration().x509.is_some() { "X.509" } else { "symmetric key" };
         let substatus = assignment.substatus().map_or("", |substatus| substatus.as_str());
         let payload = assignment.payload_json().ok_or("the webhook sends a payload")?.to_string();
-        let twin = json!({"desired": *twin.desired, "reported": *twin.reported});
+        let twin = json!({"desired": twin.desired.as_map(), "reported": twin.reported.as_map()});
         println!("{:12}{proof:15}{:22}{substatus:34}{payload:23}{twin}", assignment.device_id(), assignment.hub());
     }
     serving.abort();

@@ -172,8 +172,9 @@ pub use event::{Event, RegistrationEvents};
 pub use host::Host;
 #[cfg(feature = "hub")]
 pub use hub::{
-    AssignmentFile, AssignmentStore, CachedAssignment, HubConnection, HubEndpoint, HubPassword,
-    HubTransport, ProvisionedDevice, Twin, TwinProperties, TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceEvents, DeviceState,
+    HubConnection, HubEndpoint, HubPassword, HubTransport, ProvisionedDevice, Twin, TwinProperties,
+    TwinUpdate,
 };
 pub use lookup::Lookup;
 pub use register::Register;

@@ -1,4 +1,4 @@
-//! CONNECT: the one packet with a password, and the one that rumqttc takes too lightly.
+//! CONNECT: the packet with a password. rumqttc does not check all of it, so the rest is checked here.
 
 use bytes::{BufMut, Bytes};
 use rumqttc::mqttbytes::{FixedHeader, v4};
@@ -24,7 +24,7 @@ pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Con
     let length = frame.len() - body;
     let read = v4::Connect::read(header, frame).map_err(malformed)?;
 
-    // rumqttc takes a name that is empty for none, so the flags must say.
+    // rumqttc does not distinguish an empty username from an absent one, so the flags decide.
     let (username, password) = read.login.map_or_else(Default::default, |login| {
         (login.username, Zeroizing::new(login.password))
     });
@@ -38,7 +38,7 @@ pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Con
     end += username.as_ref().map_or(0, |text| 2 + text.len());
     end += password.as_ref().map_or(0, |text| 2 + text.len());
     if end != length {
-        return Err(Error::malformed("a CONNECT is longer than what it says"));
+        return Err(Error::malformed("a CONNECT has bytes after its last field"));
     }
     Ok(Connect {
         client_id: read.client_id,
@@ -50,10 +50,12 @@ pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Con
     })
 }
 
-/// Writes it by hand: rumqttc cannot say an empty password, and would leave copies of it behind.
+/// Writes a CONNECT. rumqttc cannot write an empty password, and would leave copies of it in memory.
 pub(crate) fn write(connect: &Connect) -> Result<Zeroizing<Vec<u8>>, Error> {
     if connect.has_will {
-        return Err(Error::malformed("a will cannot be written"));
+        return Err(Error::malformed(
+            "writing a CONNECT with a will is not supported",
+        ));
     }
     let username = connect.username.as_deref();
     let password = connect.password.as_ref().map(|password| password.as_str());
@@ -73,7 +75,7 @@ pub(crate) fn write(connect: &Connect) -> Result<Zeroizing<Vec<u8>>, Error> {
     ] {
         flags |= if on { flag } else { 0 };
     }
-    // All at once, so that growing leaves nothing behind.
+    // Allocated once: a Vec that grows leaves copies in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(5 + length));
     bytes.push(0x10);
     let mut rest = length;
@@ -92,7 +94,7 @@ pub(crate) fn write(connect: &Connect) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(bytes)
 }
 
-/// Checks all before the flags, and the flags themselves (MQTT-3.1.2-1 to -3).
+/// Checks protocol name, level and flags (MQTT-3.1.2-1 to -3).
 fn flags(body: &[u8]) -> Result<u8, Error> {
     let other_version = Error::new(
         ErrorKind::ProtocolVersion,
@@ -107,7 +109,9 @@ fn flags(body: &[u8]) -> Result<u8, Error> {
     }
     match (body.get(name), body.get(name + 1)) {
         (Some(4), Some(flags)) if flags & 0x01 == 0 => Ok(*flags),
-        (Some(4), _) => Err(Error::malformed("the flags of a CONNECT cannot be right")),
+        (Some(4), _) => Err(Error::malformed(
+            "the flags of a CONNECT have the reserved bit set",
+        )),
         (Some(_), _) => Err(other_version),
         (None, _) => Err(Error::malformed("a CONNECT has no protocol level")),
     }

@@ -1,6 +1,6 @@
-//! Ours to rumqttc's and back: the only rooms that know that crate are this one, `connect`, `frame` and `rules`.
+//! Converts between our packets and rumqttc's. Only this module, `connect`, `frame` and `rules` use that crate.
 //!
-//! rumqttc's parsers are lenient, so what they do not look at is checked here: lengths and reserved bits.
+//! rumqttc's parsers are lenient, so lengths and reserved bits are checked here.
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::{self, FixedHeader, PacketType, v4};
@@ -10,16 +10,16 @@ use crate::error::{Error, ErrorKind};
 use crate::packet::{ConnectCode, Packet, Publish, QoS};
 use crate::{connect, frame, rules};
 
-/// Reads a whole packet. Its bytes are wiped with the last that holds on to them, a message's payload.
+/// Decodes a whole packet. Its bytes are wiped when the last reference is dropped, which may be a message's payload.
 pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<Packet, Error> {
     let body = frame::body_start(&bytes);
     let bytes = Bytes::from_owner(bytes);
     let packet = match header.packet_type().map_err(malformed)? {
         PacketType::Connect => Packet::Connect(connect::read(header, bytes, body)?),
         PacketType::ConnAck => read_connack(&bytes[body..])?,
-        PacketType::Publish => {
-            Packet::Publish(v4::Publish::read(header, bytes).map_err(malformed)?.into())
-        }
+        PacketType::Publish => Packet::Publish(publish_from(
+            v4::Publish::read(header, bytes).map_err(malformed)?,
+        )),
         PacketType::PubAck => Packet::PubAck {
             packet_id: read_id(&bytes[body..])?,
         },
@@ -58,7 +58,7 @@ pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<P
     Ok(packet)
 }
 
-/// The bytes of a packet, or why they would not be MQTT.
+/// Encodes a packet, or refuses one that is not valid MQTT.
 pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
     rules::check(&packet)?;
     let packet = match packet {
@@ -67,7 +67,7 @@ pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
             session_present,
             code,
         } => v4::Packet::ConnAck(v4::ConnAck::new(return_code(code)?, session_present)),
-        Packet::Publish(publish) => v4::Packet::Publish(publish.into()),
+        Packet::Publish(publish) => v4::Packet::Publish(publish_to(publish)),
         Packet::PubAck { packet_id } => v4::Packet::PubAck(v4::PubAck::new(packet_id)),
         Packet::PubRec { packet_id } => v4::Packet::PubRec(v4::PubRec::new(packet_id)),
         Packet::PubRel { packet_id } => v4::Packet::PubRel(v4::PubRel::new(packet_id)),
@@ -76,7 +76,7 @@ pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
             pkid: packet_id,
             filters: filters
                 .into_iter()
-                .map(|(path, qos)| v4::SubscribeFilter::new(path, qos.into()))
+                .map(|(path, qos)| v4::SubscribeFilter::new(path, qos_to(qos)))
                 .collect(),
         }),
         Packet::SubAck { packet_id, granted } => v4::Packet::SubAck(v4::SubAck::new(
@@ -103,10 +103,12 @@ pub(crate) fn malformed(error: mqttbytes::Error) -> Error {
     Error::new(ErrorKind::Malformed, "the packet is malformed").with_source(error)
 }
 
-/// By hand: rumqttc refuses a code that it does not know, and the client's user should hear of it.
+/// Not by rumqttc, which refuses unknown codes: the caller should see them.
 fn read_connack(body: &[u8]) -> Result<Packet, Error> {
     let &[flags @ (0 | 1), code] = body else {
-        return Err(Error::malformed("a CONNACK is not as it must be"));
+        return Err(Error::malformed(
+            "a CONNACK has a wrong length or reserved bits set",
+        ));
     };
     let code = match code {
         0 => ConnectCode::Accepted,
@@ -123,7 +125,7 @@ fn read_connack(body: &[u8]) -> Result<Packet, Error> {
     })
 }
 
-/// By hand: rumqttc takes some acknowledgements with bytes to spare.
+/// Not by rumqttc, which accepts some acknowledgements with additional bytes.
 fn read_id(body: &[u8]) -> Result<u16, Error> {
     let id = body
         .try_into()
@@ -135,11 +137,13 @@ fn read_nothing(body: &[u8], packet: Packet) -> Result<Packet, Error> {
     if body.is_empty() {
         Ok(packet)
     } else {
-        Err(Error::malformed("a packet has a body that must have none"))
+        Err(Error::malformed(
+            "a packet has a body, and its type does not allow one",
+        ))
     }
 }
 
-/// rumqttc does not look at the upper bits next to a QoS (MQTT-3-8.3-4).
+/// rumqttc ignores the reserved bits next to a QoS (MQTT-3-8.3-4).
 fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Packet, Error> {
     let read = v4::Subscribe::read(header, bytes.clone()).map_err(malformed)?;
     let mut at = body + 2;
@@ -155,7 +159,7 @@ fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Pack
         filters: read
             .filters
             .into_iter()
-            .map(|filter| (filter.path, filter.qos.into()))
+            .map(|filter| (filter.path, qos_from(filter.qos)))
             .collect(),
     })
 }
@@ -169,66 +173,61 @@ fn return_code(code: ConnectCode) -> Result<v4::ConnectReturnCode, Error> {
         ConnectCode::BadUsernameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
         ConnectCode::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
         ConnectCode::Unknown(_) => {
-            return Err(Error::malformed("an unknown code cannot be written"));
+            return Err(Error::malformed(
+                "writing an unknown CONNACK code is not supported",
+            ));
         }
     })
 }
 
 fn granted(code: v4::SubscribeReasonCode) -> Option<QoS> {
     match code {
-        v4::SubscribeReasonCode::Success(qos) => Some(qos.into()),
+        v4::SubscribeReasonCode::Success(qos) => Some(qos_from(qos)),
         v4::SubscribeReasonCode::Failure => None,
     }
 }
 
 fn reason_code(granted: Option<QoS>) -> v4::SubscribeReasonCode {
     granted.map_or(v4::SubscribeReasonCode::Failure, |qos| {
-        v4::SubscribeReasonCode::Success(qos.into())
+        v4::SubscribeReasonCode::Success(qos_to(qos))
     })
 }
 
-impl From<v4::Publish> for Publish {
-    fn from(read: v4::Publish) -> Self {
-        Self {
-            topic: read.topic,
-            payload: read.payload,
-            qos: read.qos.into(),
-            packet_id: (read.qos != mqttbytes::QoS::AtMostOnce).then_some(read.pkid),
-            duplicate: read.dup,
-            retain: read.retain,
-        }
+// Functions, not `From`: an implementation would be public, and rumqttc with it.
+fn publish_from(read: v4::Publish) -> Publish {
+    Publish {
+        topic: read.topic,
+        payload: read.payload,
+        qos: qos_from(read.qos),
+        packet_id: (read.qos != mqttbytes::QoS::AtMostOnce).then_some(read.pkid),
+        duplicate: read.dup,
+        retain: read.retain,
     }
 }
 
-impl From<Publish> for v4::Publish {
-    fn from(publish: Publish) -> Self {
-        Self {
-            dup: publish.duplicate,
-            qos: publish.qos.into(),
-            retain: publish.retain,
-            topic: publish.topic,
-            pkid: publish.packet_id.unwrap_or_default(),
-            payload: publish.payload,
-        }
+fn publish_to(publish: Publish) -> v4::Publish {
+    v4::Publish {
+        dup: publish.duplicate,
+        qos: qos_to(publish.qos),
+        retain: publish.retain,
+        topic: publish.topic,
+        pkid: publish.packet_id.unwrap_or_default(),
+        payload: publish.payload,
     }
 }
 
-impl From<mqttbytes::QoS> for QoS {
-    fn from(qos: mqttbytes::QoS) -> Self {
-        match qos {
-            mqttbytes::QoS::AtMostOnce => Self::AtMostOnce,
-            mqttbytes::QoS::AtLeastOnce => Self::AtLeastOnce,
-            mqttbytes::QoS::ExactlyOnce => Self::ExactlyOnce,
-        }
+fn qos_from(qos: mqttbytes::QoS) -> QoS {
+    match qos {
+        mqttbytes::QoS::AtMostOnce => QoS::AtMostOnce,
+        mqttbytes::QoS::AtLeastOnce => QoS::AtLeastOnce,
+        mqttbytes::QoS::ExactlyOnce => QoS::ExactlyOnce,
     }
 }
 
-impl From<QoS> for mqttbytes::QoS {
-    fn from(qos: QoS) -> Self {
-        match qos {
-            QoS::AtMostOnce => Self::AtMostOnce,
-            QoS::AtLeastOnce => Self::AtLeastOnce,
-            QoS::ExactlyOnce => Self::ExactlyOnce,
-        }
+fn qos_to(qos: QoS) -> mqttbytes::QoS {
+    match qos {
+        QoS::AtMostOnce => mqttbytes::QoS::AtMostOnce,
+        QoS::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
+        QoS::ExactlyOnce => mqttbytes::QoS::ExactlyOnce,
     }
 }

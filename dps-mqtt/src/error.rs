@@ -1,21 +1,41 @@
-//! What can go wrong: one opaque error, and the kind that says what to do about it.
+//! The error of this crate, and its kinds.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why a packet could not be read or written. Close the connection after it.
 ///
-/// Neither the text nor the sources hold anything of a packet's content.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+/// Neither the message nor the sources contain a part of a packet's content.
+/// `{:#}` prints the message and all its sources.
+#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     http_status: Option<u16>,
     source: Option<Source>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut source = self.source().filter(|_| f.alternate());
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
 }
 
 impl Error {
@@ -46,7 +66,7 @@ impl Error {
         Self::new(ErrorKind::TooLarge, "the packet is too large")
     }
 
-    /// A stream's own error; one of ours that came through a stream stays what it was.
+    /// An error of the stream. An error of this crate that passed through a stream is unchanged.
     pub(crate) fn io(source: io::Error) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own,
@@ -78,12 +98,12 @@ pub enum ErrorKind {
     Io,
     /// What arrived is not MQTT 3.1.1, or what was to be written would not be.
     Malformed,
-    /// What arrived is larger than the limit, or what was to be written is larger than MQTT can say (256 MiB).
+    /// What arrived is larger than the limit, or what was to be written is larger than MQTT allows (256 MiB).
     TooLarge,
     /// A CONNECT of another version of MQTT. A server answers
     /// [`UnacceptableProtocolVersion`](crate::ConnectCode::UnacceptableProtocolVersion) and closes (MQTT-3.1.2-2).
     ProtocolVersion,
-    /// The server did not switch to WebSocket, or not as it was asked to.
+    /// The server did not switch to WebSocket, or its response is not valid.
     Upgrade,
 }
 
@@ -93,11 +113,15 @@ mod tests {
 
     #[test]
     fn the_text_leaves_the_source_to_the_chain() {
-        let error = Error::io(io::Error::other("disk on fire"));
+        let error = Error::io(io::Error::other("no such device"));
 
         assert_eq!(error.kind(), ErrorKind::Io);
         assert_eq!(error.to_string(), "the connection failed");
-        assert_eq!(error.source().unwrap().to_string(), "disk on fire");
+        assert_eq!(error.source().unwrap().to_string(), "no such device");
+        assert!(
+            format!("{error:#}").ends_with(": no such device"),
+            "{error:#}"
+        );
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Where a packet ends, told from its first bytes.
+//! Finds the end of a packet from its first bytes.
 
 use rumqttc::mqttbytes::{self, FixedHeader};
 
 use crate::error::{Error, ErrorKind};
 
-/// What the bytes that have arrived amount to.
+/// The state of the bytes that have arrived.
 pub(crate) enum Frame {
-    /// A packet and perhaps more: it ends before `end`.
+    /// A whole packet, which ends before `end`.
     Whole { header: FixedHeader, end: usize },
-    /// At least so many bytes are missing.
+    /// At least this number of bytes is missing.
     Missing(usize),
 }
 
-/// Looks at what has arrived. What cannot become a packet, or one of at most `max` bytes, is refused at once.
+/// Inspects the bytes that have arrived. Bytes that cannot become a packet of at most `max` bytes are refused at once.
 pub(crate) fn scan(bytes: &[u8], max: usize) -> Result<Frame, Error> {
     if let Some(first) = bytes.first() {
         check_first(*first)?;
@@ -34,7 +34,7 @@ pub(crate) fn scan(bytes: &[u8], max: usize) -> Result<Frame, Error> {
     }
 }
 
-/// Where the body of a whole packet begins. MQTT 3.1.1 does not ask for the shortest form of a length.
+/// The offset of the body of a whole packet. MQTT 3.1.1 does not require the shortest form of a length.
 pub(crate) fn body_start(frame: &[u8]) -> usize {
     2 + frame
         .iter()
@@ -43,12 +43,12 @@ pub(crate) fn body_start(frame: &[u8]) -> usize {
         .count()
 }
 
-/// The packet's type and its flags, which rumqttc does not look at (MQTT-2.2.2-2, MQTT-3.3.1-4).
+/// Checks the type and the flags, which rumqttc ignores (MQTT-2.2.2-2, MQTT-3.3.1-4).
 fn check_first(first: u8) -> Result<(), Error> {
     match (first >> 4, first & 0x0f) {
         (1 | 2 | 4 | 5 | 7 | 9 | 11..=14, 0) | (6 | 8 | 10, 0b0010) => Ok(()),
         (3, flags) if flags & 0b0110 != 0b0110 => Ok(()),
-        (0 | 15, _) => Err(Error::malformed("there is no packet of this type")),
+        (0 | 15, _) => Err(Error::malformed("the packet type is not valid")),
         _ => Err(Error::malformed(
             "the packet's flags are not those of its type",
         )),

@@ -15,7 +15,7 @@ pub enum Packet {
     ConnAck {
         /// Whether the server kept a session of this client.
         session_present: bool,
-        /// Whether the client is let in.
+        /// Whether the client is accepted.
         code: ConnectCode,
     },
     /// A message, in either direction.
@@ -40,7 +40,7 @@ pub enum Packet {
         /// The message's.
         packet_id: u16,
     },
-    /// A client asks for messages.
+    /// A client subscribes.
     Subscribe {
         /// Comes back in the SUBACK.
         packet_id: u16,
@@ -54,7 +54,7 @@ pub enum Packet {
         /// For each filter, in order, the QoS granted, or `None` for a refusal (0x80); at least one.
         granted: Vec<Option<QoS>>,
     },
-    /// A client asks for no more messages.
+    /// A client unsubscribes.
     Unsubscribe {
         /// Comes back in the UNSUBACK.
         packet_id: u16,
@@ -66,11 +66,11 @@ pub enum Packet {
         /// The UNSUBSCRIBE's.
         packet_id: u16,
     },
-    /// A client is still there.
+    /// A keep-alive ping of the client.
     PingReq,
-    /// So is the server.
+    /// The response of the server.
     PingResp,
-    /// A client leaves.
+    /// A client disconnects.
     Disconnect,
 }
 
@@ -78,19 +78,19 @@ pub enum Packet {
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// Who connects. May be empty: whether that will do is the server's business (MQTT-3.1.3-6).
+    /// The client id. It may be empty, if the server allows that (MQTT-3.1.3-6).
     pub client_id: String,
     /// The username, which may be empty; `None` when there is none.
     pub username: Option<String>,
     /// The password, which may be empty; only together with a username (MQTT-3.1.2-22). MQTT allows any bytes; a
     /// password that is not UTF-8 is refused here as malformed.
     pub password: Option<Zeroizing<String>>,
-    /// Seconds: the client is never silent for longer. 0 switches this off.
+    /// The longest time between two packets of the client, in seconds. 0 disables it.
     pub keep_alive: u16,
-    /// Whether the server is to forget what it may hold of this client.
+    /// Whether the server discards an earlier session of this client.
     pub clean_session: bool,
     /// Whether there is a will, a message for when the client gets lost. Its content is dropped in reading; a
-    /// CONNECT with a will cannot be written.
+    /// CONNECT with writing a CONNECT with a will is not supported.
     pub has_will: bool,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Debug for Connect {
     }
 }
 
-/// A PUBLISH. Its `Debug` shows how long the payload is, not what it says.
+/// A PUBLISH. Its `Debug` shows the length of the payload, not its content.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Publish {
@@ -129,11 +129,11 @@ pub struct Publish {
     pub topic: String,
     /// The message, which may be empty.
     pub payload: Bytes,
-    /// How hard to try.
+    /// The quality of service.
     pub qos: QoS,
     /// `None` for [`QoS::AtMostOnce`], and only then.
     pub packet_id: Option<u16>,
-    /// Sent before, perhaps in vain; never so for [`QoS::AtMostOnce`].
+    /// Whether it may have been sent before; never for [`QoS::AtMostOnce`].
     pub duplicate: bool,
     /// Kept by the server for later subscribers.
     pub retain: bool,
@@ -171,14 +171,14 @@ impl fmt::Debug for Publish {
     }
 }
 
-/// Quality of service: how hard to try that a message arrives.
+/// Quality of service: the guarantee that a message is delivered.
 #[expect(
     clippy::exhaustive_enums,
     reason = "two bits, the fourth value is forbidden"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QoS {
-    /// 0: sent, and that is it.
+    /// 0: sent once, without acknowledgement.
     AtMostOnce,
     /// 1: sent until acknowledged.
     AtLeastOnce,
@@ -186,23 +186,23 @@ pub enum QoS {
     ExactlyOnce,
 }
 
-/// The answer in a CONNACK.
+/// The return code of a CONNACK.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectCode {
-    /// 0: the client is let in.
+    /// 0: the client is accepted.
     Accepted,
-    /// 1: the server does not speak the client's version of MQTT.
+    /// 1: the server does not support the client's version of MQTT.
     UnacceptableProtocolVersion,
-    /// 2: the client identifier will not do.
+    /// 2: the client id is not accepted.
     IdentifierRejected,
-    /// 3: not now.
+    /// 3: the server is unavailable.
     ServerUnavailable,
-    /// 4: the username or the password is not as it must be.
+    /// 4: the username or the password is malformed.
     BadUsernameOrPassword,
     /// 5: the client may not connect.
     NotAuthorized,
-    /// A refusal that MQTT 3.1.1 does not know. Read, never written.
+    /// A code that MQTT 3.1.1 does not define. It can be read, not written.
     Unknown(u8),
 }
 

@@ -11,22 +11,22 @@ use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Frame};
 use crate::packet::Packet;
 
-/// How much room an idle connection keeps for what may come, in bytes.
+/// The size of the read buffer of an idle connection, in bytes.
 const IDLE: usize = 256;
 
 /// MQTT packets over a stream, in both directions.
 pub struct Packets<S> {
     stream: S,
     max_packet_bytes: usize,
-    /// Never holds more than [`IDLE`] bytes beyond the packet that is under way.
+    /// Never holds more than [`IDLE`] bytes after the packet that is being read.
     incoming: Zeroizing<Vec<u8>>,
     outgoing: Zeroizing<Vec<u8>>,
-    /// How much of `outgoing` has gone.
+    /// How much of `outgoing` was written.
     sent: usize,
 }
 
 impl<S> Packets<S> {
-    /// Packets over `stream`. A packet that arrives with more than `max_packet_bytes`, its header included, is refused.
+    /// Reads and writes packets over `stream`. A packet that arrives with more than `max_packet_bytes`, its header included, is refused.
     pub fn new(stream: S, max_packet_bytes: usize) -> Self {
         Self {
             stream,
@@ -47,14 +47,14 @@ impl<S> Packets<S> {
         self.stream
     }
 
-    /// Takes a packet off what has arrived. The rest, which is short, moves to a buffer of its own.
+    /// Removes a packet from the bytes that have arrived. The rest, which is short, moves to a new buffer.
     fn take(&mut self, end: usize) -> Zeroizing<Vec<u8>> {
         let rest = self.incoming.split_off(end);
         mem::replace(&mut self.incoming, Zeroizing::new(rest))
     }
 
-    /// Makes room by hand: a `Vec` that grows by itself leaves its old bytes behind.
-    fn make_room(&mut self) {
+    /// Grows the buffer explicitly: a `Vec` that grows by itself leaves its old bytes in memory.
+    fn grow(&mut self) {
         if self.incoming.len() == self.incoming.capacity() {
             let mut larger = Zeroizing::new(Vec::with_capacity(IDLE.max(2 * self.incoming.len())));
             larger.extend_from_slice(&self.incoming);
@@ -81,9 +81,9 @@ impl<S: AsyncRead + Unpin> Packets<S> {
                 }
                 Frame::Missing(missing) => missing,
             };
-            self.make_room();
-            let mut room = (&mut *self.incoming).limit(missing.max(IDLE));
-            if self.stream.read_buf(&mut room).await.map_err(Error::io)? == 0 {
+            self.grow();
+            let mut space = (&mut *self.incoming).limit(missing.max(IDLE));
+            if self.stream.read_buf(&mut space).await.map_err(Error::io)? == 0 {
                 return if self.incoming.is_empty() {
                     Ok(None)
                 } else {
@@ -105,8 +105,8 @@ impl<S: AsyncWrite + Unpin> Packets<S> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] when the stream fails; [`ErrorKind::Malformed`] or [`ErrorKind::TooLarge`] when MQTT has no
-    /// way to say this packet, and then nothing was written.
+    /// [`ErrorKind::Io`] when the stream fails; [`ErrorKind::Malformed`] or [`ErrorKind::TooLarge`] when the
+    /// packet is not valid MQTT, and then nothing was written.
     pub async fn write(&mut self, packet: Packet) -> Result<(), Error> {
         let packet = convert::encode(packet)?;
         // What an earlier call left goes first, so that never more than one packet is held.

@@ -1,4 +1,4 @@
-//! What must hold of a packet beyond its types. The same for what was read and what is to be written.
+//! The rules for packets that their types do not express. They apply to reading and to writing.
 
 use rumqttc::mqttbytes::{valid_filter, valid_topic};
 
@@ -76,7 +76,10 @@ fn check_id(id: u16) -> Result<(), Error> {
 
 /// MQTT-3.8.3-3, MQTT-3.10.3-2.
 fn check_some<T>(list: &[T]) -> Result<(), Error> {
-    holds(!list.is_empty(), "a list is empty that must not be")
+    holds(
+        !list.is_empty(),
+        "a list of topic filters or return codes is empty",
+    )
 }
 
 fn check_filter(filter: &str) -> Result<(), Error> {
@@ -87,17 +90,20 @@ fn check_filter(filter: &str) -> Result<(), Error> {
     )
 }
 
-/// MQTT-1.5.3-2. Rust's strings see to the rest of MQTT-1.5.3.
+/// MQTT-1.5.3-2. Rust's strings ensure the rest of MQTT-1.5.3.
 fn check_text(text: &str) -> Result<(), Error> {
     check_length(text)?;
-    holds(!text.contains('\0'), "a text has the character U+0000")
+    holds(
+        !text.contains('\0'),
+        "a string contains the character U+0000",
+    )
 }
 
-/// A text's length is written in two bytes; rumqttc would cut a longer one off.
+/// The length of a string has two bytes; rumqttc would truncate a longer one.
 fn check_length(text: &str) -> Result<(), Error> {
     holds(
         text.len() <= usize::from(u16::MAX),
-        "a text is longer than 65,535 bytes",
+        "a string is longer than 65,535 bytes",
     )
 }
 

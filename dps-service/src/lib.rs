@@ -1,18 +1,17 @@
-//! The operator's client for the Azure IoT Hub Device Provisioning Service: enrollments, groups, registrations.
+//! Service client for the Azure IoT Hub Device Provisioning Service (DPS): enrollments, enrollment groups, registration records.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! [`ServiceClient`] speaks the service API with the connection string of a shared access policy, or with bearer tokens
-//! of Microsoft Entra ID. Documents come from [`dps_types::enrollment`]; fields that this version does not know survive
-//! a read, a change and a write.
+//! # Create or change
+//!
+//! [`ServiceClient`] uses the connection string of a shared access policy, or bearer tokens of Microsoft Entra ID. The documents are in
+//! [`dps_types::enrollment`]; unknown fields are kept when a document is read, changed and written.
 //!
 //! ```no_run
 //! use dps_service::{ErrorKind, ServiceClient};
 //! use dps_types::enrollment::EnrollmentGroup;
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let dps = ServiceClient::from_connection_string(&std::env::var("DPS_CONNECTION_STRING")?)?;
-//!
+//! # async fn run(dps: ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
 //! let groups = dps.enrollment_groups();
 //! let toasters = EnrollmentGroup::symmetric_key("toasters".parse()?).allocate_evenly();
 //! let hub: dps_types::HubHostname = "toasters.azure-devices.net".parse()?;
@@ -23,38 +22,28 @@
 //!     }
 //!     created => created?,
 //! };
-//!
-//! let mut registered = dps.registrations().in_group(&toasters.enrollment_group_id);
-//! while let Some(device) = registered.try_next().await? {
-//!     println!("{:?} is at {:?}", device.registration_id, device.assigned_hub);
-//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Waiting and repeating
+//! # Timeouts and retries
 //!
-//! Each operation has one deadline, [`ServiceClient::DEFAULT_DEADLINE`] unless it is set, for all its attempts
-//! together; of a query, each page is an operation, and of a bulk operation each request. Within it the client repeats
-//! what may succeed later, with growing random pauses, and never earlier than a `Retry-After` says:
+//! Each operation has one timeout for all its attempts, [`ServiceClient::DEFAULT_DEADLINE`] by default. Each page of a query and each
+//! request of a bulk operation is an operation. Within the timeout the client retries what may succeed later, with growing random
+//! waits, and never earlier than `Retry-After`:
 //!
-//! * A request that the service did not begin to carry out is always repeated: a connection that could not be made,
-//!   429 and 503.
-//! * After a lost connection, or any other 5xx but 501, nobody knows whether it was carried out. Reads, deletes and writes
-//!   that replace whatever is there are repeated, and so are bulk operations, which tell each item's part in it.
-//!   [`create`](Enrollments::create) and writes and deletes under an ETag are not: the repetition would find the work of
-//!   the first attempt and report it as somebody else's. [`Error::is_in_doubt`] tells.
+//! * A request that the service did not start is always retried: a connection that could not be opened, 429 and 503.
+//! * After a lost connection, or any other 5xx except 501, the client cannot know whether the request was executed. Reads, deletes and
+//!   writes that replace any version are retried, and so are bulk operations, which report the result of each item.
+//!   [`create`](Enrollments::create) and requests with an ETag are not retried: the second attempt could find the result of the
+//!   first and report it as a conflict. [`Error::is_in_doubt`] reports this case.
 //!
-//! Dropping a future or a stream ends its requests.
+//! Dropping a future or a stream cancels its requests.
 //!
 //! # Tracing
 //!
-//! Each request is a span `service_request` with `method` and `path`. In it are a debug event for each answer, with its
-//! `status`, and an info event for each repetition, with `error`, `tries` and `pause_ms`.
-//!
-//! # Features
-//!
-//! * `entra`: `EntraCredential` takes a credential of the Azure SDK for Rust as a [`TokenProvider`].
+//! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its `status`, and
+//! an info event for each retry, with `error`, `tries` and `pause_ms`.
 
 mod api_version;
 mod bulk;

@@ -1,4 +1,4 @@
-//! Roots and an identity in, a rustls client configuration out.
+//! Makes a rustls client configuration from roots and an identity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// A client that trusts `roots` and shows no certificate.
+    /// A client that trusts `roots` and presents no certificate.
     pub fn new(roots: Roots) -> Self {
         Self {
             roots,
@@ -28,23 +28,23 @@ impl ClientTls {
         }
     }
 
-    /// Shows this certificate, with its whole chain, to every server that asks for one, whichever issuers it names.
+    /// Presents this certificate, with its whole chain, to every server that requests one, whichever issuers it names.
     ///
-    /// The key may be anywhere: [`certified_key`](crate::certified_key) makes one of bytes, and
-    /// [`CertifiedKey::new`] takes any [`SigningKey`](rustls::sign::SigningKey).
+    /// [`certified_key`](crate::certified_key) makes an identity from bytes. For a key in hardware, [`CertifiedKey::new`]
+    /// accepts any [`SigningKey`](rustls::sign::SigningKey).
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<Arc<CertifiedKey>>) -> Self {
         self.identity = Some(identity.into());
         self
     }
 
-    /// Makes the configuration. Reads the platform's store, from disk and blocking, where [`Roots::system`] is asked for.
+    /// Makes the configuration. With [`Roots::system`] this reads the platform's store from disk, blocking.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SystemRoots`] where the platform's store is asked for and has nothing usable, even with other
-    /// roots beside it. For the identity: [`ErrorKind::NoCertificate`], [`ErrorKind::MalformedCertificate`] and
-    /// [`ErrorKind::KeyMismatch`], the last two only where the key tells its public half.
+    /// [`ErrorKind::SystemRoots`] with [`Roots::system`] when the platform's store has no usable root, even if there are
+    /// other roots. For the identity: [`ErrorKind::NoCertificate`], [`ErrorKind::MalformedCertificate`] and
+    /// [`ErrorKind::KeyMismatch`], the last two only if the key provides its public half.
     pub fn build(self) -> Result<ClientConfig, Error> {
         if let Some(identity) = &self.identity {
             identity::check(identity)?;
@@ -67,7 +67,7 @@ impl ClientTls {
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key's own Debug may be anyone's: show how long the chain is and leave the key out.
+        // The Debug of the key may be foreign code: show the length of the chain, and omit the key.
         let certificates = self.identity.as_ref().map(|identity| identity.cert.len());
         f.debug_struct("ClientTls")
             .field("roots", &self.roots)

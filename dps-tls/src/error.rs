@@ -1,21 +1,41 @@
-//! What can go wrong: one opaque error, and the kind that says who must act.
+//! The error of this crate, and its kinds.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::fmt;
 use std::path::Path;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why roots, an identity or a configuration could not be made.
 ///
-/// None of these goes away by trying again with the same input. Neither the text nor the sources hold bytes of a
+/// A retry with the same input fails again. Neither the text nor the sources hold bytes of a
 /// private key.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+/// `{:#}` prints the message and all its sources.
+#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     source: Option<Source>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut source = self.source().filter(|_| f.alternate());
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
 }
 
 impl Error {
@@ -51,13 +71,13 @@ impl Error {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The input holds no certificate, or the chain is empty: supply one.
+    /// The input holds no certificate, or the chain is empty: provide one.
     NoCertificate,
-    /// A certificate is not sound PEM or X.509: fix the input.
+    /// A certificate is not valid PEM or X.509: correct the input.
     MalformedCertificate,
-    /// The input holds no private key: supply one.
+    /// The input holds no private key: provide one.
     NoKey,
-    /// The private key is not sound PEM, or not PKCS#8, SEC1 or PKCS#1, or there are several: correct the input.
+    /// The private key is not valid PEM, or not PKCS#8, SEC1 or PKCS#1, or there are several: correct the input.
     MalformedKey,
     /// The input is a container or an encoding other than PEM and DER, such as PKCS#12 or UTF-16: convert it with the
     /// command that the message names.
@@ -66,9 +86,9 @@ pub enum ErrorKind {
     EncryptedKey,
     /// The private key cannot be used: its algorithm or size is not supported, or its content is damaged.
     UnsupportedKey,
-    /// The private key does not belong to the first certificate of the chain: bring the two together.
+    /// The private key does not belong to the first certificate of the chain: check both files.
     KeyMismatch,
-    /// The platform's store was asked for and holds no usable root: install one, or name the roots.
+    /// The platform's certificate store holds no usable root: install one, or configure the roots.
     SystemRoots,
     /// A proxy has no valid host, port or URL: correct it.
     InvalidProxy,
@@ -85,11 +105,15 @@ mod tests {
     #[test]
     fn the_text_leaves_the_source_to_the_chain() {
         let error = Error::new(ErrorKind::Read, "the file could not be read")
-            .with_source(std::io::Error::other("disk on fire"))
+            .with_source(std::io::Error::other("no such device"))
             .in_file(Path::new("a.pem"));
 
         assert_eq!(error.to_string(), "a.pem: the file could not be read");
-        assert_eq!(error.source().unwrap().to_string(), "disk on fire");
+        assert_eq!(error.source().unwrap().to_string(), "no such device");
+        assert!(
+            format!("{error:#}").ends_with(": no such device"),
+            "{error:#}"
+        );
         assert_eq!(error.kind(), ErrorKind::Read);
     }
 

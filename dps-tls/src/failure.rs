@@ -1,9 +1,9 @@
-//! What stands behind an error that another library wraps: whether TLS failed, or the network beneath it.
+//! Finds the cause of an error that another library wraps: a TLS failure, or a network failure.
 
 use std::error::Error;
 use std::{io, iter};
 
-/// Whether rustls is at the root of it: then it will not get better by itself, as what the network does may.
+/// Whether the cause is an error of rustls. A TLS failure does not recover by itself, a network failure may.
 ///
 /// ```
 /// use dps_tls::is_tls_failure;
@@ -16,7 +16,7 @@ pub fn is_tls_failure(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(<dyn Error>::is::<rustls::Error>)
 }
 
-/// An error and all that is behind it, what an I/O error wraps included: asked for its source, that passes over it.
+/// An error and all its sources, including the error inside an I/O error, which `source` skips.
 pub fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
@@ -38,7 +38,7 @@ mod tests {
     struct Outer(#[source] io::Error);
 
     #[test]
-    fn rustls_is_found_behind_wrappers_and_nothing_else_is_taken_for_it() {
+    fn an_error_of_rustls_is_found_behind_wrappers() {
         let tls = || rustls::Error::DecryptError;
         assert!(is_tls_failure(&tls()));
         assert!(is_tls_failure(&Outer(io::Error::other(tls()))));

@@ -1,4 +1,4 @@
-//! Whom to trust: the platform's store, roots given as PEM or DER, or both.
+//! Trusted roots: those of the platform's store, certificates from PEM or DER, or both.
 
 use std::fmt;
 use std::fs;
@@ -11,9 +11,9 @@ use rustls_pki_types::CertificateDer;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{check_certificates, read_chain};
 
-/// The roots a server's certificate must lead to.
+/// The roots that the certificate of a server must chain to.
 ///
-/// They live in memory and only in the configuration made of them: nothing is ever installed into a system store.
+/// They are used only by the configuration made from them: nothing is installed into a system store.
 /// The default is [`Roots::system`].
 #[derive(Clone)]
 pub struct Roots {
@@ -24,7 +24,7 @@ pub struct Roots {
 impl Roots {
     /// The roots the platform trusts, read each time a configuration is built.
     ///
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, where set, name them instead.
+    /// The environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` override the location.
     pub fn system() -> Self {
         Self {
             system: true,
@@ -32,13 +32,13 @@ impl Roots {
         }
     }
 
-    /// Every `CERTIFICATE` block of the PEM, and nothing else; other blocks are passed over.
+    /// Only the certificates in this PEM, in any form that [`read_certificates`](crate::read_certificates) reads.
     ///
-    /// Each is trusted as it stands: that it calls itself a CA, or is within its validity, is not asked.
+    /// Each is trusted without a check that it is a CA or within its validity.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoCertificate`] and [`ErrorKind::MalformedCertificate`]; one bad certificate refuses them all.
+    /// [`ErrorKind::NoCertificate`] and [`ErrorKind::MalformedCertificate`]; one bad certificate refuses the whole input.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, Error> {
         read_chain(pem.as_ref()).map(Self::given)
     }
@@ -58,11 +58,11 @@ impl Roots {
             .map_err(|error| error.in_file(path))
     }
 
-    /// These certificates, each one DER, and nothing else; trusted as in [`Roots::from_pem`].
+    /// Only these certificates, each in DER; trusted as in [`Roots::from_pem`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoCertificate`] and [`ErrorKind::MalformedCertificate`]; one bad certificate refuses them all.
+    /// [`ErrorKind::NoCertificate`] and [`ErrorKind::MalformedCertificate`]; one bad certificate refuses the whole input.
     pub fn from_der<I>(certificates: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -73,7 +73,7 @@ impl Roots {
         Ok(Self::given(certificates))
     }
 
-    /// Trusts these and the others.
+    /// Trusts the roots of both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.system |= other.system;
@@ -103,7 +103,7 @@ impl Roots {
     }
 }
 
-/// Takes what the platform's store has that rustls can use: some of it being unusable is usual, all of it is an error.
+/// Adds the usable roots of the platform's store. Some unusable ones are common; an error is when none is usable.
 fn add_system(store: &mut RootCertStore, found: CertificateResult) -> Result<(), Error> {
     let (added, _ignored) = store.add_parsable_certificates(found.certs);
     if added > 0 {
@@ -143,7 +143,7 @@ mod tests {
     const KEY: &[u8] = include_bytes!("../tests/keys/ec-sec1.pem");
 
     #[test]
-    fn every_certificate_block_is_taken_and_others_passed_over() {
+    fn every_certificate_block_is_read_and_others_are_passed_over() {
         let roots = Roots::from_pem([EC, KEY, b"a comment\r\n", RSA].concat()).unwrap();
         assert_eq!(roots.load().unwrap().len(), 2);
     }

@@ -1,4 +1,4 @@
-//! Real handshakes, in memory, with a server that asks for the client's certificate.
+//! Real handshakes, in memory, with a server that requests the client's certificate.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -44,7 +44,7 @@ fn the_newest_version_wins() {
 }
 
 #[test]
-fn a_key_may_stay_where_it_is() {
+fn a_key_in_hardware_can_sign() {
     let pki = Pki::new();
     let identity = pki.identity();
     for version in VERSIONS {
@@ -59,7 +59,7 @@ fn a_key_may_stay_where_it_is() {
 }
 
 #[test]
-fn without_an_identity_none_is_shown() {
+fn without_an_identity_no_certificate_is_presented() {
     let pki = Pki::new();
     for version in VERSIONS {
         let config = || ClientTls::new(pki.roots()).build().unwrap();
@@ -185,7 +185,7 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-/// A key that signs and tells nothing of itself, as one in an HSM may.
+/// A key that signs and does not provide its public half, as a key in an HSM may.
 #[derive(Debug)]
 struct Elsewhere(Arc<dyn SigningKey>);
 
@@ -199,7 +199,7 @@ impl SigningKey for Elsewhere {
     }
 }
 
-/// Carries bytes to and fro until both ends are done, or the first of them fails.
+/// Transfers bytes in both directions until both ends are done, or one of them fails.
 fn handshake(
     client: ClientConfig,
     server: ServerConfig,

@@ -1,4 +1,4 @@
-//! Chains and keys in every form a device's files take, and in the forms they must not.
+//! Chains and keys in every supported format, and in formats that are refused.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -115,7 +115,7 @@ fn bad_keys_are_refused() {
 }
 
 #[test]
-fn an_encrypted_key_says_to_decrypt_it_first() {
+fn the_error_of_an_encrypted_key_is_to_decrypt_it_first() {
     let der = body(EC_ENCRYPTED);
     for input in [EC_ENCRYPTED, EC_ENCRYPTED_LEGACY, &der] {
         let error = read_key(input).unwrap_err();
@@ -138,7 +138,7 @@ fn a_key_and_a_chain_must_belong_together() {
 }
 
 #[test]
-fn an_unsupported_or_damaged_key_says_what_is_supported() {
+fn the_error_of_an_unsupported_or_damaged_key_names_what_is_supported() {
     let curve = join(P521_CERTIFICATE, P521_PKCS8).unwrap_err();
     assert_eq!(curve.kind(), ErrorKind::UnsupportedKey);
     assert!(curve.to_string().contains("P-384"));

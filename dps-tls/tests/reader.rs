@@ -296,7 +296,7 @@ fn another_object_than_one_private_key_is_named() {
         (
             &two,
             ErrorKind::MalformedKey,
-            "more than one private key (line 1) (line 6)",
+            "more than one private key, the first (line 1) and another (line 6)",
         ),
     ] {
         let error = read_key(input.as_bytes()).unwrap_err();
@@ -320,6 +320,67 @@ fn version_1_is_read_and_an_identity_requires_version_3() {
 fn white_space() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec!["\n", "\r\n", "\r", " ", "\t", "\\n", "\\r\\n", ""]);
     prop::collection::vec(pieces, 0..3).prop_map(|pieces| pieces.concat())
+}
+
+/// More files as people send them: some harmless, some not.
+#[test]
+fn other_files_of_users_are_read_or_refused() {
+    let ec = [certificate(EC)];
+    let openssl_text = format!(
+        "Certificate:\n    Data:\n        Version: 3 (0x2)\n        Serial Number:\n            04:00:00\n    Signature \
+         Value:\n        30:45:02:21\n-BEGIN of nothing\n{EC}"
+    );
+    for (what, input) in [
+        ("the output of openssl x509 -text", openssl_text),
+        (
+            "a comment that begins with a hash sign",
+            format!("# BEGIN my device\n{EC}# END my device\n"),
+        ),
+        (
+            "a fingerprint",
+            format!("SHA1 Fingerprint=AA:BB\n{}\n{EC}", "ab12".repeat(16)),
+        ),
+        (
+            "quotes around it",
+            format!("\"{}\"", EC.replace('\n', "\\n")),
+        ),
+        (
+            "a YAML block",
+            format!("cert: |\n  {}", EC.replace('\n', "\n  ")),
+        ),
+        ("white space at both ends", format!("\n\n \t{EC}\n\n")),
+        ("a separator line", format!("{}\n{EC}", "=".repeat(64))),
+        ("Latin-1 in a comment", format!("# Ger\u{e4}t\n{EC}")),
+    ] {
+        assert_eq!(read_chain(input.as_bytes()).expect(what), ec, "{what}");
+    }
+    for (what, input) in [
+        (
+            "percent-encoded",
+            EC.replace(' ', "%20").replace('\n', "%0A"),
+        ),
+        ("HTML", "<html><body>403 Forbidden</body></html>".to_owned()),
+        (
+            "a path in place of the file",
+            "/etc/ssl/certs/device.pem".to_owned(),
+        ),
+        (
+            "quoted lines of source code",
+            EC.lines().map(|line| format!("\"{line}\\n\"\n")).collect(),
+        ),
+        ("an ellipsis", EC.replace("MII", "MII...")),
+        (
+            "diff markers",
+            EC.lines().map(|line| format!("> {line}\n")).collect(),
+        ),
+    ] {
+        let error = read_chain(input.as_bytes()).expect_err(what);
+        assert_eq!(
+            error.kind(),
+            ErrorKind::MalformedCertificate,
+            "{what}: {error}"
+        );
+    }
 }
 
 proptest! {

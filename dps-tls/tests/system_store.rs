@@ -1,4 +1,4 @@
-//! The system's store, as a process finds it: each case in a process of its own, with its own environment.
+//! The certificate store of the system: each case runs in its own process, with its own environment.
 
 use std::process::{Command, Output};
 
@@ -27,7 +27,7 @@ fn the_roots_of_the_system_are_found() {
 }
 
 #[test]
-fn a_system_without_roots_is_an_error_and_not_silence() {
+fn a_system_without_roots_is_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let found = look(dir.path().join("nothing.pem").to_str().expect("UTF-8"));
     assert_eq!(

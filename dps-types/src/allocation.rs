@@ -1,4 +1,4 @@
-//! What DPS asks a custom allocation webhook, and the answer.
+//! Custom allocation webhooks: the request of DPS and the response.
 //!
 //! Source: azure-docs `iot-dps/concepts-custom-allocation.md`.
 
@@ -9,18 +9,18 @@ use crate::enrollment::{EnrollmentGroup, IndividualEnrollment, InitialTwin, TpmA
 use crate::registration::SymmetricKeyRegistrationResult;
 use crate::{DeviceId, Extra, HubHostname, RegistrationId};
 
-/// What DPS posts to the webhook, at every registration through an enrollment with custom allocation.
+/// The request that DPS posts to the webhook at each registration through an enrollment with custom allocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Wire", into = "Wire")]
 #[non_exhaustive]
 pub struct AllocationRequest {
     /// The enrollment through which the device registers. It holds no secrets.
     pub enrollment: Enrollment,
-    /// The device, and what it said.
+    /// The device, and the payload that it sent.
     pub device_runtime_context: DeviceRuntimeContext,
     /// The hubs to choose from.
     pub linked_hubs: Vec<HubHostname>,
-    /// Fields that this version does not know. Written back as they came.
+    /// Fields that this version does not know. They are written back unchanged.
     pub extra: Extra,
 }
 
@@ -28,14 +28,14 @@ pub struct AllocationRequest {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Enrollment {
-    /// One device's own enrollment.
+    /// An individual enrollment.
     Individual(Box<IndividualEnrollment>),
-    /// A group of devices.
+    /// An enrollment group.
     Group(Box<EnrollmentGroup>),
 }
 
 impl AllocationRequest {
-    /// Puts a request together.
+    /// Creates a request.
     pub fn new(
         enrollment: Enrollment,
         device_runtime_context: DeviceRuntimeContext,
@@ -49,12 +49,12 @@ impl AllocationRequest {
         }
     }
 
-    /// The device's name towards DPS.
+    /// The registration id of the device.
     pub fn registration_id(&self) -> &RegistrationId {
         &self.device_runtime_context.registration_id
     }
 
-    /// Reads the payload that the device sent as a type of your own.
+    /// Deserializes the payload that the device sent.
     ///
     /// Java's device SDK sends its payload as JSON text in a string, such as `"{\"model\":\"x\"}"`. A string that is
     /// not a `T` itself is therefore read as JSON text.
@@ -71,40 +71,40 @@ impl AllocationRequest {
         };
         match payload.as_str().map(serde_json::from_str) {
             Some(Ok(value)) => Ok(value),
-            // The string is JSON text, so its error is the one that helps.
+            // The string is JSON text, so this error is the useful one.
             Some(Err(inner)) if inner.is_data() => Err(PayloadError(Some(inner.to_string()))),
             _ => Err(PayloadError(Some(error.to_string()))),
         }
     }
 
-    /// Whether the hub is one of those to choose from.
+    /// Whether the hub is one of the linked hubs in the request.
     pub fn links(&self, hub: &HubHostname) -> bool {
         self.linked_hubs.contains(hub)
     }
 }
 
 lossless! {
-    /// The device that registers, as DPS knows it.
+    /// The device that registers.
     pub struct DeviceRuntimeContext {
-        /// The device's name towards DPS.
+        /// The registration id of the device.
         registration_id: RegistrationId = "registrationId",
-        /// The hub it is assigned to now, when it registered before.
+        /// The hub to which the device is assigned already, if it is.
         current_iot_hub_host_name: Option<HubHostname> = "currentIotHubHostName",
-        /// Its name in that hub.
+        /// The device id in that hub.
         current_device_id: Option<DeviceId> = "currentDeviceId",
-        /// Present when the device proved itself with a symmetric key. DPS sends it empty.
+        /// Present when the device authenticated with a symmetric key. DPS sends it empty.
         symmetric_key: Option<SymmetricKeyRegistrationResult> = "symmetricKey",
-        /// Present when the device proved itself with a certificate.
+        /// Present when the device authenticated with a certificate.
         x509: Option<X509DeviceAttestation> = "x509",
-        /// Present when the device proved itself with a TPM.
+        /// Present when the device authenticated with a TPM.
         tpm: Option<TpmAttestation> = "tpm",
-        /// What the device sent along. Any JSON value.
+        /// The payload that the device sent. Any JSON value.
         payload: Option<Value> = "payload",
     }
 }
 
 impl DeviceRuntimeContext {
-    /// A device that registers for the first time and said nothing.
+    /// A device that registers for the first time and sent no payload.
     pub fn new(registration_id: RegistrationId) -> Self {
         Self {
             registration_id,
@@ -118,14 +118,14 @@ impl DeviceRuntimeContext {
         }
     }
 
-    /// The device proved itself with a symmetric key.
+    /// Sets attestation by a symmetric key.
     #[must_use]
     pub fn with_symmetric_key(mut self) -> Self {
         self.symmetric_key = Some(SymmetricKeyRegistrationResult::default());
         self
     }
 
-    /// The device proved itself with this certificate: base64 of the DER of the leaf.
+    /// Sets attestation by this certificate: base64 of the DER of the leaf.
     #[must_use]
     pub fn with_client_certificate(mut self, base64_der: impl Into<String>) -> Self {
         let client_certificate = Some(base64_der.into());
@@ -136,7 +136,7 @@ impl DeviceRuntimeContext {
         self
     }
 
-    /// The device sent this along.
+    /// Sets the payload that the device sent.
     #[must_use]
     pub fn with_payload(mut self, payload: Value) -> Self {
         self.payload = Some(payload);
@@ -154,19 +154,19 @@ lossless! {
 }
 
 lossless! {
-    /// The webhook's answer.
+    /// The response of the webhook.
     pub struct AllocationResponse {
         /// The hub for the device: one of the linked hubs.
         iot_hub_host_name: HubHostname = "iotHubHostName",
-        /// The twin to start with. Without it, the enrollment's.
+        /// The initial twin. Without it, the initial twin of the enrollment is used.
         initial_twin: Option<InitialTwin> = "initialTwin",
-        /// What to send to the device. Any JSON value.
+        /// The payload to send to the device. Any JSON value.
         payload: Option<Value> = "payload",
     }
 }
 
 impl AllocationResponse {
-    /// An answer that names the hub.
+    /// Creates a response with this hub.
     pub fn new(iot_hub_host_name: HubHostname) -> Self {
         Self {
             iot_hub_host_name,
@@ -177,12 +177,12 @@ impl AllocationResponse {
     }
 }
 
-/// The device's payload is not what the policy needs. The text may quote a part of it.
+/// The payload of the device cannot be deserialized. The message may quote a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadError(Option<String>);
 
 impl PayloadError {
-    /// Whether the device sent nothing at all.
+    /// Whether the device sent no payload.
     pub fn is_missing(&self) -> bool {
         self.0.is_none()
     }
@@ -193,22 +193,25 @@ impl std::error::Error for PayloadError {}
 impl std::fmt::Display for PayloadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
-            Some(reason) => write!(f, "the device sent a payload that does not fit: {reason}"),
+            Some(reason) => write!(
+                f,
+                "the payload of the device is not of the expected form: {reason}"
+            ),
             None => f.write_str("the device sent no payload"),
         }
     }
 }
 
 lossless! {
-    /// The request as it is written: one of two enrollments.
+    /// The request in JSON: exactly one of the two enrollments is present.
     struct Wire {
-        /// One of the two.
+        /// The individual enrollment.
         individual_enrollment: Option<Box<IndividualEnrollment>> = "individualEnrollment",
-        /// The other.
+        /// The enrollment group.
         enrollment_group: Option<Box<EnrollmentGroup>> = "enrollmentGroup",
         /// The device.
         device_runtime_context: DeviceRuntimeContext = "deviceRuntimeContext",
-        /// The hubs.
+        /// The linked hubs.
         linked_hubs: Vec<HubHostname> = "linkedHubs",
     }
 }

@@ -1,10 +1,10 @@
-//! Many enrollments in one request: at most ten, and each succeeds or fails alone.
+//! Bulk operations: at most ten enrollments in one request, each of which succeeds or fails independently.
 
 use crate::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use crate::{EnrollmentGroupId, ErrorCode, RegistrationId};
 
 open_enum! {
-    /// What a bulk operation does with each of its items.
+    /// The operation on each item of a bulk operation.
     pub enum BulkOperationMode {
         /// Creates; an existing item is an error.
         Create = "create",
@@ -22,7 +22,7 @@ lossless! {
     pub struct BulkEnrollmentOperation {
         /// The items, at most ten.
         enrollments: Vec<IndividualEnrollment> = "enrollments",
-        /// What to do with each.
+        /// The operation on each item.
         mode: BulkOperationMode = "mode",
     }
 }
@@ -32,13 +32,13 @@ lossless! {
     pub struct BulkEnrollmentGroupOperation {
         /// The items, at most ten.
         enrollment_groups: Vec<EnrollmentGroup> = "enrollmentGroups",
-        /// What to do with each.
+        /// The operation on each item.
         mode: BulkOperationMode = "mode",
     }
 }
 
 lossless! {
-    /// The answer to a bulk operation. It comes with HTTP 200 also when items failed.
+    /// The response to a bulk operation. Its status is HTTP 200 also when items failed.
     pub struct BulkOperationResult {
         /// The items that failed.
         errors: Vec<BulkOperationError> = "errors",
@@ -48,7 +48,7 @@ lossless! {
 }
 
 lossless! {
-    /// Why one item of a bulk operation failed.
+    /// The failure of one item of a bulk operation.
     pub struct BulkOperationError {
         /// The individual enrollment that failed.
         registration_id: Option<RegistrationId> = "registrationId",
@@ -62,7 +62,7 @@ lossless! {
 }
 
 impl BulkEnrollmentOperation {
-    /// Does `mode` to each of the enrollments.
+    /// Creates an operation with this mode on each of the enrollments.
     pub fn new(mode: BulkOperationMode, enrollments: Vec<IndividualEnrollment>) -> Self {
         Self {
             enrollments,
@@ -73,7 +73,7 @@ impl BulkEnrollmentOperation {
 }
 
 impl BulkEnrollmentGroupOperation {
-    /// Does `mode` to each of the groups.
+    /// Creates an operation with this mode on each of the groups.
     pub fn new(mode: BulkOperationMode, enrollment_groups: Vec<EnrollmentGroup>) -> Self {
         Self {
             enrollment_groups,
@@ -84,7 +84,7 @@ impl BulkEnrollmentGroupOperation {
 }
 
 impl BulkOperationResult {
-    /// A result with these failures; without any, it is a success.
+    /// Creates a result with these failures; an empty list is a success.
     pub fn new(errors: Vec<BulkOperationError>) -> Self {
         Self {
             is_successful: errors.is_empty(),
@@ -95,7 +95,7 @@ impl BulkOperationResult {
 }
 
 impl BulkOperationError {
-    /// What failed about this individual enrollment.
+    /// Creates the failure of this individual enrollment.
     pub fn enrollment(
         registration_id: RegistrationId,
         error_code: ErrorCode,
@@ -107,7 +107,7 @@ impl BulkOperationError {
         }
     }
 
-    /// What failed about this enrollment group.
+    /// Creates the failure of this enrollment group.
     pub fn group(
         enrollment_group_id: EnrollmentGroupId,
         error_code: ErrorCode,

@@ -1,4 +1,4 @@
-//! The operator's connection string: which instance, which policy, which key.
+//! The connection string of the service API: instance, policy and key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use crate::{ParseError, SymmetricKey};
 
 const EXPECTED: &str = "service connection string";
 
-/// `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, as the portal shows it.
+/// A connection string `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`, as the portal shows it.
 ///
 /// The host name may carry a port (`localhost:8443`). Field names are read without regard to case;
-/// unknown fields are ignored. Display leaves the key out: use [`ServiceConnectionString::reveal`] for the whole.
+/// unknown fields are ignored. Display leaves the key out: [`ServiceConnectionString::reveal`] includes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
     host_name: String,
@@ -21,7 +21,7 @@ pub struct ServiceConnectionString {
 }
 
 impl ServiceConnectionString {
-    /// Puts one together.
+    /// Creates a connection string.
     ///
     /// # Errors
     /// When host or policy are empty or hold a `;`, white space, `/` or a control character.
@@ -55,7 +55,7 @@ impl ServiceConnectionString {
         &self.shared_access_key
     }
 
-    /// The whole text, with the key. This is a secret; it is wiped when dropped.
+    /// The text with the key. This is a secret; it is wiped when dropped.
     pub fn reveal(&self) -> Zeroizing<String> {
         let key = self.shared_access_key.to_base64();
         Zeroizing::new(format!(
@@ -125,7 +125,7 @@ mod tests {
     const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQ=";
 
     #[test]
-    fn what_the_portal_shows_is_understood() {
+    fn the_text_of_the_portal_is_read() {
         let text = format!(
             "HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=provisioningserviceowner;SharedAccessKey={KEY}"
         );
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_has_its_own_words_and_none_shows_the_key() {
+    fn each_mistake_has_its_own_message_and_none_shows_the_key() {
         for (text, reason) in [
             ("", "SharedAccessKey is missing"),
             ("HostName", "a field has no '='"),

@@ -1,12 +1,12 @@
-//! Why a text is not what it should be.
+//! The error of parsers.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// A text that is not a valid name, key, token, time or document.
+/// A text is not a valid id, key, token, time or document.
 ///
-/// It says what was expected and what is wrong, and never repeats a secret.
+/// The message names what was expected and what is wrong, and never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {expected}: {reason}")]
 pub struct ParseError {
@@ -22,12 +22,12 @@ impl ParseError {
         }
     }
 
-    /// What the text should have been, such as `registration id`.
+    /// The expected kind of text, such as `registration id`.
     pub fn expected(&self) -> &str {
         self.expected
     }
 
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn reason(&self) -> &str {
         &self.reason
     }

@@ -1,4 +1,4 @@
-//! The service's own account of a failure: code, tracking id, message, info, time; a hint for every known code.
+//! The body of an error response: code, tracking id, message, info, time; a hint for every known code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,24 +12,24 @@ use crate::lossless::Lenient;
 lossless! {
     /// The body of an error response. Keep [`ErrorDetails::tracking_id`]: Microsoft's support asks for it.
     ///
-    /// Reading is lenient: an error that cannot be read would hide the one it reports.
+    /// Members are read leniently: an error that cannot be read would hide the one it reports.
     #[derive(Default)]
     pub struct ErrorDetails {
         /// Six digits; the first three are the HTTP status.
         error_code: Option<ErrorCode> = "errorCode" | "code" via Lenient<ErrorCode>,
         /// The service's id of the failed request, equal to the header `x-ms-request-id`.
         tracking_id: Option<String> = "trackingId" via Lenient<String>,
-        /// What went wrong, in the service's words.
+        /// The message of the service.
         message: Option<String> = "message" | "errorMessage" via Lenient<String>,
-        /// More about it.
+        /// More information.
         info: Option<BTreeMap<String, Value>> = "info" via Lenient<BTreeMap<String, Value>>,
-        /// When.
+        /// When the error occurred.
         timestamp_utc: Option<Timestamp> = "timestampUtc" via Lenient<Timestamp>,
     }
 }
 
 impl ErrorDetails {
-    /// A problem with a code and a message.
+    /// Creates details with a code and a message.
     pub fn new(error_code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             error_code: Some(error_code),
@@ -38,7 +38,7 @@ impl ErrorDetails {
         }
     }
 
-    /// What to do about it, when the code is one that we know.
+    /// A hint on how to solve it, if the code is known.
     pub fn hint(&self) -> Option<&'static str> {
         self.error_code?.hint()
     }
@@ -78,10 +78,10 @@ macro_rules! error_codes {
         impl ErrorCode {
             $($(#[$meta])* pub const $NAME: Self = Self($code);)*
 
-            /// Every code that we know.
+            /// All known codes.
             pub const KNOWN: &'static [Self] = &[$(Self::$NAME),*];
 
-            /// What to do about it, when we know.
+            /// A hint on how to solve it, if the code is known.
             pub fn hint(self) -> Option<&'static str> {
                 match self.0 {
                     $($code => Some($hint),)*
@@ -128,7 +128,7 @@ error_codes! {
     /// There is no such registration record.
     REGISTRATION_NOT_FOUND = 404_203, "this device has not registered yet, or its registration record was deleted";
     /// The method does not go with the path.
-    METHOD_NOT_ALLOWED = 405_000, "the method does not go with this path";
+    METHOD_NOT_ALLOWED = 405_000, "the method is not allowed for this path";
     /// The enrollment exists already.
     ENROLLMENT_EXISTS = 409_201, "the enrollment exists: send its ETag, or '*', in If-Match to replace it";
     /// The enrollment group exists already.

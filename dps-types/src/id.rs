@@ -1,8 +1,10 @@
-//! Names that cannot be invalid: registration id, device id, id scope, hub host name, group id, operation id, ETag.
+//! Ids that are always valid: registration id, device id, id scope, hub host name, group id, operation id, ETag.
+
+use std::borrow::Cow;
 
 use crate::ParseError;
 
-/// Defines a validated name over a text.
+/// Defines an id: a string that was checked.
 macro_rules! string_id {
     ($(#[$meta:meta])* pub struct $Name:ident($expected:literal, $check:expr) @ $case:ident) => {
         $(#[$meta])*
@@ -10,10 +12,10 @@ macro_rules! string_id {
         pub struct $Name(String);
 
         impl $Name {
-            /// Takes the text if it is valid.
+            /// Checks the text.
             ///
             /// # Errors
-            /// Says which rule the text breaks.
+            /// Names the rule that the text breaks, and the first character that is not allowed.
             pub fn new(text: impl Into<String>) -> Result<Self, ParseError> {
                 let text = text.into();
                 match $check(text.as_str()) {
@@ -90,12 +92,24 @@ macro_rules! string_id {
 
         impl Eq for $Name {}
 
+        impl PartialEq<&str> for $Name {
+            fn eq(&self, other: &&str) -> bool {
+                *self == **other
+            }
+        }
+
         string_id!(@$case $Name);
     };
     (@exact $Name:ident) => {
         impl PartialEq for $Name {
             fn eq(&self, other: &Self) -> bool {
                 self.0 == other.0
+            }
+        }
+
+        impl PartialEq<str> for $Name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
             }
         }
 
@@ -119,7 +133,7 @@ macro_rules! string_id {
     };
     (@ignoring_case $Name:ident) => {
         impl $Name {
-            /// The text in lower case: two names that DPS takes for one have the same key.
+            /// The text in lower case. Two ids that are equal to DPS have the same text in lower case.
             pub fn to_lowercase(&self) -> String {
                 self.0.to_ascii_lowercase()
             }
@@ -132,6 +146,12 @@ macro_rules! string_id {
         impl PartialEq for $Name {
             fn eq(&self, other: &Self) -> bool {
                 self.0.eq_ignore_ascii_case(&other.0)
+            }
+        }
+
+        impl PartialEq<str> for $Name {
+            fn eq(&self, other: &str) -> bool {
+                self.0.eq_ignore_ascii_case(other)
             }
         }
 
@@ -157,7 +177,7 @@ macro_rules! string_id {
 }
 
 string_id! {
-    /// The name of a device towards DPS, unique within an id scope.
+    /// The id of a device at DPS, unique within an id scope.
     ///
     /// 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, the last one alphanumeric or `-`. Compared without
     /// regard to case, sent in the case it was given. With X.509 it is the common name of the leaf certificate.
@@ -166,29 +186,29 @@ string_id! {
 }
 
 string_id! {
-    /// The name of an enrollment group. Same rule as [`RegistrationId`].
+    /// The id of an enrollment group. The same rules as for [`RegistrationId`] apply.
     pub struct EnrollmentGroupId("enrollment group id", enrollment_name) @ ignoring_case
 }
 
 string_id! {
-    /// Which DPS instance a device belongs to, such as `0ne00000A0A`: 1 to 64 letters, digits, `_` and `-`.
+    /// The id scope of a DPS instance, such as `0ne00000A0A`: 1 to 64 letters, digits, `_` and `-`.
     pub struct IdScope("id scope", |text| limited(text, 64, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))) @ ignoring_case
 }
 
 string_id! {
-    /// The name of a device in its IoT hub: 1 to 128 characters of `A-Z a-z 0-9 - : . + % _ # * ? ! ( ) , = @ ; $ '`.
+    /// The id of a device in its IoT hub: 1 to 128 characters of `A-Z a-z 0-9 - : . + % _ # * ? ! ( ) , = @ ; $ '`.
     /// Case matters. Source: azure-docs `iot-hub/iot-hub-devguide-identity-registry.md`.
     pub struct DeviceId("device id", |text| limited(text, 128, |b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b))) @ exact
 }
 
 string_id! {
     /// The host name of an IoT hub, such as `contoso.azure-devices.net`: 1 to 253 letters, digits, `.`, `-` and `_`.
-    /// Not stricter than Microsoft's own pages, where `myIotHub` is one.
+    /// A name without a dot is valid: Microsoft's documentation uses `myIotHub`.
     pub struct HubHostname("hub host name", |text| limited(text, 253, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))) @ ignoring_case
 }
 
 string_id! {
-    /// The handle of a registration in progress, such as `5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7ea7a6b7f550`.
+    /// The id of a registration in progress, such as `5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-a121-7ea7a6b7f550`.
     /// Opaque; 1 to 256 characters that need no escape in a URL or an MQTT topic.
     pub struct OperationId("operation id", |text| limited(text, 256, |b| b.is_ascii_alphanumeric() || b"._:~-".contains(&b))) @ exact
 }
@@ -198,22 +218,34 @@ string_id! {
     pub struct ETag("ETag", |text| limited(text, 256, |b| b.is_ascii_graphic())) @ exact
 }
 
-fn enrollment_name(text: &str) -> Result<(), &'static str> {
+fn enrollment_name(text: &str) -> Result<(), Cow<'static, str>> {
     limited(text, 128, |b| {
         b.is_ascii_alphanumeric() || b"._:-".contains(&b)
     })?;
     match text.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '-') {
         true => Ok(()),
-        false => Err("the last character must be alphanumeric or '-'"),
+        false => Err("the last character must be alphanumeric or '-'".into()),
     }
 }
 
-fn limited(text: &str, longest: usize, allowed: impl Fn(u8) -> bool) -> Result<(), &'static str> {
-    match text.len() {
-        0 => Err("it is empty"),
-        length if length > longest => Err("it is too long"),
-        _ if text.bytes().all(allowed) => Ok(()),
-        _ => Err("a character is not allowed"),
+/// Checks the length in bytes and each character, and names the first that is not allowed with its position from 1.
+fn limited(
+    text: &str,
+    max_bytes: usize,
+    allowed: impl Fn(u8) -> bool,
+) -> Result<(), Cow<'static, str>> {
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    if text.len() > max_bytes {
+        return Err(format!("it is longer than {max_bytes} characters").into());
+    }
+    let is_allowed = |c: char| u8::try_from(c).is_ok_and(|byte| byte.is_ascii() && allowed(byte));
+    match text.chars().zip(1..).find(|(c, _)| !is_allowed(*c)) {
+        Some((c, position)) => {
+            Err(format!("the character {c:?} at position {position} is not allowed").into())
+        }
+        None => Ok(()),
     }
 }
 
@@ -224,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_id_takes_the_documented_characters() {
+    fn a_registration_id_accepts_the_documented_characters() {
         for good in [
             "a",
             "A1-",
@@ -263,13 +295,36 @@ mod tests {
     }
 
     #[test]
-    fn a_device_id_takes_what_a_hub_takes() {
+    fn an_error_names_the_character_and_its_position() {
+        for (text, reason) in [
+            ("0ne 1", "the character ' ' at position 4 is not allowed"),
+            (
+                "0n\u{200b}e",
+                "the character '\\u{200b}' at position 3 is not allowed",
+            ),
+            ("0ne1\n", "the character '\\n' at position 5 is not allowed"),
+            ("éé", "the character 'é' at position 1 is not allowed"),
+        ] {
+            assert_eq!(IdScope::new(text).expect_err(text).reason(), reason);
+        }
+    }
+
+    #[test]
+    fn ids_compare_with_text_by_their_own_rule() {
+        let id = RegistrationId::new("Dev-1").expect("valid");
+        assert!(id == "dEV-1" && id == *"Dev-1" && id != "dev-2");
+        let id = DeviceId::new("Dev-1").expect("valid");
+        assert!(id == "Dev-1" && id != "dev-1" && id != *"dev-1");
+    }
+
+    #[test]
+    fn a_device_id_accepts_the_characters_of_a_hub() {
         assert!(DeviceId::new("a-:.+%_#*?!(),=@;$'").is_ok());
         assert!(DeviceId::new("a/b").is_err());
     }
 
     #[test]
-    fn hub_names_are_as_in_the_documents() {
+    fn hub_names_of_the_documentation_are_valid() {
         for good in [
             "myIotHub",
             "localhost",

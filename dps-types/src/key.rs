@@ -12,26 +12,29 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::sas::{Sign, SignError, Signature};
-use crate::{ParseError, RegistrationId};
+use crate::{ParseError, RegistrationId, base64_text};
 
-/// A symmetric key of 16 to 64 bytes, wiped from memory when dropped.
+/// A symmetric key of 16 to 64 bytes. It is wiped from memory when dropped.
 ///
-/// Debug prints `SymmetricKey(..)`; comparison takes the same time whatever differs.
+/// Debug prints `SymmetricKey(..)`; comparison runs in constant time.
 #[derive(Clone)]
 pub struct SymmetricKey(Zeroizing<Vec<u8>>);
 
 impl SymmetricKey {
-    /// The fewest bytes of a key. Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+    /// The minimum length of a key, in bytes. Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
     pub const MIN_BYTES: usize = 16;
-    /// The most bytes of a key, and the length of those that the service generates.
+    /// The maximum length of a key, in bytes, and the length of the keys that the service generates.
     pub const MAX_BYTES: usize = 64;
 
-    /// Takes the bytes of a key.
+    /// Creates a key from its bytes.
     ///
     /// # Errors
     /// When there are fewer than 16 or more than 64.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
-        let bytes = Zeroizing::new(bytes.into());
+        Self::from_zeroizing(Zeroizing::new(bytes.into()))
+    }
+
+    fn from_zeroizing(bytes: Zeroizing<Vec<u8>>) -> Result<Self, ParseError> {
         match bytes.len() {
             Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(bytes)),
             length => Err(ParseError::new(
@@ -41,29 +44,29 @@ impl SymmetricKey {
         }
     }
 
-    /// Reads a key as portals, connection strings and enrollments write it. White space around it is ignored.
+    /// Parses base64, as the portal, connection strings, enrollments and `openssl rand -base64` write it. White space is
+    /// ignored.
     ///
     /// # Errors
     /// When the text is not base64 of 16 to 64 bytes. The error does not repeat the text.
     pub fn from_base64(text: &str) -> Result<Self, ParseError> {
-        match STANDARD.decode(text.trim()) {
-            Ok(bytes) => Self::from_bytes(bytes),
-            Err(_) => Err(ParseError::new("symmetric key", "it is not base64")),
-        }
+        let bytes = base64_text::decode(text)
+            .ok_or_else(|| ParseError::new("symmetric key", "it is not base64"))?;
+        Self::from_zeroizing(bytes)
     }
 
-    /// A new random key of 64 bytes, from the operating system.
+    /// Generates a random key of 64 bytes, with the random numbers of the operating system.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give.
+    /// When the operating system cannot provide random numbers.
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new(vec![0; Self::MAX_BYTES]);
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
         Self(bytes)
     }
 
-    /// The key of one device of an enrollment group, of which `self` is a key:
-    /// HMAC-SHA256 of the registration id, in the case it is given.
+    /// Derives the key of one device from this key of its enrollment group:
+    /// HMAC-SHA256 of the registration id, in the case in which it is given.
     ///
     /// Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
     #[must_use]
@@ -74,20 +77,20 @@ impl SymmetricKey {
         key
     }
 
-    /// HMAC-SHA256 of the data under this key.
+    /// Computes HMAC-SHA256 of the data with this key.
     pub fn hmac_sha256(&self, data: &[u8]) -> [u8; 32] {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts keys of any length");
         mac.update(data);
         mac.finalize().into_bytes().into()
     }
 
-    /// The bytes. They are the secret itself.
+    /// The bytes of the key. They are the secret itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The key as base64, wiped when dropped. This is the secret itself.
+    /// The key in base64, wiped when dropped. This is the secret itself.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(&*self.0))
     }
@@ -114,13 +117,13 @@ impl Sign for SymmetricKey {
     }
 }
 
-/// A symmetric key as an enrollment document carries it: any text, since a document must be readable
-/// also when its key is not. [`EncodedKey::parse`] gives the key.
+/// The text of a symmetric key in an enrollment. Any text is accepted, so that a document can be read although its key
+/// is not valid. [`EncodedKey::parse`] returns the key.
 #[derive(Clone)]
 pub struct EncodedKey(Zeroizing<String>);
 
 impl EncodedKey {
-    /// The key.
+    /// Parses the key.
     ///
     /// # Errors
     /// When the text is not base64 of 16 to 64 bytes.
@@ -131,6 +134,12 @@ impl EncodedKey {
     /// The text. This is the secret itself.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Whether the text is empty or only white space. SDKs that read an enrollment and write it back send such keys, and
+    /// they mean that no key is given.
+    pub fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
     }
 }
 
@@ -153,11 +162,11 @@ impl Serialize for EncodedKey {
 }
 
 impl<'de> Deserialize<'de> for EncodedKey {
-    /// The error does not repeat what stands in place of a text, as serde's own would.
+    /// The error does not show the value, which serde's own error would.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(text.into()),
-            _ => Err(de::Error::custom("it is not a text")),
+            _ => Err(de::Error::custom("it is not a string")),
         }
     }
 }

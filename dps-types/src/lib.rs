@@ -11,6 +11,8 @@
 //! * Keys and tokens: [`SymmetricKey`], [`sas`]
 //! * The structures that a TPM and DPS exchange: [`tpm`]
 //! * The error documents of the service: [`ErrorDetails`]
+//! * The limits of a device twin: [`twin`]
+//! * Reading JSON from outside: [`json`]
 //! * Every literal of the protocol, as format and parse: [`protocol`]
 //!
 //! Documents accept what the service may add: unknown fields stay in [`Extra`] and are written back, and unknown values stay
@@ -23,6 +25,7 @@ mod lossless;
 mod open_enum;
 
 mod allocation;
+mod base64_text;
 mod bulk;
 mod clock;
 mod connection_string;

@@ -1,8 +1,8 @@
-//! Documents that lose nothing: fields nobody knows survive a read, a change and a write.
+//! Documents that keep unknown fields: a document that is read, changed and written loses nothing.
 //!
-//! The service adds fields in newer api-versions and tells `null` from absent (an enrollment sent
-//! with `"provisioningStatus": null` is echoed with it). Both are kept in [`Extra`].
-//! Errors name the field and say nothing of a document's content, which may hold a key.
+//! Newer api-versions add fields, and the service distinguishes `null` from absent: it returns an enrollment that was sent
+//! with `"provisioningStatus": null` with this member. Both are kept in [`Extra`].
+//! Errors name the field and do not show a document's content, which may hold a key.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -12,17 +12,17 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Fields of a document that its type does not name, and named fields that were sent as `null` or as
-/// something else that means nothing, such as an empty operation id.
+/// something else without a meaning, such as an empty operation id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extra(Map<String, Value>);
 
 impl Extra {
-    /// Whether the field came as an explicit `null`.
+    /// Whether the field was sent as an explicit `null`.
     pub fn is_null(&self, field: &str) -> bool {
         self.0.get(field).is_some_and(Value::is_null)
     }
 
-    /// Forgets explicit nulls, apart from those of the fields named here.
+    /// Removes explicit nulls, except those of these fields.
     pub fn drop_nulls(&mut self, except: &[&str]) {
         self.0
             .retain(|name, value| !value.is_null() || except.contains(&name.as_str()));
@@ -43,12 +43,12 @@ impl DerefMut for Extra {
     }
 }
 
-/// What a document does not name, as it came.
+/// The fields that a document does not name.
 pub(crate) fn extra(fields: Map<String, Value>) -> Extra {
     Extra(fields)
 }
 
-/// Reads one field. A `null` is put aside and counts as absent.
+/// Reads one field. A `null` is kept and counts as absent.
 pub(crate) fn read<'de, T, M>(
     map: &mut M,
     name: &str,
@@ -65,7 +65,7 @@ where
     Ok(value)
 }
 
-/// Reads one field as a `V`, which may find nothing in it. A value that means nothing is kept as it came.
+/// Reads one field as a `V`, which may contain no value. Then what was sent is kept.
 pub(crate) fn read_via<'de, V, T, M>(
     map: &mut M,
     name: &str,
@@ -129,12 +129,12 @@ impl<'de> MapAccess<'de> for Buffered {
     }
 }
 
-/// What a field is when it is absent, or else the error that says so.
+/// The value of an absent field, or the error that it is missing.
 pub(crate) fn absent<T: DeserializeOwned, E: Error>(name: &str) -> Result<T, E> {
     T::deserialize(Value::Null).map_err(|_| E::custom(format!("{name} is missing")))
 }
 
-/// Names the field, once, and leaves out what serde found there, since it quotes it; what it wanted stays.
+/// Adds the field to serde's error, and removes the value that serde quotes; the expected type stays.
 fn in_field<E: Error>(name: &str, error: &impl fmt::Display) -> E {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
@@ -146,7 +146,7 @@ fn in_field<E: Error>(name: &str, error: &impl fmt::Display) -> E {
     E::custom(format!("{name}: {text}"))
 }
 
-/// Whether a field is left out in writing: what [`Absent`] and [`Present`] tell apart by type.
+/// Whether a field is omitted in writing: [`Absent`] and [`Present`] decide by its type.
 pub(crate) struct Field<'a, T>(pub(crate) &'a T);
 
 /// An optional field may be absent.
@@ -160,7 +160,7 @@ impl<T> Absent for Field<'_, Option<T>> {
     }
 }
 
-/// Any other field never is. It is found one reference further away, so that [`Absent`] comes first.
+/// Any other field is never absent. The additional reference makes [`Absent`] take precedence.
 pub(crate) trait Present {
     fn is_absent(&self) -> bool;
 }
@@ -171,7 +171,7 @@ impl<T> Present for &Field<'_, T> {
     }
 }
 
-/// A value, or none where something else stands: for what may be missing, and must not spoil the rest.
+/// A value, or nothing where the value is malformed: for fields that are not essential.
 pub(crate) struct Lenient<T>(Option<T>);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
@@ -201,7 +201,7 @@ macro_rules! lossless {
         #[non_exhaustive]
         $vis struct $Name {
             $($(#[$field_meta])* $vis $field: $Type,)*
-            /// Fields that this version does not know, and explicit nulls. Written back as they came.
+            /// Fields that this version does not know, and explicit nulls. They are written back unchanged.
             $vis extra: $crate::Extra,
         }
 

@@ -1,7 +1,7 @@
-//! Enums that the service may extend: a value nobody knows yet is kept as it came.
+//! Enums that the service may extend: an unknown value is kept.
 
-/// Defines an enum over words on the wire. Input ignores case, as the service does, and may be
-/// spelled in other ways (`"a" | "alias"`); output is the first spelling.
+/// Defines an enum of strings. Input ignores case, as the service does, and may be an alias (`"a" | "alias"`); output is
+/// the first name.
 macro_rules! open_enum {
     ($(#[$meta:meta])* pub enum $Name:ident {
         $($(#[$variant_meta:meta])* $Variant:ident = $wire:literal $(| $alias:literal)*,)*
@@ -11,12 +11,12 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $Name {
             $($(#[$variant_meta])* $Variant,)*
-            /// A value that this version does not know, as it came.
+            /// A value that this version does not know.
             Unknown(String),
         }
 
         impl $Name {
-            /// The word on the wire.
+            /// The string in JSON.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$Variant => $wire,)*

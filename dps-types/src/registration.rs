@@ -1,4 +1,4 @@
-//! What a device says and hears.
+//! The device API: request and response documents.
 
 use serde_json::Value;
 
@@ -10,15 +10,15 @@ use crate::{
 };
 
 open_enum! {
-    /// How far a registration is.
+    /// The status of a registration.
     pub enum RegistrationStatus {
         /// Not registered.
         Unassigned = "unassigned",
-        /// In progress: ask again.
+        /// In progress: poll again.
         Assigning = "assigning",
-        /// Done: the device has a hub.
+        /// The device was assigned to a hub.
         Assigned = "assigned",
-        /// Done, without success: see the error code.
+        /// The registration failed: see the error code.
         Failed = "failed",
         /// The enrollment is disabled.
         Disabled = "disabled" | "blacklisted",
@@ -26,13 +26,13 @@ open_enum! {
 }
 
 open_enum! {
-    /// How an assignment came about.
+    /// The kind of an assignment.
     pub enum RegistrationSubstatus {
         /// The first assignment.
         InitialAssignment = "initialAssignment",
         /// Moved to another hub, with its twin.
         DeviceDataMigrated = "deviceDataMigrated",
-        /// Moved to another hub, with a fresh twin.
+        /// Moved to another hub, with a new twin.
         DeviceDataReset = "deviceDataReset",
         /// Registered again and assigned to the same hub (api-version 2019-04-15 and later).
         ReprovisionedToInitialAssignment = "reprovisionedToInitialAssignment",
@@ -47,7 +47,7 @@ lossless! {
         registration_id: Option<RegistrationId> = "registrationId",
         /// The keys of the device's TPM.
         tpm: Option<TpmAttestation> = "tpm",
-        /// What the device tells a custom allocation webhook. Any JSON value.
+        /// A value for the custom allocation webhook. Any JSON value.
         payload: Option<Value> = "payload",
     }
 }
@@ -70,19 +70,19 @@ impl RegistrationRequest {
 }
 
 lossless! {
-    /// The answer to a registration and to each poll.
+    /// The response to a registration and to each poll.
     pub struct RegistrationOperationStatus {
-        /// The handle to poll with. The service leaves it out, or empty, when there is nothing to poll.
+        /// The operation id to poll with. The service omits it, or sends an empty one, when there is nothing to poll.
         operation_id: Option<OperationId> = "operationId" via OperationIdOrEmpty,
-        /// How far the registration is.
+        /// The status of the registration.
         status: RegistrationStatus = "status",
-        /// The registration itself, as far as it is known.
+        /// The registration record, if there is one.
         registration_state: Option<DeviceRegistrationResult> = "registrationState" | "registrationStatus",
     }
 }
 
 impl RegistrationOperationStatus {
-    /// A status under this operation id; without one it is written empty, as the service does.
+    /// Creates a status with this operation id. Without one, the member is written as an empty string, as the service does.
     pub fn new(
         operation_id: Option<OperationId>,
         status: RegistrationStatus,
@@ -102,9 +102,9 @@ impl RegistrationOperationStatus {
 }
 
 lossless! {
-    /// What DPS tells the device about its registration.
+    /// The registration record that the device receives.
     ///
-    /// What a device can do without is read leniently: it must not lose its hub over a date.
+    /// Members that a device does not need are read leniently: a malformed date must not cost it its assignment.
     #[derive(Default)]
     pub struct DeviceRegistrationResult {
         /// For devices with a TPM.
@@ -113,21 +113,21 @@ lossless! {
         x509: Option<X509RegistrationResult> = "x509" via Lenient<X509RegistrationResult>,
         /// For devices with a symmetric key.
         symmetric_key: Option<SymmetricKeyRegistrationResult> = "symmetricKey" via Lenient<SymmetricKeyRegistrationResult>,
-        /// The device's name towards DPS.
+        /// The registration id of the device.
         registration_id: Option<RegistrationId> = "registrationId",
         /// When it first registered.
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc" via Lenient<Timestamp>,
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
-        /// The device's name in that hub.
+        /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
-        /// How far the registration is.
+        /// The status of the registration.
         status: Option<RegistrationStatus> = "status",
-        /// How the assignment came about.
+        /// The kind of the assignment.
         substatus: Option<RegistrationSubstatus> = "substatus",
-        /// Why it failed.
+        /// The error code of a failed registration.
         error_code: Option<ErrorCode> = "errorCode" via Lenient<ErrorCode>,
-        /// Why it failed, in words.
+        /// The error message of a failed registration.
         error_message: Option<String> = "errorMessage" via Lenient<String>,
         /// When the registration last changed.
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc" via Lenient<Timestamp>,
@@ -150,7 +150,7 @@ impl DeviceRegistrationResult {
 }
 
 lossless! {
-    /// What a device with a TPM needs next.
+    /// The hub key for a device with a TPM.
     #[derive(Default)]
     pub struct TpmRegistrationResult {
         /// The hub key, encrypted to the TPM, in base64.
@@ -159,20 +159,20 @@ lossless! {
 }
 
 lossless! {
-    /// How a device with a certificate was recognised.
+    /// The result of X.509 attestation.
     #[derive(Default)]
     pub struct X509RegistrationResult {
         /// The device's certificate.
         certificate_info: Option<X509CertificateInfo> = "certificateInfo",
         /// The enrollment group it belongs to.
         enrollment_group_id: Option<EnrollmentGroupId> = "enrollmentGroupId",
-        /// The certificate that decided.
+        /// The certificate that signed it.
         signing_certificate_info: Option<X509CertificateInfo> = "signingCertificateInfo",
     }
 }
 
 lossless! {
-    /// How a device with a symmetric key was recognised.
+    /// The result of symmetric key attestation.
     #[derive(Default)]
     pub struct SymmetricKeyRegistrationResult {
         /// The enrollment group it belongs to.
@@ -181,24 +181,24 @@ lossless! {
 }
 
 lossless! {
-    /// A registration record, as the operator sees it.
+    /// A registration record of the service API.
     #[derive(Default)]
     pub struct DeviceRegistrationState {
-        /// The device's name towards DPS.
+        /// The registration id of the device.
         registration_id: Option<RegistrationId> = "registrationId",
         /// When it first registered.
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
-        /// The device's name in that hub.
+        /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
-        /// How far the registration is.
+        /// The status of the registration.
         status: Option<RegistrationStatus> = "status",
-        /// How the assignment came about.
+        /// The kind of the assignment.
         substatus: Option<RegistrationSubstatus> = "substatus",
-        /// Why it failed.
+        /// The error code of a failed registration.
         error_code: Option<ErrorCode> = "errorCode",
-        /// Why it failed, in words.
+        /// The error message of a failed registration.
         error_message: Option<String> = "errorMessage",
         /// When the registration last changed.
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
@@ -210,7 +210,7 @@ lossless! {
 }
 
 impl From<DeviceRegistrationResult> for DeviceRegistrationState {
-    /// The operator's view has no part on how the device proved itself.
+    /// The record of the service API has no result of the attestation.
     fn from(result: DeviceRegistrationResult) -> Self {
         Self {
             registration_id: result.registration_id,
@@ -230,7 +230,7 @@ impl From<DeviceRegistrationResult> for DeviceRegistrationState {
 }
 
 lossless! {
-    /// The HTTP 401 body that asks a TPM to prove itself.
+    /// The body of the HTTP 401 response that challenges a TPM.
     pub struct TpmChallenge {
         /// A key that only this TPM can decrypt, in base64.
         authentication_key: String = "authenticationKey",
@@ -250,7 +250,7 @@ impl TpmChallenge {
     }
 }
 
-/// An operation id, or none: absent, `null`, or empty as the service writes it for a disabled enrollment.
+/// An optional operation id: absent, `null`, or empty as the service writes it for a disabled enrollment.
 #[derive(serde::Deserialize)]
 #[serde(try_from = "Option<String>")]
 struct OperationIdOrEmpty(Option<OperationId>);

@@ -1,4 +1,4 @@
-//! A moment as the service writes it: UTC, up to seven fractional digits, no trailing zeros.
+//! Timestamps as the service writes them: UTC, up to seven fractional digits, no trailing zeros.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,12 +14,12 @@ const FIRST_SECOND: i128 = -62_135_596_800;
 const LAST_SECOND: i128 = 253_402_300_799;
 const NANOS: i128 = 1_000_000_000;
 
-/// A moment in UTC, to 100 nanoseconds: `2022-08-31T22:02:50.5163352Z`.
+/// A point in time in UTC, with a resolution of 100 nanoseconds: `2022-08-31T22:02:50.5163352Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
-    /// Now, by the system clock.
+    /// The current time of the system clock.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
@@ -36,7 +36,7 @@ impl Timestamp {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// A clock set before the year 1 or after 9999 is brought back into that range.
+    /// A time before the year 1 or after 9999 becomes the nearest one in that range.
     fn from(moment: SystemTime) -> Self {
         let nanos = match moment.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => i128::try_from(after.as_nanos()).unwrap_or(i128::MAX),
@@ -48,6 +48,12 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.0.into()
+    }
+}
+
 impl FromStr for Timestamp {
     type Err = ParseError;
 
@@ -56,28 +62,20 @@ impl FromStr for Timestamp {
             .ok()
             .and_then(|moment| moment.checked_to_offset(UtcOffset::UTC))
             .filter(|moment| (0..=9999).contains(&moment.year()))
-            .ok_or_else(|| ParseError::new("timestamp", "it is not a time as in RFC 3339"))?;
+            .ok_or_else(|| {
+                ParseError::new(
+                    "timestamp",
+                    "it is not a timestamp of RFC 3339, such as 2022-08-31T22:02:50Z",
+                )
+            })?;
         Ok(Self::truncated(moment))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (date, time) = (self.0.date(), self.0.time());
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            date.year(),
-            u8::from(date.month()),
-            date.day(),
-            time.hour(),
-            time.minute(),
-            time.second()
-        )?;
-        match time.nanosecond() / 100 {
-            0 => f.write_str("Z"),
-            ticks => write!(f, ".{}Z", format!("{ticks:07}").trim_end_matches('0')),
-        }
+        let text = self.0.format(&Rfc3339).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
     }
 }
 
@@ -106,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_services_own_times_come_back_as_they_went() {
+    fn timestamps_of_the_service_are_written_as_they_were_read() {
         for text in [
             "2022-08-31T22:02:50.5163352Z",
             "2020-04-10T05:10:52.186984Z",
@@ -119,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn other_offsets_become_utc_and_finer_digits_are_cut() {
+    fn other_offsets_become_utc_and_more_digits_are_cut() {
         let moment: Timestamp = "2022-08-31T22:02:50.123456789+02:00"
             .parse()
             .expect("valid");
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn text_that_is_not_a_timestamp_is_refused() {
         for text in [
             "",
             "now",
@@ -146,7 +144,10 @@ mod tests {
         for seconds in [0, 1, 1 << 40, 1 << 50] {
             let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             let text = Timestamp::from(moment).to_string();
-            assert!(text.parse::<Timestamp>().is_ok(), "{text}");
+            let timestamp: Timestamp = text.parse().expect(&text);
+            if seconds < 253_402_300_800 {
+                assert_eq!(SystemTime::from(timestamp), moment);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a TPM and DPS send each other: public keys, and keys wrapped for one TPM alone.
+//! Binary structures of TPM attestation: public keys, and keys that are wrapped for one TPM.
 //!
 //! All integers are big-endian; a `TPM2B` is a 16-bit length and that many bytes. Sources: TCG, *Trusted Platform Module
 //! Library*, part 1 chapter 24 and part 2 chapters 10 to 12; Azure `azure-iot-sdk-c` `hsm_client_tpm.c`,
@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-use crate::{ParseError, RegistrationId};
+use crate::{ParseError, RegistrationId, base64_text};
 
 const RSA: u16 = 0x0001;
 const SHA256: u16 = 0x000b;
@@ -25,7 +25,7 @@ const SIGN: u32 = 1 << 18;
 
 /// The public part of an endorsement key or a storage root key: RSA of 2048 bits, names by SHA-256, AES-128-CFB within.
 ///
-/// That is the one kind of key that DPS and its SDKs use. The public exponent is 65537.
+/// DPS and its SDKs use only this kind of key. The public exponent is 65537.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TpmPublic {
     /// The whole `TPM2B_PUBLIC`.
@@ -40,7 +40,7 @@ impl TpmPublic {
     /// Reads a `TPM2B_PUBLIC`, its length included, and nothing after it.
     ///
     /// # Errors
-    /// When it is malformed, or another kind of key.
+    /// When it is malformed, or a key of another kind.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let mut outer = Reader::new("TPM public key", bytes);
         let area = outer.sized("public area")?;
@@ -72,14 +72,13 @@ impl TpmPublic {
         })
     }
 
-    /// [`parse`](Self::parse) of base64, as enrollments and requests carry it. White space around it is ignored.
+    /// [`parse`](Self::parse) of base64, as enrollments and requests carry it. White space is ignored.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), and when it is not base64.
     pub fn from_base64(text: &str) -> Result<Self, ParseError> {
-        let bytes = STANDARD
-            .decode(text.trim())
-            .map_err(|_| ParseError::new("TPM public key", "it is not base64"))?;
+        let bytes = base64_text::decode(text)
+            .ok_or_else(|| ParseError::new("TPM public key", "it is not base64"))?;
         Self::parse(&bytes)
     }
 
@@ -93,7 +92,7 @@ impl TpmPublic {
         STANDARD.encode(&self.bytes)
     }
 
-    /// The `TPMT_PUBLIC`: all but the length.
+    /// The `TPMT_PUBLIC`: everything except the length.
     pub fn area(&self) -> &[u8] {
         &self.bytes[2..]
     }
@@ -134,9 +133,9 @@ impl fmt::Debug for TpmPublic {
 }
 
 /// The `authenticationKey` of DPS: a symmetric key, wrapped so that only the TPM with the right endorsement key and storage
-/// root key can use it, and even its owner never sees it.
+/// root key can use it. Its owner never sees it.
 ///
-/// Six `TPM2B` one after the other. Each accessor gives the content, without the length.
+/// Six `TPM2B` in sequence. Each accessor returns the content without the length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthenticationKey {
     parts: [Vec<u8>; 6],
@@ -152,7 +151,7 @@ impl AuthenticationKey {
         "URI data",
     ];
 
-    /// Puts the six contents together.
+    /// Creates a wrapped key from its six parts.
     ///
     /// # Errors
     /// When one is longer than 65535 bytes, or one that cannot be empty is: all but the URI data and the seed.
@@ -169,7 +168,7 @@ impl AuthenticationKey {
         Ok(Self { parts })
     }
 
-    /// Reads the six parts. What comes after them is ignored, as Azure's SDKs do.
+    /// Parses the six parts. Bytes after them are ignored, as Azure's SDKs do.
     ///
     /// # Errors
     /// When a part is missing, cut off, or empty where it cannot be.
@@ -182,14 +181,12 @@ impl AuthenticationKey {
         Self::new(parts)
     }
 
-    /// [`parse`](Self::parse) of base64, as the service sends it. White space around it is ignored.
+    /// [`parse`](Self::parse) of base64, as the service sends it. White space is ignored.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), and when it is not base64.
     pub fn from_base64(text: &str) -> Result<Self, ParseError> {
-        let bytes = STANDARD
-            .decode(text.trim())
-            .map_err(|_| Self::wrong("it is not base64"))?;
+        let bytes = base64_text::decode(text).ok_or_else(|| Self::wrong("it is not base64"))?;
         Self::parse(&bytes)
     }
 
@@ -224,7 +221,7 @@ impl AuthenticationKey {
         &self.parts[2]
     }
 
-    /// The `TPM2B_ENCRYPTED_SECRET` of the outer wrapper, encrypted to the storage root key. Empty when there is none.
+    /// The `TPM2B_ENCRYPTED_SECRET` of the outer wrapper, encrypted to the storage root key. Empty without an outer wrapper.
     pub fn duplicate_seed(&self) -> &[u8] {
         &self.parts[3]
     }
@@ -250,7 +247,7 @@ impl fmt::Debug for AuthenticationKey {
     }
 }
 
-/// Big-endian integers and sized buffers, one after the other.
+/// Reads big-endian integers and sized buffers in sequence.
 struct Reader<'a> {
     what: &'static str,
     rest: &'a [u8],
@@ -285,10 +282,10 @@ impl<'a> Reader<'a> {
         self.take(length.into(), name)
     }
 
-    fn expect(&mut self, name: &str, wanted: u16) -> Result<(), ParseError> {
+    fn expect(&mut self, name: &str, expected: u16) -> Result<(), ParseError> {
         match self.u16(name)? {
-            found if found == wanted => Ok(()),
-            found => Err(self.wrong(format!("its {name} is {found:#06x}, not {wanted:#06x}"))),
+            found if found == expected => Ok(()),
+            found => Err(self.wrong(format!("its {name} is {found:#06x}, not {expected:#06x}"))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ids, keys, ETags and times: what is taken, what is refused, and which two are one.
+//! Ids, keys, ETags and times: what is valid, what is not, and which values are equal.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use dps_types::{
     SymmetricKey, Timestamp,
 };
 
-/// One of an id's characters in each place, and the first that is too long.
-macro_rules! takes {
+/// Valid and invalid texts, and the longest one.
+macro_rules! accepts {
     ($Id:ident, $longest:literal, $good:expr, $bad:expr) => {
         for good in $good {
             assert_eq!($Id::new(good).expect(good).to_string(), good);
@@ -19,49 +19,52 @@ macro_rules! takes {
         assert!($Id::new("").is_err());
         assert!($Id::new("x".repeat($longest)).is_ok());
         let error = $Id::new("x".repeat($longest + 1)).expect_err("too long");
-        assert_eq!(error.reason(), "it is too long");
+        assert_eq!(
+            error.reason(),
+            format!("it is longer than {} characters", $longest)
+        );
     };
 }
 
 #[test]
-fn each_id_takes_its_own_characters() {
-    takes!(
+fn each_id_accepts_its_own_characters() {
+    accepts!(
         RegistrationId,
         128,
         ["a", "-", "A.b_c:d-", "9"],
         ["a.", ":", "a b", "a\n", "é"]
     );
-    takes!(
+    accepts!(
         EnrollmentGroupId,
         128,
         ["a", "A.b_c:d-"],
         ["a_", "a/b", "é"]
     );
-    takes!(
+    accepts!(
         IdScope,
         64,
         ["0ne00000A0A", "0ne_1-"],
         ["0ne.1", "0ne:1", "0ne/1", "0ne 1"]
     );
-    takes!(
+    accepts!(
         DeviceId,
         128,
         ["a", "-:.+%_#*?!(),=@;$'", "a."],
         ["a/b", "a b", "a&b", "a\"", "é"]
     );
-    takes!(
+    accepts!(
         HubHostname,
         253,
         ["myIotHub", "h.azure-devices.net", "a_b"],
         ["a:1", "a/b", "é", "*"]
     );
-    takes!(
+    accepts!(
         OperationId,
         256,
         ["5.316a.b1-e0", "a_b:c~"],
         ["a/b", "a#", "a+", "a&b", "a b", "$"]
     );
-    takes!(
+    accepts!(
         ETag,
         256,
         ["IjY5=", "\"a-b\"", "W/\"1\"", "*"],
@@ -70,7 +73,7 @@ fn each_id_takes_its_own_characters() {
 }
 
 #[test]
-fn names_towards_dps_ignore_case_and_names_within_a_hub_do_not() {
+fn ids_at_dps_ignore_case_and_ids_in_a_hub_do_not() {
     macro_rules! same {
         ($($Id:ident)*) => { $(
             assert_eq!($Id::new("Ab-1"), $Id::new("aB-1"));
@@ -86,7 +89,7 @@ fn names_towards_dps_ignore_case_and_names_within_a_hub_do_not() {
 }
 
 #[test]
-fn ids_sort_as_their_keys_do() {
+fn ids_sort_without_regard_to_case() {
     let mut ids = ["b", "C", "a-", "B-1", "A"].map(|id| RegistrationId::new(id).unwrap());
     ids.sort();
     assert_eq!(
@@ -96,20 +99,20 @@ fn ids_sort_as_their_keys_do() {
 }
 
 #[test]
-fn an_id_in_json_is_a_text_and_is_checked() {
+fn an_id_in_json_is_a_string_and_is_checked() {
     let id: RegistrationId = serde_json::from_str("\"Dev-1\"").unwrap();
     assert_eq!(serde_json::to_string(&id).unwrap(), "\"Dev-1\"");
     let error = serde_json::from_str::<RegistrationId>("\"a b\"").expect_err("a space");
     assert!(
         error
             .to_string()
-            .starts_with("invalid registration id: a character is not allowed")
+            .starts_with("invalid registration id: the character ' ' at position 2 is not allowed")
     );
 }
 
 #[test]
-fn a_key_is_read_as_portals_show_it() {
-    let key = SymmetricKey::from_base64(" AAECAwQFBgcICQoLDA0ODw==\n").unwrap();
+fn white_space_in_a_key_is_ignored() {
+    let key = SymmetricKey::from_base64(" AAECAwQFBg\r\ncICQoLDA0\tODw==\n").unwrap();
     assert_eq!(
         key,
         SymmetricKey::from_bytes(Vec::from_iter(0..16)).unwrap()

@@ -162,3 +162,22 @@ fn names_on_the_wire_are_the_services() {
         ]
     );
 }
+
+#[test]
+fn the_first_of_several_query_parameters_wins() {
+    use dps_types::protocol::query_parameter;
+    for (query, value) in [
+        ("a=1&a=2", Some("1")),
+        ("A=1&a=2", Some("1")),
+        ("b=0&%61=1&a=2", Some("1")),
+        ("a&a=2", Some("")),
+        ("a=%FF&a=2", None),
+        ("a=1+2", Some("1+2")),
+        ("a=b=c", Some("b=c")),
+        ("&&a=1", Some("1")),
+        ("aa=1", None),
+        ("", None),
+    ] {
+        assert_eq!(query_parameter(query, "a").as_deref(), value, "{query}");
+    }
+}

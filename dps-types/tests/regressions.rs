@@ -1,4 +1,4 @@
-//! Bugs that users of other SDKs reported or that we read in their code, each as a test of ours.
+//! Bugs that users of other SDKs reported, or that are in their code, each as a test.
 //!
 //! | test | where | what went wrong there |
 //! | --- | --- | --- |

@@ -1,4 +1,4 @@
-//! Paths of both APIs as literals: written and read, each pinned on its own.
+//! Paths of both APIs as literals: written and parsed, each tested separately.
 
 use dps_types::protocol::RouteError;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
@@ -372,9 +372,9 @@ fn an_error_of_a_route_is_worded_once() {
         error.to_string(),
         "invalid registration id: the last character must be alphanumeric or '-'"
     );
-    assert_eq!(RouteError::NotFound.to_string(), "there is no such path");
+    assert_eq!(RouteError::NotFound.to_string(), "the path does not exist");
     assert_eq!(
         RouteError::MethodNotAllowed.to_string(),
-        "the method does not go with this path"
+        "the method is not allowed for this path"
     );
 }

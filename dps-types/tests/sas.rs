@@ -71,7 +71,7 @@ fn a_service_token_claims_the_host() {
     );
 }
 
-/// Who, and how they write it. The order of fields, the encoding and the case of `sr` differ.
+/// Clients and their tokens. The order of fields, the encoding and the case of `sr` differ.
 const CLIENTS: [(&str, &str); 7] = [
     (
         "Node: slash raw, skn before se",
@@ -111,7 +111,7 @@ const CLIENTS: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn every_clients_way_of_writing_is_verified() {
+fn the_tokens_of_every_client_are_verified() {
     for (who, text) in CLIENTS {
         let token = token(text);
         assert!(token.verify(&key()), "{who}");
@@ -126,7 +126,7 @@ fn every_clients_way_of_writing_is_verified() {
 }
 
 #[test]
-fn what_came_is_written_with_its_own_sr_and_still_verifies() {
+fn a_token_is_written_with_the_sr_that_was_read_and_still_verifies() {
     for (who, text) in CLIENTS {
         let again = token(&token(text).reveal());
         assert!(again.verify(&key()), "{who}");
@@ -171,7 +171,7 @@ fn a_change_of_anything_that_is_signed_is_noticed() {
 }
 
 #[test]
-fn a_claim_covers_its_resource_and_what_lies_below() {
+fn a_token_covers_its_resource_and_the_paths_below() {
     let claim = |sr: &str| {
         token(&format!(
             "SharedAccessSignature sr={sr}&sig=8VPprb8BiTkuVE0hBqHm%2FSVrzVpdD8VZcXugntdbhuU%3D&se=1"
@@ -207,7 +207,7 @@ fn a_claim_covers_its_resource_and_what_lies_below() {
 }
 
 #[test]
-fn each_mistake_has_its_own_words() {
+fn each_mistake_has_its_own_message() {
     const SIG: &str = "8VPprb8BiTkuVE0hBqHm%2FSVrzVpdD8VZcXugntdbhuU%3D";
     for (text, reason) in [
         ("", "it does not begin with SharedAccessSignature"),
@@ -381,13 +381,13 @@ fn a_token_is_fresh_while_the_reserve_is_left_and_the_clock_was_not_set_back() {
 }
 
 #[test]
-fn an_empty_skn_is_none() {
+fn an_empty_skn_is_absent() {
     let text = CLIENTS[2].1.to_owned() + "&skn=";
     assert_eq!(token(&text).policy(), None);
 }
 
 #[test]
-fn debug_shows_the_claim_and_not_the_signature() {
+fn debug_shows_the_resource_and_not_the_signature() {
     for (_, text) in CLIENTS {
         let token = token(text);
         let shown = format!("{token:?}");
@@ -400,7 +400,7 @@ fn debug_shows_the_claim_and_not_the_signature() {
     assert_eq!(format!("{:?}", Signature([65; 32])), "Signature(..)");
 }
 
-/// A key that is elsewhere.
+/// A key in an HSM.
 struct Hsm(Option<SymmetricKey>);
 
 #[async_trait::async_trait]
@@ -414,7 +414,7 @@ impl Sign for Hsm {
 }
 
 #[tokio::test]
-async fn a_key_that_is_elsewhere_signs_the_same() {
+async fn a_key_in_an_hsm_signs_the_same() {
     let claim = SasTokenBuilder::new("0ne00111111/registrations/my-symkey-device", 1_663_952_627)
         .policy("registration");
     let here = claim.clone().sign_with(&key()).reveal();
@@ -425,7 +425,7 @@ async fn a_key_that_is_elsewhere_signs_the_same() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_sign_says_why() {
+async fn the_error_of_a_key_that_cannot_sign_has_a_source() {
     let error = SasTokenBuilder::new("a", 1)
         .sign(&Hsm(None))
         .await

@@ -1,4 +1,4 @@
-//! Stand-ins for hardware in tests: a TPM in Rust, swtpm, SoftHSM.
+//! Replacements for hardware in tests: a TPM in Rust, swtpm, and SoftHSM.
 
 mod softhsm;
 mod software_tpm;

@@ -1,4 +1,4 @@
-//! A TPM in Rust: the keys, what it keeps, and the attestation of a device that has one.
+//! A TPM in Rust: its keys, its memory, and the attestation of a device with this TPM.
 
 mod opening;
 
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 const TPMS: &str = include_str!("../fixtures/tpms.json");
 
-/// The public areas as the usual templates make them, up to the modulus.
+/// The public areas of the usual templates, up to the modulus.
 const ENDORSEMENT_KEY: &[u8] =
     b"\x01\x3a\x00\x01\x00\x0b\x00\x03\x00\xb2\x00\x20\x83\x71\x97\x67\x44\x84\xb3\xf8\x1a\x90\xcc\x8d\x46\xa5\xd7\x24\
       \xfd\x52\xd7\x6e\x06\x52\x0b\x64\xf2\xa1\xda\x1b\x33\x14\x69\xaa\x00\x06\x00\x80\x00\x43\x00\x10\x08\x00\x00\x00\
@@ -28,9 +28,9 @@ const ENDORSEMENT_KEY: &[u8] =
 const STORAGE_ROOT_KEY: &[u8] =
     b"\x01\x1a\x00\x01\x00\x0b\x00\x03\x04\x72\x00\x00\x00\x06\x00\x80\x00\x43\x00\x10\x08\x00\x00\x00\x00\x00\x01\x00";
 
-/// A TPM without a chip: it opens what DPS wraps for it with the same checks, and refuses what a TPM refuses.
+/// A TPM in software. It opens the keys that DPS encrypts for it with the checks of a real TPM.
 ///
-/// Its keys are fixed and public: it is for tests alone. Clones are the same TPM.
+/// Its keys are fixed and public, so it is for tests only. Clones are the same TPM.
 #[derive(Clone)]
 pub struct SoftwareTpm(Arc<Chip>);
 
@@ -40,30 +40,30 @@ struct Chip {
     memory: Mutex<Memory>,
 }
 
-/// A key for HMAC, opened.
+/// The bytes of an HMAC key.
 type Key = Zeroizing<Vec<u8>>;
 
 #[derive(Default)]
 struct Memory {
-    /// The key of the last challenge. A restart forgets it.
+    /// The key of the last challenge, which a restart removes.
     challenge: Option<Key>,
-    /// Outlives a restart.
+    /// The hub key, which survives a restart.
     hub: Option<Key>,
 }
 
 impl SoftwareTpm {
-    /// How many different ones there are.
+    /// The number of different TPMs.
     pub const COUNT: usize = 6;
 
-    /// One of [`COUNT`](Self::COUNT) with keys of their own; number 0 has those of the
-    /// [vector](Self::from_vector). Two of the same number hold the same keys, and each its own memory.
+    /// One of [`COUNT`](Self::COUNT) TPMs with different keys. Number 0 is that of the [vector](Self::from_vector). Two TPMs with the
+    /// same number have the same keys, and separate memories.
     ///
     /// # Panics
-    /// When there is no such number.
+    /// If there is no TPM with this number.
     pub fn number(number: usize) -> Self {
         let tpms: Value = serde_json::from_str(TPMS).expect("the fixture is JSON");
         let tpm = &tpms[number];
-        assert!(tpm.is_object(), "there is no TPM of number {number}");
+        assert!(tpm.is_object(), "there is no TPM with the number {number}");
         let endorsement_key = private_key(&tpm["ek"]);
         let storage_root_key = private_key(&tpm["srk"]);
         Self(Arc::new(Chip {
@@ -73,17 +73,17 @@ impl SoftwareTpm {
         }))
     }
 
-    /// The one that `fixtures/authentication-key-vector.json` is for.
+    /// The TPM of `fixtures/authentication-key-vector.json`.
     pub fn from_vector() -> Self {
         Self::number(0)
     }
 
-    /// A device that has this TPM, with the registration id that Azure's SDKs give it.
+    /// A device with this TPM and the registration id that Azure's SDKs use.
     pub fn attestation(&self) -> SoftwareTpmAttestation {
         self.attestation_as(self.endorsement_key().default_registration_id())
     }
 
-    /// A device that has this TPM, with another registration id.
+    /// A device with this TPM and another registration id.
     pub fn attestation_as(&self, registration_id: RegistrationId) -> SoftwareTpmAttestation {
         SoftwareTpmAttestation {
             registration_id,
@@ -91,23 +91,26 @@ impl SoftwareTpm {
         }
     }
 
-    /// The bytes of the key of the last challenge. `None` without one, and when a hub key has taken its place.
+    /// The bytes of the key of the last challenge. `None` before a challenge, and after a hub key was stored.
     pub fn challenge_key(&self) -> Option<Vec<u8>> {
         self.memory().challenge.as_deref().cloned()
     }
 
-    /// The bytes of the hub key that it keeps.
+    /// The bytes of the stored hub key.
     pub fn hub_key(&self) -> Option<Vec<u8>> {
         self.memory().hub.as_deref().cloned()
     }
 
-    /// Power off and on: all but the hub key is forgotten.
+    /// Turns the TPM off and on again: only the hub key survives.
     pub fn restart(&self) {
         self.memory().challenge = None;
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.memory.lock().expect("nobody panics with the memory")
+        self.0
+            .memory
+            .lock()
+            .expect("no thread panics while it holds the lock")
     }
 
     fn open(&self, key: &AuthenticationKey) -> Result<Key, SignError> {
@@ -162,7 +165,7 @@ impl fmt::Debug for SoftwareTpm {
     }
 }
 
-/// A device that proves itself with a [`SoftwareTpm`].
+/// The attestation of a device with a [`SoftwareTpm`].
 #[derive(Debug, Clone)]
 pub struct SoftwareTpmAttestation {
     registration_id: RegistrationId,
@@ -180,8 +183,8 @@ impl Attestation for SoftwareTpmAttestation {
 }
 
 fn hmac(key: Option<&Key>, data: &[u8]) -> Result<Signature, SignError> {
-    let key = key.ok_or_else(|| SignError::new("the TPM holds no key yet"))?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    let key = key.ok_or_else(|| SignError::new("the TPM has no key yet"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(data);
     Ok(Signature(mac.finalize().into_bytes().into()))
 }

@@ -1,4 +1,4 @@
-//! A TPM in a process of its own: swtpm, with its state in a folder that goes away with it.
+//! swtpm, a software TPM in its own process, with its state in a temporary folder.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long swtpm may take until it listens.
+/// The time limit for the start of swtpm.
 const START: Duration = Duration::from_secs(20);
-/// How long one command may take.
+/// The time limit of one command.
 const COMMAND: Duration = Duration::from_secs(60);
-/// Somebody else may take a port between our choice and swtpm's start.
+/// Another process may bind the port between the choice of the port and the start of swtpm.
 const ATTEMPTS: u32 = 8;
 
 /// A running swtpm. It is killed when this is dropped.
@@ -27,10 +27,10 @@ pub struct Swtpm {
 }
 
 impl Swtpm {
-    /// Starts one with an empty state: a TPM as it comes from the factory.
+    /// Starts a TPM with an empty state, like a new one.
     ///
     /// # Panics
-    /// When swtpm is not installed or does not start.
+    /// If swtpm is not installed or does not start.
     pub fn start() -> Self {
         let state = tempfile::tempdir().expect("a folder for the state of swtpm");
         for _ in 0..ATTEMPTS {
@@ -46,10 +46,10 @@ impl Swtpm {
         panic!("swtpm did not start in {ATTEMPTS} attempts");
     }
 
-    /// Switches it off and on again: what is persistent stays, all else is lost. The address is the same.
+    /// Turns the TPM off and on again: only persistent objects survive. The address stays the same.
     ///
     /// # Panics
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub fn restart(&mut self) {
         self.stop();
         let deadline = Instant::now() + START;
@@ -62,33 +62,33 @@ impl Swtpm {
         panic!("swtpm did not start again on port {}", self.port);
     }
 
-    /// Switches it off: nothing listens at its address until it is restarted.
+    /// Turns the TPM off: nothing listens at its address until it is restarted.
     pub fn stop(&mut self) {
-        // An error says that it has ended already.
+        // An error means that the process has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// How the TSS reaches it.
+    /// The TCTI of this TPM.
     pub fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
     }
 
-    /// The port for commands. That for control is the next one.
+    /// The port for commands. The control port is the next one.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Sends a command as it is, and gives the response as it is: what the TPM says without any library between.
+    /// Sends the bytes of a command and returns the bytes of the response, without a library in between.
     ///
     /// # Panics
-    /// When swtpm does not answer.
+    /// If swtpm does not answer.
     pub fn transmit(&self, command: &[u8]) -> Vec<u8> {
         let exchange = || -> io::Result<Vec<u8>> {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
             stream.set_read_timeout(Some(COMMAND))?;
             stream.write_all(command)?;
-            // Tag, length of the whole, response code.
+            // The header: tag, total length, response code.
             let mut response = vec![0; 10];
             stream.read_exact(&mut response)?;
             let length = u32::from_be_bytes([response[2], response[3], response[4], response[5]]);
@@ -106,7 +106,7 @@ impl Drop for Swtpm {
     }
 }
 
-/// A free port whose successor is free too: the TSS takes the one after the port for control.
+/// Finds a free port whose successor is also free: the TSS uses the next port for control.
 fn free_pair() -> u16 {
     for _ in 0..1000 {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -116,13 +116,13 @@ fn free_pair() -> u16 {
             return port;
         }
     }
-    panic!("there are no two free ports in a row");
+    panic!("there are no two consecutive free ports");
 }
 
-/// Starts the process and waits until it listens. None when it ended, for a port that is taken.
+/// Starts the process and waits until it listens. `None` if it has ended because a port was in use.
 fn launch(state: &TempDir, port: u16) -> Option<Child> {
     let socket = |port: u16| format!("type=tcp,port={port},bindaddr=127.0.0.1");
-    // It is written when both ports are bound: to connect instead could meet whoever was faster.
+    // swtpm writes the file after it has bound both ports. A connection attempt could reach another process instead.
     let listening = state.path().join("pid");
     let _ = fs::remove_file(&listening);
     let mut process = Command::new("swtpm")
@@ -148,7 +148,7 @@ fn launch(state: &TempDir, port: u16) -> Option<Child> {
         if process.try_wait().expect("the state of swtpm").is_some() {
             return None;
         }
-        // Nothing wakes us when a file appears.
+        // There is no notification for a new file.
         thread::sleep(Duration::from_millis(5));
     }
     let _ = process.kill();

@@ -1,11 +1,11 @@
-//! What was wrapped for the TPM [`SoftwareTpm::from_vector`](crate::SoftwareTpm::from_vector), elsewhere and once: the
-//! `authenticationKey` of a challenge, and the one of an assignment.
+//! Keys that were encrypted by other software for [`SoftwareTpm::from_vector`](crate::SoftwareTpm::from_vector): the
+//! `authenticationKey` of a challenge, and that of an assignment.
 
 use serde_json::Value;
 
 const VECTOR: &str = include_str!("../fixtures/authentication-key-vector.json");
 
-/// An `authenticationKey` in base64, as a challenge has it.
+/// The `authenticationKey` of a challenge, in base64.
 pub fn challenge() -> String {
     text("authenticationKey")
 }
@@ -15,7 +15,7 @@ pub fn challenge_key() -> Vec<u8> {
     (0x00..0x20).collect()
 }
 
-/// An `authenticationKey` in base64 with another key, longer and without URI data, as an assignment has it.
+/// The `authenticationKey` of an assignment, in base64. Its key is longer, and it has no URI data.
 pub fn wrapped_hub_key() -> String {
     text("hub_authenticationKey")
 }
@@ -28,7 +28,7 @@ pub fn hub_key() -> Vec<u8> {
 /// The whole fixture.
 ///
 /// # Panics
-/// When it is damaged.
+/// If the fixture is damaged.
 pub fn fixture() -> Value {
     serde_json::from_str(VECTOR).expect("the fixture is JSON")
 }
@@ -36,6 +36,6 @@ pub fn fixture() -> Value {
 fn text(name: &str) -> String {
     fixture()[name]
         .as_str()
-        .expect("a text of the fixture")
+        .expect("a string in the fixture")
         .to_owned()
 }

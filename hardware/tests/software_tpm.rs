@@ -1,4 +1,4 @@
-//! The TPM in Rust opens what was recorded, and refuses what a TPM refuses.
+//! The TPM in Rust opens recorded keys, and refuses what a real TPM refuses.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ fn wrapped_hub_key() -> AuthenticationKey {
 }
 
 #[test]
-fn its_public_keys_are_those_of_the_vector() {
+fn the_public_keys_match_the_vector() {
     let tpm = SoftwareTpm::from_vector();
     let vector = vector::fixture();
     assert_eq!(tpm.endorsement_key().to_base64(), vector["endorsementKey"]);
@@ -46,23 +46,23 @@ async fn it_opens_the_vector_and_signs_with_the_key() {
     assert_eq!(&signature.await.unwrap().0, expected);
 }
 
-/// The fixture stands for the recording: nobody may change one alone.
+/// The fixture is a copy of the recording, and must not differ from it.
 #[test]
-fn the_fixture_is_what_was_recorded() {
+fn the_fixture_matches_the_recording() {
     let shared = std::env::var_os("DPS_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
         PathBuf::from,
     );
     let path = shared.join("recordings/tpm-authentication-key-vector.json");
     let Ok(text) = std::fs::read_to_string(&path) else {
-        // Past the test harness, which swallows what a passing test prints.
+        // Written to stderr directly, because the test harness hides the output of a passing test.
         let words = format!("SKIPPED: no {}; set DPS_SHARED\n", path.display());
         std::io::stderr().write_all(words.as_bytes()).unwrap();
         return;
     };
     let recorded: Value = serde_json::from_str(&text).unwrap();
     for (name, value) in vector::fixture().as_object().unwrap() {
-        // This one was made here, after the recording.
+        // The hub key is not part of the recording.
         if !name.starts_with("hub_") {
             assert_eq!(&recorded[name], value, "{name}");
         }
@@ -70,7 +70,7 @@ fn the_fixture_is_what_was_recorded() {
 }
 
 #[tokio::test]
-async fn a_hub_key_takes_the_place_of_the_challenge_and_outlives_a_restart() {
+async fn a_hub_key_replaces_the_key_of_the_challenge_and_survives_a_restart() {
     let tpm = SoftwareTpm::from_vector();
     assert!(tpm.sign(b"data").await.is_err());
 
@@ -92,7 +92,7 @@ async fn a_hub_key_takes_the_place_of_the_challenge_and_outlives_a_restart() {
 }
 
 #[tokio::test]
-async fn what_was_tampered_with_changes_nothing() {
+async fn a_modified_key_changes_nothing() {
     let tpm = SoftwareTpm::from_vector();
     tpm.activate(&challenge()).await.unwrap();
     let hub_key = wrapped_hub_key();
@@ -135,7 +135,7 @@ async fn what_was_tampered_with_changes_nothing() {
 }
 
 #[tokio::test]
-async fn no_other_tpm_opens_it() {
+async fn another_tpm_cannot_open_the_key() {
     let mut keys = Vec::new();
     for number in 1..SoftwareTpm::COUNT {
         let tpm = SoftwareTpm::number(number);
@@ -149,7 +149,7 @@ async fn no_other_tpm_opens_it() {
     assert_eq!(
         keys.len(),
         2 * (SoftwareTpm::COUNT - 1),
-        "no two keys are alike"
+        "all keys are different"
     );
 }
 

@@ -258,7 +258,7 @@ async fn a_payload_that_does_not_fit_is_a_rejection() {
         Ok(Allocation::to(&request.linked_hubs[0]))
     }));
     let reply = webhook.handle(post(DOCUMENTED_REQUEST)).await;
-    assert_error_details(&reply, 400, None, "payload that does not fit");
+    assert_error_details(&reply, 400, None, "is not of the expected form");
 }
 
 #[tokio::test]

@@ -1,63 +1,69 @@
-//! A connection to a hub that outlives its links: it reconnects, renews its password, and misses no change.
+//! A connection to a hub that survives its links: it reconnects, renews its password, and misses no change.
 
 use std::fmt;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info};
+use tracing::debug;
 
-use super::Work;
 use super::backoff::Backoff;
-use super::limits;
+use super::endpoint::HubEndpoint;
 use super::link::Link;
-use super::settings::HubEndpoint;
-use super::twin::{Twin, TwinProperties};
+use super::monitor::Monitor;
+use super::request::{Connect, GetTwin, NextUpdate, PatchReported, Request, TwinUpdate};
+use super::twin::Twin;
 use crate::error::{Error, ErrorKind};
 use crate::poll::draw;
 
-/// A link that has lived for so long is no sign of trouble when it ends.
+/// A link that lasted this long counts as healthy: its end does not slow the reconnects down.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// A device's connection to its hub, for the twin: from [`HubEndpoint::connect`].
+/// A device's connection to its hub, for the device twin: from [`HubEndpoint::connect`].
 ///
-/// It makes up for what a network does: a lost connection is made again, with growing waits, until the
-/// [timeout](HubEndpoint::with_timeout), and so is one whose password runs out. The device's second proof is used where the hub
-/// refuses the first. 429 and 5xx are tried again, not before the hub allows.
+/// It handles what happens on a network: a connection that is lost, or whose password expires, is opened again, with growing
+/// waits, until the [timeout](HubEndpoint::with_timeout). If the hub refuses the device's first proof, the second is tried.
+/// Requests that are answered with 429 or 5xx are retried, not before the hub allows. Failures are logged at `warn` with their
+/// causes: the first one, and then one a minute.
 ///
-/// Nothing goes on unless a method is awaited: call [`next`](Self::next) while there is nothing else to do, since that also
-/// keeps the connection alive. Dropping a future of [`next`](Self::next) or [`twin`](Self::twin) loses nothing, so both may
-/// stand in a `select!`. Dropping the connection closes it.
+/// Nothing happens unless a method is awaited. Await [`next`](Self::next) whenever there is nothing else to do, since that also
+/// keeps the connection alive. Dropping a future of [`next`](Self::next) or [`twin`](Self::twin) loses nothing, so both can be
+/// used in `select!`. Dropping the connection closes it.
 ///
 /// # Errors
-/// All methods give [`ErrorKind::Deadline`] when there is no getting through (with the failure behind it),
-/// [`ErrorKind::Unauthorized`] when the hub refuses the device, its second proof too where it has one, and the other kinds as
-/// they say. After an error the next call tries again.
+/// All methods return [`ErrorKind::Deadline`] if the hub cannot be reached within the timeout (the last failure is the source),
+/// [`ErrorKind::Unauthorized`] if the hub refuses the device and its second proof, and the other kinds as documented there. After
+/// an error the next call tries again.
 pub struct HubConnection {
-    hub: HubEndpoint,
+    endpoint: HubEndpoint,
     link: Option<Box<Link>>,
-    dialing: Option<Work<(HubEndpoint, Link)>>,
-    /// When to dial, or to ask, at the earliest.
+    /// An attempt to connect, kept here so that it goes on if the caller's future is dropped.
+    opening: Option<BoxFuture<'static, Result<(HubEndpoint, Link), Error>>>,
+    /// The next attempt to connect or to send starts at this time or later.
     not_before: Instant,
     backoff: Backoff,
     /// The version of the desired properties that the caller has.
-    seen: Option<u64>,
+    known_version: Option<u64>,
+    monitor: Monitor,
 }
 
-/// What has become of the desired properties.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum TwinUpdate {
-    /// The operator has changed them: only what changed, to be [merged](TwinProperties::merge).
-    Desired(TwinProperties),
-    /// The whole twin, since the device has none yet, or was away and has missed a change.
-    Twin(Twin),
+impl HubEndpoint {
+    /// Connects, and retries until the [timeout](Self::with_timeout).
+    ///
+    /// # Errors
+    /// See [`HubConnection`].
+    pub async fn connect(&self) -> Result<HubConnection, Error> {
+        let mut connection = HubConnection::new(self.clone(), Monitor::new());
+        connection.perform(&Connect).await?;
+        Ok(connection)
+    }
 }
 
 impl HubConnection {
-    /// The hub, as it is connected to.
+    /// The hub and the settings of this connection.
     pub fn hub(&self) -> &HubEndpoint {
-        &self.hub
+        &self.endpoint
     }
 
     /// Downloads the twin.
@@ -65,166 +71,137 @@ impl HubConnection {
     /// # Errors
     /// See [`HubConnection`].
     pub async fn twin(&mut self) -> Result<Twin, Error> {
-        let mut backoff = Backoff::new(&self.hub);
-        loop {
-            let link = self.link().await?;
-            match link.twin().await {
-                Ok(twin) => {
-                    link.caught_up = true;
-                    self.seen = Some(twin.desired.version());
-                    return Ok(twin);
-                }
-                Err(error) => self.failed(error, &mut backoff)?,
-            }
-        }
+        self.perform(&GetTwin).await
     }
 
-    /// Patches the reported properties, and gives their new version: objects are merged, `null` removes a property.
+    /// Patches the reported properties and returns their new version: objects are merged, `null` removes a property.
     ///
-    /// When the connection is lost before the answer, the patch is sent again: it may be applied twice, which changes nothing
-    /// but the version.
+    /// If the connection is lost before the answer, the patch is sent again. It may therefore be applied twice, which changes
+    /// only the version.
     ///
     /// # Errors
-    /// See [`HubConnection`]; [`ErrorKind::Rejected`], before anything is sent, when the hub would refuse the patch: it is no
-    /// JSON object, is larger than 32 KiB, is nested more than 10 deep, or a name or value is not as it must be.
+    /// See [`HubConnection`]. [`ErrorKind::Rejected`], before anything is sent, if the hub would not accept the patch: it is not
+    /// a JSON object, is larger than 32 KiB, is nested more than 10 deep, or has an invalid name or value.
     pub async fn report(&mut self, patch: impl Serialize) -> Result<u64, Error> {
-        self.report_json(&encode(patch)?).await
+        let request = PatchReported::new(patch)?;
+        self.perform(&request).await
     }
 
-    /// The next change of the desired properties: in order, each once, and none is missed. The first item is the whole twin,
-    /// unless [`twin`](Self::twin) was called before.
+    /// Waits for the next change of the desired properties. Changes arrive in order, each once, and none is missed. The first
+    /// item is the whole twin, unless [`twin`](Self::twin) was called before.
     ///
-    /// It waits as long as nothing changes. Dropping the future loses nothing.
+    /// It waits until something changes. Dropping the future loses nothing.
     ///
     /// # Errors
     /// See [`HubConnection`].
     pub async fn next(&mut self) -> Result<TwinUpdate, Error> {
-        loop {
-            let seen = self.seen;
-            let link = self.link().await?;
-            if !link.caught_up {
-                let twin = self.twin().await?;
-                if seen == Some(twin.desired.version()) {
-                    continue;
-                }
-                return Ok(TwinUpdate::Twin(twin));
-            }
-            match link.change().await {
-                Ok(Some(change)) => match seen {
-                    Some(seen) if change.version() <= seen => {}
-                    Some(seen) if change.version() == seen + 1 => {
-                        self.seen = Some(change.version());
-                        return Ok(TwinUpdate::Desired(change));
-                    }
-                    _ => {
-                        debug!("a change is missing");
-                        link.caught_up = false;
-                    }
-                },
-                Ok(None) => self.link = None,
-                Err(error) => self.lost(error)?,
-            }
-        }
+        self.perform(&NextUpdate).await
     }
 
-    /// Not connected yet.
-    pub(super) fn new(hub: HubEndpoint) -> Self {
+    /// A connection that is opened by its first request.
+    pub(super) fn new(endpoint: HubEndpoint, monitor: Monitor) -> Self {
         Self {
             link: None,
-            dialing: None,
+            opening: None,
             not_before: Instant::now(),
-            backoff: Backoff::new(&hub),
-            hub,
-            seen: None,
+            backoff: Backoff::new(&endpoint),
+            endpoint,
+            known_version: None,
+            monitor,
         }
     }
 
-    pub(super) async fn report_json(&mut self, patch: &[u8]) -> Result<u64, Error> {
-        let mut backoff = Backoff::new(&self.hub);
+    /// Sends a request until it has a response, over as many links as that needs.
+    pub(super) async fn perform<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
         loop {
-            match self.link().await?.report(patch.to_vec()).await {
-                Ok(version) => return Ok(version),
-                Err(error) => self.failed(error, &mut backoff)?,
+            match self.attempt(request).await {
+                Ok(response) => {
+                    self.backoff.stop();
+                    if let Some(response) = response {
+                        return Ok(response);
+                    }
+                }
+                Err(error) => self.on_failure(error)?,
             }
         }
     }
 
-    /// The link, once there is one and the hub allows the next request.
-    pub(super) async fn link(&mut self) -> Result<&mut Link, Error> {
+    async fn attempt<R: Request>(&mut self, request: &R) -> Result<Option<R::Response>, Error> {
         sleep_until(self.not_before).await;
         let link = match self.link.take().filter(|link| !link.is_stale()) {
             Some(link) => link,
-            None => self.dial().await?,
+            None => self.open().await?,
         };
-        Ok(self.link.insert(link))
+        let link = self.link.insert(link);
+        request.send(link, &mut self.known_version).await
     }
 
-    async fn dial(&mut self) -> Result<Box<Link>, Error> {
-        loop {
-            sleep_until(self.not_before).await;
-            let dialing = match self.dialing.take() {
-                Some(dialing) => dialing,
-                None => Box::pin(dial(self.hub.clone())),
-            };
-            let dialed = self.dialing.insert(dialing).await;
-            self.dialing = None;
-            match dialed {
-                Ok((hub, link)) => {
-                    info!(hub = %hub.hostname(), device_id = %hub.device_id(), "connected");
-                    self.hub = hub;
-                    return Ok(Box::new(link));
-                }
-                Err(error) => self.wait_to_dial(error)?,
+    async fn open(&mut self) -> Result<Box<Link>, Error> {
+        let opening = match self.opening.take() {
+            Some(opening) => opening,
+            None => {
+                self.backoff.start();
+                self.monitor.connecting(self.endpoint.hostname());
+                Box::pin(open_with_either_proof(self.endpoint.clone()))
             }
-        }
+        };
+        let opened = self.opening.insert(opening).await;
+        self.opening = None;
+        let (endpoint, link) = opened?;
+        self.endpoint = endpoint;
+        self.monitor.connected(self.endpoint.hostname());
+        Ok(Box::new(link))
     }
 
-    /// What becomes of a request that failed. An answer, whatever it says, leaves the link as it is.
-    fn failed(&mut self, error: Error, backoff: &mut Backoff) -> Result<(), Error> {
-        if error.status().is_none() {
-            self.lost(error.clone())?;
+    /// Decides whether to retry. A failure without a status ended the link; an answer, whatever its status, did not.
+    fn on_failure(&mut self, error: Error) -> Result<(), Error> {
+        let was_answered = error.status().is_some();
+        if was_answered && !error.kind().is_retried() {
+            self.backoff.stop();
+            self.monitor
+                .failed("the hub refused a request", &error, None);
+            return Err(error);
         }
-        let wait = backoff.failed(error)?;
-        if self.link.is_some() {
-            self.not_before = Instant::now() + wait;
-        }
-        Ok(())
-    }
-
-    /// The link has ended.
-    fn lost(&mut self, error: Error) -> Result<(), Error> {
-        info!(%error, "the connection to the hub was lost");
-        self.backoff.begin_anew();
-        if self.link.take().is_some_and(|link| link.age() > STEADY) {
-            self.backoff.succeeded();
-        }
-        self.wait_to_dial(error)?;
-        self.not_before += self.hub.jitter.mul_f64(draw());
-        Ok(())
-    }
-
-    fn wait_to_dial(&mut self, error: Error) -> Result<(), Error> {
-        let (wait, outcome) = match self.backoff.failed(error) {
-            Ok(wait) => (wait, Ok(())),
+        let (what, jitter) = match (was_answered, &self.link) {
+            (true, _) => ("a request to the hub failed", Duration::ZERO),
+            (false, None) => ("the connection to the hub failed", Duration::ZERO),
+            (false, Some(link)) => {
+                if link.age() > STEADY {
+                    self.backoff.reset();
+                }
+                self.link = None;
+                let jitter = self.endpoint.jitter.mul_f64(draw());
+                ("the connection to the hub was lost", jitter)
+            }
+        };
+        let (wait, outcome) = match self.backoff.after_failure(error) {
+            Ok((wait, error)) => {
+                self.monitor.retrying(what, &error, wait + jitter);
+                (wait, Ok(()))
+            }
             Err(error) => {
-                self.backoff.begin_anew();
+                self.backoff.stop();
+                match self.link.is_some() {
+                    true => self.monitor.failed(what, &error, None),
+                    false => self.monitor.gave_up(what, &error),
+                }
                 (self.backoff.pause(), Err(error))
             }
         };
-        self.not_before = Instant::now() + wait;
+        self.not_before = Instant::now() + wait + jitter;
         outcome
     }
 }
 
-/// With the second proof where the hub refuses the first. The one that was taken stays the first choice.
-async fn dial(hub: HubEndpoint) -> Result<(HubEndpoint, Link), Error> {
-    let refusal = match Link::open(&hub).await {
-        Ok(link) => return Ok((hub, link)),
+/// Opens a link, with the other proof if the hub refuses the first. The proof that was accepted is used first from then on.
+async fn open_with_either_proof(endpoint: HubEndpoint) -> Result<(HubEndpoint, Link), Error> {
+    let refusal = match Link::open(&endpoint).await {
+        Ok(link) => return Ok((endpoint, link)),
         Err(error) => error,
     };
-    match hub.other() {
+    match endpoint.other_proof() {
         Some(other) if refusal.kind() == ErrorKind::Unauthorized => {
-            debug!(error = %refusal, "falling back to the other proof");
+            debug!(error = %refusal, "the hub refused the credentials: trying the other ones");
             let link = Link::open(&other).await?;
             Ok((other, link))
         }
@@ -232,20 +209,12 @@ async fn dial(hub: HubEndpoint) -> Result<(HubEndpoint, Link), Error> {
     }
 }
 
-/// The patch as it goes out, if the hub will take it.
-pub(super) fn encode(patch: impl Serialize) -> Result<Vec<u8>, Error> {
-    let value = serde_json::to_value(patch).map_err(|error| {
-        Error::new(ErrorKind::Rejected, "the patch cannot be written as JSON").with_source(error)
-    })?;
-    limits::patch(value)
-}
-
 impl fmt::Debug for HubConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubConnection")
-            .field("hub", &self.hub)
+            .field("hub", &self.endpoint)
             .field("connected", &self.link.is_some())
-            .field("seen", &self.seen)
+            .field("known_version", &self.known_version)
             .finish_non_exhaustive()
     }
 }

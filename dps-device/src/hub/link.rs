@@ -1,4 +1,4 @@
-//! One MQTT connection to a hub: from CONNECT to its end, without a second try of anything.
+//! One MQTT connection to a hub, from CONNECT to its end. It retries nothing.
 //!
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
 
@@ -6,52 +6,53 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use dps_mqtt::{Connect, Publish};
+use dps_types::json;
 use dps_types::protocol::hub::{
     DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic,
 };
 use dps_types::protocol::parse_retry_after;
-use dps_types::sas::SasToken;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::settings::HubEndpoint;
+use super::endpoint::HubEndpoint;
+use super::password::TimedToken;
 use super::twin::{Twin, TwinProperties};
 use crate::answer::accept;
 use crate::error::{Error, ErrorKind};
-use crate::poll::after;
 use crate::transport::{KEEP_ALIVE, MqttConnection, Reply, TransportError, request_id};
 
-/// How many changes wait for somebody to ask for them. Who misses one sees a gap in the versions, and takes the whole twin.
-const MOST_CHANGES: usize = 32;
+/// How many changes are kept until the caller reads them. If one is dropped, the gap in the versions leads to a download of the
+/// whole twin.
+const MAX_CHANGES: usize = 32;
 
 pub(super) struct Link {
     hub: HubEndpoint,
     connection: MqttConnection,
     opened: Instant,
-    /// Whether the caller has the twin, so that no change is missed from here on.
+    /// The twin was downloaded over this link, so that no later change is missed.
     pub(super) caught_up: bool,
-    /// When a new one should take its place, since the password runs out.
+    /// When to replace this link because its password expires.
     renewal: Option<Instant>,
     changes: VecDeque<TwinProperties>,
-    /// The question for the twin that nobody has waited for to the end, and when it was asked.
-    asked: Option<(String, Instant)>,
+    /// A request for the twin that has no answer yet: its id, and when it was sent.
+    pending_get: Option<(String, Instant)>,
 }
 
 impl Link {
-    /// Connects and subscribes, within the time of one request.
+    /// Connects and subscribes, within the timeout of one request.
     pub(super) async fn open(hub: &HubEndpoint) -> Result<Self, Error> {
-        within(hub.endpoint.request_timeout, Self::dial(hub)).await
+        within(hub.endpoint.request_timeout, Self::connect(hub)).await
     }
 
-    /// Downloads the twin. A question that was asked a moment ago is not asked again.
+    /// Downloads the twin. If a request for it is still pending, waits for the answer to that one.
     pub(super) async fn twin(&mut self) -> Result<Twin, Error> {
         let limit = self.hub.endpoint.request_timeout;
-        let reply = within(limit, self.ask_for_twin(limit)).await?;
-        serde_json::from_slice(&reply.body)
-            .map_err(|error| Error::protocol("the answer is no twin").with_source(error))
+        let reply = within(limit, self.get_twin(limit)).await?;
+        json::from_slice(&reply.body)
+            .map_err(|error| Error::protocol("the answer is not a valid twin").with_source(error))
     }
 
-    /// Patches the reported properties. Gives their new version.
+    /// Patches the reported properties and returns their new version.
     pub(super) async fn report(&mut self, patch: Vec<u8>) -> Result<u64, Error> {
         let limit = self.hub.endpoint.request_timeout;
         let rid = request_id()?;
@@ -62,12 +63,12 @@ impl Link {
         };
         let (topic, reply) = within(limit, work).await?;
         accept(reply)?;
-        topic.version.ok_or_else(|| {
-            Error::protocol("the hub does not tell the version of the reported properties")
-        })
+        topic
+            .version
+            .ok_or_else(|| Error::protocol("the answer has no version of the reported properties"))
     }
 
-    /// The next change of the desired properties, `None` when it is time for a new link. Dropping the future loses nothing.
+    /// The next change of the desired properties. `None` if it is time for a new link. Dropping the future loses nothing.
     pub(super) async fn change(&mut self) -> Result<Option<TwinProperties>, Error> {
         loop {
             if let Some(change) = self.changes.pop_front() {
@@ -82,53 +83,53 @@ impl Link {
                 None => message.await,
             };
             if let Some((topic, _)) = self.sort(message?) {
-                self.pass_over(&topic);
+                self.ignore(&topic);
             }
         }
     }
 
-    /// Whether it has had its time although nothing went wrong: the password runs out, or nobody kept it alive.
+    /// True if the link should be replaced before the next request: its password expires, or no ping was sent for too long.
     pub(super) fn is_stale(&self) -> bool {
         self.renewal
             .is_some_and(|renewal| renewal <= Instant::now())
             || self.connection.silence() > KEEP_ALIVE * 3 / 2
     }
 
-    /// For how long it has lived.
+    /// The time since the link was opened.
     pub(super) fn age(&self) -> Duration {
         self.opened.elapsed()
     }
 
-    async fn dial(hub: &HubEndpoint) -> Result<Self, TransportError> {
-        let token = hub.token().await?;
-        let stream = hub.carrier.stream(&hub.endpoint, hub.identity()).await?;
+    async fn connect(hub: &HubEndpoint) -> Result<Self, TransportError> {
+        let signed = hub.token().await?;
+        let stream = hub.transport.stream(&hub.endpoint, hub.identity()).await?;
         let mut connect = Connect::new(hub.client_id());
         connect.username = Some(hub.username());
-        connect.password = token.as_ref().map(SasToken::reveal);
+        connect.password = signed.as_ref().map(|signed| signed.token.reveal());
         let filters = [TWIN_RESPONSE_FILTER, DESIRED_FILTER];
-        let patience = hub.endpoint.request_timeout;
-        let connection = MqttConnection::open(stream, connect, &filters, patience).await?;
+        let timeout = hub.endpoint.request_timeout;
+        let connection = MqttConnection::open(stream, connect, &filters, timeout).await?;
         Ok(Self {
             hub: hub.clone(),
             connection,
             opened: Instant::now(),
             caught_up: false,
-            renewal: token.map(|_| after(hub.token_lifetime - hub.token_lifetime / 10)),
+            renewal: signed.map(|TimedToken { renew_at, .. }| renew_at),
             changes: VecDeque::new(),
-            asked: None,
+            pending_get: None,
         })
     }
 
-    async fn ask_for_twin(&mut self, limit: Duration) -> Result<Reply, Error> {
-        let asked = self.asked.take();
-        let rid = match asked.filter(|(_, at)| at.elapsed() < limit) {
-            Some((rid, at)) => {
-                self.asked = Some((rid.clone(), at));
+    async fn get_twin(&mut self, limit: Duration) -> Result<Reply, Error> {
+        let pending = self.pending_get.take();
+        let rid = match pending.filter(|(_, sent)| sent.elapsed() < limit) {
+            Some((rid, sent)) => {
+                self.pending_get = Some((rid.clone(), sent));
                 rid
             }
             None => {
                 let rid = request_id()?;
-                self.asked = Some((rid.clone(), Instant::now()));
+                self.pending_get = Some((rid.clone(), Instant::now()));
                 let topic = TwinRequestTopic::Get { rid: rid.clone() };
                 self.connection
                     .publish(topic.to_string(), Vec::new())
@@ -137,23 +138,23 @@ impl Link {
             }
         };
         let (_, reply) = self.answer(&rid).await?;
-        self.asked = None;
+        self.pending_get = None;
         accept(reply)
     }
 
-    /// The answer with this mark. All others are for questions that were given up.
+    /// The answer to the request with this id. Answers to other requests, whose callers gave up, are ignored.
     async fn answer(&mut self, rid: &str) -> Result<(TwinResponseTopic, Reply), Error> {
         loop {
             let message = self.connection.message().await?;
             match self.sort(message) {
                 Some((topic, reply)) if topic.rid == rid => return Ok((topic, reply)),
-                Some((topic, _)) => self.pass_over(&topic),
+                Some((topic, _)) => self.ignore(&topic),
                 None => {}
             }
         }
     }
 
-    /// Gives an answer, and puts a change aside.
+    /// Returns an answer, and stores a change for later.
     fn sort(&mut self, message: Publish) -> Option<(TwinResponseTopic, Reply)> {
         if let Ok(topic) = message.topic.parse::<TwinResponseTopic>() {
             let mut reply = Reply::new(topic.status, message.payload.as_ref());
@@ -171,24 +172,24 @@ impl Link {
             .and_then(|topic| TwinProperties::change(topic.version, &message.payload).ok());
         match change {
             Some(change) => {
-                if self.changes.len() == MOST_CHANGES {
+                if self.changes.len() == MAX_CHANGES {
                     self.changes.pop_front();
                 }
                 self.changes.push_back(change);
             }
-            None => debug!("a message that is neither answer nor change was passed over"),
+            None => debug!("ignoring a message that is neither an answer nor a change"),
         }
         None
     }
 
-    fn pass_over(&mut self, topic: &TwinResponseTopic) {
-        debug!("an answer to another request was passed over");
+    fn ignore(&mut self, topic: &TwinResponseTopic) {
+        debug!("ignoring an answer to another request");
         if self
-            .asked
+            .pending_get
             .as_ref()
             .is_some_and(|(rid, _)| *rid == topic.rid)
         {
-            self.asked = None;
+            self.pending_get = None;
         }
     }
 }
@@ -201,7 +202,7 @@ async fn within<T, E: Into<Error>>(
         Ok(done) => done.map_err(Into::into),
         Err(_) => Err(Error::new(
             ErrorKind::Connect,
-            format!("there was no answer within {limit:?}"),
+            format!("the hub did not answer within {limit:?}"),
         )),
     }
 }

@@ -1,28 +1,28 @@
-//! What to do with the answer: credentials for the assigned hub, its twin, and a device that finds its way back there.
+//! The assigned IoT hub: the device's credentials for it, its twin, and a device that finds its hub again.
 
+mod assignment_file;
+mod assignment_store;
 mod backoff;
-mod cached;
+mod cached_assignment;
 mod connection;
-mod file_store;
-mod limits;
+mod endpoint;
 mod link;
+mod monitor;
+mod password;
 mod provisioned;
-mod search;
-mod settings;
+mod request;
+mod resolve;
 mod transport;
 mod twin;
 
-use std::pin::Pin;
-
-use crate::error::Error;
-
-pub use cached::{AssignmentStore, CachedAssignment};
-pub use connection::{HubConnection, TwinUpdate};
-pub use file_store::AssignmentFile;
+pub use assignment_file::AssignmentFile;
+pub use assignment_store::AssignmentStore;
+pub use cached_assignment::CachedAssignment;
+pub use connection::HubConnection;
+pub use endpoint::HubEndpoint;
+pub use monitor::{DeviceEvent, DeviceEvents, DeviceState};
+pub use password::HubPassword;
 pub use provisioned::ProvisionedDevice;
-pub use settings::{HubEndpoint, HubPassword};
+pub use request::TwinUpdate;
 pub use transport::HubTransport;
 pub use twin::{Twin, TwinProperties};
-
-/// Work that goes on where it was when nobody waited for it in between.
-type Work<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;

@@ -1,117 +1,138 @@
-//! A device that finds its hub, remembers it, and finds the next one when it has to.
+//! A device that finds its hub, stores the assignment, and finds its next hub when it has to.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::warn;
 
-use super::Work;
-use super::cached::{AssignmentStore, CachedAssignment};
-use super::connection::{HubConnection, TwinUpdate, encode};
-use super::search::{Found, Reason, Search};
-use super::settings::HubEndpoint;
+use super::assignment_store::AssignmentStore;
+use super::cached_assignment::CachedAssignment;
+use super::connection::HubConnection;
+use super::endpoint::HubEndpoint;
+use super::monitor::{DeviceEvents, DeviceState, Monitor};
+use super::request::{GetTwin, NextUpdate, PatchReported, Request, TwinUpdate};
+use super::resolve::{Reason, Resolved, Resolver, in_time};
 use super::twin::Twin;
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
 use crate::poll::{Pace, draw};
 
-/// A device for years: DPS once, then the hub that it remembers, and DPS again when that hub does not want it any more.
+/// A device for years of operation: it registers once, uses the hub that it has stored, and registers again when that hub no
+/// longer accepts it.
 ///
-/// It does what Microsoft recommends for fleets:
+/// It follows Microsoft's recommendations for fleets:
 ///
-/// * At boot it connects to the hub that is in its [store](AssignmentStore), without asking DPS: a device that boots while DPS
-///   is down reaches its hub. It registers where there is none, or one for another device.
-/// * When the hub refuses it (401, 403, 404, or the MQTT connection) it registers again, and goes where it is sent.
-/// * When the hub is out of reach or fails (5xx) it stays with it for [15 to 30 minutes](Self::with_patience), a random time,
-///   and tries again with growing, random waits. Then it asks DPS what it knows, where the transport has a
-///   [lookup](ProvisioningClient::lookup), and registers if that is nothing new. While DPS is out of reach too, it stays.
-/// * It never registers in a loop: there is a wait between two registrations, which grows while no hub takes the device.
+/// * At boot it connects to the hub in its [store](AssignmentStore) without asking DPS, so a device that boots while DPS is down
+///   reaches its hub. It registers if the store has no assignment, or one for another device.
+/// * If the hub refuses it (401, 403, 404, or a refused MQTT connection), it registers again and connects to the hub that DPS
+///   returns.
+/// * If the hub is unreachable or fails (5xx), it retries with growing, random waits for
+///   [15 to 30 minutes](Self::with_outage_timeout), a random time. Then it asks DPS for its current assignment if the transport
+///   has a [lookup](ProvisioningClient::lookup), and registers if that is the same hub. While DPS is unreachable as well, it
+///   stays with its hub.
+/// * It never registers in a tight loop: there is a wait between two registrations, which grows while no hub accepts the device.
 ///
-/// Nothing goes on unless a method is awaited, and dropping a future of [`next`](Self::next) or [`twin`](Self::twin) loses
-/// nothing, a registration in progress neither. Dropping the device closes its connection.
+/// Nothing happens unless a method is awaited. Dropping a future of [`next`](Self::next) or [`twin`](Self::twin) loses nothing:
+/// even a registration in progress goes on with the next call. Dropping the device closes its connection.
+///
+/// Failures are logged at `warn` with all their causes: the first one, and then one a minute. [`events`](Self::events) reports
+/// each of them to the program.
 ///
 /// Source: azure-docs `iot-dps/concepts-deploy-at-scale.md`.
 ///
 /// # Errors
-/// All methods give what a registration gives, and what [`HubConnection`] gives: [`ErrorKind::Deadline`] when there is no
-/// getting through to a hub or to DPS for as long as said above, [`ErrorKind::Unauthorized`] when even the hub that the
-/// device was just assigned to refuses it. After an error the next call goes on.
+/// All methods return the errors of a registration and those of [`HubConnection`]: [`ErrorKind::Deadline`] if neither a hub nor
+/// DPS could be reached within the times above, [`ErrorKind::Unauthorized`] if even the hub that DPS has just assigned refuses
+/// the device. After an error the next call tries again.
 pub struct ProvisionedDevice {
     client: ProvisioningClient,
     store: Arc<dyn AssignmentStore>,
-    settings: Box<dyn Fn(HubEndpoint) -> HubEndpoint + Send + Sync>,
+    configure: Box<dyn Fn(HubEndpoint) -> HubEndpoint + Send + Sync>,
     payload: Option<Value>,
-    patience: RangeInclusive<Duration>,
-    home: Option<CachedAssignment>,
-    search: Option<Work<Found>>,
+    outage_timeout: RangeInclusive<Duration>,
+    assignment: Option<CachedAssignment>,
+    /// A search for the hub, kept here so that it goes on if the caller's future is dropped.
+    resolving: Option<BoxFuture<'static, Result<Resolved, Error>>>,
     connection: Option<HubConnection>,
-    /// A registration has just led to the hub, or to nothing.
-    is_new: bool,
-    /// How often we may register.
+    /// A registration has just ended, and no hub has accepted the device since.
+    just_registered: bool,
+    /// How fast the device may register.
     pace: Pace,
     not_before: Instant,
+    monitor: Monitor,
 }
 
 impl ProvisionedDevice {
-    /// How long it stays with a hub that is out of reach, unless it is told otherwise.
-    pub const DEFAULT_PATIENCE: RangeInclusive<Duration> =
+    /// How long the device retries a hub that is unreachable, by default: a random time in this range.
+    pub const DEFAULT_OUTAGE_TIMEOUT: RangeInclusive<Duration> =
         Duration::from_secs(15 * 60)..=Duration::from_secs(30 * 60);
 
-    /// A device that registers with this client, and remembers its hub in this store.
+    /// A device that registers with this client and keeps its assignment in this store.
     pub fn new(client: ProvisioningClient, store: impl AssignmentStore + 'static) -> Self {
         Self {
             pace: Pace::new(client.min_poll_interval),
             not_before: Instant::now(),
             client,
             store: Arc::new(store),
-            settings: Box::new(|hub| hub),
+            configure: Box::new(|hub| hub),
             payload: None,
-            patience: Self::DEFAULT_PATIENCE,
-            home: None,
-            search: None,
+            outage_timeout: Self::DEFAULT_OUTAGE_TIMEOUT,
+            assignment: None,
+            resolving: None,
             connection: None,
-            is_new: false,
+            just_registered: false,
+            monitor: Monitor::new(),
         }
     }
 
-    /// How to reach a hub, whichever it is: carrier, model, jitter. The deadline is that of
-    /// [`with_patience`](Self::with_patience).
+    /// Applies these settings to every hub: transport, model id, jitter. The timeout is set by
+    /// [`with_outage_timeout`](Self::with_outage_timeout).
     #[must_use]
     pub fn with_hub(
         mut self,
-        settings: impl Fn(HubEndpoint) -> HubEndpoint + Send + Sync + 'static,
+        configure: impl Fn(HubEndpoint) -> HubEndpoint + Send + Sync + 'static,
     ) -> Self {
-        self.settings = Box::new(settings);
+        self.configure = Box::new(configure);
         self
     }
 
-    /// Sends this along with every registration: see [`Register::payload`](crate::Register::payload).
+    /// Sends this payload with every registration: see [`Register::payload`](crate::Register::payload).
     #[must_use]
     pub fn with_payload(mut self, payload: impl Into<Value>) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
-    /// How long it stays with a hub that is out of reach: a random time out of these. The default is
-    /// [`DEFAULT_PATIENCE`](Self::DEFAULT_PATIENCE).
+    /// Sets how long the device retries a hub that is unreachable before it asks DPS: a random time in this range. The default
+    /// is [`DEFAULT_OUTAGE_TIMEOUT`](Self::DEFAULT_OUTAGE_TIMEOUT).
     #[must_use]
-    pub fn with_patience(mut self, times: RangeInclusive<Duration>) -> Self {
-        self.patience = times;
+    pub fn with_outage_timeout(mut self, range: RangeInclusive<Duration>) -> Self {
+        self.outage_timeout = range;
         self
     }
 
-    /// Where the device belongs, as far as it knows by now.
+    /// The current assignment, with the payload of the custom allocation webhook. `None` before the device has found its hub.
     pub fn assignment(&self) -> Option<&CachedAssignment> {
-        self.home.as_ref()
+        self.assignment.as_ref()
     }
 
-    /// The hub with the device's credentials, for another MQTT client: from the store, or from a registration where there is
-    /// none. Call [`reprovision`](Self::reprovision) when it refuses the device.
+    /// The current state. It changes only while a method is awaited.
+    pub fn state(&self) -> DeviceState {
+        self.monitor.state()
+    }
+
+    /// The events of this device from now on. Each reader receives all events.
+    pub fn events(&self) -> DeviceEvents {
+        self.monitor.events()
+    }
+
+    /// The hub with the device's credentials, for another MQTT client: from the store, or from a registration if the store has
+    /// no assignment. Call [`reprovision`](Self::reprovision) if the hub refuses the device.
     ///
     /// # Errors
     /// See [`ProvisionedDevice`].
@@ -124,150 +145,151 @@ impl ProvisionedDevice {
     /// # Errors
     /// See [`ProvisionedDevice`].
     pub async fn twin(&mut self) -> Result<Twin, Error> {
-        let mut moved = false;
-        loop {
-            match self.connection().await?.twin().await {
-                Ok(twin) => return Ok(self.welcomed(twin)),
-                Err(error) => self.leave(error, &mut moved)?,
-            }
-        }
+        self.perform(&GetTwin).await
     }
 
     /// Patches the reported properties: see [`HubConnection::report`].
     ///
     /// # Errors
-    /// See [`ProvisionedDevice`], and [`HubConnection::report`].
+    /// See [`ProvisionedDevice`] and [`HubConnection::report`].
     pub async fn report(&mut self, patch: impl Serialize) -> Result<u64, Error> {
-        let patch = encode(patch)?;
-        let mut moved = false;
-        loop {
-            match self.connection().await?.report_json(&patch).await {
-                Ok(version) => return Ok(self.welcomed(version)),
-                Err(error) => self.leave(error, &mut moved)?,
-            }
-        }
+        let request = PatchReported::new(patch)?;
+        self.perform(&request).await
     }
 
-    /// The next change of the desired properties: see [`HubConnection::next`]. After a move to another hub it is the whole
-    /// twin.
+    /// Waits for the next change of the desired properties: see [`HubConnection::next`]. After a move to another hub the next
+    /// item is the whole twin.
     ///
     /// # Errors
     /// See [`ProvisionedDevice`].
     pub async fn next(&mut self) -> Result<TwinUpdate, Error> {
-        let mut moved = false;
-        loop {
-            match self.connection().await?.next().await {
-                Ok(update) => return Ok(self.welcomed(update)),
-                Err(error) => self.leave(error, &mut moved)?,
-            }
-        }
+        self.perform(&NextUpdate).await
     }
 
-    /// Registers again, and goes where DPS sends the device, since the operator wants it: by a desired property, say.
+    /// Registers again and uses the hub that DPS returns. Call it when the operator requests it, for example by a desired
+    /// property.
     ///
     /// # Errors
     /// See [`ProvisionedDevice`].
     pub async fn reprovision(&mut self) -> Result<(), Error> {
-        self.look_for_home(Reason::Anew);
+        self.start_resolving(Reason::Reprovision);
         self.connection().await.map(drop)
     }
 
-    /// Forgets where the device belongs, in the store too: it registers when it is used next.
+    /// Removes the assignment, also from the store. The device registers when it is used next.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the store cannot forget.
+    /// [`ErrorKind::InvalidConfiguration`] if the assignment may still be in the store.
     pub async fn forget(&mut self) -> Result<(), Error> {
         self.connection = None;
-        self.search = None;
-        self.home = None;
-        self.store.clear().await.map_err(|error| {
+        self.resolving = None;
+        self.assignment = None;
+        self.monitor.disconnected();
+        in_time(self.store.clear()).await.map_err(|error| {
             Error::configuration("the assignment may still be in the store").with_source(error)
         })
     }
 
-    /// The connection to the hub, once it is known which. It may have to dial yet.
+    /// Sends a request to the hub. If that hub no longer accepts the device, finds the next hub once.
+    async fn perform<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
+        let mut has_moved = false;
+        loop {
+            match self.connection().await?.perform(request).await {
+                Ok(response) => {
+                    self.just_registered = false;
+                    self.pace.succeeded();
+                    return Ok(response);
+                }
+                Err(error) => self.on_failure(error, &mut has_moved)?,
+            }
+        }
+    }
+
+    /// Decides whether to look for another hub. In one call it does so once, and not right after a registration.
+    fn on_failure(&mut self, error: Error, has_moved: &mut bool) -> Result<(), Error> {
+        let reason = match (error.kind(), &self.assignment) {
+            (ErrorKind::Unauthorized | ErrorKind::NotFound, _) => Reason::Reprovision,
+            (ErrorKind::Deadline, Some(assignment)) => Reason::Outage(assignment.clone()),
+            _ => return Err(error),
+        };
+        if *has_moved || self.just_registered {
+            self.just_registered = false;
+            return Err(error);
+        }
+        *has_moved = true;
+        self.start_resolving(reason);
+        Ok(())
+    }
+
+    /// The connection to the hub, after the hub was found. Its first request opens it.
     async fn connection(&mut self) -> Result<&mut HubConnection, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let home = self.find_home().await?;
-                HubConnection::new(self.reach(&home))
+                let assignment = self.resolve().await?;
+                HubConnection::new(self.endpoint(&assignment), self.monitor.clone())
             }
         };
         Ok(self.connection.insert(connection))
     }
 
-    async fn find_home(&mut self) -> Result<CachedAssignment, Error> {
-        let search = match self.search.take() {
-            Some(search) => search,
-            None => self.search(Reason::Start),
+    async fn resolve(&mut self) -> Result<CachedAssignment, Error> {
+        let resolving = match self.resolving.take() {
+            Some(resolving) => resolving,
+            None => self.resolver(Reason::Start),
         };
-        let found = self.search.insert(search).await;
-        self.search = None;
-        self.is_new = !matches!(found, Ok((_, false)));
-        if self.is_new {
+        let resolved = self.resolving.insert(resolving).await;
+        self.resolving = None;
+        self.just_registered = !matches!(&resolved, Ok(resolved) if !resolved.registered);
+        if self.just_registered {
             self.pace.failed();
             let wait = self.pace.wait(None, draw(), Duration::MAX);
             self.not_before = Instant::now() + wait.unwrap_or_default();
         }
-        let (home, _) = found?;
-        Ok(self.home.insert(home).clone())
-    }
-
-    fn reach(&self, home: &CachedAssignment) -> HubEndpoint {
-        let hub = home.hub().clone();
-        let (least, most) = (*self.patience.start(), *self.patience.end());
-        let patience = least + most.saturating_sub(least).mul_f64(draw());
-        (self.settings)(self.client.hub_at(hub, home.device_id().clone())).with_timeout(patience)
-    }
-
-    /// The hub has taken the device.
-    fn welcomed<T>(&mut self, answer: T) -> T {
-        self.is_new = false;
-        self.pace.succeeded();
-        answer
-    }
-
-    /// What to do about a hub that does not work: once in a call there is another to be found.
-    fn leave(&mut self, error: Error, moved: &mut bool) -> Result<(), Error> {
-        let reason = match (error.kind(), &self.home) {
-            (ErrorKind::Unauthorized | ErrorKind::NotFound, _) => Reason::Anew,
-            (ErrorKind::Deadline, Some(home)) => Reason::Outage(home.clone()),
-            _ => return Err(error),
-        };
-        if *moved || self.is_new {
-            // The next call may look again.
-            self.is_new = false;
-            return Err(error);
+        match resolved {
+            Ok(resolved) => Ok(self.assignment.insert(resolved.assignment).clone()),
+            Err(error) => {
+                self.monitor
+                    .gave_up("the device could not be registered", &error);
+                Err(error)
+            }
         }
-        *moved = true;
-        warn!(%error, "the hub does not work out");
-        self.look_for_home(reason);
-        Ok(())
     }
 
-    fn look_for_home(&mut self, reason: Reason) {
+    fn endpoint(&self, assignment: &CachedAssignment) -> HubEndpoint {
+        let (hub, device_id) = (assignment.hub(), assignment.device_id());
+        let (least, most) = (*self.outage_timeout.start(), *self.outage_timeout.end());
+        let timeout = least + most.saturating_sub(least).mul_f64(draw());
+        let endpoint = self.client.hub_at(hub.clone(), device_id.clone());
+        (self.configure)(endpoint).with_timeout(timeout)
+    }
+
+    fn start_resolving(&mut self, reason: Reason) {
         self.connection = None;
-        self.search = Some(self.search(reason));
+        self.monitor.disconnected();
+        self.resolving = Some(self.resolver(reason));
     }
 
-    fn search(&self, reason: Reason) -> Work<Found> {
-        let search = Search {
+    fn resolver(&self, reason: Reason) -> BoxFuture<'static, Result<Resolved, Error>> {
+        let resolver = Resolver {
             client: self.client.clone(),
             store: Arc::clone(&self.store),
             payload: self.payload.clone(),
             not_before: self.not_before,
+            monitor: self.monitor.clone(),
         };
-        Box::pin(search.run(reason))
+        Box::pin(resolver.run(reason))
     }
 }
 
 impl fmt::Debug for ProvisionedDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What the device tells the webhook is its own business.
+        // Without the payload, which may be confidential.
         f.debug_struct("ProvisionedDevice")
             .field("client", &self.client)
-            .field("assignment", &self.home)
+            .field("store", &self.store)
+            .field("assignment", &self.assignment)
+            .field("state", &self.state())
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! How the bytes get to a hub: the carriers of MQTT that DPS is reached over, too.
+//! How the bytes travel to a hub: the same MQTT transports that reach DPS.
 
 #[cfg(feature = "websocket")]
 use dps_types::protocol::mqtt::WEBSOCKET_PATH;
@@ -8,7 +8,9 @@ use crate::attestation::ClientIdentity;
 use crate::transport::MqttWebSocket;
 use crate::transport::{Endpoint, Mqtt, MqttTransport, Stream, TransportError};
 
-/// A carrier of MQTT: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
+/// A transport to a hub: [`Mqtt`] on port 8883, which is the default, or `MqttWebSocket` on port 443.
+///
+/// Both convert into it, so pass them to [`HubEndpoint::with_transport`](crate::HubEndpoint::with_transport) as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct HubTransport(Kind);
 
@@ -21,11 +23,7 @@ enum Kind {
 
 impl HubTransport {
     pub(super) fn port(self) -> u16 {
-        match self.0 {
-            Kind::Mqtt(mqtt) => mqtt.port(),
-            #[cfg(feature = "websocket")]
-            Kind::WebSocket(websocket) => websocket.port(),
-        }
+        self.transport().port()
     }
 
     pub(super) fn websocket_path(self) -> Option<&'static str> {
@@ -36,15 +34,20 @@ impl HubTransport {
         }
     }
 
+    /// Opens a stream to the host. The caller sets the time limit.
     pub(super) async fn stream(
         self,
         endpoint: &Endpoint,
         identity: Option<&ClientIdentity>,
     ) -> Result<Box<dyn Stream>, TransportError> {
-        match self.0 {
-            Kind::Mqtt(mqtt) => mqtt.stream(endpoint, identity).await,
+        self.transport().stream(endpoint, identity).await
+    }
+
+    fn transport(&self) -> &dyn MqttTransport {
+        match &self.0 {
+            Kind::Mqtt(mqtt) => mqtt,
             #[cfg(feature = "websocket")]
-            Kind::WebSocket(websocket) => websocket.stream(endpoint, identity).await,
+            Kind::WebSocket(websocket) => websocket,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A twin as its device sees it: what the operator wants, what the device reports. Tags are not for the device.
+//! A device twin as the device sees it: desired and reported properties. A device cannot see the tags.
 
 use std::fmt;
-use std::ops::Deref;
 
+use dps_types::json;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -15,15 +15,15 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Twin {
-    /// What the operator wants the device to be like.
+    /// The desired properties, which the service sets.
     pub desired: TwinProperties,
-    /// What the device has reported.
+    /// The reported properties, which the device sets.
     pub reported: TwinProperties,
 }
 
-/// Properties of a twin: a JSON object and its version. In a change `null` stands for a property that is gone.
+/// Properties of a twin: a JSON object and its version. In a change, `null` means that the property was removed.
 ///
-/// Debug shows the version and not the properties, which are the operator's business.
+/// Debug shows the version and the number of properties, not their values, which may be confidential.
 #[derive(Clone, PartialEq)]
 pub struct TwinProperties {
     version: u64,
@@ -31,43 +31,62 @@ pub struct TwinProperties {
 }
 
 impl TwinProperties {
-    /// The version, which goes up with every change.
+    /// The version, which increases with every change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The properties as a type of yours.
+    /// The property with this name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.properties.get(name)
+    }
+
+    /// The names and values of the properties.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.properties
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The number of properties.
+    pub fn len(&self) -> usize {
+        self.properties.len()
+    }
+
+    /// True if there are no properties.
+    pub fn is_empty(&self) -> bool {
+        self.properties.is_empty()
+    }
+
+    /// The properties as a JSON object.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.properties
+    }
+
+    /// Deserializes the properties.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when they are something else than a `T`.
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if they are not a valid `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(&self.properties).map_err(|error| {
-            Error::protocol("the properties are not what the device expects").with_source(error)
+            Error::protocol("the properties do not have the expected type").with_source(error)
         })
     }
 
-    /// Takes a change into them, as the hub does: objects are merged, `null` removes, all else replaces.
+    /// Applies a change as the hub does: objects are merged, `null` removes a property, any other value replaces it.
     pub fn merge(&mut self, change: &Self) {
         self.version = change.version;
         merge(&mut self.properties, &change.properties);
     }
 
-    /// A change that led to this version, whatever version stands in it.
+    /// Reads a change. The version is that of the topic, not the one in the body.
     pub(super) fn change(version: u64, body: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut properties: Map<String, Value> = serde_json::from_slice(body)?;
+        let mut properties: Map<String, Value> = json::from_slice(body)?;
         take_version(&mut properties);
         Ok(Self {
             version,
             properties,
         })
-    }
-}
-
-impl Deref for TwinProperties {
-    type Target = Map<String, Value>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.properties
     }
 }
 
@@ -92,7 +111,7 @@ impl fmt::Debug for TwinProperties {
     }
 }
 
-/// What is the hub's own begins with `$`, which no property may.
+/// Removes what the hub adds, whose names begin with `$`, and returns the version.
 fn take_version(properties: &mut Map<String, Value>) -> Option<u64> {
     let version = properties.get("$version").and_then(Value::as_u64);
     properties.retain(|name, _| !name.starts_with('$'));
@@ -131,11 +150,11 @@ mod tests {
     }"#;
 
     #[test]
-    fn the_twin_of_the_documentation_is_read() {
+    fn the_example_of_the_documentation_is_read() {
         let twin: Twin = serde_json::from_str(TWIN).unwrap();
         assert_eq!((twin.desired.version(), twin.reported.version()), (12, 123));
         assert_eq!(twin.desired.len(), 1);
-        assert_eq!(twin.reported["batteryLevel"], 55);
+        assert_eq!(twin.reported.get("batteryLevel").unwrap(), 55);
 
         #[derive(Deserialize)]
         struct Reported {
@@ -148,16 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hub_adds_is_no_property() {
+    fn fields_that_the_hub_adds_are_not_properties() {
         let text = r#"{"a": 1, "$metadata": {"a": {}}, "$version": 3}"#;
         let properties: TwinProperties = serde_json::from_str(text).unwrap();
-        assert_eq!(properties.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(
+            properties.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["a"]
+        );
         assert!(serde_json::from_str::<TwinProperties>(r#"{"a": 1}"#).is_err());
         assert!(serde_json::from_str::<TwinProperties>("[]").is_err());
     }
 
     #[test]
-    fn a_change_is_merged_as_the_hub_does_it() {
+    fn a_change_is_merged_like_at_the_hub() {
         let text = r#"{"a": 1, "b": {"c": 2, "d": 3}, "e": [1], "$version": 7}"#;
         let mut properties: TwinProperties = serde_json::from_str(text).unwrap();
         let change = br#"{"a": null, "b": {"d": null, "f": {"g": 4, "h": null}}, "e": [2], "i": {"j": null}, "$version": 8}"#;
@@ -173,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_property() {
+    fn debug_shows_no_value() {
         let twin: Twin = serde_json::from_str(TWIN).unwrap();
         assert!(!format!("{twin:?}").contains("5m"));
     }

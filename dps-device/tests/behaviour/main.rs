@@ -48,7 +48,7 @@
 //! | azure-iot-sdk-node | MQTT payloads were read as ASCII | `mqtt::answers::payloads_of_any_script_arrive_whole` |
 //! | azure-sdk-for-c | every request had the `$rid` 1 | `mqtt::wire::no_two_requests_have_the_same_request_id` |
 //! | azure-sdk-for-c#2142, esp-azure#35 | assigning for ever: answers to another request were used, or the client did not subscribe after a reconnect | `mqtt::answers::answers_to_other_requests_are_ignored`, `mqtt::loss::a_lost_connection_is_replaced_and_the_operation_continues`, `deadlines::an_endless_assignment_ends_at_the_deadline` |
-//! | iotedge#6449, iot-identity-service#657 | a device that boots while DPS is down did not reach its hub | `hub::provisioned::a_device_that_remembers_its_hub_does_not_ask_dps` |
+//! | iotedge#6449, iot-identity-service#657 | a device that boots while DPS is down did not reach its hub | `hub::provisioned::a_device_with_a_stored_assignment_does_not_ask_dps` |
 //! | all of them | no use of the secondary key | `credentials::*`, `mqtt::wire::a_refused_primary_key_is_followed_by_the_secondary` |
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

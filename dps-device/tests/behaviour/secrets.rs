@@ -144,7 +144,7 @@ async fn the_log_of_an_mqtt_registration_holds_no_secret() {
 async fn the_log_of_a_hub_connection_holds_no_secret() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(subscriber(&log));
-    let connect = crate::hub::talked_about("hunter2").await;
+    let connect = crate::hub::exchange_secret("hunter2").await;
     let connect = String::from_utf8_lossy(&connect);
     let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();
 

@@ -1,4 +1,4 @@
-//! What users of the crate see, by what is sent over the wire.
+//! The behaviour of the crate, checked with the bytes that are sent.
 
 #![allow(
     clippy::unwrap_used,

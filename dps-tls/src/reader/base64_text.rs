@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// The text without white space. `Err` is the offset of the first byte that is not base64.
 pub(super) fn compact(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, usize> {
-    // All at once, so that growing leaves no copy in memory.
+    // Allocated once: a Vec that grows leaves copies in memory.
     let mut compact = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

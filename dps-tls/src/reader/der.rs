@@ -1,4 +1,4 @@
-//! Finds out what a DER object is from its outline, without a parser for each.
+//! Classifies a DER object by its outline, without a parser for each kind.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const CONTEXT_0: u8 = 0xa0;
 /// 1.2.840.113549.1.7: the content types of PKCS#7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// What a DER object is.
+/// The kind of a DER object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Certificate,
@@ -46,14 +46,14 @@ impl fmt::Display for Content {
     }
 }
 
-/// Whether the input is meant to be DER. A text can begin with the character `0`, which is the tag of a sequence.
+/// Whether the input looks like DER. A text can begin with the character `0`, which is the tag of a sequence.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&SEQUENCE)
         && (bytes.get(1).is_some_and(|length| *length >= 0x80)
             || split(bytes).is_some_and(|(_, rest)| rest.is_empty() || rest[0] == SEQUENCE))
 }
 
-/// The first object with its header, and what follows it.
+/// Splits off the first object with its header.
 pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, content, rest) = element(bytes)?;
     let header = bytes.len() - rest.len() - content.len();

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use der::is_version_1;
 use der::{Content, content_of};
 
-/// What is wrong with an input, whoever reads it.
+/// An error of the input, for the reader of certificates and the reader of keys.
 #[derive(Debug)]
 struct Fault {
     what: Cow<'static, str>,
@@ -100,7 +100,7 @@ pub fn read_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
             Content::PrivateKey => match found {
                 Some(first) if first.der != item.der => {
                     let what = format!(
-                        "the input holds more than one private key{}{}: keep the one that belongs to the certificate",
+                        "the input holds more than one private key, the first{} and another{}: keep the one that belongs to the certificate",
                         first.place, item.place
                     );
                     return Err(Error::new(ErrorKind::MalformedKey, what));
@@ -137,7 +137,7 @@ pub fn read_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     Ok(key.clone_key())
 }
 
-/// Why nothing was found: the input is empty, or holds something else.
+/// The message when nothing was found: the input is empty, or holds something else.
 fn absence(expected: &str, items: &[Item]) -> String {
     let Some(item) = items.first() else {
         return format!("the input is empty: a {expected} was expected");
@@ -181,7 +181,7 @@ fn read(bytes: &[u8], may_be_base64: bool) -> Result<Vec<Item>, Fault> {
     }
 }
 
-/// Names the encodings that editors and shells of Windows produce, and Java's keystore.
+/// Refuses UTF-16, which shells of Windows write, and Java's keystore.
 fn check_encoding(bytes: &[u8]) -> Result<(), Fault> {
     let is_utf16 = bytes.starts_with(b"\xff\xfe")
         || bytes.starts_with(b"\xfe\xff")
@@ -202,7 +202,7 @@ fn check_encoding(bytes: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// DER objects, one after the other.
+/// Reads DER objects in sequence.
 fn der_items(mut bytes: &[u8]) -> Result<Vec<Item>, Fault> {
     let mut items = Vec::new();
     while !bytes.is_empty() {
@@ -227,7 +227,7 @@ fn der_items(mut bytes: &[u8]) -> Result<Vec<Item>, Fault> {
     Ok(items)
 }
 
-/// The object in a PEM block, which must be what its label says.
+/// Reads the object in a PEM block, and checks it against the label of the block.
 fn item(block: pem::Block) -> Result<Item, Fault> {
     let place = format!(" (line {})", block.line);
     if block.is_encrypted {
@@ -275,7 +275,7 @@ fn item(block: pem::Block) -> Result<Item, Fault> {
     }
 }
 
-/// Finds out what one DER object is, and refuses what certificates have to be taken out of.
+/// Classifies one DER object, and refuses containers, which have to be converted.
 fn checked(der: &[u8], place: &str, is_der: bool) -> Result<Item, Fault> {
     let content = match content_of(der) {
         Content::Pkcs12 => {
@@ -299,7 +299,8 @@ fn checked(der: &[u8], place: &str, is_der: bool) -> Result<Item, Fault> {
     })
 }
 
-/// OpenSSL's own format: a certificate, and after it for which uses it is trusted. That is dropped, but not a rejection.
+/// Reads OpenSSL's own format: a certificate followed by trust settings. Trusted uses are ignored, rejected ones are an
+/// error.
 fn trusted(der: &[u8], place: &str) -> Result<Item, Fault> {
     let convert = "convert it with `openssl x509 -in FILE -out FILE.pem`";
     let Some((certificate, settings)) = der::split(der) else {

@@ -1,4 +1,4 @@
-//! Finds the blocks of PEM. Markers count wherever they are, so lost line ends and indentation do no harm.
+//! Finds the blocks of PEM. A marker may be anywhere in a line, so lost line ends and indentation are accepted.
 
 use zeroize::Zeroizing;
 
@@ -9,20 +9,20 @@ const END: &[u8] = b"-----END";
 const DASHES: &[u8] = b"-----";
 /// The longest label that is read.
 const MAX_LABEL: usize = 64;
-/// The fewest characters that are taken for base64 which has lost its BEGIN line.
+/// The minimum length of a line that counts as base64 without its BEGIN line.
 const MIN_BASE64: usize = 32;
 
-/// What stands between a BEGIN and an END line.
+/// The content between a BEGIN and an END line.
 pub(super) struct Block {
     pub(super) label: String,
     /// The line of BEGIN, from 1.
     pub(super) line: usize,
-    /// Whether the inside is encrypted, as older versions of OpenSSL do it. Then it is left out.
+    /// Whether the content is encrypted in the way of older versions of OpenSSL. Then `der` is empty.
     pub(super) is_encrypted: bool,
     pub(super) der: Zeroizing<Vec<u8>>,
 }
 
-/// Whether the input is meant to be PEM, sound or not.
+/// Whether the input looks like PEM, valid or not.
 pub(super) fn is_pem(bytes: &[u8]) -> bool {
     [b"--BEGIN".as_slice(), b"--END", b"-BEGIN ", b"BEGIN CERT"]
         .iter()
@@ -133,7 +133,7 @@ impl Reader<'_> {
         Ok(label)
     }
 
-    /// Refuses text outside of blocks that may be part of one: a marker that is damaged, base64, an END line.
+    /// Refuses text outside of blocks that may be part of a block: a damaged marker, base64, an END line.
     fn check_text(&self, text: &[u8]) -> Result<(), Fault> {
         let mut line = self.line;
         for piece in text.split_inclusive(|byte| *byte == b'\n' || *byte == b'\r') {

@@ -1,10 +1,12 @@
-//! How devices of an enrollment prove who they are.
+//! Attestation: how the devices of an enrollment authenticate.
+
+use serde::{Deserialize, Deserializer};
 
 use super::{X509Attestation, X509CaReferences, X509Certificates};
 use crate::{EncodedKey, SymmetricKey};
 
 open_enum! {
-    /// The kind of proof.
+    /// The type of attestation.
     pub enum AttestationType {
         /// None.
         None = "none",
@@ -18,27 +20,27 @@ open_enum! {
 }
 
 lossless! {
-    /// How devices of an enrollment prove who they are: one kind, and the part that belongs to it.
+    /// The attestation of an enrollment: its type, and the member that belongs to the type.
     pub struct AttestationMechanism {
-        /// The kind.
+        /// The type.
         kind: AttestationType = "type",
         /// For [`AttestationType::Tpm`].
         tpm: Option<TpmAttestation> = "tpm",
         /// For [`AttestationType::X509`].
         x509: Option<X509Attestation> = "x509",
-        /// For [`AttestationType::SymmetricKey`]. The service leaves it out of its answers, apart from
-        /// the one to a create or update and the attestation mechanism operation.
+        /// For [`AttestationType::SymmetricKey`]. The service returns it only from a create,
+        /// an update and the attestation mechanism operation.
         symmetric_key: Option<SymmetricKeyAttestation> = "symmetricKey",
     }
 }
 
 impl AttestationMechanism {
-    /// Symmetric keys that the service generates.
+    /// Attestation by symmetric keys that the service generates.
     pub fn symmetric_key() -> Self {
         Self::of(AttestationType::SymmetricKey)
     }
 
-    /// These symmetric keys.
+    /// Attestation by these symmetric keys.
     pub fn from_keys(primary: &SymmetricKey, secondary: &SymmetricKey) -> Self {
         let keys = SymmetricKeyAttestation {
             primary_key: Some(primary.into()),
@@ -51,7 +53,7 @@ impl AttestationMechanism {
         }
     }
 
-    /// A TPM with this endorsement key: base64 of its TPM2B_PUBLIC.
+    /// Attestation by a TPM with this endorsement key: base64 of its TPM2B_PUBLIC.
     pub fn tpm(endorsement_key: impl Into<String>) -> Self {
         let tpm = TpmAttestation::new(endorsement_key);
         Self {
@@ -60,7 +62,7 @@ impl AttestationMechanism {
         }
     }
 
-    /// A device with exactly this certificate: PEM, or base64 of the DER. For individual enrollments.
+    /// Attestation by exactly this certificate: PEM, or base64 of the DER. For individual enrollments.
     pub fn client_certificate(certificate: impl Into<String>) -> Self {
         let certificates = X509Certificates::new(certificate);
         Self::x509(X509Attestation {
@@ -69,7 +71,7 @@ impl AttestationMechanism {
         })
     }
 
-    /// Devices whose certificates this one signed: PEM, or base64 of the DER.
+    /// Attestation by certificates that this one signed: PEM, or base64 of the DER.
     pub fn signing_certificate(certificate: impl Into<String>) -> Self {
         let certificates = X509Certificates::new(certificate);
         Self::x509(X509Attestation {
@@ -78,7 +80,7 @@ impl AttestationMechanism {
         })
     }
 
-    /// Devices whose certificates a CA signed that was uploaded to the instance under this name.
+    /// Attestation by certificates signed by the CA certificate that was uploaded to the instance under this name.
     pub fn ca_reference(name: impl Into<String>) -> Self {
         let references = X509CaReferences {
             primary: Some(name.into()),
@@ -111,9 +113,9 @@ impl AttestationMechanism {
 lossless! {
     /// The keys of a TPM, each base64 of its TPM2B_PUBLIC.
     pub struct TpmAttestation {
-        /// The endorsement key: who the TPM is.
+        /// The endorsement key, which identifies the TPM.
         endorsement_key: String = "endorsementKey",
-        /// The storage root key: what to encrypt to.
+        /// The storage root key, which the hub key is encrypted to.
         storage_root_key: Option<String> = "storageRootKey",
     }
 }
@@ -133,9 +135,26 @@ lossless! {
     /// Two symmetric keys; either is accepted.
     #[derive(Default)]
     pub struct SymmetricKeyAttestation {
-        /// The one to use.
-        primary_key: Option<EncodedKey> = "primaryKey",
-        /// The one to change to while the primary is replaced.
-        secondary_key: Option<EncodedKey> = "secondaryKey",
+        /// The primary key. An empty string is read as absent: Java's and C#'s SDKs send it for a key they do not have.
+        primary_key: Option<EncodedKey> = "primaryKey" via KeyOrBlank,
+        /// The secondary key, for the time in which the primary is replaced. An empty string is read as absent.
+        secondary_key: Option<EncodedKey> = "secondaryKey" via KeyOrBlank,
+    }
+}
+
+/// A key, or nothing: `null`, empty or only white space.
+struct KeyOrBlank(Option<EncodedKey>);
+
+impl<'de> Deserialize<'de> for KeyOrBlank {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // EncodedKey's own error does not show the value.
+        let key = Option::<EncodedKey>::deserialize(deserializer)?;
+        Ok(Self(key.filter(|key| !key.is_blank())))
+    }
+}
+
+impl From<KeyOrBlank> for Option<EncodedKey> {
+    fn from(key: KeyOrBlank) -> Self {
+        key.0
     }
 }

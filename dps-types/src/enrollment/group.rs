@@ -19,7 +19,7 @@ lossless! {
         capabilities: Option<DeviceCapabilities> = "capabilities",
         /// Their hub, in the oldest api-versions: a static allocation.
         iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
-        /// The twin to start with.
+        /// The initial twin.
         initial_twin: Option<InitialTwin> = "initialTwin",
         /// The version of this document.
         etag: Option<ETag> = "etag",
@@ -33,7 +33,7 @@ lossless! {
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
         /// How a hub is picked; unset means the policy of the instance.
         allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
-        /// The hubs to choose from; unset means all linked hubs.
+        /// The hubs to select from; the default is all linked hubs.
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
         /// The webhook, for custom allocation.
         custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
@@ -142,7 +142,7 @@ macro_rules! enrollment_choices {
                 self
             }
 
-            /// The twin to start with.
+            /// The initial twin.
             #[must_use]
             pub fn with_initial_twin(mut self, twin: InitialTwin) -> Self {
                 self.initial_twin = Some(twin);

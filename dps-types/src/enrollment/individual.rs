@@ -11,39 +11,39 @@ use crate::{
 };
 
 lossless! {
-    /// An enrollment of one device. It comes before any group that the device would fit.
+    /// An enrollment of one device. It takes precedence over any enrollment group.
     ///
     /// Fields are in the order in which the service writes them.
     pub struct IndividualEnrollment {
-        /// The device's name towards DPS.
+        /// The registration id of the device.
         registration_id: RegistrationId = "registrationId",
-        /// Its name in the hub, when that is another one.
+        /// The device id in the hub, if it differs from the registration id.
         device_id: Option<DeviceId> = "deviceId",
-        /// Its registration, as far as it is (read only; only in the answer to a get).
+        /// The registration record (read only; only in the response to a get).
         registration_state: Option<DeviceRegistrationState> = "registrationState",
         /// Notes about the device.
         optional_device_information: Option<TwinCollection> = "optionalDeviceInformation",
-        /// How it proves who it is.
+        /// The attestation of the device.
         attestation: AttestationMechanism = "attestation",
-        /// What it can do.
+        /// The capabilities of the device.
         capabilities: Option<DeviceCapabilities> = "capabilities",
         /// Its hub, in the oldest api-versions: a static allocation.
         iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
-        /// The twin to start with.
+        /// The initial twin.
         initial_twin: Option<InitialTwin> = "initialTwin",
         /// The version of this document.
         etag: Option<ETag> = "etag",
-        /// Whether it may register; unset means enabled.
+        /// Whether the device may register; the default is enabled.
         provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
-        /// What happens when it registers again; unset means migrate.
+        /// What happens when the device registers again; the default is to migrate.
         reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
         /// When it was created (read only).
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
         /// When it last changed (read only).
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
-        /// How its hub is picked; unset means the policy of the instance.
+        /// How the hub is selected; the default is the policy of the instance.
         allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
-        /// The hubs to choose from; unset means all linked hubs.
+        /// The hubs to select from; the default is all linked hubs.
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
         /// The webhook, for custom allocation.
         custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
@@ -53,7 +53,7 @@ lossless! {
 }
 
 impl IndividualEnrollment {
-    /// An enrollment of this device, which proves itself in this way.
+    /// Creates an enrollment of this device with this attestation.
     pub fn new(registration_id: RegistrationId, attestation: AttestationMechanism) -> Self {
         Self {
             registration_id,
@@ -113,7 +113,7 @@ impl IndividualEnrollment {
         )
     }
 
-    /// Gives the device another name in its hub.
+    /// Sets the device id in the hub.
     #[must_use]
     pub fn with_device_id(mut self, device_id: DeviceId) -> Self {
         self.device_id = Some(device_id);

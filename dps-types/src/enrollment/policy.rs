@@ -1,7 +1,7 @@
-//! Which hub, and what happens when a device registers again.
+//! Allocation policy, reprovisioning policy and capabilities of an enrollment.
 
 open_enum! {
-    /// How a hub is picked.
+    /// How a hub is selected.
     pub enum AllocationPolicyKind {
         /// Evenly weighted: by a hash of the registration id.
         Hashed = "hashed",
@@ -9,7 +9,7 @@ open_enum! {
         GeoLatency = "geoLatency",
         /// The one hub that the enrollment names.
         Static = "static",
-        /// A webhook of the operator's own decides.
+        /// A webhook of the operator selects the hub.
         Custom = "custom",
     }
 }
@@ -17,27 +17,27 @@ open_enum! {
 open_enum! {
     /// Whether devices may register.
     pub enum ProvisioningStatus {
-        /// They may.
+        /// Devices may register.
         Enabled = "enabled",
-        /// They may not. Devices that are assigned already keep their hub.
+        /// Devices may not register. Devices that are assigned already keep their hub.
         Disabled = "disabled",
     }
 }
 
 lossless! {
-    /// What happens when a device registers again. Unset, the service migrates.
+    /// What happens when a device registers again. The default of the service is to migrate.
     ///
     /// Source: azure-docs `iot-dps/concepts-device-reprovision.md`.
     pub struct ReprovisionPolicy {
         /// Whether to allocate again.
         update_hub_assignment: bool = "updateHubAssignment",
-        /// Whether the twin moves along when the hub changes.
+        /// Whether the twin is migrated when the hub changes.
         migrate_device_data: bool = "migrateDeviceData",
     }
 }
 
 impl ReprovisionPolicy {
-    /// Allocate again; when the hub changes, the twin moves along.
+    /// Allocates again; when the hub changes, the twin is migrated.
     pub fn migrate() -> Self {
         Self {
             update_hub_assignment: true,
@@ -46,7 +46,7 @@ impl ReprovisionPolicy {
         }
     }
 
-    /// Allocate again; when the hub changes, the twin starts afresh.
+    /// Allocates again; when the hub changes, the twin is reset to the initial twin.
     pub fn reset() -> Self {
         Self {
             migrate_device_data: false,
@@ -54,7 +54,7 @@ impl ReprovisionPolicy {
         }
     }
 
-    /// Keep the hub for good.
+    /// Keeps the hub.
     pub fn never() -> Self {
         Self {
             update_hub_assignment: false,
@@ -65,17 +65,17 @@ impl ReprovisionPolicy {
 }
 
 lossless! {
-    /// The webhook that allocates. Debug shows no query of its address, where a function key may stand.
+    /// The webhook of custom allocation. Debug does not show the query of its URL, which may hold a function key.
     pub struct CustomAllocationDefinition {
-        /// Where DPS posts its question. A function key goes into the query: `?code=…`.
+        /// The URL to which DPS posts its requests. A function key is part of the query: `?code=…`.
         webhook_url: String = "webhookUrl" shown without_query,
-        /// The api-version in which DPS writes the enrollment: `2021-10-01`.
+        /// The api-version of the enrollment in the request: `2021-10-01`.
         api_version: String = "apiVersion",
     }
 }
 
 impl CustomAllocationDefinition {
-    /// A webhook that is asked in api-version 2021-10-01.
+    /// A webhook that receives api-version 2021-10-01.
     pub fn new(webhook_url: impl Into<String>) -> Self {
         let api_version = crate::protocol::ApiVersion::V2021_10_01.to_string();
         Self {
@@ -86,7 +86,7 @@ impl CustomAllocationDefinition {
     }
 }
 
-/// The query may hold a function key. DPS shows it in the same way.
+/// The query may hold a function key. DPS masks it in the same way.
 fn without_query(url: &str) -> String {
     match url.split_once('?') {
         Some((address, _)) => format!("{address}?****"),
@@ -95,7 +95,7 @@ fn without_query(url: &str) -> String {
 }
 
 lossless! {
-    /// What the device can do.
+    /// The capabilities of a device.
     #[derive(Default)]
     pub struct DeviceCapabilities {
         /// Whether it is an IoT Edge device.

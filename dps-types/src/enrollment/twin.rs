@@ -1,4 +1,4 @@
-//! The twin that a device starts with in its hub.
+//! The initial twin of a device.
 
 use std::ops::{Deref, DerefMut};
 
@@ -50,32 +50,32 @@ impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for TwinCollection {
 }
 
 lossless! {
-    /// The twin that a device gets when it is first assigned.
+    /// The twin that a device receives when it is first assigned.
     #[derive(Default)]
     pub struct InitialTwin {
-        /// For the back end only.
+        /// The tags, which only the back end sees.
         tags: Option<TwinCollection> = "tags",
-        /// For the device.
+        /// The properties, which the device receives.
         properties: Option<InitialTwinProperties> = "properties",
     }
 }
 
 lossless! {
-    /// The properties that a device finds in its twin.
+    /// The properties of an initial twin.
     #[derive(Default)]
     pub struct InitialTwinProperties {
-        /// What the device should be like.
+        /// The desired properties.
         desired: Option<TwinCollection> = "desired",
     }
 }
 
 impl InitialTwin {
-    /// A twin made of tags and properties that are checked: [`InitialTwinBuilder`].
+    /// Starts a twin whose tags and properties are checked: [`InitialTwinBuilder`].
     pub fn builder() -> InitialTwinBuilder {
         InitialTwinBuilder::default()
     }
 
-    /// A twin with these desired properties, as they are.
+    /// Creates a twin with these desired properties, without a check.
     ///
     /// ```
     /// use dps_types::enrollment::InitialTwin;
@@ -97,7 +97,7 @@ impl InitialTwin {
         }
     }
 
-    /// Adds tags, as they are.
+    /// Adds tags, without a check.
     #[must_use]
     pub fn with_tags(mut self, tags: impl Into<TwinCollection>) -> Self {
         self.tags = Some(tags.into());

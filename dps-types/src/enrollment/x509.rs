@@ -1,9 +1,9 @@
-//! Certificates in an enrollment: what the operator uploads, and what the service tells about them.
+//! X.509 certificates in an enrollment, and the information that the service returns about them.
 
 use crate::Timestamp;
 
 lossless! {
-    /// Which certificates to accept.
+    /// The certificates of X.509 attestation.
     #[derive(Default)]
     pub struct X509Attestation {
         /// Exactly these leaf certificates. For individual enrollments.
@@ -19,9 +19,9 @@ lossless! {
     /// Two certificates; either is accepted, so that one can be replaced.
     #[derive(Default)]
     pub struct X509Certificates {
-        /// The one in use.
+        /// The primary one.
         primary: Option<X509CertificateWithInfo> = "primary",
-        /// The next one.
+        /// The secondary one.
         secondary: Option<X509CertificateWithInfo> = "secondary",
     }
 }
@@ -44,18 +44,18 @@ impl X509Certificates {
 }
 
 lossless! {
-    /// A certificate on its way in, or what the service tells about it.
+    /// A certificate to upload, or the information that the service returns about it.
     #[derive(Default)]
     pub struct X509CertificateWithInfo {
         /// PEM, or base64 of the DER. The service never returns it.
         certificate: Option<String> = "certificate",
-        /// What the service read in it.
+        /// The information of the service.
         info: Option<X509CertificateInfo> = "info",
     }
 }
 
 impl X509CertificateWithInfo {
-    /// A certificate on its way in: PEM, or base64 of the DER.
+    /// A certificate to upload: PEM, or base64 of the DER.
     pub fn new(certificate: impl Into<String>) -> Self {
         Self {
             certificate: Some(certificate.into()),
@@ -65,7 +65,7 @@ impl X509CertificateWithInfo {
 }
 
 lossless! {
-    /// What a certificate says.
+    /// The information in a certificate.
     pub struct X509CertificateInfo {
         /// The subject's distinguished name.
         subject_name: String = "subjectName",
@@ -81,13 +81,13 @@ lossless! {
         not_after_utc: Timestamp = "notAfterUtc",
         /// The serial number, in hex.
         serial_number: String = "serialNumber",
-        /// The X.509 version: 3.
+        /// The X.509 version, usually 3.
         version: i32 = "version",
     }
 }
 
 impl X509CertificateInfo {
-    /// Information with empty names, to be filled in.
+    /// Creates information with empty names.
     pub fn new(not_before_utc: Timestamp, not_after_utc: Timestamp) -> Self {
         Self {
             subject_name: String::new(),
@@ -107,9 +107,9 @@ lossless! {
     /// CA certificates of the instance, by name.
     #[derive(Default)]
     pub struct X509CaReferences {
-        /// The one in use.
+        /// The primary one.
         primary: Option<String> = "primary",
-        /// The next one.
+        /// The secondary one.
         secondary: Option<String> = "secondary",
     }
 }

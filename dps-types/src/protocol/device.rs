@@ -1,4 +1,4 @@
-//! The device API: paths, and what a device's SAS token claims.
+//! The device API: paths, and the resource of a device's SAS token.
 //!
 //! Source: `device.json` of api-version 2021-10-01; azure-docs `iot-dps/iot-dps-https-sym-key-support.md`.
 
@@ -12,7 +12,7 @@ pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
 /// The policy name (`skn`) in a device's SAS token.
 pub const SAS_POLICY: &str = "registration";
 
-/// What a device's SAS token claims: `{idScope}/registrations/{registrationId}`.
+/// The resource of a device's SAS token: `{idScope}/registrations/{registrationId}`.
 pub fn resource(id_scope: &IdScope, registration_id: &RegistrationId) -> String {
     format!("{id_scope}/registrations/{registration_id}")
 }
@@ -25,11 +25,11 @@ pub struct DeviceRoute {
     pub id_scope: IdScope,
     /// The device.
     pub registration_id: RegistrationId,
-    /// What the device wants.
+    /// The operation.
     pub action: DeviceAction,
 }
 
-/// What a device wants.
+/// An operation of the device API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceAction {
@@ -76,10 +76,10 @@ impl DeviceRoute {
         }
     }
 
-    /// Reads method and path. Fixed words are compared without regard to case, ids are decoded.
+    /// Parses a method and a path. Fixed segments are compared without regard to case, ids are decoded.
     ///
     /// # Errors
-    /// When the path is none of the API's, the method does not go with it, or an id is not valid.
+    /// When the path is not one of the API, the method is not allowed for it, or an id is not valid.
     pub fn parse(method: &str, path: &str) -> Result<Self, RouteError> {
         let segments = segments(path).ok_or(RouteError::NotFound)?;
         let words: Vec<&str> = segments.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Header names, and the two header values that need reading.
+//! Header names, and the two header values that are parsed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +10,19 @@ use crate::{ETag, ParseError};
 pub const REQUEST_ID: &str = "x-ms-request-id";
 /// The six-digit code of an error response.
 pub const ERROR_CODE: &str = "x-ms-error-code";
-/// What a page holds: `Enrollment`, `EnrollmentGroup` or `DeviceRegistration`.
+/// The type of the items of a page: `Enrollment`, `EnrollmentGroup` or `DeviceRegistration`.
 pub const ITEM_TYPE: &str = "x-ms-item-type";
-/// How many items a page may hold.
+/// The maximum number of items of a page.
 pub const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
-/// Where the next page begins.
+/// The continuation token: the start of the next page.
 pub const CONTINUATION: &str = "x-ms-continuation";
 
-/// The longest wait that we take from a header: a century stands for "for ever" and cannot overflow a clock.
+/// The longest wait that is accepted from a header, a century, so that no clock overflows.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Reads a `Retry-After` header: whole seconds, or a date (RFC 9110, section 10.2.3).
 ///
-/// A date in the past is no wait. `None` when it is neither.
+/// A date in the past means no wait. `None` when it is neither seconds nor a date.
 ///
 /// ```
 /// use dps_types::protocol::parse_retry_after;
@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds still mean a very long time.
+        // More digits than a u64 holds still mean a very long time.
         return Some(
             text.parse()
                 .map_or(LONGEST, Duration::from_secs)
@@ -45,7 +45,7 @@ pub fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
 }
 
-/// The condition of a write: this version, or any.
+/// The condition of a write: this version, or any version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IfMatch {
@@ -56,7 +56,7 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// Whether a document with this ETag fulfils it.
+    /// Whether a document with this ETag meets the condition.
     pub fn matches(&self, current: &ETag) -> bool {
         match self {
             Self::Any => true,

@@ -1,4 +1,4 @@
-//! The last step: a device on its IoT hub over MQTT 3.1.1. The username, what a token claims, and the topics of the twin.
+//! A device at its IoT hub over MQTT 3.1.1: the username, the resource of its SAS token, and the topics of the twin.
 //!
 //! Port and WebSocket path are those of DPS: see [`mqtt`](super::mqtt).
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
@@ -10,12 +10,12 @@ use super::text::{encode_raw, http_status, mark};
 use super::{ApiVersion, encode, query_parameter};
 use crate::{DeviceId, HubHostname, ParseError};
 
-/// The edition of the hub's API that a device speaks.
+/// The api-version of the hub that a device uses.
 pub const API_VERSION: ApiVersion = ApiVersion::released(2021, 4, 12);
 
-/// What a device subscribes to for the answers about its twin.
+/// The topic filter for responses to twin requests.
 pub const TWIN_RESPONSE_FILTER: &str = "$iothub/twin/res/#";
-/// What a device subscribes to for changes of its desired properties.
+/// The topic filter for changes of the desired properties.
 pub const DESIRED_FILTER: &str = "$iothub/twin/PATCH/properties/desired/#";
 
 const TWIN_GET: &str = "$iothub/twin/GET/";
@@ -23,12 +23,12 @@ const PATCH_REPORTED: &str = "$iothub/twin/PATCH/properties/reported/";
 const TWIN_RESPONSE: &str = "$iothub/twin/res/";
 const PATCH_DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
 
-/// What a device's SAS token claims at its hub: `{hub}/devices/{deviceId}`, without a policy.
+/// The resource of a device's SAS token at its hub: `{hub}/devices/{deviceId}`, without a policy.
 pub fn resource(hub: &HubHostname, device_id: &DeviceId) -> String {
     format!("{hub}/devices/{device_id}")
 }
 
-/// The username of a device's connection. The device id stands in it as it is, like in the client id.
+/// The username of a device's connection. It has the device id as it is, without encoding, like the client id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Username {
@@ -36,16 +36,16 @@ pub struct Username {
     pub hub: HubHostname,
     /// The device.
     pub device_id: DeviceId,
-    /// The edition of the API.
+    /// The api-version.
     pub api_version: ApiVersion,
-    /// The client's name for itself: `DeviceClientType`.
+    /// The name of the client: `DeviceClientType`.
     pub client_type: Option<String>,
     /// The device's IoT Plug and Play model, such as `dtmi:com:example:Toaster;1`: `model-id`.
     pub model_id: Option<String>,
 }
 
 impl Username {
-    /// A username in the [`API_VERSION`], that says no more than it must.
+    /// Creates a username with the [`API_VERSION`] and without optional parameters.
     pub fn new(hub: HubHostname, device_id: DeviceId) -> Self {
         Self {
             hub,
@@ -56,7 +56,7 @@ impl Username {
         }
     }
 
-    /// Adds the client's name for itself.
+    /// Adds the name of the client.
     #[must_use]
     pub fn with_client_type(mut self, agent: impl Into<String>) -> Self {
         self.client_type = Some(agent.into());
@@ -93,7 +93,7 @@ impl fmt::Display for Username {
 impl FromStr for Username {
     type Err = ParseError;
 
-    /// With or without a `?` before the parameters.
+    /// Parses the username, with or without a `?` before the parameters.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("MQTT username for a hub", reason);
         let mut parts = text.splitn(3, '/');
@@ -119,19 +119,19 @@ impl FromStr for Username {
     }
 }
 
-/// What a device asks about its twin. `rid` is the device's own mark, given back in the response exactly as it stands in
-/// the topic.
+/// A request about the twin of a device. `rid` is the device's request id, which the response returns exactly as the
+/// topic has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TwinRequestTopic {
     /// Download the twin. The body is empty, or a space.
     Get {
-        /// The device's mark.
+        /// The request id of the device.
         rid: String,
     },
     /// Patch the reported properties. The body is the patch.
     PatchReported {
-        /// The device's mark.
+        /// The request id of the device.
         rid: String,
     },
 }
@@ -161,26 +161,28 @@ impl FromStr for TwinRequestTopic {
         if let Some(rid) = rid(PATCH_REPORTED) {
             return Ok(Self::PatchReported { rid: rid? });
         }
-        Err(wrong("it asks neither for the twin nor for a change of it"))
+        Err(wrong(
+            "it is not a request for the twin or for a change of it",
+        ))
     }
 }
 
-/// What the hub answers about a twin: the status decides.
+/// The topic of a response to a twin request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TwinResponseTopic {
     /// As an HTTP status: 200 with a twin, 204 for a patch.
     pub status: u16,
-    /// The mark of the request.
+    /// The request id.
     pub rid: String,
     /// The version of the reported properties after a patch.
     pub version: Option<u64>,
-    /// How many seconds to wait before the next request, as it is written.
+    /// How many seconds to wait before the next request, as the topic has it.
     pub retry_after: Option<String>,
 }
 
 impl TwinResponseTopic {
-    /// A response to the request with this mark.
+    /// Creates a response to the request with this id.
     pub fn new(status: u16, rid: impl Into<String>) -> Self {
         Self {
             status,
@@ -190,14 +192,14 @@ impl TwinResponseTopic {
         }
     }
 
-    /// Tells the version of the reported properties.
+    /// Adds the version of the reported properties.
     #[must_use]
     pub fn with_version(mut self, version: u64) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Asks for a wait, in whole seconds.
+    /// Adds a wait before the next request, in whole seconds.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds.to_string());
@@ -238,7 +240,7 @@ impl FromStr for TwinResponseTopic {
     }
 }
 
-/// What the hub publishes when the operator has changed the desired properties. The body is the patch.
+/// The topic of a change of the desired properties. The payload is the patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DesiredTopic {
@@ -247,7 +249,7 @@ pub struct DesiredTopic {
 }
 
 impl DesiredTopic {
-    /// A change that led to this version.
+    /// Creates the topic of a change with this version.
     pub fn new(version: u64) -> Self {
         Self { version }
     }

@@ -1,4 +1,4 @@
-//! Every literal on the wire, as format and parse: paths, headers, MQTT topics, api-versions.
+//! Paths, headers, MQTT topics and api-versions: each is written and parsed here.
 
 pub mod amqp;
 mod api_version;

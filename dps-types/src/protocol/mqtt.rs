@@ -9,7 +9,7 @@ use super::text::{encode_raw, http_status, mark};
 use super::{ApiVersion, decode, encode, query_parameter};
 use crate::{IdScope, OperationId, ParseError, RegistrationId};
 
-/// What a device subscribes to.
+/// The topic filter that a device subscribes to.
 pub const RESPONSE_FILTER: &str = "$dps/registrations/res/#";
 /// The path of MQTT over WebSocket.
 pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
@@ -20,7 +20,7 @@ const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/";
 const STATUS: &str = "$dps/registrations/GET/iotdps-get-operationstatus/";
 const RESPONSE: &str = "$dps/registrations/res/";
 
-/// The username of a connection: who, where, and in which edition of the API.
+/// The username of a connection: the device, the instance and the api-version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Username {
@@ -28,14 +28,14 @@ pub struct Username {
     pub id_scope: IdScope,
     /// The device.
     pub registration_id: RegistrationId,
-    /// The edition of the API.
+    /// The api-version.
     pub api_version: ApiVersion,
-    /// The client's name for itself.
+    /// The name of the client.
     pub client_version: Option<String>,
 }
 
 impl Username {
-    /// A username without a client version.
+    /// Creates a username without a client version.
     pub fn new(
         id_scope: IdScope,
         registration_id: RegistrationId,
@@ -49,7 +49,7 @@ impl Username {
         }
     }
 
-    /// Adds the client's name for itself.
+    /// Adds the name of the client.
     #[must_use]
     pub fn with_client_version(mut self, agent: impl Into<String>) -> Self {
         self.client_version = Some(agent.into());
@@ -79,7 +79,7 @@ impl fmt::Display for Username {
 impl FromStr for Username {
     type Err = ParseError;
 
-    /// With or without a `?` before the parameters.
+    /// Parses the username, with or without a `?` before the parameters.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("MQTT username", reason);
         let mut parts = text.splitn(4, '/');
@@ -110,18 +110,19 @@ impl FromStr for Username {
     }
 }
 
-/// What a device publishes. `rid` is the device's own mark, given back in the response exactly as it stands in the topic.
+/// A topic that a device publishes to. `rid` is the device's request id, which the response returns exactly as the topic
+/// has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestTopic {
     /// Register.
     Register {
-        /// The device's mark.
+        /// The request id of the device.
         rid: String,
     },
-    /// How far is it?
+    /// Polls the status of the registration.
     OperationStatus {
-        /// The device's mark.
+        /// The request id of the device.
         rid: String,
         /// The registration in progress.
         operation_id: OperationId,
@@ -170,20 +171,20 @@ impl FromStr for RequestTopic {
     }
 }
 
-/// What the service publishes: the status decides, the body explains.
+/// A topic that the service publishes to: it has the status, the payload has the details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseTopic {
     /// As an HTTP status: 202 while assigning, 200 when done.
     pub status: u16,
-    /// The mark of the request.
+    /// The request id.
     pub rid: String,
-    /// How many seconds to wait before the next request, as it is written.
+    /// How many seconds to wait before the next request, as the topic has it.
     pub retry_after: Option<String>,
 }
 
 impl ResponseTopic {
-    /// A response to the request with this mark.
+    /// Creates a response to the request with this id.
     pub fn new(status: u16, rid: impl Into<String>) -> Self {
         Self {
             status,
@@ -192,7 +193,7 @@ impl ResponseTopic {
         }
     }
 
-    /// Asks for a wait, in whole seconds.
+    /// Adds a wait before the next request, in whole seconds.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds.to_string());

@@ -1,17 +1,17 @@
-//! Taking a path apart, as both APIs do it.
+//! Splits paths for both APIs.
 
 use super::decode;
 use crate::ParseError;
 
-/// Why a request has no place to go.
+/// The reason why a request has no route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// There is no such path.
-    #[error("there is no such path")]
+    /// The path does not exist.
+    #[error("the path does not exist")]
     NotFound,
-    /// The path exists, the method does not go with it.
-    #[error("the method does not go with this path")]
+    /// The path exists, but the method is not allowed for it.
+    #[error("the method is not allowed for this path")]
     MethodNotAllowed,
     /// An id in the path is not valid.
     #[error(transparent)]

@@ -35,7 +35,7 @@ pub enum ServiceRoute {
     RegistrationQuery(EnrollmentGroupId),
 }
 
-/// What to do with one document.
+/// An operation on one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Crud {
@@ -96,11 +96,11 @@ impl ServiceRoute {
         }
     }
 
-    /// Reads method and path. Fixed words are compared without regard to case, ids are decoded,
+    /// Parses a method and a path. Fixed segments are compared without regard to case, ids are decoded,
     /// and a slash at the end changes nothing (the Node SDK sends one on bulk operations).
     ///
     /// # Errors
-    /// When the path is none of the API's, the method does not go with it, or an id is not valid.
+    /// When the path is not one of the API, the method is not allowed for it, or an id is not valid.
     pub fn parse(method: &str, path: &str) -> Result<Self, RouteError> {
         let segments =
             segments(path.strip_suffix('/').unwrap_or(path)).ok_or(RouteError::NotFound)?;

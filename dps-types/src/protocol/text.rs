@@ -1,4 +1,4 @@
-//! Percent-encoding: one way out, every way in.
+//! Percent-encoding: one way to encode, any way to decode.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -9,9 +9,9 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Encodes a text for a path segment, a query value or a SAS field: everything but letters, digits and `-._~`.
+/// Encodes a text for a path segment, a query value or a SAS field: everything except letters, digits and `-._~`.
 ///
-/// One encoder for path and signature: an id with `:` must look the same in both.
+/// Path and signature use this encoder: an id with `:` must be the same in both.
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
@@ -21,7 +21,7 @@ pub fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Into::into)
 }
 
-/// The value of a query parameter, decoded. Its name is compared without regard to case.
+/// The value of a query parameter, decoded; of several, the first. The name is compared without regard to case.
 pub fn query_parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,7 +31,7 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
     })
 }
 
-/// The sender's mark, exactly as it stands there, so that it goes back the same.
+/// The request id (`$rid`), exactly as it is written, so that it can be returned unchanged.
 pub(super) fn mark(query: &str) -> Result<String, &'static str> {
     let rid = raw_parameter(query, "$rid").ok_or("it has no $rid")?;
     match encode_raw(rid) == rid {
@@ -49,7 +49,7 @@ pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {
         .ok_or("its status is not one of HTTP")
 }
 
-/// The value of a query parameter as it stands there, to be given back exactly.
+/// The value of a query parameter as it is written.
 fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -57,7 +57,7 @@ fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Encodes only what would end the value or what a topic cannot hold: what came from a topic goes back as it came.
+/// Encodes only characters that would end the value or that a topic cannot hold.
 pub(super) fn encode_raw(text: &str) -> String {
     let ends = |c: char| c.is_control() || matches!(c, '&' | '#' | '+');
     let mut written = String::with_capacity(text.len());

@@ -1,8 +1,9 @@
-//! What an operator writes down, one by one and in bulk: what is read, what is written, what survives.
+//! Enrollments, individually and in bulk: reading, writing, and keeping unknown fields.
 
 use dps_types::enrollment::{
     AllocationPolicyKind, AttestationMechanism, AttestationType, EnrollmentGroup,
     IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
+    SymmetricKeyAttestation,
 };
 use dps_types::tpm::TpmPublic;
 use dps_types::{
@@ -317,4 +318,24 @@ fn the_query_is_select_all() {
         json!({"query": "SELECT *"})
     );
     assert_eq!(read::<QuerySpecification>(&json!({"query": ""})).query, "");
+}
+
+/// Java's and C#'s SDKs read an enrollment, whose keys the service leaves out, and write it back with empty strings.
+#[test]
+fn a_key_that_is_an_empty_string_is_absent_and_is_written_back() {
+    for (primary, is_absent) in [
+        (json!(""), true),
+        (json!(" \n"), true),
+        (json!(null), true),
+        (json!("AAECAwQFBgcICQoLDA0ODw=="), false),
+        (json!("not a key"), false),
+    ] {
+        let text = json!({"primaryKey": primary, "secondaryKey": ""}).to_string();
+        let keys: SymmetricKeyAttestation = same(&text);
+        assert_eq!(keys.primary_key.is_none(), is_absent, "{text}");
+        assert_eq!(keys.secondary_key, None);
+    }
+    let error = serde_json::from_value::<SymmetricKeyAttestation>(json!({"primaryKey": 12345}))
+        .expect_err("a number");
+    assert_eq!(error.to_string(), "primaryKey: it is not a string");
 }

@@ -1,4 +1,4 @@
-//! Documents as they stand on the wire, typed from Microsoft's specifications.
+//! Documents as they are sent, typed from Microsoft's specifications.
 
 mod allocation;
 mod bulk;

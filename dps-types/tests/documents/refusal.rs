@@ -18,7 +18,7 @@ fn an_error_names_the_field() {
     );
     assert_eq!(
         individual(json!({"registrationId": "a b"})),
-        "registrationId: invalid registration id: a character is not allowed"
+        "registrationId: invalid registration id: the character ' ' at position 2 is not allowed"
     );
     assert_eq!(
         individual(json!({"registrationId": "a"})),
@@ -35,7 +35,7 @@ fn an_error_names_the_field() {
     };
     assert_eq!(
         with("createdDateTimeUtc", json!("yesterday")),
-        "createdDateTimeUtc: invalid timestamp: it is not a time as in RFC 3339"
+        "createdDateTimeUtc: invalid timestamp: it is not a timestamp of RFC 3339, such as 2022-08-31T22:02:50Z"
     );
     assert_eq!(
         with("reprovisionPolicy", json!({"updateHubAssignment": true})),
@@ -71,7 +71,7 @@ fn neither_errors_nor_debug_show_a_key() {
         ),
         (
             json!({"symmetricKey": {"primaryKey": [SECRET]}}),
-            "symmetricKey: primaryKey: it is not a text",
+            "symmetricKey: primaryKey: it is not a string",
         ),
     ] {
         let mut document = misplaced;

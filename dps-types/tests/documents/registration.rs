@@ -1,4 +1,4 @@
-//! What a device says and hears.
+//! The device API: request and response documents.
 
 use dps_types::{
     ErrorCode, RegistrationOperationStatus, RegistrationRequest, RegistrationStatus,

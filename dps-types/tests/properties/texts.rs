@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_says_what_was_signed(resource in "[^/\0]{1,20}.{0,20}", expiry in 0..253_402_300_800_u64, policy in prop::option::of(".{1,20}"), key in key(), other in key()) {
+    fn a_token_has_the_values_that_were_signed(resource in "[^/\0]{1,20}.{0,20}", expiry in 0..253_402_300_800_u64, policy in prop::option::of(".{1,20}"), key in key(), other in key()) {
         let mut claim = SasTokenBuilder::new(&resource, expiry);
         if let Some(policy) = &policy {
             claim = claim.policy(policy);

@@ -1,4 +1,4 @@
-//! `TPM2_ActivateCredential`, `TPM2_Import` and `TPM2_Load` in one: from the wrapped key to its bytes.
+//! Opens an encrypted key: `TPM2_ActivateCredential`, `TPM2_Import` and `TPM2_Load` in one step.
 //!
 //! Source: TCG, *Trusted Platform Module Library*, part 1 chapters 23 and 24, and part 2 chapter 12.
 
@@ -18,12 +18,12 @@ const HMAC: [u8; 2] = [0x00, 0x05];
 const FIXED_TPM: u32 = 1 << 1;
 const FIXED_PARENT: u32 = 1 << 4;
 const SIGN: u32 = 1 << 18;
-/// The longest key for HMAC with SHA-256: a block.
-const LONGEST_KEY: usize = 64;
+/// The maximum length of an HMAC-SHA256 key in a TPM: one block.
+const MAX_KEY: usize = 64;
 
 type Refusal = &'static str;
 
-/// Opens a key, or says what a TPM would not take.
+/// Opens a key, or returns the reason why a TPM would refuse it.
 pub(super) fn open(
     wrapped: &AuthenticationKey,
     endorsement_key: &RsaPrivateKey,
@@ -32,10 +32,10 @@ pub(super) fn open(
 ) -> Result<Key, Refusal> {
     let inner_key = activate_credential(wrapped, endorsement_key, storage_root_name)?;
     let inner_key = <[u8; 16]>::try_from(inner_key.as_slice())
-        .map_err(|_| "the inner key is not of 128 bits")?;
+        .map_err(|_| "the inner key does not have 128 bits")?;
     let name = [&SHA256[..], &Sha256::digest(wrapped.public_area())].concat();
 
-    // The outer wrapper is left out when there is no seed for it.
+    // Without a seed there is no outer wrapper.
     let outer = match wrapped.duplicate_seed() {
         [] => Key::new(wrapped.duplicate().to_vec()),
         seed => {
@@ -73,7 +73,7 @@ fn decrypt_seed(key: &RsaPrivateKey, encrypted: &[u8], label: &[u8]) -> Result<K
         .map_err(|_| "a seed is not encrypted to this TPM")
 }
 
-/// Checks the integrity value before it decrypts what comes after it.
+/// Checks the integrity value, and then decrypts the rest.
 fn unwrap_outer(seed: &[u8], wrapped: &[u8], name: &[u8]) -> Result<Key, Refusal> {
     let (integrity, encrypted) = sized(wrapped)?;
     let mut mac = mac(&kdfa(seed, "INTEGRITY", b"", 256));
@@ -92,7 +92,7 @@ fn decrypt(key: &[u8; 16], encrypted: &[u8]) -> Key {
     bytes
 }
 
-/// `KDFa` with SHA-256, for no more than its one block.
+/// `KDFa` with SHA-256, for output of up to one block.
 fn kdfa(key: &[u8], label: &str, context: &[u8], bits: u16) -> Key {
     let mut mac = mac(key);
     mac.update(&1_u32.to_be_bytes());
@@ -105,10 +105,10 @@ fn kdfa(key: &[u8], label: &str, context: &[u8], bits: u16) -> Key {
 }
 
 fn mac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes any key")
+    Hmac::new_from_slice(key).expect("HMAC accepts keys of any length")
 }
 
-/// The `TPMT_SENSITIVE` of a key for HMAC.
+/// The `TPMT_SENSITIVE` of an HMAC key.
 struct Sensitive<'a> {
     seed: &'a [u8],
     key: &'a [u8],
@@ -118,20 +118,20 @@ impl<'a> Sensitive<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let rest = bytes
             .strip_prefix(&KEYED_HASH)
-            .ok_or("it is not a key for HMAC")?;
+            .ok_or("it is not an HMAC key")?;
         let (_authorization, rest) = sized(rest)?;
         let (seed, rest) = sized(rest)?;
         let key = all(rest)?;
-        if !(1..=LONGEST_KEY).contains(&key.len()) {
+        if !(1..=MAX_KEY).contains(&key.len()) {
             return Err("the key is empty or too long");
         }
         Ok(Self { seed, key })
     }
 }
 
-/// The `unique` of a public area, which must be that of a key that signs by HMAC and that may come from elsewhere.
+/// The `unique` field of a public area, which must be that of an HMAC key that may be imported.
 fn unique(area: &[u8]) -> Result<&[u8], Refusal> {
-    const WRONG: Refusal = "the public area is not of an imported key for HMAC";
+    const WRONG: Refusal = "the public area is not that of an imported HMAC key";
     let rest = area.strip_prefix(&KEYED_HASH).ok_or(WRONG)?;
     let rest = rest.strip_prefix(&SHA256).ok_or(WRONG)?;
     let (attributes, rest) = rest.split_first_chunk().ok_or(WRONG)?;
@@ -145,17 +145,17 @@ fn unique(area: &[u8]) -> Result<&[u8], Refusal> {
     all(rest)
 }
 
-/// A `TPM2B`, and what comes after it.
+/// Splits off a `TPM2B`. Returns its content and the remaining bytes.
 fn sized(bytes: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (length, rest) = bytes.split_first_chunk().ok_or("a length is cut off")?;
     rest.split_at_checked(u16::from_be_bytes(*length).into())
         .ok_or("a buffer is cut off")
 }
 
-/// A `TPM2B`, and nothing after it.
+/// The content of a `TPM2B` with no bytes after it.
 fn all(bytes: &[u8]) -> Result<&[u8], Refusal> {
     match sized(bytes)? {
         (content, []) => Ok(content),
-        _ => Err("there are bytes too many"),
+        _ => Err("there are bytes after the end"),
     }
 }

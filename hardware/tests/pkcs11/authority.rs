@@ -1,4 +1,4 @@
-//! A certificate authority that reads certificate signing requests, checks them, and signs for the key that asks.
+//! A certificate authority that checks certificate signing requests and issues certificates.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -14,7 +14,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// A root, and an intermediate that signs for devices.
+    /// A root and an intermediate that issues the certificates of devices.
     pub(crate) fn new() -> Self {
         let root =
             CertifiedIssuer::self_signed(authority("Toasters Root"), KeyPair::generate().unwrap());
@@ -31,9 +31,9 @@ impl Authority {
         self.root.pem()
     }
 
-    /// The device's certificate and the factory's, PEM.
+    /// Issues a certificate, and returns it with that of the intermediate, PEM.
     ///
-    /// It looks at the request as an authority must: the signature proves that who asks has the key.
+    /// It checks the signature of the request, which proves possession of the key.
     pub(crate) fn sign(&self, request: &str) -> String {
         let request = Request::read(request);
         let mut parameters = CertificateParams::default();
@@ -53,7 +53,7 @@ fn authority(name: &str) -> CertificateParams {
     parameters
 }
 
-/// A request whose signature is that of its key.
+/// A request whose signature was verified with its own key.
 pub(crate) struct Request {
     pub(crate) common_name: String,
     public_key: Vec<u8>,

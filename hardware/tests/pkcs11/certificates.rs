@@ -1,15 +1,15 @@
-//! Requests, and which certificate goes with which key.
+//! Certificate signing requests, and the certificates of keys.
 
 use cryptoki::object::ObjectClass;
 use dps_device::ErrorKind;
 use dps_device::pkcs11::KeyKind;
 
 use crate::authority::{Authority, Request};
-use crate::sessions::forget;
-use crate::world::{alone, object, token};
+use crate::sessions::remove_all;
+use crate::setup::{alone, object, token};
 
 #[test]
-fn a_request_is_signed_by_its_key_and_names_the_device() {
+fn a_request_is_signed_by_its_key_and_has_the_registration_id() {
     alone(|| async {
         let token = token().await;
         for (label, kind) in [
@@ -30,15 +30,15 @@ fn a_request_is_signed_by_its_key_and_names_the_device() {
 }
 
 #[test]
-fn a_certificate_of_another_key_is_found_at_set_up() {
+fn a_certificate_of_another_key_is_refused() {
     alone(|| async {
         let authority = Authority::new();
         let token = token().await;
         let (ours, other) = (object("ours"), object("other"));
         let kind = KeyKind::P256;
         let key = token.generate_private_key(&ours, kind).await.unwrap();
-        let stranger = token.generate_private_key(&other, kind).await.unwrap();
-        let request = stranger
+        let other_key = token.generate_private_key(&other, kind).await.unwrap();
+        let request = other_key
             .certificate_request(&"other".parse().unwrap())
             .await;
         let chain = authority.sign(&request.unwrap());
@@ -51,12 +51,12 @@ fn a_certificate_of_another_key_is_found_at_set_up() {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.to_string().contains("do not go together"), "{error}");
         }
-        assert!(stranger.identity(&chain).is_ok());
+        assert!(other_key.identity(&chain).is_ok());
     });
 }
 
 #[test]
-fn a_chain_in_the_token_is_found_whole_and_replaced_whole() {
+fn a_chain_in_the_token_is_found_and_replaced() {
     alone(|| async {
         let token = token().await;
         let uri = object("toaster");
@@ -70,7 +70,7 @@ fn a_chain_in_the_token_is_found_whole_and_replaced_whole() {
             let authority = Authority::new();
             let request = key.certificate_request(&"toaster".parse().unwrap()).await;
             let chain = authority.sign(&request.unwrap());
-            // Stored twice, it is there once.
+            // Storing it twice has the same result as storing it once.
             token.store_chain(&uri, &chain).await.unwrap();
             token.store_chain(&uri, &chain).await.unwrap();
 
@@ -83,7 +83,7 @@ fn a_chain_in_the_token_is_found_whole_and_replaced_whole() {
 }
 
 #[test]
-fn a_key_without_its_public_half_is_known_by_its_certificate() {
+fn a_key_without_a_public_key_object_is_used_with_its_certificate() {
     alone(|| async {
         let authority = Authority::new();
         let token = token().await;
@@ -95,19 +95,19 @@ fn a_key_without_its_public_half_is_known_by_its_certificate() {
             let request = request.certificate_request(&"a".parse().unwrap()).await;
             chains.push(authority.sign(&request.unwrap()));
         }
-        forget(ObjectClass::PUBLIC_KEY);
+        remove_all(ObjectClass::PUBLIC_KEY);
 
         let error = token.private_key(&ours).await.unwrap_err();
         assert!(
-            error.to_string().contains("give the certificate"),
+            error.to_string().contains("pass the certificate"),
             "{error}"
         );
         token.identity_with_chain(&ours, &chains[0]).await.unwrap();
-        // The key signs once to prove whose certificate it is.
+        // The key signs once, which shows that the certificate belongs to another key.
         let error = token.identity_with_chain(&ours, &chains[1]).await;
         assert_eq!(
             error.unwrap_err().to_string(),
-            "the certificate is not that of the private key"
+            "the certificate does not belong to the private key"
         );
     });
 }

@@ -1,4 +1,4 @@
-//! The key of a group in the token, and the keys of its devices.
+//! The key of an enrollment group in the token, and the derived keys of its devices.
 
 use cryptoki::object::{Attribute, ObjectClass};
 use dps_device::{SymmetricKey, SymmetricKeyAttestation};
@@ -7,16 +7,16 @@ use dps_types::enrollment::EnrollmentGroup;
 use dps_types::sas::Sign;
 
 use crate::sessions::other_session;
-use crate::world::{CARRIERS, Dps, alone, object, token};
+use crate::setup::{Dps, TRANSPORTS, alone, object, token};
 
-/// azure-docs `iot-dps/how-to-legacy-device-symm-key.md`: the group key, a device, and the key of the device.
+/// A group key, a registration id, and the derived device key. Source: azure-docs `iot-dps/how-to-legacy-device-symm-key.md`.
 const GROUP_KEY: &str =
     "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
 const DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DEVICE_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
 #[test]
-fn a_device_key_is_that_of_the_documentation() {
+fn a_device_key_matches_the_documentation() {
     alone(|| async {
         let token = token().await;
         let key = SymmetricKey::from_base64(GROUP_KEY).unwrap();
@@ -46,17 +46,20 @@ fn devices_of_a_group_register_with_keys_derived_in_the_token() {
         let enrolled = EnrollmentGroup::from_keys(id, &given, &SymmetricKey::generate());
         dps.enroll_group(&enrolled).await;
 
-        for (device, carrier) in ["toaster-1", "toaster-2", "Toaster-3"].iter().zip(CARRIERS) {
+        for (device, transport) in ["toaster-1", "toaster-2", "Toaster-3"]
+            .iter()
+            .zip(TRANSPORTS)
+        {
             let id: RegistrationId = device.parse().unwrap();
             let key = group.device_key(&id).await.unwrap();
-            dps.assigns(SymmetricKeyAttestation::from_signer(id, key), carrier)
+            dps.register(SymmetricKeyAttestation::from_signer(id, key), transport)
                 .await;
         }
     });
 }
 
 #[test]
-fn a_device_key_is_gone_from_the_token_with_its_last_owner() {
+fn a_device_key_is_removed_from_the_token_with_its_last_clone() {
     alone(|| async {
         let token = token().await;
         let group = token.generate_secret_key(&object("group")).await.unwrap().0;
@@ -70,7 +73,7 @@ fn a_device_key_is_gone_from_the_token_with_its_last_owner() {
         drop(again);
         assert_eq!(secret_keys(), 1);
 
-        // Another, of the same device: each can go without the other.
+        // Two keys of the same device are independent.
         let keys = [
             group.device_key(&device).await.unwrap(),
             group.device_key(&device).await.unwrap(),

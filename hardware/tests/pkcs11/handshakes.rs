@@ -1,4 +1,4 @@
-//! The handshake itself: each version of TLS, each kind of key, each scheme that a server may ask for.
+//! TLS handshakes with each version of TLS, each kind of key and each signature scheme.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use rustls::{
 };
 
 use crate::authority::Authority;
-use crate::world::{alone, object, token};
+use crate::setup::{alone, object, token};
 
-/// The schemes of RSA: TLS 1.2 takes all of them, TLS 1.3 those with PSS.
+/// The signature schemes of RSA: TLS 1.2 allows all of them, TLS 1.3 only PSS.
 pub(crate) const PKCS1: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA384,
@@ -36,8 +36,8 @@ fn p256() {
     alone(|| async {
         let device = Device::new(KeyKind::P256).await;
         let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
-        device.is_known_with(&TLS12, &[scheme]);
-        device.is_known_with(&TLS13, &[scheme]);
+        device.connects_with(&TLS12, &[scheme]);
+        device.connects_with(&TLS13, &[scheme]);
     });
 }
 
@@ -46,8 +46,8 @@ fn p384() {
     alone(|| async {
         let device = Device::new(KeyKind::P384).await;
         let scheme = SignatureScheme::ECDSA_NISTP384_SHA384;
-        device.is_known_with(&TLS12, &[scheme]);
-        device.is_known_with(&TLS13, &[scheme]);
+        device.connects_with(&TLS12, &[scheme]);
+        device.connects_with(&TLS13, &[scheme]);
     });
 }
 
@@ -56,11 +56,11 @@ fn rsa() {
     alone(|| async {
         let device = Device::new(KeyKind::Rsa2048).await;
         for scheme in PKCS1 {
-            device.is_known_with(&TLS12, &[scheme]);
+            device.connects_with(&TLS12, &[scheme]);
         }
         for scheme in PSS {
-            device.is_known_with(&TLS12, &[scheme]);
-            device.is_known_with(&TLS13, &[scheme]);
+            device.connects_with(&TLS12, &[scheme]);
+            device.connects_with(&TLS13, &[scheme]);
         }
     });
 }
@@ -84,8 +84,8 @@ impl Device {
         }
     }
 
-    /// Shakes hands with a server that takes no other version and no other schemes.
-    pub(crate) fn is_known_with(
+    /// Completes a handshake with a server that accepts only this version and these schemes.
+    pub(crate) fn connects_with(
         &self,
         version: &'static SupportedProtocolVersion,
         schemes: &[SignatureScheme],
@@ -135,21 +135,21 @@ impl Device {
             WebPkiClientVerifier::builder_with_provider(Arc::new(devices), provider.clone())
                 .build()
                 .unwrap();
-        let itself = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(itself.signing_key.serialize_der());
+        let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(server.signing_key.serialize_der());
         let mut roots = RootCertStore::empty();
-        roots.add(itself.cert.der().clone()).unwrap();
+        roots.add(server.cert.der().clone()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![itself.cert.der().clone()], key.into())
+            .with_single_cert(vec![server.cert.der().clone()], key.into())
             .unwrap();
         (Arc::new(config), roots)
     }
 }
 
-/// Verifies certificates with all, and handshakes with these schemes alone.
+/// Verifies certificates with all schemes, and signatures of handshakes only with these.
 fn only(schemes: &[SignatureScheme]) -> CryptoProvider {
     let mut provider = ring::default_provider();
     let all = provider.signature_verification_algorithms.mapping;

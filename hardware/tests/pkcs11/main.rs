@@ -1,4 +1,4 @@
-//! The `pkcs11` feature against SoftHSM and the emulator. Each test runs in a process of its own: see [`world::alone`].
+//! The `pkcs11` feature against SoftHSM and the emulator. Each test runs in its own process: see [`setup::alone`].
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,6 +12,6 @@ mod refusals;
 mod secret_keys;
 mod secrets;
 mod sessions;
-mod strange_keys;
+mod setup;
 mod tokens;
-mod world;
+mod unsuitable_keys;

@@ -1,11 +1,11 @@
-//! X.509 attestation: the key is made in the token, certified by request, and signs the handshakes of every transport.
+//! X.509 attestation: a key is generated in the token, certified, and used with every transport.
 
 use dps_device::X509Attestation;
 use dps_device::pkcs11::KeyKind;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 
 use crate::authority::Authority;
-use crate::world::{CARRIERS, Dps, alone, object, token};
+use crate::setup::{Dps, TRANSPORTS, alone, object, token};
 
 #[test]
 fn p256() {
@@ -32,7 +32,7 @@ fn rsa_4096() {
     alone(|| registers(KeyKind::Rsa4096));
 }
 
-/// A device of a group, over every transport.
+/// A device of an enrollment group registers over every transport.
 async fn registers(kind: KeyKind) {
     let authority = Authority::new();
     let uri = object("toaster");
@@ -48,15 +48,15 @@ async fn registers(kind: KeyKind) {
     let group = "toasters".parse().unwrap();
     let group = EnrollmentGroup::signing_certificate(group, authority.root_pem());
     dps.enroll_group(&group).await;
-    for carrier in CARRIERS {
+    for transport in TRANSPORTS {
         let identity = token.identity(&uri).await.unwrap();
         let device = X509Attestation::new(identity).unwrap();
-        dps.assigns(device, carrier).await;
+        dps.register(device, transport).await;
     }
 }
 
 #[test]
-fn two_devices_at_once_on_one_token() {
+fn two_devices_register_with_one_token_at_once() {
     alone(|| async {
         let authority = Authority::new();
         let token = token().await;
@@ -73,13 +73,13 @@ fn two_devices_at_once_on_one_token() {
             dps.enroll(&enrolled).await;
             devices.push(X509Attestation::new(key.identity(chain).unwrap()).unwrap());
         }
-        let everywhere = devices.into_iter().flat_map(|device| {
-            CARRIERS.map(|carrier| {
+        let registrations = devices.into_iter().flat_map(|device| {
+            TRANSPORTS.map(|transport| {
                 let dps = &dps;
                 let device = device.clone();
-                async move { dps.assigns(device, carrier).await }
+                async move { dps.register(device, transport).await }
             })
         });
-        futures_util::future::join_all(everywhere).await;
+        futures_util::future::join_all(registrations).await;
     });
 }

@@ -1,4 +1,4 @@
-//! What does not work says why, and what to do.
+//! Errors name the cause and the remedy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use dps_hardware::SoftHsm;
 use dps_types::sas::Sign;
 
 use crate::authority::Authority;
-use crate::world::{CARRIERS, Dps, alone, object, pin, token, uri};
+use crate::setup::{Dps, TRANSPORTS, alone, object, pin, token, uri};
 
 #[test]
 fn a_wrong_pin_is_refused_and_not_tried_again() {
@@ -21,13 +21,13 @@ fn a_wrong_pin_is_refused_and_not_tried_again() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         assert!(error.to_string().contains("CKR_PIN_INCORRECT"), "{error}");
         assert!(error.to_string().contains("not tried again"), "{error}");
-        // The right one still opens it.
+        // The correct PIN still opens it.
         Token::open_with_pin(&device, pin()).await.unwrap();
     });
 }
 
 #[test]
-fn a_pin_that_changed_meanwhile_is_tried_once() {
+fn a_pin_that_has_changed_is_tried_once() {
     alone(|| async {
         let asked = Arc::new(AtomicU32::new(0));
         let pin = {
@@ -53,7 +53,7 @@ fn a_pin_that_changed_meanwhile_is_tried_once() {
 }
 
 #[test]
-fn a_key_that_does_not_sign_the_handshake_is_told_apart_from_tls() {
+fn a_key_that_cannot_sign_the_handshake_is_a_signing_error() {
     alone(|| async {
         let authority = Authority::new();
         let token = token().await;
@@ -63,13 +63,13 @@ fn a_key_that_does_not_sign_the_handshake_is_told_apart_from_tls() {
         let request = key.certificate_request(&"toaster".parse().unwrap()).await;
         let chain = authority.sign(&request.unwrap());
         let device = X509Attestation::new(key.identity(chain).unwrap()).unwrap();
-        crate::sessions::forget(ObjectClass::PRIVATE_KEY);
+        crate::sessions::remove_all(ObjectClass::PRIVATE_KEY);
 
         let dps = Dps::start().await;
-        for carrier in CARRIERS {
-            let error = dps.client(device.clone(), carrier).register().await;
+        for transport in TRANSPORTS {
+            let error = dps.client(device.clone(), transport).register().await;
             let error = error.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Signing, "{carrier:?}");
+            assert_eq!(error.kind(), ErrorKind::Signing, "{transport:?}");
             let text = format!("{error:?}");
             assert!(text.contains("the token has no private key"), "{text}");
         }
@@ -77,13 +77,13 @@ fn a_key_that_does_not_sign_the_handshake_is_told_apart_from_tls() {
 }
 
 #[test]
-fn a_missing_key_is_named_with_those_that_are_there() {
+fn the_error_for_a_missing_key_lists_the_existing_keys() {
     alone(|| async {
         let token = token().await;
         let empty = token.private_key(&object("toaster")).await.unwrap_err();
         assert_eq!(
             empty.to_string(),
-            "the token has no private key \"toaster\": there is no private key in it"
+            "the token has no private key \"toaster\": there is no private key in the token"
         );
         let there = uri("pkcs11:object=toaster-1;id=%ab");
         token
@@ -100,7 +100,7 @@ fn a_missing_key_is_named_with_those_that_are_there() {
 }
 
 #[test]
-fn a_key_of_another_kind_is_told_apart() {
+fn the_error_for_a_key_of_another_class_names_the_class() {
     alone(|| async {
         let token = token().await;
         token.generate_secret_key(&object("hmac")).await.unwrap();
@@ -110,27 +110,35 @@ fn a_key_of_another_kind_is_told_apart() {
             .unwrap();
 
         let error = token.private_key(&object("hmac")).await.unwrap_err();
-        assert!(error.to_string().ends_with("this name is a secret key"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("the object with this name is a secret key")
+        );
         let error = token.secret_key(&object("pair")).await.unwrap_err();
-        assert!(error.to_string().ends_with("this name is a private key"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("the object with this name is a private key")
+        );
     });
 }
 
 #[test]
-fn a_key_that_the_mechanism_does_not_take_is_found_at_set_up() {
+fn a_key_that_the_mechanism_does_not_support_is_refused() {
     alone(|| async {
         let token = token().await;
         let short = SymmetricKey::from_bytes(vec![7; 16]).unwrap();
         let error = token.import_secret_key(&object("short"), &short).await;
         let error = error.unwrap_err();
         assert!(error.to_string().contains("CKR_KEY_SIZE_RANGE"), "{error}");
-        // Its name is free for a better one.
+        // The name can be used again.
         token.generate_secret_key(&object("short")).await.unwrap();
     });
 }
 
 #[test]
-fn a_name_that_is_taken_is_not_given_again() {
+fn a_name_that_is_in_use_is_refused() {
     alone(|| async {
         let token = token().await;
         let uri = object("key");
@@ -140,17 +148,17 @@ fn a_name_that_is_taken_is_not_given_again() {
             .unwrap();
         let error = token.generate_private_key(&uri, KeyKind::P256).await;
         let error = error.unwrap_err();
-        let taken = "the token already has a private key \"key\": ";
-        assert!(error.to_string().starts_with(taken), "{error}");
+        let expected = "the token already has a private key \"key\": ";
+        assert!(error.to_string().starts_with(expected), "{error}");
 
-        let nameless = crate::world::uri("pkcs11:");
+        let nameless = crate::setup::uri("pkcs11:");
         let error = token.generate_secret_key(&nameless).await.unwrap_err();
-        assert!(error.to_string().contains("needs a name"), "{error}");
+        assert!(error.to_string().contains("requires a name"), "{error}");
     });
 }
 
 #[tokio::test]
-async fn a_module_that_is_none_is_named() {
+async fn a_file_that_is_not_a_module_is_named_in_the_error() {
     let open = |path: &str| {
         let uri = "pkcs11:token=device".parse::<dps_device::pkcs11::Uri>();
         let uri = uri.unwrap().with_module_path(path);
@@ -164,18 +172,18 @@ async fn a_module_that_is_none_is_named() {
             .starts_with("there is no PKCS#11 module /usr/lib/no-such-module.so"),
         "{missing}"
     );
-    // A program is no library, a text is no library, and a library that lacks the functions is no module.
+    // A program, a text file, and a library that is not a PKCS#11 module.
     let program = std::env::current_exe().unwrap();
     let library = find_libc();
     for path in [program.to_str().unwrap(), "/etc/passwd", library.as_str()] {
         let error = open(path).await.to_string();
-        assert_eq!(error, format!("{path} is no PKCS#11 module"));
+        assert_eq!(error, format!("{path} is not a PKCS#11 module"));
     }
     let unnamed = Token::open(&"pkcs11:token=device".parse().unwrap()).await;
     assert!(unnamed.unwrap_err().to_string().contains("names no module"));
 }
 
-/// A library that this very process has loaded.
+/// A library that this process has loaded.
 fn find_libc() -> String {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|line| line.contains("/libc.so")).unwrap();
@@ -183,7 +191,7 @@ fn find_libc() -> String {
 }
 
 #[test]
-fn a_request_of_no_device_certificate_is_refused() {
+fn a_chain_without_a_certificate_of_the_key_is_refused() {
     alone(|| async {
         let token = token().await;
         let uri = object("toaster");

@@ -5,14 +5,14 @@ use dps_device::{SymmetricKey, SymmetricKeyAttestation};
 use dps_types::enrollment::IndividualEnrollment;
 use dps_types::sas::{SasTokenBuilder, Sign};
 
-use crate::world::{CARRIERS, Dps, alone, object, token};
+use crate::setup::{Dps, TRANSPORTS, alone, object, token};
 
 #[test]
-fn an_hmac_is_that_of_the_rfc() {
+fn the_hmac_matches_the_rfc() {
     alone(|| async {
         let token = token().await;
-        // RFC 4231, test cases 1 and 4. HMAC fills a key up with zeros, so that with zeros to 32 bytes it is the same key,
-        // and long enough for SoftHSM.
+        // RFC 4231, test cases 1 and 4. HMAC pads a key with zeros, so a key that is padded to the 32 bytes that SoftHSM requires is
+        // the same key.
         let counted: Vec<u8> = (1..=25).collect();
         for (label, key, data, expected) in [
             (
@@ -38,16 +38,16 @@ fn an_hmac_is_that_of_the_rfc() {
 }
 
 #[test]
-fn a_token_is_that_of_the_same_key_in_memory() {
+fn a_sas_token_is_the_same_as_with_the_key_in_memory() {
     alone(|| async {
         let token = token().await;
         let (key, given) = token.generate_secret_key(&object("key")).await.unwrap();
-        let claim = || SasTokenBuilder::new("0ne00000A0A/registrations/toaster", 1_700_000_000);
-        let made = claim().policy("registration").sign(&key).await.unwrap();
+        let builder = || SasTokenBuilder::new("0ne00000A0A/registrations/toaster", 1_700_000_000);
+        let made = builder().policy("registration").sign(&key).await.unwrap();
         assert!(made.verify(&given));
         assert_eq!(
             *made.reveal(),
-            *claim().policy("registration").sign_with(&given).reveal()
+            *builder().policy("registration").sign_with(&given).reveal()
         );
         assert_eq!(given.as_bytes().len(), 64);
     });
@@ -64,18 +64,18 @@ fn a_device_registers_with_its_own_key() {
         let enrolled = IndividualEnrollment::from_keys(id, &primary, &SymmetricKey::generate());
         dps.enroll(&enrolled).await;
 
-        for carrier in CARRIERS {
-            // As after a restart: nothing but the name of the key.
+        for transport in TRANSPORTS {
+            // As after a restart, the device knows only the name of the key.
             let key: SecretKey = token.secret_key(&uri).await.unwrap();
             let id = "toaster-0815".parse().unwrap();
-            dps.assigns(SymmetricKeyAttestation::from_signer(id, key), carrier)
+            dps.register(SymmetricKeyAttestation::from_signer(id, key), transport)
                 .await;
         }
     });
 }
 
 #[test]
-fn a_secondary_key_in_the_token_takes_over() {
+fn a_secondary_key_in_the_token_is_used_after_the_primary() {
     alone(|| async {
         let token = token().await;
         let dps = Dps::start().await;
@@ -85,10 +85,10 @@ fn a_secondary_key_in_the_token_takes_over() {
         let enrolled = IndividualEnrollment::from_keys(id, &SymmetricKey::generate(), &given);
         dps.enroll(&enrolled).await;
 
-        for carrier in CARRIERS {
+        for transport in TRANSPORTS {
             let id = "toaster-0815".parse().unwrap();
             let device = SymmetricKeyAttestation::from_signer(id, old.clone());
-            dps.assigns(device.with_secondary(new.clone()), carrier)
+            dps.register(device.with_secondary(new.clone()), transport)
                 .await;
         }
     });

@@ -1,4 +1,4 @@
-//! PIN and keys are in no text: not of Debug, not of the log, not of an error.
+//! PINs and keys are not shown in Debug, the log and errors.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use dps_types::enrollment::IndividualEnrollment;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::secret_keys::hex;
-use crate::world::{Carrier, Dps, alone, object, uri};
+use crate::setup::{Dps, TransportKind, alone, object, uri};
 
 #[test]
-fn no_text_has_the_pin_or_a_key() {
+fn no_pin_or_key_is_shown() {
     alone(|| async {
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
@@ -38,11 +38,11 @@ fn no_text_has_the_pin_or_a_key() {
         let dps = Dps::start().await;
         let enrolled = IndividualEnrollment::from_keys(id, &key, &SymmetricKey::generate());
         dps.enroll(&enrolled).await;
-        dps.assigns(device, Carrier::Http).await;
+        dps.register(device, TransportKind::Http).await;
         crate::sessions::lose_all();
         shown.push(failures(&uri).await);
         shown.push(log.text());
-        assert!(log.text().contains("registration_id"), "the log is on");
+        assert!(log.text().contains("registration_id"), "the log is enabled");
 
         let text = shown.join("\n");
         let bytes = key.as_bytes();
@@ -53,12 +53,12 @@ fn no_text_has_the_pin_or_a_key() {
             &hex(bytes)[..12],
             &format!("{bytes:?}")[1..20],
         ] {
-            assert!(!text.contains(secret), "{secret} is in: {text}");
+            assert!(!text.contains(secret), "{secret} is shown: {text}");
         }
     });
 }
 
-/// All there is to say about what goes wrong with PINs.
+/// The texts of errors that concern a PIN.
 async fn failures(right: &Uri) -> String {
     let mut shown = String::new();
     let device = uri("pkcs11:token=device");

@@ -1,4 +1,4 @@
-//! A session that is lost is opened again, with what was in it.
+//! A lost session is opened again, with its keys.
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, ObjectClass};
@@ -10,9 +10,9 @@ use dps_types::enrollment::IndividualEnrollment;
 use dps_types::sas::Sign;
 
 use crate::authority::Authority;
-use crate::world::{CARRIERS, Dps, alone, object, token};
+use crate::setup::{Dps, TRANSPORTS, alone, object, token};
 
-/// As when the token is pulled out and put back: all sessions, logins and session objects are gone.
+/// Ends all sessions, logins and session objects, as removing and inserting the token does.
 pub(crate) fn lose_all() {
     let module = Pkcs11::new(SoftHsm::module()).unwrap();
     module.clone().finalize().unwrap();
@@ -20,20 +20,20 @@ pub(crate) fn lose_all() {
     module.initialize(arguments).unwrap();
 }
 
-/// As when another part of the process logs out: the session stays, the keys are out of reach.
+/// Logs out, as other code in the process may do: the session stays open, but the keys are not accessible.
 fn log_out() {
     other_session().logout().unwrap();
 }
 
-/// A session of another part of the process, past the crate. It has the login of ours.
+/// Another session in this process, opened without the crate. The login of the process applies to it.
 pub(crate) fn other_session() -> Session {
     let module = Pkcs11::new(SoftHsm::module()).unwrap();
     let slot = module.get_slots_with_initialized_token().unwrap()[0];
     module.open_rw_session(slot).unwrap()
 }
 
-/// Takes all objects of a class out of the token.
-pub(crate) fn forget(class: ObjectClass) {
+/// Removes all objects of a class from the token.
+pub(crate) fn remove_all(class: ObjectClass) {
     let session = other_session();
     for object in session.find_objects(&[Attribute::Class(class)]).unwrap() {
         session.destroy_object(object).unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn forget(class: ObjectClass) {
 }
 
 #[test]
-fn a_secret_key_signs_again() {
+fn a_secret_key_signs_after_a_lost_session() {
     alone(|| async {
         let token = token().await;
         let (group, given) = token.generate_secret_key(&object("group")).await.unwrap();
@@ -50,7 +50,7 @@ fn a_secret_key_signs_again() {
         for lose in [lose_all, log_out, lose_all] {
             lose();
             assert_eq!(group.sign(b"a").await.unwrap().0, given.hmac_sha256(b"a"));
-            // It is derived anew.
+            // The device key is derived again.
             let expected = given.derive_device_key(&id).hmac_sha256(b"b");
             assert_eq!(device.sign(b"b").await.unwrap().0, expected);
         }
@@ -58,7 +58,7 @@ fn a_secret_key_signs_again() {
 }
 
 #[test]
-fn a_private_key_signs_again() {
+fn a_private_key_signs_after_a_lost_session() {
     alone(|| async {
         let authority = Authority::new();
         let token = token().await;
@@ -77,9 +77,9 @@ fn a_private_key_signs_again() {
         .await;
 
         let device = X509Attestation::new(key.identity(chain).unwrap()).unwrap();
-        for (carrier, lose) in CARRIERS.into_iter().zip([lose_all, log_out, lose_all]) {
+        for (transport, lose) in TRANSPORTS.into_iter().zip([lose_all, log_out, lose_all]) {
             lose();
-            dps.assigns(device.clone(), carrier).await;
+            dps.register(device.clone(), transport).await;
         }
     });
 }

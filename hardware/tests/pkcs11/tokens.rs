@@ -1,12 +1,12 @@
-//! Which token and which object a URI means.
+//! The selection of tokens, objects, modules and PINs by a URI.
 
 use dps_device::pkcs11::{KeyKind, Pin, Token};
 use dps_hardware::SoftHsm;
 
-use crate::world::{alone, object, pin, token, uri, with};
+use crate::setup::{alone, object, pin, token, uri, with};
 
 #[test]
-fn a_token_is_found_by_its_label_and_no_other_is_taken() {
+fn a_token_is_selected_by_its_label() {
     with(
         || SoftHsm::new().with_token("one").with_token("two"),
         || async {
@@ -25,7 +25,7 @@ fn a_token_is_found_by_its_label_and_no_other_is_taken() {
 }
 
 #[test]
-fn a_token_of_which_there_are_two_is_asked_for() {
+fn an_ambiguous_token_is_an_error_that_lists_the_choices() {
     with(
         || SoftHsm::new().with_token("twin").with_token("twin"),
         || async {
@@ -33,8 +33,8 @@ fn a_token_of_which_there_are_two_is_asked_for() {
                 .await
                 .unwrap_err()
                 .to_string();
-            assert!(error.starts_with("more than one token is pkcs11:token=twin"));
-            // It says how they differ: that is enough to name one.
+            assert!(error.starts_with("more than one token matches pkcs11:token=twin"));
+            // The error contains the serial numbers, which select one of them.
             let serial = error.split("serial \"").nth(1).unwrap();
             let serial = serial.split('"').next().unwrap();
             let one = uri(&format!("pkcs11:token=twin;serial={serial}"));
@@ -44,22 +44,27 @@ fn a_token_of_which_there_are_two_is_asked_for() {
 }
 
 #[test]
-fn a_token_that_is_not_there_is_named_with_those_that_are() {
+fn the_error_for_a_missing_token_lists_the_existing_tokens() {
     alone(|| async {
-        for wanted in [
+        for selector in [
             "pkcs11:token=devcie",
             "pkcs11:token=device;manufacturer=Snake%20Oil",
             "pkcs11:token=device;slot-id=12345678901",
             "pkcs11:token=device;slot-description=Sun%20Metaslot",
         ] {
-            let error = Token::open_with_pin(&uri(wanted), pin()).await.unwrap_err();
+            let error = Token::open_with_pin(&uri(selector), pin())
+                .await
+                .unwrap_err();
             let text = error.to_string();
-            assert!(text.contains(&format!("no token is {wanted}")), "{text}");
+            assert!(
+                text.contains(&format!("no token matches {selector}")),
+                "{text}"
+            );
             assert!(text.contains("\"device\" (serial "), "{text}");
         }
         let other = uri("pkcs11:library-manufacturer=Snake%20Oil");
         let error = Token::open_with_pin(&other, pin()).await.unwrap_err();
-        assert!(error.to_string().contains("another than the URI says"));
+        assert!(error.to_string().contains("does not match the URI"));
         let ours =
             uri("pkcs11:token=device;manufacturer=SoftHSM%20project;library-manufacturer=SoftHSM");
         Token::open_with_pin(&ours, pin()).await.unwrap();
@@ -67,7 +72,7 @@ fn a_token_that_is_not_there_is_named_with_those_that_are() {
 }
 
 #[test]
-fn a_key_is_found_by_label_by_id_and_alone_by_nothing() {
+fn a_key_is_selected_by_label_or_id_or_because_it_is_the_only_one() {
     alone(|| async {
         let token = token().await;
         let first = object("first;of=all?");
@@ -91,7 +96,7 @@ fn a_key_is_found_by_label_by_id_and_alone_by_nothing() {
 }
 
 #[test]
-fn a_module_is_found_by_its_name_in_its_folder() {
+fn a_module_is_found_by_its_name_in_a_folder() {
     alone(|| async {
         let folder = SoftHsm::module().parent().unwrap().to_owned();
         let named = uri("pkcs11:token=device?module-name=softhsm2").with_module_path(&folder);
@@ -99,19 +104,19 @@ fn a_module_is_found_by_its_name_in_its_folder() {
 
         let nameless = uri("pkcs11:token=device").with_module_path(&folder);
         let error = Token::open_with_pin(&nameless, pin()).await.unwrap_err();
-        assert!(error.to_string().contains("needs a module-name"));
+        assert!(error.to_string().contains("add a module-name"));
     });
 }
 
 #[test]
-fn a_pin_comes_from_the_uri_a_file_the_environment_or_a_callback() {
+fn a_pin_is_read_from_the_uri_a_file_the_environment_or_a_callback() {
     alone(|| async {
         let folder = std::env::temp_dir();
         let file = folder.join(format!("dps-pin-{}", std::process::id()));
         std::fs::write(&file, format!("{}\r\n", SoftHsm::PIN)).unwrap();
         let (path, value) = (file.display(), SoftHsm::PIN);
 
-        // Each opens the token after the one before has logged out.
+        // Dropping a token logs out, so each one has to log in.
         for text in [
             format!("pkcs11:token=device?pin-source=file:{path}"),
             format!("pkcs11:token=device?pin-value={value}"),
@@ -127,6 +132,6 @@ fn a_pin_comes_from_the_uri_a_file_the_environment_or_a_callback() {
             Token::open_with_pin(&device, pin).await.unwrap();
         }
         let error = Token::open(&device).await.unwrap_err().to_string();
-        assert!(error.contains("wants a PIN"), "{error}");
+        assert!(error.contains("requires a PIN"), "{error}");
     });
 }

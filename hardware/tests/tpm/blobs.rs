@@ -1,4 +1,4 @@
-//! Keys that the service wraps: good ones sign, bad ones change nothing.
+//! Keys that the service encrypts: valid keys sign, and invalid keys change nothing.
 
 use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, PersistentHandle, TpmAttestation};
@@ -13,7 +13,7 @@ const HUB_KEY: &[u8] = &[1; 32];
 const CHALLENGE_KEY: &[u8] = &[2; 32];
 
 #[tokio::test]
-async fn what_the_tpm_signs_is_what_software_signs() {
+async fn the_tpm_signs_like_software() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     for length in [1, 16, 32, 64] {
@@ -29,7 +29,7 @@ async fn what_the_tpm_signs_is_what_software_signs() {
     }
     let error = who.sign(&[7; 1025]).await.unwrap_err();
     assert!(
-        chain(&error).contains("1024 bytes at once"),
+        chain(&error).contains("up to 1024 bytes"),
         "{}",
         chain(&error)
     );
@@ -37,7 +37,7 @@ async fn what_the_tpm_signs_is_what_software_signs() {
 }
 
 #[tokio::test]
-async fn every_part_that_is_tampered_with_is_found_and_nothing_changes() {
+async fn a_modified_part_is_detected_and_changes_nothing() {
     let swtpm = Swtpm::start();
     let who = with_hub_key(&swtpm).await;
     let kept = raw::persistent(&swtpm);
@@ -51,7 +51,7 @@ async fn every_part_that_is_tampered_with_is_found_and_nothing_changes() {
             who.activate(&blob).await.unwrap_err(),
             who.keep_hub_key(&blob).await.unwrap_err(),
         ] {
-            let code = cause(&error).response_code().expect("the TPM found it");
+            let code = cause(&error).response_code().expect("the TPM detected it");
             let text = chain(&error);
             assert!(
                 text.contains(&format!("({code:#x})")),
@@ -62,7 +62,7 @@ async fn every_part_that_is_tampered_with_is_found_and_nothing_changes() {
     }
     still_signs_for_the_hub(&swtpm, &who, &kept).await;
 
-    // The last part is text that nothing protects and no client reads.
+    // The last part is neither protected nor used by clients.
     let mut parts = parts(&who, CHALLENGE_KEY);
     parts[5][0] ^= 1;
     let blob = AuthenticationKey::new(parts).unwrap();
@@ -70,7 +70,7 @@ async fn every_part_that_is_tampered_with_is_found_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn parts_that_are_cut_off_or_too_long_are_found_and_nothing_changes() {
+async fn parts_of_a_wrong_length_are_detected_and_change_nothing() {
     let swtpm = Swtpm::start();
     let who = with_hub_key(&swtpm).await;
     let kept = raw::persistent(&swtpm);
@@ -81,7 +81,7 @@ async fn parts_that_are_cut_off_or_too_long_are_found_and_nothing_changes() {
         for cut in [1, length / 2, length - 1, length + 1, 5000] {
             let mut parts = whole.clone();
             parts[part].resize(cut, 0);
-            // Zeros after a public area are of no meaning.
+            // Zeros after a public area are ignored.
             if part == 4 && cut > length {
                 continue;
             }
@@ -97,7 +97,7 @@ async fn parts_that_are_cut_off_or_too_long_are_found_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_key_for_another_tpm_is_found_and_nothing_changes() {
+async fn a_key_for_another_tpm_is_detected_and_changes_nothing() {
     let (swtpm, other) = (Swtpm::start(), Swtpm::start());
     let who = with_hub_key(&swtpm).await;
     let kept = raw::persistent(&swtpm);
@@ -118,11 +118,11 @@ async fn a_key_for_another_tpm_is_found_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_tpm_does_not_take_is_found() {
+async fn a_key_that_is_too_long_for_a_tpm_is_an_error() {
     let swtpm = Swtpm::start();
     let who = with_hub_key(&swtpm).await;
     let kept = raw::persistent(&swtpm);
-    // The block of SHA-256 is 64 bytes, and a TPM takes no longer key.
+    // A TPM accepts HMAC keys up to the block size of SHA-256, 64 bytes.
     let error = who.keep_hub_key(&wrap(&who, &[3; 65])).await.unwrap_err();
     assert!(
         chain(&error).contains("TPM_RC_KEY_SIZE"),
@@ -133,7 +133,7 @@ async fn a_key_that_a_tpm_does_not_take_is_found() {
 }
 
 #[tokio::test]
-async fn a_key_pair_in_the_place_of_the_hub_key_is_left_alone() {
+async fn a_key_pair_at_the_handle_of_the_hub_key_is_not_replaced() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     let pair = who.tpm().key_pair().with_handle(PersistentHandle::HUB_KEY);
@@ -147,7 +147,7 @@ async fn a_key_pair_in_the_place_of_the_hub_key_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_challenge_s_key_is_not_kept_and_the_hub_s_is() {
+async fn the_key_of_a_challenge_is_not_stored_and_the_hub_key_is() {
     let mut swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     let error = who.sign(b"data").await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_challenge_s_key_is_not_kept_and_the_hub_s_is() {
 
     who.activate(&wrap(&who, CHALLENGE_KEY)).await.unwrap();
     assert_eq!(raw::persistent(&swtpm), [0x8100_0001, 0x8101_0001]);
-    // Wrapped in memory, it outlives the TPM's restart.
+    // The key is held encrypted in memory, so it survives a restart of the TPM.
     swtpm.restart();
     assert_eq!(
         who.sign(b"data").await.unwrap().0,
@@ -192,6 +192,6 @@ async fn still_signs_for_the_hub(swtpm: &Swtpm, who: &TpmAttestation, kept: &[u3
     assert_eq!(raw::persistent(swtpm), kept);
     let signature: Result<_, SignError> = who.tpm().hub_signer().sign(b"data").await;
     assert_eq!(signature.unwrap().0, hmac(HUB_KEY, b"data"));
-    // Nor has the attestation taken to another key.
+    // The attestation still uses the hub key.
     assert_eq!(who.sign(b"data").await.unwrap().0, hmac(HUB_KEY, b"data"));
 }

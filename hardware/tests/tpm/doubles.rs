@@ -1,4 +1,4 @@
-//! TPMs with a flaw.
+//! Faulty TPMs.
 
 use std::sync::Mutex;
 
@@ -11,23 +11,23 @@ use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
-/// Shows the keys of one TPM and opens with another.
+/// Presents the keys of one TPM and opens keys with another.
 #[derive(Debug)]
-pub(crate) struct Mistaken {
-    pub(crate) shown: TpmAttestation,
-    pub(crate) real: TpmAttestation,
+pub(crate) struct MixedUpTpm {
+    pub(crate) presented: TpmAttestation,
+    pub(crate) used: TpmAttestation,
 }
 
 /// Loses power after each challenge.
 #[derive(Debug)]
-pub(crate) struct Restarting {
+pub(crate) struct RestartingTpm {
     pub(crate) keys: TpmAttestation,
     pub(crate) swtpm: Mutex<Swtpm>,
 }
 
-impl Attestation for Mistaken {
+impl Attestation for MixedUpTpm {
     fn registration_id(&self) -> &RegistrationId {
-        self.shown.registration_id()
+        self.presented.registration_id()
     }
 
     fn proof(&self) -> Proof<'_> {
@@ -36,32 +36,32 @@ impl Attestation for Mistaken {
 }
 
 #[async_trait]
-impl Sign for Mistaken {
+impl Sign for MixedUpTpm {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
-        self.real.sign(data).await
+        self.used.sign(data).await
     }
 }
 
 #[async_trait]
-impl TpmKeys for Mistaken {
+impl TpmKeys for MixedUpTpm {
     fn endorsement_key(&self) -> &TpmPublic {
-        self.shown.endorsement_key()
+        self.presented.endorsement_key()
     }
 
     fn storage_root_key(&self) -> &TpmPublic {
-        self.shown.storage_root_key()
+        self.presented.storage_root_key()
     }
 
     async fn activate(&self, challenge: &AuthenticationKey) -> Result<(), SignError> {
-        self.real.activate(challenge).await
+        self.used.activate(challenge).await
     }
 
     async fn keep_hub_key(&self, key: &AuthenticationKey) -> Result<(), SignError> {
-        self.real.keep_hub_key(key).await
+        self.used.keep_hub_key(key).await
     }
 }
 
-impl Attestation for Restarting {
+impl Attestation for RestartingTpm {
     fn registration_id(&self) -> &RegistrationId {
         self.keys.registration_id()
     }
@@ -72,14 +72,14 @@ impl Attestation for Restarting {
 }
 
 #[async_trait]
-impl Sign for Restarting {
+impl Sign for RestartingTpm {
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError> {
         self.keys.sign(data).await
     }
 }
 
 #[async_trait]
-impl TpmKeys for Restarting {
+impl TpmKeys for RestartingTpm {
     fn endorsement_key(&self) -> &TpmPublic {
         self.keys.endorsement_key()
     }

@@ -1,4 +1,4 @@
-//! An instance of the service, its operator, and devices of it.
+//! The emulator, a service client, and clients for devices.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) const HUB: &str = "toasters.azure-devices.net";
 
 pub(crate) struct Dps {
     pub(crate) emulator: Emulator,
-    operator: ServiceClient,
+    service: ServiceClient,
     roots: Roots,
 }
 
@@ -22,12 +22,12 @@ impl Dps {
         let builder = Emulator::builder().link_hub(HUB.parse::<LinkedHub>().unwrap());
         let emulator = builder.retry_after(Duration::ZERO).start().await.unwrap();
         let roots = Roots::from_pem(emulator.ca_pem()).unwrap();
-        let operator = ServiceClient::from_connection_string(&emulator.service_connection_string())
+        let service = ServiceClient::from_connection_string(&emulator.service_connection_string())
             .unwrap()
             .with_roots(roots.clone());
         Self {
             emulator,
-            operator,
+            service,
             roots,
         }
     }
@@ -39,12 +39,12 @@ impl Dps {
 
     pub(crate) async fn enroll_as(&self, id: &RegistrationId, attestation: AttestationMechanism) {
         let enrollment = IndividualEnrollment::new(id.clone(), attestation);
-        let enrollments = self.operator.individual_enrollments();
+        let enrollments = self.service.individual_enrollments();
         enrollments.create(&enrollment).await.unwrap();
     }
 
     pub(crate) async fn disable(&self, id: &RegistrationId) {
-        let enrollments = self.operator.individual_enrollments();
+        let enrollments = self.service.individual_enrollments();
         let mut enrollment = enrollments.get(id).await.unwrap();
         enrollment.provisioning_status = Some(ProvisioningStatus::Disabled);
         enrollments.update(&enrollment).await.unwrap();
@@ -67,7 +67,7 @@ impl Dps {
     }
 
     pub(crate) async fn shutdown(self) {
-        drop(self.operator);
+        drop(self.service);
         self.emulator.shutdown().await;
     }
 }

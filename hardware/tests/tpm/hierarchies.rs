@@ -11,7 +11,7 @@ use crate::{cause, chain, open, options, raw, wrap};
 const KEY: &[u8] = &[9; 32];
 
 #[tokio::test]
-async fn the_owner_s_value_is_needed_to_keep_keys() {
+async fn the_owner_value_is_required_to_store_keys() {
     let swtpm = Swtpm::start();
     raw::set_auth(&swtpm, raw::OWNER, b"owner's secret");
 
@@ -40,7 +40,7 @@ async fn the_owner_s_value_is_needed_to_keep_keys() {
         tpm.hub_signer().sign(b"data").await.unwrap().0,
         wrap::hmac(KEY, b"data")
     );
-    // To sign nobody needs to own the TPM.
+    // Signing does not require the owner's value.
     let signature = open(&swtpm).await.hub_signer().sign(b"data").await.unwrap();
     assert_eq!(signature.0, wrap::hmac(KEY, b"data"));
 
@@ -55,7 +55,7 @@ async fn the_owner_s_value_is_needed_to_keep_keys() {
 }
 
 #[tokio::test]
-async fn the_endorsement_value_is_needed_to_open_a_challenge() {
+async fn the_endorsement_value_is_required_to_open_a_challenge() {
     let swtpm = Swtpm::start();
     raw::set_auth(&swtpm, raw::ENDORSEMENT, b"privacy");
 
@@ -70,7 +70,7 @@ async fn the_endorsement_value_is_needed_to_open_a_challenge() {
     who.activate(&blob).await.unwrap();
     assert_eq!(who.sign(b"data").await.unwrap().0, wrap::hmac(KEY, b"data"));
 
-    // The keys are there now, but the challenge stays shut.
+    // The keys exist now, but the challenge cannot be opened without the value.
     let without = TpmAttestation::new(&open(&swtpm).await).await.unwrap();
     let error = without.activate(&blob).await.unwrap_err();
     assert!(
@@ -82,7 +82,7 @@ async fn the_endorsement_value_is_needed_to_open_a_challenge() {
 }
 
 #[tokio::test]
-async fn a_value_that_no_tpm_takes_is_refused() {
+async fn a_value_that_is_too_long_is_a_configuration_error() {
     let swtpm = Swtpm::start();
     let error = Tpm::open(options(&swtpm).with_owner_auth([1; 65]))
         .await

@@ -1,4 +1,4 @@
-//! Key pairs for X.509 in the TPM: made, kept, and registered with.
+//! Key pairs in the TPM for X.509 attestation: creating, opening and registering.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::{cause, chain, open, options, raw};
 const DEVICE: &str = "toaster-007";
 
 #[tokio::test]
-async fn a_key_pair_is_kept_over_restarts_and_never_made_twice() {
+async fn a_key_pair_survives_restarts_and_is_not_replaced() {
     let mut swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let error = tpm.key_pair().open().await.unwrap_err();
@@ -32,7 +32,7 @@ async fn a_key_pair_is_kept_over_restarts_and_never_made_twice() {
     assert_eq!(raw::persistent(&swtpm), [0x8100_0001, 0x8100_0101]);
     let error = tpm.key_pair().create(KeyKind::P256).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
-    assert!(chain(&error).contains("left alone"), "{}", chain(&error));
+    assert!(chain(&error).contains("not replaced"), "{}", chain(&error));
 
     swtpm.restart();
     let kept = tpm.key_pair().open().await.unwrap();
@@ -50,7 +50,7 @@ async fn a_key_pair_is_kept_over_restarts_and_never_made_twice() {
 }
 
 #[tokio::test]
-async fn a_storage_root_key_is_no_key_pair() {
+async fn a_storage_root_key_is_not_accepted_as_a_key_pair() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     tpm.key_pair().create(KeyKind::P256).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_key_pair_may_have_an_authorization_value() {
     for wrong in [tpm.key_pair(), tpm.key_pair().with_auth("another secret")] {
         let error = wrong.open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
-        // TPM_RC_AUTH_FAIL of the first session: guesses are counted.
+        // TPM_RC_AUTH_FAIL of the first session: the TPM counts the attempt.
         assert_eq!(cause(&error).response_code(), Some(0x98e));
         assert!(!chain(&error).contains("secret"), "{}", chain(&error));
     }
@@ -86,7 +86,7 @@ async fn a_key_pair_may_have_an_authorization_value() {
 }
 
 #[tokio::test]
-async fn guessing_locks_the_key_pair_with_a_value_and_no_other() {
+async fn wrong_values_lock_only_a_key_pair_that_has_a_value() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let protected = tpm.key_pair().with_auth("the key's secret");
@@ -97,7 +97,7 @@ async fn guessing_locks_the_key_pair_with_a_value_and_no_other() {
 
     let mut codes = Vec::new();
     while codes.last() != Some(&Some(0x921)) {
-        assert!(codes.len() < 40, "it never locks: {codes:x?}");
+        assert!(codes.len() < 40, "the TPM does not lock: {codes:x?}");
         let error = tpm.key_pair().with_auth("a guess").open().await;
         codes.push(cause(&error.unwrap_err()).response_code());
     }
@@ -113,7 +113,7 @@ async fn guessing_locks_the_key_pair_with_a_value_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_tpm_that_goes_away_fails_the_request() {
+async fn a_tpm_that_is_turned_off_fails_the_request() {
     let mut swtpm = Swtpm::start();
     let key = open(&swtpm)
         .await
@@ -133,24 +133,24 @@ async fn a_tpm_that_goes_away_fails_the_request() {
 }
 
 #[tokio::test]
-async fn a_kind_of_key_that_the_tpm_lacks_is_named_as_such() {
+async fn an_unsupported_kind_of_key_has_a_clear_error() {
     let swtpm = Swtpm::start();
     let made = open(&swtpm).await.key_pair().create(KeyKind::Rsa4096).await;
     match made {
-        // libtpms has such keys since 0.10.
+        // libtpms supports this kind since 0.10.
         Ok(key) => assert!(key.public_key().len() > 4096 / 8),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             let text = chain(&error);
             assert!(text.contains("TPM2_Create: TPM_RC_VALUE"), "{text}");
-            assert!(text.contains("does not do this algorithm"), "{text}");
+            assert!(text.contains("does not support this algorithm"), "{text}");
         }
     }
     assert!(raw::left_behind(&swtpm).is_empty());
 }
 
 #[tokio::test]
-async fn a_tpm_that_falls_silent_is_not_waited_for_forever() {
+async fn a_tpm_that_does_not_answer_ends_at_the_timeout() {
     let mut swtpm = Swtpm::start();
     let limit = Duration::from_secs(5);
     let tpm = Tpm::open(options(&swtpm).with_timeout(limit))
@@ -162,20 +162,20 @@ async fn a_tpm_that_falls_silent_is_not_waited_for_forever() {
     let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
     let signer = identity.certified_key().key.choose_scheme(&[scheme]);
     swtpm.stop();
-    // Takes connections, and says nothing.
+    // Accepts connections, and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, swtpm.port())).unwrap();
     let control = TcpListener::bind((Ipv4Addr::LOCALHOST, swtpm.port() + 1)).unwrap();
 
     let id: RegistrationId = DEVICE.parse().unwrap();
     let requested = key.certificate_request(&id).await.unwrap_err();
-    // And where nobody can await: in a TLS handshake.
+    // The same in a TLS handshake, which is not async.
     let signed = signer.unwrap().sign(b"message").unwrap_err();
-    // Ends the threads that still wait.
+    // Ends the threads that are still waiting.
     drop((silent, control));
 
     assert_eq!(requested.kind(), ErrorKind::Signing);
     for text in [chain(&requested), chain(&signed)] {
-        assert!(text.contains("has not answered within 5s"), "{text}");
+        assert!(text.contains("did not answer within 5s"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The endorsement key and the storage root key: made once, used ever after.
+//! The endorsement key and the storage root key, which are created once.
 
 use std::time::Duration;
 
@@ -16,10 +16,13 @@ use crate::wrap::{hmac, wrap};
 use crate::{attestation, chain, open, options, raw};
 
 #[tokio::test]
-async fn a_fresh_tpm_gets_its_keys_and_a_used_one_keeps_them() {
+async fn keys_are_created_in_a_new_tpm_and_reused_later() {
     let mut swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
-    assert!(raw::persistent(&swtpm).is_empty(), "opening makes nothing");
+    assert!(
+        raw::persistent(&swtpm).is_empty(),
+        "opening creates nothing"
+    );
     let fresh = TpmAttestation::new(&tpm).await.unwrap();
     assert_eq!(raw::persistent(&swtpm), [0x8100_0001, 0x8101_0001]);
     assert_eq!(fresh.endorsement_key().attributes(), 0x0003_00b2);
@@ -39,7 +42,7 @@ async fn a_fresh_tpm_gets_its_keys_and_a_used_one_keeps_them() {
 }
 
 #[tokio::test]
-async fn the_templates_make_different_keys_and_the_key_that_is_kept_wins() {
+async fn the_templates_create_different_keys_and_an_existing_key_is_used() {
     let swtpm = Swtpm::start();
     let azure = attestation(&swtpm).await;
 
@@ -63,7 +66,7 @@ async fn the_templates_make_different_keys_and_the_key_that_is_kept_wins() {
 }
 
 #[tokio::test]
-async fn another_kind_of_key_at_a_handle_is_named_and_left_alone() {
+async fn another_kind_of_key_at_a_handle_is_an_error_and_not_changed() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let pair = tpm
@@ -81,7 +84,7 @@ async fn another_kind_of_key_at_a_handle_is_named_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_tpm_that_is_not_there_is_a_fault_of_the_set_up() {
+async fn a_missing_tpm_is_a_configuration_error() {
     let mut swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let who = TpmAttestation::new(&tpm).await.unwrap();
@@ -115,7 +118,7 @@ async fn a_tpm_that_is_not_there_is_a_fault_of_the_set_up() {
 }
 
 #[tokio::test]
-async fn a_tpm_that_was_cleared_is_found_out() {
+async fn a_cleared_tpm_is_detected() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     let blob = wrap(&who, &[7; 32]);
@@ -128,10 +131,10 @@ async fn a_tpm_that_was_cleared_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_tpm_that_others_have_filled_says_so() {
+async fn a_tpm_without_free_sessions_has_a_clear_error() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
-    // All that libtpms has room for.
+    // The maximum number of sessions of libtpms.
     let sessions = [(); 3].map(|()| raw::leave_session(&swtpm));
 
     let error = who.activate(&wrap(&who, &[7; 32])).await.unwrap_err();
@@ -143,39 +146,39 @@ async fn a_tpm_that_others_have_filled_says_so() {
 }
 
 #[test]
-fn a_use_that_takes_too_long_ends_and_leaves_nothing() {
+fn a_use_that_exceeds_the_timeout_leaves_nothing_loaded() {
     let swtpm = Swtpm::start();
     let limit = options(&swtpm).with_timeout(Duration::from_millis(1));
     let runtime = Runtime::new().unwrap();
-    // To make a key takes longer than that.
+    // Creating a key takes longer than this timeout.
     let error = runtime.block_on(async {
         let tpm = Tpm::open(limit).await?;
         TpmAttestation::new(&tpm).await
     });
-    // It waits for what has begun.
+    // Waits for the blocking work that has begun.
     drop(runtime);
 
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Signing);
     let text = chain(&error);
-    assert!(text.contains("has not answered within 1ms"), "{text}");
+    assert!(text.contains("did not answer within 1ms"), "{text}");
     assert!(raw::left_behind(&swtpm).is_empty());
     let runtime = Runtime::new().unwrap();
     runtime.block_on(attestation(&swtpm));
 }
 
 #[test]
-fn a_use_that_is_dropped_ends_behind_and_changes_no_key() {
+fn a_use_whose_future_was_dropped_changes_no_key() {
     let swtpm = Swtpm::start();
     let runtime = Runtime::new().unwrap();
     let who = runtime.block_on(attestation(&swtpm));
     runtime.block_on(async {
         who.keep_hub_key(&wrap(&who, &[7; 32])).await.unwrap();
         let challenge = wrap(&who, &[8; 32]);
-        // Polled once, so that it begins, and dropped.
+        // The future is polled once, so that the work begins, and dropped.
         assert!(who.activate(&challenge).now_or_never().is_none());
 
-        // Whoever comes next waits for its end.
+        // The next use waits for the end of the work.
         let signature = who.sign(b"data").await.unwrap();
         assert_eq!(signature.0, hmac(&[7; 32], b"data"));
     });
@@ -184,7 +187,7 @@ fn a_use_that_is_dropped_ends_behind_and_changes_no_key() {
 }
 
 #[tokio::test]
-async fn uses_of_one_tpm_take_turns() {
+async fn concurrent_uses_of_one_tpm_all_succeed() {
     let swtpm = Swtpm::start();
     let who = std::sync::Arc::new(attestation(&swtpm).await);
     who.activate(&wrap(&*who, &[7; 32])).await.unwrap();

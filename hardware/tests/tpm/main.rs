@@ -21,7 +21,7 @@ use std::error::Error;
 use dps_device::tpm::{Tpm, TpmAttestation, TpmError, TpmOptions};
 use dps_hardware::Swtpm;
 
-/// How to reach this one.
+/// The options for this TPM.
 fn options(swtpm: &Swtpm) -> TpmOptions {
     TpmOptions::default().with_tcti(swtpm.tcti().parse().unwrap())
 }
@@ -34,7 +34,7 @@ async fn attestation(swtpm: &Swtpm) -> TpmAttestation {
     TpmAttestation::new(&open(swtpm).await).await.unwrap()
 }
 
-/// What the TPM said, somewhere behind an error.
+/// The TPM error in the source chain of an error.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a TpmError {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -43,10 +43,10 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a TpmError {
         }
         next = error.source();
     }
-    panic!("no TPM behind {error:?}");
+    panic!("there is no TPM error in {error:?}");
 }
 
-/// An error with all that is behind it, as a program logs it.
+/// An error with all its sources, as a program logs it.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

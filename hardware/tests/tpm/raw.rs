@@ -1,4 +1,4 @@
-//! What the TPM itself says, asked without any library. Codes: TCG, *TPM Library*, part 2 and 3.
+//! Asks the TPM without a library. The codes are those of TCG, *TPM Library*, parts 2 and 3.
 
 use dps_hardware::Swtpm;
 
@@ -15,7 +15,7 @@ pub(crate) const OWNER: u32 = 0x4000_0001;
 pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
 const LOCKOUT: u32 = 0x4000_000a;
 
-/// Objects and sessions that somebody has left in the TPM.
+/// The objects and sessions that are loaded in the TPM.
 pub(crate) fn left_behind(swtpm: &Swtpm) -> Vec<u32> {
     [0x8000_0000, 0x0200_0000, 0x0300_0000]
         .into_iter()
@@ -23,12 +23,12 @@ pub(crate) fn left_behind(swtpm: &Swtpm) -> Vec<u32> {
         .collect()
 }
 
-/// What the TPM keeps.
+/// The persistent objects of the TPM.
 pub(crate) fn persistent(swtpm: &Swtpm) -> Vec<u32> {
     handles(swtpm, 0x8100_0000)
 }
 
-/// Gives a hierarchy its first authorization value.
+/// Sets the first authorization value of a hierarchy.
 pub(crate) fn set_auth(swtpm: &Swtpm, hierarchy: u32, value: &[u8]) {
     let length = u16::try_from(value.len()).unwrap();
     let body = [
@@ -41,13 +41,13 @@ pub(crate) fn set_auth(swtpm: &Swtpm, hierarchy: u32, value: &[u8]) {
     succeed(swtpm, SESSIONS, HIERARCHY_CHANGE_AUTH, &body);
 }
 
-/// Makes it forget all keys, as a new owner does.
+/// Clears the TPM, as a new owner does: all keys are removed.
 pub(crate) fn clear(swtpm: &Swtpm) {
     let body = [&LOCKOUT.to_be_bytes()[..], &empty_password()].concat();
     succeed(swtpm, SESSIONS, CLEAR, &body);
 }
 
-/// Starts a session and leaves it, as a program does that has no resource manager and dies.
+/// Starts a session and does not end it, like a program that crashes without a resource manager.
 pub(crate) fn leave_session(swtpm: &Swtpm) -> u32 {
     let null = 0x4000_0007_u32.to_be_bytes();
     let body = [
@@ -69,7 +69,7 @@ pub(crate) fn leave_session(swtpm: &Swtpm) -> u32 {
 fn handles(swtpm: &Swtpm, first: u32) -> Vec<u32> {
     let body = [CAP_HANDLES, first, 64].map(u32::to_be_bytes).concat();
     let answer = succeed(swtpm, NO_SESSIONS, GET_CAPABILITY, &body);
-    // After the header: whether there is more, the capability, how many.
+    // After the header: a flag for more data, the capability, the count.
     let count = word(&answer[15..]);
     let listed = answer[19..].chunks(4).map(word).collect::<Vec<_>>();
     assert_eq!(u32::try_from(listed.len()), Ok(count));
@@ -98,7 +98,7 @@ fn word(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn what_is_left_behind_is_seen() {
+fn a_session_that_was_not_ended_is_listed() {
     let swtpm = Swtpm::start();
     assert!(left_behind(&swtpm).is_empty());
     let session = leave_session(&swtpm);

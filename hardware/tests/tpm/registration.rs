@@ -1,4 +1,4 @@
-//! Registrations with a TPM: the challenge, the key for the hub, and what goes wrong.
+//! Registrations with a TPM: the challenge, the hub key, and failures.
 
 use dps_device::attestation::TpmKeys;
 use dps_device::tpm::TpmAttestation;
@@ -8,12 +8,12 @@ use dps_hardware::Swtpm;
 use dps_types::sas::{SasTokenBuilder, Sign};
 use dps_types::{RegistrationId, SymmetricKey};
 
-use crate::doubles::{Mistaken, Restarting};
+use crate::doubles::{MixedUpTpm, RestartingTpm};
 use crate::dps::{Dps, HUB};
 use crate::{attestation, cause, chain, open, raw};
 
 #[tokio::test]
-async fn a_fresh_tpm_registers_and_keeps_the_hub_s_key_over_restarts() {
+async fn a_new_tpm_registers_and_keeps_the_hub_key_over_restarts() {
     let mut swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let who = TpmAttestation::new(&tpm).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_fresh_tpm_registers_and_keeps_the_hub_s_key_over_restarts() {
 
     swtpm.restart();
     assert_eq!(token, self::token(&tpm.hub_signer()).await);
-    // Another boot of the device: the same TPM, the same device, the same key.
+    // After another start of the device it has the same registration id and the same hub key.
     let again = attestation(&swtpm).await;
     assert_eq!(again.registration_id(), &id);
     assert_eq!(token, self::token(&again).await);
@@ -43,9 +43,9 @@ async fn a_fresh_tpm_registers_and_keeps_the_hub_s_key_over_restarts() {
     dps.shutdown().await;
 }
 
-/// The emulator's keys are its own affair: here the service is in the test, and knows what it wrapped.
+/// The hub key of the emulator is not known here, so the test itself encrypts a key for the TPM.
 #[tokio::test]
-async fn a_token_for_the_hub_verifies_with_the_hub_s_key() {
+async fn a_token_for_the_hub_verifies_with_the_hub_key() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     let key = [0x5a; 64];
@@ -63,7 +63,7 @@ async fn a_token_for_the_hub_verifies_with_the_hub_s_key() {
 }
 
 #[tokio::test]
-async fn a_registration_id_of_one_s_own_registers() {
+async fn a_custom_registration_id_registers() {
     let swtpm = Swtpm::start();
     let id: RegistrationId = "Toaster-007".parse().unwrap();
     let who = attestation(&swtpm).await.with_registration_id(id.clone());
@@ -146,7 +146,7 @@ async fn a_hundred_registrations_leave_nothing_in_the_tpm() {
 }
 
 #[tokio::test]
-async fn a_registration_that_fails_leaves_the_hub_s_key() {
+async fn a_failed_registration_does_not_change_the_hub_key() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let who = TpmAttestation::new(&tpm).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_registration_that_fails_leaves_the_hub_s_key() {
     assert_eq!(error.kind(), ErrorKind::Disabled);
     assert_eq!(before, token(&tpm.hub_signer()).await);
 
-    // And one that ends after the challenge, when the network fails for good.
+    // The same for a registration that fails after the challenge.
     dps.emulator
         .faults()
         .next(Fault::new(Step::Poll, Effect::Fail(501)));
@@ -175,14 +175,14 @@ async fn a_registration_that_fails_leaves_the_hub_s_key() {
 }
 
 #[tokio::test]
-async fn a_challenge_that_cannot_be_opened_ends_the_registration() {
+async fn a_challenge_that_cannot_be_opened_fails_the_registration() {
     let (swtpm, other) = (Swtpm::start(), Swtpm::start());
-    let who = Mistaken {
-        shown: attestation(&other).await,
-        real: attestation(&swtpm).await,
+    let who = MixedUpTpm {
+        presented: attestation(&other).await,
+        used: attestation(&swtpm).await,
     };
     let dps = Dps::start().await;
-    dps.enroll(who.registration_id(), who.shown.endorsement_key())
+    dps.enroll(who.registration_id(), who.presented.endorsement_key())
         .await;
 
     let error = dps.client(who).register().await.unwrap_err();
@@ -204,7 +204,7 @@ async fn a_tpm_that_restarts_between_challenge_and_answer_registers() {
     let dps = Dps::start().await;
     dps.enroll(who.registration_id(), who.endorsement_key())
         .await;
-    let who = Restarting {
+    let who = RestartingTpm {
         keys: who,
         swtpm: swtpm.into(),
     };
@@ -216,7 +216,7 @@ async fn a_tpm_that_restarts_between_challenge_and_answer_registers() {
 }
 
 #[tokio::test]
-async fn mqtt_has_no_challenge() {
+async fn tpm_attestation_over_mqtt_is_unsupported() {
     let swtpm = Swtpm::start();
     let who = attestation(&swtpm).await;
     let dps = Dps::start().await;
@@ -231,7 +231,7 @@ async fn mqtt_has_no_challenge() {
 }
 
 async fn token(signer: &dyn Sign) -> String {
-    let claim = SasTokenBuilder::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000);
-    let token = claim.sign(signer).await.unwrap();
+    let builder = SasTokenBuilder::new("toasters.azure-devices.net/devices/toaster", 1_900_000_000);
+    let token = builder.sign(signer).await.unwrap();
     token.reveal().to_string()
 }

@@ -1,4 +1,4 @@
-//! What opens a TPM, and what it signs with, stays out of Debug, logs and errors.
+//! Authorization values and keys are not shown in Debug, logs and errors.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -17,14 +17,14 @@ const PAIR: &str = "hunter2-pair";
 const KEY: &[u8] = b"hunter2-hmac-key-of-32-bytes-ok!";
 
 #[tokio::test]
-async fn secrets_stay_secret() {
+async fn no_secret_is_shown() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
-    // For every thread: the TPM is used on others.
+    // Global, because the TPM is used on other threads.
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let swtpm = Swtpm::start();
@@ -70,7 +70,7 @@ async fn secrets_stay_secret() {
         ),
     ];
     shown.push(log.text());
-    assert!(shown[2].contains("a key was made"), "{}", shown[2]);
+    assert!(shown[2].contains("a key was created"), "{}", shown[2]);
     let inner = "17, 17, 17, 17";
     let bytes = KEY.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     for text in shown {
@@ -80,7 +80,7 @@ async fn secrets_stay_secret() {
     }
 }
 
-/// Everything that was logged.
+/// Collects the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! Handshakes of our own, for each edition of TLS and each kind of key.
+//! TLS handshakes with each version of TLS and each kind of key.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::authority::Authority;
 use crate::{open, raw};
 
 #[tokio::test]
-async fn every_kind_of_key_signs_in_every_edition_of_tls() {
+async fn every_kind_of_key_signs_in_every_version_of_tls() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let authority = Authority::new();
@@ -32,11 +32,11 @@ async fn every_kind_of_key_signs_in_every_edition_of_tls() {
         KeyKind::Rsa3072,
     ];
     for (number, kind) in kinds.into_iter().enumerate() {
-        let place = 0x8100_0200 + u32::try_from(number).unwrap();
-        let place = PersistentHandle::new(place).unwrap();
+        let handle = 0x8100_0200 + u32::try_from(number).unwrap();
+        let handle = PersistentHandle::new(handle).unwrap();
         let key = tpm
             .key_pair()
-            .with_handle(place)
+            .with_handle(handle)
             .create(kind)
             .await
             .unwrap();
@@ -49,7 +49,7 @@ async fn every_kind_of_key_signs_in_every_edition_of_tls() {
 }
 
 #[tokio::test]
-async fn an_rsa_key_offers_what_it_signs_well() {
+async fn an_rsa_key_offers_the_schemes_that_it_supports() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
     let key = tpm.key_pair().create(KeyKind::Rsa2048).await.unwrap();
@@ -75,7 +75,7 @@ async fn an_rsa_key_offers_what_it_signs_well() {
     }
 }
 
-/// Connects and shows who it is. Gives the public key that the server saw.
+/// Connects with a client certificate, and returns the public key that the server received.
 async fn handshake(
     authority: &Authority,
     key: &TpmKeyPair,

@@ -1,4 +1,4 @@
-//! A service in small, which wraps a key that the test knows. Source: TCG, *TPM Library*, part 1, clauses 23 and 24.
+//! Encrypts a key for a TPM as DPS does. Source: TCG, *TPM Library*, part 1, clauses 23 and 24.
 
 use aes::Aes128;
 use cfb_mode::cipher::KeyIvInit;

@@ -1,4 +1,4 @@
-//! Certificates in a token: the chain of a key, read and stored.
+//! Certificates in a token: reading and storing the chain of a key.
 
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -9,29 +9,30 @@ use x509_cert::der::{self, Decode, Encode};
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::object::{Class, Wanted, bytes};
+use super::key_place::KeyPlace;
+use super::object::{Class, Selector, bytes};
 use super::public_key::companion;
-use super::secret_key::KeyPlace;
 use super::token::Token;
 use super::uri::Uri;
 use crate::error::Error;
 
-/// More than any chain has, and an end to a circle.
-const MOST_ISSUERS: usize = 8;
+/// Limits the search for issuers, which may form a circle.
+const MAX_ISSUERS: usize = 8;
 
 impl Token {
-    /// Stores the chain, PEM or DER, the leaf first, for the private key that the URI names. [`identity`](Self::identity) finds it there.
+    /// Stores the chain (PEM or DER, the leaf first) for the private key that the URI selects. [`identity`](Self::identity) finds it.
     ///
-    /// The leaf takes the key's name, and the place of the certificate before. Issuers that are there already are not
+    /// The leaf has the label and id of the key, and replaces the previous certificate. Issuers that the token already has are not
     /// stored again.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the leaf is another key's, or the token does not take certificates.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the chain cannot be read, the leaf has another public
+    /// key, or the token does not accept certificates.
     pub async fn store_chain(&self, uri: &Uri, chain: impl AsRef<[u8]>) -> Result<(), Error> {
         let chain = read_chain(chain.as_ref()).map_err(|error| {
             Error::configuration("the certificate chain cannot be read").with_source(error)
         })?;
-        // Nothing is stored that would not be taken back.
+        // Checks the chain as `identity` will.
         let key = self.private_key(uri).await?;
         key.identity_of(chain.clone())?;
         let place = key.place().clone();
@@ -44,7 +45,7 @@ impl Token {
     }
 }
 
-/// The certificate of a key, and those above it as far as the token has them, without the root.
+/// The certificate of a key and the issuers that the token has, without the root.
 pub(super) fn chain(
     connection: &mut Connection,
     key: &KeyPlace,
@@ -54,7 +55,7 @@ pub(super) fn chain(
     let leaf = leaf(session, key)?.one(session)?;
     let mut chain = vec![value(session, leaf)?];
     while let Some(last) = chain.last()
-        && chain.len() <= MOST_ISSUERS
+        && chain.len() <= MAX_ISSUERS
     {
         match issuer(session, last)? {
             Some(issuer) => chain.push(issuer),
@@ -64,10 +65,10 @@ pub(super) fn chain(
     Ok(chain)
 }
 
-fn leaf(session: &Session, key: ObjectHandle) -> Result<Wanted, Failure> {
+fn leaf(session: &Session, key: ObjectHandle) -> Result<Selector, Failure> {
     companion(session, key, Class::Certificate)?.ok_or_else(|| {
         Error::configuration(
-            "the private key has neither id nor label, by which its certificate could be found",
+            "the private key has neither an id nor a label, so its certificate cannot be found",
         )
         .into()
     })
@@ -96,9 +97,19 @@ fn issuer(
 }
 
 fn value(session: &Session, certificate: ObjectHandle) -> Result<CertificateDer<'static>, Failure> {
-    match bytes(session, certificate, AttributeType::Value)? {
-        Some(value) => Ok(value.into()),
-        None => Err(Error::configuration("a certificate in the token is empty").into()),
+    let value = bytes(session, certificate, AttributeType::Value)?;
+    read_certificate(&value.unwrap_or_default()).map_err(Into::into)
+}
+
+/// Reads the CKA_VALUE of a certificate object, which must be one certificate.
+fn read_certificate(value: &[u8]) -> Result<CertificateDer<'static>, Error> {
+    let what = "a certificate in the token cannot be read";
+    let chain = read_chain(value).map_err(|error| Error::configuration(what).with_source(error))?;
+    match <[_; 1]>::try_from(chain) {
+        Ok([certificate]) => Ok(certificate),
+        Err(_) => Err(Error::configuration(
+            "a certificate object in the token holds more than one certificate",
+        )),
     }
 }
 
@@ -138,7 +149,7 @@ fn is_stored(session: &Session, certificate: &CertificateDer<'_>) -> Result<bool
     Ok(!session.find_objects(&template)?.is_empty())
 }
 
-/// What a token finds a certificate by, each DER.
+/// The names of a certificate by which a token finds it, DER.
 struct Names {
     subject: Vec<u8>,
     issuer: Vec<u8>,

@@ -1,10 +1,10 @@
-//! What a token answers when it refuses: the CKR name, and what to do.
+//! The errors of a module: the CKR name, and advice.
 
 use cryptoki::error::{Error as ModuleError, RvError};
 
 use crate::error::{Error, ErrorKind};
 
-/// A refusal of the module, whose code decides what comes next, or an error of ours.
+/// An error of the module, whose code decides what happens next, or an error of this crate.
 #[derive(Debug)]
 pub(super) enum Failure {
     Module(ModuleError),
@@ -19,8 +19,8 @@ impl Failure {
         }
     }
 
-    /// Whether a new session may help: the token was out and is back, somebody logged out or closed our session, or the
-    /// object has another handle now.
+    /// True if a new session may help: the token was removed and inserted again, other code in the process has logged out or closed
+    /// the session, or the object has a new handle.
     pub(super) fn session_is_lost(&self) -> bool {
         matches!(
             self.code(),
@@ -50,7 +50,7 @@ impl Failure {
         )
     }
 
-    /// The error, which says what was tried: `doing` goes on after "the PKCS#11 token cannot".
+    /// The error for the caller. `doing` completes the sentence "the PKCS#11 token cannot ...".
     pub(super) fn into_error(self, doing: &str) -> Error {
         match self {
             Self::Ours(error) => error,
@@ -60,7 +60,9 @@ impl Failure {
                     kind(code),
                     match advice(code) {
                         "" => {
-                            format!("the PKCS#11 token cannot {doing}: C_{function:?} says {name}")
+                            format!(
+                                "the PKCS#11 token cannot {doing}: C_{function:?} returned {name}"
+                            )
                         }
                         advice => format!("the PKCS#11 token cannot {doing}: {advice} ({name})"),
                     },
@@ -86,7 +88,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The name of the standard: `PinIncorrect` is CKR_PIN_INCORRECT.
+/// The name in the standard: `PinIncorrect` is CKR_PIN_INCORRECT.
 pub(super) fn name(code: RvError) -> String {
     match code {
         RvError::VendorDefined(code) | RvError::UnknownErrorCode(code) => {
@@ -123,39 +125,41 @@ fn kind(code: RvError) -> ErrorKind {
 fn advice(code: RvError) -> &'static str {
     match code {
         RvError::PinIncorrect => {
-            "the PIN is wrong, and not tried again, since a token locks after a few"
+            "the PIN is wrong; it is not tried again, because tokens lock after a few wrong attempts"
         }
         RvError::PinLocked => {
-            "the PIN is locked after too many wrong ones, and the token's security officer must set a new one"
+            "the PIN is locked after too many wrong attempts: the token's security officer must set a new one"
         }
-        RvError::PinExpired => "the PIN has expired and must be changed",
+        RvError::PinExpired => "the PIN has expired: change it",
         RvError::PinInvalid | RvError::PinLenRange => {
-            "the PIN has a length or characters that the token never takes"
+            "the PIN has a length or characters that the token does not allow"
         }
-        RvError::UserPinNotInitialized => "it has no user PIN yet, and must be set up first",
+        RvError::UserPinNotInitialized => "it has no user PIN yet: set one first",
         RvError::UserAnotherAlreadyLoggedIn => "this process is logged in as its security officer",
         RvError::MechanismInvalid | RvError::FunctionNotSupported => {
-            "it does not have the mechanism"
+            "it does not support the mechanism"
         }
-        RvError::MechanismParamInvalid => "it does not take the mechanism's parameters",
+        RvError::MechanismParamInvalid => "it does not support the mechanism's parameters",
         RvError::KeySizeRange => {
-            "the key is too short or too long for it; HMAC-SHA256 wants 32 bytes of many tokens' keys"
+            "the length of the key is not supported; many tokens require 32 bytes or more for HMAC-SHA256"
         }
-        RvError::KeyTypeInconsistent => "the key is of another type than the mechanism wants",
+        RvError::KeyTypeInconsistent => "the mechanism requires a key of another type",
         RvError::KeyFunctionNotPermitted => "the key may not be used to sign (CKA_SIGN is false)",
-        RvError::CurveNotSupported | RvError::DomainParamsInvalid => "it does not have the curve",
+        RvError::CurveNotSupported | RvError::DomainParamsInvalid => {
+            "it does not support the curve"
+        }
         RvError::TemplateIncomplete
         | RvError::TemplateInconsistent
         | RvError::AttributeReadOnly
         | RvError::AttributeTypeInvalid
-        | RvError::AttributeValueInvalid => "it does not allow an object like this",
+        | RvError::AttributeValueInvalid => "it does not allow an object with these attributes",
         RvError::SessionReadOnly | RvError::TokenWriteProtected => "it is write-protected",
-        RvError::DeviceRemoved | RvError::TokenNotPresent => "it is not in its slot",
+        RvError::DeviceRemoved | RvError::TokenNotPresent => "the token is not in its slot",
         RvError::DeviceMemory => "it is full",
-        RvError::SessionCount => "all its sessions are taken",
-        RvError::UserNotLoggedIn => "nobody is logged in",
+        RvError::SessionCount => "all its sessions are in use",
+        RvError::UserNotLoggedIn => "the session is not logged in",
         RvError::CryptokiNotInitialized => {
-            "another part of this process has finalized the module, or the process has forked"
+            "other code in this process has finalized the module, or the process was forked"
         }
         RvError::DeviceError | RvError::FunctionFailed | RvError::GeneralError => {
             "it failed; the log of its module may say more"
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_do_or_at_least_who_refused() {
+    fn an_error_has_advice_or_the_name_of_the_function() {
         let error = |code| {
             Failure::Module(ModuleError::Pkcs11(code, Function::Sign))
                 .into_error("sign")
@@ -191,11 +195,11 @@ mod tests {
         };
         assert_eq!(
             error(RvError::MechanismInvalid),
-            "the PKCS#11 token cannot sign: it does not have the mechanism (CKR_MECHANISM_INVALID)"
+            "the PKCS#11 token cannot sign: it does not support the mechanism (CKR_MECHANISM_INVALID)"
         );
         assert_eq!(
             error(RvError::MutexBad),
-            "the PKCS#11 token cannot sign: C_Sign says CKR_MUTEX_BAD"
+            "the PKCS#11 token cannot sign: C_Sign returned CKR_MUTEX_BAD"
         );
     }
 }

@@ -1,28 +1,32 @@
-//! New keys: made in the token, or brought into it.
+//! New keys, generated in the token or imported.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use dps_types::SymmetricKey;
 
-use super::super::device_key::KeyAlgorithm;
+use x509_cert::der::Encode;
+use x509_cert::der::asn1::ObjectIdentifier;
+
+use super::super::device_key::{KeyAlgorithm, PRIME256V1, SECP384R1};
 use super::super::key_kind::KeyKind;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::object::{Class, Wanted};
+use super::key_place::{sensitive_key, wipe};
+use super::object::{Class, Selector};
 use super::private_key::{PrivateKey, check_mechanisms};
-use super::secret_key::{SecretKey, sensitive_key, wipe};
+use super::secret_key::SecretKey;
 use super::token::Token;
 use super::uri::Uri;
 use crate::error::Error;
 
 impl Token {
-    /// Makes a key pair in the token. The private key is sensitive and not extractable: it is never anywhere else.
+    /// Generates a key pair in the token. The private key is sensitive and not extractable, so it never leaves the token.
     ///
-    /// `object` of the URI becomes its label, and `id` its id: a random one where the URI has none.
+    /// The `object` of the URI becomes the label, and `id` the id, which is random if the URI has none.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the URI has no `object`, when there is a key of this name, or
-    /// when the token does not make such keys.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the URI has no `object`, if the token has a key with this
+    /// name, or if it does not support this kind of key.
     pub async fn generate_private_key(
         &self,
         uri: &Uri,
@@ -30,7 +34,7 @@ impl Token {
     ) -> Result<PrivateKey, Error> {
         let name = Name::new(uri)?;
         let made = uri.clone().with_id(name.id.clone());
-        self.with("make a key pair", move |connection| {
+        self.with("generate a key pair", move |connection| {
             name.check_free(connection, Class::PrivateKey)?;
             check_mechanisms(
                 kind.algorithm(),
@@ -59,13 +63,13 @@ impl Token {
         self.private_key(&made).await
     }
 
-    /// Brings a key into the token, where it is sensitive and not extractable: the key of an enrollment, as the portal shows it.
+    /// Imports a key into the token, such as the key of an enrollment. It is sensitive and not extractable there.
     ///
-    /// Names it as [`generate_private_key`](Self::generate_private_key) does. Whoever had the key still has it.
+    /// The label and id are those of the URI, as with [`generate_private_key`](Self::generate_private_key). The caller's copy of the
+    /// key is not wiped.
     ///
     /// # Errors
-    /// As [`generate_private_key`](Self::generate_private_key), and when the key does not sign: of many tokens it must have
-    /// 32 bytes or more.
+    /// See [`generate_private_key`](Self::generate_private_key). Also if the key cannot sign: many tokens require 32 bytes or more.
     pub async fn import_secret_key(
         &self,
         uri: &Uri,
@@ -74,7 +78,7 @@ impl Token {
         let name = Name::new(uri)?;
         let id = name.id.clone();
         let key = key.clone();
-        self.with("take in a secret key", move |connection| {
+        self.with("import a secret key", move |connection| {
             name.check_free(connection, Class::SecretKey)?;
             let session = connection.writing()?;
             let mut template = sensitive_key(key.as_bytes(), true);
@@ -84,28 +88,29 @@ impl Token {
             let made = made?;
             let tried = session.sign(&Mechanism::Sha256Hmac, made, b"");
             if tried.is_err() {
-                // A key of no use would only take the name.
+                // A key that cannot sign must not occupy the name.
                 let _ = session.destroy_object(made);
             }
             tried.map(drop)?;
             Ok(())
         })
         .await?;
-        self.stored_key(Wanted::by_id(Class::SecretKey, &id)).await
+        self.stored_key(Selector::by_id(Class::SecretKey, &id))
+            .await
     }
 
-    /// Makes a symmetric key of 64 bytes from the token's own randomness, brings it in as
-    /// [`import_secret_key`](Self::import_secret_key) does, and gives it out this once: the enrollment must have it too.
+    /// Generates a symmetric key of 64 random bytes from the token, imports it, and returns it this once, because the enrollment
+    /// needs it as well.
     ///
     /// # Errors
-    /// As [`import_secret_key`](Self::import_secret_key), and when the token has no randomness.
+    /// See [`import_secret_key`](Self::import_secret_key). Also if the token has no random number generator.
     pub async fn generate_secret_key(&self, uri: &Uri) -> Result<(SecretKey, SymmetricKey), Error> {
         let key = self
-            .with("make randomness", |connection| {
+            .with("generate random bytes", |connection| {
                 let length = u32::try_from(SymmetricKey::MAX_BYTES).unwrap_or(64);
                 let bytes = connection.session.generate_random_vec(length)?;
                 SymmetricKey::from_bytes(bytes).map_err(|error| {
-                    let what = "the token's randomness is no key";
+                    let what = "the token's random bytes are not a valid key";
                     Error::configuration(what).with_source(error).into()
                 })
             })
@@ -114,7 +119,7 @@ impl Token {
     }
 }
 
-/// What a new object is called.
+/// The label and id of a new object.
 struct Name {
     label: String,
     id: Vec<u8>,
@@ -123,14 +128,14 @@ struct Name {
 impl Name {
     fn new(uri: &Uri) -> Result<Self, Error> {
         let label = uri.object().ok_or_else(|| {
-            Error::configuration("a new key needs a name: an object in the PKCS#11 URI")
+            Error::configuration("a new key requires a name: add an object to the PKCS#11 URI")
         })?;
         let id = match uri.id() {
             Some(id) => id.to_vec(),
             None => {
                 let mut id = vec![0; 16];
                 getrandom::fill(&mut id).map_err(|error| {
-                    Error::configuration("the operating system has no randomness")
+                    Error::configuration("the operating system has no random number generator")
                         .with_source(error)
                 })?;
                 id
@@ -149,15 +154,15 @@ impl Name {
         ]
     }
 
-    /// Tokens let two objects have one name. A URI could then name neither.
+    /// Tokens allow two objects with one name, but then a URI could select neither.
     fn check_free(&self, connection: &Connection, class: Class) -> Result<(), Failure> {
-        for wanted in [
-            Wanted::by_label(class, &self.label),
-            Wanted::by_id(class, &self.id),
+        for selector in [
+            Selector::by_label(class, &self.label),
+            Selector::by_id(class, &self.id),
         ] {
-            if !wanted.all(&connection.session)?.is_empty() {
+            if !selector.all(&connection.session)?.is_empty() {
                 return Err(Error::configuration(format!(
-                    "the token already has a {wanted}: name another, or take it out first"
+                    "the token already has a {selector}: choose another name, or remove it first"
                 ))
                 .into());
             }
@@ -177,8 +182,8 @@ impl KeyKind {
 
     fn template(self) -> (Mechanism<'static>, Vec<Attribute>) {
         let bits = match self {
-            Self::P256 => return ec(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"),
-            Self::P384 => return ec(b"\x06\x05\x2b\x81\x04\x00\x22"),
+            Self::P256 => return ec(PRIME256V1),
+            Self::P384 => return ec(SECP384R1),
             Self::Rsa2048 => 2048_u64,
             Self::Rsa3072 => 3072,
             Self::Rsa4096 => 4096,
@@ -191,8 +196,9 @@ impl KeyKind {
     }
 }
 
-/// The curve is named by its object identifier, DER.
-fn ec(curve: &[u8]) -> (Mechanism<'static>, Vec<Attribute>) {
-    let attributes = vec![Attribute::EcParams(curve.to_vec())];
+/// CKA_EC_PARAMS is the DER of the curve's object identifier.
+fn ec(curve: ObjectIdentifier) -> (Mechanism<'static>, Vec<Attribute>) {
+    let curve = curve.to_der().expect("an object identifier can be encoded");
+    let attributes = vec![Attribute::EcParams(curve)];
     (Mechanism::EccKeyPairGen, attributes)
 }

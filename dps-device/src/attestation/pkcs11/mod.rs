@@ -1,8 +1,8 @@
 //! Keys in a PKCS#11 token: a smart card, an HSM, a secure element.
 //!
-//! A [`Token`] is found by a [`Uri`] (RFC 7512) and opened with a [`Pin`]. Objects in it are found by a URI too: by its `object`
-//! (the label) and `id`. One URI may tell all: module, token, object and where the PIN is. Its `type` is not looked at: what is
-//! looked for is what the method names.
+//! A [`Token`] is selected by a [`Uri`] (RFC 7512) and opened with a [`Pin`]. Objects in the token are selected by the `object`
+//! (label) and `id` of a URI. One URI may contain everything: the module, the token, the object and the source of the PIN. The
+//! `type` attribute is ignored, because each method looks for one type of object.
 //!
 //! ```no_run
 //! # #[cfg(feature = "http")]
@@ -27,20 +27,21 @@
 //! # }
 //! ```
 //!
-//! A symmetric key signs in the token as well. [`SecretKey`] goes into
-//! [`SymmetricKeyAttestation::from_signer`](crate::SymmetricKeyAttestation::from_signer), for a device key as it is, for a group
-//! key after [`SecretKey::device_key`].
+//! A symmetric key signs in the token as well: pass a [`SecretKey`] to
+//! [`SymmetricKeyAttestation::from_signer`](crate::SymmetricKeyAttestation::from_signer). Use a device key as it is, and derive the
+//! device key of a group key with [`SecretKey::device_key`] first.
 //!
-//! To begin with: [`Token::generate_private_key`], [`PrivateKey::certificate_request`], [`Token::store_chain`] for a certificate,
-//! [`Token::import_secret_key`] for a symmetric key.
+//! To set up a token, use [`Token::generate_private_key`], [`PrivateKey::certificate_request`] and [`Token::store_chain`] for a
+//! certificate, and [`Token::import_secret_key`] for a symmetric key.
 //!
-//! Nothing is linked: the module is loaded at run time, once in a process for each file, and stays loaded.
-//! No function here tries a refused PIN again, since tokens lock after a few.
+//! Nothing is linked: the module is loaded at run time, once for each file in a process, and stays loaded. A PIN that the token has
+//! refused is never tried again, because tokens lock after a few wrong attempts.
 
 mod certificates;
 mod connection;
 mod failure;
 mod generate;
+mod key_place;
 mod module;
 mod object;
 mod pin;

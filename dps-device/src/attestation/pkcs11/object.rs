@@ -1,18 +1,19 @@
-//! Objects in a token: how one is named, found and read.
+//! Objects in a token: how they are selected, found and read.
 
 use std::fmt;
 
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use data_encoding::HEXLOWER;
 
 use super::failure::Failure;
 use super::uri::Uri;
 use crate::error::Error;
 
-/// One object, by its class and name.
+/// Selects an object by its class, label and id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Wanted {
+pub(super) struct Selector {
     pub(super) class: Class,
     pub(super) label: Option<String>,
     pub(super) id: Option<Vec<u8>>,
@@ -26,7 +27,7 @@ pub(super) enum Class {
     SecretKey,
 }
 
-impl Wanted {
+impl Selector {
     pub(super) fn new(class: Class, uri: &Uri) -> Self {
         Self {
             class,
@@ -51,9 +52,9 @@ impl Wanted {
         }
     }
 
-    /// All objects of this name.
+    /// All objects that match.
     pub(super) fn all(&self, session: &Session) -> Result<Vec<ObjectHandle>, Failure> {
-        // What lives in a session only has no name, and is nobody's to find.
+        // Session objects are private to their owner, so they are not found here.
         let mut template = vec![Attribute::Class(self.class.into()), Attribute::Token(true)];
         if let Some(label) = &self.label {
             template.push(Attribute::Label(label.clone().into_bytes()));
@@ -64,21 +65,25 @@ impl Wanted {
         Ok(session.find_objects(&template)?)
     }
 
-    /// The one object of this name.
+    /// The only object that matches.
     pub(super) fn one(&self, session: &Session) -> Result<ObjectHandle, Failure> {
         match *self.all(session)? {
             [object] => Ok(object),
             [] => Err(self.missing(session)?.into()),
             _ => Err(Error::configuration(format!(
-                "the token has more than one {self}: name one by object and id in the URI, of {}",
-                in_token(session, self.class)?
+                "the token has more than one {self}: select one by object and id in the URI; there is {}",
+                list_objects(session, self.class)?
             ))
             .into()),
         }
     }
 
-    /// The same object by its full name, so that no other, come later, can be taken for it.
-    pub(super) fn in_full(&self, session: &Session, object: ObjectHandle) -> Result<Self, Failure> {
+    /// Selects the object by its label and id, so that an object that is added later cannot be mistaken for it.
+    pub(super) fn with_full_name(
+        &self,
+        session: &Session,
+        object: ObjectHandle,
+    ) -> Result<Self, Failure> {
         let label = bytes(session, object, AttributeType::Label)?;
         let label = label.and_then(|label| String::from_utf8(label).ok());
         Ok(Self {
@@ -94,23 +99,23 @@ impl Wanted {
                 class,
                 ..self.clone()
             };
-            let named = self.label.is_some() || self.id.is_some();
-            if named && class != self.class && !other.all(session)?.is_empty() {
+            let has_name = self.label.is_some() || self.id.is_some();
+            if has_name && class != self.class && !other.all(session)?.is_empty() {
                 return Ok(Error::configuration(format!(
-                    "the token has no {self}: what has this name is a {class}"
+                    "the token has no {self}: the object with this name is a {class}"
                 )));
             }
         }
         Ok(Error::configuration(format!(
             "the token has no {self}: there is {}",
-            in_token(session, self.class)?
+            list_objects(session, self.class)?
         )))
     }
 }
 
-/// What there is of a class.
-fn in_token(session: &Session, class: Class) -> Result<String, Failure> {
-    let every = Wanted {
+/// Lists the objects of a class for an error message.
+fn list_objects(session: &Session, class: Class) -> Result<String, Failure> {
+    let every = Selector {
         class,
         label: None,
         id: None,
@@ -120,16 +125,16 @@ fn in_token(session: &Session, class: Class) -> Result<String, Failure> {
         let label = bytes(session, object, AttributeType::Label)?.unwrap_or_default();
         let id = bytes(session, object, AttributeType::Id)?.unwrap_or_default();
         let label = String::from_utf8_lossy(&label);
-        names.push(format!("{label:?} (id {})", hex(&id)));
+        names.push(format!("{label:?} (id {})", HEXLOWER.encode(&id)));
     }
     if names.is_empty() {
-        return Ok(format!("no {class} in it"));
+        return Ok(format!("no {class} in the token"));
     }
     names.sort();
     Ok(names.join(", "))
 }
 
-/// The value of an attribute, when the object has it and tells it.
+/// The value of an attribute. `None` if the object does not have it or does not reveal it.
 pub(super) fn bytes(
     session: &Session,
     object: ObjectHandle,
@@ -159,18 +164,14 @@ pub(super) fn bytes(
     Ok(value.filter(|value| !value.is_empty()))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl fmt::Display for Wanted {
+impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.class)?;
         if let Some(label) = &self.label {
             write!(f, " {label:?}")?;
         }
         if let Some(id) = &self.id {
-            write!(f, " with the id {}", hex(id))?;
+            write!(f, " with the id {}", HEXLOWER.encode(id))?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! The PIN: where it comes from, and that it stays out of every text.
+//! The PIN of a token: its sources. It is never shown.
 
 use std::error::Error as StdError;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fmt, fs, io};
 
@@ -10,7 +11,11 @@ use zeroize::Zeroizing;
 use super::uri::{PinAttribute, Uri};
 use crate::error::Error;
 
-/// Where the user PIN of a token comes from. It is asked for at each login, held no longer, and wiped.
+const MAX_BYTES: usize = 4096;
+
+/// The source of a token's user PIN. The PIN is read at each login and wiped afterwards.
+///
+/// A byte order mark and line ends at the end are removed. A PIN of more than one line or of more than 4096 bytes is an error.
 #[derive(Clone)]
 pub struct Pin(Source);
 
@@ -26,13 +31,13 @@ type Callback =
     dyn Fn() -> Result<Zeroizing<String>, Box<dyn StdError + Send + Sync>> + Send + Sync;
 
 impl Pin {
-    /// A PIN that is held in memory. It is taken over and wiped when dropped.
+    /// A PIN that is held in memory and wiped when it is dropped.
     pub fn new(pin: impl Into<String>) -> Self {
         Self(Source::Value(Zeroizing::new(pin.into())))
     }
 
-    /// Asks the function at each login: a person, or a vault. It may block. It must not wait for another task of the runtime: in a
-    /// handshake, after a lost session, it is called on the thread that drives the connection.
+    /// Calls the function at each login, to ask a person or a vault. It may block, but must not wait for another task of the runtime:
+    /// after a lost session it is called in the TLS handshake, on the thread that drives the connection.
     pub fn from_fn<F, E>(ask: F) -> Self
     where
         F: Fn() -> Result<String, E> + Send + Sync + 'static,
@@ -42,17 +47,17 @@ impl Pin {
         Self(Source::Callback(Arc::new(ask)))
     }
 
-    /// The environment variable of this name.
+    /// Reads the environment variable with this name.
     pub fn from_env(name: impl Into<String>) -> Self {
         Self(Source::Environment(name.into()))
     }
 
-    /// The text of this file, without the end of the line.
+    /// Reads this file, which must be UTF-8.
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
-    /// What `pin-value` or `pin-source` of the URI says, when it has one.
+    /// The `pin-value` or `pin-source` of the URI. `None` if it has neither.
     pub(super) fn from_uri(uri: &Uri) -> Result<Option<Self>, Error> {
         match uri.pin() {
             Some(PinAttribute::Value(pin)) => Ok(Some(Self(Source::Value(pin.clone())))),
@@ -64,40 +69,62 @@ impl Pin {
     pub(super) fn ask(&self) -> Result<Zeroizing<String>, Error> {
         let pin = match &self.0 {
             Source::Callback(ask) => ask().map_err(|error| {
-                Error::configuration("the callback gave no PIN").with_shared_source(error.into())
+                Error::configuration("the callback returned no PIN").with_shared_source(error.into())
             })?,
-            // A value that is not Unicode stays out of the error.
+            // The error of `var` contains a value that is not Unicode, so it is not used as the source.
             Source::Environment(name) => env::var(name).map(Zeroizing::new).map_err(|_| {
                 Error::configuration(format!(
-                    "there is no PIN in the environment variable {name}"
+                    "the PIN cannot be read from the environment variable {name}: it is not set, or not Unicode"
                 ))
             })?,
             Source::File(path) => read(path).map_err(|error| {
                 let path = path.display();
-                Error::configuration(format!("the PIN cannot be read from {path}"))
+                Error::configuration(format!("the PIN cannot be read from the file {path}"))
                     .with_source(error)
             })?,
             Source::Value(pin) => pin.clone(),
         };
-        if pin.is_empty() {
-            return Err(Error::configuration("the PIN is empty"));
-        }
-        Ok(pin)
+        one_line(&pin)
     }
 }
 
-fn read(path: &PathBuf) -> io::Result<Zeroizing<String>> {
-    let text = Zeroizing::new(fs::read_to_string(path)?);
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    Ok(Zeroizing::new(line.to_owned()))
+/// Removes what editors and shells add to a PIN: a byte order mark, and the end of the line.
+fn one_line(text: &str) -> Result<Zeroizing<String>, Error> {
+    let pin = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let pin = pin.trim_end_matches(['\r', '\n']);
+    match pin {
+        "" => Err(Error::configuration("the PIN is empty")),
+        pin if pin.len() > MAX_BYTES => Err(Error::configuration(format!(
+            "the PIN is longer than {MAX_BYTES} bytes"
+        ))),
+        pin if pin.contains(['\r', '\n', '\0']) => Err(Error::configuration(
+            "the PIN has more than one line or a zero byte",
+        )),
+        pin => Ok(Zeroizing::new(pin.to_owned())),
+    }
 }
 
-/// The file of a `pin-source`. RFC 7512, 2.4: a file URI, or `|` and a command.
+/// Reads no more of the file than a PIN may have, and wipes what it has read.
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    // The buffer does not grow, because a buffer that grows leaves copies of the PIN behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 8));
+    fs::File::open(path)?
+        .take(MAX_BYTES as u64 + 8)
+        .read_to_end(&mut bytes)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is not UTF-8: save it as plain text",
+        )),
+    }
+}
+
+/// The file of a `pin-source`, which is a file URI, or `|` and a command. Source: RFC 7512, 2.4.
 fn file_of(source: &str) -> Result<PathBuf, Error> {
     if source.starts_with('|') {
         return Err(Error::configuration(
-            "pin-source names a program, and none is run for a PIN: use a file, or a callback",
+            "pin-source names a program, which is not supported: use a file, or Pin::from_fn",
         ));
     }
     let path = match source.strip_prefix("file:") {
@@ -111,7 +138,7 @@ fn file_of(source: &str) -> Result<PathBuf, Error> {
         return Ok(path.into());
     }
     Err(Error::configuration(
-        "pin-source is no absolute path and no file URI",
+        "pin-source is neither an absolute path nor a file URI",
     ))
 }
 
@@ -135,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_tells_where_the_pin_is() {
+    fn a_uri_names_the_source_of_the_pin() {
         for (uri, file) in [
             ("pkcs11:?pin-source=file:/etc/pin", "/etc/pin"),
             ("pkcs11:?pin-source=file:///etc/a%20pin", "/etc/a pin"),
@@ -153,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_in_no_text() {
+    fn a_pin_is_never_shown() {
         for pin in [
             Pin::new("1234"),
             of("pkcs11:?pin-value=1234").unwrap().unwrap(),
@@ -164,16 +191,56 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_that_is_not_there_is_named() {
+    fn the_error_for_a_missing_pin_names_the_source() {
         let error = Pin::from_env("DPS_TEST_NO_SUCH_PIN").ask().unwrap_err();
         assert!(error.to_string().contains("DPS_TEST_NO_SUCH_PIN"));
 
         let error = Pin::from_file("/no/such/pin").ask().unwrap_err();
         assert!(error.to_string().contains("/no/such/pin"));
 
-        let error = Pin::from_fn(|| Err("nobody is there")).ask().unwrap_err();
-        assert_eq!(error.source().unwrap().to_string(), "nobody is there");
+        let error = Pin::from_fn(|| Err("the vault is locked"))
+            .ask()
+            .unwrap_err();
+        assert_eq!(error.source().unwrap().to_string(), "the vault is locked");
 
         assert!(Pin::new("").ask().is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_line_ends_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pin");
+        for text in ["1234", "1234\n", "1234\r\n", "\u{feff}1234\r\n", "1234\n\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(*Pin::from_file(&path).ask().unwrap(), "1234", "{text:?}");
+            let returned = text.to_owned();
+            let pin = Pin::from_fn(move || Ok::<_, io::Error>(returned.clone()));
+            assert_eq!(*pin.ask().unwrap(), "1234", "{text:?}");
+        }
+        // Spaces may be part of a PIN.
+        assert_eq!(*Pin::new(" 12 34 ").ask().unwrap(), " 12 34 ");
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_pin_is_an_error_that_does_not_show_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pin");
+        let utf_16 = b"\xff\xfe1\x002\x00";
+        let long = [b'7'; 100_000];
+        for (bytes, reason) in [
+            (&b"1234\n5678\n"[..], "more than one line"),
+            (b"\xef\xbb\xbf\r\n", "is empty"),
+            (b"", "is empty"),
+            (b"12\x0034", "a zero byte"),
+            (utf_16, "not UTF-8"),
+            (&long, "longer than 4096 bytes"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Pin::from_file(&path).ask().unwrap_err();
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            let text = format!("{error}: {source}");
+            assert!(text.contains(reason), "{text}");
+            assert!(!text.contains("1234") && !text.contains("777"), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A private key in a token: it signs for TLS and for certificate signing requests.
+//! A private key in a token, which signs for TLS and for certificate signing requests.
 
 mod mechanism;
 
@@ -21,16 +21,16 @@ use super::super::device_key::{
 };
 use super::connection::{Connection, Link};
 use super::failure::Failure;
-use super::object::{Class, Wanted};
+use super::key_place::KeyPlace;
+use super::object::{Class, Selector};
 use super::public_key;
-use super::secret_key::KeyPlace;
 use super::token::{Token, blocking};
 use super::uri::Uri;
 use crate::error::Error;
 
 /// A private key that stays in its token: ECDSA on P-256 or P-384, or RSA of 2048 bits or more.
 ///
-/// In a TLS handshake the thread that drives the connection waits for the token, since rustls wants its signature at once.
+/// In a TLS handshake the thread that drives the connection waits for the token, because signing in rustls is synchronous.
 #[derive(Debug, Clone)]
 pub struct PrivateKey(Arc<TokenKey>);
 
@@ -39,67 +39,65 @@ struct TokenKey {
     place: KeyPlace,
     public_key: Vec<u8>,
     algorithm: KeyAlgorithm,
-    /// What the token can do.
+    /// The mechanisms that the token supports.
     mechanisms: Vec<MechanismType>,
 }
 
 impl Token {
-    /// The private key that `object` and `id` of the URI name: the only one there is, when they name none.
+    /// Finds the private key with the `object` and `id` of the URI. If the URI has neither, the token must have one private key.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none or more than one, when it is of a kind that TLS does
-    /// not take, when the token can make no signature with it that TLS knows, when it wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE), or when
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if no key or more than one key matches, if the key or the
+    /// token supports no signature scheme of TLS, if the key requires the PIN for each signature (CKA_ALWAYS_AUTHENTICATE), or if
     /// the token has neither its public key nor its certificate.
     pub async fn private_key(&self, uri: &Uri) -> Result<PrivateKey, Error> {
-        let wanted = Wanted::new(Class::PrivateKey, uri);
-        self.find_private_key(wanted, None).await
+        let selector = Selector::new(Class::PrivateKey, uri);
+        self.find_private_key(selector, None).await
     }
 
-    /// The private key that the URI names, with its certificate in the token, and those of the issuers as far as they are there.
-    ///
-    /// The certificate is that which has the key's id.
+    /// The private key that the URI selects, with the certificate that has the key's id, and the issuers that the token has.
     ///
     /// # Errors
-    /// As [`private_key`](Self::private_key), and when there is no certificate of the key in the token, or more than one.
+    /// See [`private_key`](Self::private_key). Also if the token has no certificate of the key, or more than one.
     pub async fn identity(&self, uri: &Uri) -> Result<ClientIdentity, Error> {
         let key = self.private_key(uri).await?;
         let place = key.place().clone();
         let chain = self
-            .with("give the certificate", move |connection| {
+            .with("return the certificate", move |connection| {
                 super::certificates::chain(connection, &place)
             })
             .await?;
         key.identity_of(chain)
     }
 
-    /// The private key that the URI names, with this chain, PEM or DER, the leaf first. The token needs neither
-    /// public key nor certificate.
+    /// The private key that the URI selects, with this chain (PEM or DER, the leaf first). The token needs neither the public key nor
+    /// the certificate.
     ///
     /// # Errors
-    /// As [`private_key`](Self::private_key), and when the leaf is not the key's.
+    /// See [`private_key`](Self::private_key). Also if the leaf has another public key.
     pub async fn identity_with_chain(
         &self,
         uri: &Uri,
         chain: impl AsRef<[u8]>,
     ) -> Result<ClientIdentity, Error> {
         let chain = read_chain(chain.as_ref()).map_err(unreadable)?;
-        let wanted = Wanted::new(Class::PrivateKey, uri);
+        let selector = Selector::new(Class::PrivateKey, uri);
         let leaf = chain.first().cloned();
-        let key = self.find_private_key(wanted, leaf).await?;
+        let key = self.find_private_key(selector, leaf).await?;
         key.identity_of(chain)
     }
 
     async fn find_private_key(
         &self,
-        wanted: Wanted,
+        selector: Selector,
         certificate: Option<CertificateDer<'static>>,
     ) -> Result<PrivateKey, Error> {
         let link = self.0.clone();
         self.with("use the private key", move |connection| {
-            let place = connection.look_up(&wanted)?;
+            let place = connection.look_up(&selector)?;
             let object = connection.key(&place)?;
             check_kind(&connection.session, object)?;
-            let (public_key, is_certain) = match public_key::find(&connection.session, object)? {
+            let (public_key, is_proven) = match public_key::find(&connection.session, object)? {
                 Some(public_key) => (public_key, true),
                 None => (from_certificate(certificate.as_ref())?, false),
             };
@@ -111,7 +109,7 @@ impl Token {
                 mechanisms: connection.module.get_mechanism_list(connection.slot)?,
             };
             check_mechanisms(key.algorithm, &key.mechanisms)?;
-            if !is_certain {
+            if !is_proven {
                 key.prove(connection)?;
             }
             Ok(PrivateKey(Arc::new(key)))
@@ -121,23 +119,24 @@ impl Token {
 }
 
 impl PrivateKey {
-    /// The public half: a SubjectPublicKeyInfo (RFC 5280), DER.
+    /// The public key: a SubjectPublicKeyInfo (RFC 5280), DER.
     pub fn public_key(&self) -> &[u8] {
         &self.0.public_key
     }
 
-    /// The key with this chain, PEM or DER, the leaf first.
+    /// The key with this chain (PEM or DER, the leaf first).
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the chain cannot be read, or its leaf is another key's.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the chain cannot be read, or its leaf has another public
+    /// key.
     pub fn identity(&self, chain: impl AsRef<[u8]>) -> Result<ClientIdentity, Error> {
         self.identity_of(read_chain(chain.as_ref()).map_err(unreadable)?)
     }
 
-    /// A certificate signing request (PKCS#10, PEM), signed in the token, whose common name is the registration id.
+    /// Creates a certificate signing request (PKCS#10, PEM), signed in the token. Its common name is the registration id.
     ///
     /// # Errors
-    /// [`Signing`](crate::ErrorKind::Signing) when the token cannot sign.
+    /// [`Signing`](crate::ErrorKind::Signing) if the token cannot sign.
     pub async fn certificate_request(
         &self,
         registration_id: &RegistrationId,
@@ -178,7 +177,7 @@ impl DeviceKey for TokenKey {
                 self.sign_in(connection, scheme, message)
             })
             .map_err(|error| {
-                SignError::new("the private key in the PKCS#11 token did not sign")
+                SignError::new("the private key in the PKCS#11 token cannot sign")
                     .with_source(error)
             })
     }
@@ -199,29 +198,29 @@ impl TokenKey {
             connection
                 .session
                 .sign(&plan.mechanism, object, &plan.input.of(message))?;
-        let numbers = match self.algorithm {
+        let coordinate = match self.algorithm {
             KeyAlgorithm::Rsa => return Ok(signature),
             KeyAlgorithm::P256 => 32,
             KeyAlgorithm::P384 => 48,
         };
-        match signature.split_at_checked(numbers) {
-            Some((r, s)) if s.len() == numbers => ecdsa_signature(r, s).map_err(|error| {
+        match signature.split_at_checked(coordinate) {
+            Some((r, s)) if s.len() == coordinate => ecdsa_signature(r, s).map_err(|error| {
                 Error::configuration("the token's signature is malformed")
                     .with_source(error)
                     .into()
             }),
             _ => Err(Error::configuration(format!(
-                "the token's ECDSA signature has {} bytes in place of {}",
+                "the token's ECDSA signature has {} bytes, not {}",
                 signature.len(),
-                2 * numbers
+                2 * coordinate
             ))
             .into()),
         }
     }
 
-    /// Signs once, where the certificate alone says what the public key is: it may be another key's.
+    /// Signs once to prove that the certificate belongs to the key, if the public key is known from the certificate only.
     fn prove(&self, connection: &mut Connection) -> Result<(), Failure> {
-        let message = b"Is this certificate that of this key?";
+        let message = b"dps-device: does this certificate belong to this key?";
         let can_sign = |scheme: &&SignatureScheme| self.can_sign(**scheme);
         let Some(scheme) = self.algorithm.schemes().iter().find(can_sign) else {
             return Ok(());
@@ -230,7 +229,7 @@ impl TokenKey {
         if verifies(&self.public_key, *scheme, message, &signature) {
             return Ok(());
         }
-        Err(Error::configuration("the certificate is not that of the private key").into())
+        Err(Error::configuration("the certificate does not belong to the private key").into())
     }
 }
 
@@ -243,7 +242,7 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// Whether the token can make any signature of TLS with such a key.
+/// Checks that the token supports a signature scheme of TLS for this kind of key.
 pub(super) fn check_mechanisms(
     algorithm: KeyAlgorithm,
     mechanisms: &[MechanismType],
@@ -253,16 +252,16 @@ pub(super) fn check_mechanisms(
         return Ok(());
     }
     Err(Error::configuration(format!(
-        "the PKCS#11 token has no mechanism to sign with a key of this kind ({algorithm:?})"
+        "the PKCS#11 token has no signature mechanism for this kind of key ({algorithm:?})"
     )))
 }
 
 fn check_kind(session: &Session, key: ObjectHandle) -> Result<(), Failure> {
-    // Not every token knows the attribute; one that does not has no such keys.
+    // A token that does not support the attribute has no such keys.
     let each_time = session.get_attributes(key, &[AttributeType::AlwaysAuthenticate]);
     if let Ok([Attribute::AlwaysAuthenticate(true)]) = each_time.as_deref() {
         return Err(Error::configuration(
-            "the private key wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE), which is not supported",
+            "the private key requires the PIN for each signature (CKA_ALWAYS_AUTHENTICATE), which is not supported",
         )
         .into());
     }
@@ -272,7 +271,7 @@ fn check_kind(session: &Session, key: ObjectHandle) -> Result<(), Failure> {
 fn from_certificate(certificate: Option<&CertificateDer<'_>>) -> Result<Vec<u8>, Error> {
     let certificate = certificate.ok_or_else(|| {
         Error::configuration(
-            "the token has the private key, and neither its public key nor its certificate: give the certificate",
+            "the token has neither the public key nor the certificate of the private key: pass the certificate",
         )
     })?;
     public_key::of_certificate(certificate)

@@ -1,4 +1,4 @@
-//! The public half of a private key in a token, from wherever the token has it.
+//! The public key of a private key in a token, from the key itself, its public key object or its certificate.
 
 use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::session::Session;
@@ -11,24 +11,24 @@ use super::super::device_key::{
     KeyAlgorithm, PRIME256V1, SECP384R1, ec_public_key, rsa_public_key,
 };
 use super::failure::Failure;
-use super::object::{Class, Wanted, bytes};
+use super::object::{Class, Selector, bytes};
 use crate::error::Error;
 
-/// The objects that go with a private key have its id, or where it has none its label.
+/// Selects an object that belongs to a private key: it has the id of the key or, if the key has no id, its label.
 pub(super) fn companion(
     session: &Session,
     key: ObjectHandle,
     class: Class,
-) -> Result<Option<Wanted>, Failure> {
+) -> Result<Option<Selector>, Failure> {
     if let Some(id) = bytes(session, key, AttributeType::Id)? {
-        return Ok(Some(Wanted::by_id(class, &id)));
+        return Ok(Some(Selector::by_id(class, &id)));
     }
     let label = bytes(session, key, AttributeType::Label)?;
     let label = label.and_then(|label| String::from_utf8(label).ok());
-    Ok(label.map(|label| Wanted::by_label(class, &label)))
+    Ok(label.map(|label| Selector::by_label(class, &label)))
 }
 
-/// The SubjectPublicKeyInfo, DER: as the private key tells it itself, or the public key object, or the certificate.
+/// The SubjectPublicKeyInfo, DER. `None` if the token has no source for it.
 pub(super) fn find(session: &Session, key: ObjectHandle) -> Result<Option<Vec<u8>>, Failure> {
     if let Some(info) = bytes(session, key, AttributeType::PublicKeyInfo)?
         && KeyAlgorithm::of(&info).is_some()
@@ -38,8 +38,8 @@ pub(super) fn find(session: &Session, key: ObjectHandle) -> Result<Option<Vec<u8
     if let Some(info) = rsa(session, key)? {
         return Ok(Some(info));
     }
-    if let Some(wanted) = companion(session, key, Class::PublicKey)?
-        && let [object] = *wanted.all(session)?
+    if let Some(selector) = companion(session, key, Class::PublicKey)?
+        && let [object] = *selector.all(session)?
     {
         let info = match rsa(session, object)? {
             Some(info) => Some(info),
@@ -49,8 +49,8 @@ pub(super) fn find(session: &Session, key: ObjectHandle) -> Result<Option<Vec<u8
             return Ok(info);
         }
     }
-    if let Some(wanted) = companion(session, key, Class::Certificate)?
-        && let [object] = *wanted.all(session)?
+    if let Some(selector) = companion(session, key, Class::Certificate)?
+        && let [object] = *selector.all(session)?
         && let Some(certificate) = bytes(session, object, AttributeType::Value)?
     {
         return Ok(Some(of_certificate(&certificate.into())?));
@@ -87,7 +87,7 @@ fn check_size(modulus: &[u8]) -> Result<(), Error> {
     if bytes < 256 {
         let bits = 8 * bytes;
         return Err(Error::configuration(format!(
-            "the RSA key has {bits} bits, and TLS takes none of less than 2048"
+            "the RSA key has {bits} bits, and TLS requires 2048 bits or more"
         )));
     }
     Ok(())
@@ -112,8 +112,8 @@ fn ec(session: &Session, object: ObjectHandle) -> Result<Option<Vec<u8>>, Failur
     Ok(Some(ec_public_key(algorithm, bare_point(&point))?))
 }
 
-/// The standard wraps the point in an OCTET STRING, some tokens do not. Both begin with 4, so the length tells:
-/// that of a bare point of P-256 or P-384 is 65 or 97 bytes.
+/// The standard wraps the point in an OCTET STRING, but some tokens do not. Both start with the byte 4, so the length decides: a bare
+/// point has 65 (P-256) or 97 (P-384) bytes.
 fn bare_point(point: &[u8]) -> &[u8] {
     match <&OctetStringRef>::from_der(point) {
         Ok(inner) if !matches!(point.len(), 65 | 97) => inner.as_bytes(),
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_is_taken_wrapped_or_bare() {
+    fn a_point_may_be_wrapped_or_bare() {
         let bare = [&[4][..], &[7; 64]].concat();
         let wrapped = [&[0x04, 0x41][..], &bare].concat();
         assert_eq!(bare_point(&wrapped), bare);

@@ -1,4 +1,4 @@
-//! A token, open: the way to the keys and certificates in it.
+//! An open token, which gives access to its keys and certificates.
 
 use std::sync::Arc;
 
@@ -8,32 +8,32 @@ use super::pin::Pin;
 use super::uri::Uri;
 use crate::error::{Error, ErrorKind};
 
-/// A PKCS#11 token, logged in to.
+/// A PKCS#11 token with a login.
 ///
-/// It has one session, used by one at a time, and opens another when that is lost: the token was out and is back, say. A clone
-/// is the same token. The login counts for the whole process, as PKCS#11 has it: a second `Token` for the same token
-/// finds itself logged in, whatever its PIN.
+/// It has one session, which one caller uses at a time, and opens a new one when that is lost, for example because the token was
+/// removed and inserted again. A clone is the same token. In PKCS#11 a login applies to the whole process: a second `Token` for the
+/// same token is logged in already, whatever its PIN.
 ///
-/// No call here has a time limit of its own, since a key pad waits for a person: put `tokio::time::timeout` around it. A
-/// registration has one, which cannot interrupt a token that hangs in the TLS handshake.
+/// The methods have no timeout, because a token with a key pad waits for a person: use `tokio::time::timeout`. A registration has a
+/// timeout, but it cannot interrupt a token that hangs in the TLS handshake.
 #[derive(Debug, Clone)]
 pub struct Token(pub(super) Arc<Link>);
 
 impl Token {
-    /// Opens the token that the URI names, with the PIN that the URI names. A token that wants none needs none, and one with a key pad
-    /// of its own asks there.
+    /// Opens the token that the URI selects, with the PIN from the URI. A token without a login needs no PIN, and a token with a key
+    /// pad asks for it there.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when there is no such module or token, or more than one such token, or the PIN is
-    /// missing, wrong or locked. [`ErrorKind::Signing`] when the token does not work.
+    /// [`ErrorKind::InvalidConfiguration`] if the module cannot be loaded, no token or more than one token matches, or the PIN is
+    /// missing, wrong or locked. [`ErrorKind::Signing`] if the token fails.
     pub async fn open(uri: &Uri) -> Result<Self, Error> {
         Self::connect(uri.clone(), Pin::from_uri(uri)?).await
     }
 
-    /// [`open`](Self::open) with this PIN. What the URI says about it is not looked at.
+    /// Opens the token that the URI selects, with this PIN. A PIN in the URI is ignored.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub async fn open_with_pin(uri: &Uri, pin: Pin) -> Result<Self, Error> {
         Self::connect(uri.clone(), Some(pin)).await
     }
@@ -47,7 +47,7 @@ impl Token {
         .await
     }
 
-    /// Works with the token on a thread that may wait.
+    /// Runs work with the token on a thread for blocking work.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -58,7 +58,7 @@ impl Token {
     }
 }
 
-/// Does what blocks on a thread for it. A caller that goes away meanwhile does not stop it: the token is busy for that long anyway.
+/// Runs work on a thread for blocking work. Dropping the future does not stop it.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -66,9 +66,9 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => {
-                Err(Error::new(ErrorKind::Signing, "the runtime shuts down").with_source(error))
-            }
+            Err(error) => Err(
+                Error::new(ErrorKind::Signing, "the runtime is shutting down").with_source(error),
+            ),
         },
     }
 }

@@ -1,19 +1,19 @@
-//! The PKCS#11 URI (RFC 7512): which module, which token, which object, and where the PIN is.
+//! The PKCS#11 URI (RFC 7512), which selects a module, a token and an object, and names the source of the PIN.
 
 mod parse;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, percent_encode_byte};
 use zeroize::Zeroizing;
 
 /// A PKCS#11 URI. Source: RFC 7512.
 ///
-/// What it does not say is not asked for: `pkcs11:` alone is any token. Attributes that the RFC does not have (vendors' own) are
-/// ignored, one that comes twice is an error.
+/// An attribute that is missing matches everything: `pkcs11:` matches any token. Vendor-specific attributes are ignored. An attribute
+/// that occurs twice is an error.
 ///
-/// Neither Debug nor Display shows a `pin-value`. Better have none: a URI ends up in configuration files.
+/// Neither Debug nor Display shows a `pin-value`. Prefer `pin-source`, because URIs end up in configuration files.
 #[derive(Clone, Default)]
 pub struct Uri {
     pub(super) token: TokenAttributes,
@@ -27,7 +27,7 @@ pub struct Uri {
     pin: Option<PinAttribute>,
 }
 
-/// What names a token.
+/// The attributes of a token.
 #[derive(Clone, Default)]
 pub(super) struct TokenAttributes {
     pub(super) label: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct TokenAttributes {
     pub(super) serial: Option<String>,
 }
 
-/// What names a slot.
+/// The attributes of a slot.
 #[derive(Clone, Default)]
 pub(super) struct SlotAttributes {
     pub(super) id: Option<u64>,
@@ -44,7 +44,7 @@ pub(super) struct SlotAttributes {
     pub(super) manufacturer: Option<String>,
 }
 
-/// What a module must say of itself.
+/// The attributes of a module.
 #[derive(Clone, Default)]
 pub(super) struct LibraryAttributes {
     pub(super) description: Option<String>,
@@ -73,7 +73,7 @@ impl Uri {
         self.object.as_deref()
     }
 
-    /// `id`: the CKA_ID of an object, which a certificate and its keys have in common.
+    /// `id`: the CKA_ID of an object. A certificate and its keys have the same id.
     pub fn id(&self) -> Option<&[u8]> {
         self.id.as_deref()
     }
@@ -83,17 +83,17 @@ impl Uri {
         self.token.label.as_deref()
     }
 
-    /// `module-path`: the file of the module, or the folder in which `module-name` is.
+    /// `module-path`: the file of the module, or the folder that contains `module-name`.
     pub fn module_path(&self) -> Option<&Path> {
         self.module_path.as_deref()
     }
 
-    /// `module-name`: the module's file name without a `lib` before it and without a suffix.
+    /// `module-name`: the file name of the module without the prefix `lib` and without the suffix.
     pub fn module_name(&self) -> Option<&str> {
         self.module_name.as_deref()
     }
 
-    /// The same, for the object of this label, whatever its id.
+    /// Returns the URI for the object with this label and any id.
     #[must_use]
     pub fn with_object(mut self, label: impl Into<String>) -> Self {
         self.object = Some(label.into());
@@ -101,7 +101,7 @@ impl Uri {
         self
     }
 
-    /// The same, for the object of this id, whatever its label.
+    /// Returns the URI for the object with this id and any label.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.id = Some(id.into());
@@ -109,7 +109,7 @@ impl Uri {
         self
     }
 
-    /// The same, with this module.
+    /// Returns the URI with this module.
     #[must_use]
     pub fn with_module_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.module_path = Some(path.into());
@@ -120,8 +120,8 @@ impl Uri {
         self.pin.as_ref()
     }
 
-    /// What names the token, for an error to show.
-    pub(super) fn of_token(&self) -> Self {
+    /// The part that selects the token, for error messages.
+    pub(super) fn token_only(&self) -> Self {
         Self {
             token: self.token.clone(),
             slot: self.slot.clone(),
@@ -167,7 +167,7 @@ impl Uri {
 }
 
 impl fmt::Display for Uri {
-    /// The URI, without a `pin-value`.
+    /// Writes the URI without a `pin-value`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("pkcs11:")?;
         write_list(f, &self.path_attributes(), ";")?;
@@ -244,7 +244,7 @@ fn encode_query(value: &str) -> String {
     percent_encode(value.as_bytes(), QUERY).to_string()
 }
 
-/// Every byte of an id, as the RFC advises.
+/// Encodes every byte of an id, as the RFC recommends.
 fn encode_all(value: &[u8]) -> String {
-    value.iter().map(|byte| format!("%{byte:02X}")).collect()
+    value.iter().copied().map(percent_encode_byte).collect()
 }

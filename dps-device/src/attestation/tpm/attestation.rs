@@ -1,4 +1,4 @@
-//! TPM attestation: the device is the one whose TPM can open the service's challenge.
+//! TPM attestation: the device proves its identity by opening the service's challenge with its TPM.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,33 +18,34 @@ use crate::error::Error;
 
 /// TPM attestation, for individual enrollments.
 ///
-/// A challenge's key is held wrapped in memory, and loaded for each signature. Only the key for the IoT hub, which comes
-/// with the assignment, is kept in the TPM: a registration that fails leaves the one before as it was.
+/// The key of a challenge is held in memory, encrypted by the TPM, and is loaded for each signature. Only the hub key, which comes
+/// with the assignment, is stored in the TPM, so a failed registration does not change it.
 ///
-/// As a [`Sign`] it signs with the key of the last challenge. Before the first challenge and after the assignment it signs
-/// with the key for the IoT hub, as [`Tpm::hub_signer`] does. Registrations of one device should not overlap: the key of the
-/// later challenge would sign for both.
+/// As a [`Sign`] it signs with the key of the last challenge. Before the first challenge and after the assignment it signs with the
+/// hub key, as [`Tpm::hub_signer`] does. Clones share the key of the challenge. Registrations of one device must not overlap,
+/// because the key of the later challenge would sign for both.
 ///
 /// Source: azure-docs `iot-dps/concepts-tpm-attestation.md`.
+#[derive(Clone)]
 pub struct TpmAttestation {
     tpm: Tpm,
     registration_id: RegistrationId,
     endorsement_key: TpmPublic,
     storage_root_key: TpmPublic,
-    challenge_key: Mutex<Option<Arc<WrappedKey>>>,
+    challenge_key: Arc<Mutex<Option<Arc<WrappedKey>>>>,
 }
 
 impl TpmAttestation {
-    /// A device with this TPM. Its registration id is that of Azure's SDKs:
+    /// A device with this TPM. Its registration id is the one that Azure's SDKs use: the
     /// [`TpmPublic::default_registration_id`] of the endorsement key.
     ///
-    /// Uses the endorsement key and the storage root key that the TPM keeps, and makes and keeps them where it lacks
-    /// them: that may take a minute.
+    /// Uses the endorsement key and the storage root key in the TPM. A key that is missing is created and stored, which may take a
+    /// minute.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when another kind of object is at a handle, an
-    /// authorization value is wrong or there is no room, [`ErrorKind::Signing`](crate::ErrorKind::Signing) when the TPM does not work.
-    /// The source is a [`TpmError`](super::TpmError).
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if a handle has another kind of object, an
+    /// authorization value is wrong, or the TPM has no space left. [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM
+    /// fails. The source is a [`TpmError`](super::TpmError).
     pub async fn new(tpm: &Tpm) -> Result<Self, Error> {
         let (endorsement_key, storage_root_key) = tpm
             .run(|connection| {
@@ -60,18 +61,18 @@ impl TpmAttestation {
             registration_id: endorsement_key.default_registration_id(),
             endorsement_key,
             storage_root_key,
-            challenge_key: Mutex::default(),
+            challenge_key: Arc::default(),
         })
     }
 
-    /// Takes this registration id: that of the enrollment, when it is not the default one.
+    /// Uses this registration id instead of the default one: the registration id of the enrollment.
     #[must_use]
     pub fn with_registration_id(mut self, registration_id: RegistrationId) -> Self {
         self.registration_id = registration_id;
         self
     }
 
-    /// The public part of the endorsement key. [`TpmPublic::to_base64`] of it goes into the enrollment.
+    /// The public part of the endorsement key. The enrollment contains its [`TpmPublic::to_base64`].
     pub fn endorsement_key(&self) -> &TpmPublic {
         &self.endorsement_key
     }
@@ -81,7 +82,7 @@ impl TpmAttestation {
         &self.tpm
     }
 
-    fn signs_with(&self, key: Option<WrappedKey>) {
+    fn set_challenge_key(&self, key: Option<WrappedKey>) {
         *self.lock() = key.map(Arc::new);
     }
 
@@ -119,8 +120,8 @@ impl TpmKeys for TpmAttestation {
             .run(move |connection| WrappedKey::open(connection, &challenge))
             .await
             .map_err(|error| error.sign_error("the TPM cannot open the service's challenge"))?;
-        self.signs_with(Some(key));
-        debug!("the TPM has opened the challenge");
+        self.set_challenge_key(Some(key));
+        debug!("the TPM opened the challenge");
         Ok(())
     }
 
@@ -129,11 +130,11 @@ impl TpmKeys for TpmAttestation {
         self.tpm
             .run(move |connection| {
                 let key = WrappedKey::open(connection, &key)?;
-                hub_key::keep(connection, &key)
+                hub_key::store(connection, &key)
             })
             .await
-            .map_err(|error| error.sign_error("the TPM cannot keep the key for the IoT hub"))?;
-        self.signs_with(None);
+            .map_err(|error| error.sign_error("the TPM cannot store the hub key"))?;
+        self.set_challenge_key(None);
         Ok(())
     }
 

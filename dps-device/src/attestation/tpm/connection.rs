@@ -1,4 +1,4 @@
-//! One use of the TPM: connect, do some commands, leave nothing behind.
+//! A connection to the TPM for one use: it runs commands and leaves nothing loaded.
 
 use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::{CapabilityType, SessionType};
@@ -16,9 +16,9 @@ use super::options::{AuthValue, PersistentHandle, TpmOptions};
 
 /// A connection to the TPM for one use.
 ///
-/// What is loaded is flushed as soon as it is not needed ([`flushing`](Self::flushing)). What a panic leaves is flushed
-/// when the [`Context`] is dropped, which keeps count. A connection for each use also means that a TPM that was restarted
-/// is found again, and that a TPM without a resource manager is free for others in between.
+/// Loaded objects are flushed as soon as they are no longer needed ([`flushing`](Self::flushing)). After a panic the [`Context`]
+/// flushes them when it is dropped. A new connection for each use also means that a TPM works again after a restart, and that
+/// other programs can use a TPM without a resource manager in between.
 pub(super) struct Connection<'a> {
     context: Context,
     pub(super) options: &'a TpmOptions,
@@ -26,18 +26,19 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     pub(super) fn open(options: &'a TpmOptions) -> Result<Self, TpmError> {
-        let context =
-            Context::new(options.tcti.name()).map_err(|error| match options.tcti.fault() {
-                Some(fault) => TpmError::configuration(fault),
+        let context = Context::new(options.tcti.name()).map_err(|error| {
+            match options.tcti.device_error() {
+                Some(reason) => TpmError::configuration(reason),
                 None => TpmError::new("connecting", error),
-            })?;
+            }
+        })?;
         let mut connection = Self { context, options };
         connection.authorize(ObjectHandle::Owner, &options.owner)?;
         connection.authorize(ObjectHandle::Endorsement, &options.endorsement)?;
         Ok(connection)
     }
 
-    /// A command that needs no authorization.
+    /// Runs a command that needs no authorization.
     pub(super) fn plain<T>(
         &mut self,
         command: &'static str,
@@ -48,7 +49,7 @@ impl<'a> Connection<'a> {
             .map_err(|error| TpmError::new(command, error))
     }
 
-    /// A command that one authorization value allows: that of the first handle.
+    /// Runs a command with the authorization value of its first handle.
     pub(super) fn authorized<T>(
         &mut self,
         command: &'static str,
@@ -59,8 +60,8 @@ impl<'a> Connection<'a> {
             .map_err(|error| TpmError::new(command, error))
     }
 
-    /// A command that needs the storage root key's authorization and the endorsement key's, whose policy asks for the
-    /// secret of the endorsement hierarchy.
+    /// Runs a command with the authorizations of the storage root key and of the endorsement key. The policy of the latter
+    /// requires the authorization value of the endorsement hierarchy.
     pub(super) fn endorsed<T>(
         &mut self,
         command: &'static str,
@@ -77,9 +78,9 @@ impl<'a> Connection<'a> {
                     HashingAlgorithm::Sha256,
                 )
             })?
-            .ok_or_else(|| TpmError::refused("the TPM has started no session"))?;
+            .ok_or_else(|| TpmError::refused("the TPM did not start a session"))?;
         self.flushing(SessionHandle::from(session).into(), |connection| {
-            // Else the TPM itself would end it after a success, and only then.
+            // Without this attribute the TPM would end the session itself after a success, but not after a failure.
             let (attributes, mask) = SessionAttributesBuilder::new()
                 .with_continue_session(true)
                 .build();
@@ -104,7 +105,7 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// Uses an object or a session, and flushes it, whatever the end.
+    /// Uses an object or a session, and flushes it afterwards, also after an error.
     pub(super) fn flushing<T>(
         &mut self,
         object: ObjectHandle,
@@ -117,7 +118,7 @@ impl<'a> Connection<'a> {
         Ok(value)
     }
 
-    /// Says what opens an object.
+    /// Sets the authorization value of an object.
     pub(super) fn authorize(
         &mut self,
         object: ObjectHandle,
@@ -132,27 +133,27 @@ impl<'a> Connection<'a> {
         self.plain("authorizing", |context| context.tr_set_auth(object, auth))
     }
 
-    /// The object at a place, when there is one.
+    /// The object at a handle. `None` if there is none.
     ///
-    /// The list of handles is asked first: to read an object that is not there makes the TSS log an error.
+    /// Asks for the list of handles first, because the TSS logs an error for reading an object that does not exist.
     pub(super) fn persistent(
         &mut self,
-        place: PersistentHandle,
+        handle: PersistentHandle,
     ) -> Result<Option<ObjectHandle>, TpmError> {
         let (handles, _) = self.plain("TPM2_GetCapability", |context| {
-            context.get_capability(CapabilityType::Handles, place.value(), 1)
+            context.get_capability(CapabilityType::Handles, handle.value(), 1)
         })?;
-        let there = match handles {
+        let exists = match handles {
             CapabilityData::Handles(handles) => {
-                handles.first().map(|handle| u32::from(*handle)) == Some(place.value())
+                handles.first().map(|first| u32::from(*first)) == Some(handle.value())
             }
             _ => false,
         };
-        if !there {
+        if !exists {
             return Ok(None);
         }
         self.plain("TPM2_ReadPublic", |context| {
-            context.tr_from_tpm_public(TpmHandle::Persistent(place.to_tss()))
+            context.tr_from_tpm_public(TpmHandle::Persistent(handle.to_tss()))
         })
         .map(Some)
     }
@@ -172,21 +173,21 @@ impl<'a> Connection<'a> {
             .marshall()
             .map_err(|error| TpmError::new("TPM2_ReadPublic", error))?;
         let length = u16::try_from(area.len())
-            .map_err(|_| TpmError::refused("the TPM has a key that is too large"))?;
+            .map_err(|_| TpmError::refused("the public area of the key is larger than 64 KiB"))?;
         Ok([&length.to_be_bytes()[..], &area].concat())
     }
 
-    /// Keeps a loaded object at a place that is free, or frees the place of the object that is there.
+    /// Stores a loaded object at a free handle, or removes the object that is stored there.
     pub(super) fn evict_control(
         &mut self,
         object: ObjectHandle,
-        place: PersistentHandle,
+        handle: PersistentHandle,
     ) -> Result<(), TpmError> {
         self.authorized("TPM2_EvictControl", |context| {
             context.evict_control(
                 Provision::Owner,
                 object,
-                Persistent::Persistent(place.to_tss()),
+                Persistent::Persistent(handle.to_tss()),
             )
         })
         .map(drop)

@@ -1,4 +1,4 @@
-//! What the TPM said: the command, the response code and its name, and what to do.
+//! The error of a TPM: the command, the response code with its name, and advice.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,9 +11,9 @@ use tss_esapi::constants::response_code::Tss2ResponseCode;
 use super::response_code::ResponseCode;
 use crate::error::{Error, ErrorKind};
 
-/// What a TPM answered, or why it was not asked.
+/// An error of a TPM, or a reason why a TPM was not used.
 ///
-/// It is the source of a [`SignError`] and of an [`Error`](crate::Error) that come from a TPM.
+/// It is the source of each [`SignError`] and [`Error`](crate::Error) that a TPM causes.
 #[derive(Debug, Clone)]
 pub struct TpmError {
     kind: ErrorKind,
@@ -23,7 +23,8 @@ pub struct TpmError {
 }
 
 impl TpmError {
-    /// The response code as the TSS gives it, when there is one: bits 16 to 23 say who gave it, 0 is the TPM.
+    /// The response code as the TSS reports it. `None` if the error has none. Bits 16 to 23 name the layer that reported it: 0 is the
+    /// TPM itself.
     ///
     /// Source: TCG, *TPM Library*, part 2 chapter 6.6.
     pub fn response_code(&self) -> Option<u32> {
@@ -36,10 +37,12 @@ impl TpmError {
                 Some(code) => (code.kind(), Some(code), code.advice(command).into()),
                 None => (ErrorKind::Signing, None, code.to_string().into()),
             },
-            // The service sent more than a TPM takes.
-            tss_esapi::Error::WrapperError(WrapperErrorKind::WrongParamSize) => {
-                (ErrorKind::Signing, None, "a part of it is too long".into())
-            }
+            // The service sent a part that is longer than TPMs allow.
+            tss_esapi::Error::WrapperError(WrapperErrorKind::WrongParamSize) => (
+                ErrorKind::Signing,
+                None,
+                "a part of the data is too long".into(),
+            ),
             tss_esapi::Error::WrapperError(error) => {
                 (ErrorKind::Signing, None, error.to_string().into())
             }
@@ -52,22 +55,22 @@ impl TpmError {
         }
     }
 
-    /// Something that is wrong with the set-up.
+    /// An error in the configuration.
     pub(super) fn configuration(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::without_code(ErrorKind::InvalidConfiguration, reason)
     }
 
-    /// Something that is wrong with what the TPM was given or gave.
+    /// Invalid input to the TPM, or unexpected output from it.
     pub(super) fn refused(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::without_code(ErrorKind::Signing, reason)
     }
 
-    pub(super) fn late(limit: Duration) -> Self {
-        Self::refused(format!("the TPM has not answered within {limit:?}"))
+    pub(super) fn timed_out(timeout: Duration) -> Self {
+        Self::refused(format!("the TPM did not answer within {timeout:?}"))
     }
 
-    pub(super) fn is_lack_of_scheme(&self) -> bool {
-        self.code.is_some_and(ResponseCode::is_lack_of_scheme)
+    pub(super) fn is_unsupported_scheme(&self) -> bool {
+        self.code.is_some_and(ResponseCode::is_unsupported_scheme)
     }
 
     pub(super) fn sign_error(self, what: &'static str) -> SignError {
@@ -102,7 +105,7 @@ impl fmt::Display for TpmError {
 
 impl std::error::Error for TpmError {}
 
-/// tss-esapi keeps the number to itself and shows it in hexadecimal only.
+/// Reads the number from the text of the error, because tss-esapi has no accessor for it.
 fn number(code: Tss2ResponseCode) -> Option<ResponseCode> {
     let text = match code {
         Tss2ResponseCode::Success => return None,
@@ -122,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn it_names_the_command_the_code_and_what_to_do() {
+    fn the_text_has_the_command_the_code_and_advice() {
         let error = error("TPM2_ActivateCredential", 0x1df);
         assert_eq!(error.response_code(), Some(0x1df));
         assert!(
             error.to_string().starts_with(
-                "TPM2_ActivateCredential: TPM_RC_INTEGRITY (0x1df): the key that the service sent is not for this TPM"
+                "TPM2_ActivateCredential: TPM_RC_INTEGRITY (0x1df): the key from the service is not for this TPM"
             ),
             "{error}"
         );
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_survives_every_format() {
+    fn the_code_is_read_from_every_format() {
         for code in [0x9a2, 0x921, 0x14b, 0xa000a, 0xb0143, 0x7_0001] {
             assert_eq!(error("TPM2_Load", code).response_code(), Some(code));
         }

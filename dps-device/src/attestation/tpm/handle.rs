@@ -1,4 +1,4 @@
-//! A TPM that is ready for use: one use at a time, off the async threads.
+//! A TPM that is ready for use. It runs one use at a time, on threads for blocking work.
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -13,78 +13,67 @@ use tracing::{Span, debug};
 
 use super::connection::Connection;
 use super::error::TpmError;
-use super::hub_key::HubSigner;
-use super::key_pair::KeyPairOptions;
 use super::options::TpmOptions;
 use crate::error::Error;
 
-/// A TPM. Clones are cheap and take turns.
+/// A TPM. Clones are cheap and share the TPM: their uses wait for each other.
 ///
-/// It keeps no connection: each use opens one and leaves nothing loaded, so that a TPM that was restarted is found again.
-/// Uses wait for each other, those of another `Tpm` or program do not: let these share through a resource manager.
+/// It keeps no connection: each use opens one and leaves nothing loaded, so the TPM works again after a restart. Another `Tpm` or
+/// another program does not wait, so use a resource manager to share a TPM with them.
 ///
-/// The waiting happens on tokio's threads for blocking work; in a TLS handshake the connection's own thread waits too.
-/// **A TPM cannot be interrupted**: when the future is dropped, or time is up ([`TpmOptions::with_timeout`]), what has begun
-/// goes on to its end there and cleans up; what waits for its turn does not begin.
+/// The work is done on tokio's threads for blocking work; in a TLS handshake the thread of the connection waits for it as well.
+/// **A TPM cannot be interrupted**: if the future is dropped, or the timeout ([`TpmOptions::with_timeout`]) expires, a command that
+/// has begun is finished and cleaned up in the background. A use that still waits for another one does not begin.
 #[derive(Clone)]
 pub struct Tpm(Arc<Inner>);
 
 struct Inner {
     options: TpmOptions,
-    /// Async callers queue here, so that only one of them blocks a thread.
+    /// Async callers wait here, so that only one of them blocks a thread.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Held while the TPM works, also for a caller that is not async: TLS.
+    /// Held while the TPM works, also for a caller that is not async, which is TLS.
     busy: Mutex<()>,
 }
 
 impl Tpm {
-    /// Makes sure that there is a TPM. It makes no key yet.
+    /// Checks that the TPM can be used. It creates no key yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none at the TCTI or it may not be
-    /// opened, [`ErrorKind::Signing`](crate::ErrorKind::Signing) when it does not work. The source is a [`TpmError`].
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there is no TPM at the TCTI, or the user
+    /// is not allowed to open it. [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
     pub async fn open(options: TpmOptions) -> Result<Self, Error> {
         let tpm = Self(Arc::new(Inner {
             options,
             turn: Arc::default(),
             busy: Mutex::default(),
         }));
-        let place = tpm.options().endorsement_key;
-        tpm.run(move |connection| connection.persistent(place).map(drop))
+        let handle = tpm.options().endorsement_key;
+        tpm.run(move |connection| connection.persistent(handle).map(drop))
             .await
             .map_err(|error| error.into_error("the TPM cannot be used"))?;
-        debug!(tcti = %tpm.options().tcti, "the TPM is there");
+        debug!(tcti = %tpm.options().tcti, "the TPM is ready");
         Ok(tpm)
-    }
-
-    /// Signs towards the IoT hub, with the key that the TPM has kept since a registration.
-    pub fn hub_signer(&self) -> HubSigner {
-        HubSigner::new(self.clone())
-    }
-
-    /// A key pair for X.509: where it is or will be, and what opens it.
-    pub fn key_pair(&self) -> KeyPairOptions {
-        KeyPairOptions::new(self.clone())
     }
 
     pub(super) fn options(&self) -> &TpmOptions {
         &self.0.options
     }
 
-    /// One use of the TPM.
+    /// Runs one use of the TPM.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, TpmError> {
-        self.aside(move |tpm| tpm.run_here(job)).await?
+        self.on_blocking_thread(move |tpm| tpm.run_here(job))
+            .await?
     }
 
-    /// Work that uses the TPM, in its turn, on a thread that may wait.
-    pub(super) async fn aside<T: Send + 'static>(
+    /// Runs work that uses the TPM on a thread for blocking work, after earlier uses.
+    pub(super) async fn on_blocking_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, TpmError> {
-        let limit = self.options().timeout;
+        let timeout = self.options().timeout;
         let work = async {
             let turn = self.0.turn.clone().lock_owned().await;
             let (tpm, span) = (self.clone(), Span::current());
@@ -96,29 +85,33 @@ impl Tpm {
             .await
             .map_err(unfinished)
         };
-        within(limit, work).await
+        within(timeout, work).await
     }
 
-    /// One use of the TPM, for a caller that cannot await: TLS. It blocks, and no longer than the others.
+    /// Runs one use of the TPM for a caller that cannot await, which is TLS. Blocks the thread until the timeout at most.
     pub(super) fn run_blocking<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, TpmError> {
-        let (limit, tpm, span) = (self.options().timeout, self.clone(), Span::current());
+        let (timeout, tpm, span) = (self.options().timeout, self.clone(), Span::current());
         let (done, result) = mpsc::sync_channel(1);
-        // Nobody may listen any more.
+        // Sending fails if the caller no longer waits, which is fine.
         let work = move || drop(done.send(span.in_scope(|| tpm.run_here(job))));
         thread::Builder::new()
             .name("tpm".to_owned())
             .spawn(work)
-            .map_err(|_| TpmError::refused("there is no thread for it"))?;
-        result.recv_timeout(limit).unwrap_or_else(|end| match end {
-            RecvTimeoutError::Timeout => Err(TpmError::late(limit)),
-            RecvTimeoutError::Disconnected => Err(TpmError::refused("its thread broke off")),
-        })
+            .map_err(|_| TpmError::refused("a thread for the TPM cannot be started"))?;
+        result
+            .recv_timeout(timeout)
+            .unwrap_or_else(|end| match end {
+                RecvTimeoutError::Timeout => Err(TpmError::timed_out(timeout)),
+                RecvTimeoutError::Disconnected => {
+                    Err(TpmError::refused("the thread of the TPM panicked"))
+                }
+            })
     }
 
-    /// One use of the TPM, on this thread, however long it takes.
+    /// Runs one use of the TPM on this thread, without a timeout.
     pub(super) fn run_here<T>(
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError>,
@@ -140,7 +133,7 @@ async fn within<T>(
 ) -> Result<T, TpmError> {
     timeout(limit, work)
         .await
-        .unwrap_or_else(|_| Err(TpmError::late(limit)))
+        .unwrap_or_else(|_| Err(TpmError::timed_out(limit)))
 }
 
 fn unfinished(error: JoinError) -> TpmError {

@@ -1,4 +1,4 @@
-//! The key for the IoT hub: kept in the TPM over restarts, replaced by each registration that succeeds.
+//! The hub key: stored in the TPM, replaced by each successful registration, and used to sign tokens for the hub.
 
 use async_trait::async_trait;
 use dps_types::sas::{Sign, SignError, Signature};
@@ -10,18 +10,19 @@ use super::error::TpmError;
 use super::handle::Tpm;
 use super::wrapped_key::{WrappedKey, hmac, message, signs_with_hmac};
 
-/// Signs with the key for the IoT hub that a TPM keeps: the SAS tokens of the device towards its hub, also after a
-/// restart and without a registration.
+/// Signs with the hub key in a TPM: SAS tokens for the device's IoT hub. It needs no registration after a restart.
 ///
-/// For such a token see [`SasTokenBuilder`](dps_types::sas::SasTokenBuilder): the resource is `{hub}/devices/{deviceId}`, without a policy.
+/// To make a token, use [`SasTokenBuilder`](dps_types::sas::SasTokenBuilder) with the resource `{hub}/devices/{deviceId}` and no
+/// policy.
 #[derive(Debug, Clone)]
 pub struct HubSigner {
     tpm: Tpm,
 }
 
-impl HubSigner {
-    pub(super) fn new(tpm: Tpm) -> Self {
-        Self { tpm }
+impl Tpm {
+    /// A signer that uses the hub key, which the TPM has stored since the last successful registration.
+    pub fn hub_signer(&self) -> HubSigner {
+        HubSigner { tpm: self.clone() }
     }
 }
 
@@ -33,36 +34,35 @@ impl Sign for HubSigner {
             self.tpm.run(move |connection| sign(connection, data)).await
         };
         sign.await
-            .map_err(|error| error.sign_error("the TPM cannot sign with the key for the IoT hub"))
+            .map_err(|error| error.sign_error("the TPM cannot sign with the hub key"))
     }
 }
 
-/// Keeps a key in place of the one before. That one is evicted only when the new one is loaded: what can go wrong with
-/// it has gone wrong by then. A power cut between the two, or a TPM that takes no second write, leaves none until the next
-/// registration.
-pub(super) fn keep(connection: &mut Connection<'_>, key: &WrappedKey) -> Result<(), TpmError> {
-    let place = connection.options.hub_key;
+/// Stores a hub key in place of the previous one, which is removed only after the new one was loaded successfully. If the power
+/// fails between the two, or the TPM refuses the second write, there is no hub key until the next registration.
+pub(super) fn store(connection: &mut Connection<'_>, key: &WrappedKey) -> Result<(), TpmError> {
+    let handle = connection.options.hub_key;
     key.loaded(connection, |connection, new| {
-        if let Some(old) = connection.persistent(place)? {
+        if let Some(old) = connection.persistent(handle)? {
             if !signs_with_hmac(&connection.public(old)?) {
                 return Err(TpmError::configuration(format!(
-                    "the object at {place} is no key of an IoT hub, and is left alone: name another handle"
+                    "the object at {handle} is not a hub key and is not replaced: choose another handle"
                 )));
             }
-            connection.evict_control(old, place)?;
+            connection.evict_control(old, handle)?;
         }
-        connection.evict_control(new, place)
+        connection.evict_control(new, handle)
     })?;
-    debug!(handle = %place, "the key for the IoT hub is kept");
+    debug!(%handle, "the hub key was stored");
     Ok(())
 }
 
 fn sign(connection: &mut Connection<'_>, data: MaxBuffer) -> Result<Signature, TpmError> {
-    let place = connection.options.hub_key;
-    match connection.persistent(place)? {
+    let handle = connection.options.hub_key;
+    match connection.persistent(handle)? {
         Some(key) => hmac(connection, key, data),
         None => Err(TpmError::configuration(format!(
-            "the TPM keeps no key for the IoT hub at {place}: register the device first"
+            "the TPM has no hub key at {handle}: register the device first"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! A key pair for X.509 that never leaves the TPM.
+//! A key pair in the TPM for X.509 attestation. The private key never leaves the TPM.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,8 +27,7 @@ use crate::attestation::device_key::{self, DeviceKey};
 use crate::attestation::key_kind::KeyKind;
 use crate::error::Error;
 
-/// A key pair in a TPM, for X.509 attestation: the certificate may be anyone's to see, the private key signs inside the
-/// TPM.
+/// A key pair in a TPM, for X.509 attestation. The private key signs inside the TPM.
 ///
 /// ```no_run
 /// # async fn provision(chain: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
@@ -36,19 +35,19 @@ use crate::error::Error;
 /// use dps_device::tpm::{KeyKind, Tpm, TpmOptions};
 ///
 /// let tpm = Tpm::open(TpmOptions::default()).await?;
-/// // Once, in the factory: the request goes to the certification authority.
+/// // Once, in the factory. Send the request to the certification authority.
 /// let key = tpm.key_pair().create(KeyKind::P256).await?;
 /// let request = key.certificate_request(&"toaster-0815".parse()?).await?;
-/// // Ever after, with the chain that came back.
+/// // At every start, with the chain that the authority has returned.
 /// let key = tpm.key_pair().open().await?;
 /// let who = X509Attestation::new(key.identity(chain)?)?;
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// It signs once in each TLS handshake, 1.2 and 1.3 alike, and the thread that drives the connection waits for it: rustls
-/// wants it so. That takes tens of milliseconds with an elliptic curve and hundreds with RSA, and as long as other uses of
-/// this [`Tpm`] take before it, but no longer than [`TpmOptions::with_timeout`](super::TpmOptions::with_timeout) says.
+/// It signs once in each TLS handshake, with TLS 1.2 and 1.3. The thread that drives the connection is blocked meanwhile, because
+/// signing in rustls is synchronous: for tens of milliseconds with an elliptic curve and hundreds with RSA, plus the time that
+/// other uses of this [`Tpm`] need before it. [`TpmOptions::with_timeout`](super::TpmOptions::with_timeout) limits the wait.
 #[derive(Clone)]
 pub struct TpmKeyPair {
     key: Arc<TlsKey>,
@@ -60,28 +59,30 @@ impl TpmKeyPair {
         self.key.public_key()
     }
 
-    /// A certificate signing request (PKCS#10, PEM) whose subject's common name is the registration id.
+    /// Creates a certificate signing request (PKCS#10, PEM). The common name of its subject is the registration id.
     ///
     /// # Errors
-    /// [`Signing`](crate::ErrorKind::Signing) when the TPM does not sign, or not in time.
+    /// [`Signing`](crate::ErrorKind::Signing) if the TPM cannot sign, or does not sign in time.
     pub async fn certificate_request(
         &self,
         registration_id: &RegistrationId,
     ) -> Result<String, Error> {
         let (key, registration_id) = (self.key.clone(), registration_id.clone());
         let request = move |_: &Tpm| device_key::certificate_request(&*key, &registration_id);
-        let made = self.key.tpm().aside(request).await;
-        made.map_err(|error| error.into_error("the certificate signing request cannot be made"))?
+        let created = self.key.tpm().on_blocking_thread(request).await;
+        created.map_err(|error| {
+            error.into_error("the certificate signing request cannot be created")
+        })?
     }
 
-    /// The device's identity: the chain (PEM or DER), the leaf first, and this key.
+    /// The device's identity: this key with its certificate chain (PEM or DER, the leaf first).
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the chain is malformed or its leaf has another
-    /// public key.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the chain cannot be read, or the leaf has another public
+    /// key.
     pub fn identity(&self, chain: impl AsRef<[u8]>) -> Result<ClientIdentity, Error> {
         let chain = read_chain(chain.as_ref()).map_err(|error| {
-            Error::configuration("the device's certificate chain cannot be used").with_source(error)
+            Error::configuration("the device's certificate chain cannot be read").with_source(error)
         })?;
         device_key::identity(chain, self.key.clone())
     }
@@ -93,79 +94,82 @@ impl fmt::Debug for TpmKeyPair {
     }
 }
 
-/// Where a [`TpmKeyPair`] is or will be, and what opens it. It comes from [`Tpm::key_pair`].
+/// The handle of a [`TpmKeyPair`] and its authorization value, to create it or to open it. [`Tpm::key_pair`] returns it.
 #[derive(Clone)]
 pub struct KeyPairOptions {
     tpm: Tpm,
-    place: PersistentHandle,
+    handle: PersistentHandle,
     auth: AuthValue,
 }
 
-impl KeyPairOptions {
-    pub(super) fn new(tpm: Tpm) -> Self {
-        Self {
-            tpm,
-            place: PersistentHandle::KEY_PAIR,
+impl Tpm {
+    /// A key pair for X.509 attestation, to be created or opened.
+    pub fn key_pair(&self) -> KeyPairOptions {
+        KeyPairOptions {
+            tpm: self.clone(),
+            handle: PersistentHandle::KEY_PAIR,
             auth: AuthValue::default(),
         }
     }
+}
 
-    /// The place. The default is [`PersistentHandle::KEY_PAIR`].
+impl KeyPairOptions {
+    /// Sets the handle. The default is [`PersistentHandle::KEY_PAIR`].
     #[must_use]
-    pub fn with_handle(mut self, place: PersistentHandle) -> Self {
-        self.place = place;
+    pub fn with_handle(mut self, handle: PersistentHandle) -> Self {
+        self.handle = handle;
         self
     }
 
-    /// The authorization value of the key. The default is the empty one.
+    /// Sets the authorization value of the key. The default is empty.
     ///
-    /// A key that is made with one is protected against guessing: the TPM locks after some wrong values.
+    /// A key that is created with a value is protected against guessing: the TPM locks after several wrong values.
     #[must_use]
     pub fn with_auth(mut self, value: impl AsRef<[u8]>) -> Self {
         self.auth = AuthValue::new(value);
         self
     }
 
-    /// Makes a key pair below the storage root key, and keeps it at the place, which must be free.
+    /// Creates a key pair under the storage root key and stores it at the handle, which must be free.
     ///
-    /// The storage root key is made where there is none.
+    /// Creates the storage root key if the TPM has none.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the place is taken, the owner's authorization
-    /// value is wrong, there is no room or the TPM has no such keys, [`Signing`](crate::ErrorKind::Signing) when the TPM does not work. The source
-    /// is a [`TpmError`].
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the handle is in use, the owner's authorization value is
+    /// wrong, the TPM has no space left, or it does not support this kind of key. [`Signing`](crate::ErrorKind::Signing) if the TPM
+    /// fails. The source is a [`TpmError`].
     pub async fn create(self, kind: KeyKind) -> Result<TpmKeyPair, Error> {
-        self.pair(move |connection, place, auth| make(connection, place, auth, kind))
+        self.open_after(move |connection, handle, auth| create(connection, handle, auth, kind))
             .await
-            .map_err(|error| error.into_error("the key pair cannot be made"))
+            .map_err(|error| error.into_error("the key pair cannot be created"))
     }
 
-    /// The key pair that is kept at the place, whoever made it.
+    /// Opens the key pair at the handle, which may have been created by another program.
     ///
-    /// It signs once now, so that a key or an authorization value that does not serve is found here.
+    /// The key signs once, so that an unsuitable key or a wrong authorization value is found here.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when there is none, it is of another kind, may not
-    /// sign what TLS needs, or the authorization value is wrong, [`Signing`](crate::ErrorKind::Signing) when the TPM does not work. The source
-    /// is a [`TpmError`].
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there is no key at the handle, the key is not suitable
+    /// for TLS, or the authorization value is wrong. [`Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a
+    /// [`TpmError`].
     pub async fn open(self) -> Result<TpmKeyPair, Error> {
-        self.pair(|_, _, _| Ok(()))
+        self.open_after(|_, _, _| Ok(()))
             .await
             .map_err(|error| error.into_error("the key pair cannot be used"))
     }
 
-    async fn pair(
+    async fn open_after(
         self,
         prepare: impl FnOnce(&mut Connection<'_>, PersistentHandle, &AuthValue) -> Result<(), TpmError>
         + Send
         + 'static,
     ) -> Result<TpmKeyPair, TpmError> {
-        let Self { tpm, place, auth } = self;
+        let Self { tpm, handle, auth } = self;
         let owner = tpm.clone();
         let key = tpm
             .run(move |connection| {
-                prepare(connection, place, &auth)?;
-                TlsKey::open(owner, connection, place, auth)
+                prepare(connection, handle, &auth)?;
+                TlsKey::open(owner, connection, handle, auth)
             })
             .await?;
         Ok(TpmKeyPair { key: Arc::new(key) })
@@ -176,49 +180,49 @@ impl fmt::Debug for KeyPairOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPairOptions")
             .field("tpm", &self.tpm)
-            .field("handle", &self.place)
+            .field("handle", &self.handle)
             .finish_non_exhaustive()
     }
 }
 
-fn make(
+fn create(
     connection: &mut Connection<'_>,
-    place: PersistentHandle,
+    handle: PersistentHandle,
     auth: &AuthValue,
     kind: KeyKind,
 ) -> Result<(), TpmError> {
-    if connection.persistent(place)?.is_some() {
+    if connection.persistent(handle)?.is_some() {
         return Err(TpmError::configuration(format!(
-            "there is an object at {place} already, and it is left alone: open it, or name another handle"
+            "the TPM already has an object at {handle}, which is not replaced: open it, or choose another handle"
         )));
     }
     keys::storage_root_key(connection)?;
-    let parent = keys::kept(connection, connection.options.storage_root_key)?;
-    let made = connection.authorized("TPM2_Create", |context| {
+    let parent = keys::stored(connection, connection.options.storage_root_key)?;
+    let created = connection.authorized("TPM2_Create", |context| {
         let auth_value = Auth::try_from(auth.as_bytes())?;
         let public = template(kind, auth.is_empty())?;
         context.create(parent, public, Some(auth_value), None, None, None)
     })?;
     let key = connection
         .authorized("TPM2_Load", |context| {
-            context.load(parent, made.out_private, made.out_public)
+            context.load(parent, created.out_private, created.out_public)
         })?
         .into();
-    connection.flushing(key, |connection| connection.evict_control(key, place))?;
-    debug!(handle = %place, ?kind, "a key pair was made");
+    connection.flushing(key, |connection| connection.evict_control(key, handle))?;
+    debug!(%handle, ?kind, "a key pair was created");
     Ok(())
 }
 
-/// A key that signs anything, of which the scheme is chosen at each signature.
-fn template(kind: KeyKind, is_open: bool) -> tss_esapi::Result<Public> {
+/// An unrestricted signing key. The scheme is chosen at each signature.
+fn template(kind: KeyKind, has_no_auth: bool) -> tss_esapi::Result<Public> {
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
         .with_sensitive_data_origin(true)
         .with_user_with_auth(true)
         .with_sign_encrypt(true)
-        // Without a value there is nothing to guess, and what others guess must not lock it.
-        .with_no_da(is_open)
+        // A key without a value cannot be guessed, so the lockout that guesses at other keys cause must not apply to it.
+        .with_no_da(has_no_auth)
         .build()?;
     let builder = PublicBuilder::new()
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)

@@ -1,4 +1,4 @@
-//! The endorsement key and the storage root key: what the TPM keeps is used, what it lacks is made and kept.
+//! The endorsement key and the storage root key: those in the TPM are used, and missing ones are created and stored.
 
 use dps_types::tpm::TpmPublic;
 use tracing::debug;
@@ -16,78 +16,80 @@ use super::connection::Connection;
 use super::error::TpmError;
 use super::options::{EndorsementTemplate, PersistentHandle};
 
-/// `TPM2_PolicySecret` with the endorsement hierarchy, as the TCG's *EK Credential Profile* has it, B.3.3.
+/// The policy `TPM2_PolicySecret` with the endorsement hierarchy. Source: TCG, *EK Credential Profile*, B.3.3.
 const ENDORSEMENT_POLICY: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
     0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
 
-/// The endorsement key. Made where there is none.
+/// The public part of the endorsement key, which is created if it is missing.
 pub(super) fn endorsement_key(connection: &mut Connection<'_>) -> Result<TpmPublic, TpmError> {
-    let place = connection.options.endorsement_key;
+    let handle = connection.options.endorsement_key;
     let template = connection.options.template;
-    let key = kept_or_made(connection, place, Hierarchy::Endorsement, || {
+    let key = stored_or_created(connection, handle, Hierarchy::Endorsement, || {
         endorsement_template(template)
     })?;
-    public(connection, key, place)
+    public(connection, key, handle)
 }
 
-/// The storage root key. Made where there is none.
+/// The public part of the storage root key, which is created if it is missing.
 pub(super) fn storage_root_key(connection: &mut Connection<'_>) -> Result<TpmPublic, TpmError> {
-    let place = connection.options.storage_root_key;
-    let key = kept_or_made(connection, place, Hierarchy::Owner, storage_template)?;
-    public(connection, key, place)
+    let handle = connection.options.storage_root_key;
+    let key = stored_or_created(connection, handle, Hierarchy::Owner, storage_template)?;
+    public(connection, key, handle)
 }
 
-/// A key that the TPM must have kept.
-pub(super) fn kept(
+/// A key that the TPM has stored before.
+pub(super) fn stored(
     connection: &mut Connection<'_>,
-    place: PersistentHandle,
+    handle: PersistentHandle,
 ) -> Result<KeyHandle, TpmError> {
-    match connection.persistent(place)? {
+    match connection.persistent(handle)? {
         Some(key) => Ok(key.into()),
         None => Err(TpmError::configuration(format!(
-            "the TPM keeps no key at {place} any more: it may have been cleared"
+            "the TPM no longer has a key at {handle}: it may have been cleared"
         ))),
     }
 }
 
-fn kept_or_made(
+fn stored_or_created(
     connection: &mut Connection<'_>,
-    place: PersistentHandle,
+    handle: PersistentHandle,
     hierarchy: Hierarchy,
     template: impl FnOnce() -> tss_esapi::Result<Public>,
 ) -> Result<ObjectHandle, TpmError> {
-    if let Some(key) = connection.persistent(place)? {
-        debug!(handle = %place, "the TPM keeps a key");
+    if let Some(key) = connection.persistent(handle)? {
+        debug!(%handle, "the TPM has this key");
         return Ok(key);
     }
     let template = template().map_err(|error| TpmError::new("TPM2_CreatePrimary", error))?;
-    let made = connection.authorized("TPM2_CreatePrimary", |context| {
+    let created = connection.authorized("TPM2_CreatePrimary", |context| {
         context.create_primary(hierarchy, template, None, None, None, None)
     })?;
-    let made = made.key_handle.into();
-    connection.flushing(made, |connection| connection.evict_control(made, place))?;
-    debug!(handle = %place, ?hierarchy, "a key was made");
-    kept(connection, place).map(Into::into)
+    let created = created.key_handle.into();
+    connection.flushing(created, |connection| {
+        connection.evict_control(created, handle)
+    })?;
+    debug!(%handle, ?hierarchy, "a key was created");
+    stored(connection, handle).map(Into::into)
 }
 
 fn public(
     connection: &mut Connection<'_>,
     key: ObjectHandle,
-    place: PersistentHandle,
+    handle: PersistentHandle,
 ) -> Result<TpmPublic, TpmError> {
     let bytes = connection.public_bytes(key)?;
     TpmPublic::parse(&bytes).map_err(|error| {
         TpmError::configuration(format!(
-            "the object at {place} is no key as DPS needs it (RSA of 2048 bits, restricted, for decryption): {error}; \
-             name another handle"
+            "the object at {handle} is not a key that DPS supports (a restricted RSA decryption key of 2048 bits): {error}; \
+             choose another handle"
         ))
     })
 }
 
 fn endorsement_template(template: EndorsementTemplate) -> tss_esapi::Result<Public> {
-    let attributes = protecting().with_admin_with_policy(true).build()?;
+    let attributes = parent_attributes().with_admin_with_policy(true).build()?;
     let unique = match template {
         EndorsementTemplate::Azure => PublicKeyRsa::default(),
         EndorsementTemplate::Tcg => PublicKeyRsa::new_empty_with_size(RsaKeyBits::Rsa2048),
@@ -97,15 +99,15 @@ fn endorsement_template(template: EndorsementTemplate) -> tss_esapi::Result<Publ
 }
 
 fn storage_template() -> tss_esapi::Result<Public> {
-    let attributes = protecting()
+    let attributes = parent_attributes()
         .with_user_with_auth(true)
         .with_no_da(true)
         .build()?;
     rsa_template(attributes, Digest::default(), PublicKeyRsa::default())
 }
 
-/// What both have in common: they protect other keys and never leave the TPM.
-fn protecting() -> ObjectAttributesBuilder {
+/// The attributes of both keys: they protect other keys and never leave the TPM.
+fn parent_attributes() -> ObjectAttributesBuilder {
     ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
@@ -150,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn the_endorsement_templates_are_those_of_the_sdks_and_of_the_tcg() {
-        let wanted = [
+    fn the_endorsement_templates_match_the_sdks_and_the_tcg() {
+        let expected = [
             &[0x00, 0x01, 0x00, 0x0b, 0x00, 0x03, 0x00, 0xb2, 0x00, 0x20][..],
             &ENDORSEMENT_POLICY,
             &[
@@ -165,13 +167,13 @@ mod tests {
         ] {
             assert_eq!(
                 area(&endorsement_template(template).unwrap(), unique),
-                wanted
+                expected
             );
         }
     }
 
     #[test]
-    fn the_storage_template_is_that_of_the_sdks() {
+    fn the_storage_template_matches_the_sdks() {
         assert_eq!(
             area(&storage_template().unwrap(), 0),
             [

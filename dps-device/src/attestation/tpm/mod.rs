@@ -17,26 +17,26 @@
 //! let client = ProvisioningClient::new("0ne00000A0A".parse()?, who, Http::default());
 //! let assignment = client.register().await?;
 //! # }
-//! // From now on the TPM signs the tokens for the IoT hub, also after a restart.
+//! // From now on the TPM can sign tokens for the IoT hub, also after a restart.
 //! let signer = tpm.hub_signer();
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! TPM attestation works over HTTPS alone: DPS has no challenge over MQTT. X.509 attestation with a [`TpmKeyPair`] works
-//! over every transport.
+//! TPM attestation requires HTTPS, because DPS has no challenge over MQTT. X.509 attestation with a [`TpmKeyPair`] works over
+//! every transport.
 //!
-//! # What the machine needs
+//! # Requirements
 //!
-//! libtss2 to build (Debian: `libtss2-dev`) and to run (`libtss2-esys` and the library of the TCTI, such as
-//! `libtss2-tcti-device0`, which is loaded when it is used), and a user who may open the TPM: one in the group `tss` for
-//! `/dev/tpmrm0`.
+//! * To build: libtss2 (Debian: `libtss2-dev`).
+//! * To run: `libtss2-esys`, and the library of the TCTI, such as `libtss2-tcti-device0`, which is loaded on first use.
+//! * Permission to open the TPM: for `/dev/tpmrm0`, the user must be in the group `tss`.
 //!
-//! # Noise
+//! # Output of libtss2
 //!
-//! libtss2 writes the errors of a TPM to stderr. Set `TSS2_LOG=all+NONE` in the environment of the program to silence it:
-//! it is read once, at the first use, and a program cannot set it in itself without unsafe code. What matters is in the
-//! errors of this crate anyhow: the command, the response code with its name, and what to do ([`TpmError`]).
+//! libtss2 writes TPM errors to stderr. Set `TSS2_LOG=all+NONE` in the environment of the program to turn that off; libtss2 reads
+//! it once, on first use. The errors of this crate contain the same information: the command, the name of the response code, and
+//! advice ([`TpmError`]).
 
 mod attestation;
 mod connection;

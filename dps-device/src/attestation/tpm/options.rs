@@ -1,6 +1,7 @@
-//! Which TPM, where in it the keys are, and what opens it.
+//! The options of a TPM: how to reach it, the handles of its keys, and its authorization values.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tss_esapi::handles::PersistentTpmHandle;
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 use super::tcti::Tcti;
 use crate::error::Error;
 
-/// How to use a TPM. The defaults are those of Azure's SDKs.
+/// The options of a TPM. The defaults are those of Azure's SDKs.
 ///
 /// Debug shows no authorization value.
 #[derive(Clone)]
@@ -25,65 +26,64 @@ pub struct TpmOptions {
 }
 
 impl TpmOptions {
-    /// How long one use of the TPM may take, unless it is told otherwise. The first makes keys, and slow TPMs take half
-    /// a minute for one.
+    /// The default timeout of one use of the TPM. The first use creates keys, and a slow TPM needs half a minute for each.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// How to reach the TPM. The default is [`Tcti::resource_manager`].
+    /// Sets how to reach the TPM. The default is [`Tcti::resource_manager`].
     #[must_use]
     pub fn with_tcti(mut self, tcti: Tcti) -> Self {
         self.tcti = tcti;
         self
     }
 
-    /// Where the endorsement key is, or is to be kept. The default is [`PersistentHandle::ENDORSEMENT_KEY`].
+    /// Sets the handle of the endorsement key. The default is [`PersistentHandle::ENDORSEMENT_KEY`].
     #[must_use]
     pub fn with_endorsement_key(mut self, handle: PersistentHandle) -> Self {
         self.endorsement_key = handle;
         self
     }
 
-    /// Where the storage root key is, or is to be kept. The default is [`PersistentHandle::STORAGE_ROOT_KEY`].
+    /// Sets the handle of the storage root key. The default is [`PersistentHandle::STORAGE_ROOT_KEY`].
     #[must_use]
     pub fn with_storage_root_key(mut self, handle: PersistentHandle) -> Self {
         self.storage_root_key = handle;
         self
     }
 
-    /// Where the key for the IoT hub is to be kept. The default is [`PersistentHandle::HUB_KEY`].
+    /// Sets the handle of the hub key. The default is [`PersistentHandle::HUB_KEY`].
     #[must_use]
     pub fn with_hub_key(mut self, handle: PersistentHandle) -> Self {
         self.hub_key = handle;
         self
     }
 
-    /// How to make an endorsement key where none is kept. One that is kept is used as it is.
+    /// Sets the template for an endorsement key that must be created. An existing key is used as it is.
     #[must_use]
     pub fn with_endorsement_template(mut self, template: EndorsementTemplate) -> Self {
         self.template = template;
         self
     }
 
-    /// The authorization value of the owner hierarchy. It is needed to keep a key, so for every registration. The default
-    /// is the empty one.
+    /// Sets the authorization value of the owner hierarchy. Every registration needs it, to store the hub key. The default is
+    /// empty.
     #[must_use]
     pub fn with_owner_auth(mut self, value: impl AsRef<[u8]>) -> Self {
         self.owner = AuthValue::new(value);
         self
     }
 
-    /// The authorization value of the endorsement hierarchy. It is needed to make an endorsement key and to open a
-    /// challenge. The default is the empty one.
+    /// Sets the authorization value of the endorsement hierarchy, which is needed to create an endorsement key and to open a
+    /// challenge. The default is empty.
     #[must_use]
     pub fn with_endorsement_auth(mut self, value: impl AsRef<[u8]>) -> Self {
         self.endorsement = AuthValue::new(value);
         self
     }
 
-    /// How long one use of the TPM may take, the wait for its turn included. The default is
+    /// Sets the timeout of one use of the TPM, including the wait for other uses. The default is
     /// [`DEFAULT_TIMEOUT`](Self::DEFAULT_TIMEOUT).
     ///
-    /// The TPM cannot be interrupted: what it does when time is up it does to its end.
+    /// A TPM cannot be interrupted: a command that is running at the timeout is finished in the background.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -119,52 +119,54 @@ impl fmt::Debug for TpmOptions {
     }
 }
 
-/// How an endorsement key is made. The two give different keys on one TPM, so different registration ids.
+/// The template of an endorsement key. The two templates produce different keys on one TPM, and so different registration ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum EndorsementTemplate {
-    /// As Azure's SDKs for C, Node and Java make it: `unique` is empty.
+    /// The template of Azure's SDKs for C, Node and Java: `unique` is empty.
     #[default]
     Azure,
-    /// As the TCG has it in *EK Credential Profile*, template L-1, and so tpm2-tools, IoT Edge and Azure's SDK for C#:
-    /// `unique` is 256 zero bytes.
+    /// Template L-1 of the TCG's *EK Credential Profile*, which tpm2-tools, IoT Edge and Azure's SDK for C# use: `unique` is 256 zero
+    /// bytes.
     Tcg,
 }
 
-/// A place for a key that the TPM keeps when it is switched off: 0x81000000 to 0x817fffff, where the owner keeps keys.
+/// The handle of a persistent object of the owner hierarchy: 0x81000000 to 0x817fffff.
+///
+/// It is parsed from a hexadecimal number with `0x`, as tpm2-tools print it, or from a decimal number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PersistentHandle(u32);
 
 impl PersistentHandle {
-    /// 0x81010001, where the TCG has the endorsement key.
+    /// 0x81010001, the TCG's handle for the endorsement key.
     pub const ENDORSEMENT_KEY: Self = Self(0x8101_0001);
-    /// 0x81000001, where the TCG has the storage root key.
+    /// 0x81000001, the TCG's handle for the storage root key.
     pub const STORAGE_ROOT_KEY: Self = Self(0x8100_0001);
-    /// 0x81000100, where Azure's SDKs keep the key for the IoT hub.
+    /// 0x81000100, the handle that Azure's SDKs use for the hub key.
     pub const HUB_KEY: Self = Self(0x8100_0100);
-    /// 0x81000101, where a [`TpmKeyPair`](super::TpmKeyPair) is kept unless it is told otherwise.
+    /// 0x81000101, the default handle of a [`TpmKeyPair`](super::TpmKeyPair).
     pub const KEY_PAIR: Self = Self(0x8100_0101);
 
-    /// The place with this number.
+    /// The handle with this number.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the number is of another kind of handle.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the number is not in the range.
     pub fn new(handle: u32) -> Result<Self, Error> {
         match handle {
             0x8100_0000..=0x817f_ffff => Ok(Self(handle)),
             _ => Err(Error::configuration(format!(
-                "{handle:#010x} is no persistent handle of the owner: those are 0x81000000 to 0x817fffff"
+                "{handle:#010x} is not a persistent handle of the owner hierarchy: the range is 0x81000000 to 0x817fffff"
             ))),
         }
     }
 
-    /// Its number.
+    /// The number of the handle.
     pub fn value(self) -> u32 {
         self.0
     }
 
     pub(super) fn to_tss(self) -> PersistentTpmHandle {
-        PersistentTpmHandle::new(self.0).expect("checked when it was made")
+        PersistentTpmHandle::new(self.0).expect("the range was checked by `new`")
     }
 }
 
@@ -180,7 +182,46 @@ impl fmt::Debug for PersistentHandle {
     }
 }
 
-/// What opens a hierarchy or a key. It has no Debug.
+impl fmt::LowerHex for PersistentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
+impl TryFrom<u32> for PersistentHandle {
+    type Error = Error;
+
+    fn try_from(handle: u32) -> Result<Self, Error> {
+        Self::new(handle)
+    }
+}
+
+impl From<PersistentHandle> for u32 {
+    fn from(handle: PersistentHandle) -> Self {
+        handle.0
+    }
+}
+
+impl FromStr for PersistentHandle {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_hexdigit());
+        let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) if is_number(digits) => u32::from_str_radix(digits, 16).ok(),
+            None if is_number(text) => text.parse().ok(),
+            _ => None,
+        };
+        let invalid = || {
+            Error::configuration(format!(
+                "{text:?} is not a valid TPM handle: it is a number such as 0x81000101"
+            ))
+        };
+        Self::new(number.ok_or_else(invalid)?)
+    }
+}
+
+/// The authorization value of a hierarchy or a key. It has no Debug, because it is a secret.
 #[derive(Clone, Default)]
 pub(super) struct AuthValue(Zeroizing<Vec<u8>>);
 
@@ -203,10 +244,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_persistent_handles_are_taken() {
+    fn only_persistent_handles_are_valid() {
         for handle in [0x8100_0000, 0x8100_0100, 0x817f_ffff] {
-            let place = PersistentHandle::new(handle).unwrap();
-            assert_eq!(u32::from(place.to_tss()), handle);
+            let parsed = PersistentHandle::new(handle).unwrap();
+            assert_eq!(u32::from(parsed.to_tss()), handle);
         }
         for handle in [
             0,
@@ -223,6 +264,33 @@ mod tests {
             format!("{:?}", PersistentHandle::ENDORSEMENT_KEY),
             "0x81010001"
         );
+    }
+
+    #[test]
+    fn a_handle_is_read_and_written_in_hexadecimal() {
+        for text in ["0x81000101", "0X81000101", "2164261121"] {
+            let handle: PersistentHandle = text.parse().unwrap();
+            assert_eq!(handle, PersistentHandle::KEY_PAIR);
+        }
+        for text in [
+            "",
+            "0x",
+            "81000101",
+            "0x+1000101",
+            "+2164261121",
+            "0x1 ",
+            "0x181000101",
+        ] {
+            let error = text.parse::<PersistentHandle>().unwrap_err();
+            assert_eq!(
+                error.kind(),
+                crate::ErrorKind::InvalidConfiguration,
+                "{text}"
+            );
+        }
+        let handle = PersistentHandle::try_from(0x8100_0101).unwrap();
+        assert_eq!(format!("{handle:x} {handle:#x}"), "81000101 0x81000101");
+        assert_eq!(u32::from(handle), 0x8100_0101);
     }
 
     #[test]

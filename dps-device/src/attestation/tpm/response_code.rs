@@ -1,4 +1,4 @@
-//! Response codes: their names, and what to do about them.
+//! Response codes: their names, and advice for each.
 //!
 //! Sources: TCG, *Trusted Platform Module Library*, part 2 chapter 6.6; TCG, *TSS 2.0 Overview and Common Structures*,
 //! chapter 3.
@@ -7,11 +7,11 @@ use std::fmt;
 
 use crate::ErrorKind;
 
-/// What a command, or the way to the TPM, ended with.
+/// The response code of a command or of a layer of the TSS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ResponseCode(pub(super) u32);
 
-/// The commands that open a key which the service has wrapped.
+/// The commands that open a key that the service has encrypted for the TPM.
 const UNWRAPPING: [&str; 3] = ["TPM2_ActivateCredential", "TPM2_Import", "TPM2_Load"];
 
 const FORMAT_ONE: u32 = 0x80;
@@ -44,23 +44,23 @@ impl ResponseCode {
             .map(|(_, name)| *name)
     }
 
-    /// What may be wrong, and who can do something about it.
+    /// The likely cause, and what to do about it.
     pub(super) fn advice(self, command: &str) -> &'static str {
         match self.layer() {
             layer::TCTI => {
-                return "there is no TPM at this TCTI, it is in use, or this user may not open it (group tss); the TCTI \
-                        may also lack its library (Debian packages libtss2-tcti-*)";
+                return "there is no TPM at this TCTI, it is in use, the user is not allowed to open it (group tss), or the \
+                        library of the TCTI is not installed (Debian packages libtss2-tcti-*)";
             }
             layer::MARSHALLING => {
-                return "what the service sent is malformed, or of a kind that this TSS does not know";
+                return "the key from the service is malformed, or this TSS does not support its kind";
             }
-            _ if !self.is_of_tpm() => return "the TSS failed",
+            _ if !self.is_of_tpm() => return "the TSS reported an error",
             _ => {}
         }
         let unwrapping = UNWRAPPING.contains(&command);
         match self.base() {
             rc::BAD_AUTH | rc::AUTH_FAIL | rc::AUTH_UNAVAILABLE => {
-                "an authorization value is wrong: that of the owner hierarchy, of the endorsement hierarchy or of the key"
+                "an authorization value is wrong: check those of the owner hierarchy, the endorsement hierarchy and the key"
             }
             rc::LOCKOUT => {
                 "the TPM is locked after too many wrong authorization values: wait, or reset it with tpm2_dictionarylockout"
@@ -70,41 +70,43 @@ impl ResponseCode {
             | rc::MEMORY
             | rc::SESSION_HANDLES
             | rc::OBJECT_HANDLES => {
-                "other programs have left objects in the TPM: go through the resource manager /dev/tpmrm0, or flush them"
+                "other programs have left objects in the TPM: use the resource manager /dev/tpmrm0, or flush the objects"
             }
-            rc::NV_SPACE => "there is no room to keep another key: evict one that is not used",
-            rc::NV_DEFINED => "there is another object at this handle",
-            rc::NV_RATE | rc::NV_UNAVAILABLE => "the TPM does not take writes now: try again later",
+            rc::NV_SPACE => "the TPM has no space for another key: evict a key that is not used",
+            rc::NV_DEFINED => "the handle is in use by another object",
+            rc::NV_RATE | rc::NV_UNAVAILABLE => {
+                "the TPM does not accept writes now: try again later"
+            }
             rc::RETRY | rc::YIELDED | rc::TESTING | rc::CANCELED => "the TPM is busy: try again",
-            rc::INITIALIZE => "nobody has started the TPM: the firmware should (TPM2_Startup)",
-            // Such as libtpms, of a secret that is encrypted to another endorsement key.
+            rc::INITIALIZE => "the TPM was not started: the firmware must do so (TPM2_Startup)",
+            // libtpms reports this for a secret that is encrypted to another endorsement key.
             rc::FAILURE if unwrapping => {
-                "the key that the service sent is not for this TPM, which some TPMs call a failure: the enrollment must \
-                 have this TPM's endorsement key; else the TPM itself has failed"
+                "the key from the service is not for this TPM (check that the enrollment has this TPM's endorsement key), \
+                 or the TPM itself has failed"
             }
             rc::FAILURE | rc::REBOOT | rc::NEEDS_TEST => "the TPM has failed: restart the device",
-            rc::DISABLED | rc::COMMAND_CODE => "this TPM does not do this command",
-            rc::HIERARCHY => "the firmware has switched this hierarchy off",
+            rc::DISABLED | rc::COMMAND_CODE => "this TPM does not support this command",
+            rc::HIERARCHY => "the firmware has disabled this hierarchy",
             rc::POLICY_FAIL if unwrapping => {
-                "the endorsement key is not made by the usual template: its policy is another than the endorsement hierarchy's secret"
+                "the policy of the endorsement key is not supported: it must be the authorization of the endorsement hierarchy"
             }
             base if unwrapping && (base & FORMAT_ONE != 0 || base == rc::SENSITIVE) => {
-                "the key that the service sent is not for this TPM, or was altered: the enrollment must have this TPM's \
+                "the key from the service is not for this TPM, or was altered: check that the enrollment has this TPM's \
                  endorsement key"
             }
-            rc::HANDLE => "there is no such object, or another kind of object, at this handle",
+            rc::HANDLE => "there is no object at this handle, or an object of another kind",
             rc::KEY_SIZE
             | rc::CURVE
             | rc::ASYMMETRIC
             | rc::HASH
             | rc::SCHEME
             | rc::VALUE
-            | rc::TYPE => "this TPM or this key does not do this algorithm",
-            _ => "the TPM refused",
+            | rc::TYPE => "this TPM or this key does not support this algorithm",
+            _ => "the TPM refused the command",
         }
     }
 
-    /// Who must act.
+    /// The kind of the error, which says who must act.
     pub(super) fn kind(self) -> ErrorKind {
         if self.layer() == layer::TCTI {
             return ErrorKind::InvalidConfiguration;
@@ -130,8 +132,8 @@ impl ResponseCode {
         }
     }
 
-    /// Whether the key or the TPM lacks this way to sign, while nothing else is wrong.
-    pub(super) fn is_lack_of_scheme(self) -> bool {
+    /// True if the key or the TPM does not support the signature scheme.
+    pub(super) fn is_unsupported_scheme(self) -> bool {
         self.is_of_tpm()
             && matches!(
                 self.base(),
@@ -150,7 +152,7 @@ impl ResponseCode {
         )
     }
 
-    /// Without the number of the handle, parameter or session that a code of format one names.
+    /// The code without the number of the handle, parameter or session, which codes of format one contain.
     fn base(self) -> u32 {
         if self.0 & FORMAT_ONE != 0 {
             FORMAT_ONE | (self.0 & 0x3f)
@@ -169,7 +171,7 @@ impl fmt::Display for ResponseCode {
     }
 }
 
-/// The codes of the TPM itself: a constant and a name for each.
+/// Defines a constant and a name for each code of the TPM.
 macro_rules! response_codes {
     ($($name:ident = $value:literal,)*) => {
         mod rc {
@@ -270,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_has_the_name_of_the_specification() {
+    fn codes_have_the_names_of_the_specification() {
         for (code, text) in [
             (0x0000_01df, "TPM_RC_INTEGRITY (0x1df)"),
             (0x0000_009f, "TPM_RC_INTEGRITY (0x9f)"),
@@ -281,10 +283,10 @@ mod tests {
             (0x0000_014b, "TPM_RC_NV_SPACE (0x14b)"),
             (0x0000_018b, "TPM_RC_HANDLE (0x18b)"),
             (0x0000_03c7, "TPM_RC_KEY_SIZE (0x3c7)"),
-            // From a resource manager.
+            // Reported by a resource manager.
             (0x000b_0143, "TPM_RC_COMMAND_CODE (0xb0143)"),
             (0x000a_000a, "TSS2_TCTI_RC_IO_ERROR (0xa000a)"),
-            // 0x1df of the TSS itself would mean something else.
+            // The same number from the TSS itself has another meaning.
             (0x0007_01df, "response code 0x701df"),
             (0x0000_0444, "response code 0x444"),
         ] {
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_says_who_must_act() {
+    fn the_advice_fits_the_command_and_the_code() {
         let advice = |command, code| ResponseCode(code).advice(command);
 
         assert!(advice("TPM2_ActivateCredential", 0x1df).contains("not for this TPM"));
@@ -301,11 +303,11 @@ mod tests {
         assert!(advice("TPM2_ActivateCredential", 0x101).contains("not for this TPM"));
         assert!(advice("TPM2_HMAC", 0x101).contains("restart the device"));
         assert!(!advice("TPM2_Sign", 0x2c4).contains("not for this TPM"));
-        // A wrong authorization value stays one, whatever the command.
+        // The advice for a wrong authorization value does not depend on the command.
         assert!(advice("TPM2_ActivateCredential", 0x9a2).contains("authorization value"));
         assert!(advice("TPM2_CreatePrimary", 0x98e).contains("authorization value"));
         assert!(advice("TPM2_Load", 0x902).contains("resource manager"));
-        assert!(advice("TPM2_EvictControl", 0x14b).contains("no room"));
+        assert!(advice("TPM2_EvictControl", 0x14b).contains("no space"));
         assert!(advice("connecting", 0xa000a).contains("group tss"));
 
         for code in [0x9a2, 0xa000a, 0x14b] {

@@ -1,4 +1,4 @@
-//! How to reach a TPM: the TCTI, "TPM command transmission interface".
+//! How to reach a TPM: the TCTI (TPM command transmission interface).
 
 use std::env;
 use std::ffi::OsString;
@@ -11,33 +11,33 @@ use tss_esapi::TctiNameConf;
 
 use crate::error::Error;
 
-/// Where programs look for the TPM, in this order.
+/// The environment variables of tpm2-tools, in their order.
 const VARIABLES: [&str; 3] = ["TPM2TOOLS_TCTI", "TCTI", "TEST_TCTI"];
 const RESOURCE_MANAGER: &str = "/dev/tpmrm0";
 
 /// How to reach a TPM. The default is [`resource_manager`](Self::resource_manager).
 ///
-/// Each kind is a library of the TSS, which is loaded at run time. Debian has them as `libtss2-tcti-device0` and so on.
+/// Each kind is a library of the TSS that is loaded at run time: the Debian packages `libtss2-tcti-device0` and so on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tcti {
     text: String,
     name: TctiNameConf,
-    /// To look at when it cannot be opened.
+    /// The device file, for a better error if it cannot be opened.
     device: Option<PathBuf>,
 }
 
 impl Tcti {
-    /// The kernel's resource manager, `/dev/tpmrm0`: programs share the TPM, and nobody leaves objects behind.
+    /// The kernel's resource manager, `/dev/tpmrm0`, which lets programs share the TPM and removes the objects that they leave.
     ///
     /// The user must be in the group `tss`.
     pub fn resource_manager() -> Self {
-        Self::device(RESOURCE_MANAGER).expect("the path is text")
+        Self::device(RESOURCE_MANAGER).expect("the path is UTF-8")
     }
 
-    /// A device file: `/dev/tpmrm1` of a second TPM, or `/dev/tpm0` where nobody else uses the TPM.
+    /// A device file: `/dev/tpmrm1` for a second TPM, or `/dev/tpm0` if no other program uses the TPM.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the path is not UTF-8.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the path is not UTF-8.
     pub fn device(path: impl AsRef<Path>) -> Result<Self, Error> {
         match path.as_ref().to_str() {
             Some(path) => format!("device:{path}").parse(),
@@ -45,19 +45,19 @@ impl Tcti {
         }
     }
 
-    /// A software TPM, swtpm, over TCP. Its port for control must be the next one.
+    /// A software TPM (swtpm) over TCP. Its control port must be the next one.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when `host` is no name or address.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if `host` is not a valid name or address.
     pub fn swtpm(host: &str, port: u16) -> Result<Self, Error> {
         format!("swtpm:host={host},port={port}").parse()
     }
 
-    /// What the environment says, as for tpm2-tools: `TPM2TOOLS_TCTI`, `TCTI` or `TEST_TCTI`, the first that is set.
-    /// None when none is.
+    /// Reads the environment variables of tpm2-tools: the first of `TPM2TOOLS_TCTI`, `TCTI` and `TEST_TCTI` that is set. `None` if
+    /// none is set.
     ///
     /// # Errors
-    /// As [`from_str`](Self::from_str).
+    /// See [`from_str`](Self::from_str).
     pub fn from_env() -> Result<Option<Self>, Error> {
         Self::from_variables(env::var_os)
     }
@@ -66,8 +66,8 @@ impl Tcti {
         self.name.clone()
     }
 
-    /// Why the device file cannot be opened, when that is what is wrong.
-    pub(super) fn fault(&self) -> Option<String> {
+    /// The reason why the device file cannot be opened. `None` if it can, or if the TCTI is not a device file.
+    pub(super) fn device_error(&self) -> Option<String> {
         let path = self.device.as_ref()?;
         let error = OpenOptions::new().read(true).write(true).open(path).err()?;
         Some(format!("{} cannot be opened: {error}", path.display()))
@@ -92,14 +92,14 @@ impl Default for Tcti {
     }
 }
 
-/// Reads what tpm2-tools take: `device:/dev/tpm0`, `swtpm:host=127.0.0.1,port=2321`, `mssim:...`, `tabrmd:...`.
+/// Parses the syntax of tpm2-tools: `device:/dev/tpm0`, `swtpm:host=127.0.0.1,port=2321`, `mssim:...`, `tabrmd:...`.
 impl FromStr for Tcti {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let name = text.parse().map_err(|_| {
             Error::configuration(format!(
-                "{text:?} is no TCTI: it is device:PATH, swtpm:host=HOST,port=PORT, mssim:host=HOST,port=PORT or \
+                "{text:?} is not a valid TCTI: use device:PATH, swtpm:host=HOST,port=PORT, mssim:host=HOST,port=PORT or \
                  tabrmd:bus_type=TYPE"
             ))
         })?;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_reads_what_tpm2_tools_take() {
+    fn the_syntax_of_tpm2_tools_is_parsed() {
         for text in [
             "device:/dev/tpm0",
             "swtpm:host=127.0.0.1,port=2321",
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_variable_that_is_set_counts() {
+    fn the_first_variable_that_is_set_is_used() {
         let environment = |name: &str| match name {
             "TCTI" => Some("device:/dev/tpm1".into()),
             "TEST_TCTI" => Some("swtpm".into()),
@@ -170,12 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_named() {
-        let fault = Tcti::device("/dev/no-such-tpm").unwrap().fault().unwrap();
+    fn a_missing_device_file_is_named() {
+        let reason = Tcti::device("/dev/no-such-tpm")
+            .unwrap()
+            .device_error()
+            .unwrap();
         assert!(
-            fault.starts_with("/dev/no-such-tpm cannot be opened: "),
-            "{fault}"
+            reason.starts_with("/dev/no-such-tpm cannot be opened: "),
+            "{reason}"
         );
-        assert_eq!("swtpm".parse::<Tcti>().unwrap().fault(), None);
+        assert_eq!("swtpm".parse::<Tcti>().unwrap().device_error(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A key pair in the TPM as TLS uses it: its public key, what it can sign, and signing.
+//! A key pair in the TPM for TLS: its public key, its signature schemes, and signing.
 
 use std::fmt;
 
@@ -22,12 +22,12 @@ use crate::attestation::device_key::{
     DeviceKey, KeyAlgorithm, ec_public_key, ecdsa_signature, rsa_public_key, verifies,
 };
 
-/// The public exponent that a TPM calls 0.
+/// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
 pub(super) struct TlsKey {
     tpm: Tpm,
-    place: PersistentHandle,
+    handle: PersistentHandle,
     auth: AuthValue,
     algorithm: KeyAlgorithm,
     public_key: Vec<u8>,
@@ -35,26 +35,26 @@ pub(super) struct TlsKey {
 }
 
 impl TlsKey {
-    /// The key at a place. Of what its kind could sign, it offers what it signs well now.
+    /// Opens the key at a handle and tries each scheme that its algorithm allows. It offers those whose signature verifies.
     ///
-    /// Some TPMs give an RSA-PSS signature the longest salt that fits, where TLS wants it as long as the hash; some keys
-    /// are made for one scheme alone.
+    /// A trial is necessary: some TPMs use the longest possible salt in RSA-PSS, while TLS requires a salt as long as the hash, and
+    /// some keys are restricted to one scheme.
     pub(super) fn open(
         tpm: Tpm,
         connection: &mut Connection<'_>,
-        place: PersistentHandle,
+        handle: PersistentHandle,
         auth: AuthValue,
     ) -> Result<Self, TpmError> {
-        let key = kept(connection, place, &auth)?;
+        let key = stored(connection, handle, &auth)?;
         let public = connection.public(key)?;
         let attributes = public.object_attributes();
         if !attributes.sign_encrypt() || attributes.restricted() || !attributes.user_with_auth() {
             return Err(TpmError::configuration(format!(
-                "the object at {place} does not sign for TLS: it must be a signing key, not restricted, with userWithAuth"
+                "the object at {handle} does not sign for TLS: it must be an unrestricted signing key with userWithAuth"
             )));
         }
-        let public_key = public_key(&public).ok_or_else(|| no_key_for_tls(place))?;
-        let algorithm = KeyAlgorithm::of(&public_key).ok_or_else(|| no_key_for_tls(place))?;
+        let public_key = public_key(&public).ok_or_else(|| unsuitable(handle))?;
+        let algorithm = KeyAlgorithm::of(&public_key).ok_or_else(|| unsuitable(handle))?;
         let mut schemes = Vec::new();
         for scheme in candidates(algorithm) {
             match sign(connection, key, *scheme, PROBE) {
@@ -62,18 +62,18 @@ impl TlsKey {
                     schemes.push(*scheme);
                 }
                 Ok(_) => {}
-                Err(error) if error.is_lack_of_scheme() => {}
+                Err(error) if error.is_unsupported_scheme() => {}
                 Err(error) => return Err(error),
             }
         }
         if schemes.is_empty() {
             return Err(TpmError::configuration(format!(
-                "the key at {place} signs in no way that TLS knows"
+                "the key at {handle} supports no signature scheme of TLS"
             )));
         }
         Ok(Self {
             tpm,
-            place,
+            handle,
             auth,
             algorithm,
             public_key,
@@ -100,10 +100,10 @@ impl DeviceKey for TlsKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let (place, auth, message) = (self.place, self.auth.clone(), message.to_vec());
+        let (handle, auth, message) = (self.handle, self.auth.clone(), message.to_vec());
         self.tpm
             .run_blocking(move |connection| {
-                let key = kept(connection, place, &auth)?;
+                let key = stored(connection, handle, &auth)?;
                 sign(connection, key, scheme, &message)
             })
             .map_err(|error| error.sign_error("the TPM cannot sign with its key pair"))
@@ -113,16 +113,16 @@ impl DeviceKey for TlsKey {
 impl fmt::Debug for TlsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsKey")
-            .field("handle", &self.place)
+            .field("handle", &self.handle)
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
     }
 }
 
-/// What is signed when a key is opened, to see how it signs.
+/// The message of the trial signatures.
 const PROBE: &[u8] = b"dps-device: which schemes does this key sign with?";
 
-/// The best first. Every TPM hashes with SHA-256, not every one with more.
+/// The schemes to try, the best first. Every TPM supports SHA-256, but not every TPM supports longer hashes.
 fn candidates(algorithm: KeyAlgorithm) -> &'static [SignatureScheme] {
     match algorithm {
         KeyAlgorithm::P256 => &[SignatureScheme::ECDSA_NISTP256_SHA256],
@@ -134,13 +134,13 @@ fn candidates(algorithm: KeyAlgorithm) -> &'static [SignatureScheme] {
     }
 }
 
-fn kept(
+fn stored(
     connection: &mut Connection<'_>,
-    place: PersistentHandle,
+    handle: PersistentHandle,
     auth: &AuthValue,
 ) -> Result<ObjectHandle, TpmError> {
-    let key = connection.persistent(place)?.ok_or_else(|| {
-        TpmError::configuration(format!("the TPM keeps no key at {place}: make one"))
+    let key = connection.persistent(handle)?.ok_or_else(|| {
+        TpmError::configuration(format!("the TPM has no key at {handle}: create one first"))
     })?;
     connection.authorize(key, auth)?;
     Ok(key)
@@ -181,12 +181,12 @@ fn sign(
         ),
         other => {
             return Err(TpmError::refused(format!(
-                "the key does not sign {other:?}"
+                "the key does not support {other:?}"
             )));
         }
     };
     let signature = connection.authorized("TPM2_Sign", |context| {
-        let not_hashed_by_the_tpm = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
+        let hashed_outside_the_tpm = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
             tag: TPM2_ST_HASHCHECK,
             hierarchy: TPM2_RH_NULL,
             digest: Default::default(),
@@ -195,7 +195,7 @@ fn sign(
             KeyHandle::from(key),
             Digest::try_from(hash)?,
             scheme,
-            not_hashed_by_the_tpm,
+            hashed_outside_the_tpm,
         )
     })?;
     match signature {
@@ -207,12 +207,12 @@ fn sign(
             Ok(signature.signature().value().to_vec())
         }
         _ => Err(TpmError::refused(
-            "the TPM has signed in another way than asked",
+            "the TPM used another signature scheme than requested",
         )),
     }
 }
 
-/// The SubjectPublicKeyInfo of a key, DER. None when TLS has no such keys.
+/// The SubjectPublicKeyInfo of a key, DER. `None` if TLS does not support this kind of key.
 fn public_key(public: &Public) -> Option<Vec<u8>> {
     match public {
         Public::Ecc {
@@ -240,13 +240,13 @@ fn public_key(public: &Public) -> Option<Vec<u8>> {
     }
 }
 
-fn no_key_for_tls(place: PersistentHandle) -> TpmError {
+fn unsuitable(handle: PersistentHandle) -> TpmError {
     TpmError::configuration(format!(
-        "the object at {place} is no key for TLS: those are P-256, P-384 and RSA"
+        "the object at {handle} is not a key for TLS: the supported keys are P-256, P-384 and RSA"
     ))
 }
 
-/// A coordinate in full length: a TPM may leave zeros out at the front.
+/// Restores the leading zeros of a coordinate, which a TPM may omit.
 fn padded(number: &[u8], length: usize) -> Option<Vec<u8>> {
     let missing = length.checked_sub(number.len())?;
     Some([&vec![0; missing][..], number].concat())
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_coordinate_gets_its_zeros_back() {
+    fn leading_zeros_of_a_coordinate_are_restored() {
         assert_eq!(padded(&[1, 2], 4), Some(vec![0, 0, 1, 2]));
         assert_eq!(padded(&[1, 2], 2), Some(vec![1, 2]));
         assert_eq!(padded(&[1, 2, 3], 2), None);

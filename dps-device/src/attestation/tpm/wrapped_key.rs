@@ -1,4 +1,4 @@
-//! The key that the service sends: opened inside the TPM, which never gives it away.
+//! A key from the service, which is opened inside the TPM and never leaves it.
 
 use dps_types::sas::Signature;
 use dps_types::tpm::AuthenticationKey;
@@ -13,20 +13,20 @@ use super::connection::Connection;
 use super::error::TpmError;
 use super::keys;
 
-/// A symmetric key as only this TPM can load it: encrypted by the storage root key.
+/// A symmetric key that only this TPM can load, because its storage root key encrypts it.
 pub(super) struct WrappedKey {
     private: Private,
     public: Public,
 }
 
 impl WrappedKey {
-    /// Opens what the service sent, and makes sure that the TPM can load it. Nothing stays loaded.
+    /// Opens the key from the service, and checks that the TPM can load it. Nothing stays loaded.
     pub(super) fn open(
         connection: &mut Connection<'_>,
         sent: &AuthenticationKey,
     ) -> Result<Self, TpmError> {
-        let endorsement_key = keys::kept(connection, connection.options.endorsement_key)?;
-        let storage_root_key = keys::kept(connection, connection.options.storage_root_key)?;
+        let endorsement_key = keys::stored(connection, connection.options.endorsement_key)?;
+        let storage_root_key = keys::stored(connection, connection.options.storage_root_key)?;
 
         let inner = connection.endorsed("TPM2_ActivateCredential", |context| {
             context.activate_credential(
@@ -41,7 +41,7 @@ impl WrappedKey {
             32 => SymmetricDefinitionObject::AES_256_CFB,
             length => {
                 return Err(TpmError::refused(format!(
-                    "the credential is no AES key: it is of {length} bytes"
+                    "the credential is not an AES key: it has {length} bytes, not 16 or 32"
                 )));
             }
         };
@@ -61,14 +61,14 @@ impl WrappedKey {
         let key = Self { private, public };
         if !signs_with_hmac(&key.public) {
             return Err(TpmError::refused(
-                "the key that the service sent is no HMAC key",
+                "the key from the service is not an HMAC key",
             ));
         }
         key.loaded(connection, |_, _| Ok(()))?;
         Ok(key)
     }
 
-    /// Signs.
+    /// Signs with HMAC-SHA256.
     pub(super) fn sign(
         &self,
         connection: &mut Connection<'_>,
@@ -77,13 +77,13 @@ impl WrappedKey {
         self.loaded(connection, |connection, key| hmac(connection, key, data))
     }
 
-    /// Loads the key for as long as it is used.
+    /// Loads the key, uses it, and flushes it.
     pub(super) fn loaded<T>(
         &self,
         connection: &mut Connection<'_>,
         run: impl FnOnce(&mut Connection<'_>, ObjectHandle) -> Result<T, TpmError>,
     ) -> Result<T, TpmError> {
-        let parent = keys::kept(connection, connection.options.storage_root_key)?;
+        let parent = keys::stored(connection, connection.options.storage_root_key)?;
         let (private, public) = (self.private.clone(), self.public.clone());
         let key = connection
             .authorized("TPM2_Load", |context| context.load(parent, private, public))?
@@ -92,23 +92,23 @@ impl WrappedKey {
     }
 }
 
-/// Whether it is an HMAC key. Sealed data is a keyed hash too, and does not sign.
+/// True for an HMAC key. Sealed data is a keyed hash as well, but does not sign.
 pub(super) fn signs_with_hmac(object: &Public) -> bool {
     matches!(object, Public::KeyedHash { .. }) && object.object_attributes().sign_encrypt()
 }
 
-/// What is to be signed, when it is short enough.
+/// The data to sign, if it is short enough.
 pub(super) fn message(data: &[u8]) -> Result<MaxBuffer, TpmError> {
     MaxBuffer::try_from(data).map_err(|_| {
         TpmError::refused(format!(
-            "a TPM signs {} bytes at once, and these are {}",
+            "a TPM signs up to {} bytes at once, and the data has {} bytes",
             MaxBuffer::MAX_SIZE,
             data.len()
         ))
     })
 }
 
-/// HMAC-SHA256 with a key that is loaded or kept.
+/// HMAC-SHA256 with a loaded or stored key.
 pub(super) fn hmac(
     connection: &mut Connection<'_>,
     key: ObjectHandle,
@@ -119,7 +119,7 @@ pub(super) fn hmac(
     })?;
     <[u8; 32]>::try_from(value)
         .map(Signature)
-        .map_err(|_| TpmError::refused("the key does not sign with SHA-256"))
+        .map_err(|_| TpmError::refused("the key does not support HMAC-SHA256"))
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_is_too_long_is_refused_with_both_lengths() {
+    fn the_error_for_long_data_has_both_lengths() {
         assert_eq!(message(&[7; 1024]).unwrap().len(), 1024);
         let error = message(&[7; 1025]).unwrap_err().to_string();
         assert!(error.contains("1024") && error.contains("1025"), "{error}");

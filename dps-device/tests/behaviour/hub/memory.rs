@@ -1,4 +1,4 @@
-//! Stores for assignments: one that remembers, one that fails.
+//! Assignment stores for the tests: one in memory, and one that always fails.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use dps_device::{AssignmentStore, CachedAssignment};
 use serde_json::json;
 
-/// What a device remembers.
-#[derive(Clone, Default)]
+/// Keeps the JSON document of the assignment in memory.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Memory(pub(super) Arc<Mutex<Option<Vec<u8>>>>);
 
 impl Memory {
-    pub(super) fn of(hub: &str) -> Self {
+    pub(super) fn with_hub(hub: &str) -> Self {
         Self::for_device("my-device", hub)
     }
 
@@ -42,7 +42,8 @@ impl Memory {
 impl AssignmentStore for Memory {
     async fn load(&self) -> io::Result<Option<CachedAssignment>> {
         let json = self.0.lock().unwrap().clone();
-        json.as_deref().map(CachedAssignment::from_json).transpose()
+        let cached = json.as_deref().map(CachedAssignment::from_json);
+        cached.transpose().map_err(io::Error::other)
     }
 
     async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
@@ -56,20 +57,40 @@ impl AssignmentStore for Memory {
     }
 }
 
-/// A disk that is gone.
+/// A store on a broken disk.
+#[derive(Debug)]
 pub(super) struct Broken;
+
+/// A store that never answers.
+#[derive(Debug)]
+pub(super) struct Stuck;
 
 #[async_trait]
 impl AssignmentStore for Broken {
     async fn load(&self) -> io::Result<Option<CachedAssignment>> {
-        Err(io::Error::other("the disk is gone"))
+        Err(io::Error::other("the disk failed"))
     }
 
     async fn save(&self, _: &CachedAssignment) -> io::Result<()> {
-        Err(io::Error::other("the disk is gone"))
+        Err(io::Error::other("the disk failed"))
     }
 
     async fn clear(&self) -> io::Result<()> {
-        Err(io::Error::other("the disk is gone"))
+        Err(io::Error::other("the disk failed"))
+    }
+}
+
+#[async_trait]
+impl AssignmentStore for Stuck {
+    async fn load(&self) -> io::Result<Option<CachedAssignment>> {
+        std::future::pending().await
+    }
+
+    async fn save(&self, _: &CachedAssignment) -> io::Result<()> {
+        std::future::pending().await
+    }
+
+    async fn clear(&self) -> io::Result<()> {
+        std::future::pending().await
     }
 }

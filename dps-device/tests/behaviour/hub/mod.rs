@@ -1,11 +1,13 @@
-//! The assigned hub: what goes over the wire there, byte for byte, and how a device finds its way back.
+//! The assigned hub: the bytes on the wire, reconnects, and how a device finds its next hub.
 
+mod log;
 mod memory;
 mod peer;
 mod provisioned;
 mod reconnect;
 mod settings;
 mod store;
+mod token_lifetime;
 mod twin;
 mod wire;
 
@@ -19,30 +21,30 @@ use peer::HubPeer;
 
 const HUB: &str = "contoso.azure-devices.net";
 
-/// A device with a symmetric key, and a hub for it.
-async fn set_up(carrier: MqttKind) -> (HubEndpoint, Server) {
+/// A hub endpoint for a device with a symmetric key, and the server that plays the hub.
+async fn set_up(kind: MqttKind) -> (HubEndpoint, Server) {
     let pki = Pki::new();
-    let server = Server::start(carrier, pki.server(false)).await;
-    (hub(key("my-device"), carrier, &pki, server.port()), server)
+    let server = Server::start(kind, pki.server(false)).await;
+    (hub(key("my-device"), kind, &pki, server.port()), server)
 }
 
-/// Aimed at the port, and in a hurry.
-fn hub(who: impl Attestation + 'static, carrier: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
+/// The hub endpoint of this device, at the port of the test server, without waits between requests.
+fn hub(who: impl Attestation + 'static, kind: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     let scope = "0ne00111111".parse().unwrap();
     let client = ProvisioningClient::new(scope, who, Script::new([]))
         .with_min_poll_interval(std::time::Duration::ZERO);
     let hub = client.hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap());
-    connecting_to(hub, carrier, pki, port)
+    at_server(hub, kind, pki, port)
 }
 
-fn connecting_to(hub: HubEndpoint, carrier: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
+fn at_server(hub: HubEndpoint, kind: MqttKind, pki: &Pki, port: u16) -> HubEndpoint {
     hub.with_host(dps_device::Host::LOCALHOST)
         .with_roots(pki.roots())
-        .with_transport(over(carrier, port))
+        .with_transport(transport(kind, port))
 }
 
-fn over(carrier: MqttKind, port: u16) -> HubTransport {
-    match carrier {
+fn transport(kind: MqttKind, port: u16) -> HubTransport {
+    match kind {
         MqttKind::Mqtt => Mqtt::default().with_port(port).into(),
         #[cfg(feature = "websocket")]
         MqttKind::WebSocket => dps_device::MqttWebSocket::default().with_port(port).into(),
@@ -51,15 +53,15 @@ fn over(carrier: MqttKind, port: u16) -> HubTransport {
     }
 }
 
-/// A device that is connected, and its hub.
+/// A connected device, and its connection as the hub sees it.
 async fn connected() -> (dps_device::HubConnection, HubPeer, Server) {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let (connection, peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
     (connection.unwrap(), peer, server)
 }
 
-/// A talk about a secret; gives back the CONNECT that the hub saw.
-pub(crate) async fn talked_about(secret: &str) -> Vec<u8> {
+/// Exchanges a secret with the hub in every kind of message, and returns the CONNECT packet that the hub received.
+pub(crate) async fn exchange_secret(secret: &str) -> Vec<u8> {
     let (mut connection, mut peer, _server) = connected().await;
     let script = async {
         let request = peer.request(peer::GET).await;
@@ -80,7 +82,7 @@ pub(crate) async fn talked_about(secret: &str) -> Vec<u8> {
             .await
             .unwrap();
         let update = connection.next().await.unwrap();
-        tracing::info!(?connection, ?twin, ?update, "talked");
+        tracing::info!(?connection, ?twin, ?update, "exchanged");
     };
     tokio::join!(device, script);
     peer.connect

@@ -1,29 +1,29 @@
-//! A hub that says what a test tells it.
+//! A hub whose answers the test decides.
 
 use crate::mqtt::server::{CONNACK, Peer, Server, publish};
 
-/// Both filters in one packet, QoS 1 each.
+/// Subscribes to both filters in one packet, with QoS 1.
 pub(super) const SUBSCRIBE: &[u8] = b"\x82\x41\x00\x01\x00\x12$iothub/twin/res/#\x01\x00\x27$iothub/twin/PATCH/properties/desired/#\x01";
 pub(super) const SUBACK: &[u8] = b"\x90\x04\x00\x01\x01\x01";
 
 pub(super) const GET: &str = "$iothub/twin/GET/?$rid=";
 pub(super) const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
 
-/// The twin with this version of the desired properties.
+/// A twin with this version of the desired properties.
 pub(super) fn twin(version: u64) -> String {
     format!(
         r#"{{"desired":{{"darkness":{version},"$version":{version}}},"reported":{{"$version":1}}}}"#
     )
 }
 
-/// A device, as its hub sees it.
+/// The connection of a device, as its hub sees it.
 pub(super) struct HubPeer {
     pub(super) peer: Peer,
     pub(super) connect: Vec<u8>,
 }
 
 impl HubPeer {
-    /// The next device, let in.
+    /// Accepts the next device.
     pub(super) async fn accept(server: &Server) -> Self {
         let mut peer = server.accept().await;
         let connect = peer.packet().await;
@@ -34,14 +34,14 @@ impl HubPeer {
         Self { peer, connect }
     }
 
-    /// The next request, which is of this kind.
+    /// Reads the next request, which must be of this kind.
     pub(super) async fn request(&mut self, topic: &str) -> Request {
         let request = Request::read(&self.peer.packet().await);
         assert_eq!(request.topic, topic);
         request
     }
 
-    /// Acknowledges, answers with QoS 0.
+    /// Acknowledges a request, and answers it with QoS 0.
     pub(super) async fn answer(&mut self, to: &Request, status: &str, more: &str, body: &str) {
         self.peer.send(&[b"\x40\x02", &to.id[..]].concat()).await;
         let topic = format!("$iothub/twin/res/{status}/?$rid={}{more}", to.rid);
@@ -50,13 +50,13 @@ impl HubPeer {
             .await;
     }
 
-    /// Answers the next question for the twin.
-    pub(super) async fn give_twin(&mut self, version: u64) {
+    /// Answers the next request for the twin.
+    pub(super) async fn answer_twin(&mut self, version: u64) {
         let request = self.request(GET).await;
         self.answer(&request, "200", "", &twin(version)).await;
     }
 
-    /// Tells a change of the desired properties, and does not ask for an acknowledgement.
+    /// Sends a change of the desired properties with QoS 0.
     pub(super) async fn change(&mut self, version: u64) {
         let topic = format!("$iothub/twin/PATCH/properties/desired/?$version={version}");
         let body = format!(r#"{{"darkness":{version},"$version":{version}}}"#);

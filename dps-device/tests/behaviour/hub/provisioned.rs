@@ -1,4 +1,4 @@
-//! A device for years: what it remembers, when it asks DPS, and when it does not.
+//! `ProvisionedDevice`: what it stores, when it asks DPS, and when it does not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,17 +7,17 @@ use async_trait::async_trait;
 use dps_device::attestation::Proof;
 use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
-    AssignmentFile, AssignmentStore, CachedAssignment, ErrorKind, ProvisionedDevice,
-    ProvisioningClient, Transport, TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceState, ErrorKind,
+    ProvisionedDevice, ProvisioningClient, Transport, TwinUpdate,
 };
 use dps_types::{OperationId, RegistrationRequest};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use super::memory::{Broken, Memory};
+use super::memory::{Broken, Memory, Stuck};
 use super::peer::{HubPeer, REPORT};
-use super::{connecting_to, over};
+use super::{at_server, transport};
 use crate::mqtt::MqttKind;
 use crate::mqtt::server::Server;
 use crate::pki::Pki;
@@ -25,30 +25,31 @@ use crate::script::{
     ASSIGNED, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning,
 };
 
-struct World {
+/// The root certificate and the server that plays all hubs.
+struct Hubs {
     pki: Pki,
     server: Server,
 }
 
-impl World {
+impl Hubs {
     async fn new() -> Self {
         let pki = Pki::new();
         let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         Self { pki, server }
     }
 
-    /// A device whose DPS plays this, and whose hubs are all at the server.
+    /// A device with this script as its DPS. All its hubs are at the server.
     fn device(&self, dps: &Script, store: impl AssignmentStore + 'static) -> ProvisionedDevice {
         let client = dps.client().with_min_poll_interval(Duration::ZERO);
         let (roots, port) = (self.pki.roots(), self.server.port());
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
             hub.with_host(dps_device::Host::LOCALHOST)
                 .with_roots(roots.clone())
-                .with_transport(over(MqttKind::Mqtt, port))
+                .with_transport(transport(MqttKind::Mqtt, port))
         })
     }
 
-    /// Refuses the next device, which comes to this hub.
+    /// Refuses the next connection, which must name this hub.
     async fn refuse(&self, hub: &str) {
         let mut peer = self.server.accept().await;
         assert_names(&peer.packet().await, hub);
@@ -56,11 +57,11 @@ impl World {
         peer.closed().await;
     }
 
-    /// Lets the next device in, which comes to this hub, and gives it its twin.
-    async fn take(&self, hub: &str) -> HubPeer {
+    /// Accepts the next connection, which must name this hub, and answers its request for the twin.
+    async fn accept(&self, hub: &str) -> HubPeer {
         let mut peer = HubPeer::accept(&self.server).await;
         assert_names(&peer.connect, hub);
-        peer.give_twin(1).await;
+        peer.answer_twin(1).await;
         peer
     }
 }
@@ -75,30 +76,30 @@ fn assert_names(connect: &[u8], hub: &str) {
 }
 
 const OLD: &str = "old.azure-devices.net";
-/// That of [`ASSIGNED`].
+/// The hub in [`ASSIGNED`].
 const NEW: &str = "hub.azure-devices.net";
 
 #[tokio::test]
-async fn a_device_that_remembers_its_hub_does_not_ask_dps() {
-    let world = World::new().await;
-    // DPS is down: it would answer nothing.
+async fn a_device_with_a_stored_assignment_does_not_ask_dps() {
+    let hubs = Hubs::new().await;
+    // DPS is down.
     let dps = Script::forever(Step::Fail(ErrorKind::Connect));
-    let mut device = world.device(&dps, Memory::of(OLD));
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(OLD));
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(OLD));
     twin.unwrap();
     assert_eq!(dps.asked(), [""; 0]);
     assert_eq!(device.assignment().unwrap().hub().as_str(), OLD);
 }
 
 #[tokio::test]
-async fn a_device_that_remembers_nothing_registers_and_remembers() {
-    let world = World::new().await;
+async fn a_device_without_a_stored_assignment_registers_and_stores_it() {
+    let hubs = Hubs::new().await;
     let dps = Script::new([assigning(), assigned()]);
     let memory = Memory::default();
-    let mut device = world
+    let mut device = hubs
         .device(&dps, memory.clone())
         .with_payload(json!({"a": 1}));
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     let register = r#"PUT {"registrationId":"my-device","payload":{"a":1}}"#;
     assert_eq!(dps.asked(), [register, POLL]);
@@ -106,20 +107,20 @@ async fn a_device_that_remembers_nothing_registers_and_remembers() {
 
     // After a restart.
     drop(device);
-    let mut device = world.device(&dps, memory);
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+    let mut device = hubs.device(&dps, memory);
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     assert_eq!(dps.asked().len(), 2);
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_another_device_or_cannot_be_read_counts_as_nothing() {
-    let world = World::new().await;
+async fn a_stored_assignment_that_is_damaged_or_of_another_device_is_ignored() {
+    let hubs = Hubs::new().await;
     let garbage = Memory(Arc::new(Mutex::new(Some(b"{}".to_vec()))));
     for memory in [Memory::for_device("another", OLD), garbage] {
         let dps = Script::new([assigned()]);
-        let mut device = world.device(&dps, memory.clone());
-        let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+        let mut device = hubs.device(&dps, memory.clone());
+        let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
         twin.unwrap();
         assert_eq!(dps.asked(), [REGISTER]);
         assert_eq!(memory.hub().as_deref(), Some(NEW));
@@ -127,25 +128,25 @@ async fn what_is_remembered_of_another_device_or_cannot_be_read_counts_as_nothin
 }
 
 #[tokio::test]
-async fn a_store_that_fails_costs_a_registration_and_nothing_else() {
-    let world = World::new().await;
+async fn a_store_that_fails_leads_to_a_registration() {
+    let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
-    let mut device = world.device(&dps, Broken);
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+    let mut device = hubs.device(&dps, Broken);
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     assert_eq!(dps.asked(), [REGISTER]);
     assert!(device.forget().await.is_err());
 }
 
 #[tokio::test]
-async fn a_file_that_was_spoilt_costs_a_registration() {
-    let world = World::new().await;
+async fn a_damaged_file_leads_to_a_registration() {
+    let hubs = Hubs::new().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("assignment.json");
     std::fs::write(&path, b"{\"version\":1,\"idSco").unwrap();
     let dps = Script::new([assigned()]);
-    let mut device = world.device(&dps, AssignmentFile::new(&path));
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+    let mut device = hubs.device(&dps, AssignmentFile::new(&path));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     let json = std::fs::read(&path).unwrap();
     assert_eq!(
@@ -156,19 +157,19 @@ async fn a_file_that_was_spoilt_costs_a_registration() {
 
 #[tokio::test]
 async fn a_hub_that_refuses_the_device_leads_to_a_registration() {
-    let world = World::new().await;
+    let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
-    let memory = Memory::of(OLD);
-    let mut device = world.device(&dps, memory.clone());
+    let memory = Memory::with_hub(OLD);
+    let mut device = hubs.device(&dps, memory.clone());
     let script = async {
-        world.refuse(OLD).await;
-        let mut peer = world.take(NEW).await;
+        hubs.refuse(OLD).await;
+        let mut peer = hubs.accept(NEW).await;
         let request = peer.request(REPORT).await;
         peer.answer(&request, "204", "&$version=2", "").await;
         peer
     };
     let play = async {
-        // The whole twin: it is another hub.
+        // The whole twin, because it is another hub.
         let update = device.next().await.unwrap();
         assert!(matches!(update, TwinUpdate::Twin(_)), "{update:?}");
         device.report(json!({"moved": true})).await.unwrap()
@@ -180,16 +181,16 @@ async fn a_hub_that_refuses_the_device_leads_to_a_registration() {
 }
 
 #[tokio::test]
-async fn so_do_401_403_and_404_about_the_twin() {
+async fn answers_401_403_and_404_lead_to_a_registration() {
     for status in ["401", "403", "404"] {
-        let world = World::new().await;
+        let hubs = Hubs::new().await;
         let dps = Script::new([assigned()]);
-        let mut device = world.device(&dps, Memory::of(OLD));
+        let mut device = hubs.device(&dps, Memory::with_hub(OLD));
         let script = async {
-            let mut old = HubPeer::accept(&world.server).await;
+            let mut old = HubPeer::accept(&hubs.server).await;
             let request = old.request(REPORT).await;
             old.answer(&request, status, "", "").await;
-            let mut new = HubPeer::accept(&world.server).await;
+            let mut new = HubPeer::accept(&hubs.server).await;
             assert_names(&new.connect, NEW);
             let request = new.request(REPORT).await;
             new.answer(&request, "204", "&$version=2", "").await;
@@ -202,21 +203,21 @@ async fn so_do_401_403_and_404_about_the_twin() {
 }
 
 #[tokio::test]
-async fn a_new_hub_that_refuses_the_device_is_no_loop() {
-    let world = World::new().await;
+async fn a_new_hub_that_refuses_the_device_does_not_cause_a_loop() {
+    let hubs = Hubs::new().await;
     let dps = Script::forever(assigned());
-    let mut device = world.device(&dps, Memory::of(OLD));
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
     let script = async {
-        world.refuse(OLD).await;
-        world.refuse(NEW).await;
+        hubs.refuse(OLD).await;
+        hubs.refuse(NEW).await;
     };
     let (twin, ()) = tokio::join!(device.twin(), script);
     assert_eq!(twin.unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(dps.asked(), [REGISTER]);
-    // Whoever insists has DPS asked again.
+    // The next call registers again.
     let script = async {
-        world.refuse(NEW).await;
-        world.take(NEW).await
+        hubs.refuse(NEW).await;
+        hubs.accept(NEW).await
     };
     let (twin, _peer) = tokio::join!(device.twin(), script);
     twin.unwrap();
@@ -224,34 +225,34 @@ async fn a_new_hub_that_refuses_the_device_is_no_loop() {
 }
 
 #[tokio::test]
-async fn when_dps_refuses_too_the_device_hears_it_and_goes_on_later() {
-    let world = World::new().await;
+async fn a_refusal_by_dps_is_returned_and_the_next_call_tries_again() {
+    let hubs = Hubs::new().await;
     let dps = Script::new([answer(401, r#"{"errorCode":401002}"#)]);
-    let mut device = world.device(&dps, Memory::of(OLD));
-    let (twin, ()) = tokio::join!(device.twin(), world.refuse(OLD));
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
+    let (twin, ()) = tokio::join!(device.twin(), hubs.refuse(OLD));
     assert_eq!(twin.unwrap_err().kind(), ErrorKind::Unauthorized);
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(OLD));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(OLD));
     twin.unwrap();
 }
 
 #[tokio::test]
-async fn an_operator_can_have_it_registered_again() {
-    let world = World::new().await;
+async fn reprovision_registers_again() {
+    let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
-    let mut device = world.device(&dps, Memory::of(OLD));
-    let (twin, old) = tokio::join!(device.twin(), world.take(OLD));
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
+    let (twin, old) = tokio::join!(device.twin(), hubs.accept(OLD));
     twin.unwrap();
     device.reprovision().await.unwrap();
     old.peer.closed().await;
     assert_eq!(device.hub().await.unwrap().hostname().as_str(), NEW);
-    let (twin, _peer) = tokio::join!(device.twin(), world.take(NEW));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_forgotten_is_forgotten() {
+async fn forget_removes_the_stored_assignment() {
     let dps = Script::new([assigned()]);
-    let memory = Memory::of(OLD);
+    let memory = Memory::with_hub(OLD);
     let mut device = ProvisionedDevice::new(dps.client(), memory.clone());
     assert_eq!(device.hub().await.unwrap().hostname().as_str(), OLD);
     device.forget().await.unwrap();
@@ -261,7 +262,7 @@ async fn what_is_forgotten_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn giving_up_again_and_again_is_one_registration() {
+async fn a_registration_goes_on_after_its_future_was_dropped() {
     let dps = Script::new([assigning(), assigning(), assigned()]);
     let mut device = ProvisionedDevice::new(dps.client(), Memory::default());
     let hub = loop {
@@ -273,28 +274,28 @@ async fn giving_up_again_and_again_is_one_registration() {
     assert_eq!(dps.asked(), [REGISTER, POLL, POLL]);
 }
 
-/// A device whose hubs are nowhere.
-async fn lost(client: ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
+/// A device whose hubs refuse every TCP connection.
+async fn with_unreachable_hubs(client: ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let pki = Pki::new();
     ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
-        connecting_to(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+        at_server(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
     })
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_is_out_of_reach_is_stayed_with_for_a_quarter_of_an_hour_at_least() {
+async fn an_unreachable_hub_is_retried_for_at_least_15_minutes() {
     let dps = Script::forever(assigned());
-    let memory = Memory::of(OLD);
-    let mut device = lost(dps.client(), &memory).await;
+    let memory = Memory::with_hub(OLD);
+    let mut device = with_unreachable_hubs(dps.client(), &memory).await;
     let start = Instant::now();
     let error = timeout(Duration::from_secs(14 * 60), device.twin()).await;
-    assert!(error.is_err(), "it still tries");
+    assert!(error.is_err(), "it still retries");
     assert_eq!(dps.asked(), [""; 0]);
 
-    // At the new hub it stays just as long, and tells that this one does not work either.
+    // It retries the new hub for as long, and then returns the error.
     let error = device.twin().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(dps.asked(), [REGISTER]);
@@ -303,10 +304,10 @@ async fn a_hub_that_is_out_of_reach_is_stayed_with_for_a_quarter_of_an_hour_at_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_dps_is_out_of_reach_too_it_stays() {
+async fn the_device_stays_with_its_hub_while_dps_is_unreachable_too() {
     let dps = Script::forever(Step::Fail(ErrorKind::Connect));
-    let memory = Memory::of(OLD);
-    let mut device = lost(dps.client(), &memory).await;
+    let memory = Memory::with_hub(OLD);
+    let mut device = with_unreachable_hubs(dps.client(), &memory).await;
     let error = device.twin().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(error.is_retryable());
@@ -315,26 +316,26 @@ async fn while_dps_is_out_of_reach_too_it_stays() {
     assert_eq!(memory.hub().as_deref(), Some(OLD));
 }
 
-/// DPS, as far as a lookup goes: it knows of this hub.
+/// A DPS whose lookup returns this hub.
 #[derive(Debug, Clone)]
-struct Knows(&'static str, Script);
+struct WithLookup(&'static str, Script);
 
 #[async_trait]
-impl Transport for Knows {
+impl Transport for WithLookup {
     async fn open<'a>(
         &'a self,
         target: &'a Target,
         proof: Proof<'a>,
     ) -> Result<Box<dyn Session + 'a>, TransportError> {
         let session = self.1.open(target, proof).await?;
-        Ok(Box::new(Knowing(self.0, session)))
+        Ok(Box::new(LookupSession(self.0, session)))
     }
 }
 
-struct Knowing<'a>(&'static str, Box<dyn Session + 'a>);
+struct LookupSession<'a>(&'static str, Box<dyn Session + 'a>);
 
 #[async_trait]
-impl Session for Knowing<'_> {
+impl Session for LookupSession<'_> {
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
         self.1.register(body).await
     }
@@ -350,14 +351,14 @@ impl Session for Knowing<'_> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_outage_a_lookup_may_spare_a_registration() {
+async fn a_lookup_after_an_outage_can_replace_the_registration() {
     for (known, asked) in [(NEW, vec![]), (OLD, vec![REGISTER])] {
         let dps = Script::forever(assigned());
         let key = crate::mqtt::key("my-device");
         let scope = "0ne00111111".parse().unwrap();
-        let client = ProvisioningClient::new(scope, key, Knows(known, dps.clone()));
-        let memory = Memory::of(OLD);
-        let mut device = lost(client, &memory).await;
+        let client = ProvisioningClient::new(scope, key, WithLookup(known, dps.clone()));
+        let memory = Memory::with_hub(OLD);
+        let mut device = with_unreachable_hubs(client, &memory).await;
         let error = device.twin().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(dps.asked(), asked, "DPS knows {known}");
@@ -366,7 +367,7 @@ async fn after_an_outage_a_lookup_may_spare_a_registration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn registrations_are_further_and_further_apart_while_no_hub_takes_the_device() {
+async fn the_wait_between_registrations_grows_while_none_succeeds() {
     let dps = Script::forever(answer(404, r#"{"errorCode":404201}"#));
     let mut device = ProvisionedDevice::new(dps.client(), Memory::default());
     for _ in 0..8 {
@@ -384,4 +385,85 @@ async fn registrations_are_further_and_further_apart_while_no_hub_takes_the_devi
 #[test]
 fn the_hub_of_the_script_is_the_new_one() {
     assert!(ASSIGNED.contains(NEW));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_delays_the_device_and_does_not_stop_it() {
+    let dps = Script::new([assigned()]);
+    let mut device = ProvisionedDevice::new(dps.client(), Stuck);
+    assert_eq!(device.hub().await.unwrap().hostname().as_str(), NEW);
+    let error = device.forget().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_may_be_boxed_or_shared() {
+    let boxed: Box<dyn AssignmentStore> = Box::new(Memory::with_hub(OLD));
+    let shared: Arc<dyn AssignmentStore> = Arc::new(Memory::with_hub(OLD));
+    for mut device in [
+        ProvisionedDevice::new(Script::new([]).client(), boxed),
+        ProvisionedDevice::new(Script::new([]).client(), shared),
+    ] {
+        assert_eq!(device.hub().await.unwrap().hostname().as_str(), OLD);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_payload_of_the_webhook_is_kept_over_a_restart() {
+    let with_payload = ASSIGNED.replace(
+        r#""substatus":"#,
+        r#""payload":{"interval":5},"substatus":"#,
+    );
+    assert_ne!(with_payload, ASSIGNED);
+    let dps = Script::new([answer(200, &with_payload)]);
+    let memory = Memory::default();
+    for _ in 0..2 {
+        let mut device = ProvisionedDevice::new(dps.client(), memory.clone());
+        device.hub().await.unwrap();
+        let assignment = device.assignment().unwrap();
+        assert_eq!(assignment.payload_json(), Some(&json!({"interval": 5})));
+    }
+    assert_eq!(
+        dps.asked(),
+        [REGISTER],
+        "the second device was not registered"
+    );
+}
+
+#[tokio::test]
+async fn events_and_state_follow_the_device() {
+    let hubs = Hubs::new().await;
+    let dps = Script::new([assigned()]);
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
+    let mut events = device.events();
+    assert_eq!(device.state(), DeviceState::Disconnected);
+    let script = async {
+        hubs.refuse(OLD).await;
+        hubs.accept(NEW).await
+    };
+    let (twin, peer) = tokio::join!(device.twin(), script);
+    twin.unwrap();
+    assert_eq!(device.state(), DeviceState::Connected);
+    drop((device, peer));
+
+    let mut seen = Vec::new();
+    while let Some(event) = events.next().await {
+        seen.push(match event {
+            DeviceEvent::Registering => "registering".to_owned(),
+            DeviceEvent::Assigned(assignment) => format!("assigned {}", assignment.hub()),
+            DeviceEvent::Connecting(hub) => format!("connecting {hub}"),
+            DeviceEvent::Connected(hub) => format!("connected {hub}"),
+            DeviceEvent::Failed { error, .. } => format!("failed {:?}", error.kind()),
+            other => format!("{other:?}"),
+        });
+    }
+    let expected = [
+        format!("connecting {OLD}"),
+        "failed Unauthorized".to_owned(),
+        "registering".to_owned(),
+        format!("assigned {NEW}"),
+        format!("connecting {NEW}"),
+        format!("connected {NEW}"),
+    ];
+    assert_eq!(seen, expected);
 }

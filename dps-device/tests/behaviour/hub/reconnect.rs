@@ -1,4 +1,4 @@
-//! Connections that are refused, lost, silent or out of date, and what the device does then.
+//! Connections that are refused, lost, silent or out of date.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::mqtt::server::{CONNACK, PINGREQ, PINGRESP, Server, publish};
 use crate::mqtt::{MQTT_KINDS, MqttKind, SECOND, key};
 use crate::pki::Pki;
 
-/// How a connection ends whose CONNECT is answered like this.
+/// The error of a connection whose CONNECT is answered with this code.
 async fn answered(code: u8) -> dps_device::Error {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let hub = hub.with_timeout(Duration::ZERO);
@@ -52,7 +52,7 @@ fn password(connect: &[u8]) -> SasToken {
 }
 
 #[tokio::test]
-async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
+async fn the_secondary_key_is_used_after_the_primary_was_refused() {
     let pki = Pki::new();
     let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
@@ -68,7 +68,7 @@ async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
         drop(peer);
         let mut peer = HubPeer::accept(&server).await;
         assert!(password(&peer.connect).verify(&second));
-        peer.give_twin(1).await;
+        peer.answer_twin(1).await;
     };
     let device = async {
         let mut connection = hub.connect().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_refused_primary_key_is_followed_by_the_secondary_which_stays() {
 }
 
 #[tokio::test]
-async fn when_both_keys_are_refused_the_device_is() {
+async fn an_error_is_returned_if_both_keys_are_refused() {
     let pki = Pki::new();
     let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
@@ -96,9 +96,9 @@ async fn when_both_keys_are_refused_the_device_is() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
-    join_all(MQTT_KINDS.iter().map(|carrier| async move {
-        let (hub, server) = set_up(*carrier).await;
+async fn a_lost_connection_is_opened_again_and_missed_changes_are_delivered() {
+    join_all(MQTT_KINDS.iter().map(|kind| async move {
+        let (hub, server) = set_up(*kind).await;
         let device = async {
             let mut connection = hub.connect().await.unwrap();
             let mut updates = Vec::new();
@@ -113,19 +113,19 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
         };
         let script = async {
             let mut peer = HubPeer::accept(&server).await;
-            peer.give_twin(4).await;
+            peer.answer_twin(4).await;
             drop(peer);
-            // Nothing was missed, and nothing is told.
+            // Nothing was missed, so the device reports nothing.
             let mut peer = HubPeer::accept(&server).await;
-            peer.give_twin(4).await;
+            peer.answer_twin(4).await;
             peer.change(5).await;
             drop(peer);
-            // Cut while the device asks.
+            // The connection is lost before the answer.
             let mut peer = HubPeer::accept(&server).await;
             peer.request(GET).await;
             drop(peer);
             let mut peer = HubPeer::accept(&server).await;
-            peer.give_twin(7).await;
+            peer.answer_twin(7).await;
             peer
         };
         let (updates, _peer) = tokio::join!(device, script);
@@ -135,9 +135,9 @@ async fn a_lost_connection_is_made_again_and_what_was_missed_is_told() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_password_runs_out_is_made_anew() {
-    for carrier in MQTT_KINDS {
-        let (hub, server) = set_up(*carrier).await;
+async fn a_connection_is_replaced_before_its_password_expires() {
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let hub = hub.with_token_lifetime(2 * SECOND);
         let device = async {
             let mut connection = hub.connect().await.unwrap();
@@ -146,13 +146,13 @@ async fn a_connection_whose_password_runs_out_is_made_anew() {
         };
         let script = async {
             let mut old = HubPeer::accept(&server).await;
-            old.give_twin(1).await;
-            // It says goodbye first: a hub has one connection for a device.
+            old.answer_twin(1).await;
+            // It disconnects first, because a hub allows one connection for each device.
             assert_eq!(old.peer.packet().await, b"\xe0\x00");
             old.peer.closed().await;
             let mut new = HubPeer::accept(&server).await;
             assert!(password(&new.connect).expires_at() > password(&old.connect).expires_at());
-            new.give_twin(2).await;
+            new.answer_twin(2).await;
         };
         let (update, ()) = tokio::join!(device, script);
         assert!(matches!(update, TwinUpdate::Twin(_)));
@@ -160,25 +160,25 @@ async fn a_connection_whose_password_runs_out_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_password_that_ran_out_unseen_is_no_failure() {
+async fn a_password_that_expired_while_nothing_was_awaited_is_not_a_failure() {
     let (mut connection, mut peer, server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
     twin.unwrap();
     // An hour, less a tenth of it.
     skip(54 * 60 + 1).await;
     let script = async {
         let mut new = HubPeer::accept(&server).await;
         peer.peer.closed().await;
-        new.give_twin(1).await;
+        new.answer_twin(1).await;
     };
     let (twin, ()) = tokio::join!(connection.twin(), script);
     twin.unwrap();
 }
 
 #[tokio::test]
-async fn who_waits_for_changes_pings_and_a_hub_that_is_silent_is_left() {
+async fn next_sends_pings_and_leaves_a_hub_that_does_not_answer_them() {
     let (mut connection, mut peer, server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
     twin.unwrap();
     let script = async {
         tokio::task::yield_now().await;
@@ -186,7 +186,7 @@ async fn who_waits_for_changes_pings_and_a_hub_that_is_silent_is_left() {
             skip(181).await;
             assert_eq!(peer.peer.packet().await, PINGREQ);
             peer.peer.send(PINGRESP).await;
-            // It has read that when it acknowledges this, which is no news.
+            // The acknowledgement of this change, which the device has already, shows that it has read the PINGRESP.
             let topic = "$iothub/twin/PATCH/properties/desired/?$version=1";
             peer.peer
                 .send(&publish(0x32, topic, b"\x00\x07", b"{}"))
@@ -198,16 +198,16 @@ async fn who_waits_for_changes_pings_and_a_hub_that_is_silent_is_left() {
         skip(31).await;
         let mut new = HubPeer::accept(&server).await;
         peer.peer.closed().await;
-        new.give_twin(2).await;
+        new.answer_twin(2).await;
     };
     let (update, ()) = tokio::join!(connection.next(), script);
     assert!(matches!(update.unwrap(), TwinUpdate::Twin(_)));
 }
 
 #[tokio::test]
-async fn dropping_the_connection_says_goodbye() {
-    for carrier in MQTT_KINDS {
-        let (hub, server) = set_up(*carrier).await;
+async fn dropping_the_connection_sends_disconnect() {
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let (connection, mut peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
         drop(connection);
         assert_eq!(peer.peer.packet().await, b"\xe0\x00");
@@ -220,7 +220,7 @@ async fn dropping_a_connect_closes_it() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let peer = tokio::select! {
         biased;
-        _ = hub.connect() => panic!("nobody has answered"),
+        _ = hub.connect() => panic!("the hub has not answered"),
         peer = async {
             let mut peer = server.accept().await;
             peer.packet().await;
@@ -231,7 +231,7 @@ async fn dropping_a_connect_closes_it() {
 }
 
 #[tokio::test]
-async fn giving_up_again_and_again_is_one_connection() {
+async fn connecting_goes_on_after_the_future_was_dropped() {
     let (mut connection, peer, server) = connected().await;
     drop(peer);
     let device = async {
@@ -242,7 +242,7 @@ async fn giving_up_again_and_again_is_one_connection() {
         }
     };
     let script = async {
-        // Slower than the device's patience with each step.
+        // Each step takes longer than the caller waits.
         let mut peer = server.accept().await;
         assert_eq!(peer.packet().await[0], 0x10);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -263,8 +263,8 @@ async fn giving_up_again_and_again_is_one_connection() {
     assert!(matches!(update, TwinUpdate::Twin(_)));
 }
 
-/// A hub where nobody is.
-async fn nobody() -> HubEndpoint {
+/// A hub whose port refuses connections.
+async fn unreachable_hub() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -273,8 +273,8 @@ async fn nobody() -> HubEndpoint {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_is_not_there_is_given_up_at_the_deadline() {
-    let hub = nobody().await;
+async fn an_unreachable_hub_is_an_error_after_the_timeout() {
+    let hub = unreachable_hub().await;
     for limit in [60, 600] {
         let limit = Duration::from_secs(limit);
         let start = Instant::now();
@@ -289,8 +289,8 @@ async fn a_hub_that_is_not_there_is_given_up_at_the_deadline() {
 
 #[tokio::test]
 async fn a_server_under_another_root_is_a_tls_failure() {
-    for carrier in MQTT_KINDS {
-        let (hub, server) = set_up(*carrier).await;
+    for kind in MQTT_KINDS {
+        let (hub, server) = set_up(*kind).await;
         let hub = hub.with_roots(Pki::new().roots());
         let (connection, _) = tokio::join!(hub.connect(), server.tls_attempt());
         assert_eq!(connection.unwrap_err().kind(), ErrorKind::Tls);

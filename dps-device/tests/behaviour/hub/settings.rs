@@ -1,4 +1,4 @@
-//! What another MQTT client is told, and the passwords of every kind of device.
+//! The values for another MQTT client, and the passwords of every kind of attestation.
 
 use std::time::{Duration, SystemTime};
 
@@ -48,7 +48,7 @@ async fn an_assignment_leads_to_its_hub() {
 }
 
 #[tokio::test]
-async fn another_host_is_still_the_same_hub() {
+async fn another_host_does_not_change_the_hub_in_username_and_token() {
     let hub =
         hub_of(key("my-device")).with_host("gateway.local".parse::<dps_device::Host>().unwrap());
     assert_eq!(hub.host(), "gateway.local");
@@ -60,7 +60,7 @@ async fn another_host_is_still_the_same_hub() {
 }
 
 #[tokio::test]
-async fn a_password_is_a_token_for_the_device_alone_and_expires() {
+async fn a_password_is_a_token_for_one_device_that_expires() {
     let hub = hub_of(key("my-device"));
     let password = hub.password().await.unwrap().unwrap();
     assert_eq!(
@@ -96,7 +96,7 @@ async fn a_member_of_a_group_signs_with_its_derived_key() {
 }
 
 #[tokio::test]
-async fn the_second_proof_is_another_hub_setting() {
+async fn secondary_uses_the_second_proof() {
     assert!(hub_of(key("my-device")).secondary().is_none());
     let second = SymmetricKey::from_bytes(vec![7; 64]).unwrap();
     let hub = hub_of(key("my-device").with_secondary(second.clone()));
@@ -115,7 +115,7 @@ async fn a_certificate_needs_no_password() {
 }
 
 #[tokio::test]
-async fn a_tpm_signs_with_its_hub_key_whatever_challenge_is_open() {
+async fn a_tpm_signs_with_its_hub_key_while_a_challenge_is_open() {
     let tpm = SoftwareTpm::from_vector();
     let hub = hub_of(tpm.attestation());
     let error = hub.password().await.unwrap_err();
@@ -126,7 +126,7 @@ async fn a_tpm_signs_with_its_hub_key_whatever_challenge_is_open() {
     let key = SymmetricKey::from_bytes(vector::hub_key()).unwrap();
     assert!(token(&hub).await.verify(&key));
 
-    // A registration that goes wrong after the challenge.
+    // A registration that fails after the challenge.
     let challenge = AuthenticationKey::from_base64(&vector::challenge()).unwrap();
     tpm.activate(&challenge).await.unwrap();
     assert!(token(&hub).await.verify(&key));

@@ -1,4 +1,4 @@
-//! The file with the assignment: there whole, or not at all, whatever happens to it.
+//! `AssignmentFile`: it is replaced atomically, and a damaged file is ignored.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use dps_device::{AssignmentFile, AssignmentStore, CachedAssignment};
 
-const TEST: &str = "hub::store::a_program_that_is_killed_leaves_a_whole_file";
+const TEST: &str = "hub::store::a_program_that_is_killed_leaves_a_complete_file";
 const CHILD: &str = "DPS_DEVICE_TEST_SAVES_HERE";
 
 fn assignment(hub: &str) -> CachedAssignment {
@@ -25,7 +25,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
+async fn an_assignment_can_be_saved_loaded_and_cleared() {
     let directory = tempfile::tempdir().unwrap();
     let store = AssignmentFile::new(directory.path().join("assignment.json"));
     assert_eq!(store.load().await.unwrap(), None);
@@ -41,9 +41,9 @@ async fn what_is_saved_is_loaded_and_what_is_cleared_is_gone() {
     assert_eq!(names(directory.path()), [""; 0]);
 }
 
-/// Dropping a future does not stop what is under way on the disk; what comes after must come after.
+/// Dropping a future does not stop the write that has begun, so later operations must wait for it.
 #[tokio::test]
-async fn a_save_that_nobody_waits_for_does_not_come_after_what_follows() {
+async fn a_save_whose_future_was_dropped_finishes_before_the_next_operation() {
     let directory = tempfile::tempdir().unwrap();
     let store = AssignmentFile::new(directory.path().join("assignment.json"));
     for _ in 0..50 {
@@ -60,7 +60,7 @@ async fn a_save_that_nobody_waits_for_does_not_come_after_what_follows() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_file_is_for_its_owner_and_no_link_is_followed() {
+async fn the_file_is_private_and_links_are_not_followed() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let directory = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ async fn the_file_is_for_its_owner_and_no_link_is_followed() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_cut_or_spoilt_counts_as_none_and_is_replaced() {
+async fn a_damaged_file_is_ignored_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("assignment.json");
     let store = AssignmentFile::new(&path);
@@ -93,20 +93,20 @@ async fn a_file_that_was_cut_or_spoilt_counts_as_none_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_written_is_an_error_and_no_panic() {
+async fn a_path_that_cannot_be_written_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = AssignmentFile::new(directory.path().join("none/assignment.json"));
     assert_eq!(nowhere.load().await.unwrap(), None);
     assert!(nowhere.save(&assignment("a")).await.is_err());
-    // The directory itself is no file.
+    // A directory in place of the file.
     let store = AssignmentFile::new(directory.path());
     assert!(store.load().await.is_err());
     assert!(store.clear().await.is_err());
 }
 
-/// Runs itself as another program that saves for ever, and kills it in the midst of that.
+/// Runs this test as another process that saves all the time, and kills it.
 #[tokio::test]
-async fn a_program_that_is_killed_leaves_a_whole_file() {
+async fn a_program_that_is_killed_leaves_a_complete_file() {
     let all = ["a", "a-much-longer-name.azure-devices.net"].map(assignment);
     if let Ok(path) = std::env::var(CHILD) {
         let store = AssignmentFile::new(path);

@@ -1,4 +1,4 @@
-//! The twin: downloads, patches, and changes of which none is missed.
+//! The twin: downloads, patches, and changes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::connected;
 use super::peer::{GET, HubPeer, REPORT, twin};
 use crate::mqtt::server::publish;
 
-/// The next update: whether it is a whole twin, and the version of the desired properties.
+/// The next update: true for a whole twin, and the version of the desired properties.
 async fn next(connection: &mut HubConnection) -> (bool, u64) {
     match connection.next().await.unwrap() {
         TwinUpdate::Desired(change) => (false, change.version()),
@@ -31,7 +31,7 @@ async fn the_first_update_is_the_whole_twin_and_then_come_the_changes() {
     };
     let hub = async {
         let request = peer.request(GET).await;
-        // Changes that are in the twin already, and one that comes before it and is not.
+        // The twin already has changes 3 and 4, and not change 5.
         for version in [3, 4, 5] {
             peer.change(version).await;
         }
@@ -43,16 +43,16 @@ async fn the_first_update_is_the_whole_twin_and_then_come_the_changes() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_missing_leads_to_the_whole_twin() {
+async fn a_missing_change_leads_to_a_download_of_the_twin() {
     let (mut connection, mut peer, _server) = connected().await;
     let device = async {
         connection.twin().await.unwrap();
         [next(&mut connection).await, next(&mut connection).await]
     };
     let hub = async {
-        peer.give_twin(4).await;
+        peer.answer_twin(4).await;
         peer.change(6).await;
-        peer.give_twin(7).await;
+        peer.answer_twin(7).await;
         peer.change(7).await;
         peer.change(8).await;
     };
@@ -61,7 +61,7 @@ async fn a_change_that_is_missing_leads_to_the_whole_twin() {
 }
 
 #[tokio::test]
-async fn a_flood_of_changes_is_not_kept_but_not_missed_either() {
+async fn more_changes_than_are_kept_lead_to_a_download_of_the_twin() {
     let (mut connection, mut peer, _server) = connected().await;
     let device = async {
         connection.twin().await.unwrap();
@@ -69,47 +69,47 @@ async fn a_flood_of_changes_is_not_kept_but_not_missed_either() {
         next(&mut connection).await
     };
     let hub = async {
-        peer.give_twin(1).await;
+        peer.answer_twin(1).await;
         let request = peer.request(REPORT).await;
         for version in 2..=100 {
             peer.change(version).await;
         }
         peer.answer(&request, "204", "&$version=2", "").await;
-        peer.give_twin(100).await;
+        peer.answer_twin(100).await;
     };
     let (update, ()) = tokio::join!(device, hub);
     assert_eq!(update, (true, 100));
 }
 
 #[tokio::test]
-async fn who_asks_again_for_the_twin_gets_the_answer_to_the_first_question() {
+async fn a_second_call_uses_the_answer_to_a_pending_request() {
     let (mut connection, mut peer, _server) = connected().await;
-    // Nobody waits for the answer.
+    // The caller does not wait for the answer.
     tokio::select! {
         biased;
-        _ = connection.twin() => panic!("nobody has answered"),
+        _ = connection.twin() => panic!("the hub has not answered"),
         request = peer.request(GET) => peer.answer(&request, "200", "", &twin(4)).await,
     }
     assert_eq!(connection.twin().await.unwrap().desired.version(), 4);
 
-    // Whoever waits for changes passes the answer over, and the next question is a new one.
+    // `next` ignores the late answer, and the next download is a new request.
     tokio::select! {
         biased;
-        _ = connection.twin() => panic!("nobody has answered"),
+        _ = connection.twin() => panic!("the hub has not answered"),
         request = peer.request(GET) => {
             peer.answer(&request, "200", "", &twin(5)).await;
             peer.change(5).await;
         }
     }
     assert_eq!(next(&mut connection).await, (false, 5));
-    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(6));
+    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(6));
     assert_eq!(twin.unwrap().desired.version(), 6);
 }
 
 #[tokio::test]
-async fn no_change_is_lost_by_giving_up() {
+async fn no_change_is_lost_if_the_future_is_dropped() {
     let (mut connection, mut peer, _server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
     twin.unwrap();
     let mut versions = Vec::new();
     for version in 2..=20 {
@@ -122,12 +122,12 @@ async fn no_change_is_lost_by_giving_up() {
         }
         tokio::task::yield_now().await;
     }
-    let wanted: Vec<_> = (2..=20).map(|version| (false, version)).collect();
-    assert_eq!(versions, wanted);
+    let expected: Vec<_> = (2..=20).map(|version| (false, version)).collect();
+    assert_eq!(versions, expected);
 }
 
 #[tokio::test]
-async fn answers_to_other_requests_are_passed_over() {
+async fn answers_to_other_requests_are_ignored() {
     let (mut connection, mut peer, _server) = connected().await;
     let hub = async {
         let request = peer.request(GET).await;
@@ -147,7 +147,7 @@ async fn answers_to_other_requests_are_passed_over() {
     assert_eq!(twin.unwrap().desired.version(), 4);
 }
 
-/// Answers a patch like this.
+/// The error of a patch that is answered like this.
 async fn answered(status: &str, body: &str) -> (HubConnection, HubPeer, dps_device::Error) {
     let (mut connection, mut peer, _server) = connected().await;
     let hub = async {
@@ -161,7 +161,7 @@ async fn answered(status: &str, body: &str) -> (HubConnection, HubPeer, dps_devi
 }
 
 #[tokio::test]
-async fn each_refusal_has_its_kind_and_leaves_the_connection() {
+async fn each_refusal_has_its_kind_and_keeps_the_connection() {
     for (status, kind) in [
         ("400", ErrorKind::Rejected),
         ("401", ErrorKind::Unauthorized),
@@ -172,20 +172,20 @@ async fn each_refusal_has_its_kind_and_leaves_the_connection() {
         let (mut connection, mut peer, error) = answered(status, "").await;
         assert_eq!(error.kind(), kind, "{status}");
         assert_eq!(error.status(), status.parse().ok());
-        let (twin, ()) = tokio::join!(connection.twin(), peer.give_twin(1));
+        let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
         twin.unwrap();
     }
 }
 
 #[tokio::test]
-async fn the_hubs_account_is_kept() {
+async fn the_error_details_of_the_hub_are_kept() {
     let body = r#"{"errorCode":400004,"trackingId":"7F1C","message":"The property is too long"}"#;
     let (_, _, error) = answered("400", body).await;
     let details = error.error_details().unwrap();
     assert_eq!(details.message.as_deref(), Some("The property is too long"));
 }
 
-/// Answers the next question with 429, and is sure that the device has read it.
+/// Answers the next request with 429, and waits until the device has read the answer.
 async fn throttle(peer: &mut HubPeer, seconds: u64) {
     let rid = peer.request(GET).await.rid;
     let topic = format!("$iothub/twin/res/429/?$rid={rid}&retry-after={seconds}");
@@ -196,7 +196,7 @@ async fn throttle(peer: &mut HubPeer, seconds: u64) {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again_not_before_the_hub_allows() {
+async fn temporary_failures_are_retried_not_before_the_hub_allows() {
     let (mut connection, mut peer, _server) = connected().await;
     let start = Instant::now();
     let hub = async {
@@ -206,7 +206,7 @@ async fn what_passes_is_tried_again_not_before_the_hub_allows() {
             let request = peer.request(GET).await;
             peer.answer(&request, status, "", "").await;
         }
-        peer.give_twin(4).await;
+        peer.answer_twin(4).await;
     };
     let (twin, ()) = tokio::join!(connection.twin(), hub);
     assert_eq!(twin.unwrap().desired.version(), 4);
@@ -214,11 +214,11 @@ async fn what_passes_is_tried_again_not_before_the_hub_allows() {
 }
 
 #[tokio::test]
-async fn who_gives_up_does_not_ask_sooner() {
+async fn dropping_a_future_does_not_shorten_the_wait() {
     let (mut connection, mut peer, _server) = connected().await;
     tokio::select! {
         biased;
-        _ = connection.twin() => panic!("the hub asks for a wait"),
+        _ = connection.twin() => panic!("the hub requires a wait"),
         () = throttle(&mut peer, 60) => {}
     }
     for _ in 0..3 {
@@ -229,12 +229,12 @@ async fn who_gives_up_does_not_ask_sooner() {
     assert_eq!(
         peer.peer.packet().await,
         b"\xe0\x00",
-        "goodbye, and nothing before"
+        "DISCONNECT is the first packet"
     );
 }
 
 #[tokio::test]
-async fn what_is_no_twin_is_a_protocol_failure() {
+async fn an_answer_that_is_not_a_twin_is_a_protocol_error() {
     for body in [
         "",
         "[]",
@@ -250,11 +250,15 @@ async fn what_is_no_twin_is_a_protocol_failure() {
         assert_eq!(twin.unwrap_err().kind(), ErrorKind::Protocol, "{body}");
     }
     let (_, _, error) = answered("204", "").await;
-    assert_eq!(error.kind(), ErrorKind::Protocol, "there is no version");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Protocol,
+        "the answer has no version"
+    );
 }
 
 #[tokio::test]
-async fn what_the_hub_would_refuse_is_not_sent() {
+async fn a_patch_that_the_hub_would_refuse_is_not_sent() {
     let (mut connection, mut peer, _server) = connected().await;
     for patch in [json!([]), json!({"a.b": 1}), json!({"t": "x".repeat(5000)})] {
         let error = connection.report(&patch).await.unwrap_err();
@@ -273,4 +277,24 @@ async fn what_the_hub_would_refuse_is_not_sent() {
     let state = State { darkness: 5 };
     let (version, ()) = tokio::join!(connection.report(&state), hub);
     assert_eq!(version.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn the_highest_version_is_a_version_like_any_other() {
+    let (mut connection, mut peer, _server) = connected().await;
+    let device = async {
+        connection.twin().await.unwrap();
+        next(&mut connection).await
+    };
+    let hub = async {
+        peer.answer_twin(u64::MAX).await;
+        peer.change(u64::MAX).await;
+        peer.change(3).await;
+        drop(peer);
+        let mut peer = HubPeer::accept(&_server).await;
+        peer.answer_twin(4).await;
+        peer
+    };
+    let (update, _peer) = tokio::join!(device, hub);
+    assert_eq!(update, (true, 4));
 }

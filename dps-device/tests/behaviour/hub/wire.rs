@@ -1,4 +1,4 @@
-//! The packets that a device sends to its hub, typed from MQTT 3.1.1 and from the documentation of IoT Hub.
+//! The packets between a device and its hub, typed from MQTT 3.1.1 and the documentation of IoT Hub.
 
 use dps_device::TwinUpdate;
 use serde_json::json;
@@ -10,32 +10,32 @@ use crate::mqtt::{MQTT_KINDS, ManualClock, MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
 
-/// The clock of the test: an hour before the token in it expires.
-fn at_the_time() -> ManualClock {
+/// A clock that is an hour before the end of the token in the expected packet.
+fn clock() -> ManualClock {
     ManualClock::to(1_700_000_000)
 }
 
 #[tokio::test]
 async fn a_device_connects_downloads_and_reports_as_documented() {
-    for carrier in MQTT_KINDS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(false)).await;
-        let client = Script::new([]).client().with_clock(at_the_time());
+        let server = Server::start(*kind, pki.server(false)).await;
+        let client = Script::new([]).client().with_clock(clock());
         let hub = client.hub_at(super::HUB.parse().unwrap(), "my-device".parse().unwrap());
-        let hub = super::connecting_to(hub, *carrier, &pki, server.port());
+        let hub = super::at_server(hub, *kind, &pki, server.port());
 
         let device = async {
             let mut connection = hub.connect().await.unwrap();
             let twin = connection.twin().await.unwrap();
             assert_eq!((twin.desired.version(), twin.reported.version()), (12, 123));
-            assert_eq!(twin.desired["telemetrySendFrequency"], "5m");
-            assert_eq!(twin.reported["batteryLevel"], 55);
+            assert_eq!(twin.desired.get("telemetrySendFrequency").unwrap(), "5m");
+            assert_eq!(twin.reported.get("batteryLevel").unwrap(), 55);
             let patch = json!({"telemetrySendFrequency": "35m", "batteryLevel": 60});
             assert_eq!(connection.report(&patch).await.unwrap(), 124);
             match connection.next().await.unwrap() {
                 TwinUpdate::Desired(change) => {
                     assert_eq!(change.version(), 13);
-                    assert_eq!(change["route"], json!(null));
+                    assert_eq!(change.get("route"), Some(&json!(null)));
                     assert_eq!(change.len(), 2);
                 }
                 other => panic!("{other:?}"),
@@ -43,7 +43,7 @@ async fn a_device_connects_downloads_and_reports_as_documented() {
         };
         let hub = async {
             let mut peer = server.accept().await;
-            // Clean session, username, password; 180 s; nothing else.
+            // Clean session, username, password, a keep-alive of 180 s.
             let connect = [
                 b"\x10\x83\x02\x00\x04MQTT\x04\xc2\x00\xb4".as_slice(),
                 b"\x00\x09my-device",
@@ -73,11 +73,7 @@ async fn a_device_connects_downloads_and_reports_as_documented() {
                 b"\x32\x83\x01\x00\x4d$iothub/twin/PATCH/properties/reported/?$rid="
             );
             let (second, rest) = rest.split_at(32);
-            assert_ne!(
-                second,
-                rid.as_bytes(),
-                "every request has a mark of its own"
-            );
+            assert_ne!(second, rid.as_bytes(), "every request has its own id");
             assert_eq!(
                 rest,
                 b"\x00\x03{\"telemetrySendFrequency\":\"35m\",\"batteryLevel\":60}"
@@ -102,10 +98,10 @@ async fn a_device_connects_downloads_and_reports_as_documented() {
 
 #[tokio::test]
 async fn a_certificate_connects_without_a_password() {
-    for carrier in MQTT_KINDS {
+    for kind in MQTT_KINDS {
         let pki = Pki::new();
-        let server = Server::start(*carrier, pki.server(true)).await;
-        let hub = hub(pki.device("my-device"), *carrier, &pki, server.port());
+        let server = Server::start(*kind, pki.server(true)).await;
+        let hub = hub(pki.device("my-device"), *kind, &pki, server.port());
         let script = async {
             let mut peer = server.accept().await;
             let connect = [
@@ -125,16 +121,16 @@ async fn a_certificate_connects_without_a_password() {
 }
 
 #[tokio::test]
-async fn a_model_is_named_in_the_username() {
+async fn the_model_id_is_in_the_username() {
     let pki = Pki::new();
     let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
     let hub = hub(key("my-device"), MqttKind::Mqtt, &pki, server.port())
         .with_model_id("dtmi:com:example:Toaster;1");
     let script = async {
         let connect = super::HubPeer::accept(&server).await.connect;
-        let wanted =
+        let expected =
             b"&DeviceClientType=dps-device%2F0.1.0&model-id=dtmi%3Acom%3Aexample%3AToaster%3B1";
-        assert!(connect.windows(wanted.len()).any(|part| part == wanted));
+        assert!(connect.windows(expected.len()).any(|part| part == expected));
     };
     let (connection, ()) = tokio::join!(hub.connect(), script);
     connection.unwrap();
@@ -142,7 +138,7 @@ async fn a_model_is_named_in_the_username() {
 
 #[cfg(feature = "websocket")]
 #[tokio::test]
-async fn the_switch_to_websocket_is_asked_for_as_documented() {
+async fn the_websocket_request_is_as_documented() {
     use crate::mqtt::server::header;
 
     let (hub, server) = super::set_up(MqttKind::WebSocket).await;

@@ -1,4 +1,4 @@
-//! Reads a PKCS#11 URI by the grammar of RFC 7512, section 2.3.
+//! Parses a PKCS#11 URI by the grammar of RFC 7512, section 2.3.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::{ObjectKind, PinAttribute, Uri};
 use crate::error::Error;
 
 const SCHEME: &str = "pkcs11:";
-/// What may stand in a value as it is, besides letters and digits.
+/// The characters that need no encoding in a value, in addition to letters and digits.
 const IN_ANY_VALUE: &[u8] = b"-._~:[]@!$'()*+,=";
 const IN_PATH: &[u8] = b"&";
 const IN_QUERY: &[u8] = b"/?|";
@@ -18,11 +18,11 @@ const IN_QUERY: &[u8] = b"/?|";
 impl FromStr for Uri {
     type Err = Error;
 
-    /// Strict. The error repeats the names of attributes, never a value.
+    /// Parses strictly. An error contains the names of attributes, but never a value, which may be a PIN.
     fn from_str(text: &str) -> Result<Self, Error> {
         let rest = match text.split_at_checked(SCHEME.len()) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest,
-            _ => return Err(invalid("it does not begin with pkcs11:")),
+            _ => return Err(invalid("it does not start with pkcs11:")),
         };
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -60,7 +60,7 @@ impl Uri {
                 return Ok(());
             }
             "slot-id" => {
-                let id = number(value).ok_or_else(|| wrong(name, "is no number"))?;
+                let id = number(value).ok_or_else(|| wrong(name, "is not a valid number"))?;
                 self.slot.id = Some(id);
                 return Ok(());
             }
@@ -72,7 +72,7 @@ impl Uri {
                 let kind = ObjectKind::ALL
                     .into_iter()
                     .find(|kind| kind.name() == value);
-                let unknown = || wrong(name, "is none of cert, data, private, public, secret-key");
+                let unknown = || wrong(name, "must be cert, data, private, public or secret-key");
                 self.kind = Some(kind.ok_or_else(unknown)?);
                 return Ok(());
             }
@@ -103,7 +103,8 @@ impl Uri {
     }
 }
 
-/// Names and values, these not decoded yet. Each name of the RFC comes once; a vendor's may come again in the query.
+/// The names and the values, which are still encoded. An attribute of the RFC must not be repeated; a vendor's may be repeated in
+/// the query.
 fn attributes<'a>(
     list: &'a str,
     separator: char,
@@ -121,7 +122,7 @@ fn attributes<'a>(
         check_characters(name, value, also_allowed)?;
         let may_repeat = separator == '&' && !IN_QUERY_ONCE.contains(&name);
         if !seen.insert(name) && !may_repeat {
-            return Err(wrong(name, "comes twice"));
+            return Err(wrong(name, "occurs twice"));
         }
         Ok((name, value))
     };
@@ -158,7 +159,7 @@ fn text(name: &str, value: &str) -> Result<String, Error> {
     match String::from_utf8(percent_decode_str(value).collect()) {
         Ok(text) if text.contains('\0') => Err(wrong(name, "has a zero byte")),
         Ok(text) => Ok(text),
-        // The bytes may be a PIN: they are wiped, and not in the error.
+        // The bytes may be a PIN, so they are wiped and kept out of the error.
         Err(error) => {
             drop(Zeroizing::new(error.into_bytes()));
             Err(wrong(name, "is not UTF-8"))
@@ -166,7 +167,7 @@ fn text(name: &str, value: &str) -> Result<String, Error> {
     }
 }
 
-/// Digits only, where `parse` takes a sign too.
+/// Parses digits only, because `parse` would accept a sign.
 fn number<N: FromStr>(value: &str) -> Option<N> {
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| value.parse().ok()).flatten()
@@ -176,14 +177,14 @@ fn version(value: &str) -> Result<(u8, u8), Error> {
     let (major, minor) = value.split_once('.').unwrap_or((value, "0"));
     number(major)
         .zip(number(minor))
-        .ok_or_else(|| wrong("library-version", "is no version such as 2.40"))
+        .ok_or_else(|| wrong("library-version", "is not a valid version, such as 2.40"))
 }
 
 fn module_name(name: String) -> Result<String, Error> {
     if name.is_empty() || name.contains(['/', '\\']) {
         return Err(wrong(
             "module-name",
-            "is no name; a path goes into module-path",
+            "is not a file name; use module-path for a path",
         ));
     }
     Ok(name)
@@ -208,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rfc_are_read() {
-        // RFC 7512, section 3, in the RFC's order, and what is written for each.
+    fn the_examples_of_the_rfc_are_parsed() {
+        // RFC 7512, section 3, in the RFC's order, and the text that is written for each.
         for (text, written) in [
             ("pkcs11:", "pkcs11:"),
             (
@@ -283,19 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_does_not_have_is_refused() {
+    fn invalid_uris_are_refused() {
         for (text, reason) in [
-            ("", "does not begin"),
-            ("pkcs11", "does not begin"),
-            ("pkcs12:token=a", "does not begin"),
+            ("", "does not start"),
+            ("pkcs11", "does not start"),
+            ("pkcs12:token=a", "does not start"),
             ("pkcs11:token", "no '='"),
             ("pkcs11:token=a;", "no '='"),
             ("pkcs11:;token=a", "no '='"),
             ("pkcs11:=a", "name of an attribute is malformed"),
             ("pkcs11:to%6ben=a", "name of an attribute is malformed"),
-            ("pkcs11:token=a;token=a", "token comes twice"),
-            ("pkcs11:x-a=1;x-a=2", "x-a comes twice"),
-            ("pkcs11:?pin-value=1&pin-value=2", "pin-value comes twice"),
+            ("pkcs11:token=a;token=a", "token occurs twice"),
+            ("pkcs11:x-a=1;x-a=2", "x-a occurs twice"),
+            ("pkcs11:?pin-value=1&pin-value=2", "pin-value occurs twice"),
             (
                 "pkcs11:?pin-value=1&pin-source=file:/a",
                 "both pin-source and pin-value",
@@ -308,18 +309,18 @@ mod tests {
             ("pkcs11:token=%zz", "two hexadecimal digits"),
             ("pkcs11:token=%ff", "is not UTF-8"),
             ("pkcs11:token=%00", "zero byte"),
-            ("pkcs11:slot-id=", "slot-id is no number"),
-            ("pkcs11:slot-id=+1", "slot-id is no number"),
+            ("pkcs11:slot-id=", "slot-id is not a valid number"),
+            ("pkcs11:slot-id=+1", "slot-id is not a valid number"),
             (
                 "pkcs11:slot-id=99999999999999999999",
-                "slot-id is no number",
+                "slot-id is not a valid number",
             ),
-            ("pkcs11:library-version=1.2.3", "is no version"),
-            ("pkcs11:library-version=256", "is no version"),
-            ("pkcs11:library-version=.1", "is no version"),
-            ("pkcs11:type=key", "type is none of"),
+            ("pkcs11:library-version=1.2.3", "is not a valid version"),
+            ("pkcs11:library-version=256", "is not a valid version"),
+            ("pkcs11:library-version=.1", "is not a valid version"),
+            ("pkcs11:type=key", "type must be cert"),
             ("pkcs11:?module-name=../a", "module-path"),
-            ("pkcs11:?module-name=", "is no name"),
+            ("pkcs11:?module-name=", "is not a file name"),
         ] {
             let error = text.parse::<Uri>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_in_no_text() {
+    fn a_pin_is_never_shown() {
         let uri = read("pkcs11:token=a?pin-value=s3cret");
         assert!(!format!("{uri:?} {uri}").contains("s3cret"));
 
@@ -339,12 +340,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(pkcs11:)?\\PC{0,60}") {
+        fn arbitrary_text_does_not_panic(text in "(pkcs11:)?\\PC{0,60}") {
             let _ = text.parse::<Uri>();
         }
 
         #[test]
-        fn what_is_written_is_read_as_the_same(
+        fn a_written_uri_is_parsed_to_the_same_uri(
             token in "\\PC{0,20}",
             object in "\\PC{0,20}",
             path in "/\\PC{0,20}",

@@ -1,4 +1,4 @@
-//! An assignment in a file that is there whole or not at all.
+//! An assignment store in a file that is replaced atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,22 +10,24 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::cached::{AssignmentStore, CachedAssignment};
+use super::assignment_store::AssignmentStore;
+use super::cached_assignment::CachedAssignment;
+use super::monitor::Chain;
 
-/// Keeps the assignment in a file, which is replaced whole: it is written beside, brought to the disk, and put in its place.
-/// Whenever the power fails, the file is the last one or the new one.
+/// Keeps the assignment in a file and replaces it atomically: the new file is written next to it, flushed to the disk, and
+/// renamed. If the power fails, the file has either the old or the new content.
 ///
-/// The file is for its owner alone (mode 600), although there is no secret in it. A file that cannot be read as an assignment
-/// counts as none, and is logged. One program at a time may use it.
+/// Only the owner can read the file (mode 600): it holds no credential, but may hold the payload of the operator's webhook. A
+/// damaged file is logged and counts as missing. Only one program may use the file at a time.
 #[derive(Debug, Clone)]
 pub struct AssignmentFile {
     path: PathBuf,
-    /// Held by whoever works on the file, to the end: work that nobody waits for any more still comes before the next.
+    /// Held during each use of the file, also after the caller's future was dropped, so that uses do not overtake each other.
     turn: Arc<Mutex<()>>,
 }
 
 impl AssignmentFile {
-    /// This file, in a directory that exists, on a disk that outlives a restart.
+    /// Uses this file. Its directory must exist, on a disk that survives a restart.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -33,7 +35,7 @@ impl AssignmentFile {
         }
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -84,27 +86,27 @@ fn load(path: &Path) -> io::Result<Option<CachedAssignment>> {
     match CachedAssignment::from_json(&json) {
         Ok(assignment) => Ok(Some(assignment)),
         Err(error) => {
-            warn!(path = %path.display(), %error, "the file is no assignment, and counts as none");
+            warn!(path = %path.display(), error = %Chain(&error), "the file is ignored");
             Ok(None)
         }
     }
 }
 
 fn replace(path: &Path, json: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    // What a power cut has left there may be anything, a link even.
-    remove(&beside)?;
-    let mut file = private(&beside)?;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    // A file from before a power failure is not trusted: it may be a link.
+    remove(&new)?;
+    let mut file = create_private(&new)?;
     file.write_all(json)?;
     file.sync_all()?;
     drop(file);
-    fs::rename(&beside, path)?;
+    fs::rename(&new, path)?;
     sync_directory(path)
 }
 
-fn private(path: &Path) -> io::Result<File> {
+fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -119,7 +121,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A new name is on the disk only when its directory is. Windows has no such thing.
+/// Flushes the directory of a file, so that a rename survives a power failure. Windows does not need it.
 fn sync_directory(path: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A token, an instance of the service, and a process for each test.
+//! The set-up of a test: its process, its token and the emulator.
 
 use std::any::type_name;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use dps_service::ServiceClient;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use tokio::runtime;
 
-/// The token that every test has.
+/// The label of the token in each test.
 pub(crate) const TOKEN: &str = "device";
 pub(crate) const HUB: &str = "toasters.azure-devices.net";
 
-/// Runs the test in a process of its own with one token.
+/// Runs the test in its own process with one token.
 pub(crate) fn alone<T: FnOnce() -> F, F: Future<Output = ()>>(test: T) {
     with(|| SoftHsm::new().with_token(TOKEN), test);
 }
 
-/// Runs the test in a process of its own with this SoftHSM.
+/// Runs the test in its own process with this SoftHSM.
 pub(crate) fn with<T: FnOnce() -> F, F: Future<Output = ()>>(
     set_up: impl FnOnce() -> SoftHsm,
     test: T,
@@ -31,10 +31,10 @@ pub(crate) fn with<T: FnOnce() -> F, F: Future<Output = ()>>(
             .enable_all()
             .build()
             .unwrap();
-        let patience = Duration::from_secs(120);
+        let timeout = Duration::from_secs(120);
         runtime
-            .block_on(async { tokio::time::timeout(patience, test()).await })
-            .expect("the test comes to an end");
+            .block_on(async { tokio::time::timeout(timeout, test()).await })
+            .expect("the test ends in time");
     });
 }
 
@@ -53,14 +53,14 @@ pub(crate) fn pin() -> Pin {
     Pin::new(SoftHsm::PIN)
 }
 
-/// The token, open.
+/// The open token.
 pub(crate) async fn token() -> Token {
     Token::open_with_pin(&uri(&format!("pkcs11:token={TOKEN}")), pin())
         .await
         .unwrap()
 }
 
-/// An instance of the service.
+/// The emulator and a service client for it.
 pub(crate) struct Dps {
     emulator: Emulator,
     service: ServiceClient,
@@ -68,13 +68,17 @@ pub(crate) struct Dps {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Carrier {
+pub(crate) enum TransportKind {
     Http,
     Mqtt,
     WebSocket,
 }
 
-pub(crate) const CARRIERS: [Carrier; 3] = [Carrier::Http, Carrier::Mqtt, Carrier::WebSocket];
+pub(crate) const TRANSPORTS: [TransportKind; 3] = [
+    TransportKind::Http,
+    TransportKind::Mqtt,
+    TransportKind::WebSocket,
+];
 
 impl Dps {
     pub(crate) async fn start() -> Self {
@@ -105,28 +109,32 @@ impl Dps {
     pub(crate) fn client(
         &self,
         device: impl Attestation + 'static,
-        carrier: Carrier,
+        transport: TransportKind,
     ) -> ProvisioningClient {
-        match carrier {
-            Carrier::Http => self.over(
+        match transport {
+            TransportKind::Http => self.over(
                 device,
                 Http::default().with_port(self.emulator.https_port()),
             ),
-            Carrier::Mqtt => {
+            TransportKind::Mqtt => {
                 self.over(device, Mqtt::default().with_port(self.emulator.mqtt_port()))
             }
-            Carrier::WebSocket => {
+            TransportKind::WebSocket => {
                 let port = self.emulator.https_port();
                 self.over(device, MqttWebSocket::default().with_port(port))
             }
         }
     }
 
-    /// The device registers, and is at home.
-    pub(crate) async fn assigns(&self, device: impl Attestation + 'static, carrier: Carrier) {
+    /// Registers the device, and checks its assignment.
+    pub(crate) async fn register(
+        &self,
+        device: impl Attestation + 'static,
+        transport: TransportKind,
+    ) {
         let registration_id = device.registration_id().to_string();
-        let assignment = self.client(device, carrier).register().await.unwrap();
-        assert_eq!(assignment.hub().as_str(), HUB, "{carrier:?}");
+        let assignment = self.client(device, transport).register().await.unwrap();
+        assert_eq!(assignment.hub().as_str(), HUB, "{transport:?}");
         assert_eq!(assignment.device_id().as_str(), registration_id);
     }
 

@@ -1,11 +1,11 @@
-//! Keys that somebody else made, and that are of no use here: found at set-up.
+//! Keys that another program created and that cannot be used: they are refused when they are looked up.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use dps_device::ErrorKind;
 
 use crate::sessions::other_session;
-use crate::world::{alone, object, token};
+use crate::setup::{alone, object, token};
 
 /// The object identifiers of P-256 and P-521, DER.
 const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
@@ -31,7 +31,7 @@ fn private_keys() {
             &[Attribute::Sign(true)],
         );
         make_pair(
-            "jealous",
+            "pin-each-time",
             &Mechanism::EccKeyPairGen,
             &[Attribute::EcParams(P256.to_vec())],
             &[Attribute::Sign(true), Attribute::AlwaysAuthenticate(true)],
@@ -39,7 +39,7 @@ fn private_keys() {
         for (label, reason) in [
             ("p521", "on a curve other than P-256 and P-384"),
             ("small", "has 1024 bits"),
-            ("jealous", "CKA_ALWAYS_AUTHENTICATE"),
+            ("pin-each-time", "CKA_ALWAYS_AUTHENTICATE"),
         ] {
             let error = token.private_key(&object(label)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
@@ -54,7 +54,7 @@ fn secret_keys() {
         let token = token().await;
         for (label, mechanism, sign) in [
             ("aes", Mechanism::AesKeyGen, true),
-            ("silent", Mechanism::GenericSecretKeyGen, false),
+            ("no-sign", Mechanism::GenericSecretKeyGen, false),
         ] {
             let template = [
                 Attribute::Token(true),
@@ -66,7 +66,7 @@ fn secret_keys() {
         }
         for (label, reason) in [
             ("aes", "CKR_KEY_TYPE_INCONSISTENT"),
-            ("silent", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
+            ("no-sign", "CKR_KEY_FUNCTION_NOT_PERMITTED"),
         ] {
             let error = token.secret_key(&object(label)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
