@@ -218,6 +218,50 @@ string_id! {
     pub struct ETag("ETag", |text| limited(text, 256, |b| b.is_ascii_graphic())) @ exact
 }
 
+string_id! {
+    /// The name of an Azure Device Registry namespace: 3 to 64 lower-case letters, digits and `-`, neither first nor last a `-`.
+    /// Source: `service.json` of api-version 2026-11-01.
+    pub struct NamespaceName("namespace name", namespace_name) @ exact
+}
+
+string_id! {
+    /// The name of a certificate authority in a namespace: 3 to 63 letters, digits and `-`, not beginning with a `-`.
+    /// Source: `service.json` of api-version 2026-11-01.
+    pub struct CertificateAuthorityName("certificate authority name", certificate_name) @ ignoring_case
+}
+
+string_id! {
+    /// The name of a policy of a certificate authority. The same rules as for [`CertificateAuthorityName`] apply.
+    pub struct CertificatePolicyName("certificate policy name", certificate_name) @ ignoring_case
+}
+
+fn namespace_name(text: &str) -> Result<(), Cow<'static, str>> {
+    limited(text, 64, |b| {
+        b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'
+    })?;
+    at_least_three(text)?;
+    match text.starts_with('-') || text.ends_with('-') {
+        true => Err("the first and the last character must be alphanumeric".into()),
+        false => Ok(()),
+    }
+}
+
+fn certificate_name(text: &str) -> Result<(), Cow<'static, str>> {
+    limited(text, 63, |b| b.is_ascii_alphanumeric() || b == b'-')?;
+    at_least_three(text)?;
+    match text.starts_with('-') {
+        true => Err("the first character must be alphanumeric".into()),
+        false => Ok(()),
+    }
+}
+
+fn at_least_three(text: &str) -> Result<(), Cow<'static, str>> {
+    match text.len() {
+        0..3 => Err("it is shorter than 3 characters".into()),
+        _ => Ok(()),
+    }
+}
+
 fn enrollment_name(text: &str) -> Result<(), Cow<'static, str>> {
     limited(text, 128, |b| {
         b.is_ascii_alphanumeric() || b"._:-".contains(&b)
@@ -292,6 +336,24 @@ mod tests {
         assert_eq!(one.to_string(), "Dev-1");
         assert_eq!(HashSet::from([one, other]).len(), 1);
         assert_ne!(DeviceId::new("Dev-1"), DeviceId::new("dev-1"));
+    }
+
+    #[test]
+    fn names_of_certificate_issuance_follow_the_documented_patterns() {
+        for good in ["abc", "a-1", &"a".repeat(64)] {
+            assert!(NamespaceName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ab", "Abc", "-ab", "ab-", "a_c", &"a".repeat(65)] {
+            assert!(NamespaceName::new(bad).is_err(), "{bad}");
+        }
+        for good in ["abc", "A-1", "ab-", &"a".repeat(63)] {
+            assert!(CertificateAuthorityName::new(good).is_ok(), "{good}");
+            assert!(CertificatePolicyName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ab", "-ab", "a_c", "a.c", &"a".repeat(64)] {
+            assert!(CertificateAuthorityName::new(bad).is_err(), "{bad}");
+            assert!(CertificatePolicyName::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

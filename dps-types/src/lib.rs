@@ -32,6 +32,7 @@ mod connection_string;
 pub mod enrollment;
 mod error;
 mod error_details;
+pub mod hub_certificate;
 mod id;
 pub mod json;
 mod key;
@@ -42,6 +43,7 @@ pub mod sas;
 mod timestamp;
 pub mod tpm;
 pub mod twin;
+mod url_mask;
 
 pub use allocation::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, PayloadError,
@@ -56,14 +58,16 @@ pub use connection_string::ServiceConnectionString;
 pub use error::{ParseError, write_sources};
 pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
-    DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,
+    CertificateAuthorityName, CertificatePolicyName, DeviceId, ETag, EnrollmentGroupId,
+    HubHostname, IdScope, NamespaceName, OperationId, RegistrationId,
 };
 pub use key::{EncodedKey, SymmetricKey};
 pub use lossless::Extra;
 pub use query::QuerySpecification;
 pub use registration::{
-    DeviceRegistrationResult, DeviceRegistrationState, RegistrationOperationStatus,
-    RegistrationRequest, RegistrationStatus, RegistrationSubstatus, SymmetricKeyRegistrationResult,
-    TpmChallenge, TpmRegistrationResult, X509RegistrationResult,
+    ConnectionProfile, DeviceRegistrationResult, DeviceRegistrationState,
+    RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, RegistrationSubstatus,
+    SymmetricKeyRegistrationResult, TpmChallenge, TpmRegistrationResult, X509RegistrationResult,
 };
 pub use timestamp::Timestamp;
+pub use url_mask::mask_url;

@@ -39,6 +39,18 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// How a device connects to its hub (api-version 2026-11-02-preview). An absent one means [`Classic`](Self::Classic).
+    ///
+    /// A client must stop at a profile that it does not know. Source: `device.json` of that api-version.
+    pub enum ConnectionProfile {
+        /// MQTT 3.1.1, AMQP and HTTPS, as all hubs before 2026.
+        Classic = "classic",
+        /// MQTT 5 with X.509 only.
+        MqttV5 = "mqttV5",
+    }
+}
+
 lossless! {
     /// The body of a registration and of a status lookup.
     #[derive(Default)]
@@ -47,6 +59,9 @@ lossless! {
         registration_id: Option<RegistrationId> = "registrationId",
         /// The keys of the device's TPM.
         tpm: Option<TpmAttestation> = "tpm",
+        /// A certificate request for a new key pair of the device: PKCS#10 in DER, in base64. The common name is the registration
+        /// id. A status lookup must not have it (api-version 2025-07-01-preview and later).
+        csr: Option<String> = "csr",
         /// A value for the custom allocation webhook. Any JSON value.
         payload: Option<Value> = "payload",
     }
@@ -119,6 +134,8 @@ lossless! {
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc" via Lenient<Timestamp>,
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
+        /// How the device connects to that hub (api-version 2026-11-02-preview).
+        connection_profile: Option<ConnectionProfile> = "connectionProfile",
         /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
         /// The status of the registration.
@@ -135,6 +152,9 @@ lossless! {
         etag: Option<ETag> = "etag" via Lenient<ETag>,
         /// What the custom allocation webhook sends to the device.
         payload: Option<Value> = "payload",
+        /// The issued certificate, then its issuers up to the root: DER in base64. Only the answer to a poll of a registration
+        /// with a certificate request has it (api-version 2025-07-01-preview and later).
+        issued_certificate_chain: Option<Vec<String>> = "issuedCertificateChain",
     }
 }
 
@@ -190,6 +210,8 @@ lossless! {
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
+        /// How the device connects to that hub (api-version 2026-11-02-preview).
+        connection_profile: Option<ConnectionProfile> = "connectionProfile",
         /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
         /// The status of the registration.
@@ -216,6 +238,7 @@ impl From<DeviceRegistrationResult> for DeviceRegistrationState {
             registration_id: result.registration_id,
             created_date_time_utc: result.created_date_time_utc,
             assigned_hub: result.assigned_hub,
+            connection_profile: result.connection_profile,
             device_id: result.device_id,
             status: result.status,
             substatus: result.substatus,

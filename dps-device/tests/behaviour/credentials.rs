@@ -229,7 +229,7 @@ fn a_leaf_that_cannot_name_a_device_is_refused() {
 }
 
 #[test]
-fn the_key_must_be_the_leafs() {
+fn the_key_must_match_the_leaf_certificate() {
     let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let pem = certificate(Some("my-device"), &key);
     for key in [other.serialize_pem(), String::new(), "no key".to_owned()] {

@@ -173,7 +173,7 @@ async fn both_keys_of_a_policy_are_good_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_policys_token_expires() {
+async fn a_policy_token_expires() {
     let clock = TestClock::now();
     let policy = AccessPolicy::new("line", [Permission::EnrollmentRead]);
     let dps =

@@ -88,7 +88,7 @@ async fn a_device_of_another_root_is_refused() {
 }
 
 #[tokio::test]
-async fn showing_anothers_root_does_not_help() {
+async fn showing_another_root_does_not_help() {
     let (dps, ours, theirs) = (Dps::start().await, factory(), factory());
     enroll(&dps, "contoso", &ours.root).await;
     let chain = [

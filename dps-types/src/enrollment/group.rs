@@ -4,7 +4,10 @@ use super::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
     InitialTwin, ProvisioningStatus, ReprovisionPolicy,
 };
-use crate::{ETag, EnrollmentGroupId, HubHostname, SymmetricKey, Timestamp};
+use crate::{
+    CertificateAuthorityName, CertificatePolicyName, ETag, EnrollmentGroupId, HubHostname,
+    NamespaceName, SymmetricKey, Timestamp,
+};
 
 lossless! {
     /// An enrollment of all devices whose certificates one CA signed, or whose keys derive from one key.
@@ -37,8 +40,15 @@ lossless! {
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
         /// The webhook, for custom allocation.
         custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
-        /// The policy for issuing certificates (api-version 2025-07-01-preview and later).
+        /// The policy for issuing certificates (api-version 2025-07-01-preview only).
         credential_policy_name: Option<String> = "credentialPolicyName",
+        /// The Device Registry namespace of the device (api-version 2026-11-01 and later).
+        namespace_name: Option<NamespaceName> = "namespaceName",
+        /// The certificate authority of that namespace that issues the device's certificates. With it and with
+        /// `certificate_policy_name`, certificates are issued (api-version 2026-11-01 and later).
+        certificate_authority_name: Option<CertificateAuthorityName> = "certificateAuthorityName",
+        /// The policy of that certificate authority (api-version 2026-11-01 and later).
+        certificate_policy_name: Option<CertificatePolicyName> = "certificatePolicyName",
     }
 }
 
@@ -61,6 +71,9 @@ impl EnrollmentGroup {
             iot_hubs: None,
             custom_allocation_definition: None,
             credential_policy_name: None,
+            namespace_name: None,
+            certificate_authority_name: None,
+            certificate_policy_name: None,
             extra: Default::default(),
         }
     }
@@ -112,6 +125,21 @@ macro_rules! enrollment_choices {
             #[must_use]
             pub fn allocate_by_latency(self) -> Self {
                 self.allocate(AllocationPolicyKind::GeoLatency)
+            }
+
+            /// Issues certificates: the certificate authority and its policy in this namespace answer the certificate requests of
+            /// devices (api-version 2026-11-01 and later).
+            #[must_use]
+            pub fn issue_certificates(
+                mut self,
+                namespace: crate::NamespaceName,
+                authority: crate::CertificateAuthorityName,
+                policy: crate::CertificatePolicyName,
+            ) -> Self {
+                self.namespace_name = Some(namespace);
+                self.certificate_authority_name = Some(authority);
+                self.certificate_policy_name = Some(policy);
+                self
             }
 
             /// Always this hub (static).

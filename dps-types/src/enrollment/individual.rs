@@ -7,7 +7,8 @@ use super::{
 };
 use crate::tpm::TpmPublic;
 use crate::{
-    DeviceId, DeviceRegistrationState, ETag, HubHostname, RegistrationId, SymmetricKey, Timestamp,
+    CertificateAuthorityName, CertificatePolicyName, DeviceId, DeviceRegistrationState, ETag,
+    HubHostname, NamespaceName, RegistrationId, SymmetricKey, Timestamp,
 };
 
 lossless! {
@@ -47,8 +48,15 @@ lossless! {
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
         /// The webhook, for custom allocation.
         custom_allocation_definition: Option<CustomAllocationDefinition> = "customAllocationDefinition",
-        /// The policy for issuing certificates (api-version 2025-07-01-preview and later).
+        /// The policy for issuing certificates (api-version 2025-07-01-preview only).
         credential_policy_name: Option<String> = "credentialPolicyName",
+        /// The Device Registry namespace of the device (api-version 2026-11-01 and later).
+        namespace_name: Option<NamespaceName> = "namespaceName",
+        /// The certificate authority of that namespace that issues the device's certificates. With it and with
+        /// `certificate_policy_name`, certificates are issued (api-version 2026-11-01 and later).
+        certificate_authority_name: Option<CertificateAuthorityName> = "certificateAuthorityName",
+        /// The policy of that certificate authority (api-version 2026-11-01 and later).
+        certificate_policy_name: Option<CertificatePolicyName> = "certificatePolicyName",
     }
 }
 
@@ -73,6 +81,9 @@ impl IndividualEnrollment {
             iot_hubs: None,
             custom_allocation_definition: None,
             credential_policy_name: None,
+            namespace_name: None,
+            certificate_authority_name: None,
+            certificate_policy_name: None,
             extra: Default::default(),
         }
     }

@@ -33,10 +33,17 @@ impl ApiVersion {
     pub const V2021_06_01: Self = Self::released(2021, 6, 1);
     /// Service API: the current one.
     pub const V2021_10_01: Self = Self::released(2021, 10, 1);
-    /// Both APIs: certificate issuance.
+    /// Both APIs: the first preview of certificate issuance.
     pub const V2025_07_01_PREVIEW: Self = Self {
         released: false,
         ..Self::released(2025, 7, 1)
+    };
+    /// Both APIs: certificate issuance.
+    pub const V2026_11_01: Self = Self::released(2026, 11, 1);
+    /// Both APIs: the preview with the connection profile of a hub, which the unified device SDK sends.
+    pub const V2026_11_02_PREVIEW: Self = Self {
+        released: false,
+        ..Self::released(2026, 11, 2)
     };
 
     /// Every api-version seen in Microsoft's SDKs and documents, oldest first.
@@ -58,6 +65,8 @@ impl ApiVersion {
         Self::V2021_06_01,
         Self::V2021_10_01,
         Self::V2025_07_01_PREVIEW,
+        Self::V2026_11_01,
+        Self::V2026_11_02_PREVIEW,
     ];
 
     pub(super) const fn released(year: u16, month: u8, day: u8) -> Self {

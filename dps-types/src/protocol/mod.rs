@@ -5,6 +5,7 @@ mod api_version;
 pub mod device;
 mod headers;
 pub mod hub;
+pub mod hub_certificate;
 pub mod mqtt;
 mod route;
 pub mod service;

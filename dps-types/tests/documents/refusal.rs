@@ -47,7 +47,7 @@ fn an_error_names_the_field() {
     );
     assert_eq!(
         with("iotHubs", json!(["hub", "https://hub"])),
-        "iotHubs: invalid hub host name: a character is not allowed"
+        "iotHubs: invalid hub host name: the character ':' at position 6 is not allowed"
     );
     assert_eq!(
         refusal::<RegistrationOperationStatus>(
