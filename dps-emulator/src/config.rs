@@ -286,26 +286,23 @@ impl EmulatorBuilder {
 
     /// The linked hubs, each once.
     pub(crate) fn chosen_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
-        if self.hubs.is_empty() {
-            let default =
-                HubHostname::new(DEFAULT_HUB).map_err(|error| invalid(error.to_string()))?;
-            return Ok(vec![default.into()]);
+        let mut hubs = self.hubs.clone();
+        if hubs.is_empty() {
+            let default = HubHostname::new(DEFAULT_HUB);
+            hubs.push(default.map_err(|error| invalid(error.to_string()))?.into());
         }
-        for (index, hub) in self.hubs.iter().enumerate() {
+        for (index, hub) in hubs.iter().enumerate() {
             let hostname = hub.hostname();
-            if self.hubs[..index]
-                .iter()
-                .any(|it| it.hostname() == hostname)
-            {
+            if hubs[..index].iter().any(|it| it.hostname() == hostname) {
                 return Err(invalid(format!("the hub {hostname} is linked twice")));
             }
         }
-        let (count, limit) = (self.hubs.len(), self.limits.linked_hubs);
+        let (count, limit) = (hubs.len(), self.limits.linked_hubs);
         match count as u64 > limit {
             true => Err(invalid(format!(
                 "{count} hubs are linked, and the limit is {limit}"
             ))),
-            false => Ok(self.hubs.clone()),
+            false => Ok(hubs),
         }
     }
 

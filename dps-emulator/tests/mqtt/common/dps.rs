@@ -90,6 +90,14 @@ impl Dps {
             .header("Authorization", token)
     }
 
+    /// A TLS handshake of a client that trusts this CA.
+    pub(crate) async fn handshake_trusting(&self, ca_pem: &str) -> std::io::Result<Tls> {
+        let connector = TlsConnector::from(Arc::new(config(ca_pem, None, ALL)));
+        let stream = TcpStream::connect(("127.0.0.1", self.emulator.mqtt_port())).await?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        connector.connect(name, stream).await
+    }
+
     /// A device's request over HTTPS.
     pub(crate) async fn device_https(
         &self,
