@@ -1,7 +1,8 @@
-//! A policy of yours that asks PostgreSQL which hub a device belongs to. Every line of the input is a device that registers:
+//! A custom policy that reads the hub of a device from PostgreSQL. Every line of the input is a device that registers:
 //! `echo toaster-1 | DATABASE_URL=postgres://me@localhost/dps cargo run --example allocate_from_database`
 //!
-//! Who is not in the table, and everyone while the database is away, stays where it is; new devices are spread evenly.
+//! A device that is not in the table, and any device while the database is not reachable, stays at its hub; new devices are
+//! distributed evenly.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// DPS does not tell the case of a registration id, so all are lower case here.
+/// Registration ids are not case-sensitive, so the table contains them in lower case.
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS device_hub (
         registration_id text PRIMARY KEY CHECK (registration_id = lower(registration_id)),
@@ -26,16 +27,16 @@ const TABLE: &str = "
     );
     INSERT INTO device_hub VALUES ('toaster-1', 'contoso-east'), ('toaster-2', 'contoso-west') ON CONFLICT DO NOTHING";
 const QUERY: &str = "SELECT hub FROM device_hub WHERE registration_id = $1";
-/// How long the database may take, connecting included. DPS waits for 30 seconds.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// The timeout of the database, including the connection. DPS waits about 30 seconds.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The policy. All requests share one connection, which is made when there is none.
+/// The policy. All requests share one connection, which is opened when it is needed.
 struct HubTable {
     database: Config,
     connection: Mutex<Option<Arc<Connection>>>,
 }
 
-/// It ends with its last user: the task is there to move the bytes.
+/// A connection and the task that drives it. Both end when the last request drops them.
 struct Connection {
     client: Client,
     _task: JoinSet<Result<(), tokio_postgres::Error>>,
@@ -45,21 +46,22 @@ struct Connection {
 impl AllocationPolicy for HubTable {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         let id = request.registration_id();
-        let answer = timeout(DEADLINE, self.hub_of(&id.to_lowercase())).await.unwrap_or_else(|late| Err(late.into()));
+        let answer = timeout(TIMEOUT, self.hub_of(&id.to_lowercase())).await.unwrap_or_else(|late| Err(late.into()));
         match answer {
             Ok(Some(hub)) => {
-                let hub =
-                    hub.parse().map_err(|error| Rejection::new("that is no hub in the table").with_source(error))?;
-                Ok(Allocation::to(&hub).payload("as the table says"))
+                let hub = hub.parse().map_err(|error| {
+                    Rejection::new("the hub in the table is not a valid host name").with_source(error)
+                })?;
+                Ok(Allocation::to(hub).payload("from the table"))
             }
             Ok(None) => Err(Rejection::new(format!("{id} is not in the table"))),
             Err(error) => {
                 println!("  webhook: no answer from the database for {id}: {error}");
-                // Whoever holds the lock is busy with a new one.
+                // If the lock is held, another request is opening a new connection.
                 if let Ok(mut connection) = self.connection.try_lock() {
                     connection.take();
                 }
-                Err(Rejection::new("no answer from the database").with_source(error))
+                Err(Rejection::unavailable("no answer from the database").with_source(error))
             }
         }
     }
@@ -81,22 +83,23 @@ impl HubTable {
         if let Some(open) = kept.as_ref().filter(|open| !open.client.is_closed()) {
             return Ok(open.clone());
         }
-        // On this machine. Over a network it must be TLS.
+        // The database is on this machine. Over a network, use TLS.
         let (client, task) = self.database.connect(NoTls).await?;
         let open = Arc::new(Connection { client, _task: JoinSet::from_iter([task]) });
-        // The database gives up, too: a query that nobody waits for any more holds up nothing.
-        open.client.batch_execute(&format!("SET statement_timeout = {}", DEADLINE.as_millis())).await?;
+        // The database cancels a query that times out, so that it does not block the next one.
+        open.client.batch_execute(&format!("SET statement_timeout = {}", TIMEOUT.as_millis())).await?;
         Ok(kept.insert(open).clone())
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let database = std::env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL: postgres://me@localhost/dps, say")?;
+    let database =
+        std::env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL, for example to postgres://me@localhost/dps")?;
     let table = HubTable { database: database.parse()?, connection: Mutex::default() };
-    timeout(DEADLINE, table.create()).await??;
+    timeout(TIMEOUT, table.create()).await??;
 
-    let policy = Fallback::new(table).or(Sticky::or(EvenlyWeighted::new()));
+    let policy = Fallback::new(table).or(Sticky::or(EvenlyWeighted::new())).on_any_rejection();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(Webhook::new(policy).serve(listener));
@@ -117,10 +120,10 @@ async fn main() -> Result<()> {
         let who = SymmetricKeyAttestation::from_group(line.trim().parse()?, &key);
         let transport = Http::default().with_port(dps.https_port());
         let device = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
-            .with_min_poll_interval(Duration::from_millis(10)); // there is no fleet here
+            .with_min_poll_interval(Duration::from_millis(10)); // the service is local
         let assignment = device.with_host(dps_device::Host::LOCALHOST).with_roots(roots.clone()).register().await?;
-        let why = assignment.payload::<String>()?.unwrap_or("without the table".to_owned());
-        println!("{} is at home in {}, {why}", assignment.device_id(), assignment.hub());
+        let source = assignment.payload::<String>()?.unwrap_or("without the table".to_owned());
+        println!("{} is assigned to {}, {source}", assignment.device_id(), assignment.hub());
     }
     serving.abort();
     dps.shutdown().await;

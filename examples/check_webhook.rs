@@ -1,13 +1,13 @@
-//! What would DPS make of this webhook? Asks any webhook as DPS does and explains the answer. Offline, with a webhook of its
-//! own that has a typing mistake: `cargo run --example check_webhook`; for yours: `cargo run --example check_webhook -- URL [REQUEST.json]`
+//! Checks a webhook: calls it as DPS does, and explains what DPS makes of the answer. Offline, with its own webhook that
+//! contains a typing mistake: `cargo run --example check_webhook`; for yours: `cargo run --example check_webhook -- URL [REQUEST.json]`
 use std::{env, fs};
 
 use dps_allocation::WebhookClient;
-use dps_types::AllocationRequest;
+use dps_types::{AllocationRequest, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// As DPS posts it; your own enrollment's is in the log of your webhook.
+/// A request as DPS posts it. The log of your webhook contains those for your enrollment.
 const REQUEST: &str = r#"{
   "enrollmentGroup": { "enrollmentGroupId": "toasters", "attestation": { "type": "symmetricKey" }, "allocationPolicy": "custom" },
   "deviceRuntimeContext": { "registrationId": "toaster-1", "symmetricKey": {}, "payload": { "model": "toaster" } },
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(file) => fs::read_to_string(file)?,
         None => REQUEST.to_owned(),
     };
-    let request: AllocationRequest = serde_json::from_str(&request)?;
+    let request: AllocationRequest = json::from_str(&request)?;
     let inspection = WebhookClient::new().inspect(&url, &request).await?;
     println!("{inspection}");
     match inspection.outcome().hub() {
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// It names the hub, and the twin that it means to give is misspelt: DPS will not say so.
+/// Starts a webhook that misspells the name of the initial twin. DPS does not report that.
 async fn mistaken_webhook() -> std::io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/allocate?code=secret", listener.local_addr()?);

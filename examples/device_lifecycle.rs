@@ -1,5 +1,5 @@
-//! A device's life, and what becomes of its twin: it is provisioned, reads its twin, reports, and moves to another hub when
-//! the operator changes the policy, first with its twin, then without. Offline: `cargo run --example device_lifecycle`
+//! The lifecycle of a device and its twin: the device is provisioned, reads its twin, reports, and moves to another hub when
+//! the operator changes the policy, first with its twin, then without it. Offline: `cargo run --example device_lifecycle`
 use dps_device::{
     AssignmentFile, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
 };
@@ -12,7 +12,7 @@ use serde_json::json;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// The software on the device: one for its life. It remembers its hub in a file.
+/// The software on the device. It stores its hub in a file.
 fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<ProvisionedDevice> {
     let who = SymmetricKeyAttestation::from_group("toaster-1".parse()?, key);
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
@@ -23,16 +23,16 @@ fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<P
         .with_hub(move |hub| hub.with_host(dps_device::Host::LOCALHOST).with_transport(mqtt)))
 }
 
-/// Where the device is now, and what it finds there.
+/// Prints the hub of the device and its twin.
 async fn show(device: &mut ProvisionedDevice) -> Result<()> {
     let twin = device.twin().await?;
-    let home = device.assignment().ok_or("it has a hub by now")?;
-    println!("  {} in {}", home.device_id(), home.hub());
+    let assignment = device.assignment().ok_or("the device is assigned")?;
+    println!("  {} in {}", assignment.device_id(), assignment.hub());
     println!("  desired {}, reported {}", json!(twin.desired.as_map()), json!(twin.reported.as_map()));
     Ok(())
 }
 
-/// The device waits until its operator asks it to move, and does.
+/// Waits until the operator asks the device to move, and registers again.
 async fn move_when_asked(device: &mut ProvisionedDevice) -> Result<()> {
     loop {
         if let TwinUpdate::Desired(change) = device.next().await?
@@ -70,7 +70,7 @@ async fn main() -> Result<()> {
     println!("after its report:");
     show(&mut device).await?;
 
-    // DPS goes down, and the device boots again: it knows its hub from its file.
+    // DPS is down and the device boots again: it reads its hub from the file.
     dps.faults().next(Fault::new(Step::Register, Effect::Fail(503)).times(1000));
     drop(device);
     let mut device = toaster(&dps, &key, file)?;
@@ -83,17 +83,17 @@ async fn main() -> Result<()> {
     let hub = dps.hub("contoso-east").ok_or("it is linked")?;
     hub.update_desired("toaster-1", json!({"darkness": "high", "move": 1})).await?;
     move_when_asked(&mut device).await?;
-    println!("moved, and its twin with it:");
+    println!("moved with its twin:");
     show(&mut device).await?;
-    println!("  the old hub knows it: {}", hub.device("toaster-1").await?.is_some());
+    println!("  the device exists at the old hub: {}", hub.device("toaster-1").await?.is_some());
 
     groups.update(&toasters.allocate_to(east).with_reprovision_policy(ReprovisionPolicy::reset())).await?;
     let hub = dps.hub("contoso-west").ok_or("it is linked")?;
     hub.update_desired("toaster-1", json!({"move": 2})).await?;
     move_when_asked(&mut device).await?;
-    println!("moved, and its twin begins anew:");
+    println!("moved with a new twin:");
     show(&mut device).await?;
-    println!("  the old hub knows it: {}", hub.device("toaster-1").await?.is_some());
+    println!("  the device exists at the old hub: {}", hub.device("toaster-1").await?.is_some());
 
     drop(device);
     dps.shutdown().await;

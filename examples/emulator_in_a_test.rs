@@ -1,5 +1,5 @@
-//! An integration test of a device's software as you could have it in your `tests` folder, each test with an emulator of
-//! its own: `cargo test -p dps-examples --example emulator_in_a_test`
+//! An integration test of device software, as you could have it in your `tests` folder. Each test starts its own
+//! emulator: `cargo test -p dps-examples --example emulator_in_a_test`
 fn main() {
     println!("This is a test: cargo test -p dps-examples --example emulator_in_a_test");
 }
@@ -14,7 +14,7 @@ mod tests {
     use dps_types::SymmetricKey;
     use dps_types::enrollment::{EnrollmentGroup, ProvisioningStatus};
 
-    /// A service in memory, on a free port, with one group. Its devices need not wait between two polls.
+    /// Starts an emulator in memory, on a free port, with one group. Its devices do not have to wait between two polls.
     async fn emulator(group: &EnrollmentGroup) -> Emulator {
         let dps = Emulator::builder()
             .link_hub("contoso-toasters".parse::<LinkedHub>().unwrap())
@@ -28,7 +28,7 @@ mod tests {
         dps
     }
 
-    /// The software under test, as it is on the device but for host, port, roots and haste.
+    /// The software under test, with the host, port and roots of the emulator and a short poll interval.
     fn device(dps: &Emulator, who: SymmetricKeyAttestation) -> ProvisioningClient {
         ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
             .with_host(dps_device::Host::LOCALHOST)
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_device_finds_its_hub() {
+    async fn a_device_is_assigned_to_its_hub() {
         let key = SymmetricKey::generate();
         let dps = emulator(&toasters(&key)).await;
         let who = SymmetricKeyAttestation::from_group("toaster-1".parse().unwrap(), &key);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disabled_group_takes_no_device() {
+    async fn a_disabled_group_accepts_no_device() {
         let key = SymmetricKey::generate();
         let dps = emulator(&toasters(&key).with_provisioning_status(ProvisioningStatus::Disabled)).await;
         let who = SymmetricKeyAttestation::from_group("toaster-1".parse().unwrap(), &key);

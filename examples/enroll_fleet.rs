@@ -1,5 +1,5 @@
-//! A CSV of devices becomes individual enrollments, ten in a request, with an outcome for each line. Offline, against an
-//! emulator in this process: `cargo run --example enroll_fleet [fleet.csv]`
+//! Creates individual enrollments from a CSV file, ten per request, with an outcome for each line. Offline, with an emulator
+//! in this process: `cargo run --example enroll_fleet [fleet.csv]`
 use dps_device::Roots;
 use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
@@ -20,7 +20,7 @@ struct Device {
 }
 
 impl Device {
-    /// A device whose keys the service makes up, and whose twin knows what it is.
+    /// An enrollment whose keys the service generates, and whose initial twin contains the model and the setting.
     fn enrollment(self) -> Result<IndividualEnrollment> {
         let twin = InitialTwin::builder().tag("model", self.model).desired("darkness", self.darkness).build()?;
         let enrollment = IndividualEnrollment::symmetric_key(self.registration_id.parse()?)
@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?
         .with_roots(Roots::from_pem(dps.ca_pem())?);
 
-    // A line that is wrong ends the program before anything is sent.
+    // An invalid line ends the program before anything is sent.
     let file = std::env::args().nth(1).unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/fleet.csv").to_owned());
     let devices = csv::Reader::from_path(file)?.into_deserialize().map(|line| Device::enrollment(line?));
     let devices: Vec<IndividualEnrollment> = devices.collect::<Result<_>>()?;
@@ -55,11 +55,11 @@ async fn main() -> Result<()> {
             Err(error) => println!("line {}: {id}: {error}", outcome.index + 2),
         }
         if outcome.result.is_err() && !outcome.is_refused() {
-            unfinished.push(outcome.item); // nothing is wrong with it: to be given to another run
+            unfinished.push(outcome.item); // the item is valid: another run may succeed
         }
     }
     println!(
-        "done: {} enrolled, {} failed, {} to try again",
+        "done: {} enrolled, {} failed, {} to run again",
         run.progress().succeeded,
         run.progress().failed,
         unfinished.len()

@@ -1,5 +1,5 @@
-//! Who registered, and where are they? Of one group page by page, and across all groups and individual enrollments.
-//! Offline, against an emulator in this process: `cargo run --example list_registrations`
+//! Lists registration records: of one group page by page, and of all groups and individual enrollments. Offline, with an
+//! emulator in this process: `cargo run --example list_registrations`
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
 use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
@@ -21,21 +21,21 @@ async fn main() -> Result<()> {
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     register_some_devices(&dps, &service).await?;
 
-    // A page at a time. Where a page begins is a text that can be kept, to go on later or elsewhere.
+    // One page at a time. The continuation token is text that can be stored, to continue later or in another process.
     let toasters = "toasters".parse()?;
     let mut pages = service.registrations().in_group(&toasters).with_page_size(2).pages();
     let first = pages.try_next().await?.ok_or("there is a first page")?;
     println!("the first page of the toasters has {}", first.items.len());
-    let kept = first.continuation.ok_or("there is another page")?.to_string();
-    let mut rest = service.registrations().in_group(&toasters).starting_at(kept.parse()?);
+    let token = first.continuation.ok_or("there is another page")?.to_string();
+    let mut rest = service.registrations().in_group(&toasters).starting_at(token.parse()?);
     while let Some(state) = rest.try_next().await? {
         println!("after it: {}", line(&state));
     }
 
-    // Everything that can be found.
+    // All records that can be found.
     let mut all = service.registrations().all();
     while let Some(found) = all.try_next().await? {
-        let enrolled = found.group.map_or("on its own".to_owned(), |group| format!("in {group}"));
+        let enrolled = found.group.map_or("individually".to_owned(), |group| format!("in {group}"));
         println!("{enrolled:15}{}", line(&found.state));
     }
 
@@ -50,7 +50,7 @@ fn line(state: &DeviceRegistrationState) -> String {
     format!("{id:13}{status:11}{hub}")
 }
 
-/// Three toasters of a group, and a heat pump that is enrolled on its own. A second heat pump never calls.
+/// Registers three toasters of a group, and a heat pump with an individual enrollment. A second heat pump never registers.
 async fn register_some_devices(dps: &Emulator, service: &ServiceClient) -> Result<()> {
     let key = SymmetricKey::generate();
     let toasters = EnrollmentGroup::from_keys("toasters".parse()?, &key, &SymmetricKey::generate());

@@ -1,4 +1,4 @@
-//! The whole story on one page: `cargo run --release --example quickstart`
+//! Service, webhook and devices on one page: `cargo run --release --example quickstart`
 use async_trait::async_trait;
 use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook};
 use dps_device::{Assignment, Attestation, Http, Mqtt, ProvisioningClient, Twin};
@@ -9,7 +9,7 @@ use dps_types::{AllocationRequest, SymmetricKey, enrollment::EnrollmentGroup, en
 use futures_util::future::try_join_all;
 use serde_json::json;
 
-/// The operator's own policy: a device tells its model and goes to the hub for that model.
+/// A custom policy: a device sends its model and is assigned to the hub for that model.
 struct ByModel;
 
 #[async_trait]
@@ -20,13 +20,15 @@ impl AllocationPolicy for ByModel {
         println!("  webhook: {id} is a {model}, now at {:?}", device.current_iot_hub_host_name);
         let hub = request.linked_hubs.iter().find(|hub| hub.as_str().contains(&model));
         let hub = hub.ok_or_else(|| Rejection::new(format!("there is no hub for a {model}")))?;
-        Ok(Allocation::to(hub).initial_twin(InitialTwin::desired([("mode", "eco")])).payload(json!({"welcome": model})))
+        Ok(Allocation::to(hub.clone())
+            .initial_twin(InitialTwin::desired([("mode", "eco")]))
+            .payload(json!({"welcome": model})))
     }
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What a device does at boot: prove who it is, learn its hub, report to it, read its twin there.
+/// What a device does at boot: registers, connects to its hub, reports, and reads its twin.
 async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<(Assignment, Twin)> {
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host(dps_device::Host::LOCALHOST)
@@ -70,7 +72,7 @@ async fn main() -> Result<()> {
         }
     };
     let mut assigned = try_join_all((0..6).map(device)).await?;
-    assigned.push(device(0).await?); // again: now the webhook is told the current hub
+    assigned.push(device(0).await?); // again: the request to the webhook now has the current hub
 
     println!("\n{:12}{:15}{:22}{:34}{:23}twin", "device", "proof", "hub", "substatus", "payload");
     for (assignment, twin) in assigned {

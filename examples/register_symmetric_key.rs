@@ -1,7 +1,7 @@
-//! One device with a symmetric key of its own: it registers, its primary key is replaced, it registers again with the
-//! secondary. Offline, against an emulator in this process: `cargo run --example register_symmetric_key`
+//! A device with its own symmetric key: it registers, its primary key is replaced, and it registers again with the
+//! secondary key. Offline, with an emulator in this process: `cargo run --example register_symmetric_key`
 //!
-//! With a device of yours, against the real service, over the network:
+//! With your own device and the real service:
 //! `DPS_ID_SCOPE=0ne00000A0A DPS_REGISTRATION_ID=toaster-1 DPS_KEY=… cargo run --example register_symmetric_key`
 use std::env;
 
@@ -14,19 +14,19 @@ use serde_json::json;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What runs on a device. A program that needs no progress awaits `client.register()` instead.
+/// The software on a device. A program that needs no progress awaits `client.register()` instead.
 async fn register(client: &ProvisioningClient) -> Result<()> {
     let mut registration = client.register().payload(json!({"model": "toaster"})).events();
     while let Some(event) = registration.next().await {
         match event {
             Event::Connecting => println!("  connecting"),
             Event::Registering => println!("  registering"),
-            Event::Assigning { wait, .. } => println!("  assigning; asking again in {wait:.1?}"),
-            Event::Retrying { error, wait, .. } => println!("  {error}; trying again in {wait:.1?}"),
+            Event::Assigning { wait, .. } => println!("  assigning; next poll in {wait:.1?}"),
+            Event::Retrying { error, wait, .. } => println!("  {error}; retrying in {wait:.1?}"),
             Event::FallingBack { error, .. } => println!("  {error}; falling back to the secondary key"),
-            Event::Assigned(assignment) => println!("  {} is at home in {}", assignment.device_id(), assignment.hub()),
+            Event::Assigned(assignment) => println!("  {} is assigned to {}", assignment.device_id(), assignment.hub()),
             Event::Failed(error) => return Err(error.into()),
-            _ => {} // later versions may tell more
+            _ => {} // later versions may add events
         }
     }
     Ok(())
@@ -53,14 +53,14 @@ async fn with_an_emulator() -> Result<()> {
     let dps = Emulator::builder().link_hub("contoso-toasters".parse::<LinkedHub>()?).start().await?;
     let roots = Roots::from_pem(dps.ca_pem())?;
 
-    // The operator gives the device two keys.
+    // The operator enrolls the device with two keys.
     let id: RegistrationId = "toaster-1".parse()?;
     let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?.with_roots(roots.clone());
     let enrollment = IndividualEnrollment::from_keys(id.clone(), &primary, &secondary);
     let mut enrollment = service.individual_enrollments().create(&enrollment).await?;
 
-    // The device knows both.
+    // The device has both keys.
     let who = SymmetricKeyAttestation::new(id, primary).with_secondary(secondary.clone());
     let transport = Http::default().with_port(dps.https_port());
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
@@ -69,7 +69,7 @@ async fn with_an_emulator() -> Result<()> {
     println!("with the primary key:");
     register(&client).await?;
 
-    // The operator replaces the primary key. The device does not know the new one yet.
+    // The operator replaces the primary key. The device does not have the new one yet.
     enrollment.attestation = AttestationMechanism::from_keys(&SymmetricKey::generate(), &secondary);
     service.individual_enrollments().update(&enrollment).await?;
     println!("after the primary key was replaced:");

@@ -1,5 +1,5 @@
-//! New symmetric keys for a device and for a group, and at no moment is a device locked out. Offline, against an emulator
-//! in this process: `cargo run --example rotate_keys`
+//! Replaces the symmetric keys of a device and of a group without locking out any device. Offline, with an emulator in this
+//! process: `cargo run --example rotate_keys`
 use std::time::Duration;
 
 use dps_device::{Http, ProvisioningClient, Roots, SymmetricKeyAttestation};
@@ -12,12 +12,12 @@ use dps_types::enrollment::{
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// First the next key is let in beside the one in use, which stays the primary.
+/// First, the next key becomes the secondary key. The current key stays the primary key.
 fn introduce(attestation: &mut AttestationMechanism, next: &SymmetricKey) {
     keys(attestation).secondary_key = Some(next.into());
 }
 
-/// Once every device has the next key, it becomes the primary. The old one is worth nothing from then on.
+/// When every device has the next key, it becomes the primary key. The old key is not valid any more.
 fn retire(attestation: &mut AttestationMechanism, next: &SymmetricKey) {
     keys(attestation).primary_key = Some(next.into());
     keys(attestation).secondary_key = Some((&SymmetricKey::generate()).into());
@@ -27,7 +27,7 @@ fn keys(attestation: &mut AttestationMechanism) -> &mut Keys {
     attestation.symmetric_key.get_or_insert_default()
 }
 
-/// Whether a device gets in with its key.
+/// Registers a device with a key and prints the result.
 async fn try_out(dps: &Emulator, step: &str, key: &str, who: SymmetricKeyAttestation) -> Result<()> {
     let transport = Http::default().with_port(dps.https_port());
     let device = ProvisioningClient::new(dps.id_scope().clone(), who, transport)
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
     let (devices, groups) = (service.individual_enrollments(), service.enrollment_groups());
     let (old, next) = (SymmetricKey::generate(), SymmetricKey::generate());
 
-    // One device with keys of its own.
+    // One device with its own keys.
     let id = "toaster-1".parse()?;
     let who = |key: &SymmetricKey| SymmetricKeyAttestation::new("toaster-1".parse().expect("valid"), key.clone());
     devices.create(&IndividualEnrollment::from_keys(id, &old, &SymmetricKey::generate())).await?;
@@ -61,7 +61,8 @@ async fn main() -> Result<()> {
     try_out(&dps, "retired", "old", who(&old)).await?;
     try_out(&dps, "retired", "next", who(&next)).await?;
 
-    // A group: each device has a key that derives from the group's, so each needs a new one between the two steps.
+    // A group: the key of each device is derived from the key of the group, so each device needs a new one between the two
+    // steps.
     let id = "heatpumps".parse()?;
     let who = |key| SymmetricKeyAttestation::from_group("heatpump-1".parse().expect("valid"), key);
     groups.create(&EnrollmentGroup::from_keys("heatpumps".parse()?, &old, &SymmetricKey::generate())).await?;

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dps_allocation::{Allocation, Rejection, Webhook, WebhookRequest, from_fn};
+use dps_allocation::{Allocation, Rejection, Webhook, from_fn};
 use dps_benches::ALLOCATION_REQUEST;
 use dps_types::{AllocationRequest, AllocationResponse, HubHostname};
 use serde_json::{Value, json};
@@ -24,17 +24,14 @@ fn allocation(criterion: &mut Criterion) {
         .into_bytes();
     let webhook = Webhook::new(from_fn(|request: &AllocationRequest| {
         let hub = by_model(request).ok_or_else(|| Rejection::new("no hub for this model"))?;
-        Ok(Allocation::to(hub).payload("welcome"))
+        Ok(Allocation::to(hub.clone()).payload("welcome"))
     }));
-    let request = WebhookRequest {
-        method: "POST",
-        content_type: Some("application/json"),
-        query: None,
-        function_key_header: None,
-        body: &body,
+    let request = || {
+        let request = http::Request::post("/").header("content-type", "application/json");
+        request.body(&*body).unwrap()
     };
     // All three return the same answer.
-    let reply = runtime.block_on(webhook.handle(request)).body;
+    let reply = runtime.block_on(webhook.handle(request())).into_body();
     assert_eq!(reply, with_types(&body));
     assert_eq!(reply, with_values(&body));
 
@@ -43,7 +40,7 @@ fn allocation(criterion: &mut Criterion) {
     group.bench_function("webhook", |bencher| {
         bencher
             .to_async(&runtime)
-            .iter(|| webhook.handle(black_box(request)));
+            .iter(|| webhook.handle(black_box(request())));
     });
     group.bench_function("types", |bencher| {
         bencher.iter(|| with_types(black_box(&body)));

@@ -23,7 +23,7 @@ const REQUESTS: usize = 64;
 fn webhook(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let webhook = Webhook::new(from_fn(|request: &AllocationRequest| {
-        Ok(Allocation::to(&request.linked_hubs[0]))
+        Ok(Allocation::to(request.linked_hubs[0].clone()))
     }));
     let echo = post(async |Json(body): Json<Value>| Json(body));
     let typed = post(async |Json(request): Json<AllocationRequest>| {

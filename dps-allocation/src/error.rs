@@ -1,30 +1,32 @@
-//! What can go wrong before anything is asked: one opaque error, and the kind that says who must act.
+//! Errors of setup: a webhook URL, a listener, trusted roots, a pattern, a test request.
 
 use std::error::Error as StdError;
+use std::fmt;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a webhook could not be called, or not be served, or a policy not be set up.
+/// Why a webhook cannot be called or served, or why a policy or a test cannot be set up.
 ///
-/// None of these goes away by trying again. The text holds no part of a URL but scheme, host and path.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
+/// Retrying does not help. The text contains no part of a URL except scheme, host, port and path. `{:#}` prints the
+/// sources as well.
+// Not derived with thiserror, whose Display cannot print the sources for `{:#}`.
+#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
-    what: String,
+    message: String,
     source: Option<Source>,
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// Returns the kind, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            what: what.into(),
+            message: message.into(),
             source: None,
         }
     }
@@ -37,24 +39,37 @@ impl Error {
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        dps_types::write_sources(f, self)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
 /// The kinds of [`Error`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The webhook's URL is none, or neither `http` nor `https`: correct it.
+    /// The webhook URL is not a valid URL, or its scheme is not `http` or `https`.
     InvalidUrl,
-    /// The webhook's URL is plain `http` and not on this machine: use `https`.
+    /// The webhook URL is plain `http` and its host is not this machine: use `https`.
     InsecureUrl,
-    /// The trusted roots cannot be used: look at the source.
+    /// The trusted roots are not usable: see the source.
     Roots,
-    /// The HTTP client could not be made. Not expected: please report it.
+    /// The HTTP client cannot be created. Not expected: please report it.
     Client,
-    /// `FUNCTIONS_CUSTOMHANDLER_PORT` is absent or no port: start the program through the Azure Functions host.
+    /// `FUNCTIONS_CUSTOMHANDLER_PORT` is not set or is not a port: start the program through the Azure Functions host.
     FunctionsPort,
-    /// The port cannot be listened on: look at the source.
+    /// The program cannot listen on the port: see the source.
     Listen,
-    /// What should be a regular expression is none: look at the source.
+    /// The regular expression or the object identifier is not valid: see the source.
     InvalidPattern,
-    /// What should be an allocation request is none: look at the source.
+    /// The document is not a valid allocation request: see the source.
     InvalidRequest,
 }

@@ -1,4 +1,4 @@
-//! The choice of a hub: the one trait that every policy implements.
+//! The trait that every allocation policy implements.
 
 use std::sync::Arc;
 
@@ -9,19 +9,22 @@ use crate::{Allocation, Rejection};
 
 /// Chooses the hub for a device that registers.
 ///
-/// DPS asks at every registration, also when the device is assigned already; it waits for about 30 seconds and does not
-/// ask twice. A policy may be asked many times at once.
+/// DPS calls the webhook at every registration, also when the device is already assigned. It waits about 30 seconds for
+/// the answer and does not retry. A policy may be called many times concurrently.
 #[async_trait]
 pub trait AllocationPolicy: Send + Sync {
-    /// Names one of the request's `linked_hubs`, or says why there is none for this device.
+    /// Chooses one of the request's `linked_hubs`.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] fails the registration: the device sees error code 400207 and the status, not the message.
+    /// A [`Rejection`] fails the registration: the device receives error code 400207 and the HTTP status, but not the
+    /// message. Use [`Rejection::new`] when the policy has no hub for this device, and [`Rejection::unavailable`] when
+    /// the policy cannot decide because something that it needs has failed: [`Fallback`](crate::policies::Fallback)
+    /// calls the next policy only in the first case.
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection>;
 }
 
-macro_rules! pass_on {
+macro_rules! forward {
     ($($Pointer:ty),*) => {$(
         #[async_trait]
         impl<P: AllocationPolicy + ?Sized> AllocationPolicy for $Pointer {
@@ -32,4 +35,4 @@ macro_rules! pass_on {
     )*};
 }
 
-pass_on!(Arc<P>, Box<P>, &P);
+forward!(Arc<P>, Box<P>, &P);

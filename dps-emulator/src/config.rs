@@ -261,7 +261,8 @@ impl EmulatorBuilder {
     /// certificate of the chain, or the one above it.
     ///
     /// Without it, the emulator issues its own certificates: ECDSA on P-256, and RSA for clients that verify RSA signatures
-    /// only.
+    /// only. Both require a client with TLS 1.2 or 1.3, ECDHE, and AES-GCM or ChaCha20: cipher suites with CBC or with RSA
+    /// key exchange are not supported.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] if one of the two cannot be read, or if they do not belong together.
@@ -295,26 +296,23 @@ impl EmulatorBuilder {
 
     /// The linked hubs, each once.
     pub(crate) fn chosen_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
-        if self.hubs.is_empty() {
-            let default =
-                HubHostname::new(DEFAULT_HUB).map_err(|error| invalid(error.to_string()))?;
-            return Ok(vec![default.into()]);
+        let mut hubs = self.hubs.clone();
+        if hubs.is_empty() {
+            let default = HubHostname::new(DEFAULT_HUB);
+            hubs.push(default.map_err(|error| invalid(error.to_string()))?.into());
         }
-        for (index, hub) in self.hubs.iter().enumerate() {
+        for (index, hub) in hubs.iter().enumerate() {
             let hostname = hub.hostname();
-            if self.hubs[..index]
-                .iter()
-                .any(|it| it.hostname() == hostname)
-            {
+            if hubs[..index].iter().any(|it| it.hostname() == hostname) {
                 return Err(invalid(format!("the hub {hostname} is linked twice")));
             }
         }
-        let (count, limit) = (self.hubs.len(), self.limits.linked_hubs);
+        let (count, limit) = (hubs.len(), self.limits.linked_hubs);
         match count as u64 > limit {
             true => Err(invalid(format!(
                 "{count} hubs are linked, and the limit is {limit}"
             ))),
-            false => Ok(self.hubs.clone()),
+            false => Ok(hubs),
         }
     }
 

@@ -1,17 +1,18 @@
-//! What each edition of the API knows: what an older one would drop without a word is refused before it is sent.
+//! Which fields and operations each api-version has. The service would silently drop a field that its api-version does
+//! not have, so such a request is refused before it is sent.
 //!
-//! Source: `service.json` of api-versions 2017-11-15 to 2025-07-01-preview; of 2019-03-31 there is none: the models of the
-//! Java service SDK, which speaks it.
+//! Source: `service.json` of api-versions 2017-11-15 to 2025-07-01-preview; for 2019-03-31, which has no published
+//! `service.json`, the models of the service SDK for Java.
 
 use dps_types::protocol::ApiVersion;
 use dps_types::protocol::service::ServiceRoute;
 
 use crate::error::{Error, ErrorKind};
 
-/// A field of an enrollment: its name, the first api-version that knows it, and whether it is in use.
+/// A field of an enrollment: its name, the first api-version that has it, and whether the enrollment uses it.
 pub(crate) type Field = (&'static str, ApiVersion, bool);
 
-/// The fields that both kinds of enrollment have, apart from those of all api-versions.
+/// The fields of both kinds of enrollment that not all api-versions have.
 macro_rules! fields_of_both {
     ($enrollment:expr, capabilities since $capabilities:expr) => {{
         use dps_types::enrollment::AttestationType;
@@ -54,7 +55,7 @@ macro_rules! fields_of_both {
 
 pub(crate) use fields_of_both;
 
-/// Whether the api-version knows every field that is in use.
+/// Checks that the api-version has every field that the enrollment uses.
 pub(crate) fn check_fields(fields: &[Field], version: ApiVersion) -> Result<(), Error> {
     let unknown = fields
         .iter()
@@ -65,7 +66,7 @@ pub(crate) fn check_fields(fields: &[Field], version: ApiVersion) -> Result<(), 
     }
 }
 
-/// Whether the api-version knows the operation.
+/// Checks that the api-version has the operation.
 pub(crate) fn check_route(route: &ServiceRoute, version: ApiVersion) -> Result<(), Error> {
     let (name, since) = match route {
         ServiceRoute::IndividualAttestation(_) | ServiceRoute::GroupAttestation(_) => {
@@ -82,6 +83,7 @@ pub(crate) fn check_route(route: &ServiceRoute, version: ApiVersion) -> Result<(
 }
 
 fn unsupported(name: &str, since: ApiVersion, version: ApiVersion) -> Error {
-    let what = format!("api-version {version} does not know {name}, which came with {since}");
-    Error::new(ErrorKind::Unsupported, what)
+    let message =
+        format!("api-version {version} does not have {name}: use api-version {since} or later");
+    Error::new(ErrorKind::Unsupported, message)
 }

@@ -1,66 +1,63 @@
-//! The client: where the service is, who asks, and how long an operation may take.
+//! The client: host, credential, transport, and the timeout of an operation.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use dps_tls::Roots;
-use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_tls::{Proxy, Roots};
 use dps_types::protocol::ApiVersion;
-use dps_types::{ParseError, ServiceConnectionString, SymmetricKey};
+use dps_types::{Clock, ParseError, ServiceConnectionString, SymmetricKey, SystemClock};
 use reqwest::Url;
 use tokio::time::Instant;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info, info_span};
 
 use crate::api_version;
 use crate::credential::{BearerTokens, Credential, SharedAccessPolicy, TokenProvider};
-use crate::enrollments::Enrollments;
 use crate::error::{Error, ErrorKind};
-use crate::registrations::Registrations;
 use crate::request::{Answer, Request};
 use crate::retry::{Done, Repeat, deadline_in, retry};
 use crate::transport::Transport;
 
 /// A client of the service API of one Device Provisioning Service.
 ///
-/// Clones share their connections and their token. Nothing is sent before the first operation.
-///
-/// It goes through the proxy that the environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), unless it is given one,
-/// or the service is an emulator on this machine.
+/// Clones share their connections and their token. Nothing is sent before the first operation. Nothing is read from the
+/// environment: a proxy has to be set with [`ServiceClient::with_proxy`].
 #[derive(Clone)]
 pub struct ServiceClient {
     base: Url,
     credential: Arc<Credential>,
     transport: Arc<Transport>,
-    deadline: Duration,
+    timeout: Duration,
     api_version: ApiVersion,
+    clock: Arc<dyn Clock>,
 }
 
 impl ServiceClient {
-    /// How long an operation may take, unless [`ServiceClient::with_timeout`] says otherwise: one minute.
-    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
-    /// The api-version, unless [`ServiceClient::with_api_version`] says otherwise: 2021-10-01.
+    /// The default timeout of an operation: one minute.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// The default api-version: 2021-10-01.
     pub const DEFAULT_API_VERSION: ApiVersion = ApiVersion::V2021_10_01;
 
-    /// A client for the connection string of a shared access policy, as the portal shows it.
+    /// Creates a client from the connection string of a shared access policy, as the Azure portal shows it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] when it is not one. The error does not repeat it.
+    /// [`ErrorKind::InvalidConfiguration`] when the text is not a valid connection string. The error does not repeat it.
     pub fn from_connection_string(text: &str) -> Result<Self, Error> {
-        Self::new(&text.parse().map_err(unusable)?)
+        Self::new(&text.parse().map_err(not_usable)?)
     }
 
-    /// A client for a shared access policy: the host, with or without a port, the policy's name, and its key.
+    /// Creates a client from a shared access policy: the host, with or without a port, the name of the policy, and its
+    /// key.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] when host or name cannot be ones.
+    /// [`ErrorKind::InvalidConfiguration`] when the host or the name is not valid.
     pub fn from_key(host: &str, policy: &str, key: SymmetricKey) -> Result<Self, Error> {
-        Self::new(&ServiceConnectionString::new(host, policy, key).map_err(unusable)?)
+        Self::new(&ServiceConnectionString::new(host, policy, key).map_err(not_usable)?)
     }
 
-    /// A client for a connection string that has been read already.
+    /// Creates a client from a connection string that is already parsed.
     ///
     /// # Errors
     ///
@@ -70,11 +67,12 @@ impl ServiceClient {
         Self::with_credential(connection.host_name(), Credential::Policy(policy))
     }
 
-    /// A client that shows bearer tokens of Microsoft Entra ID, at this host, with or without a port.
+    /// Creates a client that authenticates with bearer tokens of Microsoft Entra ID, for this host, with or without a
+    /// port.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfiguration`] when the host is none.
+    /// [`ErrorKind::InvalidConfiguration`] when the host is not valid.
     pub fn from_token_provider(
         host: &str,
         provider: impl TokenProvider + 'static,
@@ -87,80 +85,77 @@ impl ServiceClient {
             base: base(host)?,
             credential: Arc::new(credential),
             transport: Arc::new(Transport::new(Roots::system(), None)),
-            deadline: Self::DEFAULT_DEADLINE,
+            timeout: Self::DEFAULT_TIMEOUT,
             api_version: Self::DEFAULT_API_VERSION,
+            clock: Arc::new(SystemClock),
         })
     }
 
-    /// Trusts these roots, instead of the platform's.
+    /// Trusts these roots instead of the roots of the operating system.
     #[must_use]
     pub fn with_roots(mut self, roots: Roots) -> Self {
         self.transport = Arc::new(self.transport.with_roots(roots));
         self
     }
 
-    /// Goes through this HTTP proxy, written `http://host:port` or `http://user:password@host:port`, whatever the
-    /// environment says. The proxy sees the host name, and nothing else.
+    /// Connects through this HTTP proxy. The proxy sees only the host name of the service.
     ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidConfiguration`] when it is written in another way. The error does not repeat it.
-    pub fn with_proxy(mut self, url: &str) -> Result<Self, Error> {
-        self.transport = Arc::new(self.transport.with_proxy(url)?);
-        Ok(self)
-    }
-
-    /// How long each operation may take, with all its attempts.
+    /// ```
+    /// # fn run(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// let dps = dps.with_proxy("http://user:password@proxy.example.com:3128".parse()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn with_timeout(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.transport = Arc::new(self.transport.with_proxy(proxy));
         self
     }
 
-    /// Speaks another edition of the API. What it does not know fails with [`ErrorKind::Unsupported`], unsent.
+    /// Sets the timeout of each operation, with all its attempts.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the api-version. An operation or a field that it does not have fails with [`ErrorKind::Unsupported`] before
+    /// anything is sent.
     #[must_use]
     pub fn with_api_version(mut self, version: ApiVersion) -> Self {
         self.api_version = version;
         self
     }
 
-    /// Enrollments of one device each.
-    pub fn individual_enrollments(&self) -> Enrollments<'_, IndividualEnrollment> {
-        Enrollments::new(self)
-    }
-
-    /// Enrollments of many devices each.
-    pub fn enrollment_groups(&self) -> Enrollments<'_, EnrollmentGroup> {
-        Enrollments::new(self)
-    }
-
-    /// What became of the devices that registered.
-    pub fn registrations(&self) -> Registrations<'_> {
-        Registrations::new(self)
+    /// Sets the clock that determines when tokens expire.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
     pub(crate) fn api_version(&self) -> ApiVersion {
         self.api_version
     }
 
-    /// When an operation that begins now must end.
+    /// The time at which an operation that begins now has to end.
     pub(crate) fn deadline(&self) -> Instant {
-        deadline_in(self.deadline)
+        deadline_in(self.timeout)
     }
 
-    /// Sends the request until it is answered, as far as deadline and kind of request allow.
+    /// Sends the request, and retries as the deadline and the kind of request allow.
     pub(crate) async fn send(
         &self,
         request: Request,
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        let done = self.send_telling_doubt(request, repeat, deadline).await?;
+        let done = self.send_with_doubt(request, repeat, deadline).await?;
         Ok(done.value)
     }
 
-    /// As [`ServiceClient::send`]. Tells whether an attempt before the last may have been carried out.
-    pub(crate) async fn send_telling_doubt(
+    /// As [`ServiceClient::send`], and reports whether an attempt before the last may have been carried out.
+    pub(crate) async fn send_with_doubt(
         &self,
         request: Request,
         repeat: Repeat,
@@ -174,17 +169,35 @@ impl ServiceClient {
             .append_pair(ApiVersion::PARAMETER, &self.api_version.to_string());
         let span = info_span!("service_request", method = request.route.method(), path);
         let (url, request) = (&url, &request);
-        retry(deadline, repeat, || async move {
-            let authorization = self.credential.authorization(SystemTime::now()).await?;
-            self.transport
-                .send(url.clone(), authorization, request)
-                .await
-        })
-        .instrument(span)
-        .await
+        retry(deadline, repeat, || self.attempt(url, request))
+            .instrument(span)
+            .await
     }
 
-    /// Deletes without a condition. Gone after an attempt whose end nobody saw is deleted, most likely by that attempt.
+    /// Sends the request once, and once more with a fresh bearer token if the service refuses the token.
+    ///
+    /// The provider's token may have been revoked, or have ended early because clocks differ. The service carries out
+    /// nothing that it answers with 401, so the second request is always safe.
+    async fn attempt(&self, url: &Url, request: &Request) -> Result<Answer, Error> {
+        let now = self.clock.now();
+        let token = self.credential.authorization(now).await?;
+        let sent = self
+            .transport
+            .send(url.clone(), token.clone(), request, now);
+        match sent.await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                if !self.credential.discard(&token).await {
+                    return Err(error);
+                }
+                info!(%error, "the service refused the token: trying a fresh one");
+            }
+            result => return result,
+        }
+        let token = self.credential.authorization(now).await?;
+        self.transport.send(url.clone(), token, request, now).await
+    }
+
+    /// Deletes unconditionally. If an earlier attempt may have been carried out, 404 is a success: that attempt deleted it.
     pub(crate) async fn delete(&self, request: Request) -> Result<(), Error> {
         match self.send(request, Repeat::Freely, self.deadline()).await {
             Err(error) if error.kind() == ErrorKind::NotFound && error.is_in_doubt() => Ok(()),
@@ -199,25 +212,26 @@ impl fmt::Debug for ServiceClient {
             .field("host", &self.base.authority())
             .field("credential", &self.credential)
             .field("transport", &self.transport)
-            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
             .field("api_version", &self.api_version)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
-fn unusable(error: ParseError) -> Error {
-    let what = "the connection string cannot be used";
-    Error::new(ErrorKind::InvalidConfiguration, what).with_source(error)
+fn not_usable(error: ParseError) -> Error {
+    let message = "the connection string is not valid";
+    Error::new(ErrorKind::InvalidConfiguration, message).with_source(error)
 }
 
-/// `https://` and the host: nothing that the name could smuggle into a URL beside host and port.
+/// Returns the URL of the host: nothing else in the text may become a part of the URL.
 fn base(host: &str) -> Result<Url, Error> {
-    let wrong = || {
-        let what = "the host name of the service is not a host";
-        Error::new(ErrorKind::InvalidConfiguration, what)
+    let invalid = || {
+        let message = "the host name of the service is not a valid host such as \
+            contoso.azure-devices-provisioning.net";
+        Error::new(ErrorKind::InvalidConfiguration, message)
     };
     let url =
-        Url::parse(&format!("https://{host}/")).map_err(|error| wrong().with_source(error))?;
-    let bare = !host.contains(['@', '?', '#', '\\', '/']) && url.path() == "/";
-    bare.then_some(url).ok_or_else(wrong)
+        Url::parse(&format!("https://{host}/")).map_err(|error| invalid().with_source(error))?;
+    let is_bare = !host.contains(['@', '?', '#', '\\', '/']) && url.path() == "/";
+    is_bare.then_some(url).ok_or_else(invalid)
 }

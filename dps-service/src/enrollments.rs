@@ -1,27 +1,39 @@
-//! What an operator does with enrollments, the same for individual enrollments and for groups.
+//! Operations on enrollments, the same for individual enrollments and for enrollment groups.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use dps_types::enrollment::AttestationMechanism;
+use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::IfMatch;
 use dps_types::protocol::service::Crud;
-use dps_types::{BulkOperationMode, ETag};
+use dps_types::{BulkOperationMode, ETag, QuerySpecification};
 use tokio::time::Instant;
 
 use crate::api_version;
 use crate::bulk::Bulk;
 use crate::client::ServiceClient;
+use crate::enrollment_kind::EnrollmentKind;
 use crate::error::{Error, ErrorKind};
-use crate::kind::EnrollmentKind;
 use crate::pager::Pager;
 use crate::request::Request;
 use crate::retry::Repeat;
 
-/// The enrollments of one kind.
+impl ServiceClient {
+    /// Returns the operations on individual enrollments.
+    pub fn individual_enrollments(&self) -> Enrollments<'_, IndividualEnrollment> {
+        Enrollments::new(self)
+    }
+
+    /// Returns the operations on enrollment groups.
+    pub fn enrollment_groups(&self) -> Enrollments<'_, EnrollmentGroup> {
+        Enrollments::new(self)
+    }
+}
+
+/// The operations on enrollments of one kind.
 ///
-/// Made by [`ServiceClient::individual_enrollments`] and [`ServiceClient::enrollment_groups`]. Every operation may fail
-/// with the kinds of [`ErrorKind`] that have to do with connection, credentials and service; the others are named.
+/// Created by [`ServiceClient::individual_enrollments`] and [`ServiceClient::enrollment_groups`]. Every operation may fail
+/// with the kinds of [`ErrorKind`] that concern connection, credentials and service; each operation lists its other kinds.
 ///
 /// Source: `service.json` of api-version 2021-10-01, and recorded answers of the service.
 pub struct Enrollments<'a, E> {
@@ -37,28 +49,28 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         }
     }
 
-    /// Creates an enrollment, and returns it as the service keeps it, with its ETag.
+    /// Creates an enrollment, and returns it as the service stores it, with its ETag.
     ///
-    /// Symmetric keys that are not given are generated, and are in the answer. Not repeated when it may have been
-    /// carried out without an answer: read it then.
+    /// The service generates missing symmetric keys and returns them. The request is not retried if an earlier attempt may
+    /// have been carried out: read the enrollment in that case.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Conflict`] when there is one with this id, [`ErrorKind::Invalid`].
+    /// [`ErrorKind::Conflict`] when an enrollment with this id exists, [`ErrorKind::Invalid`].
     pub async fn create(&self, enrollment: &E) -> Result<E, Error> {
         let deadline = self.client.deadline();
         self.put(enrollment, None, Repeat::UnlessInDoubt, deadline)
             .await
     }
 
-    /// Creates an enrollment, or replaces the one with its id, whatever it is; its ETag plays no part.
+    /// Creates an enrollment, or replaces the existing one with its id. The ETag does not matter.
     ///
-    /// Two requests where there is one already: `If-Match: *` alone would be refused where there is none.
+    /// It sends two requests if the enrollment exists, because the service refuses `If-Match: *` for one that does not.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`]; [`ErrorKind::NotFound`] or [`ErrorKind::PreconditionFailed`] when it is deleted between
-    /// the two requests.
+    /// [`ErrorKind::Invalid`]; [`ErrorKind::NotFound`] or [`ErrorKind::PreconditionFailed`] when the enrollment is deleted
+    /// between the two requests.
     pub async fn create_or_replace(&self, enrollment: &E) -> Result<E, Error> {
         let deadline = self.client.deadline();
         match self.put(enrollment, None, Repeat::Freely, deadline).await {
@@ -70,21 +82,22 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         }
     }
 
-    /// Replaces the enrollment if it is still the version that its `etag` names.
+    /// Replaces the enrollment if its version is still the one in `etag`.
     ///
-    /// What is left out is removed. [`Enrollments::get`] leaves symmetric keys out: to be sure to keep them, put in those
-    /// of [`Enrollments::attestation_mechanism`], or let [`Enrollments::modify`] do all of it. Not repeated when it may
-    /// have been carried out without an answer.
+    /// Fields that are missing are removed. [`Enrollments::get`] returns no symmetric keys. The service keeps the stored
+    /// keys if the enrollment has none; to be sure, insert those of [`Enrollments::attestation_mechanism`], or use
+    /// [`Enrollments::modify`], which does all of it. The request is not retried if an earlier attempt may have been
+    /// carried out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PreconditionFailed`] when it has changed since, [`ErrorKind::NotFound`] when it is gone,
-    /// [`ErrorKind::Invalid`], also when it has no `etag`.
+    /// [`ErrorKind::PreconditionFailed`] when the enrollment has changed since it was read, [`ErrorKind::NotFound`] when it
+    /// was deleted, [`ErrorKind::Invalid`], also when it has no `etag`.
     pub async fn update(&self, enrollment: &E) -> Result<E, Error> {
         let Some(etag) = enrollment.etag() else {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                "the enrollment has no ETag: get it first, or use create_or_replace",
+                "the enrollment has no ETag: read it first, or use create_or_replace",
             ));
         };
         let version = Some(IfMatch::Version(etag.clone()));
@@ -102,7 +115,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         self.get_before(id, self.client.deadline()).await
     }
 
-    /// Deletes an enrollment, whatever its version. Devices keep their hub; they cannot register again.
+    /// Deletes an enrollment, whatever its version. Its devices stay at their hubs, but cannot register again.
     ///
     /// # Errors
     ///
@@ -112,7 +125,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         self.client.delete(request).await
     }
 
-    /// Deletes an enrollment if it is still this version.
+    /// Deletes an enrollment if its version is still this one.
     ///
     /// # Errors
     ///
@@ -125,7 +138,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         answer.await.map(drop)
     }
 
-    /// Reads how the devices of an enrollment prove who they are, with the symmetric keys.
+    /// Reads the attestation mechanism of an enrollment, with the symmetric keys.
     ///
     /// # Errors
     ///
@@ -134,12 +147,14 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         self.attestation_before(id, self.client.deadline()).await
     }
 
-    /// Reads all enrollments of the kind, page after page, without symmetric keys and registration states.
-    pub fn query(&self) -> Pager<E> {
-        Pager::new(self.client.clone(), E::QUERY)
+    /// Queries enrollments of this kind, page by page, without symmetric keys and registration states.
+    ///
+    /// `QuerySpecification::default()` selects all enrollments. The service supports only a few other queries.
+    pub fn query(&self, specification: QuerySpecification) -> Pager<E> {
+        Pager::with_query(self.client.clone(), E::QUERY, specification)
     }
 
-    /// Does the same to many enrollments, ten in a request.
+    /// Carries out the same operation on many enrollments, up to ten per request.
     pub fn bulk(&self, mode: BulkOperationMode) -> Bulk<E> {
         Bulk::new(self.client.clone(), mode)
     }

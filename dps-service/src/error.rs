@@ -1,4 +1,4 @@
-//! What can go wrong: one opaque error, and the kind that says who must act.
+//! The error of this crate: one opaque type, and kinds that name who has to act.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -6,18 +6,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::ErrorDetails;
+use dps_types::{ErrorCode, ErrorDetails};
 
-/// Why an operation did not succeed.
+/// Why an operation failed.
 ///
-/// Neither the text nor the sources hold a key or a token.
+/// Neither the text nor the sources contain a key or a token. `{:#}` prints the sources as well.
+// Not derived with thiserror: the text is composed of the service's answer and a hint for the operator.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
-    what: Cow<'static, str>,
+    message: Cow<'static, str>,
     status: Option<u16>,
     details: Option<ErrorDetails>,
     retry_after: Option<Duration>,
@@ -26,30 +27,30 @@ struct Inner {
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// Returns the kind, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The service's own account: error code, tracking id, message.
+    /// Returns the error details in the service's answer: error code, tracking id, message.
     pub fn error_details(&self) -> Option<&ErrorDetails> {
         self.0.details.as_ref()
     }
 
-    /// The HTTP status, where there was an answer.
+    /// Returns the HTTP status, if there was an answer.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// How long the service asks to wait before the next attempt.
+    /// Returns how long the service asks to wait before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the same operation may succeed later.
+    /// Returns whether the same operation may succeed later.
     ///
-    /// The client has repeated it already, where it was safe, until the deadline or until it had tried eight times. A
-    /// write that failed in this way may have been carried out all the same: read before you write again.
+    /// The client has already retried where that was safe, until the timeout or up to eight attempts. A write that failed
+    /// in this way may have been carried out all the same: read before you write again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,
@@ -61,18 +62,19 @@ impl Error {
         )
     }
 
-    /// Whether an attempt may have been carried out although no answer says so: its connection broke, or nothing came in
-    /// time, or the service failed in the middle.
+    /// Returns whether the service may have carried out an attempt although no answer confirms it: the connection was
+    /// lost, no answer arrived in time, or the service failed while it was working.
     ///
-    /// An [`ErrorKind::Conflict`] in doubt, as bulk operations report it, may be the work of the attempt that was lost.
+    /// An [`ErrorKind::Conflict`] in doubt, as bulk operations report it, may be the effect of an earlier attempt whose
+    /// answer was lost.
     pub fn is_in_doubt(&self) -> bool {
         self.0.in_doubt
     }
 
-    pub(crate) fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
-            what: what.into(),
+            message: message.into(),
             status: None,
             details: None,
             retry_after: None,
@@ -108,15 +110,46 @@ impl Error {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
+
+    /// What an operator can do. The hints of `dps_types` are for devices, so those that differ for an operator are here.
+    fn hint(&self) -> Option<&'static str> {
+        match self.0.kind {
+            ErrorKind::Unauthorized => Some(
+                "check the name, key and permissions of the shared access policy (or the tenant and role of the token), \
+                 the host name of the service, and the clock of this machine",
+            ),
+            ErrorKind::Forbidden if self.has_code(ErrorCode::QUOTA_EXCEEDED) => Some(
+                "a quota of the service instance is exhausted: delete what is no longer needed",
+            ),
+            ErrorKind::Forbidden => Some(
+                "check the permissions of the shared access policy, or the role that is assigned to the identity",
+            ),
+            ErrorKind::Conflict => Some(
+                "it already exists: read it, change it and update it with its ETag, or use create_or_replace",
+            ),
+            ErrorKind::PreconditionFailed => Some(
+                "it has changed since it was read: read it again, change it and update it, or use modify",
+            ),
+            _ => self.0.details.as_ref().and_then(ErrorDetails::hint),
+        }
+    }
+
+    fn has_code(&self, code: ErrorCode) -> bool {
+        let details = self.0.details.as_ref();
+        details.and_then(|details| details.error_code) == Some(code)
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.what)?;
-        match &self.0.details {
-            Some(details) => write!(f, ": {details}"),
-            None => Ok(()),
+        f.write_str(&self.0.message)?;
+        if let Some(details) = &self.0.details {
+            write!(f, ": {}", details.summary())?;
         }
+        if let Some(hint) = self.hint() {
+            write!(f, "; {hint}")?;
+        }
+        dps_types::write_sources(f, self)
     }
 }
 
@@ -131,49 +164,50 @@ impl StdError for Error {
 
 /// The kinds of [`Error`].
 ///
-/// What the client repeats before it reports a kind is told in the [crate's documentation](crate#waiting-and-repeating).
+/// The [crate's documentation](crate#timeouts-and-retries) says what the client retries before it reports a kind.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The caller's own change to an enrollment failed: the source says why. Nothing was written.
+    /// The caller's change to an enrollment failed: see the source. Nothing was written.
     Change,
-    /// It exists already (409): replace it, or read it, change it and update it.
+    /// It already exists (409): replace it, or read it, change it and update it.
     Conflict,
-    /// No connection, or it broke before the answer was there: check the host name and the network. Repeated.
+    /// There is no connection, or it was lost before the answer arrived: check the host name and the network. Retried.
     Connect,
-    /// No answer came: not within 30 seconds, or not before the deadline. Repeated until then.
+    /// No answer arrived within 30 seconds or before the timeout of the operation. Retried until that timeout.
     Deadline,
-    /// The policy, or the role behind the token, does not allow this, or a quota is used up (403).
+    /// The shared access policy, or the role of the identity, does not allow this, or a quota is exhausted (403).
     Forbidden,
-    /// The request is not right (another 4xx, mostly 400, or an update without an ETag): the message names what to fix.
+    /// The request is not valid (any other 4xx, usually 400, or an update without an ETag): see the message.
     Invalid,
-    /// The connection string, the host, the proxy or the roots cannot be used: fix the configuration.
+    /// The connection string, the host, the proxy or the roots are not usable: correct the configuration.
     InvalidConfiguration,
-    /// The token provider has no token: the source says why. Nothing was sent.
+    /// The token provider returned no token: see the source. Nothing was sent.
     NoToken,
-    /// An item of a bulk operation that was not sent, since an earlier request failed for good: the source says why.
+    /// An item of a bulk operation was not sent, because an earlier request failed and will not succeed: see the source.
     NotAttempted,
-    /// There is no such enrollment, group or registration record (404).
+    /// The enrollment, enrollment group or registration record does not exist (404).
     NotFound,
-    /// It has changed since it was read (412): read it again, change it, write it.
+    /// It has changed since it was read (412): read it again, change it and write it.
     PreconditionFailed,
-    /// The answer is not one of this API: check that the host is a Device Provisioning Service.
+    /// The answer is not valid in this API: check that the host is a Device Provisioning Service, and that no proxy,
+    /// firewall or login page answers instead.
     Protocol,
-    /// The service failed or is not available (5xx but 501, 408): try again later. Repeated.
+    /// The service failed or is not available (408, and 5xx except 501): try again later. Retried.
     Service,
-    /// Too many requests (429): wait as long as [`Error::retry_after`] says. Repeated.
+    /// There were too many requests (429): wait for [`Error::retry_after`]. Retried.
     Throttled,
-    /// No TLS connection: the server's certificate does not lead to the roots, or is for another name.
+    /// TLS failed: the server's certificate is not from a trusted root, or is for another name.
     Tls,
-    /// The credentials were refused (401): check the policy, its key, what it permits, and the clock of this machine.
+    /// The credentials were refused (401): check the policy, its key, and the clock of this machine.
     Unauthorized,
-    /// The api-version that was chosen does not know a field, or the operation: the message names it, and nothing was
-    /// sent. Or the service does not have the operation (501).
+    /// The chosen api-version does not have a field or the operation: the message names it, and nothing was sent. Or the
+    /// service does not have the operation (501).
     Unsupported,
 }
 
 impl ErrorKind {
-    /// What an HTTP status means that is no success.
+    /// The kind for an HTTP status that is not a success.
     pub(crate) fn of_status(status: u16) -> Self {
         match status {
             401 => Self::Unauthorized,
@@ -193,19 +227,46 @@ impl ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dps_types::ErrorCode;
+
+    fn failure(kind: ErrorKind, code: u32) -> Error {
+        let details = ErrorDetails::new(ErrorCode::new(code), "Refused.");
+        Error::new(kind, "the service answered").with_details(Some(details))
+    }
 
     #[test]
-    fn the_text_tells_the_problem_and_leaves_the_source_to_the_chain() {
-        let error = Error::new(ErrorKind::Conflict, "the service answered 409 Conflict")
-            .with_details(Some(ErrorDetails::new(ErrorCode::new(409_999), "No.")))
-            .with_source(std::io::Error::other("inside"));
-
-        assert_eq!(
-            error.to_string(),
-            "the service answered 409 Conflict: No. (error code 409999)"
-        );
+    fn the_text_has_the_details_and_leaves_the_source_to_the_alternate_form() {
+        let error =
+            failure(ErrorKind::Invalid, 400_999).with_source(std::io::Error::other("inside"));
+        let text = "the service answered: Refused. (error code 400999)";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(format!("{error:#}"), format!("{text}: inside"));
         assert_eq!(error.source().unwrap().to_string(), "inside");
+    }
+
+    #[test]
+    fn the_hint_is_for_an_operator_and_not_for_a_device() {
+        for (kind, code, hint) in [
+            (ErrorKind::Unauthorized, 401_002, "shared access policy"),
+            (ErrorKind::Unauthorized, 401_000, "shared access policy"),
+            (ErrorKind::Conflict, 409_201, "create_or_replace"),
+            (ErrorKind::Conflict, 409_202, "create_or_replace"),
+            (ErrorKind::PreconditionFailed, 412_001, "or use modify"),
+            (ErrorKind::Forbidden, 403_001, "role that is assigned"),
+            (ErrorKind::Forbidden, 403_002, "quota"),
+        ] {
+            let text = failure(kind, code).to_string();
+            assert!(text.contains(hint), "{text}");
+            for of_a_device in [
+                "If-Match",
+                "id scope",
+                "certificate chain",
+                "register again",
+            ] {
+                assert!(!text.contains(of_a_device), "{text}");
+            }
+        }
+        let text = failure(ErrorKind::Throttled, 429_001).to_string();
+        assert!(text.contains("too many requests"), "{text}");
     }
 
     #[test]

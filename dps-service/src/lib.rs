@@ -8,13 +8,12 @@
 //! [`dps_types::enrollment`]; unknown fields are kept when a document is read, changed and written.
 //!
 //! ```no_run
-//! use dps_service::{ErrorKind, ServiceClient};
-//! use dps_types::enrollment::EnrollmentGroup;
+//! use dps_service::{EnrollmentGroup, ErrorKind, HubHostname, ServiceClient};
 //!
 //! # async fn run(dps: ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
 //! let groups = dps.enrollment_groups();
 //! let toasters = EnrollmentGroup::symmetric_key("toasters".parse()?).allocate_evenly();
-//! let hub: dps_types::HubHostname = "toasters.azure-devices.net".parse()?;
+//! let hub: HubHostname = "toasters.azure-devices.net".parse()?;
 //! match groups.create(&toasters).await {
 //!     Err(error) if error.kind() == ErrorKind::Conflict => {
 //!         let id = &toasters.enrollment_group_id;
@@ -28,30 +27,32 @@
 //!
 //! # Timeouts and retries
 //!
-//! Each operation has one timeout for all its attempts, [`ServiceClient::DEFAULT_DEADLINE`] by default. Each page of a query and each
-//! request of a bulk operation is an operation. Within the timeout the client retries what may succeed later, with growing random
-//! waits, and never earlier than `Retry-After`:
+//! Each operation has one timeout for all its attempts, [`ServiceClient::DEFAULT_TIMEOUT`] by default. Each page of a query
+//! and each request of a bulk operation is an operation of its own. Within the timeout the client retries errors that may go
+//! away, with growing random pauses, and never earlier than a `Retry-After` header allows:
 //!
-//! * A request that the service did not start is always retried: a connection that could not be opened, 429 and 503.
-//! * After a lost connection, or any other 5xx except 501, the client cannot know whether the request was executed. Reads, deletes and
-//!   writes that replace any version are retried, and so are bulk operations, which report the result of each item.
-//!   [`create`](Enrollments::create) and requests with an ETag are not retried: the second attempt could find the result of the
-//!   first and report it as a conflict. [`Error::is_in_doubt`] reports this case.
+//! * A request that the service has not begun to carry out is always retried: after a connection failure, 429 and 503.
+//! * After a lost connection, or any other 5xx except 501, the client does not know whether the request was carried out.
+//!   It retries reads, deletes, unconditional writes, and bulk operations, which report a result for each item. It does not
+//!   retry [`create`](Enrollments::create), and writes and deletes with an ETag: the retry would find the effect of the first
+//!   attempt and report a conflict. [`Error::is_in_doubt`] reports this case.
+//! * A bearer token that the service refuses (401) is replaced by a fresh one, once for each attempt.
 //!
 //! Dropping a future or a stream cancels its requests.
 //!
 //! # Tracing
 //!
-//! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its `status`, and
-//! an info event for each retry, with `error`, `tries` and `pause_ms`.
+//! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its
+//! `status`, and an info event for each retry, with `error`, `tries` and `pause_ms`.
 
 mod api_version;
 mod bulk;
 mod client;
+mod continuation;
 mod credential;
+mod enrollment_kind;
 mod enrollments;
 mod error;
-mod kind;
 mod modify;
 mod pager;
 mod registrations;
@@ -59,14 +60,25 @@ mod request;
 mod retry;
 mod transport;
 
+// The types of dps-types and dps-tls in the signatures of this crate.
+pub use dps_tls::{Proxy, Roots};
+pub use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
+pub use dps_types::protocol::ApiVersion;
+pub use dps_types::{
+    BulkOperationMode, Clock, DeviceRegistrationState, ETag, EnrollmentGroupId, ErrorCode,
+    ErrorDetails, HubHostname, QuerySpecification, RegistrationId, ServiceConnectionString,
+    SymmetricKey, SystemClock,
+};
+
 pub use bulk::{Bulk, BulkOutcome, BulkProgress, BulkReport, BulkRun};
 pub use client::ServiceClient;
+pub use continuation::Continuation;
 #[cfg(feature = "entra")]
 pub use credential::EntraCredential;
 pub use credential::{AccessToken, TokenProvider};
+pub use enrollment_kind::EnrollmentKind;
 pub use enrollments::Enrollments;
 pub use error::{Error, ErrorKind};
-pub use kind::EnrollmentKind;
 pub use modify::ChangeOutcome;
-pub use pager::{Continuation, Page, Pager, Pages};
+pub use pager::{Page, Pager, Pages};
 pub use registrations::{FoundRegistration, Registrations};

@@ -1,4 +1,4 @@
-//! Read, change, write: and again when somebody else wrote in between.
+//! Reads, changes and writes an enrollment, and starts over if it was changed in between.
 
 use std::error::Error as StdError;
 
@@ -7,24 +7,24 @@ use dps_types::protocol::IfMatch;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use crate::enrollment_kind::EnrollmentKind;
 use crate::enrollments::Enrollments;
 use crate::error::{Error, ErrorKind};
-use crate::kind::EnrollmentKind;
 use crate::retry::{Repeat, pause};
 
-/// How often a change is made before it gives way to the others.
+/// The most attempts of one change.
 const ATTEMPTS: u32 = 8;
 
 impl<E: EnrollmentKind> Enrollments<'_, E> {
-    /// Reads an enrollment with its keys, changes it, and writes it if nobody else did in between; else once more from
-    /// the start, up to eight times within the deadline. Nothing is lost: neither keys nor fields that this version does
-    /// not know, nor what others wrote. Certificates, which no read returns, stay with the service.
+    /// Reads an enrollment with its keys, changes it, and writes it if it was not changed in between. Otherwise it starts
+    /// over, up to eight times within the timeout. Nothing is lost: the keys, fields that this crate does not know, and
+    /// the changes of other clients are kept. Certificates, which no read returns, stay in the service.
     ///
-    /// The change is called once for each version that was read. It returns nothing, or a `Result` whose error ends the
+    /// The closure is called once for each version that was read. It returns nothing, or a `Result` whose error ends the
     /// operation. The written enrollment is returned, with its keys and its new ETag.
     ///
-    /// A write whose answer was lost is not repeated, since a change such as an exchange of keys must not be made twice:
-    /// [`Error::is_in_doubt`] tells.
+    /// A write whose answer was lost is not retried, because a change such as an exchange of keys must not be made twice:
+    /// see [`Error::is_in_doubt`].
     ///
     /// ```no_run
     /// # async fn run(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -37,8 +37,8 @@ impl<E: EnrollmentKind> Enrollments<'_, E> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`]; [`ErrorKind::Change`] when the change failed; [`ErrorKind::PreconditionFailed`] when
-    /// others came first each time; [`ErrorKind::Invalid`].
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Change`] when the closure failed; [`ErrorKind::PreconditionFailed`] when
+    /// other clients changed the enrollment during every attempt; [`ErrorKind::Invalid`].
     pub async fn modify<O: ChangeOutcome>(
         &self,
         id: &E::Id,
@@ -50,8 +50,9 @@ impl<E: EnrollmentKind> Enrollments<'_, E> {
             tries += 1;
             let mut enrollment = self.get_with_keys(id, deadline).await?;
             let Some(version) = enrollment.etag().cloned().map(IfMatch::Version) else {
-                let what = "the service gives no ETag: nothing tells whether others write too";
-                return Err(Error::new(ErrorKind::Protocol, what));
+                let message =
+                    "the service returned no ETag, so changes by other clients cannot be detected";
+                return Err(Error::new(ErrorKind::Protocol, message));
             };
             change(&mut enrollment).into_result().map_err(|error| {
                 Error::new(ErrorKind::Change, "the change failed").with_source(error)
@@ -65,26 +66,33 @@ impl<E: EnrollmentKind> Enrollments<'_, E> {
             if tries == ATTEMPTS || Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            info!(tries, "somebody else wrote in between: reading again");
+            info!(
+                tries,
+                "another client changed the enrollment: reading it again"
+            );
             sleep(pause).await;
         }
     }
 
-    /// The enrollment with what a read leaves out. If the keys are changed between the two requests, so is the ETag.
+    /// Reads the enrollment and adds its keys, which a read does not return. A change of the keys between the two requests
+    /// also changes the ETag.
     async fn get_with_keys(&self, id: &E::Id, deadline: Instant) -> Result<E, Error> {
         let mut enrollment = self.get_before(id, deadline).await?;
         let attestation = enrollment.attestation();
         let keys = attestation.symmetric_key.as_ref();
-        let lacks_keys = keys.is_none_or(|keys| keys.primary_key.is_none());
-        if attestation.kind == AttestationType::SymmetricKey && lacks_keys {
-            let whole = self.attestation_before(id, deadline).await?;
-            attestation.symmetric_key = whole.symmetric_key;
+        let has_keys = keys.is_some_and(|keys| {
+            let primary = keys.primary_key.as_ref();
+            primary.is_some_and(|key| !key.reveal().is_empty())
+        });
+        if attestation.kind == AttestationType::SymmetricKey && !has_keys {
+            let mechanism = self.attestation_before(id, deadline).await?;
+            attestation.symmetric_key = mechanism.symmetric_key;
         }
         Ok(enrollment)
     }
 }
 
-/// What a change returns: nothing, or a `Result` of nothing. No others can be made.
+/// The return type of a change: nothing, or a `Result` of nothing. No other type can implement it.
 pub trait ChangeOutcome: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<(), Box<dyn StdError + Send + Sync>>;
@@ -103,7 +111,7 @@ impl<X: Into<Box<dyn StdError + Send + Sync>>> ChangeOutcome for Result<(), X> {
 }
 
 mod sealed {
-    #[allow(unnameable_types)] // That is what seals it.
+    #[allow(unnameable_types)] // It seals the public trait.
     pub trait Sealed {}
 
     impl Sealed for () {}

@@ -1,21 +1,32 @@
-//! What became of the devices that registered.
+//! Registration records.
 
 use dps_types::enrollment::IndividualEnrollment;
 use dps_types::protocol::IfMatch;
 use dps_types::protocol::service::{Crud, ServiceRoute};
-use dps_types::{DeviceRegistrationState, ETag, EnrollmentGroupId, RegistrationId};
+use dps_types::{
+    DeviceRegistrationState, ETag, EnrollmentGroupId, QuerySpecification, RegistrationId,
+};
 use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 
 use crate::client::ServiceClient;
+use crate::enrollment_kind::EnrollmentKind;
+use crate::enrollments::Enrollments;
 use crate::error::{Error, ErrorKind};
 use crate::pager::Pager;
 use crate::request::Request;
 use crate::retry::Repeat;
 
-/// How many individual enrollments are asked for their registration at a time.
+/// How many registration records are read concurrently.
 const AT_A_TIME: usize = 8;
 
-/// The registration records. Made by [`ServiceClient::registrations`].
+impl ServiceClient {
+    /// Returns the operations on registration records.
+    pub fn registrations(&self) -> Registrations<'_> {
+        Registrations::new(self)
+    }
+}
+
+/// The operations on registration records. Created by [`ServiceClient::registrations`].
 ///
 /// Source: `service.json` of api-version 2021-10-01.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +34,11 @@ pub struct Registrations<'a> {
     client: &'a ServiceClient,
 }
 
-/// A registration record, and the group that it was found in.
+/// A registration record and its enrollment group.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FoundRegistration {
-    /// The group; `None` for a device with an enrollment of its own.
+    /// The enrollment group; `None` for a device with an individual enrollment.
     pub group: Option<EnrollmentGroupId>,
     /// The record.
     pub state: DeviceRegistrationState,
@@ -42,24 +53,24 @@ impl<'a> Registrations<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] when it has none.
+    /// [`ErrorKind::NotFound`] when the device has none.
     pub async fn get(&self, id: &RegistrationId) -> Result<DeviceRegistrationState, Error> {
         get(self.client, id).await
     }
 
-    /// Deletes the registration record of a device: its next registration is its first.
+    /// Deletes the registration record of a device. DPS treats its next registration as the first one.
     ///
-    /// The device stays in its hub.
+    /// The device stays at its hub.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] when it has none.
+    /// [`ErrorKind::NotFound`] when the device has none.
     pub async fn delete(&self, id: &RegistrationId) -> Result<(), Error> {
         let request = Request::new(ServiceRoute::Registration(id.clone(), Crud::Delete));
         self.client.delete(request).await
     }
 
-    /// Deletes the registration record of a device if it is still this version.
+    /// Deletes the registration record of a device if its version is still this one.
     ///
     /// # Errors
     ///
@@ -73,32 +84,33 @@ impl<'a> Registrations<'a> {
         answer.await.map(drop)
     }
 
-    /// The registration records of the devices of a group, page after page.
+    /// Queries the registration records of the devices of an enrollment group, page by page.
     pub fn in_group(&self, group: &EnrollmentGroupId) -> Pager<DeviceRegistrationState> {
         in_group(self.client, group)
     }
 
-    /// All registration records that can be found: those of each group, then those of the individual enrollments.
+    /// Reads all registration records that can be found: those of each enrollment group, then those of the individual
+    /// enrollments.
     ///
-    /// The service has no such query. This one asks for the groups, for the records of each, for the individual
-    /// enrollments, and then for the record of each of those, eight at a time: with many individual enrollments that
-    /// takes long. A group or record that disappears meanwhile is left out. A device that registered with a group and
-    /// was given an enrollment of its own afterwards is found twice; records whose enrollment is gone are not found.
+    /// The service has no such query, so this method queries the groups, the records of each group, the individual
+    /// enrollments, and then reads the record of each of those, eight concurrently. With many individual enrollments it
+    /// takes long. A group or record that is deleted meanwhile is left out. A device that registered with a group and got an
+    /// individual enrollment afterwards is returned twice. Records whose enrollment was deleted are not found.
     ///
-    /// The stream ends after an error. `futures_util::TryStreamExt` has what helps to read it.
+    /// The stream ends after an error. `futures_util::TryStreamExt` has methods to read it.
     pub fn all(
         &self,
     ) -> impl Stream<Item = Result<FoundRegistration, Error>> + Send + Unpin + use<> {
         let of_groups = {
             let client = self.client.clone();
-            let groups = self.client.enrollment_groups().query();
+            let groups = all(self.client.enrollment_groups());
             groups
                 .map_ok(move |group| found_in(&client, group.enrollment_group_id))
                 .try_flatten()
         };
         let of_individuals = {
             let client = self.client.clone();
-            let enrollments = self.client.individual_enrollments().query();
+            let enrollments = all(self.client.individual_enrollments());
             enrollments
                 .map_ok(move |enrollment| found_for(client.clone(), enrollment))
                 .try_buffered(AT_A_TIME)
@@ -130,21 +142,25 @@ fn in_group(client: &ServiceClient, group: &EnrollmentGroupId) -> Pager<DeviceRe
     )
 }
 
-/// The records of a group; none when it is gone.
+fn all<E: EnrollmentKind>(enrollments: Enrollments<'_, E>) -> Pager<E> {
+    enrollments.query(QuerySpecification::default())
+}
+
+/// The records of a group; an empty stream if the group was deleted.
 fn found_in(
     client: &ServiceClient,
     group: EnrollmentGroupId,
 ) -> impl Stream<Item = Result<FoundRegistration, Error>> + Send + use<> {
-    let gone = |found: &Result<_, Error>| matches!(found, Err(error) if error.kind() == ErrorKind::NotFound);
+    let is_deleted = |found: &Result<_, Error>| matches!(found, Err(error) if error.kind() == ErrorKind::NotFound);
     in_group(client, &group)
-        .take_while(move |found| future::ready(!gone(found)))
+        .take_while(move |found| future::ready(!is_deleted(found)))
         .map_ok(move |state| FoundRegistration {
             group: Some(group.clone()),
             state,
         })
 }
 
-/// The record of a device, if it has one. What a query for enrollments brings does not tell.
+/// The record of a device, if it has one. A query for enrollments does not return it.
 async fn found_for(
     client: ServiceClient,
     enrollment: IndividualEnrollment,

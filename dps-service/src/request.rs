@@ -1,6 +1,7 @@
-//! One request, one answer: what is asked for, and what is read in the answer.
+//! One request to the service, and its answer.
 
 use bytes::Bytes;
+use dps_types::json;
 use dps_types::protocol::service::ServiceRoute;
 use dps_types::protocol::{CONTINUATION, IfMatch, MAX_ITEM_COUNT};
 use reqwest::Method;
@@ -9,22 +10,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::continuation::Continuation;
 use crate::error::{Error, ErrorKind};
-use crate::pager::Continuation;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-/// The largest answer that is read: many times the largest document.
-const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-/// The largest page that is read: a thousand of the largest documents.
-const LARGEST_PAGE: usize = 64 * 1024 * 1024;
+/// The limit for an answer, many times the largest document.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// The limit for a page, a thousand times the largest document.
+const MAX_PAGE: usize = 64 * 1024 * 1024;
 
-/// What to ask for.
+/// A request, without host and credentials.
 pub(crate) struct Request {
     pub(crate) route: ServiceRoute,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    /// How many bytes of an answer are read.
-    pub(crate) largest: usize,
+    /// The limit for the answer, in bytes.
+    pub(crate) max_answer: usize,
 }
 
 impl Request {
@@ -37,7 +38,7 @@ impl Request {
             route,
             headers,
             body: None,
-            largest: LARGEST_ANSWER,
+            max_answer: MAX_ANSWER,
         }
     }
 
@@ -45,9 +46,9 @@ impl Request {
         self.header(IF_MATCH, &condition.to_string())
     }
 
-    /// A page of so many items, as far as the service agrees (0: as many as it likes), from here on.
+    /// Asks for a page of at most this many items (0: the service chooses), beginning here.
     pub(crate) fn page(mut self, size: u32, continuation: Option<&str>) -> Result<Self, Error> {
-        self.largest = LARGEST_PAGE;
+        self.max_answer = MAX_PAGE;
         if size > 0 {
             self.headers.insert(MAX_ITEM_COUNT, size.into());
         }
@@ -57,10 +58,10 @@ impl Request {
         }
     }
 
-    /// The document may hold keys: its bytes are wiped when the last attempt is done with them.
+    /// Sets the body. It may contain keys, so its bytes are wiped after the last attempt.
     pub(crate) fn json(mut self, document: &impl Serialize) -> Result<Self, Error> {
         let json = serde_json::to_vec(document).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "the document cannot be written").with_source(error)
+            Error::new(ErrorKind::Invalid, "the document cannot be serialized").with_source(error)
         })?;
         self.body = Some(Bytes::from_owner(Zeroizing::new(json)));
         self.headers.remove(CONTENT_LENGTH);
@@ -79,15 +80,15 @@ impl Request {
 
     fn header(mut self, name: HeaderName, value: &str) -> Result<Self, Error> {
         let value = HeaderValue::from_str(value).map_err(|error| {
-            let what = format!("the {name} does not fit into a header");
-            Error::new(ErrorKind::Invalid, what).with_source(error)
+            let message = format!("the {name} contains characters that a header cannot contain");
+            Error::new(ErrorKind::Invalid, message).with_source(error)
         })?;
         self.headers.insert(name, value);
         Ok(self)
     }
 }
 
-/// An answer that says yes.
+/// A successful answer.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
@@ -95,16 +96,17 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        // serde_json quotes what it did not expect, which may be a key: only the place is told.
-        serde_json::from_slice(&self.body).map_err(|error| {
+        // The message of serde_json quotes the value, which may be a key, so only the position is reported.
+        json::from_slice(&self.body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            let what =
-                format!("the answer is not the document asked for (line {line}, column {column})");
-            Error::new(ErrorKind::Protocol, what)
+            let message =
+                format!("the answer is not the requested document (line {line}, column {column})");
+            Error::new(ErrorKind::Protocol, message)
         })
     }
 
-    /// Where the next page begins, if there is one. What cannot be sent back is no end of the list.
+    /// Returns the place where the next page begins, if there is one. A token that cannot be sent back is an error, because
+    /// the list has not ended.
     pub(crate) fn continuation(&self) -> Result<Option<Continuation>, Error> {
         let value = self.headers.get(CONTINUATION);
         let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -112,8 +114,8 @@ impl Answer {
         };
         let text = value.to_str().ok().and_then(|text| text.parse().ok());
         text.map(Some).ok_or_else(|| {
-            let what = "the answer does not tell in plain text where the next page begins";
-            Error::new(ErrorKind::Protocol, what)
+            let message = "the continuation token in the answer is not ASCII text";
+            Error::new(ErrorKind::Protocol, message)
         })
     }
 }

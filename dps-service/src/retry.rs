@@ -1,4 +1,4 @@
-//! Tries again: what may be repeated, how long to wait before, when to stop.
+//! Retries: which requests, after which pause, and until when.
 
 use std::time::Duration;
 
@@ -9,37 +9,38 @@ use crate::error::{Error, ErrorKind};
 
 /// The most attempts of one request.
 const ATTEMPTS: u32 = 8;
-/// The longest wait for one answer.
+/// The timeout of one attempt.
 const ONE_ATTEMPT: Duration = Duration::from_secs(30);
-/// The pause after the first attempt lies between nothing and this; each further one may be twice as long.
+/// The longest pause after the first attempt. It doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// A pause is not longer than this, unless the service asks for it.
+/// The longest pause, unless the service asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Stands for "no deadline"; more could overflow the clock.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Stands for "no timeout": a longer duration could overflow the clock.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What a repetition does.
+/// Whether a request may be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Doing it twice is the same as doing it once.
+    /// The request is idempotent.
     Freely,
-    /// A second time finds what the first one did: repeat only when the first did nothing for certain.
+    /// A second attempt would find the effect of the first: retry only if the first one certainly had no effect.
     UnlessInDoubt,
 }
 
-/// What came of it in the end.
+/// The result of a request that may have been retried.
 pub(crate) struct Done<T> {
     pub(crate) value: T,
-    /// Whether an earlier attempt may have been carried out without an answer.
+    /// Whether an earlier attempt may have been carried out although its answer was lost.
     pub(crate) in_doubt: bool,
 }
 
-/// The moment that lies so far ahead.
+/// Returns the time after this timeout.
 pub(crate) fn deadline_in(time: Duration) -> Instant {
-    Instant::now() + time.min(LONGEST_DEADLINE)
+    Instant::now() + time.min(MAX_TIMEOUT)
 }
 
-/// Attempts until one succeeds, one fails for good, the attempts are used up, or the deadline leaves no time for another.
+/// Makes attempts until one succeeds, one fails with an error that a retry does not help, eight were made, or the deadline
+/// leaves no time for another.
 pub(crate) async fn retry<T, F>(
     deadline: Instant,
     repeat: Repeat,
@@ -69,22 +70,23 @@ where
         if Instant::now() + pause >= deadline {
             return Err(error);
         }
-        info!(%error, tries, pause_ms = pause.as_millis(), "trying again");
+        info!(%error, tries, pause_ms = pause.as_millis(), "retrying");
         last = Some(error);
         sleep(pause).await;
     }
 }
 
-/// The end of an attempt that took too long. What went wrong before says more than the silence.
+/// The error of an attempt that timed out. The error of the attempt before it is kept as the source.
 fn no_answer(last: Option<Error>) -> Error {
-    let error = Error::new(ErrorKind::Deadline, "no answer came in time").in_doubt_if(true);
+    let error = Error::new(ErrorKind::Deadline, "no answer arrived in time").in_doubt_if(true);
     match last {
         Some(last) => error.with_source(last),
         None => error,
     }
 }
 
-/// As long as the service asks for, and a random time on top: clients that failed together come back apart.
+/// Returns the pause that the service asks for plus a random time, so that clients that failed together do not retry
+/// together.
 pub(crate) fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     let longest = FIRST_PAUSE
         .saturating_mul(1 << (tries - 1).min(16))
@@ -92,7 +94,8 @@ pub(crate) fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_default() + longest.mul_f64(random_fraction())
 }
 
-/// At least 0, less than 1. Without randomness all clients wait the same: worse, and no reason to fail.
+/// Returns a number from 0 to less than 1. Without a source of randomness all clients pause equally long, which is not a
+/// reason to fail.
 fn random_fraction() -> f64 {
     getrandom::u32().map_or(0.5, |random| {
         f64::from(random) / (f64::from(u32::MAX) + 1.0)
@@ -122,7 +125,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_may_succeed_later_is_repeated() {
+    async fn only_errors_that_may_go_away_are_retried() {
         for (kind, expected) in [
             (ErrorKind::Throttled, ATTEMPTS),
             (ErrorKind::Service, ATTEMPTS),
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_doubt_only_what_is_the_same_twice_is_repeated() {
+    async fn in_doubt_only_idempotent_requests_are_retried() {
         let lost = || failure(ErrorKind::Connect).in_doubt_if(true);
         assert_eq!(attempts(HOUR, Repeat::Freely, lost).await.0, ATTEMPTS);
         assert_eq!(attempts(HOUR, Repeat::UnlessInDoubt, lost).await.0, 1);
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_doubt_stays_with_the_errors_after_it() {
+    async fn an_error_after_a_doubtful_attempt_is_in_doubt() {
         let mut first = true;
         let error = retry(deadline_in(HOUR), Repeat::Freely, || {
             let kind = match std::mem::take(&mut first) {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_success_tells_of_the_doubt_before_it() {
+    async fn a_success_after_a_doubtful_attempt_reports_the_doubt() {
         for doubt in [false, true] {
             let mut first = true;
             let done = retry(deadline_in(HOUR), Repeat::Freely, || {
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_service_is_never_asked_earlier_than_it_says() {
+    async fn no_retry_is_earlier_than_the_service_asks() {
         let asked = Duration::from_secs(7);
         let mut times = Vec::new();
         let result = retry(deadline_in(HOUR), Repeat::Freely, || {
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_past_the_deadline_is_not_begun() {
+    async fn no_pause_goes_past_the_deadline() {
         let start = Instant::now();
         let (tries, error) = attempts(Duration::from_secs(5), Repeat::Freely, || {
             failure(ErrorKind::Throttled).with_retry_after(Some(Duration::from_secs(6)))
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_hangs_is_given_up_and_the_deadline_ends_them_all() {
+    async fn an_attempt_that_hangs_times_out_and_the_deadline_ends_all_attempts() {
         for (within, repeat, tries, seconds) in [
             (HOUR, Repeat::UnlessInDoubt, 1, 30),
             (Duration::from_secs(5), Repeat::Freely, 1, 5),

@@ -1,14 +1,13 @@
-//! How the bytes go out and come back, and what it means when they do not.
+//! Sends one request over HTTPS, and turns a failure or an error answer into an [`Error`].
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use dps_tls::{ClientTls, Roots, is_tls_failure, proxy_refused};
+use dps_tls::{ClientTls, Proxy, Roots, causes, is_tls_failure, proxy_refused};
 use dps_types::protocol::{ERROR_CODE, REQUEST_ID, parse_retry_after};
-use dps_types::{ErrorCode, ErrorDetails};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Proxy, Response, StatusCode, Url, redirect};
+use dps_types::{ErrorCode, ErrorDetails, json};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 use tracing::debug;
 use zeroize::Zeroizing;
@@ -19,7 +18,7 @@ use crate::request::{Answer, Request};
 const USER_AGENT: &str = concat!("dps-service/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connections to one host, made when first needed.
+/// The connections to one host. The HTTP client is created for the first request.
 pub(crate) struct Transport {
     roots: Roots,
     proxy: Option<Proxy>,
@@ -39,32 +38,21 @@ impl Transport {
         Self::new(roots, self.proxy.clone())
     }
 
-    /// Goes through the proxy at this URL: `http://user:password@host:port`.
-    pub(crate) fn with_proxy(&self, url: &str) -> Result<Self, Error> {
-        let wrong = || {
-            let what = "the proxy is not written http://user:password@host:port";
-            Error::new(ErrorKind::InvalidConfiguration, what)
-        };
-        // A source would repeat the text, and with it the password.
-        let url = Url::parse(url).map_err(|_| wrong())?;
-        let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none();
-        if !plain || url.fragment().is_some() {
-            return Err(wrong());
-        }
-        let proxy = Proxy::https(url).map_err(|_| wrong())?;
-        Ok(Self::new(self.roots.clone(), Some(proxy)))
+    pub(crate) fn with_proxy(&self, proxy: Proxy) -> Self {
+        Self::new(self.roots.clone(), Some(proxy))
     }
 
-    /// Sends the request once.
+    /// Sends the request once. `now` is for a `Retry-After` that is a date.
     pub(crate) async fn send(
         &self,
         url: Url,
         authorization: HeaderValue,
         request: &Request,
+        now: SystemTime,
     ) -> Result<Answer, Error> {
         let http = self
             .http
-            .get_or_try_init(|| async { self.connect(&url) })
+            .get_or_try_init(|| async { self.client() })
             .await?;
         let mut builder = http
             .request(request.method(), url)
@@ -73,31 +61,31 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let response = builder.send().await.map_err(broken)?;
+        let response = builder.send().await.map_err(no_answer)?;
         debug!(status = response.status().as_u16(), "the service answered");
-        read(response, request.largest).await
+        read(response, request.max_answer, now).await
     }
 
-    fn connect(&self, url: &Url) -> Result<reqwest::Client, Error> {
-        let unusable = |what| Error::new(ErrorKind::InvalidConfiguration, what);
+    fn client(&self) -> Result<reqwest::Client, Error> {
+        let not_usable = |message| Error::new(ErrorKind::InvalidConfiguration, message);
         let tls = ClientTls::new(self.roots.clone())
             .build()
-            .map_err(|error| unusable("the roots cannot be used").with_source(error))?;
+            .map_err(|error| not_usable("the trusted roots are not usable").with_source(error))?;
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .https_only(true)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(USER_AGENT);
+            .user_agent(USER_AGENT)
+            // Nothing is read from the environment.
+            .no_proxy();
         let builder = match &self.proxy {
-            Some(proxy) => builder.proxy(proxy.clone()),
-            // A proxy of the environment cannot reach an emulator on this machine.
-            None if is_this_machine(url) => builder.no_proxy(),
+            Some(proxy) => builder.proxy(http_proxy(proxy)?),
             None => builder,
         };
         builder
             .build()
-            .map_err(|error| unusable("no HTTP client can be made").with_source(error))
+            .map_err(|error| not_usable("the HTTP client cannot be created").with_source(error))
     }
 }
 
@@ -105,85 +93,154 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
             .field("roots", &self.roots)
-            .field("has_proxy", &self.proxy.is_some())
+            .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
 }
 
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+fn http_proxy(proxy: &Proxy) -> Result<reqwest::Proxy, Error> {
+    let host = match proxy.host() {
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    let url = format!("http://{host}:{}", proxy.port());
+    let http = reqwest::Proxy::https(url).map_err(|error| {
+        Error::new(ErrorKind::InvalidConfiguration, "the proxy is not usable")
+            .with_source(error.without_url())
+    })?;
+    Ok(match proxy.credentials() {
+        Some((user, password)) => http.basic_auth(user, password),
+        None => http,
+    })
 }
 
-async fn read(mut response: Response, largest: usize) -> Result<Answer, Error> {
+async fn read(mut response: Response, max: usize, now: SystemTime) -> Result<Answer, Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > largest {
+    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+        if body.len() + chunk.len() > max {
             if !status.is_success() {
-                // The status says enough.
-                return Err(refusal(status, &headers, &[]));
+                // The status and the headers are enough for an error.
+                return Err(error_answer(status, &headers, &body, now));
             }
-            let what = "the answer is larger than any of this API";
-            return Err(Error::new(ErrorKind::Protocol, what).with_status(status.as_u16()));
+            let message = format!("the answer is larger than {max} bytes");
+            return Err(Error::new(ErrorKind::Protocol, message).with_status(status.as_u16()));
         }
         body.extend_from_slice(&chunk);
     }
-    match status.is_success() {
+    match status.is_success() && !is_html(&headers, &body) {
         true => Ok(Answer { headers, body }),
-        false => Err(refusal(status, &headers, &body)),
+        false => Err(error_answer(status, &headers, &body, now)),
     }
 }
 
-/// What an answer means that says no.
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+/// The error for an answer that is not a success.
+fn error_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Error {
     let kind = ErrorKind::of_status(status.as_u16());
+    let is_transient = matches!(kind, ErrorKind::Service | ErrorKind::Throttled);
+    let is_html = is_html(headers, body);
+    let (kind, message) = match is_html {
+        // A gateway in front of the service may also answer in HTML, but a retry after it may succeed.
+        true if is_transient => (
+            kind,
+            format!("a server answered {status} with an HTML page"),
+        ),
+        true => (
+            ErrorKind::Protocol,
+            format!(
+                "the answer is an HTML page with status {status}, not an answer of the service: \
+                 a proxy, a firewall or a login page answered instead"
+            ),
+        ),
+        false if status.is_redirection() => (
+            kind,
+            format!(
+                "the answer is a redirect with status {status}, which the service never sends: \
+                 a proxy, a firewall or a login page answered instead"
+            ),
+        ),
+        false => (kind, format!("the service answered {status}")),
+    };
     let text = |name: &str| headers.get(name)?.to_str().ok();
-    let retry_after = headers.get(RETRY_AFTER).and_then(|value| {
-        let value = value.to_str().ok()?;
-        parse_retry_after(value, SystemTime::now())
-    });
-    // 503 is the refusal of a service that is not there; after any other failure the work may be done.
-    let doubt = kind == ErrorKind::Service && status != StatusCode::SERVICE_UNAVAILABLE;
-    Error::new(kind, format!("the service answered {status}"))
+    let retry_after = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| parse_retry_after(value.to_str().ok()?, now));
+    // With 503 the service did nothing. After any other failure it may have carried out the request.
+    let in_doubt = kind == ErrorKind::Service && status != StatusCode::SERVICE_UNAVAILABLE;
+    let body = if is_html { &[] } else { body };
+    Error::new(kind, message)
         .with_status(status.as_u16())
         .with_details(error_details(body, text(ERROR_CODE), text(REQUEST_ID)))
         .with_retry_after(retry_after)
-        .in_doubt_if(doubt)
+        .in_doubt_if(in_doubt)
 }
 
-/// The service's account of a failure. Headers stand in for what the body does not tell.
+/// Whether another server answered: every answer of the service is JSON or empty.
+fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let declared = content_type.is_some_and(|it| {
+        let essence = it.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/html")
+            || essence.eq_ignore_ascii_case("application/xhtml+xml")
+    });
+    let start = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    declared || start.trim_ascii_start().starts_with(b"<")
+}
+
+/// Reads the error details of the service. The headers are used for what the body does not contain.
 fn error_details(
     body: &[u8],
     code: Option<&str>,
     request_id: Option<&str>,
 ) -> Option<ErrorDetails> {
-    let mut details: ErrorDetails = serde_json::from_slice(body).unwrap_or_default();
+    let mut details: ErrorDetails = json::from_slice(body).unwrap_or_default();
     let code = code.and_then(|code| code.trim().parse().ok());
     details.error_code = details.error_code.or(code.map(ErrorCode::new));
     details.tracking_id = details.tracking_id.or(request_id.map(str::to_owned));
-    let told = details.error_code.is_some() || details.message.is_some();
-    (told || details.tracking_id.is_some()).then_some(details)
+    let has_error = details.error_code.is_some() || details.message.is_some();
+    (has_error || details.tracking_id.is_some()).then_some(details)
 }
 
-/// What it means that there is no whole answer.
-fn broken(error: reqwest::Error) -> Error {
+/// The error for a request without a complete answer.
+fn no_answer(error: reqwest::Error) -> Error {
     let sent = !error.is_connect();
-    let (kind, what) = if error.is_builder() {
-        let what = "the request cannot be made";
-        (ErrorKind::InvalidConfiguration, what)
+    let (kind, message): (_, &str) = if error.is_builder() {
+        let message = "the request cannot be created";
+        (ErrorKind::InvalidConfiguration, message)
     } else if is_tls_failure(&error) {
-        (ErrorKind::Tls, "the TLS connection failed")
+        (ErrorKind::Tls, tls_message(&error))
     } else if proxy_refused(&error) {
-        let what = "the proxy wants credentials, or other ones (status 407)";
-        (ErrorKind::InvalidConfiguration, what)
+        let message =
+            "proxy authentication failed (status 407): the credentials are missing or rejected";
+        (ErrorKind::InvalidConfiguration, message)
     } else if sent {
-        let what = "the connection broke before the answer was there";
-        (ErrorKind::Connect, what)
+        let message = "the connection was lost before the answer arrived";
+        (ErrorKind::Connect, message)
     } else {
         (ErrorKind::Connect, "the service cannot be reached")
     };
-    Error::new(kind, what)
+    Error::new(kind, message.to_owned())
         .in_doubt_if(sent)
         .with_source(error.without_url())
+}
+
+fn tls_message(error: &reqwest::Error) -> &'static str {
+    match causes(error).find_map(<dyn std::error::Error>::downcast_ref) {
+        // A trusted root with the name of the issuer, but another key, causes a bad signature.
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        )) => {
+            "the certificate of the server is not from a trusted root: \
+             trust the root with ServiceClient::with_roots if it is your own, such as that of an emulator or a proxy"
+        }
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired
+            | rustls::CertificateError::ExpiredContext { .. }
+            | rustls::CertificateError::NotValidYet
+            | rustls::CertificateError::NotValidYetContext { .. },
+        )) => {
+            "the certificate of the server is not valid at this time: check the clock of this machine"
+        }
+        _ => "the TLS connection failed",
+    }
 }

@@ -43,6 +43,7 @@ pub mod sas;
 mod timestamp;
 pub mod tpm;
 pub mod twin;
+mod url_mask;
 
 pub use allocation::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, PayloadError,
@@ -69,3 +70,4 @@ pub use registration::{
     SymmetricKeyRegistrationResult, TpmChallenge, TpmRegistrationResult, X509RegistrationResult,
 };
 pub use timestamp::Timestamp;
+pub use url_mask::mask_url;

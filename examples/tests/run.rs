@@ -1,4 +1,4 @@
-//! Runs each example to its end and looks at what it prints. `cargo test -p dps-examples` builds them first.
+//! Runs each example and checks its output. `cargo test -p dps-examples` builds them first.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 #[test]
-fn quickstart_finds_a_hub_for_each_device() {
+fn quickstart_assigns_each_device_to_a_hub() {
     let output = run("quickstart");
     assert_eq!(lines_with(&output, "symmetric key"), 4, "{output}");
     assert_eq!(lines_with(&output, "X.509"), 3, "{output}");
@@ -37,8 +37,8 @@ fn register_symmetric_key_falls_back_to_the_secondary() {
     let (before, after) = output.split_once("after the primary key was replaced:").expect(&output);
     for (story, fallbacks) in [(before, 0), (after, 1)] {
         assert_eq!(lines_with(story, "falling back to the secondary key"), fallbacks, "{output}");
-        assert_eq!(lines_with(story, "assigning; asking again in"), 1, "{output}");
-        assert_eq!(lines_with(story, "toaster-1 is at home in contoso-toasters"), 1, "{output}");
+        assert_eq!(lines_with(story, "assigning; next poll in"), 1, "{output}");
+        assert_eq!(lines_with(story, "toaster-1 is assigned to contoso-toasters"), 1, "{output}");
     }
 }
 
@@ -46,7 +46,7 @@ fn register_symmetric_key_falls_back_to_the_secondary() {
 fn register_x509_registers_and_looks_up() {
     let output = run("register_x509");
     let expected = [
-        "registered: heatpump-1 is at home in contoso-heatpumps",
+        "registered: heatpump-1 is assigned to contoso-heatpumps",
         "enrolled by: group heatpumps",
         "looked up: assigned to contoso-heatpumps",
     ];
@@ -62,9 +62,9 @@ fn register_tpm_registers_and_signs_towards_the_hub() {
 
     let output = run_command(command);
     let [name, registered, token] = output.lines().collect::<Vec<_>>()[..] else { panic!("{output}") };
-    let id = name.strip_prefix("the TPM names the device ").expect(&output);
+    let id = name.strip_prefix("the registration id from the TPM is ").expect(&output);
     assert!(id.len() == 52 && id.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7')), "{output}");
-    assert_eq!(registered, "registered: boiler-1 is at home in contoso-boilers");
+    assert_eq!(registered, "registered: boiler-1 is assigned to contoso-boilers");
     assert!(token.starts_with("a token for contoso-boilers/devices/boiler-1 is "), "{output}");
 }
 
@@ -79,14 +79,14 @@ fn register_pkcs11_registers_with_both_kinds_of_key() {
     command.env("DPS_TOKEN", uri).env("DPS_PIN", SoftHsm::PIN);
 
     let expected = [
-        "with a certificate: heatpump-1 is at home in contoso-heatpumps",
-        "with a symmetric key: heatpump-2 is at home in contoso-heatpumps",
+        "with a certificate: heatpump-1 is assigned to contoso-heatpumps",
+        "with a symmetric key: heatpump-2 is assigned to contoso-heatpumps",
     ];
     assert_eq!(run_command(command).lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn enroll_fleet_tells_what_became_of_each_line() {
+fn enroll_fleet_reports_the_outcome_of_each_line() {
     let output = run("enroll_fleet");
     assert_eq!(lines_with(&output, " enrolled toaster-"), 11, "{output}");
     assert_eq!(lines_with(&output, "13/14 enrolled heatpump-02"), 1, "{output}");
@@ -95,11 +95,11 @@ fn enroll_fleet_tells_what_became_of_each_line() {
         1,
         "{output}"
     );
-    assert_eq!(lines_with(&output, "done: 13 enrolled, 1 failed, 0 to try again"), 1, "{output}");
+    assert_eq!(lines_with(&output, "done: 13 enrolled, 1 failed, 0 to run again"), 1, "{output}");
 }
 
 #[test]
-fn rotate_keys_locks_nobody_out() {
+fn rotate_keys_locks_out_no_device() {
     let output = run("rotate_keys");
     let expected = |device: &str| {
         [
@@ -114,18 +114,18 @@ fn rotate_keys_locks_nobody_out() {
 }
 
 #[test]
-fn list_registrations_finds_them_all() {
+fn list_registrations_finds_all_records() {
     let output = run("list_registrations");
     assert_eq!(lines_with(&output, "the first page of the toasters has 2"), 1, "{output}");
     assert_eq!(lines_with(&output, "after it: toaster-"), 1, "{output}");
     assert_eq!(lines_with(&output, "in toasters    toaster-"), 3, "{output}");
-    let alone = "on its own     heatpump-1   assigned   contoso-heatpumps";
+    let alone = "individually   heatpump-1   assigned   contoso-heatpumps";
     assert_eq!(lines_with(&output, alone), 1, "{output}");
     assert_eq!(lines_with(&output, "heatpump-2"), 0, "{output}");
 }
 
 #[test]
-fn device_lifecycle_takes_the_twin_along_and_leaves_it() {
+fn device_lifecycle_moves_the_twin_and_resets_it() {
     let output = run("device_lifecycle");
     let expected = [
         "provisioned:",
@@ -137,14 +137,14 @@ fn device_lifecycle_takes_the_twin_along_and_leaves_it() {
         "after a restart, with DPS down:",
         "  toaster-1 in contoso-east",
         r#"  desired {"darkness":"medium"}, reported {"firmware":"1.2.3"}"#,
-        "moved, and its twin with it:",
+        "moved with its twin:",
         "  toaster-1 in contoso-west",
         r#"  desired {"darkness":"high","move":1}, reported {"firmware":"1.2.3"}"#,
-        "  the old hub knows it: false",
-        "moved, and its twin begins anew:",
+        "  the device exists at the old hub: false",
+        "moved with a new twin:",
         "  toaster-1 in contoso-east",
         r#"  desired {"darkness":"medium"}, reported {}"#,
-        "  the old hub knows it: false",
+        "  the device exists at the old hub: false",
     ];
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
 }
@@ -183,7 +183,7 @@ fn check_webhook_finds_the_typing_mistake() {
     assert!(!output.contains("secret"), "{output}");
 }
 
-/// What the example prints; it must succeed.
+/// Runs the example, which must succeed, and returns its output.
 fn run(name: &str) -> String {
     run_command(command(name))
 }
@@ -203,7 +203,7 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Examples are built beside the folder that this test is in.
+/// The examples are built in a folder next to the one of this test.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap().join("examples").join(format!("{name}{EXE_SUFFIX}"));

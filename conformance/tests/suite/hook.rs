@@ -86,7 +86,7 @@ impl AllocationPolicy for Policy {
         if self.refuses {
             return Err(Rejection::new("no hub for toasters"));
         }
-        let allocation = Allocation::to(&request.linked_hubs[0]);
+        let allocation = Allocation::to(request.linked_hubs[0].clone());
         Ok(match said {
             Some(said) => allocation.payload(said),
             None => allocation,

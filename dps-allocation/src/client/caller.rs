@@ -1,70 +1,78 @@
-//! One call of a webhook: one request, one answer, no second try.
+//! One call of a webhook: one request, one answer, no retry.
 
-use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dps_tls::{causes, is_tls_failure};
 use dps_types::AllocationRequest;
 use reqwest::header::CONTENT_TYPE;
+use rustls::CertificateError;
 
-use super::address::Address;
-use crate::answer::{self, failed};
+use crate::answer::{self, unavailable};
+use crate::webhook_url::WebhookUrl;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Asks a webhook, as DPS does: a policy that lives elsewhere.
+/// A policy that calls a webhook, as DPS does.
 ///
-/// Made by [`WebhookClient::caller`](crate::WebhookClient::caller). It asks once, follows no redirect, and reads at most
-/// 96 KiB. A device registers again anyway, so a second try is the device's.
+/// Created by [`WebhookClient::caller`](crate::WebhookClient::caller). It calls once, follows no redirect, and reads at
+/// most 96 KiB. It does not retry: a device that fails registers again.
 ///
-/// Every failure is a [`Rejection`] with error code 400207, or 400208 when the answer names no hub. Its message never
-/// holds the URL. In a webhook of one's own, it answers the status that the other one gave.
+/// Every failure is a [`Rejection`] with error code 400207, or 400208 when the answer names no hub. The message contains
+/// the cause but not the URL. As the policy of a [`Webhook`](crate::Webhook), it answers with the status of the webhook
+/// that it calls.
+///
+/// | outcome | [`RejectionKind`](crate::RejectionKind) |
+/// |---|---|
+/// | status 400, 409 or 422 | `Declined` |
+/// | no connection, no answer in time, status 408, 429 or 5xx | `Unavailable` |
+/// | any other status, or a 200 that is not a valid allocation response | `Protocol` |
 #[derive(Debug, Clone)]
 pub struct WebhookCaller {
-    address: Address,
+    url: WebhookUrl,
     http: reqwest::Client,
     timeout: Duration,
 }
 
 impl WebhookCaller {
-    pub(super) fn new(address: Address, http: reqwest::Client, timeout: Duration) -> Self {
-        Self {
-            address,
-            http,
-            timeout,
-        }
+    pub(super) fn new(url: WebhookUrl, http: reqwest::Client, timeout: Duration) -> Self {
+        Self { url, http, timeout }
     }
 
-    /// One call, whatever is answered.
+    /// Calls the webhook once and returns the answer, whatever its status.
     pub(super) async fn call(&self, request: &AllocationRequest) -> Result<Answer, Rejection> {
-        tracing::debug!(webhook = ?self.address, registration_id = %request.registration_id(), "calling");
+        tracing::debug!(webhook = ?self.url, registration_id = %request.registration_id(), "calling a webhook");
         tokio::time::timeout(self.timeout, self.exchange(request))
             .await
-            .unwrap_or_else(|_elapsed| Err(self.too_slow()))
+            .unwrap_or_else(|_elapsed| {
+                let timeout = self.timeout;
+                let reason = format!("the webhook did not answer within {timeout:?}");
+                Err(unavailable(reason).with_status(504))
+            })
     }
 
     async fn exchange(&self, request: &AllocationRequest) -> Result<Answer, Rejection> {
         let body = serde_json::to_vec(request)
-            .map_err(|error| failed("the request cannot be written").with_source(error))?;
+            .map_err(|error| unavailable("the request cannot be serialized").with_source(error))?;
         let mut response = self
             .http
-            .post(self.address.url().clone())
+            .post(self.url.url().clone())
             .header(CONTENT_TYPE, "application/json")
             .body(body)
             .send()
             .await
-            .map_err(not_reached)?;
+            .map_err(no_answer)?;
         let mut answer = Answer {
             status: response.status().as_u16(),
             content_type: content_type(&response),
             body: Vec::new(),
         };
-        while let Some(chunk) = response.chunk().await.map_err(broken_off).transpose() {
+        while let Some(chunk) = response.chunk().await.map_err(incomplete).transpose() {
             match chunk {
-                // A status that is not 200 says it all.
+                // DPS reports only the status, so the rest of the body does not matter.
                 Err(_) if answer.status != 200 => break,
                 Err(rejection) => return Err(rejection),
-                Ok(chunk) if answer.body.len() + chunk.len() <= answer::LIMIT => {
+                Ok(chunk) if answer.body.len() + chunk.len() <= answer::MAX_BYTES => {
                     answer.body.extend_from_slice(&chunk);
                 }
                 Ok(_) if answer.status != 200 => break,
@@ -72,14 +80,6 @@ impl WebhookCaller {
             }
         }
         Ok(answer)
-    }
-
-    fn too_slow(&self) -> Rejection {
-        failed(format!(
-            "the webhook did not answer within {:?}",
-            self.timeout
-        ))
-        .with_status(504)
     }
 }
 
@@ -94,7 +94,7 @@ impl AllocationPolicy for WebhookCaller {
     }
 }
 
-/// What a webhook answered.
+/// The answer of a webhook.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -107,30 +107,44 @@ fn content_type(response: &reqwest::Response) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
-fn not_reached(error: reqwest::Error) -> Rejection {
-    let refused = io_kind(&error) == Some(io::ErrorKind::ConnectionRefused);
+fn no_answer(error: reqwest::Error) -> Rejection {
     let rejection = match error.is_connect() {
         true if error.is_timeout() => {
-            failed("the webhook could not be connected to in time").with_status(504)
+            unavailable("connecting to the webhook timed out").with_status(504)
         }
-        true if refused => failed("the webhook refused the connection"),
-        true => failed("the webhook could not be connected to"),
-        false => failed("the webhook closed the connection without an answer"),
+        true if io_kind(&error) == Some(io::ErrorKind::ConnectionRefused) => {
+            unavailable("the webhook refused the connection")
+        }
+        true if is_tls_failure(&error) => unavailable(tls_failure(&error)),
+        true => unavailable("the webhook cannot be connected to"),
+        false => unavailable("the webhook closed the connection without an answer"),
     };
     rejection.with_source(error.without_url())
 }
 
-fn broken_off(error: reqwest::Error) -> Rejection {
-    failed("the webhook's answer broke off").with_source(error.without_url())
+fn tls_failure(error: &reqwest::Error) -> String {
+    let cause = causes(error).find_map(<dyn std::error::Error>::downcast_ref);
+    let hint = match cause {
+        // A trusted root with the name of the issuer, but another key, causes a bad signature.
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => "; trust the root of its certificate with WebhookClient::with_roots",
+        _ => "",
+    };
+    match cause {
+        Some(cause) => format!("the TLS connection to the webhook failed: {cause}{hint}"),
+        None => "the TLS connection to the webhook failed".to_owned(),
+    }
 }
 
-/// The kind of the I/O error at the bottom of it.
+fn incomplete(error: reqwest::Error) -> Rejection {
+    unavailable("the connection was lost before the end of the webhook's answer")
+        .with_source(error.without_url())
+}
+
+/// The kind of the innermost I/O error.
 fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
-    let mut next = error.source();
-    let mut kind = None;
-    while let Some(error) = next {
-        kind = error.downcast_ref().map(io::Error::kind).or(kind);
-        next = error.source();
-    }
-    kind
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref().map(io::Error::kind))
+        .last()
 }

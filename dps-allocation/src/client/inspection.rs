@@ -1,4 +1,4 @@
-//! What DPS would make of a webhook, with hints for whoever runs it.
+//! Explains what DPS makes of a webhook's answer, with remarks for the author of the webhook.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,9 +7,10 @@ use dps_types::AllocationRequest;
 
 use super::WebhookClient;
 use super::caller::Answer;
-use crate::{Error, Outcome, Rejection, answer, masked_url};
+use crate::webhook::is_json;
+use crate::{Error, Outcome, Rejection, answer, webhook_url};
 
-/// What a webhook answered to one request, and what DPS would make of it. Display prints it for people.
+/// The answer of a webhook to one request, and what DPS makes of it. Display prints it as text.
 #[derive(Debug)]
 pub struct Inspection {
     webhook: String,
@@ -21,11 +22,11 @@ pub struct Inspection {
 }
 
 impl WebhookClient {
-    /// Asks the webhook at this URL as DPS does, once, and explains the outcome.
+    /// Calls the webhook at this URL once, as DPS does, and explains the outcome.
     ///
     /// # Errors
     ///
-    /// As [`caller`](Self::caller): when the URL is none. A webhook that cannot be reached is an outcome.
+    /// As [`caller`](Self::caller). A webhook that cannot be reached is an outcome, not an error.
     pub async fn inspect(
         &self,
         url: &str,
@@ -39,22 +40,22 @@ impl WebhookClient {
 }
 
 impl Inspection {
-    /// What becomes of the device.
+    /// Returns the outcome for the device.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// How long the webhook took, the connection included.
+    /// Returns the duration of the call, including the time to connect.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// The HTTP status, when there was an answer.
+    /// Returns the HTTP status, if the webhook answered.
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// What whoever runs the webhook should look at, though the outcome may be good.
+    /// Returns remarks for the author of the webhook. There may be some even if the device is assigned.
     pub fn remarks(&self) -> impl Iterator<Item = &str> {
         self.remarks.iter().map(String::as_str)
     }
@@ -77,7 +78,7 @@ impl Inspection {
             Err(rejection) => (None, None, Err(rejection).into()),
         };
         Self {
-            webhook: masked_url(url),
+            webhook: webhook_url::mask(url),
             elapsed,
             status,
             bytes,
@@ -93,14 +94,14 @@ struct Remarks(Vec<String>);
 impl Remarks {
     fn on_url(&mut self, url: &str) {
         if !url.trim_start().to_ascii_lowercase().starts_with("https:") {
-            self.add("DPS calls webhooks over https only, and from the internet.");
+            self.add("DPS calls only https URLs that are reachable from the internet.");
         }
     }
 
     fn on_time(&mut self, elapsed: Duration) {
         if elapsed > SLOW {
             self.add(format!(
-                "It took {elapsed:.1?}. The device waits as long, and DPS is taken to give up after {:?}.",
+                "The call took {elapsed:.1?}. The device waits for it, and DPS is assumed to give up after {:?}.",
                 WebhookClient::DEFAULT_TOTAL_TIMEOUT
             ));
         }
@@ -109,27 +110,32 @@ impl Remarks {
     fn on_answer(&mut self, answer: &Answer, outcome: &Outcome) {
         match answer.status {
             200 => {}
-            201..=299 => self.add("DPS takes 200 only: any other status fails the registration."),
-            300..=399 => {
-                self.add(
-                    "DPS is not known to follow redirects. Give the enrollment the final URL.",
-                );
+            201..=299 => {
+                self.add("DPS accepts only status 200: any other status fails the registration.");
             }
-            401 | 403 => self.add("Is the function key in the URL, as ?code=...?"),
+            300..=399 => {
+                self.add("DPS is not known to follow redirects. Put the final URL into the enrollment.");
+            }
+            401 | 403 => self.add("Check the function key in the URL: ?code=..."),
             404 => self.add(
-                "Is the path right? An Azure Function is at /api/NAME, with its route prefix.",
+                "Check the path of the URL. An Azure Function is at /api/NAME, with its route prefix.",
             ),
             _ => {}
         }
-        let json = |text: &str| text.to_ascii_lowercase().contains("json");
-        if answer.status == 200 && !answer.content_type.as_deref().is_some_and(json) {
-            self.add("The answer's Content-Type is not application/json.");
+        if answer.status == 200 && !answer.content_type.as_deref().is_some_and(is_json) {
+            self.add("The Content-Type of the answer is not application/json in UTF-8.");
         }
-        if answer.body.len() > answer::LIMIT / 2 {
+        if answer.status != 200 && is_html(&answer.body) {
+            self.add(
+                "The body is an HTML page, so another server may have answered: a proxy, a login page, \
+                 or an error page of the platform.",
+            );
+        }
+        if answer.body.len() > answer::MAX_BYTES / 2 {
             self.add(format!(
-                "The answer has {} bytes. DPS takes messages of up to {}, and the payload goes on to the device.",
+                "The answer has {} bytes. DPS accepts messages of up to {}, and sends the payload to the device.",
                 answer.body.len(),
-                answer::LIMIT
+                answer::MAX_BYTES
             ));
         }
         self.on_response(outcome);
@@ -142,7 +148,7 @@ impl Remarks {
         let unknown: Vec<&str> = response.extra.keys().map(String::as_str).collect();
         if !unknown.is_empty() {
             self.add(format!(
-                "DPS ignores {}. It knows iotHubHostName, initialTwin and payload.",
+                "DPS ignores {}. The members of an answer are iotHubHostName, initialTwin and payload.",
                 unknown.join(", ")
             ));
         }
@@ -153,7 +159,14 @@ impl Remarks {
     }
 }
 
-/// From here on a webhook is remarked on as slow.
+fn is_html(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.trim_start_matches('\u{feff}')
+        .trim_start()
+        .starts_with('<')
+}
+
+/// A call that takes longer gets a remark.
 const SLOW: Duration = Duration::from_secs(5);
 
 impl fmt::Display for Inspection {

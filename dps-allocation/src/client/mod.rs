@@ -1,6 +1,5 @@
-//! The service's side of a webhook: it asks over HTTP, and is a policy itself.
+//! The service's side of a webhook: calls webhooks over HTTP as DPS does.
 
-mod address;
 mod caller;
 mod inspection;
 
@@ -15,48 +14,46 @@ use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
-use self::address::Address;
-pub use self::address::{check_webhook_url, masked_url};
 pub use self::caller::WebhookCaller;
 pub use self::inspection::Inspection;
+use crate::webhook_url::WebhookUrl;
 use crate::{Error, ErrorKind};
 
-/// Makes callers of webhooks. Make one and keep it: it reads the trusted roots once, when the first `https` webhook
-/// needs them.
+/// Creates callers of webhooks. Create one and keep it: it reads the trusted roots once, for the first `https` webhook.
 ///
-/// Nothing is taken from the environment: no proxy, and no process-wide TLS provider.
+/// It reads nothing from the environment: no proxy, and no process-wide TLS provider.
 #[derive(Clone)]
 pub struct WebhookClient {
     roots: Roots,
     connect_timeout: Duration,
     total_timeout: Duration,
     https: OnceLock<reqwest::Client>,
-    plain: OnceLock<reqwest::Client>,
+    http: OnceLock<reqwest::Client>,
 }
 
 impl WebhookClient {
-    /// How long connecting may take, if not told otherwise: 5 seconds.
+    /// The default timeout of connecting: 5 seconds.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// How long a call may take in all, if not told otherwise: 30 seconds. DPS does not say how long it waits.
+    /// The default timeout of a whole call: 30 seconds. The documentation of DPS does not give its timeout.
     pub const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Trusts the roots that the system trusts.
+    /// Creates a client that trusts the roots of the operating system.
     pub fn new() -> Self {
         Self::with_roots(Roots::system())
     }
 
-    /// Trusts these roots.
+    /// Creates a client that trusts these roots.
     pub fn with_roots(roots: Roots) -> Self {
         Self {
             roots,
             connect_timeout: Self::DEFAULT_CONNECT_TIMEOUT,
             total_timeout: Self::DEFAULT_TOTAL_TIMEOUT,
             https: OnceLock::new(),
-            plain: OnceLock::new(),
+            http: OnceLock::new(),
         }
     }
 
-    /// How long connecting may take, and a call in all.
+    /// Sets the timeouts of connecting and of a whole call.
     #[must_use]
     pub fn with_timeouts(self, connect: Duration, total: Duration) -> Self {
         Self {
@@ -66,19 +63,19 @@ impl WebhookClient {
         }
     }
 
-    /// A caller of the webhook at this URL: `https` anywhere, plain `http` only on this machine (`localhost`, 127.0.0.0/8,
-    /// ::1). The first `https` one reads the roots, blocking.
+    /// Creates a caller of the webhook at this URL: `https` on any host, `http` only on this machine (`localhost`,
+    /// 127.0.0.0/8, ::1). The first `https` caller reads the roots and blocks meanwhile.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidUrl`], [`ErrorKind::InsecureUrl`] and [`ErrorKind::Roots`].
     pub fn caller(&self, url: &str) -> Result<WebhookCaller, Error> {
-        let address = Address::parse(url)?;
-        let http = match address.is_https() {
-            true => self.client(&self.https, || self.trusting()),
-            false => self.client(&self.plain, trusting_nobody),
+        let url = WebhookUrl::parse(url)?;
+        let http = match url.is_https() {
+            true => self.client(&self.https, || self.tls()),
+            false => self.client(&self.http, tls_without_roots),
         }?;
-        Ok(WebhookCaller::new(address, http, self.total_timeout))
+        Ok(WebhookCaller::new(url, http, self.total_timeout))
     }
 
     fn client(
@@ -95,28 +92,28 @@ impl WebhookClient {
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
-            // A connection kept from an earlier call may die with this one, and that would look like a failure of the webhook.
+            // A reused connection may fail during this call, which would look like a failure of the webhook.
             .pool_max_idle_per_host(0)
             .connect_timeout(self.connect_timeout)
-            // Whatever the resolver thinks: plain http does not leave this machine.
+            // Plain http stays on this machine, whatever the resolver returns.
             .resolve_to_addrs("localhost", &LOCALHOST)
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Client, "the HTTP client could not be made")
+                Error::new(ErrorKind::Client, "the HTTP client cannot be created")
                     .with_source(error.without_url())
             })?;
         Ok(slot.get_or_init(|| client).clone())
     }
 
-    fn trusting(&self) -> Result<ClientConfig, Error> {
+    fn tls(&self) -> Result<ClientConfig, Error> {
         ClientTls::new(self.roots.clone()).build().map_err(|error| {
-            Error::new(ErrorKind::Roots, "the trusted roots cannot be used").with_source(error)
+            Error::new(ErrorKind::Roots, "the trusted roots are not usable").with_source(error)
         })
     }
 }
 
-/// What reqwest wants to be given even where there is no TLS; else it looks for a process-wide provider, and panics.
-fn trusting_nobody() -> Result<ClientConfig, Error> {
+/// reqwest requires a configuration even without TLS: otherwise it uses the process-wide provider, and panics without one.
+fn tls_without_roots() -> Result<ClientConfig, Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| {
@@ -143,7 +140,7 @@ impl fmt::Debug for WebhookClient {
     }
 }
 
-/// Port 0 is that of the URL.
+/// Port 0 stands for the port in the URL.
 const LOCALHOST: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),

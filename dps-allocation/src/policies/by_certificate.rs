@@ -1,13 +1,16 @@
-//! By what the device's certificate says about it.
+//! A policy that chooses by a property of the certificate of the device.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use dps_types::AllocationRequest;
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::{Any, Ia5StringRef, ObjectIdentifier};
+use x509_cert::der::oid::db::rfc4519;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::name::Name;
@@ -16,11 +19,12 @@ use x509_cert::{Certificate, TbsCertificate};
 use super::cases::Cases;
 use crate::{Allocation, AllocationPolicy, Error, ErrorKind, Rejection};
 
-/// Chooses among policies by a property of the certificate with which the device proved itself.
+/// Chooses a policy by a property of the certificate with which the device authenticated.
 ///
-/// DPS has verified the certificate before it asks, so the property is as good as the authority that issued it. Values
-/// are compared as they are, DNS names without regard to case. Where the property has several values, the first `when`
-/// that names one of them counts. A device without certificate or property is rejected.
+/// DPS verifies the certificate before it calls the webhook, so the property is as trustworthy as the certificate authority
+/// that issued it. Values are compared exactly; DNS names, the domains of e-mail addresses and IP addresses are compared as
+/// such, so case and notation do not matter. If the property has several values, the first `when` that matches one of them
+/// is used. A device without a certificate, or whose certificate lacks the property, is rejected.
 ///
 /// ```
 /// use dps_allocation::policies::{ByCertificate, EvenlyWeighted, Fixed};
@@ -38,56 +42,66 @@ pub struct ByCertificate {
 }
 
 impl ByCertificate {
-    /// By the subject's common name, which is the device's registration id.
+    /// Chooses by the common name of the subject, which is the registration id of the device.
     pub fn subject_common_name() -> Self {
         Self::by(Property::SubjectCommonName)
     }
 
-    /// By the subject's organization.
+    /// Chooses by the organization of the subject.
     pub fn subject_organization() -> Self {
         Self::by(Property::SubjectOrganization)
     }
 
-    /// By the subject's organizational unit.
+    /// Chooses by the organizational unit of the subject.
     pub fn subject_organizational_unit() -> Self {
         Self::by(Property::SubjectOrganizationalUnit)
     }
 
-    /// By the common name of the authority that issued the certificate.
+    /// Chooses by the common name of the issuer.
     pub fn issuer_common_name() -> Self {
         Self::by(Property::IssuerCommonName)
     }
 
-    /// By the organization of the authority that issued the certificate.
+    /// Chooses by the organization of the issuer.
     pub fn issuer_organization() -> Self {
         Self::by(Property::IssuerOrganization)
     }
 
-    /// By a URI among the subject's alternative names.
+    /// Chooses by a URI in the subject alternative name.
     pub fn uri() -> Self {
         Self::by(Property::Uri)
     }
 
-    /// By an extension: its OID in dotted decimal. A value that is an ASN.1 text counts as that text, any other as the lower case
-    /// hexadecimal digits of its DER.
+    /// Chooses by the value of an extension, which is named by its OID in dotted decimal notation. An ASN.1 string is
+    /// compared as text. Any other value is compared as lower case hexadecimal digits of its DER.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidPattern`](crate::ErrorKind::InvalidPattern) when it is no OID.
+    /// [`ErrorKind::InvalidPattern`](crate::ErrorKind::InvalidPattern) when the OID is not valid.
     pub fn extension(oid: &str) -> Result<Self, Error> {
         let oid = ObjectIdentifier::new(oid).map_err(|error| {
-            Error::new(ErrorKind::InvalidPattern, format!("{oid:?} is not an OID"))
-                .with_source(error)
+            let message = format!("{oid:?} is not a valid OID such as 1.3.6.1.4.1.311.1");
+            Error::new(ErrorKind::InvalidPattern, message).with_source(error)
         })?;
         Ok(Self::by(Property::Extension(oid)))
     }
 
-    /// By a DNS name among the subject's alternative names.
+    /// Chooses by a DNS name in the subject alternative name.
     pub fn dns_name() -> Self {
         Self::by(Property::DnsName)
     }
 
-    /// The policy for a value.
+    /// Chooses by an e-mail address in the subject alternative name. The case of its domain does not matter.
+    pub fn email() -> Self {
+        Self::by(Property::Email)
+    }
+
+    /// Chooses by an IPv4 or IPv6 address in the subject alternative name, in any notation of the address.
+    pub fn ip_address() -> Self {
+        Self::by(Property::IpAddress)
+    }
+
+    /// Sets the policy for a value.
     #[must_use]
     pub fn when(
         mut self,
@@ -98,7 +112,7 @@ impl ByCertificate {
         self
     }
 
-    /// The policy for all other values. Without it they are rejected.
+    /// Sets the policy for all other values. Without it they are rejected.
     #[must_use]
     pub fn otherwise(mut self, policy: impl AllocationPolicy + 'static) -> Self {
         self.cases.otherwise(policy);
@@ -123,11 +137,13 @@ impl AllocationPolicy for ByCertificate {
                 "the device's certificate has no {property}"
             )));
         }
-        let same = match self.property {
+        let equal = match self.property {
             Property::DnsName => str::eq_ignore_ascii_case,
+            Property::Email => is_same_mailbox,
+            Property::IpAddress => is_same_address,
             _ => |case: &str, value: &str| case == value,
         };
-        let policy = self.cases.choose(&self.property, &values, same)?;
+        let policy = self.cases.choose(&self.property, &values, equal)?;
         policy.allocate(request).await
     }
 }
@@ -135,7 +151,9 @@ impl AllocationPolicy for ByCertificate {
 #[derive(Debug, Clone, Copy)]
 enum Property {
     DnsName,
+    Email,
     Extension(ObjectIdentifier),
+    IpAddress,
     IssuerCommonName,
     IssuerOrganization,
     SubjectCommonName,
@@ -152,17 +170,29 @@ impl Property {
                 GeneralName::DnsName(name) => Some(name.to_string()),
                 _ => None,
             }),
+            Self::Email => alternative_names(certificate, |name| match name {
+                GeneralName::Rfc822Name(address) => Some(address.to_string()),
+                _ => None,
+            }),
+            Self::IpAddress => alternative_names(certificate, |name| match name {
+                GeneralName::IpAddress(bytes) => ip_address(bytes.as_bytes()),
+                _ => None,
+            }),
             Self::Uri => alternative_names(certificate, |name| match name {
                 GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
                 _ => None,
             }),
             Self::Extension(oid) => extensions(certificate, oid),
-            Self::IssuerCommonName => attributes(certificate.issuer(), COMMON_NAME),
-            Self::IssuerOrganization => attributes(certificate.issuer(), ORGANIZATION),
-            Self::SubjectCommonName => attributes(certificate.subject(), COMMON_NAME),
-            Self::SubjectOrganization => attributes(certificate.subject(), ORGANIZATION),
+            Self::IssuerCommonName => attributes(certificate.issuer(), rfc4519::COMMON_NAME),
+            Self::IssuerOrganization => {
+                attributes(certificate.issuer(), rfc4519::ORGANIZATION_NAME)
+            }
+            Self::SubjectCommonName => attributes(certificate.subject(), rfc4519::COMMON_NAME),
+            Self::SubjectOrganization => {
+                attributes(certificate.subject(), rfc4519::ORGANIZATION_NAME)
+            }
             Self::SubjectOrganizationalUnit => {
-                attributes(certificate.subject(), ORGANIZATIONAL_UNIT)
+                attributes(certificate.subject(), rfc4519::ORGANIZATIONAL_UNIT_NAME)
             }
         }
     }
@@ -172,6 +202,8 @@ impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DnsName => "DNS name",
+            Self::Email => "e-mail address",
+            Self::IpAddress => "IP address",
             Self::Extension(oid) => return write!(f, "extension {oid}"),
             Self::IssuerOrganization => "issuer organization",
             Self::Uri => "URI",
@@ -183,16 +215,16 @@ impl fmt::Display for Property {
     }
 }
 
-/// The leaf certificate: base64 of DER, as DPS sends it, or PEM.
+/// Reads the leaf certificate: base64 of DER, as DPS sends it, or PEM.
 fn certificate(request: &AllocationRequest) -> Result<Certificate, Rejection> {
     let text = request
         .device_runtime_context
         .x509
         .as_ref()
         .and_then(|x509| x509.client_certificate.as_deref())
-        .ok_or_else(|| Rejection::new("the device proved itself without a certificate"))?;
+        .ok_or_else(|| Rejection::new("the device did not authenticate with a certificate"))?;
     let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Rejection::new("the device's certificate cannot be read").with_source(error)
+        Rejection::new("the device's certificate is not valid").with_source(error)
     };
     if text.contains("-----BEGIN") {
         let chain = Certificate::load_pem_chain(text.trim().as_bytes());
@@ -200,7 +232,7 @@ fn certificate(request: &AllocationRequest) -> Result<Certificate, Rejection> {
             .map_err(|error| unreadable(error.into()))?
             .into_iter()
             .next();
-        return leaf.ok_or_else(|| unreadable("the PEM holds no certificate".into()));
+        return leaf.ok_or_else(|| unreadable("the PEM contains no certificate".into()));
     }
     let base64: String = text.split_ascii_whitespace().collect();
     let der = STANDARD
@@ -218,11 +250,11 @@ fn attributes(name: &Name, oid: ObjectIdentifier) -> Vec<String> {
 
 fn alternative_names(
     certificate: &TbsCertificate,
-    wanted: fn(GeneralName) -> Option<String>,
+    select: fn(GeneralName) -> Option<String>,
 ) -> Vec<String> {
     let extension = certificate.get_extension::<SubjectAltName>().ok().flatten();
     let names = extension.map(|(_critical, names)| names.0);
-    names.into_iter().flatten().filter_map(wanted).collect()
+    names.into_iter().flatten().filter_map(select).collect()
 }
 
 fn extensions(certificate: &TbsCertificate, oid: ObjectIdentifier) -> Vec<String> {
@@ -235,7 +267,7 @@ fn extensions(certificate: &TbsCertificate, oid: ObjectIdentifier) -> Vec<String
 
 fn text_or_hex(der: &[u8]) -> String {
     let text = Any::from_der(der).ok().and_then(|value| text(&value));
-    text.unwrap_or_else(|| der.iter().map(|byte| format!("{byte:02x}")).collect())
+    text.unwrap_or_else(|| HEXLOWER.encode(der))
 }
 
 fn text(value: &Any) -> Option<String> {
@@ -245,6 +277,25 @@ fn text(value: &Any) -> Option<String> {
         .ok()
 }
 
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+fn ip_address(bytes: &[u8]) -> Option<String> {
+    let address = match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    };
+    address.map(|address| address.to_string())
+}
+
+fn is_same_address(case: &str, value: &str) -> bool {
+    let address = |text: &str| text.parse::<IpAddr>().ok();
+    address(case).is_some_and(|case| address(value) == Some(case))
+}
+
+/// RFC 5280, 7.5: the local part is compared exactly, the domain ignoring case.
+fn is_same_mailbox(case: &str, value: &str) -> bool {
+    match (case.rsplit_once('@'), value.rsplit_once('@')) {
+        (Some((case, domain)), Some((value, other))) => {
+            case == value && domain.eq_ignore_ascii_case(other)
+        }
+        _ => case == value,
+    }
+}

@@ -1,21 +1,22 @@
-//! By what the device says about itself.
+//! A policy that chooses by a field of the payload of the device.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use dps_types::AllocationRequest;
+use dps_types::{AllocationRequest, json};
 use serde_json::Value;
 
 use super::cases::Cases;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Chooses among policies by a field of the payload that the device sent when it registered.
+/// Chooses a policy by a field of the payload that the device sent when it registered.
 ///
-/// Texts are compared as they are, with regard to case; numbers and booleans by their JSON text, so `3` and `"3"` are
-/// the same. A device without the field is rejected, also when there is a policy for other values: to take it too, put
-/// the whole in a [`Fallback`](crate::policies::Fallback).
+/// Strings are compared exactly, including case. Numbers and booleans are compared by their JSON text, so `3` and `"3"` are
+/// equal. A device without the field is rejected, even if there is a policy for other values: use a
+/// [`Fallback`](crate::policies::Fallback) around this policy to accept such devices. A payload that is JSON text in a
+/// string, as the device SDK for Java sends it, is read as well.
 ///
-/// The payload is the device's own word. To rely on what its manufacturer certified, use
+/// The device can send any payload. To rely on a value that the manufacturer certified, use
 /// [`ByCertificate`](crate::policies::ByCertificate).
 ///
 /// ```
@@ -34,7 +35,7 @@ pub struct ByPayload {
 }
 
 impl ByPayload {
-    /// By this field: a name at the top level, or with a leading `/` a JSON pointer (RFC 6901).
+    /// Chooses by this field: a name at the top level, or a JSON pointer (RFC 6901) if it begins with `/`.
     pub fn field(field: impl Into<String>) -> Self {
         Self {
             field: Field::new(field),
@@ -42,14 +43,14 @@ impl ByPayload {
         }
     }
 
-    /// The policy for a value: a text, a number or a boolean. The first one for a value counts.
+    /// Sets the policy for a value: a string, a number or a boolean. The first policy for a value is used.
     #[must_use]
     pub fn when(mut self, value: impl ToString, policy: impl AllocationPolicy + 'static) -> Self {
         self.cases.when(value.to_string(), policy);
         self
     }
 
-    /// The policy for all other values. Without it they are rejected.
+    /// Sets the policy for all other values. Without it they are rejected.
     #[must_use]
     pub fn otherwise(mut self, policy: impl AllocationPolicy + 'static) -> Self {
         self.cases.otherwise(policy);
@@ -77,13 +78,21 @@ impl Field {
         Self(field.into())
     }
 
-    /// Its value as a text.
+    /// Returns the value of the field as text.
     pub(super) fn of(&self, request: &AllocationRequest) -> Result<String, Rejection> {
         let field = &self.0;
         let Some(payload) = &request.device_runtime_context.payload else {
             return Err(Rejection::new(format!(
-                "the device sent no payload, so no {field:?}"
+                "the device sent no payload, so it has no {field:?}"
             )));
+        };
+        let decoded: Value;
+        let payload = match payload.as_str().map(json::from_str) {
+            Some(Ok(value)) => {
+                decoded = value;
+                &decoded
+            }
+            _ => payload,
         };
         let value = match field.starts_with('/') {
             true => payload.pointer(field),
@@ -96,7 +105,7 @@ impl Field {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
             Some(Value::Array(_) | Value::Object(_)) => Err(Rejection::new(format!(
-                "{field:?} in the device's payload is neither a text, a number nor a boolean"
+                "{field:?} in the device's payload is not a string, a number or a boolean"
             ))),
         }
     }

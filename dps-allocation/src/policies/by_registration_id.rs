@@ -1,4 +1,4 @@
-//! By the pattern of the device's name.
+//! A policy that chooses by a pattern of the registration id.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::{Allocation, AllocationPolicy, Error, ErrorKind, Rejection};
 
-/// Chooses among policies by a regular expression on the registration id, without regard to case.
+/// Chooses a policy by a regular expression on the registration id, ignoring case.
 ///
-/// The first pattern that fits counts. It fits a part of the id, unless it is anchored with `^` and `$`. The syntax is that of the
-/// crate `regex-lite`; the time to match grows with the length of pattern and id only.
+/// The first pattern that matches decides. A pattern matches a part of the id, unless it is anchored with `^` and `$`. The
+/// syntax is that of the crate `regex-lite`, which matches in linear time.
 ///
 /// ```
 /// use dps_allocation::policies::{ByRegistrationId, EvenlyWeighted, Fixed};
@@ -29,12 +29,12 @@ pub struct ByRegistrationId {
 }
 
 impl ByRegistrationId {
-    /// No pattern yet.
+    /// Creates a policy without patterns.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The policy for ids that fit this pattern.
+    /// Sets the policy for ids that match this pattern.
     ///
     /// # Errors
     ///
@@ -46,14 +46,14 @@ impl ByRegistrationId {
     ) -> Result<Self, Error> {
         let regex = RegexBuilder::new(pattern).case_insensitive(true).build();
         let regex = regex.map_err(|error| {
-            let what = format!("{pattern:?} is not a regular expression");
-            Error::new(ErrorKind::InvalidPattern, what).with_source(error)
+            let message = format!("{pattern:?} is not a valid regular expression");
+            Error::new(ErrorKind::InvalidPattern, message).with_source(error)
         })?;
         self.patterns.push((regex, Box::new(policy)));
         Ok(self)
     }
 
-    /// The policy for all other ids. Without it they are rejected.
+    /// Sets the policy for all other ids. Without it they are rejected.
     #[must_use]
     pub fn otherwise(mut self, policy: impl AllocationPolicy + 'static) -> Self {
         self.otherwise = Some(Box::new(policy));
@@ -65,15 +65,16 @@ impl ByRegistrationId {
 impl AllocationPolicy for ByRegistrationId {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         let id = request.registration_id().as_str();
-        let fitting = self
+        let matching = self
             .patterns
             .iter()
             .find(|(pattern, _)| pattern.is_match(id));
-        let policy = fitting
+        let policy = matching
             .map(|(_, policy)| policy)
             .or(self.otherwise.as_ref());
-        let policy = policy
-            .ok_or_else(|| Rejection::new(format!("no pattern fits the registration id {id:?}")))?;
+        let policy = policy.ok_or_else(|| {
+            Rejection::new(format!("no pattern matches the registration id {id:?}"))
+        })?;
         policy.allocate(request).await
     }
 }

@@ -1,4 +1,4 @@
-//! No more devices to a hub than it has room for.
+//! A policy that leaves out hubs that have reached their capacity.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,29 +10,35 @@ use futures_util::future::try_join_all;
 
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Who knows how many devices a hub has.
+/// Counts the devices of a hub.
 #[async_trait]
 pub trait DeviceCounter: Send + Sync {
-    /// How many devices this hub has now. Asked at every registration, for all hubs with a capacity at once: keep it
-    /// cheap, a cached figure will do.
+    /// Returns how many devices this hub has now. It is called at every registration, concurrently for all hubs with a
+    /// capacity, so it must be fast; a cached number is good enough.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] ends the registration.
+    /// A [`Rejection`] fails the registration. Use [`Rejection::unavailable`] when the number is not known.
     async fn devices(&self, hub: &HubHostname) -> Result<u64, Rejection>;
 }
 
-#[async_trait]
-impl<C: DeviceCounter + ?Sized> DeviceCounter for Arc<C> {
-    async fn devices(&self, hub: &HubHostname) -> Result<u64, Rejection> {
-        (**self).devices(hub).await
-    }
+macro_rules! forward {
+    ($($Pointer:ty),*) => {$(
+        #[async_trait]
+        impl<C: DeviceCounter + ?Sized> DeviceCounter for $Pointer {
+            async fn devices(&self, hub: &HubHostname) -> Result<u64, Rejection> {
+                (**self).devices(hub).await
+            }
+        }
+    )*};
 }
 
-/// Takes hubs that are full from the request, and asks another policy about the rest.
+forward!(Arc<C>, Box<C>, &C);
+
+/// Removes full hubs from the request, and calls another policy with the remaining ones.
 ///
-/// A device never loses its place: the hub that it is assigned to counts as free. The count is read before the device is
-/// assigned, so devices that register at the same moment may go over the capacity by as many as they are.
+/// A device can always stay: the hub to which it is assigned does not count as full. The count is read before the device is
+/// assigned, so devices that register concurrently may exceed the capacity by their number.
 pub struct CapacityAware {
     counter: Box<dyn DeviceCounter>,
     capacities: BTreeMap<HubHostname, u64>,
@@ -40,7 +46,7 @@ pub struct CapacityAware {
 }
 
 impl CapacityAware {
-    /// Asks this policy about the hubs that have room, by this count.
+    /// Calls this policy with the hubs that are not full, according to this counter.
     pub fn new(
         counter: impl DeviceCounter + 'static,
         policy: impl AllocationPolicy + 'static,
@@ -52,14 +58,14 @@ impl CapacityAware {
         }
     }
 
-    /// How many devices a hub may have. A hub without a capacity is never full.
+    /// Sets how many devices a hub may have. A hub without a capacity is never full.
     #[must_use]
     pub fn with_capacity(mut self, hub: HubHostname, devices: u64) -> Self {
         self.capacities.insert(hub, devices);
         self
     }
 
-    async fn has_room(
+    async fn has_capacity(
         &self,
         hub: &HubHostname,
         current: Option<&HubHostname>,
@@ -81,13 +87,16 @@ impl AllocationPolicy for CapacityAware {
             .current_iot_hub_host_name
             .as_ref();
         let hubs = &request.linked_hubs;
-        let room = try_join_all(hubs.iter().map(|hub| self.has_room(hub, current))).await?;
-        if !room.contains(&true) {
+        let has_capacity =
+            try_join_all(hubs.iter().map(|hub| self.has_capacity(hub, current))).await?;
+        if !has_capacity.contains(&true) {
             return Err(Rejection::new("every linked hub is full").with_status(503));
         }
         let mut request = request.clone();
-        let mut room = room.into_iter();
-        request.linked_hubs.retain(|_| room.next() == Some(true));
+        let mut has_capacity = has_capacity.into_iter();
+        request
+            .linked_hubs
+            .retain(|_| has_capacity.next() == Some(true));
         self.policy.allocate(&request).await
     }
 }

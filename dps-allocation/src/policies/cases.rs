@@ -1,4 +1,4 @@
-//! A policy for each value of something, and one for the rest.
+//! A policy for each value of a property, and one for all other values.
 
 use std::fmt;
 
@@ -19,20 +19,20 @@ impl Cases {
         self.otherwise = Some(Box::new(policy));
     }
 
-    /// The first case that is the same as one of the values, or the policy for the rest.
+    /// The policy of the first case that equals one of the values, or the policy for all other values.
     pub(super) fn choose(
         &self,
-        what: &dyn fmt::Display,
+        property: &dyn fmt::Display,
         values: &[String],
-        same: fn(&str, &str) -> bool,
+        equal: fn(&str, &str) -> bool,
     ) -> Result<&dyn AllocationPolicy, Rejection> {
         self.cases
             .iter()
-            .find(|(case, _)| values.iter().any(|value| same(case, value)))
+            .find(|(case, _)| values.iter().any(|value| equal(case, value)))
             .map(|(_, policy)| policy)
             .or(self.otherwise.as_ref())
             .map(|policy| &**policy)
-            .ok_or_else(|| Rejection::new(format!("there is no policy for {what} {values:?}")))
+            .ok_or_else(|| Rejection::new(format!("there is no policy for {property} {values:?}")))
     }
 }
 

@@ -1,10 +1,11 @@
-//! A number that depends on a device and on nothing that changes.
+//! A pseudo-random number that depends only on a device and a purpose.
 
 use sha2::{Digest, Sha256};
 
-/// A number in (0, 1), never 0 and never 1: the middle of one of 2^52 equal parts, which an `f64` holds exactly.
+/// Returns a number in (0, 1), never 0 and never 1: the middle of one of 2^52 equal intervals, which an `f64` represents
+/// exactly.
 ///
-/// Devices would move if it changed, so it never does.
+/// This function must never change: devices would move to other hubs.
 pub(super) fn draw(registration_id: &str, purpose: &str) -> f64 {
     let digest = Sha256::new()
         .chain_update(registration_id)

@@ -1,4 +1,4 @@
-//! Devices spread over the linked hubs by weight, each always to the same one.
+//! A policy that distributes devices over the linked hubs by weight, each device always to the same hub.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,38 +9,39 @@ use dps_types::{AllocationRequest, ErrorCode, HubHostname, RegistrationId};
 use super::draw::draw;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Spreads devices over the request's linked hubs in proportion to the hubs' weights.
+/// Distributes devices over the request's linked hubs in proportion to the weights of the hubs.
 ///
-/// The choice depends on the registration id, without regard to case, on the linked hubs and on their weights, and on
-/// nothing else: every instance of a webhook makes the same one. When a hub is unlinked only its own devices move, and
-/// when one is linked it takes its share from all others.
+/// The choice depends only on the registration id, ignoring case, on the linked hubs and on their weights: every instance
+/// of a webhook makes the same choice. When a hub is unlinked, only its own devices move. When a hub is linked, devices of
+/// all other hubs move to it, in proportion.
 ///
-/// Weighted rendezvous hashing: every hub draws *u* in (0, 1) from SHA-256 of registration id and hub, and the greatest
-/// -*weight* / ln *u* wins. How DPS itself computes its *evenly weighted distribution* is not published.
+/// The algorithm is weighted rendezvous hashing: each hub gets a number *u* in (0, 1) from SHA-256 of registration id and
+/// hub, and the hub with the greatest -*weight* / ln *u* is chosen. How DPS computes its own *evenly weighted distribution*
+/// is not published.
 #[derive(Debug, Clone, Default)]
 pub struct EvenlyWeighted {
     weights: BTreeMap<HubHostname, u32>,
 }
 
 impl EvenlyWeighted {
-    /// The weight of a hub that was given none.
+    /// The default weight of a hub.
     pub const DEFAULT_WEIGHT: u32 = 1;
-    /// The greatest weight that DPS knows.
+    /// The greatest weight that DPS accepts.
     pub const MAX_WEIGHT: u32 = 1000;
 
-    /// All hubs weigh the same.
+    /// Gives all hubs the same weight.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives a hub a weight from 1 to [`Self::MAX_WEIGHT`]; what is outside counts as the nearer of the two.
+    /// Sets the weight of a hub, from 1 to [`Self::MAX_WEIGHT`]. Values outside are clamped.
     #[must_use]
     pub fn with_weight(mut self, hub: HubHostname, weight: u32) -> Self {
         self.weights.insert(hub, weight.clamp(1, Self::MAX_WEIGHT));
         self
     }
 
-    /// The hub for this device among these, `None` when there are none.
+    /// Chooses a hub for this device; `None` if there are no hubs.
     pub(super) fn choose<'a>(
         &self,
         registration_id: &RegistrationId,
@@ -67,7 +68,7 @@ impl EvenlyWeighted {
 impl AllocationPolicy for EvenlyWeighted {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         self.choose(request.registration_id(), &request.linked_hubs)
-            .map(Allocation::to)
+            .map(|hub| Allocation::to(hub.clone()))
             .ok_or_else(|| {
                 Rejection::new("no hub is linked").with_error_code(ErrorCode::HUB_NOT_SPECIFIED)
             })

@@ -1,19 +1,19 @@
-//! Always the same hub.
+//! A policy that always chooses the same hub.
 
 use async_trait::async_trait;
 use dps_types::{AllocationRequest, HubHostname};
 
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Always the same hub.
+/// Always chooses the same hub.
 ///
-/// Whether it is a linked one is for the caller to see: [`Webhook`](crate::Webhook) and
+/// It does not check that the hub is linked: [`Webhook`](crate::Webhook) and
 /// [`Fallback`](crate::policies::Fallback) do.
 #[derive(Debug, Clone)]
 pub struct Fixed(HubHostname);
 
 impl Fixed {
-    /// This hub.
+    /// Chooses this hub.
     pub fn to(hub: HubHostname) -> Self {
         Self(hub)
     }
@@ -22,6 +22,6 @@ impl Fixed {
 #[async_trait]
 impl AllocationPolicy for Fixed {
     async fn allocate(&self, _request: &AllocationRequest) -> Result<Allocation, Rejection> {
-        Ok(Allocation::to(&self.0))
+        Ok(Allocation::to(self.0.clone()))
     }
 }

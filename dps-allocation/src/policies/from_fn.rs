@@ -1,4 +1,4 @@
-//! A closure as a policy.
+//! Policies from closures.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use dps_types::AllocationRequest;
 
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// A policy that needs to wait for nothing.
+/// Makes a policy from a closure that does not wait.
 ///
 /// ```
 /// use dps_allocation::{Allocation, Rejection, Webhook, from_fn};
 ///
 /// let webhook = Webhook::new(from_fn(|request| match request.linked_hubs.first() {
-///     Some(hub) => Ok(Allocation::to(hub)),
+///     Some(hub) => Ok(Allocation::to(hub.clone())),
 ///     None => Err(Rejection::new("no hub is linked")),
 /// }));
 /// ```
@@ -24,12 +24,11 @@ where
     PolicyFn(policy)
 }
 
-/// A policy that waits, for a database say. The closure gets a request of its own, which its future may keep.
+/// Makes a policy from an async closure, such as one that queries a database. The closure owns its request, so that
+/// its future can keep it.
 ///
 /// ```
-/// use dps_allocation::policies::from_async_fn;
-/// use dps_allocation::{Allocation, Rejection};
-/// use dps_types::{AllocationRequest, HubHostname};
+/// use dps_allocation::{Allocation, AllocationRequest, HubHostname, Rejection, from_async_fn};
 ///
 /// async fn look_up(request: &AllocationRequest) -> Option<HubHostname> {
 /// #   request.linked_hubs.first().cloned()
@@ -37,7 +36,7 @@ where
 ///
 /// let policy = from_async_fn(|request| async move {
 ///     let hub = look_up(&request).await.ok_or(Rejection::new("this device is not known"))?;
-///     Ok(Allocation::to(&hub))
+///     Ok(Allocation::to(hub))
 /// });
 /// # fn is_policy(_: impl dps_allocation::AllocationPolicy) {}
 /// # is_policy(policy);

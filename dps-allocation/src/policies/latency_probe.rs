@@ -1,4 +1,4 @@
-//! Latencies measured from where the policy runs.
+//! Latencies measured by the process that runs the policy.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -7,21 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dps_types::{AllocationRequest, HubHostname};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::lowest_latency::LatencySource;
 use crate::Rejection;
 
-/// Measures how long it takes to open a TCP connection to a hub, from where the policy runs.
+/// Measures the time to open a TCP connection to a hub from the process that runs the policy.
 ///
-/// That is the device's latency only where the policy runs near the device, in an edge gateway or a regional webhook. A
-/// measurement counts for a while, five minutes if not told otherwise; so does its failure, and the hub's latency is then not known.
-/// Nothing is sent on the connection.
+/// That is the latency of the device only if the policy runs near the device, such as in an edge gateway or a regional
+/// webhook. A measurement is used for a while, five minutes by default. So is a failed measurement: the latency of that hub
+/// is then not known. Nothing is sent on the connection.
 #[derive(Debug)]
 pub struct LatencyProbe {
     port: u16,
-    limit: Duration,
-    good_for: Duration,
+    timeout: Duration,
+    max_age: Duration,
     measured: Mutex<HashMap<HubHostname, Measurement>>,
 }
 
@@ -32,41 +32,41 @@ struct Measurement {
 }
 
 impl LatencyProbe {
-    /// The port of MQTT, which every IoT hub listens on.
+    /// The MQTT port, on which every IoT hub listens: 8883.
     pub const DEFAULT_PORT: u16 = 8883;
-    /// How long a connection may take, if not told otherwise.
-    pub const DEFAULT_LIMIT: Duration = Duration::from_secs(2);
-    /// How long a measurement counts, if not told otherwise.
-    pub const DEFAULT_GOOD_FOR: Duration = Duration::from_secs(300);
+    /// The default timeout of connecting: 2 seconds.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The default lifetime of a measurement: 5 minutes.
+    pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 
-    /// Port 8883, two seconds, five minutes.
+    /// Creates a probe with the default port, timeout and lifetime.
     pub fn new() -> Self {
         Self {
             port: Self::DEFAULT_PORT,
-            limit: Self::DEFAULT_LIMIT,
-            good_for: Self::DEFAULT_GOOD_FOR,
+            timeout: Self::DEFAULT_TIMEOUT,
+            max_age: Self::DEFAULT_MAX_AGE,
             measured: Mutex::default(),
         }
     }
 
-    /// Another port than 8883.
+    /// Sets the port.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// How long a connection may take. Looking up the name is part of it.
+    /// Sets the timeout of connecting, including the name resolution.
     #[must_use]
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// How long a measurement counts.
+    /// Sets how long a measurement is used.
     #[must_use]
-    pub fn good_for(mut self, time: Duration) -> Self {
-        self.good_for = time;
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
         self
     }
 
@@ -76,23 +76,25 @@ impl LatencyProbe {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let last = measured.get(hub).copied();
-        last.filter(|last| last.at.elapsed() < self.good_for)
+        last.filter(|last| last.at.elapsed() < self.max_age)
     }
 
     async fn measure(&self, hub: &HubHostname) -> Measurement {
         let at = Instant::now();
-        let latency = match timeout(self.limit, TcpStream::connect((hub.as_str(), self.port))).await
-        {
-            Ok(Ok(_connection)) => Some(at.elapsed()),
-            Ok(Err(error)) => {
-                tracing::debug!(%hub, %error, "a hub cannot be connected to");
-                None
-            }
-            Err(_elapsed) => {
-                tracing::debug!(%hub, limit = ?self.limit, "a hub does not answer in time");
-                None
-            }
-        };
+        let latency =
+            match tokio::time::timeout(self.timeout, TcpStream::connect((hub.as_str(), self.port)))
+                .await
+            {
+                Ok(Ok(_connection)) => Some(at.elapsed()),
+                Ok(Err(error)) => {
+                    tracing::debug!(%hub, %error, "cannot connect to a hub");
+                    None
+                }
+                Err(_elapsed) => {
+                    tracing::debug!(%hub, timeout = ?self.timeout, "connecting to a hub timed out");
+                    None
+                }
+            };
         Measurement { at, latency }
     }
 }
@@ -118,8 +120,8 @@ impl LatencySource for LatencyProbe {
             .measured
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Only linked hubs are asked for, so the map stays as small as their number. What was linked once goes here.
-        measured.retain(|_, old| old.at.elapsed() < self.good_for);
+        // Only linked hubs are measured, so the map stays small. Hubs that are no longer linked are removed here.
+        measured.retain(|_, old| old.at.elapsed() < self.max_age);
         measured.insert(hub.clone(), measurement);
         Ok(measurement.latency)
     }

@@ -1,4 +1,4 @@
-//! Latencies that an operator has written down, by region of the devices.
+//! A table of latencies, by region of the devices.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::by_payload::Field;
 use super::lowest_latency::LatencySource;
 use crate::Rejection;
 
-/// A table: region of the device, hub, latency.
+/// A table of latencies, by region of the device and hub.
 ///
-/// The region is a field of the payload that the device sends when it registers. A device that sends none, or one
-/// that the table does not have, is in the region [`ELSEWHERE`](Self::ELSEWHERE).
+/// The region is a field of the payload that the device sends when it registers. A device without the field, or with a
+/// region that is not in the table, is in the region [`ELSEWHERE`](Self::ELSEWHERE).
 #[derive(Debug, Clone)]
 pub struct LatencyTable {
     field: Option<Field>,
@@ -21,10 +21,10 @@ pub struct LatencyTable {
 }
 
 impl LatencyTable {
-    /// The region of devices that no other region is known of.
+    /// The region of devices whose region is not known.
     pub const ELSEWHERE: &str = "";
 
-    /// One region for all devices, [`ELSEWHERE`](Self::ELSEWHERE).
+    /// Creates a table with one region for all devices, [`ELSEWHERE`](Self::ELSEWHERE).
     pub fn new() -> Self {
         Self {
             field: None,
@@ -32,7 +32,8 @@ impl LatencyTable {
         }
     }
 
-    /// The region is this field of the payload: a name at the top level, or with a leading `/` a JSON pointer (RFC 6901).
+    /// Creates a table whose region is this field of the payload: a name at the top level, or a JSON pointer (RFC 6901) if it
+    /// begins with `/`.
     pub fn by_payload(field: impl Into<String>) -> Self {
         Self {
             field: Some(Field::new(field)),
@@ -40,7 +41,7 @@ impl LatencyTable {
         }
     }
 
-    /// How far this hub is from devices of this region.
+    /// Sets the latency between devices of this region and this hub.
     #[must_use]
     pub fn with(mut self, region: impl Into<String>, hub: HubHostname, latency: Duration) -> Self {
         let region = self.regions.entry(region.into()).or_default();

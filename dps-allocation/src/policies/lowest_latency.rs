@@ -1,4 +1,4 @@
-//! The hub that the device reaches fastest, as far as somebody knows.
+//! A policy that chooses the hub with the lowest latency.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use futures_util::future::try_join_all;
 use super::EvenlyWeighted;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Who knows how far a hub is from a device.
+/// A source of latencies between devices and hubs.
 #[async_trait]
 pub trait LatencySource: Send + Sync {
-    /// How long it takes between this device and this hub, `None` when that is not known. All linked hubs are asked for at
-    /// once.
+    /// Returns the latency between this device and this hub, or `None` if it is not known. It is called concurrently for
+    /// all linked hubs.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] ends the registration. A hub that cannot be measured is not an error, it is not known.
+    /// A [`Rejection`] fails the registration. Return `None`, not an error, for a hub that cannot be measured.
     async fn latency(
         &self,
         request: &AllocationRequest,
@@ -27,21 +27,27 @@ pub trait LatencySource: Send + Sync {
     ) -> Result<Option<Duration>, Rejection>;
 }
 
-#[async_trait]
-impl<S: LatencySource + ?Sized> LatencySource for Arc<S> {
-    async fn latency(
-        &self,
-        request: &AllocationRequest,
-        hub: &HubHostname,
-    ) -> Result<Option<Duration>, Rejection> {
-        (**self).latency(request, hub).await
-    }
+macro_rules! forward {
+    ($($Pointer:ty),*) => {$(
+        #[async_trait]
+        impl<S: LatencySource + ?Sized> LatencySource for $Pointer {
+            async fn latency(
+                &self,
+                request: &AllocationRequest,
+                hub: &HubHostname,
+            ) -> Result<Option<Duration>, Rejection> {
+                (**self).latency(request, hub).await
+            }
+        }
+    )*};
 }
 
-/// The linked hub with the lowest latency. Among equals, [`EvenlyWeighted`] decides.
+forward!(Arc<S>, Box<S>, &S);
+
+/// Chooses the linked hub with the lowest latency. Among equal hubs, [`EvenlyWeighted`] chooses.
 ///
-/// A hub whose latency is not known comes after all others; when none is known, all are equal. How DPS itself measures
-/// for its policy *lowest latency* is not published; it compares, as Azure Traffic Manager does, by the device's network.
+/// A hub whose latency is not known comes after all others. If no latency is known, all hubs are equal. How DPS measures
+/// for its own policy *lowest latency* is not published.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,7 +67,7 @@ pub struct LowestLatency {
 }
 
 impl LowestLatency {
-    /// By what this source knows.
+    /// Chooses by the latencies of this source.
     pub fn by(source: impl LatencySource + 'static) -> Self {
         Self {
             source: Box::new(source),
@@ -70,14 +76,14 @@ impl LowestLatency {
         }
     }
 
-    /// Hubs that are this much slower than the fastest are as good as it. The default is zero.
+    /// Treats hubs as equal to the fastest one if they are slower by at most this difference. The default is zero.
     #[must_use]
     pub fn equal_within(mut self, difference: Duration) -> Self {
         self.equal_within = difference;
         self
     }
 
-    /// Who decides among equals, with the weights of the hubs.
+    /// Sets the policy that chooses among equal hubs, with the weights of the hubs.
     #[must_use]
     pub fn among_equals(mut self, policy: EvenlyWeighted) -> Self {
         self.among_equals = policy;
@@ -107,7 +113,8 @@ impl AllocationPolicy for LowestLatency {
         let chosen = self
             .among_equals
             .choose(request.registration_id(), &fastest);
-        chosen.map(Allocation::to).ok_or_else(|| {
+        let allocation = chosen.map(|hub| Allocation::to(hub.clone()));
+        allocation.ok_or_else(|| {
             Rejection::new("no hub is linked").with_error_code(ErrorCode::HUB_NOT_SPECIFIED)
         })
     }

@@ -1,4 +1,4 @@
-//! Ready-made policies. Each takes any policy where it takes one, so they compose.
+//! Ready-made policies. They accept other policies as parameters, so they compose.
 //!
 //! ```
 //! use dps_allocation::Webhook;
@@ -21,7 +21,7 @@ mod draw;
 mod evenly_weighted;
 mod fallback;
 mod fixed;
-mod from_fn;
+pub(crate) mod from_fn;
 #[cfg(feature = "probe")]
 mod latency_probe;
 mod latency_table;
@@ -36,7 +36,6 @@ pub use capacity_aware::{CapacityAware, DeviceCounter};
 pub use evenly_weighted::EvenlyWeighted;
 pub use fallback::Fallback;
 pub use fixed::Fixed;
-pub use from_fn::{AsyncPolicyFn, PolicyFn, from_async_fn, from_fn};
 #[cfg(feature = "probe")]
 pub use latency_probe::LatencyProbe;
 pub use latency_table::LatencyTable;

@@ -1,4 +1,4 @@
-//! A share of the devices to a new hub, the others as before.
+//! A policy that assigns a percentage of the devices to one hub.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use dps_types::{AllocationRequest, HubHostname};
 use super::draw::draw;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Sends a share of the devices to one hub, and asks another policy for the others.
+/// Assigns a percentage of the devices to one hub, and calls another policy for the other devices.
 ///
-/// Who belongs to the share depends on the registration id, without regard to case, and on the hub. So a greater share
-/// holds all devices of a smaller one: devices move once as the share grows, and back as it shrinks. When the hub is not linked, the other
-/// policy is asked for all.
+/// Whether a device belongs to the percentage depends only on its registration id, ignoring case, and on the hub. A larger
+/// percentage contains all devices of a smaller one: a device moves to the hub once when the percentage grows, and back
+/// when it shrinks. When the hub is not linked, the other policy is called for all devices.
 ///
 /// ```
 /// use dps_allocation::policies::{EvenlyWeighted, RollOut};
@@ -28,8 +28,7 @@ pub struct RollOut {
 }
 
 impl RollOut {
-    /// This percentage of the devices to this hub: 0 to 100; what is outside counts as the nearer of the two, and what is no
-    /// number as 0.
+    /// Assigns this percentage of the devices to this hub: 0 to 100. Values outside are clamped; NaN counts as 0.
     pub fn percent(percent: f64, hub: HubHostname) -> Self {
         Self {
             percent: if percent.is_nan() {
@@ -42,14 +41,14 @@ impl RollOut {
         }
     }
 
-    /// The policy for the others. Without it they are rejected.
+    /// Sets the policy for the other devices. Without it they are rejected.
     #[must_use]
     pub fn otherwise(mut self, policy: impl AllocationPolicy + 'static) -> Self {
         self.otherwise = Some(Box::new(policy));
         self
     }
 
-    fn takes(&self, request: &AllocationRequest) -> bool {
+    fn includes(&self, request: &AllocationRequest) -> bool {
         let purpose = format!("roll-out {}", self.hub.to_lowercase());
         request.links(&self.hub)
             && draw(&request.registration_id().to_lowercase(), &purpose) * 100.0 < self.percent
@@ -60,10 +59,10 @@ impl RollOut {
 impl AllocationPolicy for RollOut {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         match &self.otherwise {
-            _ if self.takes(request) => Ok(Allocation::to(&self.hub)),
+            _ if self.includes(request) => Ok(Allocation::to(self.hub.clone())),
             Some(policy) => policy.allocate(request).await,
             None => Err(Rejection::new(format!(
-                "the device does not belong to the {} % that go to {}",
+                "the device is not among the {} % that are assigned to {}",
                 self.percent, self.hub
             ))),
         }

@@ -1,4 +1,4 @@
-//! Where a device is, it stays.
+//! A policy that keeps a device at its current hub.
 
 use std::fmt;
 
@@ -7,13 +7,14 @@ use dps_types::AllocationRequest;
 
 use crate::{Allocation, AllocationPolicy, Rejection};
 
-/// Leaves a device at the hub that it is assigned to, as long as that hub is linked, and asks another policy for all others.
+/// Keeps a device at the hub to which it is assigned, as long as that hub is linked, and calls another policy for all
+/// other devices.
 ///
-/// The other policy is not asked about a device that stays, so such a device gets no payload from it.
+/// The other policy is not called for a device that stays, so that device gets no payload from it.
 pub struct Sticky(Box<dyn AllocationPolicy>);
 
 impl Sticky {
-    /// This policy for devices that are not assigned yet, or to a hub that is no longer linked.
+    /// Sets the policy for devices that are not assigned yet, or whose hub is no longer linked.
     pub fn or(policy: impl AllocationPolicy + 'static) -> Self {
         Self(Box::new(policy))
     }
@@ -27,7 +28,7 @@ impl AllocationPolicy for Sticky {
             .current_iot_hub_host_name
             .as_ref();
         match current.filter(|hub| request.links(hub)) {
-            Some(hub) => Ok(Allocation::to(hub)),
+            Some(hub) => Ok(Allocation::to(hub.clone())),
             None => self.0.allocate(request).await,
         }
     }

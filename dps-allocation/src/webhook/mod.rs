@@ -1,39 +1,42 @@
-//! The host of a policy: bytes in, bytes out, and every failure a clear answer.
+//! Hosts a policy: an HTTP request in, an HTTP response out, with a clear answer for every failure.
 
 mod function_key;
-mod message;
+mod head;
+mod response;
 
 use std::any::Any;
-use std::error::Error;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use dps_types::{AllocationRequest, ErrorCode};
+use dps_types::{AllocationRequest, ErrorCode, json};
 use futures_util::FutureExt as _;
+use http::{Request, Response};
 
 use self::function_key::FunctionKeys;
-pub use self::message::{WebhookReply, WebhookRequest};
-use crate::{Allocation, AllocationPolicy, Rejection};
+pub(crate) use self::head::is_json;
+pub(crate) use self::response::response;
+use crate::{Allocation, AllocationPolicy, Rejection, answer};
 
 /// Hosts a policy as the webhook that DPS calls.
 ///
-/// [`Webhook::handle`] takes the parts of an HTTP request and gives those of the answer, for any server; with the
-/// feature `server` there is one ready to use. The answer is always JSON: an allocation with 200, otherwise an error
-/// body with `message` and, where the service has a code for it, `errorCode`.
+/// [`Webhook::handle`] takes and returns the types of the `http` crate, so that it fits any server; the feature `server`
+/// adds a server. The answer is always JSON: an allocation with status 200, otherwise an error body with `message` and,
+/// where the service has a code for it, `errorCode`.
 ///
 /// | status | when |
 /// |---|---|
-/// | 400 | the body is not an allocation request, or the policy rejects the device without a status of its own |
-/// | 401 | a function key is wanted, and missing or wrong |
+/// | 400 | the body is not an allocation request, there is more than one function key, or the policy rejects the device without a status of its own |
+/// | 401 | a function key is required, and is missing or wrong |
 /// | 405 | the method is not `POST` |
 /// | 413 | the body is larger than the limit |
-/// | 415 | the content is not `application/json` |
-/// | 500 | the policy panicked, or named a hub outside `linkedHubs` |
-/// | 504 | the policy took too long |
+/// | 415 | the content type is not `application/json` in UTF-8 |
+/// | 500 | the policy panicked, named a hub outside `linkedHubs`, or its payload or twin is nested too deep |
+/// | 503 | the policy cannot decide: [`Rejection::unavailable`] |
+/// | 504 | the policy did not answer in time |
 ///
-/// DPS shows a device only the status: `Custom allocation failed with status code: 400`. The reason is in the body and,
-/// through `tracing`, in the log. A panic is caught unless the program is built with `panic = "abort"`.
+/// DPS reports only the status to a device: `Custom allocation failed with status code: 400`. The reason is in the body
+/// and, through `tracing`, in the log. A panic is caught unless the program is built with `panic = "abort"`.
 pub struct Webhook {
     policy: Box<dyn AllocationPolicy>,
     function_keys: FunctionKeys,
@@ -44,15 +47,15 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The largest body taken, if not told otherwise: 128 KiB. A DPS message has at most 96 KB.
+    /// The default limit for a body: 128 KiB. A DPS message has at most 96 KB.
     pub const DEFAULT_BODY_LIMIT: usize = 128 * 1024;
-    /// How long a policy may take, if not told otherwise: 25 seconds. That is less than DPS is taken to wait, 30 seconds.
+    /// The default timeout of the policy: 25 seconds. DPS is assumed to wait 30 seconds; its documentation gives no number.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25);
-    /// How long a client may take, if not told otherwise: 10 seconds.
+    /// The default timeout of a client: 10 seconds.
     #[cfg(feature = "server")]
     pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Hosts the policy. Without [`Webhook::with_function_key`] everyone who reaches it is answered.
+    /// Hosts the policy. Without [`Webhook::with_function_key`] every caller is answered.
     pub fn new(policy: impl AllocationPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
@@ -64,73 +67,67 @@ impl Webhook {
         }
     }
 
-    /// Answers only those who know this key, or another one given so: two allow to change from one to the other.
+    /// Requires a function key: this one, or another that was added. Two keys allow a change from one to the other.
     ///
-    /// As with an Azure Function, it comes in the query of the webhook's URL as `code`, or in the header
-    /// `x-functions-key`. Only a hash is kept. An empty key matches nothing, so that a forgotten one does not open the door.
+    /// As with an Azure Function, the caller sends it in the query of the webhook's URL as `code`, or in the header
+    /// `x-functions-key`. White space around the key is ignored, such as the line end of a file. Only a hash is kept. An
+    /// empty key matches nothing, so that a setting that is empty by mistake does not open the webhook to everybody.
     #[must_use]
     pub fn with_function_key(mut self, key: impl AsRef<str>) -> Self {
         self.function_keys.add(key.as_ref());
         self
     }
 
-    /// The largest body to take, in bytes.
+    /// Sets the limit for a body, in bytes.
     #[must_use]
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long the policy may take. Then it is dropped where it waits.
+    /// Sets the timeout of the policy. When it has passed, the policy's future is dropped.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Answers one request. Needs a tokio runtime with time enabled.
-    pub async fn handle(&self, request: WebhookRequest<'_>) -> WebhookReply {
-        self.answer(&request).await.into()
+    /// Answers one request. Requires a tokio runtime with time enabled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dps_allocation::{Webhook, policies::EvenlyWeighted};
+    ///
+    /// let webhook = Webhook::new(EvenlyWeighted::new());
+    /// let request = http::Request::post("/api/allocate")
+    ///     .header("content-type", "application/json")
+    ///     .body(r#"{
+    ///         "enrollmentGroup": { "enrollmentGroupId": "toasters", "attestation": { "type": "symmetricKey" } },
+    ///         "deviceRuntimeContext": { "registrationId": "toaster-1" },
+    ///         "linkedHubs": ["hub-a.azure-devices.net"]
+    ///     }"#)?;
+    /// let response = webhook.handle(request).await;
+    /// assert_eq!(response.status(), 200);
+    /// assert_eq!(response.body(), br#"{"iotHubHostName":"hub-a.azure-devices.net"}"#);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn handle(&self, request: Request<impl AsRef<[u8]>>) -> Response<Vec<u8>> {
+        let (head, body) = request.into_parts();
+        let result = match self.check_head(&head) {
+            Ok(()) => self.decide(body.as_ref()).await,
+            Err(rejection) => Err(refused(rejection)),
+        };
+        response(result)
     }
 
-    async fn answer(&self, request: &WebhookRequest<'_>) -> Result<Allocation, Rejection> {
-        self.admit(request).inspect_err(log_refusal)?;
-        self.answer_trusted(request).await
-    }
-
-    /// [`handle`](Self::handle) for one who is known.
-    pub(crate) async fn handle_trusted(&self, request: WebhookRequest<'_>) -> WebhookReply {
-        self.answer_trusted(&request).await.into()
-    }
-
-    async fn answer_trusted(&self, request: &WebhookRequest<'_>) -> Result<Allocation, Rejection> {
-        let request = self.read(request.body).inspect_err(log_refusal)?;
-        let result = self.decide(&request).await;
+    /// Answers a request whose head was checked: reads the body and asks the policy.
+    pub(crate) async fn decide(&self, body: &[u8]) -> Result<Allocation, Rejection> {
+        let request = self.read(body).map_err(refused)?;
+        let result = self.ask(&request).await;
         log_outcome(&request, &result);
         result
-    }
-
-    /// What the head of a request decides, before its body is read.
-    pub(crate) fn admit(&self, request: &WebhookRequest<'_>) -> Result<(), Rejection> {
-        if request.method != "POST" {
-            return Err(Rejection::new("only POST is answered here")
-                .with_status(405)
-                .with_error_code(ErrorCode::METHOD_NOT_ALLOWED));
-        }
-        if !self
-            .function_keys
-            .admit(request.query, request.function_key_header)
-        {
-            return Err(Rejection::new("the function key is missing or wrong")
-                .with_status(401)
-                .with_error_code(ErrorCode::UNAUTHORIZED));
-        }
-        if !request.content_type.is_some_and(is_json) {
-            return Err(Rejection::new("the Content-Type must be application/json")
-                .with_status(415)
-                .with_error_code(ErrorCode::UNSUPPORTED_MEDIA_TYPE));
-        }
-        Ok(())
     }
 
     pub(crate) fn too_large(&self) -> Rejection {
@@ -144,14 +141,14 @@ impl Webhook {
         if body.len() > self.body_limit {
             return Err(self.too_large());
         }
-        serde_json::from_slice(body).map_err(|error| {
+        json::from_slice(body).map_err(|error| {
             Rejection::new(format!("the body is not an allocation request: {error}"))
                 .with_error_code(ErrorCode::FORMAT_ERROR)
         })
     }
 
-    async fn decide(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
-        // In a block of its own, so that a panic before the first await is caught too.
+    async fn ask(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
+        // The inner block makes sure that a panic before the first await is caught as well.
         let decision = AssertUnwindSafe(async { self.policy.allocate(request).await });
         let allocation = match tokio::time::timeout(self.timeout, decision.catch_unwind()).await {
             Ok(Ok(result)) => result?,
@@ -164,12 +161,12 @@ impl Webhook {
             }
             Err(_elapsed) => {
                 let timeout = self.timeout;
-                return Err(Rejection::new(format!(
-                    "the allocation policy did not answer within {timeout:?}"
-                ))
-                .with_status(504));
+                let message = format!("the allocation policy did not answer within {timeout:?}");
+                return Err(Rejection::unavailable(message).with_status(504));
             }
         };
+        answer::check_depth(&allocation)
+            .map_err(|what| internal(format!("the allocation policy's {what}")))?;
         match request.links(allocation.hub()) {
             true => Ok(allocation),
             false => Err(internal(format!(
@@ -182,7 +179,8 @@ impl Webhook {
 
 #[cfg(feature = "server")]
 impl Webhook {
-    /// How long a client may take to send the head of a request, and again for its body. Then it is cut off.
+    /// Sets how long a client may take to send the head of a request, to send its body, and to read a part of the
+    /// answer. When that time has passed, the connection is closed.
     #[must_use]
     pub fn with_client_timeout(mut self, timeout: Duration) -> Self {
         self.client_timeout = timeout;
@@ -212,11 +210,6 @@ impl fmt::Debug for Webhook {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
-}
-
 fn internal(message: impl Into<String>) -> Rejection {
     Rejection::new(message)
         .with_status(500)
@@ -231,8 +224,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no text")
 }
 
-fn log_refusal(rejection: &Rejection) {
+/// Logs a request that never reached the policy.
+pub(crate) fn refused(rejection: Rejection) -> Rejection {
     tracing::warn!(status = rejection.status(), reason = %rejection, "refused a request");
+    rejection
 }
 
 fn log_outcome(request: &AllocationRequest, result: &Result<Allocation, Rejection>) {
@@ -244,8 +239,8 @@ fn log_outcome(request: &AllocationRequest, result: &Result<Allocation, Rejectio
         Err(rejection) => tracing::warn!(
             %registration_id,
             status = rejection.status(),
-            reason = %rejection,
-            source = rejection.source(),
+            kind = ?rejection.kind(),
+            reason = format!("{rejection:#}"),
             "rejected a device"
         ),
     }

@@ -1,4 +1,4 @@
-//! The webhook as the Azure Functions host starts it: in a process of its own, with the port in the environment.
+//! The webhook as the Azure Functions host starts it: in its own process, with the port in the environment.
 
 use std::env;
 use std::process::{Child, Command};
@@ -13,9 +13,9 @@ use crate::http::{JSON, exchange, post};
 const VARIABLE: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 
 #[tokio::test]
-async fn it_serves_where_the_host_says() {
+async fn it_serves_on_the_port_in_the_environment() {
     if env::var_os(VARIABLE).is_some() {
-        // This is the process below.
+        // This is the second process.
         let served = Webhook::new(EvenlyWeighted::new())
             .serve_azure_functions()
             .await;
@@ -24,7 +24,7 @@ async fn it_serves_where_the_host_says() {
     let address = free_port().await;
     let mut handler = Handler::start(&address.port().to_string());
     while TcpStream::connect(address).await.is_err() {
-        assert!(handler.0.try_wait().unwrap().is_none(), "it ended");
+        assert!(handler.0.try_wait().unwrap().is_none(), "the process ended");
         tokio::task::yield_now().await;
     }
     let reply = exchange(
@@ -36,7 +36,7 @@ async fn it_serves_where_the_host_says() {
 }
 
 #[tokio::test]
-async fn without_the_host_it_says_so() {
+async fn without_the_host_it_returns_an_error() {
     let error = Webhook::new(EvenlyWeighted::new())
         .serve_azure_functions()
         .await
@@ -49,19 +49,22 @@ async fn without_the_host_it_says_so() {
     );
 }
 
-/// Of a listener that is gone again.
+/// A port on which nothing listens any more.
 async fn free_port() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
 
-/// This program once more, with nothing but the first test above and the variable set.
+/// This program in a second process, with the variable set and only the first test.
 struct Handler(Child);
 
 impl Handler {
     fn start(port: &str) -> Self {
         let child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "azure_functions::it_serves_where_the_host_says"])
+            .args([
+                "--exact",
+                "azure_functions::it_serves_on_the_port_in_the_environment",
+            ])
             .env(VARIABLE, port)
             .stdout(std::process::Stdio::null())
             .spawn();

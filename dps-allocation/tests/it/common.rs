@@ -1,11 +1,11 @@
-//! What the tests share: the documented request, and others.
+//! Helpers of the tests: the documented request, and other requests.
 
 use dps_allocation::AllocationPolicy;
 use dps_allocation::policies::Fixed;
 use dps_types::AllocationRequest;
 use serde_json::{Value, json};
 
-/// What DPS posts, from Microsoft's page on custom allocation.
+/// The request that DPS posts. Source: azure-docs `iot-dps/concepts-custom-allocation.md`.
 pub(crate) const DOCUMENTED_REQUEST: &str = r#"{"enrollmentGroup":{"enrollmentGroupId":"contoso-custom-allocated-devices","attestation":{"type":"symmetricKey"},
    "capabilities":{"iotEdge":false},"etag":"\"13003fea-0000-0300-0000-62d1d5e50000\"","provisioningStatus":"enabled",
    "reprovisionPolicy":{"updateHubAssignment":true,"migrateDeviceData":true},
@@ -23,7 +23,7 @@ pub(crate) fn request(registration_id: &str, linked_hubs: &[&str]) -> Allocation
     request_with(registration_id, linked_hubs, json!({}))
 }
 
-/// With these members in the device's runtime context.
+/// A request with these members in the runtime context of the device.
 pub(crate) fn request_with(
     registration_id: &str,
     linked_hubs: &[&str],
@@ -42,7 +42,7 @@ pub(crate) fn to(hub: &str) -> Fixed {
     Fixed::to(hub.parse().expect("a hub"))
 }
 
-/// The hub, or the reason why there is none.
+/// The chosen hub, or the reason of the rejection.
 pub(crate) async fn ask(
     policy: &dyn AllocationPolicy,
     request: &AllocationRequest,

@@ -1,4 +1,4 @@
-//! Devices spread over hubs: in proportion, always the same way, and with no more moves than needed.
+//! Distribution over hubs: in proportion, always the same, and with as few moves as possible.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ fn hub(policy: &EvenlyWeighted, registration_id: &str, hubs: &[&str]) -> String 
     let request = request(registration_id, hubs);
     let answer = policy.allocate(&request).now_or_never();
     answer
-        .expect("waits for nothing")
-        .expect("answers")
+        .expect("does not wait")
+        .expect("a hub")
         .hub()
         .to_string()
 }
@@ -28,9 +28,9 @@ fn weighted(weights: &[(&str, u32)]) -> EvenlyWeighted {
         })
 }
 
-/// Computed apart from this crate. Devices would move if they changed.
+/// The expected hubs were computed independently of this crate. Devices would move if they changed.
 #[test]
-fn the_choice_is_fixed_for_ever() {
+fn the_choice_never_changes() {
     let hubs = [
         "hub-a.azure-devices.net",
         "hub-b.azure-devices.net",
@@ -64,7 +64,7 @@ const VECTORS: &[(&str, usize, usize)] = &[
 ];
 
 #[tokio::test]
-async fn without_a_linked_hub_there_is_no_answer() {
+async fn a_request_without_linked_hubs_is_rejected() {
     let rejection = EvenlyWeighted::new()
         .allocate(&request("dev-1", &[]))
         .await
@@ -74,8 +74,8 @@ async fn without_a_linked_hub_there_is_no_answer() {
 }
 
 #[test]
-fn weights_are_kept_within_what_dps_knows() {
-    // 0 counts as 1 and 5000 as 1000, so these two are the same.
+fn weights_are_clamped_to_the_range_of_dps() {
+    // 0 is clamped to 1, and 5000 to 1000.
     let outside = weighted(&[("hub-a", 0), ("hub-b", 5000)]);
     let nearest = weighted(&[("hub-a", 1), ("hub-b", 1000)]);
     let mut seen = HashMap::new();
@@ -89,7 +89,7 @@ fn weights_are_kept_within_what_dps_knows() {
 }
 
 #[test]
-fn devices_are_spread_in_proportion() {
+fn devices_are_distributed_in_proportion() {
     const DEVICES: u32 = 20_000;
     for weights in [
         &[("hub-a", 1), ("hub-b", 1), ("hub-c", 1)][..],
@@ -113,7 +113,7 @@ fn devices_are_spread_in_proportion() {
         for (name, weight) in weights {
             let share = f64::from(*weight) / f64::from(total);
             let expected = f64::from(DEVICES) * share;
-            // Five standard deviations of a binomial distribution; the ids are fixed, so there is no bad luck.
+            // Five standard deviations of a binomial distribution. The ids are fixed, so the result is always the same.
             let bound = 5.0 * (expected * (1.0 - share)).sqrt();
             let count = f64::from(seen[*name]);
             assert!(
@@ -135,7 +135,7 @@ fn registration_id() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_hub_that_goes_moves_only_its_own_devices(
+    fn unlinking_a_hub_moves_only_its_own_devices(
         hubs in hubs(),
         ids in prop::collection::vec(registration_id(), 1..40),
         gone in any::<prop::sample::Index>(),
@@ -148,13 +148,13 @@ proptest! {
         for id in &ids {
             let old = hub(&policy, id, &before);
             let new = hub(&policy, id, &after);
-            prop_assert!(new == old || old == gone, "{id} moved from {old} to {new} when {gone} went");
+            prop_assert!(new == old || old == gone, "{id} moved from {old} to {new} when {gone} was unlinked");
             prop_assert_ne!(new, gone);
         }
     }
 
     #[test]
-    fn a_hub_that_grows_only_gains(
+    fn a_greater_weight_moves_devices_only_to_that_hub(
         hubs in hubs(),
         ids in prop::collection::vec(registration_id(), 1..40),
     ) {
@@ -185,7 +185,7 @@ proptest! {
         turned.rotate_left(shuffled.index(names.len()));
         prop_assert_eq!(&chosen, &hub(&policy, &id, &turned));
         turned.push(names[0]);
-        prop_assert_eq!(&chosen, &hub(&policy, &id, &turned), "a hub named twice weighs no more");
+        prop_assert_eq!(&chosen, &hub(&policy, &id, &turned), "a hub that is listed twice has the same weight");
 
         let upper: Vec<_> = names.iter().map(|name| name.to_uppercase()).collect();
         let upper: Vec<_> = upper.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The caller in a process where nothing is prepared: no TLS provider, no roots, and a proxy in the environment.
+//! A caller in a process without a TLS provider and without roots, and with a proxy in the environment.
 
 use std::env;
 use std::process::Command;
@@ -9,14 +9,14 @@ use crate::common::{HUB_A, request};
 use crate::mock::Mock;
 
 #[tokio::test]
-async fn plain_http_needs_nothing_from_its_surroundings() {
+async fn plain_http_uses_nothing_from_the_environment() {
     if env::var_os("HTTP_PROXY").is_none() {
         let ended = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",
-                "fresh_process::plain_http_needs_nothing_from_its_surroundings",
+                "fresh_process::plain_http_uses_nothing_from_the_environment",
             ])
-            // Nobody is there.
+            // Nothing listens on this port.
             .env("HTTP_PROXY", "http://127.0.0.1:1")
             .env("http_proxy", "http://127.0.0.1:1")
             .env("ALL_PROXY", "http://127.0.0.1:1")
@@ -35,7 +35,7 @@ async fn plain_http_needs_nothing_from_its_surroundings() {
     let allocation = caller.allocate(&request("dev-1", &[HUB_A])).await.unwrap();
     assert_eq!(allocation.hub().as_str(), HUB_A);
 
-    // Only https wants roots, and there are none.
+    // Only https requires roots, and there are none.
     let error = client.caller("https://localhost/?code=s3cret").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Roots);
     assert!(std::error::Error::source(&error).is_some());

@@ -1,4 +1,4 @@
-//! HTTP by hand over a real socket.
+//! A minimal HTTP client and a served webhook, over real sockets.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A webhook that is being served.
+/// A webhook that is served.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
@@ -29,14 +29,14 @@ impl Served {
         }
     }
 
-    /// Tells it to stop, and gives what serving comes to.
+    /// Stops the server, and returns its task.
     pub(crate) fn stop(self) -> JoinHandle<std::io::Result<()>> {
         self.stop.send(()).expect("it is being served");
         self.task
     }
 }
 
-/// A `POST` of the body, after which the connection closes.
+/// A `POST` of the body, after which the server closes the connection.
 pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     format!(
         "POST {target} HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
@@ -69,7 +69,7 @@ impl Reply {
     }
 }
 
-/// Sends the bytes and reads until the server closes.
+/// Sends the bytes, and reads until the server closes the connection.
 pub(crate) async fn exchange(address: SocketAddr, bytes: &str) -> Reply {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     stream.write_all(bytes.as_bytes()).await.expect("sends");

@@ -1,4 +1,4 @@
-//! What is said of webhooks that answer well, badly or not at all.
+//! The inspection of webhooks whose answers are valid, invalid or missing.
 
 use dps_allocation::{Inspection, WebhookClient};
 use dps_types::{AllocationRequest, ErrorCode};
@@ -23,12 +23,12 @@ fn remarks(inspection: &Inspection) -> String {
 }
 
 #[tokio::test]
-async fn a_good_webhook_has_only_its_place_remarked_on() {
+async fn a_valid_answer_has_only_a_remark_on_the_url() {
     let inspection = inspect("200 OK", r#"{"iotHubHostName":"hub-a.azure-devices.net"}"#).await;
     assert_eq!(inspection.status(), Some(200));
     assert_eq!(inspection.outcome().hub().unwrap().as_str(), HUB_A);
     let all = remarks(&inspection);
-    assert!(all.contains("https only"), "{all}");
+    assert!(all.contains("only https URLs"), "{all}");
     let text = inspection.to_string();
     assert!(text.contains("/api/f?****: 200, 44 bytes in "), "{text}");
     assert!(
@@ -39,21 +39,32 @@ async fn a_good_webhook_has_only_its_place_remarked_on() {
 }
 
 #[tokio::test]
-async fn a_bad_answer_is_explained() {
+async fn an_invalid_answer_is_explained() {
     for (status, body, outcome, remark) in [
         ("401 Unauthorized", "", "status code: 401", "?code="),
         ("404 Not Found", "", "status code: 404", "/api/NAME"),
-        ("302 Found", "", "status code: 302", "redirects"),
-        ("202 Accepted", "{}", "status code: 202", "200 only"),
-        ("500 Oops", "disk full", "(the webhook says: disk full)", ""),
+        ("302 Found", "", "status code: 302", "follow redirects"),
+        ("202 Accepted", "{}", "status code: 202", "only status 200"),
+        (
+            "500 Oops",
+            "disk full",
+            "(the webhook reports: disk full)",
+            "",
+        ),
         (
             "400 No",
             r#"{"message":"no toast"}"#,
-            "(the webhook says: no toast)",
+            "(the webhook reports: no toast)",
             "",
         ),
         ("200 OK", "", "the webhook's answer is empty", ""),
-        ("200 OK", "<html>", "the webhook's answer is not JSON", ""),
+        ("200 OK", "<html>", "the webhook's answer is HTML", ""),
+        (
+            "403 Forbidden",
+            "<html>blocked</html>",
+            "status code: 403",
+            "another server may have answered",
+        ),
         (
             "200 OK",
             r#"{"iotHubHostName":"gone"}"#,
@@ -78,7 +89,7 @@ async fn a_bad_answer_is_explained() {
 }
 
 #[tokio::test]
-async fn an_answer_of_many_bytes_is_remarked_on_before_it_is_too_large() {
+async fn a_large_answer_gets_a_remark_before_it_is_too_large() {
     let payload = "x".repeat(60 * 1024);
     let body = format!(r#"{{"iotHubHostName":"hub-a.azure-devices.net","payload":"{payload}"}}"#);
     let inspection = inspect("200 OK", &body).await;
@@ -100,7 +111,7 @@ async fn an_answer_of_many_bytes_is_remarked_on_before_it_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_not_there_is_an_outcome_and_no_error() {
+async fn a_webhook_that_cannot_be_reached_is_an_outcome_not_an_error() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api/f", listener.local_addr().unwrap());
     drop(listener);

@@ -1,4 +1,4 @@
-//! Lowest latency: by a table, and by measuring.
+//! Lowest latency: from a table, and measured.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,13 +42,13 @@ async fn from(region: serde_json::Value) -> String {
 }
 
 #[tokio::test]
-async fn the_nearest_hub_of_the_devices_region_is_chosen() {
+async fn the_fastest_hub_for_the_region_of_the_device_is_chosen() {
     assert_eq!(from(json!("emea")).await, HUB_A);
     assert_eq!(from(json!("amer")).await, HUB_B);
 }
 
 #[tokio::test]
-async fn a_device_of_no_known_region_is_elsewhere() {
+async fn a_device_of_an_unknown_region_is_elsewhere() {
     for region in [json!("apac"), json!(null), json!(["emea"])] {
         assert_eq!(from(region.clone()).await, HUB_C, "{region}");
     }
@@ -57,14 +57,14 @@ async fn a_device_of_no_known_region_is_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_not_linked_does_not_count() {
+async fn a_hub_that_is_not_linked_is_not_chosen() {
     let context = json!({ "payload": { "region": "emea" } });
     let policy = LowestLatency::by(table());
     let request = request_with("dev-1", &[HUB_B, HUB_C], context);
     assert_eq!(ask(&policy, &request).await.unwrap(), HUB_B);
 }
 
-/// Which hubs a hundred devices get.
+/// The hubs that are chosen for a hundred devices.
 async fn chosen(policy: &LowestLatency, hubs: &[&str]) -> HashSet<String> {
     let mut chosen = HashSet::new();
     for n in 0..100 {
@@ -82,7 +82,7 @@ fn set(hubs: &[&str]) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn among_equals_the_choice_is_evenly_weighted() {
+async fn the_choice_among_equal_hubs_is_evenly_weighted() {
     let table = LatencyTable::new()
         .with("", hub(HUB_A), ms(10))
         .with("", hub(HUB_B), ms(14))
@@ -93,7 +93,7 @@ async fn among_equals_the_choice_is_evenly_weighted() {
     assert_eq!(chosen(&coarse, &ALL).await, set(&[HUB_A, HUB_B]));
     let forever = LowestLatency::by(table).equal_within(Duration::MAX);
     assert_eq!(chosen(&forever, &ALL).await, set(&ALL));
-    // As evenly weighted alone, and with its weights.
+    // The same choice as EvenlyWeighted alone, with its weights.
     let weighted = EvenlyWeighted::new().with_weight(hub(HUB_B), 1000);
     let unknown = LowestLatency::by(LatencyTable::new()).among_equals(weighted.clone());
     for n in 0..100 {
@@ -106,7 +106,7 @@ async fn among_equals_the_choice_is_evenly_weighted() {
 }
 
 #[tokio::test]
-async fn without_hubs_there_is_no_choice() {
+async fn a_request_without_hubs_is_rejected() {
     let rejection = LowestLatency::by(table())
         .allocate(&request("dev-1", &[]))
         .await
@@ -124,16 +124,16 @@ impl LatencySource for Broken {
         _hub: &HubHostname,
     ) -> Result<Option<Duration>, Rejection> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Err(Rejection::new("the map is lost"))
+        Err(Rejection::new("the map is not available"))
     }
 }
 
 #[tokio::test]
-async fn a_source_that_fails_ends_the_registration() {
+async fn a_source_that_fails_fails_the_registration() {
     let asked = Arc::new(AtomicUsize::new(0));
     let policy = LowestLatency::by(Broken(Arc::clone(&asked)));
     let rejected = ask(&policy, &request("dev-1", &ALL)).await.unwrap_err();
-    assert_eq!(rejected, "the map is lost");
+    assert_eq!(rejected, "the map is not available");
     assert!(asked.load(Ordering::Relaxed) >= 1);
 }
 
@@ -153,13 +153,13 @@ mod probe {
     }
 
     #[tokio::test]
-    async fn a_hub_that_answers_is_measured_and_one_that_does_not_is_not_known() {
+    async fn the_latency_of_a_hub_that_does_not_answer_is_not_known() {
         let (_listener, port) = listen().await;
         let probe = LatencyProbe::new().port(port);
         let request = request("dev-1", &["127.0.0.1"]);
         let near = probe.latency(&request, &hub("127.0.0.1")).await.unwrap();
         assert!(near.is_some());
-        // Nothing listens there: refused at once.
+        // Nothing listens on this address: the connection is refused.
         let gone = probe.latency(&request, &hub("127.0.0.2")).await.unwrap();
         assert_eq!(gone, None);
         let policy = LowestLatency::by(probe);
@@ -168,10 +168,10 @@ mod probe {
     }
 
     #[tokio::test]
-    async fn a_measurement_counts_for_a_while() {
+    async fn a_measurement_is_used_until_its_maximum_age() {
         let (listener, port) = listen().await;
         let lasting = LatencyProbe::new().port(port);
-        let fleeting = LatencyProbe::new().port(port).good_for(Duration::ZERO);
+        let fleeting = LatencyProbe::new().port(port).max_age(Duration::ZERO);
         let request = request("dev-1", &["127.0.0.1"]);
         for probe in [&lasting, &fleeting] {
             let first = probe.latency(&request, &hub("127.0.0.1")).await.unwrap();
@@ -184,10 +184,9 @@ mod probe {
         assert_eq!(again, None);
     }
 
-    /// A name that nobody can resolve is not an error, nor is one that takes too long.
     #[tokio::test]
-    async fn what_cannot_be_measured_is_not_known() {
-        let probe = LatencyProbe::new().limit(Duration::ZERO);
+    async fn a_connection_that_times_out_is_not_an_error() {
+        let probe = LatencyProbe::new().timeout(Duration::ZERO);
         let request = request("dev-1", &["127.0.0.1"]);
         assert_eq!(
             probe.latency(&request, &hub("127.0.0.1")).await.unwrap(),

@@ -1,5 +1,5 @@
-//! What a user of the crate sees.
-#![allow(clippy::unwrap_used)] // Helpers of tests are not taken for tests.
+//! Tests of the public API of the crate.
+#![allow(clippy::unwrap_used)] // clippy allows it only inside test functions.
 
 #[cfg(feature = "server")]
 mod azure_functions;
@@ -19,8 +19,8 @@ mod latency;
 mod mock;
 mod narrowing;
 mod policies;
+mod policy_test;
 #[cfg(all(feature = "client", feature = "server"))]
 mod round_trip;
 #[cfg(feature = "server")]
 mod server;
-mod trial;

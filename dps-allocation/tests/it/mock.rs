@@ -1,4 +1,4 @@
-//! A webhook that does what a test wants, and counts its calls.
+//! A webhook whose behaviour a test chooses, and that counts its calls.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 /// The function key in the URL.
 pub(crate) const SECRET: &str = "s3cret";
 
-/// What a mock does when it has read the request.
+/// What a mock does after it has read the request.
 #[derive(Clone)]
 pub(crate) enum Then {
     /// Sends this and closes.
@@ -22,7 +22,7 @@ pub(crate) enum Then {
     Reset(String),
 }
 
-/// A webhook that always does the same, and counts its calls.
+/// A webhook that always behaves in the same way, and counts its calls.
 pub(crate) struct Mock {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
@@ -87,7 +87,7 @@ pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Head and body, as they came.
+/// Reads the head and the body of a request.
 pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = Vec::new();
     loop {
@@ -107,11 +107,11 @@ pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Strin
                 return so_far.into_owned();
             }
         }
-        assert_ne!(read, 0, "the request broke off: {so_far}");
+        assert_ne!(read, 0, "the request is incomplete: {so_far}");
     }
 }
 
-/// The client may be gone already, when it has read enough.
+/// Sends the text. The client may already have closed the connection.
 pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap_or_default();
     stream.flush().await.unwrap_or_default();

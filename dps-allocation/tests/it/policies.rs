@@ -1,16 +1,18 @@
-//! The ready-made policies, alone and together.
+//! The ready-made policies, alone and composed.
 
 use std::sync::Arc;
 
-use dps_allocation::policies::{ByCertificate, ByPayload, Fallback, from_async_fn};
-use dps_allocation::{Allocation, AllocationPolicy, ErrorKind, Rejection, from_fn};
+use dps_allocation::policies::{ByCertificate, ByPayload, Fallback};
+use dps_allocation::{
+    Allocation, AllocationPolicy, ErrorKind, Rejection, RejectionKind, from_async_fn, from_fn,
+};
 use dps_types::{AllocationRequest, ErrorCode};
 use rcgen::{CertificateParams, CustomExtension, DnType, Issuer, KeyPair, SanType};
 use serde_json::{Value, json};
 
 use crate::common::{HUB_A, HUB_B, ask, request, request_with, to};
 
-fn no(reason: &'static str) -> impl AllocationPolicy {
+fn declines(reason: &'static str) -> impl AllocationPolicy {
     from_fn(move |_| Err(Rejection::new(reason)))
 }
 
@@ -25,7 +27,7 @@ async fn a_closure_is_a_policy() {
     let own = HUB_A.to_owned();
     let sync = from_fn(
         move |request| match request.linked_hubs[0].as_str() == own {
-            true => Ok(Allocation::to(&request.linked_hubs[0])),
+            true => Ok(Allocation::to(request.linked_hubs[0].clone())),
             false => Err(Rejection::new("no")),
         },
     );
@@ -33,13 +35,13 @@ async fn a_closure_is_a_policy() {
 
     let later = from_async_fn(|request: AllocationRequest| async move {
         tokio::task::yield_now().await;
-        Ok(Allocation::to(&request.linked_hubs[0]))
+        Ok(Allocation::to(request.linked_hubs[0].clone()))
     });
     assert_eq!(ask(&later, &request).await.unwrap(), HUB_A);
 }
 
 #[tokio::test]
-async fn a_pointer_to_a_policy_is_one() {
+async fn a_pointer_to_a_policy_is_a_policy() {
     let request = request("dev-1", &[HUB_A]);
     let shared: Arc<dyn AllocationPolicy> = Arc::new(to(HUB_A));
     let boxed: Box<dyn AllocationPolicy> = Box::new(Arc::clone(&shared));
@@ -49,7 +51,7 @@ async fn a_pointer_to_a_policy_is_one() {
 }
 
 #[tokio::test]
-async fn a_payload_decides() {
+async fn a_field_of_the_payload_chooses_the_policy() {
     let policy = ByPayload::field("model")
         .when("toaster", to(HUB_A))
         .when("heatpump", to(HUB_B))
@@ -75,7 +77,7 @@ async fn a_payload_decides() {
 }
 
 #[tokio::test]
-async fn a_payload_that_decides_nothing_is_rejected_with_the_reason() {
+async fn a_payload_without_a_policy_is_rejected_with_the_reason() {
     let policy = ByPayload::field("model").when("toaster", to(HUB_A));
     for (payload, reason) in [
         (
@@ -91,13 +93,13 @@ async fn a_payload_that_decides_nothing_is_rejected_with_the_reason() {
         (json!("toaster"), r#"payload has no "model""#),
         (
             json!({ "model": ["toaster"] }),
-            "neither a text, a number nor a boolean",
+            "is not a string, a number or a boolean",
         ),
         (
             json!({ "model": {} }),
-            "neither a text, a number nor a boolean",
+            "is not a string, a number or a boolean",
         ),
-        (Value::Null, r#"no payload, so no "model""#),
+        (Value::Null, r#"no payload, so it has no "model""#),
     ] {
         let rejected = ask_with_payload(&policy, payload.clone())
             .await
@@ -107,7 +109,7 @@ async fn a_payload_that_decides_nothing_is_rejected_with_the_reason() {
 }
 
 #[tokio::test]
-async fn otherwise_takes_other_values_but_not_missing_ones() {
+async fn otherwise_is_for_other_values_but_not_for_missing_ones() {
     let policy = ByPayload::field("model")
         .when("toaster", to(HUB_A))
         .otherwise(to(HUB_B));
@@ -120,11 +122,11 @@ async fn otherwise_takes_other_values_but_not_missing_ones() {
 }
 
 #[tokio::test]
-async fn a_json_pointer_reaches_deep() {
+async fn a_json_pointer_reads_nested_fields() {
     let policy = ByPayload::field("/devices/0/a~1b").when("x", to(HUB_A));
     let payload = json!({ "devices": [{ "a/b": "x" }] });
     assert_eq!(ask_with_payload(&policy, payload).await.unwrap(), HUB_A);
-    // Without the slash it is a name like any other.
+    // Without a leading slash it is the name of a field.
     let policy = ByPayload::field("a/b").when("x", to(HUB_A));
     let payload = json!({ "a/b": "x" });
     assert_eq!(ask_with_payload(&policy, payload).await.unwrap(), HUB_A);
@@ -139,10 +141,16 @@ fn certificate() -> (Vec<u8>, String) {
         .push(DnType::OrganizationName, "Contoso");
     let issuer = Issuer::new(ca, ca_key);
 
-    let names = ["Toaster.Contoso.com".to_owned(), "10.0.0.1".to_owned()];
+    let names = [
+        "Toaster.Contoso.com".to_owned(),
+        "10.0.0.1".to_owned(),
+        "2001:db8::1".to_owned(),
+    ];
     let mut leaf = CertificateParams::new(names).unwrap();
     let uri = "urn:contoso:toaster".try_into().unwrap();
     leaf.subject_alt_names.push(SanType::URI(uri));
+    let email = "Toaster@Contoso.com".try_into().unwrap();
+    leaf.subject_alt_names.push(SanType::Rfc822Name(email));
     // UTF8String "oven", and an OCTET STRING of two bytes.
     leaf.custom_extensions = vec![
         CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], b"\x0c\x04oven".to_vec()),
@@ -171,7 +179,7 @@ fn with_certificate(text: &str) -> AllocationRequest {
 }
 
 #[tokio::test]
-async fn a_certificate_decides() {
+async fn a_property_of_the_certificate_chooses_the_policy() {
     let (der, pem) = certificate();
     for (policy, value) in [
         (ByCertificate::subject_common_name(), "dev-1"),
@@ -181,6 +189,9 @@ async fn a_certificate_decides() {
         (ByCertificate::issuer_organization(), "Contoso"),
         (ByCertificate::dns_name(), "toaster.contoso.COM"),
         (ByCertificate::uri(), "urn:contoso:toaster"),
+        (ByCertificate::ip_address(), "10.0.0.1"),
+        (ByCertificate::ip_address(), "2001:DB8:0:0::1"),
+        (ByCertificate::email(), "Toaster@contoso.COM"),
         (extension("1.3.6.1.4.1.99999.1"), "oven"),
         (extension("1.3.6.1.4.1.99999.2"), "0402abcd"),
     ] {
@@ -205,7 +216,7 @@ fn an_extension_is_named_by_its_oid() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_decides_nothing_is_rejected_with_the_reason() {
+async fn a_certificate_without_a_policy_is_rejected_with_the_reason() {
     let (der, _) = certificate();
     let policy = ByCertificate::subject_organization().when("contoso töaster", to(HUB_A));
     let rejected = ask(&policy, &with_certificate(&base64(&der)))
@@ -235,10 +246,13 @@ async fn a_certificate_that_decides_nothing_is_rejected_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_device_without_a_sound_certificate_is_rejected() {
+async fn a_device_without_a_valid_certificate_is_rejected() {
     let policy = ByCertificate::dns_name().otherwise(to(HUB_B));
     let rejected = ask(&policy, &request("dev-1", &[HUB_A])).await.unwrap_err();
-    assert_eq!(rejected, "the device proved itself without a certificate");
+    assert_eq!(
+        rejected,
+        "the device did not authenticate with a certificate"
+    );
 
     let (der, pem) = certificate();
     for text in [
@@ -251,31 +265,78 @@ async fn a_device_without_a_sound_certificate_is_rejected() {
         "-----BEGIN",
     ] {
         let rejected = ask(&policy, &with_certificate(text)).await.unwrap_err();
-        assert_eq!(
-            rejected, "the device's certificate cannot be read",
-            "{text}"
-        );
+        assert_eq!(rejected, "the device's certificate is not valid", "{text}");
     }
 }
 
 #[tokio::test]
-async fn the_first_that_answers_counts() {
+async fn the_first_policy_that_chooses_a_linked_hub_decides() {
     let request = request("dev-1", &[HUB_A, HUB_B]);
-    let policy = Fallback::new(no("one")).or(to(HUB_B)).or(to(HUB_A));
+    let policy = Fallback::new(declines("one")).or(to(HUB_B)).or(to(HUB_A));
     assert_eq!(ask(&policy, &request).await.unwrap(), HUB_B);
-    // A hub that is not linked is no answer.
+    // The next policy is called if the hub is not linked.
     let policy = Fallback::new(to("gone.azure-devices.net")).or(to(HUB_A));
     assert_eq!(ask(&policy, &request).await.unwrap(), HUB_A);
 }
 
+/// Calls a fallback from a policy that rejects in this way to one that chooses a hub.
+async fn fall_back(rejection: fn() -> Rejection, on_any: bool) -> Result<String, String> {
+    let mut policy = Fallback::new(from_fn(move |_| Err(rejection()))).or(to(HUB_B));
+    if on_any {
+        policy = policy.on_any_rejection();
+    }
+    ask(&policy, &request("dev-1", &[HUB_B])).await
+}
+
 #[tokio::test]
-async fn when_none_answers_all_reasons_are_named() {
+async fn a_fallback_stops_at_a_policy_that_is_unavailable() {
+    let declined: [fn() -> Rejection; 3] = [
+        || Rejection::new("not in the database"),
+        || Rejection::new("not in the database").with_status(503),
+        || Rejection::new("no model").with_source(std::io::Error::other("not JSON")),
+    ];
+    for rejection in declined {
+        assert_eq!(fall_back(rejection, false).await.unwrap(), HUB_B);
+    }
+    let unavailable: [fn() -> Rejection; 2] = [
+        || Rejection::unavailable("the database is not reachable"),
+        || Rejection::unavailable("the database is not reachable").with_status(400),
+    ];
+    for rejection in unavailable {
+        let reason = fall_back(rejection, false).await.unwrap_err();
+        assert_eq!(reason, "the database is not reachable");
+        assert_eq!(fall_back(rejection, true).await.unwrap(), HUB_B);
+    }
+}
+
+#[tokio::test]
+async fn no_policy_is_called_after_one_that_is_unavailable() {
+    let policy = Fallback::new(declines("one"))
+        .or(from_fn(|_| Err(Rejection::unavailable("two"))))
+        .or(to(HUB_A));
+    let rejection = policy
+        .allocate(&request("dev-1", &[HUB_A]))
+        .await
+        .unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::Unavailable);
+    assert_eq!((rejection.status(), rejection.message()), (503, "one; two"));
+}
+
+#[tokio::test]
+async fn a_payload_in_a_string_is_read_as_json() {
+    let policy = ByPayload::field("/device/model").when("toaster", to(HUB_A));
+    let java = json!(r#"{"device":{"model":"toaster"}}"#);
+    assert_eq!(ask_with_payload(&policy, java).await.unwrap(), HUB_A);
+}
+
+#[tokio::test]
+async fn the_rejection_of_all_policies_has_all_reasons() {
     let last = from_fn(|_| {
         Err(Rejection::new("three")
             .with_status(503)
             .with_error_code(ErrorCode::HUB_NOT_SPECIFIED))
     });
-    let policy = Fallback::new(no("one")).or(to("gone")).or(last);
+    let policy = Fallback::new(declines("one")).or(to("gone")).or(last);
     let rejection = policy
         .allocate(&request("dev-1", &[HUB_A]))
         .await

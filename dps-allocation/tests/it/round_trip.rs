@@ -1,4 +1,4 @@
-//! The caller and the webhook, one after the other.
+//! A webhook that calls another webhook.
 
 use dps_allocation::policies::{ByPayload, Fixed};
 use dps_allocation::{AllocationPolicy as _, Rejection, Webhook, WebhookClient, from_fn};
@@ -8,7 +8,7 @@ use crate::common::{HUB_A, HUB_B, request, request_with};
 use crate::http::Served;
 
 #[tokio::test]
-async fn a_webhook_that_asks_a_webhook_gives_its_answer() {
+async fn a_webhook_can_return_the_answer_of_another_webhook() {
     let policy = ByPayload::field("model")
         .when("toaster", Fixed::to(HUB_B.parse().unwrap()))
         .otherwise(from_fn(|_| Err(Rejection::new("gone").with_status(410))));

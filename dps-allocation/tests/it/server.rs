@@ -1,11 +1,11 @@
-//! The webhook on a real socket: its answers, slow and many clients, and its end.
+//! The webhook server over real sockets: answers, slow clients, many clients, graceful stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_allocation::policies::{Fixed, from_async_fn};
-use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook, from_fn};
+use dps_allocation::policies::Fixed;
+use dps_allocation::{Allocation, AllocationPolicy, Rejection, Webhook, from_async_fn, from_fn};
 use dps_types::AllocationRequest;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,14 +15,14 @@ use tokio::sync::{Notify, mpsc};
 use crate::common::{DOCUMENTED_REQUEST, HUB_B};
 use crate::http::{JSON, Reply, Served, exchange, post, read_to_end};
 
-/// With slow clients. Everything else gets its time.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The timeout of clients, in the tests of slow clients.
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn fixed() -> Fixed {
     Fixed::to(HUB_B.parse().unwrap())
 }
 
-/// Says when it is asked, and answers when it is told to.
+/// A policy that reports each call, and answers when it is notified.
 fn held() -> (
     impl AllocationPolicy,
     mpsc::UnboundedReceiver<()>,
@@ -36,13 +36,13 @@ fn held() -> (
         async move {
             asked.send(()).unwrap();
             released.notified().await;
-            Ok(Allocation::to(&request.linked_hubs[0]))
+            Ok(Allocation::to(request.linked_hubs[0].clone()))
         }
     });
     (policy, when_asked, release)
 }
 
-/// Fails instead of hanging. It is shorter than what hyper would do by itself.
+/// Fails instead of waiting for ever. The timeout is shorter than the defaults of hyper.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let time = Duration::from_secs(20);
     tokio::time::timeout(time, future).await.expect("in time")
@@ -67,7 +67,7 @@ async fn the_documented_request_is_answered_at_any_path() {
 }
 
 #[tokio::test]
-async fn limits_may_be_as_long_as_can_be() {
+async fn the_longest_timeouts_are_accepted() {
     let webhook = Webhook::new(fixed())
         .with_timeout(Duration::MAX)
         .with_client_timeout(Duration::MAX);
@@ -78,7 +78,7 @@ async fn limits_may_be_as_long_as_can_be() {
 }
 
 #[tokio::test]
-async fn a_function_key_is_taken_from_query_or_header() {
+async fn a_function_key_is_accepted_in_query_or_header() {
     let served = Served::start(Webhook::new(fixed()).with_function_key("s3cret==")).await;
     let header = |key| format!("{JSON}X-Functions-Key: {key}\r\n");
     for (path, headers, status) in [
@@ -87,6 +87,12 @@ async fn a_function_key_is_taken_from_query_or_header() {
         ("/api/f", &*header("s3cret=="), 200),
         ("/api/f", JSON, 401),
         ("/api/f?code=other", &*header("other"), 401),
+        ("/api/f?code=s3cret==&code=other", JSON, 400),
+        (
+            "/api/f",
+            &*header("s3cret==\r\nx-functions-key: s3cret=="),
+            400,
+        ),
     ] {
         let reply = exchange(served.address, &post(path, headers, DOCUMENTED_REQUEST)).await;
         assert_eq!(reply.status, status, "{path} {headers}");
@@ -96,10 +102,10 @@ async fn a_function_key_is_taken_from_query_or_header() {
 #[tokio::test]
 async fn every_failure_has_its_status_and_a_json_body() {
     let policy = from_fn(|request| match request.registration_id().as_str() {
-        "panics" => panic!("the inner workings"),
-        "elsewhere" => Ok(Allocation::to(&"elsewhere".parse().unwrap())),
-        "unknown" => Err(Rejection::new("not one of ours").with_status(404)),
-        _ => Err(Rejection::new("not today")),
+        "panics" => panic!("the toaster table is empty"),
+        "elsewhere" => Ok(Allocation::to("elsewhere".parse().unwrap())),
+        "unknown" => Err(Rejection::new("an unknown device").with_status(404)),
+        _ => Err(Rejection::new("no hub")),
     });
     let served = Served::start(Webhook::new(policy).with_body_limit(4096)).await;
     let named = |name: &str| {
@@ -147,8 +153,8 @@ async fn every_failure_has_its_status_and_a_json_body() {
             Some(400_006),
             "not an allocation request",
         ),
-        (named("any"), 400, None, "not today"),
-        (named("unknown"), 404, None, "not one of ours"),
+        (named("any"), 400, None, "no hub"),
+        (named("unknown"), 404, None, "an unknown device"),
         (
             named("panics"),
             500,
@@ -161,8 +167,8 @@ async fn every_failure_has_its_status_and_a_json_body() {
             Some(500_001),
             "not one of the linked hubs",
         ),
-        // It lives on.
-        (named("any"), 400, None, "not today"),
+        // The webhook continues after the panic.
+        (named("any"), 400, None, "no hub"),
     ] {
         let reply = exchange(served.address, &request).await;
         assert_eq!(reply.status, status, "{reply:?}");
@@ -188,7 +194,7 @@ async fn every_failure_has_its_status_and_a_json_body() {
 }
 
 #[tokio::test]
-async fn a_slow_policy_is_504() {
+async fn a_policy_that_times_out_is_504() {
     let policy = from_async_fn(|_| std::future::pending());
     let served = Served::start(Webhook::new(policy).with_timeout(Duration::from_millis(50))).await;
     let reply = exchange(served.address, &post("/", JSON, DOCUMENTED_REQUEST)).await;
@@ -200,13 +206,13 @@ async fn a_slow_policy_is_504() {
 }
 
 #[tokio::test]
-async fn too_large_a_body_is_refused_before_it_is_sent_or_as_it_comes() {
+async fn a_body_over_the_limit_is_refused_by_its_length_or_as_it_arrives() {
     let served = Served::start(Webhook::new(fixed()).with_body_limit(1000)).await;
     let declared = format!(
         "POST / HTTP/1.1\r\nHost: h\r\n{JSON}Content-Length: 1001\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(exchange(served.address, &declared).await.status, 413);
-    // The last chunk never comes.
+    // The last chunk is missing.
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: h\r\n{JSON}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3e9\r\n{}\r\n",
         " ".repeat(1001)
@@ -215,10 +221,10 @@ async fn too_large_a_body_is_refused_before_it_is_sent_or_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_with_and_without_a_body() {
+async fn a_request_without_a_key_is_refused_with_and_without_a_body() {
     let webhook = Webhook::new(fixed()).with_function_key("s3cret");
-    let served = Served::start(webhook.with_client_timeout(PATIENCE)).await;
-    // Whoever sends a whole body before reading gets the answer, and no reset.
+    let served = Served::start(webhook.with_client_timeout(CLIENT_TIMEOUT)).await;
+    // A client that sends the whole body before it reads gets the answer, not a reset.
     let request = post("/", JSON, &" ".repeat(96 * 1024));
     let mut stream = connect(served.address).await;
     for part in request.as_bytes().chunks(1024) {
@@ -227,7 +233,7 @@ async fn a_stranger_is_refused_with_and_without_a_body() {
     }
     let reply = Reply::parse(&read_to_end(&mut stream).await);
     assert_eq!(reply.status, 401);
-    // And whoever sends none is answered too.
+    // A client that does not send its body is answered after the timeout.
     let head = format!(
         "POST / HTTP/1.1\r\nHost: h\r\n{JSON}Content-Length: 100\r\nConnection: close\r\n\r\n"
     );
@@ -235,15 +241,15 @@ async fn a_stranger_is_refused_with_and_without_a_body() {
 }
 
 #[tokio::test]
-async fn clients_that_are_slow_with_the_head_are_cut_off() {
-    let webhook = Webhook::new(fixed()).with_client_timeout(PATIENCE);
+async fn a_client_that_is_slow_with_the_head_is_disconnected() {
+    let webhook = Webhook::new(fixed()).with_client_timeout(CLIENT_TIMEOUT);
     let served = Served::start(webhook).await;
     for sent in ["", "POST / HTTP/1.1\r\nHost: h\r\nX-Slow: "] {
         let mut stream = connect(served.address).await;
         stream.write_all(sent.as_bytes()).await.unwrap();
         assert_eq!(soon(read_to_end(&mut stream)).await, "", "{sent:?}");
     }
-    // One byte now and then does not help.
+    // Sending one byte now and then does not extend the time.
     let mut stream = connect(served.address).await;
     stream
         .write_all(b"POST / HTTP/1.1\r\nX-Slow: ")
@@ -258,19 +264,42 @@ async fn clients_that_are_slow_with_the_head_are_cut_off() {
 }
 
 #[tokio::test]
-async fn clients_that_are_slow_with_the_body_are_cut_off() {
-    let webhook = Webhook::new(fixed()).with_client_timeout(PATIENCE);
+async fn a_head_over_the_limit_is_refused() {
+    let served = Served::start(Webhook::new(fixed())).await;
+    let many = "X-Header: value\r\n".repeat(101);
+    let long = format!("X-Header: {}\r\n", "x".repeat(256 * 1024));
+    for headers in [many, long] {
+        let headers = format!("{JSON}{headers}");
+        let mut stream = connect(served.address).await;
+        let request = post("/", &headers, DOCUMENTED_REQUEST);
+        // The server may close the connection before it has read everything.
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .unwrap_or_default();
+        let mut text = Vec::new();
+        soon(stream.read_to_end(&mut text))
+            .await
+            .unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.is_empty() || text.contains(" 431 "), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_with_the_body_is_disconnected() {
+    let webhook = Webhook::new(fixed()).with_client_timeout(CLIENT_TIMEOUT);
     let served = Served::start(webhook).await;
     let started = format!("POST / HTTP/1.1\r\nHost: h\r\n{JSON}Content-Length: 100\r\n\r\n{{");
     let mut stream = connect(served.address).await;
     stream.write_all(started.as_bytes()).await.unwrap();
     let reply = Reply::parse(&soon(read_to_end(&mut stream)).await);
     assert_eq!(reply.status, 408);
-    assert_eq!(reply.json()["message"], "the body took too long to arrive");
+    assert_eq!(reply.json()["message"], "the body did not arrive in time");
 }
 
 #[tokio::test]
-async fn many_clients_are_served_beside_many_idle_ones() {
+async fn many_clients_are_served_while_many_others_are_idle() {
     let served = Served::start(Webhook::new(fixed())).await;
     let mut idle = Vec::new();
     for _ in 0..200 {
@@ -285,7 +314,7 @@ async fn many_clients_are_served_beside_many_idle_ones() {
 }
 
 #[tokio::test]
-async fn a_connection_takes_one_request_after_another() {
+async fn a_connection_serves_several_requests() {
     let webhook = Webhook::new(fixed()).with_client_timeout(Duration::from_secs(3600));
     let served = Served::start(webhook).await;
     let request = post("/", JSON, DOCUMENTED_REQUEST).replace("Connection: close\r\n", "");
@@ -301,13 +330,13 @@ async fn a_connection_takes_one_request_after_another() {
         }
         assert_eq!(Reply::parse(&text).status, 200);
     }
-    // An idle connection does not hold up the end.
+    // An idle connection does not delay the stop.
     soon(served.stop()).await.unwrap().unwrap();
     assert_eq!(read_to_end(&mut stream).await, "");
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_finished_when_it_stops() {
+async fn requests_in_flight_are_finished_when_the_server_stops() {
     let (policy, mut when_asked, release) = held();
     let served = Served::start(Webhook::new(policy)).await;
     let address = served.address;
@@ -316,34 +345,34 @@ async fn requests_in_flight_are_finished_when_it_stops() {
     when_asked.recv().await.unwrap();
 
     let mut stopping = served.stop();
-    // No new ones are taken ...
+    // No new connection is accepted ...
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(!stopping.is_finished());
-    // ... and the one in flight gets its answer.
+    // ... and the request in flight gets its answer.
     release.notify_one();
     assert_eq!(in_flight.await.unwrap().status, 200);
     (&mut stopping).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_finish_does_not_hold_up_the_end() {
-    let webhook = Webhook::new(fixed()).with_client_timeout(PATIENCE);
+async fn a_client_that_does_not_finish_its_request_does_not_delay_the_stop() {
+    let webhook = Webhook::new(fixed()).with_client_timeout(CLIENT_TIMEOUT);
     let served = Served::start(webhook).await;
     let mut stream = connect(served.address).await;
     stream
         .write_all(b"POST / HTTP/1.1\r\nX-Slow: ")
         .await
         .unwrap();
-    // So that the server knows it.
+    // After this answer the server has accepted the first connection as well.
     let reply = exchange(served.address, &post("/", JSON, DOCUMENTED_REQUEST)).await;
     assert_eq!(reply.status, 200);
     soon(served.stop()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn dropping_the_server_drops_what_it_does() {
+async fn dropping_the_server_drops_the_running_policies() {
     struct Dropped(mpsc::UnboundedSender<()>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -375,15 +404,17 @@ async fn dropping_the_server_drops_what_it_does() {
 }
 
 #[tokio::test]
-async fn the_router_fits_into_another_app() {
+async fn the_router_can_be_nested_with_and_without_a_trailing_slash() {
     let webhook = Webhook::new(fixed()).with_function_key("s3cret");
-    let app = axum::Router::new().nest("/api/allocate", webhook.router());
+    let app = axum::Router::new().nest_service("/api/allocate", webhook.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = axum::serve(listener, app).into_future();
     let asking = async {
         for (path, status) in [
             ("/api/allocate?code=s3cret", 200),
+            ("/api/allocate/?code=s3cret", 200),
+            ("/api/allocate/", 401),
             ("/api/allocate", 401),
             ("/elsewhere?code=s3cret", 404),
         ] {

@@ -73,7 +73,7 @@ fn custom(terms: &Terms<'_>) -> Result<(), ServiceError> {
     let definition = terms.custom_allocation_definition.ok_or_else(|| {
         ServiceError::invalid("A CustomAllocationDefinition is required when the allocation policy is set to 'Custom'")
     })?;
-    match dps_allocation::check_webhook_url(&definition.webhook_url) {
+    match dps_allocation::webhook_url::check(&definition.webhook_url) {
         Ok(()) => Ok(()),
         Err(error) => Err(ServiceError::invalid(sentence(format!(
             "The webhookUrl is not valid: {error}"

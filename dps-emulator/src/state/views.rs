@@ -1,7 +1,7 @@
 //! The views of an enrollment: with secrets, without secrets, and for a webhook.
 
-use dps_allocation::masked_url;
 use dps_types::enrollment::{AttestationMechanism, X509Certificates};
+use dps_types::mask_url;
 
 use super::{Document, storage_form};
 
@@ -25,7 +25,7 @@ pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
     *parts.etag = parts.etag.as_ref().and_then(storage_form);
     parts.extra.drop_nulls(&[]);
     if let Some(definition) = parts.custom_allocation_definition {
-        definition.webhook_url = masked_url(&definition.webhook_url);
+        definition.webhook_url = mask_url(&definition.webhook_url);
     }
     shown
 }

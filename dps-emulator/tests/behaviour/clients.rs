@@ -149,7 +149,7 @@ async fn device_and_webhook_talk_to_each_other() {
     let setup = Setup::start().await;
     let policy = from_fn(|request| {
         let said: Value = request.payload()?;
-        Ok(Allocation::to(&request.linked_hubs[0]).payload(json!({ "you said": said })))
+        Ok(Allocation::to(request.linked_hubs[0].clone()).payload(json!({ "you said": said })))
     });
     let (url, _webhook) = serve(Webhook::new(policy)).await;
     let key = SymmetricKey::generate();

@@ -1,7 +1,6 @@
 //! Custom allocation: what the webhook is asked, and what becomes of its answer.
 
-use dps_allocation::policies::from_async_fn;
-use dps_allocation::{Allocation, Rejection, Webhook, from_fn};
+use dps_allocation::{Allocation, Rejection, Webhook, from_async_fn, from_fn};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 use dps_tls::Roots;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -162,7 +161,8 @@ async fn the_webhook_chooses_by_what_the_device_said_and_says_something_back() {
             .iter()
             .find(|hub| Some(hub.as_str()) == place["hub"].as_str())
             .ok_or(Rejection::new("no such hub"))?;
-        Ok(Allocation::to(hub).payload(json!({ "hello": [request.registration_id().as_str()] })))
+        Ok(Allocation::to(hub.clone())
+            .payload(json!({ "hello": [request.registration_id().as_str()] })))
     });
     let (url, _webhook) = serve(Webhook::new(policy)).await;
     let group = with(key_group("g", KEY_1, KEY_2), by(&url));
@@ -196,10 +196,12 @@ async fn only_the_enrollments_hubs_are_offered() {
 #[tokio::test]
 async fn any_payload_gets_there_and_back_unchanged() {
     let dps = two_hubs().await;
-    let echo = from_fn(|request| {
-        let payload = request.device_runtime_context.payload.clone();
-        Ok(Allocation::to(&request.linked_hubs[0]).payload(payload.unwrap_or(json!("none"))))
-    });
+    let echo =
+        from_fn(|request| {
+            let payload = request.device_runtime_context.payload.clone();
+            Ok(Allocation::to(request.linked_hubs[0].clone())
+                .payload(payload.unwrap_or(json!("none"))))
+        });
     let (url, _webhook) = serve(Webhook::new(echo)).await;
     let enrollment = with(key_enrollment("dev-1", KEY_1, KEY_2), by(&url));
     dps.create("/enrollments/dev-1", &enrollment).await;

@@ -117,7 +117,7 @@ async fn never_refuses_a_webhook_that_moves_the_device() {
     assert_eq!(code, 400_207);
     assert_eq!(
         message,
-        "Custom allocation failed: the webhook chose hub-b, which is not one of the linked hubs"
+        "Custom allocation failed: the webhook chose hub-b, which is not one of the linked hubs (hub-a)"
     );
 }
 

@@ -100,55 +100,59 @@ async fn an_answer_without_a_hub() {
         r#"{"iotHubHostName":""}"#,
         r#"{"hub":"127.0.0.1"}"#,
     ] {
-        assert_eq!(
-            failure(200, body).await,
-            (
-                400_208,
-                "Custom allocation failed: the webhook's answer has no iotHubHostName".to_owned()
-            ),
-            "{body}"
-        );
+        let (code, message) = failure(200, body).await;
+        assert_eq!(code, 400_208, "{body}");
+        let start = "Custom allocation failed: the webhook's answer has no iotHubHostName";
+        assert!(message.starts_with(start), "{body}: {message}");
     }
 }
 
 #[tokio::test]
 async fn a_hub_that_is_not_linked() {
-    assert_eq!(
-        failure(200, r#"{"iotHubHostName":"hub-x"}"#).await,
-        (
-            400_207,
-            "Custom allocation failed: the webhook chose hub-x, which is not one of the linked hubs"
-                .to_owned()
-        )
-    );
+    let (code, message) = failure(200, r#"{"iotHubHostName":"hub-x"}"#).await;
+    assert_eq!(code, 400_207);
+    let start =
+        "Custom allocation failed: the webhook chose hub-x, which is not one of the linked hubs";
+    assert!(message.starts_with(start), "{message}");
 }
 
 #[tokio::test]
-async fn rubbish() {
+async fn an_invalid_answer_is_explained_in_the_error_message() {
     for (body, reason) in [
         ("", "the webhook's answer is empty"),
         ("   \r\n", "the webhook's answer is empty"),
-        ("<html>", "the webhook's answer is not JSON"),
+        ("<html>", "the webhook's answer is HTML or XML"),
         ("{\"iotHubHostName\":", "the webhook's answer is not JSON"),
-        ("[]", "the webhook's answer is not an allocation response"),
+        ("[]", "it is an array, not an object"),
+        ("\"localhost\"", "it is the string \"localhost\""),
         (
-            "\"localhost\"",
-            "the webhook's answer is not an allocation response",
+            r#""{\"iotHubHostName\":\"localhost\"}""#,
+            "is encoded twice",
+        ),
+        (r#"{"iotHubHostName":7}"#, "is the number 7, not a string"),
+        (r#"{"iotHubHostName":"no host"}"#, "it contains white space"),
+        (r#"{"iotHubHostName":"https://localhost"}"#, "it is a URL"),
+        (
+            r#"{"value":{"iotHubHostName":"localhost"},"formatters":[],"contentTypes":[],"statusCode":200}"#,
+            "it is inside \"value\"",
         ),
         (
-            r#"{"iotHubHostName":7}"#,
-            "the webhook's answer is not an allocation response",
-        ),
-        (
-            r#"{"iotHubHostName":"no host!"}"#,
-            "the webhook's answer is not an allocation response",
+            r#"{"iotHubHostName":"localhost","initialTwin":{"tags":["a"]}}"#,
+            "initialTwin.tags in the webhook's answer is an array",
         ),
     ] {
-        assert_eq!(
-            failure(200, body).await,
-            (400_207, format!("Custom allocation failed: {reason}")),
-            "{body}"
+        let (code, message) = failure(200, body).await;
+        let expected = if body.contains("value") {
+            400_208
+        } else {
+            400_207
+        };
+        assert_eq!(code, expected, "{body}");
+        assert!(
+            message.starts_with("Custom allocation failed: "),
+            "{message}"
         );
+        assert!(message.contains(reason), "{body}: {message}");
     }
 }
 

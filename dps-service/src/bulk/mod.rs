@@ -1,7 +1,7 @@
-//! The same for many enrollments: cut into tens, several requests at a time, an outcome for each item.
+//! Bulk operations: the same operation on many enrollments, ten per request, with an outcome for each item.
 
 mod outcome;
-mod verdict;
+mod results;
 mod worker;
 
 use std::fmt;
@@ -14,58 +14,59 @@ use dps_types::BulkOperationMode;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 
-use self::worker::{Settled, Worker};
+use self::worker::{ItemResult, Worker};
 use crate::client::ServiceClient;
+use crate::enrollment_kind::EnrollmentKind;
 #[cfg(doc)]
 use crate::error::{Error, ErrorKind};
-use crate::kind::EnrollmentKind;
 
 pub use outcome::{BulkOutcome, BulkProgress, BulkReport};
 
-/// A bulk operation that is about to begin. Made by [`Enrollments::bulk`](crate::Enrollments::bulk).
+/// A bulk operation that has not started. Created by [`Enrollments::bulk`](crate::Enrollments::bulk).
 ///
-/// Each request does the same to ten enrollments at most, and each of those succeeds or fails alone: where the service
-/// refuses the whole request (400, 413), its items are sent again one by one. The modes:
+/// Each request contains at most ten enrollments, and each of them succeeds or fails independently: if the service refuses
+/// the whole request (400, 413), its items are sent again one by one. The modes are:
 ///
-/// * `Create`: an enrollment that exists is a [`ErrorKind::Conflict`].
-/// * `Update` and `UpdateIfMatchETag`: replace under the condition of the item's own `etag`; `*` in `Update` stands for
-///   any version, and without an `etag` the service reports a [`ErrorKind::Conflict`].
-/// * `Delete`: the `etag` is a condition where there is one.
+/// * `Create`: an enrollment that exists is an [`ErrorKind::Conflict`].
+/// * `Update` and `UpdateIfMatchETag`: replace the enrollment if its version is the item's `etag`. In `Update`, `*` stands
+///   for any version; without an `etag` the service reports an [`ErrorKind::Conflict`].
+/// * `Delete`: delete the enrollment; if the item has an `etag`, only that version.
 ///
-/// Requests are repeated as the [crate's documentation](crate#waiting-and-repeating) tells, also after a lost answer: an
-/// item cannot be created twice. What such a repetition finds done already is reported as it is, a
-/// [`ErrorKind::Conflict`] or [`ErrorKind::PreconditionFailed`] with [`Error::is_in_doubt`]; what is gone is deleted.
+/// Requests are retried as described in the [crate's documentation](crate#timeouts-and-retries), also after a lost answer,
+/// because an item cannot be created twice. If a retry finds that an earlier attempt has already changed an item, the item
+/// is reported as [`ErrorKind::Conflict`] or [`ErrorKind::PreconditionFailed`] with [`Error::is_in_doubt`]; an item that is
+/// already deleted is a success.
 #[derive(Clone, Debug)]
 pub struct Bulk<E> {
     client: ServiceClient,
     mode: BulkOperationMode,
-    at_a_time: usize,
+    concurrency: usize,
     kind: PhantomData<fn() -> E>,
 }
 
 impl<E: EnrollmentKind> Bulk<E> {
     /// The most items in a request. Source: documentation of the service SDKs.
-    pub const LARGEST_REQUEST: usize = 10;
-    /// How many requests are on their way at a time, unless [`Bulk::with_concurrency`] says otherwise.
+    pub const MAX_ITEMS: usize = 10;
+    /// The default number of concurrent requests.
     pub const DEFAULT_CONCURRENCY: usize = 4;
 
     pub(crate) fn new(client: ServiceClient, mode: BulkOperationMode) -> Self {
         Self {
             client,
             mode,
-            at_a_time: Self::DEFAULT_CONCURRENCY,
+            concurrency: Self::DEFAULT_CONCURRENCY,
             kind: PhantomData,
         }
     }
 
-    /// How many requests may be on their way at a time; at least one. An instance takes 1,000 operations a minute.
+    /// Sets the number of concurrent requests; at least one. An instance accepts 1,000 operations per minute.
     #[must_use]
     pub fn with_concurrency(mut self, requests: usize) -> Self {
-        self.at_a_time = requests.max(1);
+        self.concurrency = requests.max(1);
         self
     }
 
-    /// Does it to these items, which are taken as they are needed.
+    /// Runs the operation on these items. The iterator is read as the items are needed.
     pub fn run<'s>(
         &self,
         items: impl IntoIterator<Item = E, IntoIter: Send + 's>,
@@ -73,13 +74,13 @@ impl<E: EnrollmentKind> Bulk<E> {
         self.run_stream(stream::iter(items))
     }
 
-    /// Does it to the items of a stream, which are taken as they are needed.
+    /// Runs the operation on the items of a stream. The stream is read as the items are needed.
     pub fn run_stream<'s>(&self, items: impl Stream<Item = E> + Send + 's) -> BulkRun<'s, E> {
         let worker = Arc::new(Worker::new(self.client.clone(), self.mode.clone()));
         let results = items
-            .chunks(Self::LARGEST_REQUEST)
+            .chunks(Self::MAX_ITEMS)
             .map(move |items| Arc::clone(&worker).carry_out(items))
-            .buffered(self.at_a_time)
+            .buffered(self.concurrency)
             .flat_map(stream::iter);
         BulkRun {
             results: Box::pin(results),
@@ -88,11 +89,11 @@ impl<E: EnrollmentKind> Bulk<E> {
     }
 }
 
-/// A bulk operation on its way: a [`Stream`] of outcomes, one for each item, in the order in which they were given.
+/// A running bulk operation: a [`Stream`] of outcomes, one for each item, in the order of the items.
 ///
-/// When a request fails for good, and not for what its items are, no further one is sent: the items that are left come
-/// back as [`ErrorKind::NotAttempted`]. All but those that were [refused](BulkOutcome::is_refused) can be given to
-/// another run. Dropping the run ends its requests.
+/// If a request fails, not because of its items, and retries do not help, no further request is sent: the remaining items
+/// are reported as [`ErrorKind::NotAttempted`]. All items that were not [refused](BulkOutcome::is_refused) can be passed to
+/// another run. Dropping the run cancels its requests.
 ///
 /// ```no_run
 /// # async fn run(dps: dps_service::ServiceClient, devices: Vec<dps_types::enrollment::IndividualEnrollment>) {
@@ -107,24 +108,24 @@ impl<E: EnrollmentKind> Bulk<E> {
 /// }
 /// # }
 /// ```
-#[must_use = "nothing is done before the first outcome is asked for"]
+#[must_use = "nothing is done before the first outcome is requested"]
 pub struct BulkRun<'s, E> {
-    results: BoxStream<'s, Settled<E>>,
+    results: BoxStream<'s, ItemResult<E>>,
     progress: BulkProgress,
 }
 
 impl<E: Unpin> BulkRun<'_, E> {
-    /// The outcome of the next item; `None` after the last.
+    /// Returns the outcome of the next item; `None` after the last one.
     pub async fn next(&mut self) -> Option<BulkOutcome<E>> {
         StreamExt::next(self).await
     }
 
-    /// How many outcomes were handed out so far.
+    /// Returns the number of outcomes so far.
     pub fn progress(&self) -> BulkProgress {
         self.progress
     }
 
-    /// Runs to the end, and keeps what failed.
+    /// Runs to the end, and collects the outcomes of the items that failed.
     pub async fn finish(mut self) -> BulkReport<E> {
         let mut failed = Vec::new();
         while let Some(outcome) = self.next().await {

@@ -1,21 +1,21 @@
-//! What became of the items of a bulk run.
+//! The outcomes of a bulk operation.
 
 use crate::error::{Error, ErrorKind};
 
-/// What became of one item.
+/// The outcome of one item.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BulkOutcome<E> {
-    /// Its place in what was given, from 0.
+    /// The index of the item in the input, from 0.
     pub index: usize,
-    /// The item, as it was given.
+    /// The item.
     pub item: E,
-    /// Whether it was carried out.
+    /// Whether the operation succeeded.
     pub result: Result<(), Error>,
 }
 
 impl<E> BulkOutcome<E> {
-    /// Whether the item itself is what was refused: another run would have the same end.
+    /// Returns whether the service refused the item itself, so that another run would fail in the same way.
     pub fn is_refused(&self) -> bool {
         let kind = self.result.as_ref().err().map(Error::kind);
         matches!(
@@ -31,34 +31,34 @@ impl<E> BulkOutcome<E> {
     }
 }
 
-/// How far a bulk operation is.
+/// The progress of a bulk operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BulkProgress {
-    /// Items that were carried out.
+    /// The number of items that succeeded.
     pub succeeded: usize,
-    /// Items that were not.
+    /// The number of items that failed.
     pub failed: usize,
 }
 
-/// What became of all items.
+/// The result of a whole bulk operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BulkReport<E> {
-    /// How many items were carried out.
+    /// The number of items that succeeded.
     pub succeeded: usize,
-    /// The others, in the order in which they were given.
+    /// The outcomes of the items that failed, in the order of the items.
     pub failed: Vec<BulkOutcome<E>>,
 }
 
 impl<E> BulkReport<E> {
-    /// Whether every item was carried out.
+    /// Returns whether every item succeeded.
     pub fn is_successful(&self) -> bool {
         self.failed.is_empty()
     }
 
-    /// The items that nothing was found wrong with, in their order: their requests failed, or were not sent. Once that is
-    /// put right, they can be given to another run.
+    /// Returns the items that were not refused, in their order: their requests failed or were not sent. They can be passed
+    /// to another run when the cause is removed.
     pub fn into_unfinished(self) -> impl Iterator<Item = E> {
         let failed = self.failed.into_iter();
         failed

@@ -1,25 +1,25 @@
-//! Carries out the requests of a bulk run, until one fails for good.
+//! Sends the requests of a bulk operation, until one fails in a way that retries do not help.
 
 use std::sync::{Arc, OnceLock};
 
 use dps_types::{BulkOperationMode, BulkOperationResult};
 
-use super::verdict::Sent;
+use super::results::Sent;
 use crate::api_version;
 use crate::client::ServiceClient;
+use crate::enrollment_kind::EnrollmentKind;
 use crate::error::{Error, ErrorKind};
-use crate::kind::EnrollmentKind;
 use crate::request::Request;
 use crate::retry::{Done, Repeat};
 
-/// An item, and whether it was carried out.
-pub(crate) type Settled<E> = (E, Result<(), Error>);
+/// An item and its result.
+pub(crate) type ItemResult<E> = (E, Result<(), Error>);
 
-/// What sends the requests of a run.
+/// Sends the requests of one run.
 pub(crate) struct Worker {
     client: ServiceClient,
     mode: BulkOperationMode,
-    /// Why nothing more is sent.
+    /// The error after which nothing more is sent.
     stopped: OnceLock<Error>,
 }
 
@@ -32,58 +32,58 @@ impl Worker {
         }
     }
 
-    /// Does it to these items, which fit into one request. What the api-version does not know is not sent, and does not
-    /// hold up the others.
+    /// Carries out the operation on the items of one request. An item with a field that the api-version does not have is not
+    /// sent; the others are.
     pub(crate) async fn carry_out<E: EnrollmentKind>(
         self: Arc<Self>,
         items: Vec<E>,
-    ) -> Vec<Settled<E>> {
+    ) -> Vec<ItemResult<E>> {
         let version = self.client.api_version();
         let check = |item: &E| api_version::check_fields(&item.fields(), version);
         let checks: Vec<Result<(), Error>> = items.iter().map(check).collect();
-        let mut known = checks.iter().map(Result::is_ok);
-        let (fit, unfit): (Vec<E>, Vec<E>) = items
+        let mut passed = checks.iter().map(Result::is_ok);
+        let (valid, invalid): (Vec<E>, Vec<E>) = items
             .into_iter()
-            .partition(|_| known.next().unwrap_or_default());
-        let mut sent = self.send(fit).await.into_iter();
-        let mut unfit = unfit.into_iter();
+            .partition(|_| passed.next().unwrap_or_default());
+        let mut sent = self.send(valid).await.into_iter();
+        let mut invalid = invalid.into_iter();
         checks
             .into_iter()
             .filter_map(|check| match check {
                 Ok(()) => sent.next(),
-                Err(error) => Some((unfit.next()?, Err(error))),
+                Err(error) => Some((invalid.next()?, Err(error))),
             })
             .collect()
     }
 
-    /// Items that are refused together go out again, each alone: the fault may be that of one.
-    async fn send<E: EnrollmentKind>(&self, items: Vec<E>) -> Vec<Settled<E>> {
+    /// Sends the items together. If they are refused together, each is sent alone, because only one may be at fault.
+    async fn send<E: EnrollmentKind>(&self, items: Vec<E>) -> Vec<ItemResult<E>> {
         let (items, error) = match self.send_together(items).await {
-            Ok(settled) => return settled,
+            Ok(results) => return results,
             Err(failed) => failed,
         };
         if items.len() == 1 || !may_be_the_fault_of_one(&error) {
             return all(items, &error);
         }
-        let mut settled = Vec::with_capacity(items.len());
+        let mut results = Vec::with_capacity(items.len());
         for item in items {
             let alone = self.send_together(vec![item]).await;
-            settled.extend(alone.unwrap_or_else(|(items, error)| all(items, &error)));
+            results.extend(alone.unwrap_or_else(|(items, error)| all(items, &error)));
         }
-        settled
+        results
     }
 
-    /// A result for each item, or the failure of the request.
+    /// Returns a result for each item, or the failure of the request.
     async fn send_together<E: EnrollmentKind>(
         &self,
         items: Vec<E>,
-    ) -> Result<Vec<Settled<E>>, (Vec<E>, Error)> {
+    ) -> Result<Vec<ItemResult<E>>, (Vec<E>, Error)> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
         if let Some(error) = self.stopped.get() {
-            let what = "not attempted, since an earlier request failed";
-            let error = Error::new(ErrorKind::NotAttempted, what).with_source(error.clone());
+            let message = "not attempted, because an earlier request failed";
+            let error = Error::new(ErrorKind::NotAttempted, message).with_source(error.clone());
             return Err((items, error));
         }
         let bulk = E::bulk(self.mode.clone(), items);
@@ -100,7 +100,7 @@ impl Worker {
                 Ok(items.into_iter().zip(results).collect())
             }
             Err(error) => {
-                // A refusal of these items says nothing of the others.
+                // A refusal of these items does not concern the others.
                 if error.kind() != ErrorKind::Invalid {
                     let _ = self.stopped.set(error.clone());
                 }
@@ -115,20 +115,20 @@ impl Worker {
     ) -> Result<Done<BulkOperationResult>, Error> {
         let request = Request::new(E::BULK).json(bulk)?;
         let (client, deadline) = (&self.client, self.client.deadline());
-        let answer = client.send_telling_doubt(request, Repeat::Freely, deadline);
+        let answer = client.send_with_doubt(request, Repeat::Freely, deadline);
         let Done { value, in_doubt } = answer.await?;
         let value = value.json().map_err(|error| error.in_doubt_if(true))?;
         Ok(Done { value, in_doubt })
     }
 }
 
-/// A document that the service cannot read (400), or too much of it (413).
+/// A document that the service cannot read (400), or that is too large (413).
 fn may_be_the_fault_of_one(error: &Error) -> bool {
     matches!(error.status(), Some(400 | 413))
 }
 
-/// The same failure for each.
-fn all<E>(items: Vec<E>, error: &Error) -> Vec<Settled<E>> {
+/// Returns the same failure for each item.
+fn all<E>(items: Vec<E>, error: &Error) -> Vec<ItemResult<E>> {
     let failed = |item| (item, Err(error.clone()));
     items.into_iter().map(failed).collect()
 }

@@ -1,4 +1,4 @@
-//! Credentials of Microsoft Entra ID, as the Azure SDK for Rust has them.
+//! Credentials of the Azure SDK for Rust, for Microsoft Entra ID.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,9 +10,9 @@ use dps_types::protocol::service::ENTRA_SCOPE;
 
 use super::{AccessToken, TokenProvider};
 
-/// A credential of the `azure_identity` crate, or another [`TokenCredential`], as a [`TokenProvider`].
+/// A [`TokenProvider`] for a credential of the `azure_identity` crate, or any other [`TokenCredential`].
 ///
-/// Who it stands for needs the role *Device Provisioning Service Data Contributor*, or *Reader*, at the instance.
+/// The identity requires the role *Device Provisioning Service Data Contributor* or *Data Reader* on the instance.
 ///
 /// ```no_run
 /// # fn run(credential: std::sync::Arc<dyn azure_core::credentials::TokenCredential>) -> Result<(), dps_service::Error> {
@@ -27,7 +27,7 @@ use super::{AccessToken, TokenProvider};
 pub struct EntraCredential(Arc<dyn TokenCredential>);
 
 impl EntraCredential {
-    /// Asks this credential for tokens.
+    /// Gets tokens from this credential.
     pub fn new(credential: Arc<dyn TokenCredential>) -> Self {
         Self(credential)
     }

@@ -1,4 +1,4 @@
-//! Who the operator is: a shared access policy whose key signs tokens, or a provider of bearer tokens.
+//! Credentials of a service client: a shared access policy whose key signs tokens, or a provider of bearer tokens.
 
 #[cfg(feature = "entra")]
 mod entra;
@@ -17,10 +17,10 @@ pub(crate) use policy::SharedAccessPolicy;
 pub(crate) use provider::BearerTokens;
 pub use provider::{AccessToken, TokenProvider};
 
-/// A token with less time left is not used any more if there is a newer one: clocks differ, and a request takes a while.
+/// A token is replaced when less time is left: clocks differ, and a request takes a while.
 const RESERVE: Duration = Duration::from_secs(60);
 
-/// What the client shows the service.
+/// How the client authenticates.
 #[derive(Debug)]
 pub(crate) enum Credential {
     Policy(SharedAccessPolicy),
@@ -28,17 +28,29 @@ pub(crate) enum Credential {
 }
 
 impl Credential {
-    /// The `Authorization` of a request made now.
+    /// Returns the `Authorization` header of a request that is sent now.
     pub(crate) async fn authorization(&self, now: SystemTime) -> Result<HeaderValue, Error> {
         let text = match self {
             Self::Policy(policy) => policy.authorization(now),
             Self::Bearer(tokens) => tokens.authorization(now).await?,
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            let what = "the token does not fit into a header";
-            Error::new(ErrorKind::InvalidConfiguration, what)
+            let message = "the token contains characters that a header cannot contain";
+            Error::new(ErrorKind::InvalidConfiguration, message)
         })?;
         value.set_sensitive(true);
         Ok(value)
+    }
+
+    /// Discards a bearer token that the service refused. Returns whether a fresh token may succeed: a new signature of
+    /// the same policy would be refused again.
+    pub(crate) async fn discard(&self, refused: &HeaderValue) -> bool {
+        match self {
+            Self::Policy(_) => false,
+            Self::Bearer(tokens) => {
+                tokens.discard(refused.as_bytes()).await;
+                true
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A shared access policy, and the tokens that its key signs.
+//! A shared access policy, whose key signs SAS tokens.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::RESERVE;
 
-/// How long a token is good for.
+/// The lifetime of a token.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// A shared access policy, and the token in use.
+/// A shared access policy, and its current token.
 pub(crate) struct SharedAccessPolicy {
     resource: String,
     policy: String,
@@ -31,21 +31,21 @@ impl SharedAccessPolicy {
         }
     }
 
-    /// The text of an `Authorization` made now.
+    /// Returns the `Authorization` header of a request that is sent now.
     pub(crate) fn authorization(&self, now: SystemTime) -> Zeroizing<String> {
         self.token(now).reveal()
     }
 
-    /// The token in use, or a new one. A token from before the clock was set back would be good for too long.
+    /// Returns the current token, or a new one. A token from before the clock was set back would last too long.
     fn token(&self, now: SystemTime) -> SasToken {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         match &*token {
             Some(token) if token.is_fresh(now, LIFETIME, RESERVE) => token.clone(),
             _ => {
                 let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-                let claim = SasTokenBuilder::new(&self.resource, (now + LIFETIME).as_secs());
-                let minted = claim.policy(&self.policy).sign_with(&self.key);
-                token.insert(minted).clone()
+                let builder = SasTokenBuilder::new(&self.resource, (now + LIFETIME).as_secs());
+                let signed = builder.policy(&self.policy).sign_with(&self.key);
+                token.insert(signed).clone()
             }
         }
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lasts_an_hour_and_is_minted_anew_when_less_than_a_minute_is_left() {
+    fn a_token_lasts_an_hour_and_is_replaced_when_less_than_a_minute_is_left() {
         let policy = policy();
         assert_eq!(expiry_at(&policy, START), START + 3600);
         assert_eq!(expiry_at(&policy, START + 3540), START + 3600);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_gets_a_new_token() {
+    fn a_clock_that_is_set_back_causes_a_new_token() {
         let policy = policy();
         expiry_at(&policy, START);
         assert_eq!(expiry_at(&policy, START - 1), START + 3599);

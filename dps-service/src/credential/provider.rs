@@ -1,7 +1,8 @@
-//! Bearer tokens from a provider: asked for when the last one is about to expire, once for all who wait.
+//! Bearer tokens from a provider: fetched when the current token is about to expire, once for all waiting requests.
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -12,10 +13,11 @@ use zeroize::Zeroizing;
 use super::RESERVE;
 use crate::error::{Error, ErrorKind};
 
-/// Where bearer tokens of Microsoft Entra ID come from.
+/// A source of bearer tokens of Microsoft Entra ID.
 ///
-/// The tokens must be for the scope [`ENTRA_SCOPE`](dps_types::protocol::service::ENTRA_SCOPE). The client keeps each
-/// until a minute before it expires, so a provider need not; it is asked by one request at a time.
+/// The tokens must be for the scope [`ENTRA_SCOPE`](dps_types::protocol::service::ENTRA_SCOPE). The client keeps a token
+/// until a minute before it expires, or until the service refuses it, so a provider does not have to. The client never
+/// calls it concurrently.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -33,28 +35,43 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[async_trait]
 pub trait TokenProvider: Send + Sync {
-    /// A token that is good from now on.
+    /// Returns a token that is valid now.
     ///
     /// # Errors
     ///
-    /// When there is none to be had. The client passes the error on as the source of its own, and does not try again:
-    /// that is for the provider to do, which knows what may help.
+    /// When no token is available. The client returns an error with this one as its source, and does not retry: the
+    /// provider knows better whether a retry may help.
     async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>>;
 }
 
-/// A bearer token, and when it expires. It is wiped when dropped, and Debug does not show it.
+macro_rules! forward {
+    ($($Pointer:ty),*) => {$(
+        #[async_trait]
+        impl<P: TokenProvider + ?Sized> TokenProvider for $Pointer {
+            async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>> {
+                (**self).token().await
+            }
+        }
+    )*};
+}
+
+forward!(Arc<P>, Box<P>, &P);
+
+/// A bearer token with its expiry. It is wiped when dropped, and Debug does not show it.
 #[derive(Clone)]
 pub struct AccessToken {
     token: Zeroizing<String>,
-    expires_on: SystemTime,
+    expires_at: SystemTime,
 }
 
 impl AccessToken {
-    /// A token, without `Bearer` before it.
-    pub fn new(token: impl Into<String>, expires_on: SystemTime) -> Self {
+    /// Creates a token from its text, without `Bearer` in front. White space around it is ignored, such as the line end of
+    /// a file.
+    pub fn new(token: impl Into<String>, expires_at: SystemTime) -> Self {
+        let text = Zeroizing::new(token.into());
         Self {
-            token: Zeroizing::new(token.into()),
-            expires_on,
+            token: Zeroizing::new(text.trim().to_owned()),
+            expires_at,
         }
     }
 }
@@ -62,12 +79,12 @@ impl AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("expires_on", &self.expires_on)
+            .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
 }
 
-/// A provider, and the token in use.
+/// A provider, and the current token.
 pub(crate) struct BearerTokens {
     provider: Box<dyn TokenProvider>,
     current: Mutex<Option<AccessToken>>,
@@ -81,30 +98,40 @@ impl BearerTokens {
         }
     }
 
-    /// The text of an `Authorization` made now. Who comes while a token is being fetched waits for that one.
+    /// Returns the `Authorization` header of a request that is sent now. Requests wait while a token is being fetched.
     pub(crate) async fn authorization(&self, now: SystemTime) -> Result<Zeroizing<String>, Error> {
         let mut current = self.current.lock().await;
         let lasts = |until: SystemTime| {
             current
                 .as_ref()
-                .is_some_and(|token| token.expires_on > until)
+                .is_some_and(|token| token.expires_at > until)
         };
         let (fresh, usable) = (lasts(now + RESERVE), lasts(now));
         if !fresh {
             match self.provider.token().await {
                 Ok(token) => *current = Some(token),
                 Err(error) if usable => {
-                    warn!(%error, "no new token: the last one is good for a moment");
+                    warn!(%error, "no new token is available: using the current one until it expires");
                 }
                 Err(error) => {
-                    let what = "the token provider has no token";
-                    return Err(Error::new(ErrorKind::NoToken, what).with_source(error));
+                    let message = "the token provider returned no token";
+                    return Err(Error::new(ErrorKind::NoToken, message).with_source(error));
                 }
             }
         }
         let token = current.as_ref().map_or("", |token| &token.token);
-        Ok(Zeroizing::new(format!("Bearer {token}")))
+        Ok(header(token))
     }
+
+    /// Discards the current token, unless it is already another one than the refused one.
+    pub(super) async fn discard(&self, refused: &[u8]) {
+        let mut current = self.current.lock().await;
+        current.take_if(|token| header(&token.token).as_bytes() == refused);
+    }
+}
+
+fn header(token: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("Bearer {token}"))
 }
 
 impl fmt::Debug for BearerTokens {
@@ -115,13 +142,12 @@ impl fmt::Debug for BearerTokens {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
-    /// Numbers its tokens; each is good until an hour after it was asked for the first time, and so on. Has `left` of them.
+    /// Returns numbered tokens: the first expires after one hour, the second after two. It has `left` of them.
     struct Numbered {
         asked: Arc<AtomicU32>,
         left: u32,
@@ -137,7 +163,7 @@ mod tests {
                     format!("t{number}"),
                     at(u64::from(number) * 3600),
                 )),
-                false => Err("locked out".into()),
+                false => Err("the account is locked".into()),
             }
         }
     }
@@ -169,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_wait_share_one_token() {
+    async fn waiting_requests_share_one_token() {
         let (tokens, asked) = tokens(9);
         let (a, b, c) = tokio::join!(
             text_at(&tokens, 0),
@@ -181,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_gives_up_leaves_the_asking_to_the_next() {
+    async fn after_a_cancelled_request_the_next_one_fetches_the_token() {
         let (tokens, asked) = tokens(9);
         let hurried = tokio::time::timeout(Duration::from_millis(1), tokens.authorization(at(0)));
         assert!(hurried.await.is_err());
@@ -190,13 +216,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_new_token_the_last_one_serves_until_it_expires() {
+    async fn without_a_new_token_the_current_one_is_used_until_it_expires() {
         let (tokens, _) = tokens(1);
         text_at(&tokens, 0).await;
         assert_eq!(text_at(&tokens, 3599).await, "Bearer t1");
         let error = tokens.authorization(at(3600)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoToken);
-        assert_eq!(error.source().unwrap().to_string(), "locked out");
+        assert_eq!(error.source().unwrap().to_string(), "the account is locked");
     }
 
     #[test]

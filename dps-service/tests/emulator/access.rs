@@ -1,11 +1,11 @@
-//! Who may do what: policies and bearer tokens.
+//! Permissions of shared access policies and of bearer tokens.
 
 use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dps_emulator::{AccessPolicy, Emulator, EntraRole, Permission};
-use dps_service::{AccessToken, ErrorKind, ServiceClient, TokenProvider};
+use dps_service::{AccessToken, ErrorKind, QuerySpecification, ServiceClient, TokenProvider};
 use dps_types::enrollment::EnrollmentGroup;
 
 use crate::roots;
@@ -25,7 +25,7 @@ fn group() -> EnrollmentGroup {
 }
 
 #[tokio::test]
-async fn a_policy_that_only_reads_does_not_write() {
+async fn a_policy_with_read_permission_cannot_write() {
     let policy = AccessPolicy::new("reader", [Permission::EnrollmentRead]);
     let emulator = Emulator::builder()
         .access_policy(policy)
@@ -38,7 +38,7 @@ async fn a_policy_that_only_reads_does_not_write() {
         .with_roots(roots(&emulator));
     assert!(
         dps.enrollment_groups()
-            .query()
+            .query(QuerySpecification::default())
             .try_next()
             .await
             .unwrap()
@@ -51,7 +51,7 @@ async fn a_policy_that_only_reads_does_not_write() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_as_good_as_its_role() {
+async fn a_bearer_token_has_the_permissions_of_its_role() {
     let emulator = Emulator::builder()
         .bearer_token("contributor-token", EntraRole::DataContributor)
         .bearer_token("reader-token", EntraRole::DataReader)

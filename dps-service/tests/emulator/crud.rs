@@ -1,4 +1,4 @@
-//! Enrollments from their creation to their end.
+//! The lifecycle of enrollments.
 
 use crate::start;
 use dps_service::{ErrorKind, ServiceClient};
@@ -9,7 +9,7 @@ use dps_types::enrollment::{
 use dps_types::{EnrollmentGroupId, ErrorCode, RegistrationId};
 
 #[tokio::test]
-async fn a_group_from_its_creation_to_its_end() {
+async fn a_group_is_created_changed_and_deleted() {
     let (emulator, dps) = start().await;
     let groups = dps.enrollment_groups();
     let id: EnrollmentGroupId = "toasters".parse().unwrap();
@@ -62,7 +62,7 @@ async fn a_group_from_its_creation_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_individual_enrollment_from_its_creation_to_its_end() {
+async fn an_individual_enrollment_is_created_changed_and_deleted() {
     let (emulator, dps) = start().await;
     let all = dps.individual_enrollments();
     let id: RegistrationId = "dev:1".parse().unwrap();

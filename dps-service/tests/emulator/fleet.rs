@@ -1,9 +1,9 @@
-//! Many enrollments: in bulk, page by page, and changed by several operators at once.
+//! Many enrollments: bulk operations, pages, and concurrent changes.
 
 use std::collections::HashSet;
 
 use dps_emulator::CertificateAuthority;
-use dps_service::{BulkReport, ErrorKind, ServiceClient};
+use dps_service::{BulkReport, ErrorKind, QuerySpecification, ServiceClient};
 use dps_types::enrollment::{AllocationPolicyKind, EnrollmentGroup, IndividualEnrollment};
 use dps_types::{BulkOperationMode, EnrollmentGroupId};
 use futures_util::TryStreamExt;
@@ -31,13 +31,13 @@ async fn bulk(
 async fn all(dps: &ServiceClient, page_size: u32) -> Vec<IndividualEnrollment> {
     let query = dps
         .individual_enrollments()
-        .query()
+        .query(QuerySpecification::default())
         .with_page_size(page_size);
     query.try_collect().await.expect("pages")
 }
 
 #[tokio::test]
-async fn each_mode_does_what_it_says_and_each_item_fails_alone() {
+async fn each_mode_works_and_each_item_fails_independently() {
     let (emulator, dps) = start().await;
     let report = bulk(&dps, BulkOperationMode::Create, devices(0..95)).await;
     assert_eq!((report.succeeded, report.failed.len()), (95, 0));
@@ -95,14 +95,19 @@ async fn each_mode_does_what_it_says_and_each_item_fails_alone() {
 }
 
 #[tokio::test]
-async fn groups_are_created_in_bulk_too() {
+async fn groups_can_be_created_in_bulk() {
     let (emulator, dps) = start().await;
     let groups: Vec<_> = (0..12)
         .map(|n| EnrollmentGroup::symmetric_key(format!("g{n}").parse().unwrap()))
         .collect();
     let bulk = dps.enrollment_groups().bulk(BulkOperationMode::Create);
     assert!(bulk.run(groups.clone()).finish().await.is_successful());
-    let found: Vec<EnrollmentGroup> = dps.enrollment_groups().query().try_collect().await.unwrap();
+    let found: Vec<EnrollmentGroup> = dps
+        .enrollment_groups()
+        .query(QuerySpecification::default())
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(found.len(), 12);
     let bulk = dps.enrollment_groups().bulk(BulkOperationMode::Delete);
     assert!(bulk.run(groups).finish().await.is_successful());
@@ -110,12 +115,12 @@ async fn groups_are_created_in_bulk_too() {
 }
 
 #[tokio::test]
-async fn every_enrollment_is_on_one_page_and_a_query_goes_on_where_another_ended() {
+async fn every_enrollment_is_on_one_page_and_a_query_continues_where_another_ended() {
     let (emulator, dps) = start().await;
     bulk(&dps, BulkOperationMode::Create, devices(0..120)).await;
     let mut pages = dps
         .individual_enrollments()
-        .query()
+        .query(QuerySpecification::default())
         .with_page_size(50)
         .pages();
     let mut found = Vec::new();
@@ -125,7 +130,10 @@ async fn every_enrollment_is_on_one_page_and_a_query_goes_on_where_another_ended
     drop(pages);
 
     let kept = first.continuation.unwrap().to_string();
-    let rest = dps.individual_enrollments().query().with_page_size(50);
+    let rest = dps
+        .individual_enrollments()
+        .query(QuerySpecification::default())
+        .with_page_size(50);
     let rest = rest.starting_at(kept.parse().unwrap());
     found.extend(rest.try_collect::<Vec<_>>().await.unwrap());
     let ids: HashSet<_> = found
@@ -134,7 +142,9 @@ async fn every_enrollment_is_on_one_page_and_a_query_goes_on_where_another_ended
         .collect();
     assert_eq!((found.len(), ids.len()), (120, 120));
 
-    let wrong = dps.individual_enrollments().query();
+    let wrong = dps
+        .individual_enrollments()
+        .query(QuerySpecification::default());
     let error = wrong
         .starting_at("nonsense".parse().unwrap())
         .try_next()
@@ -145,7 +155,7 @@ async fn every_enrollment_is_on_one_page_and_a_query_goes_on_where_another_ended
 }
 
 #[tokio::test]
-async fn no_change_of_several_operators_is_lost_and_no_key_is() {
+async fn concurrent_changes_lose_no_change_and_no_key() {
     let (emulator, dps) = start().await;
     let groups = dps.enrollment_groups();
     let created = groups

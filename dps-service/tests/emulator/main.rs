@@ -1,4 +1,4 @@
-//! The client against the emulator: an operator's day.
+//! Tests of the client with the emulator.
 
 mod access;
 mod crud;

@@ -1,4 +1,4 @@
-//! Devices that really registered, and their records.
+//! Registration records of devices that registered with the emulator.
 
 use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation};
 use dps_emulator::Emulator;

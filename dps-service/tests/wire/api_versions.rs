@@ -1,4 +1,4 @@
-//! Older and newer editions of the API: what each knows is sent, and nothing else is.
+//! Older and newer api-versions: only fields and operations that they have are sent.
 
 use crate::support::{Service, answer};
 use dps_service::ErrorKind;
@@ -9,7 +9,7 @@ use dps_types::enrollment::{
 use dps_types::protocol::ApiVersion;
 use serde_json::{Value, json};
 
-/// A device with a TPM, as every edition knows it, and with these fields.
+/// A device with a TPM, which every api-version has, and with these fields.
 fn device(fields: Value) -> IndividualEnrollment {
     let mut document = json!({
         "registrationId": "dev",
@@ -26,8 +26,8 @@ fn device(fields: Value) -> IndividualEnrollment {
 
 /// Source: `service.json` of 2017-11-15, 2018-04-01, 2018-09-01-preview, 2021-10-01 and 2025-07-01-preview.
 #[tokio::test]
-async fn each_field_is_sent_from_its_own_edition_on() {
-    let editions = [
+async fn each_field_is_sent_from_its_first_api_version_on() {
+    let versions = [
         "2017-11-15",
         "2018-04-01",
         "2018-09-01-preview",
@@ -66,29 +66,29 @@ async fn each_field_is_sent_from_its_own_edition_on() {
         ),
     ] {
         let device = device(fields.clone());
-        for edition in editions {
-            let version: ApiVersion = edition.parse().unwrap();
+        for text in versions {
+            let version: ApiVersion = text.parse().unwrap();
             let stored = serde_json::to_string(&device).unwrap();
             let service = Service::start([answer("200 OK", &stored)]).await;
             let dps = service.client().with_api_version(version);
             let result = dps.individual_enrollments().create(&device).await;
             let seen = service.seen();
-            // The editions compare as texts.
-            if edition >= since {
+            // The api-versions compare as text.
+            if text >= since {
                 result.unwrap();
-                let line = format!("PUT /enrollments/dev?api-version={edition} HTTP/1.1");
+                let line = format!("PUT /enrollments/dev?api-version={text} HTTP/1.1");
                 assert_eq!(seen[0].line, line);
                 assert_eq!(seen[0].json(), serde_json::to_value(&device).unwrap());
             } else {
                 let error = result.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Unsupported, "{edition} {fields}");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{text} {fields}");
                 assert!(seen.is_empty());
             }
         }
     }
 }
 
-/// Groups came to have them later than individual enrollments did.
+/// Groups have them in later api-versions than individual enrollments.
 #[tokio::test]
 async fn capabilities_of_a_group_are_sent_from_2019_03_31_on() {
     let group = EnrollmentGroup::symmetric_key("g".parse().unwrap())
@@ -107,7 +107,7 @@ async fn capabilities_of_a_group_are_sent_from_2019_03_31_on() {
 }
 
 #[tokio::test]
-async fn the_error_names_the_field_and_the_edition_it_came_with() {
+async fn the_error_names_the_field_and_its_first_api_version() {
     let service = Service::start([]).await;
     let dps = service.client().with_api_version(ApiVersion::V2018_04_01);
     let id = || "dev".parse().unwrap();
@@ -118,12 +118,12 @@ async fn the_error_names_the_field_and_the_edition_it_came_with() {
     let error = devices.create(&edge).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "api-version 2018-04-01 does not know reprovisionPolicy, which came with 2018-09-01-preview"
+        "api-version 2018-04-01 does not have reprovisionPolicy: use api-version 2018-09-01-preview or later"
     );
     let error = devices.attestation_mechanism(&id()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "api-version 2018-04-01 does not know the attestation mechanism operation, which came with 2018-09-01-preview"
+        "api-version 2018-04-01 does not have the attestation mechanism operation: use api-version 2018-09-01-preview or later"
     );
     assert!(service.seen().is_empty());
 }

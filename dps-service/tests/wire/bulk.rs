@@ -1,10 +1,10 @@
-//! Bulk operations: what goes over the wire, and what becomes of each item.
+//! Bulk operations: the requests, and the outcome of each item.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Act, Seen, Service, answer, answer_with};
+use crate::support::{Action, Seen, Service, answer, answer_with};
 use dps_service::{BulkOutcome, ErrorKind};
 use dps_types::BulkOperationMode;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
@@ -33,8 +33,8 @@ fn numbers(seen: &Seen) -> Vec<usize> {
         .collect()
 }
 
-/// The answer to a request some of whose devices fail.
-fn refusing(seen: &Seen, refused: &HashSet<usize>) -> Act {
+/// The answer to a request in which some devices fail.
+fn refusing(seen: &Seen, refused: &HashSet<usize>) -> Action {
     let failed = numbers(seen)
         .into_iter()
         .filter(|number| refused.contains(number));
@@ -53,7 +53,7 @@ fn kind<E>(outcome: &BulkOutcome<E>) -> Option<ErrorKind> {
 }
 
 #[tokio::test]
-async fn each_mode_and_kind_has_its_words() {
+async fn each_mode_and_kind_has_its_request() {
     for (mode, word) in [
         (BulkOperationMode::Create, "create"),
         (BulkOperationMode::Update, "update"),
@@ -102,7 +102,7 @@ async fn each_mode_and_kind_has_its_words() {
 }
 
 #[tokio::test]
-async fn of_nothing_nothing_is_sent() {
+async fn without_items_nothing_is_sent() {
     let service = Service::start([]).await;
     let dps = service.client();
     let bulk = dps.individual_enrollments().bulk(BulkOperationMode::Create);
@@ -155,7 +155,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_failed_request_stops_the_run_and_gives_back_what_is_left() {
+async fn a_failed_request_stops_the_run_and_returns_the_remaining_items() {
     let service = Service::start([
         answer("200 OK", DONE),
         answer("401 Unauthorized", r#"{"errorCode":401002}"#),
@@ -178,7 +178,7 @@ async fn a_failed_request_stops_the_run_and_gives_back_what_is_left() {
 }
 
 #[tokio::test]
-async fn what_was_not_done_can_be_done_later() {
+async fn unfinished_items_can_be_run_again() {
     let service = Service::start([
         answer("200 OK", r#"{"errors":[{"registrationId":"d3","errorCode":409201,"errorStatus":"Enrollment already exists."}],"isSuccessful":false}"#),
         answer_with("503 Service Unavailable", "retry-after: 3600", ""),
@@ -207,7 +207,7 @@ async fn what_was_not_done_can_be_done_later() {
 }
 
 #[tokio::test]
-async fn of_items_that_are_refused_together_only_the_one_at_fault_fails() {
+async fn if_items_are_refused_together_only_the_invalid_item_fails() {
     for status in ["400 Bad Request", "413 Payload Too Large"] {
         let service = Service::answering(move |seen| match numbers(seen).contains(&3) {
             true => answer(status, r#"{"errorCode":400004,"message":"No."}"#),
@@ -232,7 +232,7 @@ async fn of_items_that_are_refused_together_only_the_one_at_fault_fails() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_no_item_can_be_at_fault_for_is_not_asked_for_item_by_item() {
+async fn an_error_that_no_item_can_cause_is_not_retried_item_by_item() {
     let service =
         Service::start([answer("405 Method Not Allowed", ""), answer("200 OK", DONE)]).await;
     let dps = service.client();
@@ -249,7 +249,7 @@ async fn a_refusal_that_no_item_can_be_at_fault_for_is_not_asked_for_item_by_ite
 async fn after_a_lost_answer_an_item_that_exists_is_in_doubt() {
     let exists = r#"{"errors":[{"registrationId":"d0","errorCode":409201,"errorStatus":"Enrollment already exists."}],"isSuccessful":false}"#;
     let service = Service::start([
-        Act::HangUp,
+        Action::HangUp,
         answer("200 OK", exists),
         answer("200 OK", exists),
     ])
@@ -269,10 +269,14 @@ async fn after_a_lost_answer_an_item_that_exists_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn after_a_lost_answer_what_is_gone_is_deleted() {
+async fn after_a_lost_answer_a_missing_item_is_deleted() {
     let gone = r#"{"errors":[{"registrationId":"d0","errorCode":404201,"errorStatus":"Enrollment not found."}],"isSuccessful":false}"#;
-    let service =
-        Service::start([Act::HangUp, answer("200 OK", gone), answer("200 OK", gone)]).await;
+    let service = Service::start([
+        Action::HangUp,
+        answer("200 OK", gone),
+        answer("200 OK", gone),
+    ])
+    .await;
     let dps = service.client();
     let bulk = dps.individual_enrollments().bulk(BulkOperationMode::Delete);
     assert!(bulk.run(devices(1)).finish().await.is_successful());
@@ -281,7 +285,7 @@ async fn after_a_lost_answer_what_is_gone_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_throttled_request_is_repeated() {
+async fn a_throttled_request_is_retried() {
     let service = Service::start([
         answer_with("429 Too Many Requests", "retry-after: 0", ""),
         answer("200 OK", DONE),
@@ -294,7 +298,7 @@ async fn a_throttled_request_is_repeated() {
 }
 
 #[tokio::test]
-async fn what_the_edition_does_not_know_is_not_sent_and_does_not_hold_up_the_others() {
+async fn an_item_that_the_api_version_does_not_support_is_not_sent_but_the_others_are() {
     let service = Service::start([answer("200 OK", DONE)]).await;
     let dps = service.client();
     let mut items = devices(3);
@@ -315,7 +319,7 @@ async fn what_the_edition_does_not_know_is_not_sent_and_does_not_hold_up_the_oth
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_leaves_every_item_in_doubt() {
+async fn after_an_invalid_answer_every_item_is_in_doubt() {
     let service = Service::start([answer("200 OK", "[]")]).await;
     let dps = service.client();
     let bulk = dps.individual_enrollments().bulk(BulkOperationMode::Create);
@@ -331,7 +335,7 @@ async fn an_answer_that_is_none_leaves_every_item_in_doubt() {
 }
 
 #[tokio::test]
-async fn items_are_taken_as_they_are_needed_and_none_after_the_run_is_dropped() {
+async fn items_are_read_as_they_are_needed_and_none_after_the_run_is_dropped() {
     let service = Service::answering(|_| answer("200 OK", DONE)).await;
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);

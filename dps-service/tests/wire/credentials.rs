@@ -1,25 +1,27 @@
-//! Who the operator is: bearer tokens on the wire, and when a new one is asked for.
+//! Credentials: bearer tokens on the wire, and when a new token is fetched.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Act, KEY, Service, answer, answer_with, key};
+use crate::support::{Action, KEY, Service, answer, answer_with, key};
 use async_trait::async_trait;
-use dps_service::{AccessToken, ErrorKind, ServiceClient, TokenProvider};
+use dps_service::{
+    AccessToken, Error, ErrorKind, QuerySpecification, ServiceClient, TokenProvider,
+};
 
-/// Numbers its tokens, which are good for so long.
+/// Returns numbered tokens with this lifetime.
 struct Numbered {
     asked: Arc<AtomicU32>,
-    good_for: Duration,
+    lifetime: Duration,
 }
 
 #[async_trait]
 impl TokenProvider for Numbered {
     async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let expiry = SystemTime::now() + self.good_for;
+        let expiry = SystemTime::now() + self.lifetime;
         Ok(AccessToken::new(format!("token-{number}"), expiry))
     }
 }
@@ -29,7 +31,7 @@ struct None;
 #[async_trait]
 impl TokenProvider for None {
     async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>> {
-        Err("locked out".into())
+        Err("the account is locked".into())
     }
 }
 
@@ -49,12 +51,12 @@ fn client(service: &Service, provider: impl TokenProvider + 'static) -> ServiceC
 }
 
 /// The `Authorization` of each page of a long query.
-async fn authorizations(good_for: Duration) -> Vec<String> {
+async fn authorizations(lifetime: Duration) -> Vec<String> {
     let page = |next: &str| answer_with("200 OK", &format!("x-ms-continuation: {next}"), "[]");
     let service = Service::start([page("1"), page("2"), answer("200 OK", "[]")]).await;
     let asked = Arc::new(AtomicU32::new(0));
-    let dps = client(&service, Numbered { asked, good_for });
-    let mut query = dps.enrollment_groups().query();
+    let dps = client(&service, Numbered { asked, lifetime });
+    let mut query = dps.enrollment_groups().query(QuerySpecification::default());
     assert!(query.try_next().await.expect("pages").is_none());
     let seen = service.seen();
     seen.iter()
@@ -63,7 +65,7 @@ async fn authorizations(good_for: Duration) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_token_that_lasts_is_shown_again() {
+async fn a_token_is_used_until_it_expires() {
     let shown = authorizations(Duration::from_secs(3600)).await;
     assert_eq!(shown, ["Bearer token-1"; 3]);
 }
@@ -87,13 +89,13 @@ async fn without_a_token_nothing_is_sent() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoToken);
-    assert_eq!(error.source().unwrap().to_string(), "locked out");
+    assert_eq!(error.source().unwrap().to_string(), "the account is locked");
     assert!(!error.is_retryable());
     assert!(service.seen().is_empty());
 }
 
 #[tokio::test]
-async fn a_provider_that_says_nothing_ends_at_the_deadline() {
+async fn a_provider_that_does_not_answer_ends_at_the_timeout() {
     let service = Service::start([]).await;
     let dps = client(&service, Silent).with_timeout(Duration::from_millis(50));
     let id = "toasters".parse().unwrap();
@@ -103,7 +105,7 @@ async fn a_provider_that_says_nothing_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_header_is_refused_and_not_shown() {
+async fn a_token_with_a_line_break_is_refused_and_not_shown() {
     struct Broken;
 
     #[async_trait]
@@ -127,7 +129,7 @@ async fn a_token_that_is_no_header_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_key_is_as_good_as_a_connection_string() {
+async fn a_key_can_be_used_instead_of_a_connection_string() {
     let body = r#"{"enrollmentGroupId":"a","attestation":{"type":"symmetricKey"}}"#;
     let service = Service::start([answer("200 OK", body)]).await;
     let dps = ServiceClient::from_key(&service.host(), "reader", key())
@@ -153,27 +155,82 @@ async fn a_key_is_as_good_as_a_connection_string() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
 }
 
-#[tokio::test]
-async fn a_token_that_was_refused_is_an_error_and_not_asked_for_twice() {
-    let refused = r#"{"errorCode":401002,"trackingId":"8ad0463c","message":"Unauthorized"}"#;
-    let service = Service::start([answer("401 Unauthorized", refused), Act::HangUp]).await;
-    let good_for = Duration::from_secs(3600);
-    let asked = Arc::new(AtomicU32::new(0));
-    let dps = client(
-        &service,
-        Numbered {
-            asked: Arc::clone(&asked),
-            good_for,
-        },
-    );
-    let error = dps
+const REFUSED: &str = r#"{"errorCode":401002,"trackingId":"8ad0463c","message":"Unauthorized"}"#;
+const GROUP: &str = r#"{"enrollmentGroupId":"a","attestation":{"type":"symmetricKey"}}"#;
+
+/// Reads a group with numbered tokens. Returns the result, and the `Authorization` of each request.
+async fn get(script: Vec<Action>) -> (Result<(), Error>, Vec<String>) {
+    let service = Service::start(script).await;
+    let provider = Numbered {
+        asked: Arc::new(AtomicU32::new(0)),
+        lifetime: Duration::from_secs(3600),
+    };
+    // A shared provider is a provider.
+    let provider: Arc<dyn TokenProvider> = Arc::new(provider);
+    let dps = client(&service, provider);
+    let result = dps
         .enrollment_groups()
+        .get(&"a".parse().expect("an id"))
+        .await;
+    let seen = service.seen();
+    let tokens = seen
+        .iter()
+        .map(|seen| seen.header("authorization").expect("a token").to_owned());
+    (result.map(drop), tokens.collect())
+}
+
+#[tokio::test]
+async fn a_token_that_the_service_refuses_is_replaced_once() {
+    let refused = || answer("401 Unauthorized", REFUSED);
+    let (result, tokens) = get(vec![refused(), answer("200 OK", GROUP)]).await;
+    result.unwrap();
+    assert_eq!(tokens, ["Bearer token-1", "Bearer token-2"]);
+
+    let (result, tokens) = get(vec![refused(), refused(), answer("200 OK", GROUP)]).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(tokens, ["Bearer token-1", "Bearer token-2"]);
+    let text = error.to_string();
+    assert!(
+        text.contains("permissions of the shared access policy"),
+        "{text}"
+    );
+    assert!(!format!("{error:#} {error:?}").contains("token-"));
+}
+
+#[tokio::test]
+async fn a_token_of_a_policy_that_the_service_refuses_is_not_replaced() {
+    let script = [answer("401 Unauthorized", REFUSED), answer("200 OK", GROUP)];
+    let service = Service::start(script).await;
+    let groups = service.client();
+    let error = groups.enrollment_groups().get(&"a".parse().unwrap()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unauthorized);
+    service.only_one();
+}
+
+/// A file that contains a token often ends with a line break.
+#[tokio::test]
+async fn white_space_around_a_token_is_ignored() {
+    struct FromFile;
+
+    #[async_trait]
+    impl TokenProvider for FromFile {
+        async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>> {
+            let tomorrow = SystemTime::now() + Duration::from_secs(86400);
+            Ok(AccessToken::new(" sesame\r\n", tomorrow))
+        }
+    }
+
+    let service = Service::start([answer("200 OK", GROUP)]).await;
+    let dps = client(&service, FromFile);
+    dps.enrollment_groups()
         .get(&"a".parse().unwrap())
         .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unauthorized);
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert!(!format!("{error} {error:?}").contains("token-1"));
+        .unwrap();
+    assert_eq!(
+        service.only_one().header("authorization"),
+        Some("Bearer sesame")
+    );
 }
 
 #[cfg(feature = "entra")]
@@ -205,11 +262,15 @@ mod entra {
     }
 
     #[tokio::test]
-    async fn a_credential_is_asked_for_the_scope_of_the_service() {
+    async fn a_credential_gets_the_scope_of_the_service() {
         let page = |next: &str| answer_with("200 OK", &format!("x-ms-continuation: {next}"), "[]");
         let service = Service::start([page("1"), answer("200 OK", "[]")]).await;
         let dps = client(&service, EntraCredential::new(Arc::new(Fixed)));
-        dps.enrollment_groups().query().try_next().await.unwrap();
+        dps.enrollment_groups()
+            .query(QuerySpecification::default())
+            .try_next()
+            .await
+            .unwrap();
         for seen in service.seen() {
             assert_eq!(
                 seen.header("authorization"),

@@ -1,9 +1,9 @@
-//! How things go wrong: which kind of error, what it tells, and what is tried again.
+//! Failures: the kind of error, its text, and what is retried.
 
 use std::error::Error as _;
 use std::time::Duration;
 
-use crate::support::{Act, KEY, Service, answer, answer_with};
+use crate::support::{Action, KEY, Service, answer, answer_with};
 use dps_service::{Error, ErrorKind, ServiceClient};
 use dps_types::enrollment::EnrollmentGroup;
 use dps_types::{EnrollmentGroupId, ErrorCode};
@@ -24,9 +24,9 @@ async fn get(dps: &ServiceClient) -> Result<EnrollmentGroup, Error> {
     dps.enrollment_groups().get(&id()).await
 }
 
-/// What `get` makes of these, and how many requests it took.
+/// The result of `get` with these actions, and the number of requests.
 async fn get_from(
-    script: impl IntoIterator<Item = Act>,
+    script: impl IntoIterator<Item = Action>,
 ) -> (Result<EnrollmentGroup, Error>, usize) {
     let service = Service::start(script).await;
     let result = get(&service.client()).await;
@@ -34,7 +34,7 @@ async fn get_from(
 }
 
 #[tokio::test]
-async fn each_refusal_has_its_kind_and_is_not_asked_for_twice() {
+async fn each_error_status_has_its_kind_and_is_not_retried() {
     for (status, kind) in [
         ("400 Bad Request", ErrorKind::Invalid),
         ("401 Unauthorized", ErrorKind::Unauthorized),
@@ -52,18 +52,19 @@ async fn each_refusal_has_its_kind_and_is_not_asked_for_twice() {
         assert_eq!((error.kind(), requests), (kind, 1), "{status}");
         assert_eq!(error.status().unwrap().to_string(), status[..3]);
         assert!(!error.is_retryable());
-        assert_eq!(
-            error.to_string(),
-            format!("the service answered {status}"),
-            "no problem told"
-        );
+        let text = error.to_string();
+        let expected = match kind {
+            ErrorKind::Protocol => format!("the answer is a redirect with status {status}"),
+            _ => format!("the service answered {status}"),
+        };
+        assert!(text.starts_with(&expected), "{text}");
     }
 }
 
 #[tokio::test]
-async fn headers_stand_in_for_what_the_body_does_not_tell() {
+async fn error_code_and_tracking_id_are_read_from_headers_if_the_body_has_none() {
     let headers = "x-ms-error-code: 404202\r\nx-ms-request-id: 8ad0463c";
-    let (result, _) = get_from([answer_with("404 Not Found", headers, "<html>")]).await;
+    let (result, _) = get_from([answer_with("404 Not Found", headers, "Not found.")]).await;
     let error = result.unwrap_err();
     let details = error.error_details().unwrap();
     assert_eq!(
@@ -72,6 +73,116 @@ async fn headers_stand_in_for_what_the_body_does_not_tell() {
     );
     assert_eq!(details.tracking_id.as_deref(), Some("8ad0463c"));
     assert!(error.to_string().contains("there is no enrollment group"));
+}
+
+/// A proxy, a firewall or a login page in between answers like this.
+#[tokio::test]
+async fn an_html_page_is_not_an_answer_of_the_service() {
+    let page = "<html><body>Blocked by your administrator</body></html>";
+    for status in [
+        "200 OK",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "409 Conflict",
+    ] {
+        for (header, body) in [
+            ("content-type: text/html; charset=utf-8", page),
+            ("content-type: Text/HTML", "Blocked"),
+            ("content-type: application/json", "\u{feff} <!DOCTYPE html>"),
+            ("x-other: 1", page),
+        ] {
+            let (result, requests) = get_from([answer_with(status, header, body)]).await;
+            let error = result.unwrap_err();
+            let text = error.to_string();
+            assert_eq!((error.kind(), requests), (ErrorKind::Protocol, 1), "{text}");
+            assert!(
+                text.contains("HTML page") && text.contains(&status[..3]),
+                "{text}"
+            );
+            assert!(
+                text.contains("a proxy, a firewall or a login page"),
+                "{text}"
+            );
+            assert!(!text.contains("shared access policy"), "{text}");
+        }
+    }
+    // A gateway in front of the service: a retry may succeed.
+    for status in [
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "429 Too Many Requests",
+    ] {
+        let html = answer_with(status, "content-type: text/html\r\nretry-after: 0", page);
+        let (result, requests) = get_from([html, answer("200 OK", STORED)]).await;
+        assert_eq!((result.is_ok(), requests), (true, 2), "{status}");
+    }
+}
+
+/// .NET often writes a byte order mark in front of JSON.
+#[tokio::test]
+async fn a_byte_order_mark_is_skipped() {
+    let (result, _) = get_from([answer("200 OK", &format!("\u{feff}{STORED}"))]).await;
+    assert_eq!(result.unwrap().enrollment_group_id, id());
+    let details = "\u{feff}{\"errorCode\":404202,\"message\":\"Gone.\"}";
+    let (result, _) = get_from([answer("404 Not Found", details)]).await;
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("Gone. (error code 404202)")
+    );
+}
+
+/// The hints of the device client would be wrong here.
+#[tokio::test]
+async fn the_hints_are_for_an_operator() {
+    for (status, body, hint) in [
+        (
+            "401 Unauthorized",
+            r#"{"errorCode":401002}"#,
+            "key and permissions of the shared access policy",
+        ),
+        (
+            "401 Unauthorized",
+            "",
+            "key and permissions of the shared access policy",
+        ),
+        (
+            "409 Conflict",
+            r#"{"errorCode":409202}"#,
+            "create_or_replace",
+        ),
+        (
+            "412 Precondition Failed",
+            r#"{"errorCode":412001}"#,
+            "use modify",
+        ),
+    ] {
+        let (result, _) = get_from([answer(status, body)]).await;
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains(hint), "{text}");
+        assert!(
+            !text.contains("If-Match") && !text.contains("id scope"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_issuer_points_to_with_roots() {
+    let (service, other) = (Service::start([]).await, Service::start([]).await);
+    let error = get(&service.client().with_roots(other.roots()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(
+        error.to_string().contains("ServiceClient::with_roots"),
+        "{error}"
+    );
+    let chain = format!("{error:#}");
+    assert!(chain.starts_with(&error.to_string()), "{chain}");
+    assert!(chain.len() > error.to_string().len(), "{chain}");
 }
 
 #[tokio::test]
@@ -86,7 +197,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_document_is_a_protocol_error_that_quotes_nothing() {
+async fn an_answer_that_is_not_the_document_is_a_protocol_error_that_quotes_nothing() {
     let secret = format!(r#"{{"enrollmentGroupId":"toasters","attestation":"{KEY}"}}"#);
     for body in ["", "<html>", "[]", &secret] {
         let (result, requests) = get_from([answer("200 OK", body)]).await;
@@ -97,14 +208,14 @@ async fn an_answer_that_is_no_document_is_a_protocol_error_that_quotes_nothing()
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_to_the_end() {
+async fn an_answer_over_the_limit_is_a_protocol_error() {
     let (result, _) = get_from([answer("200 OK", &" ".repeat(4 * 1024 * 1024 + 1))]).await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Protocol);
 }
 
 #[tokio::test]
-async fn of_a_failure_without_end_the_status_counts() {
-    let endless = Act::Answer(format!(
+async fn an_error_answer_over_the_limit_keeps_its_status() {
+    let endless = Action::Answer(format!(
         "HTTP/1.1 404 Not Found\r\ncontent-length: 999999999\r\n\r\n{}",
         " ".repeat(5 << 20)
     ));
@@ -114,7 +225,7 @@ async fn of_a_failure_without_end_the_status_counts() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_hears_nothing() {
+async fn a_server_that_is_not_trusted_gets_no_request() {
     let service = Service::start([]).await;
     let other = Service::start([]).await;
     let wrong_name = service
@@ -133,7 +244,7 @@ async fn a_server_that_is_not_trusted_hears_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_cannot_be_reached() {
+async fn a_service_that_does_not_listen_cannot_be_reached() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -145,7 +256,7 @@ async fn a_service_that_is_not_there_cannot_be_reached() {
         .with_timeout(Duration::from_millis(300));
     let error = get(&dps).await.unwrap_err();
     assert!(error.is_retryable());
-    // The deadline may fall into an attempt: then the one before it is the source.
+    // If the deadline interrupts an attempt, the error of the attempt before it is the source.
     match error.kind() {
         ErrorKind::Deadline => assert_eq!(
             error.source().unwrap().to_string(),
@@ -156,8 +267,8 @@ async fn a_service_that_is_not_there_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn a_service_that_says_nothing_ends_at_the_deadline() {
-    let service = Service::start([Act::Silence]).await;
+async fn a_service_that_does_not_answer_ends_at_the_timeout() {
+    let service = Service::start([Action::Silence]).await;
     let dps = service.client().with_timeout(Duration::from_millis(300));
     let error = get(&dps).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
@@ -165,7 +276,7 @@ async fn a_service_that_says_nothing_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn configuration_that_cannot_be_used_is_refused() {
+async fn an_invalid_host_name_is_refused() {
     for host in [
         "",
         "local host",
@@ -180,7 +291,7 @@ async fn configuration_that_cannot_be_used_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_not_carried_out_is_always_asked_for_again() {
+async fn a_request_that_was_not_carried_out_is_always_retried() {
     for (status, kind) in [
         ("429 Too Many Requests", ErrorKind::Throttled),
         ("503 Service Unavailable", ErrorKind::Service),
@@ -205,8 +316,8 @@ async fn what_was_not_carried_out_is_always_asked_for_again() {
 }
 
 #[tokio::test]
-async fn in_doubt_only_what_is_the_same_twice_is_asked_for_again() {
-    let lost = || [Act::HangUp, answer("200 OK", STORED)];
+async fn in_doubt_only_idempotent_requests_are_retried() {
+    let lost = || [Action::HangUp, answer("200 OK", STORED)];
     let failed = || {
         [
             answer("500 Internal Server Error", ""),
@@ -214,7 +325,7 @@ async fn in_doubt_only_what_is_the_same_twice_is_asked_for_again() {
         ]
     };
     for (script, kind) in [
-        (lost as fn() -> [Act; 2], ErrorKind::Connect),
+        (lost as fn() -> [Action; 2], ErrorKind::Connect),
         (failed, ErrorKind::Service),
     ] {
         assert!(matches!(get_from(script()).await, (Ok(_), 2)));
@@ -232,7 +343,7 @@ async fn in_doubt_only_what_is_the_same_twice_is_asked_for_again() {
         service.only_one();
     }
 
-    let service = Service::start([Act::HangUp]).await;
+    let service = Service::start([Action::HangUp]).await;
     let dps = service.client();
     let error = dps.enrollment_groups().update(&toasters()).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Connect);
@@ -240,9 +351,9 @@ async fn in_doubt_only_what_is_the_same_twice_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_is_gone_after_a_lost_answer_is_deleted() {
+async fn an_enrollment_that_is_missing_after_a_lost_answer_is_deleted() {
     let gone = || answer("404 Not Found", r#"{"errorCode":404202}"#);
-    let service = Service::start([Act::HangUp, gone(), gone()]).await;
+    let service = Service::start([Action::HangUp, gone(), gone()]).await;
     let dps = service.client();
     dps.enrollment_groups().delete(&id()).await.unwrap();
     assert_eq!(service.seen().len(), 2);
@@ -252,8 +363,8 @@ async fn what_is_gone_after_a_lost_answer_is_deleted() {
 }
 
 #[tokio::test]
-async fn no_secret_shows_in_debug_or_in_errors() {
-    let service = Service::start([answer("401 Unauthorized", ""), Act::HangUp]).await;
+async fn no_secret_is_in_debug_output_or_errors() {
+    let service = Service::start([answer("401 Unauthorized", ""), Action::HangUp]).await;
     let dps = service.client();
     let mut texts = vec![
         format!("{dps:?} {:?}", dps.enrollment_groups()),
@@ -284,9 +395,9 @@ async fn no_secret_shows_in_debug_or_in_errors() {
 }
 
 #[tokio::test]
-async fn the_platforms_roots_do_not_trust_a_stranger() {
+async fn the_roots_of_the_system_do_not_trust_a_self_signed_certificate() {
     let service = Service::start([]).await;
-    let error = get(&service.strange_client()).await.unwrap_err();
+    let error = get(&service.client_without_roots()).await.unwrap_err();
     let expected = [ErrorKind::Tls, ErrorKind::InvalidConfiguration];
     assert!(expected.contains(&error.kind()), "{error:?}");
     assert!(service.seen().is_empty());

@@ -1,4 +1,4 @@
-//! The client against a scripted service on loopback, over real TLS.
+//! Tests of the client with a scripted service over real TLS.
 
 mod api_versions;
 mod bulk;

@@ -1,9 +1,9 @@
-//! Read, change, write: what goes over the wire, and what happens when others write too.
+//! Read, change and write: the requests, and changes by other clients in between.
 
 use std::error::Error as _;
 use std::time::Duration;
 
-use crate::support::{Act, KEY, Seen, Service, answer};
+use crate::support::{Action, KEY, Seen, Service, answer};
 use dps_service::{Error, ErrorKind, ServiceClient};
 use dps_types::enrollment::{EnrollmentGroup, ProvisioningStatus};
 use serde_json::json;
@@ -21,7 +21,7 @@ fn stored(etag: &str) -> String {
     .to_string()
 }
 
-fn read(etag: &str) -> [Act; 2] {
+fn read(etag: &str) -> [Action; 2] {
     [answer("200 OK", &stored(etag)), answer("200 OK", MECHANISM)]
 }
 
@@ -42,7 +42,7 @@ fn methods(seen: &[Seen]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn keys_and_unknown_fields_are_kept_and_the_write_is_under_the_version_that_was_read() {
+async fn keys_and_unknown_fields_are_kept_and_the_write_has_the_etag_that_was_read() {
     let script = read("IjAi")
         .into_iter()
         .chain([answer("200 OK", &stored("IjEi"))]);
@@ -67,8 +67,36 @@ async fn keys_and_unknown_fields_are_kept_and_the_write_is_under_the_version_tha
     assert_eq!(sent["fieldOfTheFuture"], json!({"a": [1, null]}));
 }
 
+/// Empty keys in the answer of a read mean the same as missing ones: the keys are read separately.
 #[tokio::test]
-async fn when_others_write_in_between_the_change_is_made_to_their_version() {
+async fn empty_keys_are_replaced_by_the_stored_ones() {
+    for keys in [
+        json!({ "primaryKey": "", "secondaryKey": "" }),
+        json!({ "primaryKey": null, "secondaryKey": null }),
+        json!({}),
+        json!(null),
+    ] {
+        let mut document: serde_json::Value = serde_json::from_str(&stored("IjAi")).unwrap();
+        document["attestation"]["symmetricKey"] = keys.clone();
+        let script = [
+            answer("200 OK", &document.to_string()),
+            answer("200 OK", MECHANISM),
+            answer("200 OK", &stored("IjEi")),
+        ];
+        let service = Service::start(script).await;
+        disable(&service.client()).await.unwrap();
+        let seen = service.seen();
+        assert_eq!(methods(&seen), ["GET", "POST", "PUT"], "{keys}");
+        let sent = seen[2].json();
+        assert_eq!(
+            sent["attestation"]["symmetricKey"]["primaryKey"], KEY,
+            "{keys}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn after_a_change_by_another_client_the_change_is_made_to_that_version() {
     let mut script = Vec::from(read("IjAi"));
     script.push(answer("412 Precondition Failed", r#"{"errorCode":412001}"#));
     script.extend(read("IjEi"));
@@ -89,7 +117,7 @@ async fn when_others_write_in_between_the_change_is_made_to_their_version() {
 }
 
 #[tokio::test]
-async fn who_always_comes_second_gives_up() {
+async fn a_client_that_always_conflicts_gives_up() {
     let service = Service::answering(|seen| match methods(std::slice::from_ref(seen))[0] {
         "GET" => answer("200 OK", &stored("IjAi")),
         "POST" => answer("200 OK", MECHANISM),
@@ -104,7 +132,7 @@ async fn who_always_comes_second_gives_up() {
 }
 
 #[tokio::test]
-async fn a_change_that_fails_writes_nothing() {
+async fn a_closure_that_fails_writes_nothing() {
     let service = Service::start(read("IjAi")).await;
     let dps = service.client();
     let groups = dps.enrollment_groups();
@@ -121,7 +149,7 @@ async fn a_change_that_fails_writes_nothing() {
 
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_not_repeated() {
-    let service = Service::start(read("IjAi").into_iter().chain([Act::HangUp])).await;
+    let service = Service::start(read("IjAi").into_iter().chain([Action::HangUp])).await;
     let error = disable(&service.client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.is_in_doubt());

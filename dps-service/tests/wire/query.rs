@@ -1,12 +1,12 @@
-//! Queries: what is asked for page by page, and how one goes on later.
+//! Queries: the requests for pages, and how a query is continued later.
 
-use crate::support::{Act, Service, answer, answer_with};
-use dps_service::{Continuation, ErrorKind, Pager, ServiceClient};
+use crate::support::{Action, Service, answer, answer_with};
+use dps_service::{Continuation, ErrorKind, Pager, QuerySpecification, ServiceClient};
 use dps_types::enrollment::IndividualEnrollment;
 use futures_util::{StreamExt, TryStreamExt};
 
-/// A page of enrollments with these ids, and where the next one begins.
-fn page(ids: &[&str], next: Option<&str>) -> Act {
+/// A page of enrollments with these ids and this continuation token.
+fn page(ids: &[&str], next: Option<&str>) -> Action {
     let items: Vec<String> = ids
         .iter()
         .map(|id| format!(r#"{{"registrationId":"{id}","attestation":{{"type":"symmetricKey"}}}}"#))
@@ -19,7 +19,8 @@ fn page(ids: &[&str], next: Option<&str>) -> Act {
 }
 
 fn query(dps: &ServiceClient) -> Pager<IndividualEnrollment> {
-    dps.individual_enrollments().query()
+    dps.individual_enrollments()
+        .query(QuerySpecification::default())
 }
 
 fn id(enrollment: IndividualEnrollment) -> String {
@@ -74,7 +75,12 @@ async fn each_kind_has_its_own_route_and_registrations_have_no_body() {
     ])
     .await;
     let dps = service.client();
-    let group = dps.enrollment_groups().query().try_next().await.unwrap();
+    let group = dps
+        .enrollment_groups()
+        .query(QuerySpecification::default())
+        .try_next()
+        .await
+        .unwrap();
     assert!(group.is_none());
     let mut registered = dps.registrations().in_group(&"toasters".parse().unwrap());
     let state = registered.try_next().await.unwrap().unwrap();
@@ -102,7 +108,7 @@ async fn each_kind_has_its_own_route_and_registrations_have_no_body() {
 async fn a_page_is_asked_for_again_as_any_read() {
     let service = Service::start([
         answer_with("429 Too Many Requests", "retry-after: 0", ""),
-        Act::HangUp,
+        Action::HangUp,
         page(&["a"], None),
     ])
     .await;
@@ -200,8 +206,8 @@ async fn a_page_that_is_none_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn one_who_waits_no_longer_and_then_again_asks_once() {
-    let service = Service::start([Act::Silence]).await;
+async fn a_cancelled_wait_does_not_send_the_request_again() {
+    let service = Service::start([Action::Silence]).await;
     let dps = service.client();
     let mut found = query(&dps);
     let arrived = async {
@@ -210,7 +216,7 @@ async fn one_who_waits_no_longer_and_then_again_asks_once() {
         }
     };
     tokio::select! {
-        _ = found.try_next() => panic!("the service says nothing"),
+        _ = found.try_next() => panic!("the service does not answer"),
         () = arrived => {}
     }
     let again = tokio::time::timeout(std::time::Duration::from_millis(50), found.try_next());
@@ -218,8 +224,24 @@ async fn one_who_waits_no_longer_and_then_again_asks_once() {
     service.only_one();
 }
 
+#[tokio::test]
+async fn a_query_is_sent_as_it_was_specified() {
+    let service = Service::start([page(&[], None)]).await;
+    let query = QuerySpecification::new("SELECT * FROM enrollments");
+    let dps = service.client();
+    dps.individual_enrollments()
+        .query(query)
+        .try_next()
+        .await
+        .unwrap();
+    assert_eq!(
+        service.only_one().body,
+        r#"{"query":"SELECT * FROM enrollments"}"#
+    );
+}
+
 #[test]
-fn a_continuation_is_a_text_for_a_header() {
+fn a_continuation_token_must_be_valid_in_a_header() {
     let good: Continuation = "a b=".parse().unwrap();
     assert_eq!((good.as_str(), good.to_string().as_str()), ("a b=", "a b="));
     for text in ["", "a\r\nb", "ü"] {

@@ -1,6 +1,6 @@
-//! Registration records across groups, and their deletion under a condition.
+//! Registration records across groups, and their conditional deletion.
 
-use crate::support::{Act, Seen, Service, answer};
+use crate::support::{Action, Seen, Service, answer};
 use dps_service::{ErrorKind, FoundRegistration};
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -8,8 +8,8 @@ fn record(id: &str) -> String {
     format!(r#"{{"registrationId":"{id}","status":"assigned"}}"#)
 }
 
-/// Two groups, one of which goes away after it was listed, and two individual enrollments, one of which never registered.
-fn instance(seen: &Seen) -> Act {
+/// Two groups, one of which is deleted after it was listed, and two individual enrollments, one of which never registered.
+fn instance(seen: &Seen) -> Action {
     let path = seen.line.split(['?', ' ']).nth(1).unwrap_or_default();
     let group =
         |id| format!(r#"{{"enrollmentGroupId":"{id}","attestation":{{"type":"symmetricKey"}}}}"#);
@@ -84,7 +84,7 @@ async fn the_search_ends_after_an_error() {
 }
 
 #[tokio::test]
-async fn a_record_can_be_deleted_under_a_condition() {
+async fn a_record_can_be_deleted_conditionally() {
     let service = Service::start([
         answer("204 No Content", ""),
         answer("412 Precondition Failed", ""),

@@ -1,4 +1,4 @@
-//! What goes over the wire, and what comes back: each operation against literals.
+//! The requests of each operation and their answers, compared with literals.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ fn device(text: &str) -> RegistrationId {
     text.parse().expect("a registration id")
 }
 
-/// A group as the service answers, with a field of a later api-version.
+/// A group as the service returns it, with a field of a later api-version.
 fn stored() -> String {
     json!({
         "enrollmentGroupId": "toasters",
@@ -38,7 +38,7 @@ fn stored() -> String {
 }
 
 #[tokio::test]
-async fn create_puts_without_a_condition_and_returns_what_the_service_keeps() {
+async fn create_puts_without_a_condition_and_returns_the_stored_enrollment() {
     let created = format!(
         r#"{{"enrollmentGroupId":"toasters","attestation":{{"type":"symmetricKey","symmetricKey":{{"primaryKey":"{KEY}","secondaryKey":"{KEY}"}}}},"etag":"{ETAG}","createdDateTimeUtc":"2022-08-31T22:02:50.5163352Z"}}"#
     );
@@ -109,7 +109,7 @@ async fn individual_enrollments_have_their_own_path_with_the_id_encoded() {
 }
 
 #[tokio::test]
-async fn the_token_is_for_the_host_as_the_connection_string_names_it() {
+async fn the_token_is_for_the_host_in_the_connection_string() {
     let service = Service::start([answer("200 OK", &stored()), answer("200 OK", &stored())]).await;
     let dps = service.client();
     dps.enrollment_groups().get(&id("toasters")).await.unwrap();
@@ -188,7 +188,7 @@ async fn issue_python_35187_csharp_3076_create_or_replace_replaces_with_an_aster
     assert_eq!(service.only_one().header("if-match"), None, "a new one");
 }
 
-/// The C# client, version 1, puts quotes around the ETag, and around `*` too. The service gives and takes it bare.
+/// The C# client, version 1, puts quotes around the ETag and around `*`. The service uses it without quotes.
 #[tokio::test]
 async fn issue_csharp_3076_the_etag_goes_back_exactly_as_it_came() {
     let service = Service::start([

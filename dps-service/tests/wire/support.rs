@@ -1,4 +1,4 @@
-//! A service that says what a test tells it to, over real TLS, and remembers every byte that it heard.
+//! A scripted service over real TLS that records every request.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,21 +15,21 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// `secret secret secret`, which is long enough to be a key.
+/// The text `secret secret secret` in base64, which is long enough for a key.
 pub(crate) const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQ=";
 
-/// What the service does with a request.
-pub(crate) enum Act {
+/// The reaction of the service to a request.
+pub(crate) enum Action {
     /// Sends this.
     Answer(String),
     /// Closes the connection.
     HangUp,
-    /// Says nothing.
+    /// Does not answer.
     Silence,
 }
 
 /// An answer with this body.
-pub(crate) fn answer(status: &str, body: &str) -> Act {
+pub(crate) fn answer(status: &str, body: &str) -> Action {
     answer_with(
         status,
         "content-type: application/json; charset=utf-8",
@@ -38,14 +38,14 @@ pub(crate) fn answer(status: &str, body: &str) -> Act {
 }
 
 /// An answer with one more header.
-pub(crate) fn answer_with(status: &str, header: &str, body: &str) -> Act {
+pub(crate) fn answer_with(status: &str, header: &str, body: &str) -> Action {
     let length = body.len();
-    Act::Answer(format!(
+    Action::Answer(format!(
         "HTTP/1.1 {status}\r\n{header}\r\ncontent-length: {length}\r\n\r\n{body}"
     ))
 }
 
-/// A request as it came.
+/// A recorded request.
 pub(crate) struct Seen {
     /// The first line.
     pub(crate) line: String,
@@ -76,16 +76,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Does these things, one for each request. To more requests it says 418.
-    pub(crate) async fn start(script: impl IntoIterator<Item = Act>) -> Self {
-        let script: Mutex<VecDeque<Act>> = Mutex::new(script.into_iter().collect());
+    /// Starts a service with one action for each request. It answers further requests with 418.
+    pub(crate) async fn start(script: impl IntoIterator<Item = Action>) -> Self {
+        let script: Mutex<VecDeque<Action>> = Mutex::new(script.into_iter().collect());
         let act = move |_: &Seen| script.lock().expect("no panic before").pop_front();
         Self::answering(move |seen| act(seen).unwrap_or_else(|| answer("418 I'm a teapot", "")))
             .await
     }
 
-    /// Does what is right for each request.
-    pub(crate) async fn answering(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+    /// Starts a service with a function that returns the action for each request.
+    pub(crate) async fn answering(act: impl Fn(&Seen) -> Action + Send + Sync + 'static) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -115,7 +115,7 @@ impl Service {
         }
     }
 
-    /// The host name as connection strings have it.
+    /// The host name for a connection string.
     pub(crate) fn host(&self) -> String {
         format!("localhost:{}", self.port)
     }
@@ -128,16 +128,16 @@ impl Service {
     }
 
     /// A client that does not trust the service.
-    pub(crate) fn strange_client(&self) -> ServiceClient {
+    pub(crate) fn client_without_roots(&self) -> ServiceClient {
         ServiceClient::from_connection_string(&self.connection_string()).expect("valid")
     }
 
     /// A client that trusts the service.
     pub(crate) fn client(&self) -> ServiceClient {
-        self.strange_client().with_roots(self.roots())
+        self.client_without_roots().with_roots(self.roots())
     }
 
-    /// Its certificate.
+    /// The certificate of the service.
     pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(&self.certificate).expect("a root")
     }
@@ -147,7 +147,7 @@ impl Service {
         std::mem::take(&mut self.seen.lock().expect("no panic before"))
     }
 
-    /// How many requests there were that were not looked at yet.
+    /// The number of requests that were not returned by [`Service::seen`] yet.
     pub(crate) fn peek(&self) -> usize {
         self.seen.lock().expect("no panic before").len()
     }
@@ -164,7 +164,7 @@ pub(crate) fn key() -> SymmetricKey {
     SymmetricKey::from_base64(KEY).expect("a key")
 }
 
-type Script = Arc<dyn Fn(&Seen) -> Act + Send + Sync>;
+type Script = Arc<dyn Fn(&Seen) -> Action + Send + Sync>;
 
 async fn accept(
     listener: TcpListener,
@@ -176,7 +176,7 @@ async fn accept(
     while let Ok((tcp, _)) = listener.accept().await {
         let (tls, script, seen) = (tls.clone(), Arc::clone(&script), Arc::clone(&seen));
         connections.spawn(async move {
-            // A client that does not like the certificate or goes away is no failure of the service.
+            // It is not a failure of the service if a client refuses the certificate or disconnects.
             let _ = serve(tcp, tls, script, seen).await;
         });
     }
@@ -193,12 +193,12 @@ async fn serve(
         let act = script(&request);
         seen.lock().expect("no panic before").push(request);
         match act {
-            Act::Answer(text) => {
+            Action::Answer(text) => {
                 stream.write_all(text.as_bytes()).await?;
                 stream.flush().await?;
             }
-            Act::HangUp => return Ok(()),
-            Act::Silence => std::future::pending().await,
+            Action::HangUp => return Ok(()),
+            Action::Silence => std::future::pending().await,
         }
     }
     Ok(())

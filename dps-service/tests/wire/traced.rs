@@ -1,4 +1,4 @@
-//! What `tracing` hears: names that do not change, and no secret.
+//! Tracing: the names of spans and events, which do not change, and no secrets.
 
 use std::env;
 use std::fmt::{Debug, Write as _};
@@ -13,7 +13,7 @@ use crate::support::{KEY, Service, answer, answer_with};
 
 const ALONE: &str = "DPS_TEST_ALONE";
 
-/// Writes down the spans and events of the crate, a line each.
+/// Records the spans and events of the crate, one per line.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -61,9 +61,9 @@ impl Subscriber for Lines {
 }
 
 #[tokio::test]
-async fn each_request_is_a_span_with_its_answers_and_repetitions() {
+async fn each_request_is_a_span_with_its_answers_and_retries() {
     if env::var_os(ALONE).is_none() {
-        return in_a_process_of_its_own().await;
+        return in_a_second_process().await;
     }
     let body = format!(
         r#"{{"enrollmentGroupId":"a","attestation":{{"type":"symmetricKey","symmetricKey":{{"primaryKey":"{KEY}"}}}}}}"#
@@ -89,17 +89,18 @@ async fn each_request_is_a_span_with_its_answers_and_repetitions() {
         r#"service_request method="GET" path="/enrollmentGroups/a""#
     );
     assert_eq!(lines[1], "event message=the service answered status=429");
-    let again = "event message=trying again error=the service answered 429 Too Many Requests tries=1 pause_ms=";
+    let again =
+        "event message=retrying error=the service answered 429 Too Many Requests tries=1 pause_ms=";
     assert!(lines[2].starts_with(again), "{lines:?}");
     assert_eq!(lines[3], "event message=the service answered status=200");
 }
 
-/// `tracing` decides once for the whole process whether anybody listens to an event, and other tests do not.
-async fn in_a_process_of_its_own() {
+/// `tracing` decides once per process whether an event is recorded, and the other tests record nothing.
+async fn in_a_second_process() {
     let ended = Command::new(env::current_exe().expect("a program"))
         .args([
             "--exact",
-            "traced::each_request_is_a_span_with_its_answers_and_repetitions",
+            "traced::each_request_is_a_span_with_its_answers_and_retries",
         ])
         .env(ALONE, "1")
         .output()

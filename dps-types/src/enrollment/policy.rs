@@ -68,7 +68,7 @@ lossless! {
     /// The webhook of custom allocation. Debug does not show the query of its URL, which may hold a function key.
     pub struct CustomAllocationDefinition {
         /// The URL to which DPS posts its requests. A function key is part of the query: `?code=…`.
-        webhook_url: String = "webhookUrl" shown without_query,
+        webhook_url: String = "webhookUrl" shown masked,
         /// The api-version of the enrollment in the request: `2021-10-01`.
         api_version: String = "apiVersion",
     }
@@ -86,12 +86,9 @@ impl CustomAllocationDefinition {
     }
 }
 
-/// The query may hold a function key. DPS masks it in the same way.
-fn without_query(url: &str) -> String {
-    match url.split_once('?') {
-        Some((address, _)) => format!("{address}?****"),
-        None => url.to_owned(),
-    }
+/// The query may hold a function key.
+fn masked(url: &str) -> String {
+    crate::mask_url(url)
 }
 
 lossless! {

@@ -1,4 +1,4 @@
-//! `allocate_from_database` with a database that answers, hangs, is away, and is back.
+//! Runs `allocate_from_database` with a database that answers, hangs, stops and starts again.
 
 mod postgres;
 
@@ -11,44 +11,44 @@ use super::command;
 use postgres::Postgres;
 
 #[tokio::test]
-async fn allocate_from_database_follows_the_table_and_does_without() {
+async fn allocate_from_database_uses_the_table_and_works_without_it() {
     let database = Postgres::start();
     let mut example = Conversation::start("allocate_from_database", database.url());
-    assert_eq!(example.ask("toaster-1"), "toaster-1 is at home in contoso-east, as the table says");
-    assert_eq!(example.ask("Toaster-2"), "Toaster-2 is at home in contoso-west, as the table says");
+    assert_eq!(example.ask("toaster-1"), "toaster-1 is assigned to contoso-east, from the table");
+    assert_eq!(example.ask("Toaster-2"), "Toaster-2 is assigned to contoso-west, from the table");
     let new = example.ask("toaster-3");
     assert!(new.ends_with(", without the table"), "{new}");
 
-    // The operator moves a device. Then the table is not to be read, and the query has a deadline.
+    // The operator moves a device. Then the table is locked, and the query times out.
     let (mut client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
     client
         .execute("UPDATE device_hub SET hub = 'contoso-west' WHERE registration_id = 'toaster-1'", &[])
         .await
         .unwrap();
-    assert_eq!(example.ask("toaster-1"), "toaster-1 is at home in contoso-west, as the table says");
+    assert_eq!(example.ask("toaster-1"), "toaster-1 is assigned to contoso-west, from the table");
     let lock = client.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE device_hub").await.unwrap();
     example.expect_no_answer("toaster-1");
-    assert_eq!(example.line(), "toaster-1 is at home in contoso-west, without the table");
+    assert_eq!(example.line(), "toaster-1 is assigned to contoso-west, without the table");
     lock.rollback().await.unwrap();
-    assert_eq!(example.ask("toaster-1"), "toaster-1 is at home in contoso-west, as the table says");
+    assert_eq!(example.ask("toaster-1"), "toaster-1 is assigned to contoso-west, from the table");
     drop(client);
     connection.await.unwrap().unwrap();
 
-    // The database goes away, and comes back.
+    // The database stops and starts again.
     database.stop();
     example.expect_no_answer("toaster-2");
-    assert_eq!(example.line(), "toaster-2 is at home in contoso-west, without the table");
+    assert_eq!(example.line(), "toaster-2 is assigned to contoso-west, without the table");
     example.expect_no_answer("toaster-4");
     let new = example.line();
-    assert!(new.starts_with("toaster-4 is at home in ") && new.ends_with(", without the table"), "{new}");
+    assert!(new.starts_with("toaster-4 is assigned to ") && new.ends_with(", without the table"), "{new}");
     database.run();
-    assert_eq!(example.ask("toaster-1"), "toaster-1 is at home in contoso-west, as the table says");
+    assert_eq!(example.ask("toaster-1"), "toaster-1 is assigned to contoso-west, from the table");
     example.end();
 }
 
-/// An example that registers the devices that it is told, one a line.
+/// The example, which registers a device for each line of its input.
 struct Conversation(Child, BufReader<ChildStdout>);
 
 impl Conversation {
@@ -77,7 +77,7 @@ impl Conversation {
         line.trim_end().to_owned()
     }
 
-    /// The end of its input is the end of the example.
+    /// Ends the example by ending its input.
     fn end(mut self) {
         drop(self.0.stdin.take());
         assert!(self.0.wait().unwrap().success());

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the test's own, from Debian's package, on a Unix socket.
+//! A PostgreSQL server for the test, from the package of Debian, on a Unix socket.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Stopped and removed when it is dropped.
+/// A server that is stopped and removed when it is dropped.
 pub(crate) struct Postgres {
     programs: PathBuf,
     folder: TempDir,
@@ -14,7 +14,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// A new, empty one that takes connections.
+    /// Starts a new, empty server and waits until it accepts connections.
     pub(crate) fn start() -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ impl Postgres {
         &self.url
     }
 
-    /// Waits until it takes connections.
+    /// Starts the server and waits until it accepts connections.
     pub(crate) fn run(&self) {
         let folder = self.folder.path().display();
         let log = format!("--log={folder}/log");
@@ -40,7 +40,7 @@ impl Postgres {
         self.do_it("pg_ctl", &["start", "--wait", &log, &options]);
     }
 
-    /// Waits until it has ended, and its connections with it.
+    /// Stops the server and waits until its connections have ended.
     pub(crate) fn stop(&self) {
         self.do_it("pg_ctl", &["stop", "--wait", "--mode=fast"]);
     }
@@ -74,7 +74,7 @@ impl Drop for Postgres {
     }
 }
 
-/// The newest version that is installed.
+/// The programs of the newest installed version.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -83,7 +83,7 @@ fn programs() -> PathBuf {
     programs.expect("PostgreSQL is missing: apt-get install postgresql")
 }
 
-/// Whom it runs as where this test runs as root: the user that comes with the package.
+/// The user of the package, as which the server runs if this test runs as root.
 fn owner() -> Option<u32> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();

@@ -53,7 +53,7 @@ impl EchoWebhook {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(device);
-            Ok(Allocation::to(&hub).payload(payload))
+            Ok(Allocation::to(hub.clone()).payload(payload))
         }));
         tokio::select! {
             done = work => done,

@@ -1,4 +1,4 @@
-//! What tells the two kinds of enrollment apart: names, routes, and the shape of a bulk operation.
+//! The differences between the two kinds of enrollment: ids, routes, and bulk operations.
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
 use dps_types::protocol::ApiVersion;
@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 
 use crate::api_version::{Field, fields_of_both};
 
-/// A kind of enrollment: [`IndividualEnrollment`] or [`EnrollmentGroup`]. No others can be made.
+/// A kind of enrollment: [`IndividualEnrollment`] or [`EnrollmentGroup`]. No other type can implement it.
 pub trait EnrollmentKind:
     Serialize + DeserializeOwned + Send + Sync + Unpin + sealed::Sealed + 'static
 {
-    /// What names one.
+    /// The type of its id.
     type Id: PartialEq + Send + Sync;
 
     #[doc(hidden)]
@@ -67,9 +67,9 @@ impl EnrollmentKind for IndividualEnrollment {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let told = self.optional_device_information.is_some();
+        let used = self.optional_device_information.is_some();
         let mut fields = fields_of_both!(self, capabilities since ApiVersion::V2018_04_01).to_vec();
-        fields.push(("optionalDeviceInformation", ApiVersion::V2021_10_01, told));
+        fields.push(("optionalDeviceInformation", ApiVersion::V2021_10_01, used));
         fields
     }
 
@@ -139,7 +139,7 @@ impl EnrollmentKind for EnrollmentGroup {
 }
 
 mod sealed {
-    #[allow(unnameable_types)] // That is what seals it.
+    #[allow(unnameable_types)] // It seals the public trait.
     pub trait Sealed {}
 
     impl Sealed for super::IndividualEnrollment {}

@@ -1,67 +1,67 @@
-//! What the answer to a bulk operation says of each item.
+//! Maps the answer to a bulk request to a result for each item.
 
 use dps_types::{BulkOperationError, BulkOperationMode, BulkOperationResult, ErrorDetails};
 
+use crate::enrollment_kind::EnrollmentKind;
 use crate::error::{Error, ErrorKind};
-use crate::kind::EnrollmentKind;
 
-/// The items of a request that was answered.
+/// The items of a request that has an answer.
 pub(crate) struct Sent<'a, E> {
     pub(crate) items: &'a [E],
     pub(crate) mode: &'a BulkOperationMode,
-    /// Whether an attempt before the answered one may have been carried out.
+    /// Whether an earlier attempt may have been carried out although its answer was lost.
     pub(crate) in_doubt: bool,
 }
 
 impl<E: EnrollmentKind> Sent<'_, E> {
-    /// A result for each item, in their order.
+    /// Returns a result for each item, in their order.
     pub(crate) fn results(&self, answer: &BulkOperationResult) -> Vec<Result<(), Error>> {
         let mut results: Vec<Option<Error>> = vec![None; self.items.len()];
-        let mut accounted = answer.is_successful || !answer.errors.is_empty();
+        let mut is_complete = answer.is_successful || !answer.errors.is_empty();
         for error in &answer.errors {
-            match self.place(error, &results) {
-                Some(place) => results[place] = Some(self.failure(error)),
-                None => accounted = false,
+            match self.index_of(error, &results) {
+                Some(index) => results[index] = Some(self.failure(error)),
+                None => is_complete = false,
             }
         }
         let unclear = || {
-            let what = "the service reports a failure and does not say of which item";
-            Error::new(ErrorKind::Protocol, what).in_doubt_if(true)
+            let message = "the service reports a failure without naming the item";
+            Error::new(ErrorKind::Protocol, message).in_doubt_if(true)
         };
-        let settled = results.into_iter().map(|failure| match failure {
+        let results = results.into_iter().map(|failure| match failure {
             Some(error) if self.is_done_already(&error) => Ok(()),
             Some(error) => Err(error),
-            None if accounted => Ok(()),
+            None if is_complete => Ok(()),
             None => Err(unclear()),
         });
-        settled.collect()
+        results.collect()
     }
 
-    /// The item that failed. Of several with one id, the last comes first: it is the one that finds the others' work.
-    fn place(&self, error: &BulkOperationError, results: &[Option<Error>]) -> Option<usize> {
+    /// Finds the item that failed. Of several items with one id it is the last, which conflicts with the earlier ones.
+    fn index_of(&self, error: &BulkOperationError, results: &[Option<Error>]) -> Option<usize> {
         let id = E::id_of(error)?;
         (0..self.items.len())
             .rev()
-            .find(|&place| results[place].is_none() && self.items[place].id() == id)
+            .find(|&index| results[index].is_none() && self.items[index].id() == id)
     }
 
     fn failure(&self, error: &BulkOperationError) -> Error {
         let status = error.error_code.http_status();
         let kind = ErrorKind::of_status(status);
-        let ours = matches!(kind, ErrorKind::Conflict | ErrorKind::PreconditionFailed);
+        let may_be_ours = matches!(kind, ErrorKind::Conflict | ErrorKind::PreconditionFailed);
         let details = ErrorDetails::new(error.error_code, error.error_status.as_str());
         Error::new(kind, "the service refused the item")
             .with_status(status)
             .with_details(Some(details))
-            .in_doubt_if(self.in_doubt && (ours || self.is_gone(kind)))
+            .in_doubt_if(self.in_doubt && (may_be_ours || self.is_deleted(kind)))
     }
 
-    /// Gone after an attempt whose end nobody saw is deleted, most likely by that attempt.
+    /// If an earlier attempt may have been carried out, "not found" means that it deleted the item.
     fn is_done_already(&self, error: &Error) -> bool {
-        error.is_in_doubt() && self.is_gone(error.kind())
+        error.is_in_doubt() && self.is_deleted(error.kind())
     }
 
-    fn is_gone(&self, kind: ErrorKind) -> bool {
+    fn is_deleted(&self, kind: ErrorKind) -> bool {
         *self.mode == BulkOperationMode::Delete && kind == ErrorKind::NotFound
     }
 }
@@ -78,7 +78,7 @@ mod tests {
         ids.iter().map(group).collect()
     }
 
-    /// The kind of each result and whether it is in doubt; `None` is a success.
+    /// The kind of each result, and whether it is in doubt; `None` stands for a success.
     fn kinds(
         ids: &[&str],
         mode: &BulkOperationMode,
@@ -100,7 +100,7 @@ mod tests {
     const UNCLEAR: Option<(ErrorKind, bool)> = Some((ErrorKind::Protocol, true));
 
     #[test]
-    fn each_error_finds_its_item_whatever_the_order_and_case() {
+    fn each_error_is_mapped_to_its_item_in_any_order_and_case() {
         let answer = r#"{"errors":[
             {"enrollmentGroupId":"C","errorCode":400004,"errorStatus":"No."},
             {"enrollmentGroupId":"a","errorCode":409202,"errorStatus":"EnrollmentGroup already exists."}
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_items_with_one_id_the_second_finds_the_first() {
+    fn of_two_items_with_one_id_the_second_conflicts() {
         let answer = r#"{"errors":[{"enrollmentGroupId":"a","errorCode":409202,"errorStatus":"EnrollmentGroup already exists."}],"isSuccessful":false}"#;
         let found = kinds(&["a", "b", "a"], &BulkOperationMode::Create, false, answer);
         assert_eq!(found, [None, None, EXISTS]);
     }
 
     #[test]
-    fn a_failure_without_an_item_leaves_no_item_that_counts_as_done() {
+    fn after_a_failure_without_an_item_no_item_is_a_success() {
         for answer in [
             r#"{"errors":[],"isSuccessful":false}"#,
             r#"{"errors":[{"enrollmentGroupId":"z","errorCode":400004,"errorStatus":"No."}],"isSuccessful":false}"#,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_lost_answer_what_is_there_is_in_doubt_and_what_is_gone_is_deleted() {
+    fn after_a_lost_answer_a_conflict_is_in_doubt_and_a_missing_item_is_deleted() {
         let answer = |code| {
             format!(
                 r#"{{"errors":[{{"enrollmentGroupId":"a","errorCode":{code},"errorStatus":"No."}}],"isSuccessful":false}}"#
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_words_are_kept() {
+    fn the_error_details_of_the_service_are_kept() {
         let items = groups(&["a"]);
         let sent = Sent {
             items: &items,

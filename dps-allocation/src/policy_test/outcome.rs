@@ -1,33 +1,38 @@
-//! What DPS makes of a webhook's answer, and so what the device sees.
+//! The outcome of a registration: what DPS makes of a webhook's answer, and what the device receives.
 
 use std::fmt;
 
 use dps_types::{AllocationRequest, AllocationResponse, ErrorCode, ErrorDetails, HubHostname};
 use serde_json::{Value, json};
 
-use crate::{Allocation, Rejection, answer};
+use crate::{Allocation, Rejection, RejectionKind, answer};
 
-/// What becomes of a device: an allocation, or a registration that fails.
+/// The outcome for a device: an allocation, or a registration that fails.
 #[derive(Debug)]
 pub struct Outcome {
     result: Result<AllocationResponse, Rejection>,
-    /// What the webhook says to a status that is not 200. The device never sees it.
+    /// The text of an answer whose status is not 200. The device never receives it.
     reason: Option<String>,
 }
 
 impl Outcome {
-    /// The hub, when the device is assigned.
+    /// Returns the hub, if the device is assigned.
     pub fn hub(&self) -> Option<&HubHostname> {
         let response = self.result.as_ref().ok()?;
         Some(&response.iot_hub_host_name)
     }
 
-    /// The whole answer, when the device is assigned.
+    /// Returns the whole answer, if the device is assigned.
     pub fn response(&self) -> Option<&AllocationResponse> {
         self.result.as_ref().ok()
     }
 
-    /// The registration's `errorCode`, when it fails.
+    /// Returns the kind of failure, if the registration fails.
+    pub fn rejection_kind(&self) -> Option<RejectionKind> {
+        self.result.as_ref().err().map(Rejection::kind)
+    }
+
+    /// Returns the registration's `errorCode`, if the registration fails.
     pub fn error_code(&self) -> Option<ErrorCode> {
         let rejection = self.result.as_ref().err()?;
         Some(
@@ -37,35 +42,35 @@ impl Outcome {
         )
     }
 
-    /// The registration's `errorMessage`, when it fails: all that the device sees.
+    /// Returns the registration's `errorMessage`, if the registration fails. The device receives nothing more.
     pub fn error_message(&self) -> Option<&str> {
         self.result.as_ref().err().map(Rejection::message)
     }
 
-    /// Why the webhook said no, in its own words. The device does not see them.
+    /// Returns the text of the webhook's answer, if its status is not 200. The device does not receive it.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// For tests: the device goes to this hub.
+    /// Asserts that the device is assigned to this hub.
     ///
     /// # Panics
     ///
-    /// When it does not. The text says what happens instead.
+    /// When it is not. The message contains the outcome.
     #[track_caller]
     pub fn assert_hub(self, hub: &str) -> Self {
-        let right = self
+        let is_hub = self
             .hub()
             .is_some_and(|it| it.as_str().eq_ignore_ascii_case(hub));
-        assert!(right, "expected {hub}, but the device {self}");
+        assert!(is_hub, "expected {hub}, but the device {self}");
         self
     }
 
-    /// For tests: the device is sent this payload. `null` is none.
+    /// Asserts that the device receives this payload; `null` stands for no payload.
     ///
     /// # Panics
     ///
-    /// When it is not.
+    /// When it does not. The message contains the outcome.
     #[track_caller]
     pub fn assert_payload(self, payload: impl Into<Value>) -> Self {
         let sent = self
@@ -79,39 +84,43 @@ impl Outcome {
         self
     }
 
-    /// For tests: the device starts with this twin, in the form of an enrollment's `initialTwin`. `null` is the enrollment's own.
+    /// Asserts that the answer sets this initial twin, in the form of an enrollment's `initialTwin`; `null` stands for
+    /// the twin of the enrollment.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// When it does not. The message contains the outcome.
     #[track_caller]
     pub fn assert_initial_twin(self, twin: impl Into<Value>) -> Self {
-        let given = self.response().map(|response| json!(response.initial_twin));
+        let set = self.response().map(|response| json!(response.initial_twin));
         let expected = twin.into();
         assert!(
-            given.unwrap_or_default() == expected,
+            set.unwrap_or_default() == expected,
             "expected the twin {expected}, but the device {self}"
         );
         self
     }
 
-    /// For tests: the registration fails, and the webhook's reason holds this text.
+    /// Asserts that the registration fails, and that the webhook's reason contains this text.
     ///
     /// # Panics
     ///
-    /// When the device is assigned, or for another reason not.
+    /// When the device is assigned, or the reason is another one. The message contains the outcome.
     #[track_caller]
     pub fn assert_rejected(self, reason: &str) -> Self {
-        let told = [self.error_message(), self.reason()];
-        let right = told.into_iter().flatten().any(|told| told.contains(reason));
+        let texts = [self.error_message(), self.reason()];
+        let contains = texts
+            .into_iter()
+            .flatten()
+            .any(|text| text.contains(reason));
         assert!(
-            right,
-            "expected a rejection for {reason:?}, but the device {self}"
+            contains,
+            "expected a rejection with {reason:?}, but the device {self}"
         );
         self
     }
 
-    /// From a status and a body.
+    /// Reads a status and a body.
     pub(crate) fn read(status: u16, body: &[u8], request: &AllocationRequest) -> Self {
         if status != 200 {
             return Self {
@@ -122,8 +131,8 @@ impl Outcome {
         answer::read(body, request).into()
     }
 
-    pub(super) fn unwritten(error: serde_json::Error) -> Self {
-        Err(answer::failed("the request cannot be written").with_source(error)).into()
+    pub(super) fn not_serialized(error: serde_json::Error) -> Self {
+        Err(answer::unavailable("the request cannot be serialized").with_source(error)).into()
     }
 }
 
@@ -136,18 +145,17 @@ impl From<Result<Allocation, Rejection>> for Outcome {
     }
 }
 
-/// What an error body says, if it has our form or is a short text.
+/// The message of an error body, or else the body itself if it is text; cut after 500 characters.
 fn reason(body: &[u8]) -> Option<String> {
-    let said = serde_json::from_slice::<ErrorDetails>(body)
+    let message = dps_types::json::from_slice::<ErrorDetails>(body)
         .ok()
-        .and_then(|problem| problem.message);
-    said.or_else(|| {
-        std::str::from_utf8(body)
-            .ok()
-            .map(|text| text.trim().to_owned())
-    })
-    .filter(|text| !text.is_empty())
-    .map(|text| text.chars().take(500).collect())
+        .and_then(|details| details.message);
+    let text = message.or_else(|| {
+        let text = std::str::from_utf8(body).ok()?;
+        Some(text.trim_start_matches('\u{feff}').trim().to_owned())
+    });
+    text.filter(|text| !text.is_empty())
+        .map(|text| text.chars().take(500).collect())
 }
 
 impl fmt::Display for Outcome {
@@ -159,7 +167,7 @@ impl fmt::Display for Outcome {
                     write!(f, ", starts with the twin {}", json!(twin))?;
                 }
                 if let Some(payload) = &response.payload {
-                    write!(f, ", is sent {payload}")?;
+                    write!(f, ", receives {payload}")?;
                 }
                 Ok(())
             }
@@ -167,9 +175,10 @@ impl fmt::Display for Outcome {
                 let code = rejection
                     .error_code()
                     .unwrap_or(ErrorCode::CUSTOM_ALLOCATION_FAILED);
-                write!(f, "is not assigned: errorCode {}, {rejection}", code.get())?;
+                let message = rejection.message();
+                write!(f, "is not assigned: errorCode {}, {message}", code.get())?;
                 match &self.reason {
-                    Some(reason) => write!(f, " (the webhook says: {reason})"),
+                    Some(reason) => write!(f, " (the webhook reports: {reason})"),
                     None => Ok(()),
                 }
             }
