@@ -1,7 +1,7 @@
 // Registers one device with Microsoft's Node client and prints the result as one line of JSON.
 //
 // usage: node register.mjs JSON
-//   {"transport": "http" | "mqtt" | "mqtt-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
+//   {"transport": "http" | "mqtt" | "mqtt-ws" | "amqp" | "amqp-ws", "host": "localhost", "idScope": "0ne..", "registrationId": "..",
 //    "key": BASE64 | "cert": PEM chain, "privateKey": PEM | "tpmPort": TCP port of a TPM on 127.0.0.1,
 //    "payload": any, "timeoutSeconds": 30}
 // With a TPM the registration id is optional.
@@ -19,6 +19,8 @@ const TRANSPORTS = {
   http: async () => new (await load("azure-iot-provisioning-device-http")).Http(),
   mqtt: async () => new (await load("azure-iot-provisioning-device-mqtt")).Mqtt(),
   "mqtt-ws": async () => new (await load("azure-iot-provisioning-device-mqtt")).MqttWs(),
+  amqp: async () => new (await load("azure-iot-provisioning-device-amqp")).Amqp(),
+  "amqp-ws": async () => new (await load("azure-iot-provisioning-device-amqp")).AmqpWs(),
 };
 
 const FIELDS = {

@@ -62,6 +62,16 @@ impl Client {
         transport: "mqtt-ws",
         ..Self::NODE_MQTT
     };
+    /// The same over AMQP. A refused link carries the answer as its description.
+    pub(crate) const NODE_AMQP: Self = Self {
+        transport: "amqp",
+        ..Self::NODE_HTTP
+    };
+    /// The same over AMQP over WebSocket.
+    pub(crate) const NODE_AMQP_WS: Self = Self {
+        transport: "amqp-ws",
+        ..Self::NODE_AMQP
+    };
     /// Microsoft's `azure-iot-device` over MQTT.
     pub(crate) const PYTHON_MQTT: Self = Self {
         program: Program::Python,

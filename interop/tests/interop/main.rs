@@ -5,7 +5,7 @@
 //! [`on_hub!`] generates tests that continue to the assigned hub and its device twin. A [`ServiceSdk`] runs a script that does the
 //! work of a service client.
 //!
-//! The tests need the SDKs and the ports 443 and 8883, because most of these clients have no option for the port. They are
+//! The tests need the SDKs and the ports 443, 5671 and 8883, because most of these clients have no option for the port. They are
 //! therefore ignored unless they are run by `scripts/test interop`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -115,6 +115,18 @@ mod node_mqtt {
 mod node_mqtt_ws {
     use super::Client;
     scenarios!(Client::NODE_MQTT_WS);
+}
+
+/// Microsoft's device client for Node, over AMQP.
+mod node_amqp {
+    use super::Client;
+    scenarios!(Client::NODE_AMQP);
+}
+
+/// Microsoft's device client for Node, over AMQP over WebSocket.
+mod node_amqp_ws {
+    use super::Client;
+    scenarios!(Client::NODE_AMQP_WS);
 }
 
 /// Microsoft's device client for Python, over MQTT.

@@ -1,4 +1,4 @@
-//! Microsoft's TPM client for Node over HTTPS, with a software TPM for each device.
+//! Microsoft's TPM client for Node over HTTPS and AMQP, with a software TPM for each device.
 
 use crate::{Client, Emulator, Enrollment, Outcome, Proof, Scenario};
 use dps_device::tpm::{Tcti, Tpm, TpmAttestation, TpmOptions};
@@ -15,6 +15,29 @@ scenarios!(
     tpm_unknown
     tpm_disabled
 );
+
+mod amqp {
+    use crate::Client;
+
+    scenarios!(
+        Client::NODE_AMQP;
+        tpm
+        tpm_with_a_given_name
+        tpm_of_another_device
+        tpm_unknown
+        tpm_disabled
+    );
+}
+
+mod amqp_ws {
+    use crate::Client;
+
+    scenarios!(
+        Client::NODE_AMQP_WS;
+        tpm
+        tpm_of_another_device
+    );
+}
 
 /// A device can switch between the clients: both use the same keys in its TPM and the same registration id.
 #[tokio::test]

@@ -103,23 +103,24 @@ impl<'a> Client<'a> {
             let reason = format!("the api-version {api_version} of the link is not known");
             return Err(ServiceError::invalid(reason));
         }
-        match &self.login {
-            Login::Token { address: own, .. } if *own == address => {}
-            Login::Token { address: own, .. } => {
-                return Err(ServiceError::unauthorized().with_reason(format!(
-                    "the client authenticated as '{own}' and attached a link at '{address}'"
-                )));
-            }
-            Login::Certificate => {
-                let device = Device {
-                    id_scope: &address.id_scope,
-                    registration_id: &address.registration_id,
-                    presented: self.presented()?,
-                    api_version,
-                    takes_challenge: false,
-                };
-                self.gateway.engine.admit(device).await?;
-            }
+        if let Login::Token { address: own, .. } = &self.login
+            && *own != address
+        {
+            return Err(ServiceError::unauthorized().with_reason(format!(
+                "the client authenticated as '{own}' and attached a link at '{address}'"
+            )));
+        }
+        let is_tpm = matches!(self.login, Login::Token { tpm: true, .. });
+        let device = Device {
+            id_scope: &address.id_scope,
+            registration_id: &address.registration_id,
+            presented: self.presented()?,
+            api_version,
+            takes_challenge: is_tpm,
+        };
+        match is_tpm {
+            true => self.gateway.engine.verify(device).await?,
+            false => self.gateway.engine.admit(device).await?,
         }
         Ok(AcceptedLink {
             link: link.link,

@@ -14,7 +14,7 @@ use crate::attest::Presented;
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
-/// How a client has authenticated.
+/// How a client authenticates. The links verify it.
 pub(super) enum Login {
     /// With a token, for this device.
     Token {
@@ -23,7 +23,7 @@ pub(super) enum Login {
         /// Whether the token answers a challenge to a TPM.
         tpm: bool,
     },
-    /// Not yet: with a certificate, or not at all. The links decide.
+    /// With a certificate, or not at all.
     Certificate,
 }
 
@@ -43,7 +43,7 @@ where
     let (mut sasl, mechanism) = SaslServer::accept(&mut frames).await?;
     let name = mechanism_device(&mechanism);
     let login = match mechanism {
-        Mechanism::Plain { user, password } => plain(gateway, &user, &password).await,
+        Mechanism::Plain { user, password } => plain(&user, &password),
         Mechanism::Tpm {
             id_scope,
             registration_id,
@@ -54,7 +54,7 @@ where
             match challenge(gateway, &address, &endorsement_key, &storage_root_key).await {
                 Ok((address, key)) => {
                     let token = sasl.challenge(&mut frames, &key).await?;
-                    with_token(gateway, address, &token, true).await
+                    with_token(address, &token, true)
                 }
                 Err(error) => Err(error),
             }
@@ -82,42 +82,25 @@ where
     }
 }
 
-async fn plain(gateway: &Gateway, user: &str, token: &str) -> Result<Login, ServiceError> {
+fn plain(user: &str, token: &str) -> Result<Login, ServiceError> {
     let address: Address = user.parse().map_err(|error| {
         ServiceError::unauthorized().with_reason(format!(
             "the user name '{user}' is not of the form idScope/registrations/registrationId: {error}; the hubs of this emulator do not have AMQP"
         ))
     })?;
-    with_token(gateway, address, token, false).await
+    with_token(address, token, false)
 }
 
-/// Verifies a token. It is verified again with each request.
-async fn with_token(
-    gateway: &Gateway,
-    address: Address,
-    token: &str,
-    tpm: bool,
-) -> Result<Login, ServiceError> {
-    let Presented::Token(token) = Presented::of(Some(token), None)? else {
-        return Err(ServiceError::unauthorized());
-    };
-    let device = Device {
-        id_scope: &address.id_scope,
-        registration_id: &address.registration_id,
-        presented: Presented::Token(token.clone()),
-        // The api-version is a property of the links.
-        api_version: ApiVersion::V2021_06_01,
-        takes_challenge: tpm,
-    };
-    match tpm {
-        true => gateway.engine.verify(device).await?,
-        false => gateway.engine.admit(device).await?,
+/// Reads a token. The links verify it: a refused link carries the reason, which a SASL outcome cannot.
+fn with_token(address: Address, token: &str, tpm: bool) -> Result<Login, ServiceError> {
+    match Presented::of(Some(token), None)? {
+        Presented::Token(token) => Ok(Login::Token {
+            address,
+            token,
+            tpm,
+        }),
+        _ => Err(ServiceError::unauthorized()),
     }
-    Ok(Login::Token {
-        address,
-        token,
-        tpm,
-    })
 }
 
 /// The key that the TPM must open.
