@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use crate::condition::Condition;
 use crate::delivery::{self, Assembly, Delivery};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Frame, FrameType, MIN_MAX_FRAME};
 use crate::frames::Frames;
 use crate::header::ProtocolHeader;
+use crate::link::{Attach, Role, Terminus};
 use crate::message::Message;
-use crate::performative::{
-    Attach, Begin, Condition, Disposition, Flow, Open, Outcome, Performative, Role, Terminus,
-    Transfer,
-};
+use crate::performative::{Begin, Flow, Open, Performative};
+use crate::transfer::{Disposition, Outcome, Transfer};
 
 /// The channel of the only session.
 const CHANNEL: u16 = 0;

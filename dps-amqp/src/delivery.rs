@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Frame, HEADER};
-use crate::performative::{Performative, Transfer};
+use crate::performative::Performative;
+use crate::transfer::Transfer;
 
 /// More than the encoded size of a transfer performative with a tag of four bytes.
 const TRANSFER_SIZE: usize = 64;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
-use crate::performative::Condition;
+use crate::condition::Condition;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -63,6 +63,10 @@ impl Error {
     pub(crate) fn io(source: io::Error) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own,
+            // A stream such as a WebSocket reports so what is not valid in it.
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                Self::framing("what arrived is not valid").with_source(source)
+            }
             Err(source) => Self::new(ErrorKind::Io, "the connection failed").with_source(source),
         }
     }

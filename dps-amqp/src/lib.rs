@@ -15,21 +15,26 @@
 
 mod client;
 mod composite;
+mod condition;
 mod delivery;
 mod error;
 mod frame;
 mod frames;
 mod header;
+mod link;
 mod message;
 mod performative;
 pub mod sasl;
 mod server;
+mod transfer;
 mod value;
 
 pub use client::{Answer, Client, ClientOptions};
+pub use condition::Condition;
 pub use error::{Error, ErrorKind};
 pub use frames::Frames;
 pub use header::ProtocolHeader;
+pub use link::Role;
 pub use message::{Body, CorrelationId, Message, Property};
-pub use performative::{Condition, Role};
+
 pub use server::{Event, Limits, LinkId, Request, Server};

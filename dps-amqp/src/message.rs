@@ -6,8 +6,8 @@ use serde_amqp::Value;
 use serde_amqp::primitives::OrderedMap;
 
 use crate::composite::{Composite, described, list, text_keys};
+use crate::condition::{int, seconds};
 use crate::error::Error;
-use crate::performative::{int, seconds};
 use crate::value;
 
 const HEADER: u64 = 0x70;

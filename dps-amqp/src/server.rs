@@ -11,12 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::connection::Connection;
+use crate::condition::Condition;
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::frames::Frames;
 use crate::header::ProtocolHeader;
+use crate::link::Role;
 use crate::message::Message;
-use crate::performative::{Condition, Role};
 
 /// How long a peer may leave what is sent unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

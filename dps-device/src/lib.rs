@@ -52,6 +52,7 @@
 //! | `Mqtt` | 8883 | `mqtt` | keys, certificates |
 //! | `MqttWebSocket` | 443 | `websocket` | keys, certificates |
 //! | `Amqp` | 5671 | `amqp` | keys, certificates, TPMs |
+//! | `AmqpWebSocket` | 443 | `amqp` | keys, certificates, TPMs |
 //!
 //! All have the same roots, proxy, timeouts and events. A [`Fallback`] has several transports and uses the first that
 //! connects:
@@ -180,6 +181,8 @@ pub use lookup::Lookup;
 pub use register::Register;
 #[cfg(feature = "amqp")]
 pub use transport::amqp::Amqp;
+#[cfg(feature = "amqp")]
+pub use transport::amqp_websocket::AmqpWebSocket;
 pub use transport::fallback::Fallback;
 #[cfg(feature = "http")]
 pub use transport::http::Http;

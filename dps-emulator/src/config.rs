@@ -55,7 +55,11 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
-            ports: vec![(Protocol::Https, 0), (Protocol::Mqtt, 0)],
+            ports: vec![
+                (Protocol::Https, 0),
+                (Protocol::Mqtt, 0),
+                (Protocol::Amqp, 0),
+            ],
             host_names: Vec::new(),
             id_scope: None,
             hubs: Vec::new(),
@@ -140,6 +144,12 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn mqtt_port(self, port: u16) -> Self {
         self.port(Protocol::Mqtt, port)
+    }
+
+    /// The port for AMQP; by default 0, which stands for a free port. AMQP over WebSocket is on the HTTPS port.
+    #[must_use]
+    pub fn amqp_port(self, port: u16) -> Self {
+        self.port(Protocol::Amqp, port)
     }
 
     /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it.
@@ -251,7 +261,8 @@ impl EmulatorBuilder {
     /// certificate of the chain, or the one above it.
     ///
     /// Without it, the emulator issues its own certificates: ECDSA on P-256, and RSA for clients that verify RSA signatures
-    /// only.
+    /// only. Both require a client with TLS 1.2 or 1.3, ECDHE, and AES-GCM or ChaCha20: cipher suites with CBC or with RSA
+    /// key exchange are not supported.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] if one of the two cannot be read, or if they do not belong together.
@@ -285,26 +296,23 @@ impl EmulatorBuilder {
 
     /// The linked hubs, each once.
     pub(crate) fn chosen_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
-        if self.hubs.is_empty() {
-            let default =
-                HubHostname::new(DEFAULT_HUB).map_err(|error| invalid(error.to_string()))?;
-            return Ok(vec![default.into()]);
+        let mut hubs = self.hubs.clone();
+        if hubs.is_empty() {
+            let default = HubHostname::new(DEFAULT_HUB);
+            hubs.push(default.map_err(|error| invalid(error.to_string()))?.into());
         }
-        for (index, hub) in self.hubs.iter().enumerate() {
+        for (index, hub) in hubs.iter().enumerate() {
             let hostname = hub.hostname();
-            if self.hubs[..index]
-                .iter()
-                .any(|it| it.hostname() == hostname)
-            {
+            if hubs[..index].iter().any(|it| it.hostname() == hostname) {
                 return Err(invalid(format!("the hub {hostname} is linked twice")));
             }
         }
-        let (count, limit) = (self.hubs.len(), self.limits.linked_hubs);
+        let (count, limit) = (hubs.len(), self.limits.linked_hubs);
         match count as u64 > limit {
             true => Err(invalid(format!(
                 "{count} hubs are linked, and the limit is {limit}"
             ))),
-            false => Ok(self.hubs.clone()),
+            false => Ok(hubs),
         }
     }
 

@@ -75,7 +75,7 @@ impl Emulator {
         format!("https://localhost:{}", self.https_port())
     }
 
-    /// The port of HTTPS and of MQTT over WebSocket.
+    /// The port of HTTPS, and of MQTT and AMQP over WebSocket.
     pub fn https_port(&self) -> u16 {
         self.port(Protocol::Https)
     }
@@ -83,6 +83,11 @@ impl Emulator {
     /// The port of MQTT.
     pub fn mqtt_port(&self) -> u16 {
         self.port(Protocol::Mqtt)
+    }
+
+    /// The port of AMQP.
+    pub fn amqp_port(&self) -> u16 {
+        self.port(Protocol::Amqp)
     }
 
     /// The CA certificate that devices and service clients must trust, as PEM.

@@ -39,12 +39,15 @@ struct Options {
     /// Address to listen on; an address other than loopback makes the emulator reachable from the network
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
-    /// Port of HTTPS and of MQTT over WebSocket; 0 for a free one
+    /// Port of HTTPS, and of MQTT and AMQP over WebSocket; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8443)]
     https_port: u16,
     /// Port of MQTT; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8883)]
     mqtt_port: u16,
+    /// Port of AMQP; 0 for a free one
+    #[arg(long, value_name = "N", default_value_t = 5671)]
+    amqp_port: u16,
     /// Id scope of the instance
     #[arg(long, default_value = "0ne00000001")]
     id_scope: IdScope,
@@ -156,6 +159,7 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .bind(options.bind)
         .https_port(options.https_port)
         .mqtt_port(options.mqtt_port)
+        .amqp_port(options.amqp_port)
         .id_scope(options.id_scope.clone())
         .default_allocation(options.default_allocation.as_str().into())
         .latencies(options.latencies.iter().cloned())
@@ -257,6 +261,7 @@ fn announce(emulator: &Emulator, ca: &Path) -> std::io::Result<()> {
         "idScope": emulator.id_scope(),
         "https": emulator.https_url(),
         "mqtt": format!("localhost:{}", emulator.mqtt_port()),
+        "amqp": format!("localhost:{}", emulator.amqp_port()),
         "hubs": emulator.hub_names(),
         "caPem": ca,
         "serviceConnectionString": emulator.service_connection_string().as_str(),

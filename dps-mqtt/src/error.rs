@@ -15,7 +15,6 @@ type Source = Box<dyn StdError + Send + Sync>;
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
-    http_status: Option<u16>,
     source: Option<Source>,
 }
 
@@ -44,16 +43,10 @@ impl Error {
         self.kind
     }
 
-    /// The status of an HTTP answer that was not a switch to WebSocket: an [`ErrorKind::Upgrade`] may have one.
-    pub fn http_status(&self) -> Option<u16> {
-        self.http_status
-    }
-
     pub(crate) fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
             what: what.into(),
-            http_status: None,
             source: None,
         }
     }
@@ -70,6 +63,10 @@ impl Error {
     pub(crate) fn io(source: io::Error) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own,
+            // A stream such as a WebSocket reports so what is not valid in it.
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                Self::malformed("what arrived is not valid").with_source(source)
+            }
             Err(source) => Self::new(ErrorKind::Io, "the connection failed").with_source(source),
         }
     }
@@ -77,14 +74,6 @@ impl Error {
     pub(crate) fn with_source(self, source: impl Into<Source>) -> Self {
         Self {
             source: Some(source.into()),
-            ..self
-        }
-    }
-
-    #[cfg(feature = "websocket")]
-    pub(crate) fn with_http_status(self, status: u16) -> Self {
-        Self {
-            http_status: Some(status),
             ..self
         }
     }
@@ -103,8 +92,6 @@ pub enum ErrorKind {
     /// A CONNECT of another version of MQTT. A server answers
     /// [`UnacceptableProtocolVersion`](crate::ConnectCode::UnacceptableProtocolVersion) and closes (MQTT-3.1.2-2).
     ProtocolVersion,
-    /// The server did not switch to WebSocket, or its response is not valid.
-    Upgrade,
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! MQTT 3.1.1 packets over any byte stream, and MQTT over WebSocket as a byte stream.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! # Rules
 //!
-//! [`Packets`] reads and writes typed [`Packet`]s over any `AsyncRead + AsyncWrite` stream: TCP, TLS, or a `WebSocketIo` (feature
-//! `websocket`). It contains no session logic.
+//! [`Packets`] reads and writes typed [`Packet`]s over any `AsyncRead + AsyncWrite` stream: TCP, TLS, or the `WebSocketIo` of
+//! `dps-websocket`. It contains no session logic.
 //!
 //! * Received packets are checked against the standard: a wrong flag, a reserved bit, trailing bytes, a zero packet identifier
 //!   or a wildcard in a topic name is an error, after which the connection must be closed (MQTT-4.8.0-1).
@@ -23,11 +22,7 @@ mod frame;
 mod packet;
 mod packets;
 mod rules;
-#[cfg(feature = "websocket")]
-mod websocket;
 
 pub use error::{Error, ErrorKind};
 pub use packet::{Connect, ConnectCode, Packet, Publish, QoS};
 pub use packets::Packets;
-#[cfg(feature = "websocket")]
-pub use websocket::{WebSocketIo, accept_key};

@@ -23,7 +23,7 @@ impl Case {
         Self { connect, proof }
     }
 
-    /// Injects a fault once. A device with a TPM sends its registration twice: the fault is after the challenge.
+    /// Injects a fault once. A device with a TPM sends its registration twice over HTTPS: the fault is after the challenge.
     pub(crate) fn next(self, dps: &Dps, step: Step, effect: Effect) {
         if self.proof == Proof::Tpm && step == Step::Register {
             dps.next(step, Effect::Delay(Duration::ZERO));
@@ -31,10 +31,10 @@ impl Case {
         dps.next(step, effect);
     }
 
-    /// The error kind for a device without an enrollment. DPS challenges any TPM, and reports the failure advance_clock.
+    /// The error kind for a device without an enrollment. DPS challenges any TPM, and reports the failure with the first poll.
     pub(crate) fn unknown_is(self) -> ErrorKind {
         match self.proof {
-            Proof::Tpm => ErrorKind::Failed,
+            Proof::Tpm | Proof::TpmOverSasl => ErrorKind::Failed,
             _ => ErrorKind::Unauthorized,
         }
     }

@@ -42,6 +42,7 @@ impl Dps {
         let wire = Wire::to(Ports {
             https: emulator.https_port(),
             mqtt: emulator.mqtt_port(),
+            amqp: emulator.amqp_port(),
         })
         .await;
         Self {

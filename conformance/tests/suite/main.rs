@@ -11,7 +11,7 @@ mod scenarios;
 mod watched;
 mod wire;
 
-use dps_device::{Fallback, Http, Mqtt, MqttWebSocket};
+use dps_device::{Amqp, AmqpWebSocket, Fallback, Http, Mqtt, MqttWebSocket};
 
 /// One module of tests for each transport.
 macro_rules! conformance {
@@ -38,11 +38,19 @@ macro_rules! every_proof {
     };
 }
 
-/// Only HTTPS carries the challenge of a TPM.
+/// HTTPS carries the challenge of a TPM as the reply to a request.
 macro_rules! every_proof_and_tpm {
     () => {
         every_proof!();
         every_scenario!(tpm: Tpm);
+    };
+}
+
+/// AMQP carries the challenge of a TPM in its SASL layer.
+macro_rules! every_proof_and_tpm_over_sasl {
+    () => {
+        every_proof!();
+        every_scenario!(tpm: TpmOverSasl);
     };
 }
 
@@ -111,6 +119,8 @@ conformance! {
     http with every_proof_and_tpm: |ports| Http::default().with_port(ports.https);
     mqtt with every_proof: |ports| Mqtt::default().with_port(ports.mqtt);
     mqtt_websocket with every_proof: |ports| MqttWebSocket::default().with_port(ports.https);
+    amqp with every_proof_and_tpm_over_sasl: |ports| Amqp::default().with_port(ports.amqp);
+    amqp_websocket with every_proof_and_tpm_over_sasl: |ports| AmqpWebSocket::default().with_port(ports.https);
     fallback with every_proof_and_tpm: |ports| Fallback::new(Mqtt::default().with_port(ports.mqtt))
         .or(MqttWebSocket::default().with_port(ports.https))
         .or(Http::default().with_port(ports.https));

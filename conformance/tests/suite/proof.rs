@@ -20,6 +20,8 @@ pub(crate) enum Proof {
     /// The group has the root, the device sends the intermediate.
     GroupCertificate,
     Tpm,
+    /// The same, where the challenge comes before the first request.
+    TpmOverSasl,
 }
 
 pub(crate) struct Issued {
@@ -71,7 +73,7 @@ impl Proof {
                     impostor: signed(&false_root),
                 }
             }
-            Self::Tpm => {
+            Self::Tpm | Self::TpmOverSasl => {
                 let [device, impostor] = [0, 1].map(SoftwareTpm::number);
                 let endorsement_key = device.endorsement_key().to_base64();
                 let attestation = AttestationMechanism::tpm(endorsement_key);

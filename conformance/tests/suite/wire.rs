@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 pub(crate) struct Ports {
     pub(crate) https: u16,
     pub(crate) mqtt: u16,
+    pub(crate) amqp: u16,
 }
 
 /// It ends when it is dropped.
@@ -41,6 +42,7 @@ impl Wire {
         let ports = Ports {
             https: entrance(service.https).await,
             mqtt: entrance(service.mqtt).await,
+            amqp: entrance(service.amqp).await,
         };
         Self {
             ports,

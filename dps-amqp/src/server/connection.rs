@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::session::Session;
 use super::{Event, Limits, LinkId, Request};
+use crate::condition::Condition;
 use crate::error::Error;
 use crate::frame::{Frame, FrameType, MIN_MAX_FRAME};
+use crate::link::{Attach, Detach, Role, Terminus};
 use crate::message::Message;
-use crate::performative::{
-    Attach, Begin, Condition, Detach, Open, Performative, Role, Terminus, Transfer,
-};
+use crate::performative::{Begin, Open, Performative};
+use crate::transfer::Transfer;
 
 /// What a frame brought about.
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::LinkId;
+use crate::condition::Condition;
 use crate::delivery::{self, Assembly, Delivery};
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
-use crate::performative::{
-    Attach, Begin, Condition, Detach, Disposition, Flow, Outcome, Performative, Role, Terminus,
-    Transfer,
-};
+use crate::link::{Attach, Detach, Role, Terminus};
+use crate::performative::{Begin, Flow, Performative};
+use crate::transfer::{Disposition, Outcome, Transfer};
 
 /// How many transfers the peer may send before the window is announced again.
 const WINDOW: u32 = 2048;

@@ -34,7 +34,7 @@ use crate::attestation::tpm_keys::TpmKeys;
 use crate::error::ErrorKind;
 
 /// The limit for one answer. DPS allows a payload of 96 KiB. Source: azure-docs `includes/iot-dps-limits.md`.
-const MAX_MESSAGE: usize = 256 * 1024;
+pub(super) const MAX_MESSAGE: usize = 256 * 1024;
 
 /// The largest frame that this client accepts.
 const MAX_FRAME: usize = 64 * 1024;

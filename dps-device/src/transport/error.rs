@@ -62,6 +62,17 @@ impl TransportError {
         self
     }
 
+    /// The same kind, status and wait with another text and without the source.
+    pub(super) fn summarized(&self, what: &'static str) -> Self {
+        Self {
+            kind: self.kind,
+            what: what.into(),
+            status: self.status,
+            retry_after: self.retry_after,
+            source: None,
+        }
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -20,6 +20,8 @@ use crate::log_limit::LogLimit;
 /// The longest time for one transport to connect before the next is tried.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
+const ALL_FAILED: &str = "all transports failed";
+
 /// Transports in order of preference. The next one is tried when one fails to connect.
 ///
 /// A transport fails to connect when there is no connection or no TLS, when the peer is not DPS, and when it cannot carry the
@@ -223,15 +225,17 @@ impl<'a> Attempts<'a> {
         self.failures.push(Failure { name, error });
     }
 
-    /// The kind is that of the failure which is most likely to recover.
+    /// Kind, status and wait are those of the failure which is most likely to recover.
     fn exhausted(&mut self) -> TransportError {
         let failures = std::mem::take(&mut self.failures);
-        let any = |kind| failures.iter().any(|failure| failure.error.kind() == kind);
-        let kind = [ErrorKind::Connect, ErrorKind::Tls, ErrorKind::Protocol]
+        let error = [ErrorKind::Connect, ErrorKind::Tls, ErrorKind::Protocol]
             .into_iter()
-            .find(|kind| any(*kind))
-            .unwrap_or(ErrorKind::Unsupported);
-        TransportError::new(kind, "all transports failed").with_source(Failures(failures))
+            .find_map(|kind| failures.iter().find(|failure| failure.error.kind() == kind))
+            .map_or_else(
+                || TransportError::new(ErrorKind::Unsupported, ALL_FAILED),
+                |failure| failure.error.summarized(ALL_FAILED),
+            );
+        error.with_source(Failures(failures))
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod agent;
 pub(crate) mod amqp;
 #[cfg(feature = "amqp")]
 mod amqp_session;
+#[cfg(feature = "amqp")]
+pub(crate) mod amqp_websocket;
 pub(crate) mod challenge;
 pub(crate) mod endpoint;
 pub(crate) mod error;
@@ -36,6 +38,8 @@ mod tls_failure;
 pub(crate) mod token;
 #[cfg(any(feature = "mqtt", feature = "amqp"))]
 mod tunnel;
+#[cfg(any(feature = "websocket", feature = "amqp"))]
+mod web_socket;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
@@ -43,6 +47,8 @@ pub(crate) mod websocket;
 pub(crate) use agent::{AGENT, request_id};
 #[cfg(feature = "amqp")]
 pub use amqp::Amqp;
+#[cfg(feature = "amqp")]
+pub use amqp_websocket::AmqpWebSocket;
 #[cfg(feature = "hub")]
 pub(crate) use endpoint::Endpoint;
 pub use error::TransportError;

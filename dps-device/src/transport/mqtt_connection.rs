@@ -2,7 +2,6 @@
 //!
 //! Source: OASIS, MQTT Version 3.1.1.
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -189,36 +188,16 @@ impl Drop for MqttConnection {
 }
 
 /// Converts an error of dps-mqtt: the network, TLS, or a peer that does not speak MQTT.
-pub(super) fn failure(error: dps_mqtt::Error) -> TransportError {
+fn failure(error: dps_mqtt::Error) -> TransportError {
     let (kind, what) = match error.kind() {
         dps_mqtt::ErrorKind::Io => tls_failure::describe(&error)
             .unwrap_or_else(|| (ErrorKind::Connect, "the connection was lost".into())),
-        dps_mqtt::ErrorKind::Upgrade => upgrade_refused(error.http_status()),
         _ => (
             ErrorKind::Protocol,
             "the peer does not speak MQTT as Azure IoT does: check the host, the port and the proxy".into(),
         ),
     };
-    let status = error.http_status();
-    let error = TransportError::new(kind, what).with_source(error);
-    match status {
-        Some(status) => error.with_status(status),
-        None => error,
-    }
-}
-
-fn upgrade_refused(status: Option<u16>) -> (ErrorKind, Cow<'static, str>) {
-    let status = match status {
-        Some(429) => return (ErrorKind::Throttled, "there are too many requests".into()),
-        Some(408 | 500..600) => return (ErrorKind::Service, "the service failed".into()),
-        Some(status) => format!(" (status {status})"),
-        None => String::new(),
-    };
-    let what = format!(
-        "the server did not switch to WebSocket{status}: check the host, and whether a proxy, a firewall or a captive portal \
-         answered in place of the service"
-    );
-    (ErrorKind::Protocol, what.into())
+    TransportError::new(kind, what).with_source(error)
 }
 
 fn check_connack(code: ConnectCode) -> Result<(), TransportError> {

@@ -155,9 +155,10 @@ impl ChainError {
 #[cfg(test)]
 pub(super) mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
-        GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
-        PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
+        BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
+        ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+        NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+        date_time_ymd,
     };
     use std::time::Duration;
     use time::OffsetDateTime;
@@ -459,6 +460,87 @@ pub(super) mod tests {
 
     fn leaf_of_issuer(issuer: &Issuer<'static, KeyPair>) -> CertificateDer<'static> {
         params("device-1").signed_by(&key(), issuer).unwrap().into()
+    }
+
+    #[test]
+    fn a_renewed_intermediate_counts_if_the_old_one_has_expired() {
+        let root = root();
+        let line_key = key();
+        let mut expired = ca_params("Line");
+        expired.not_after = until(2027);
+        let expired = expired.signed_by(&line_key, &root).unwrap();
+        let mut renewed = ca_params("Line");
+        renewed.serial_number = Some(2u64.into());
+        let renewed = renewed.signed_by(&line_key, &root).unwrap();
+        let issuer = Issuer::new(ca_params("Line"), line_key);
+        let leaf = leaf_of_issuer(&issuer);
+        let both = [&leaf, expired.der(), renewed.der()];
+        assert_eq!(distance(&both, root.der()), Ok(1));
+        let old = [&leaf, expired.der()];
+        assert_eq!(distance(&old, root.der()), Err(ChainRule::Expired));
+    }
+
+    #[test]
+    fn a_chain_has_six_intermediates_at_most() {
+        let root = root();
+        let mut chain: Vec<Ca> = Vec::new();
+        for level in 0..7 {
+            let issuer = chain.last().unwrap_or(&root);
+            let next = below(&format!("Level {level}"), issuer);
+            chain.push(next);
+        }
+        for (count, expected) in [(6, Ok(6)), (7, Err(ChainRule::NotAnchored))] {
+            let leaf = leaf(&chain[count - 1]);
+            let mut presented = vec![&leaf];
+            presented.extend(chain[..count].iter().map(Ca::der));
+            assert_eq!(distance(&presented, root.der()), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_key_identifier_of_another_issuer_excludes_one_of_the_same_name() {
+        let (ours, theirs) = (root(), root());
+        let mut device = params("device-1");
+        device.use_authority_key_identifier_extension = true;
+        let leaf = leaf_of(device, &theirs);
+        assert_eq!(distance(&[&leaf], theirs.der()), Ok(0));
+        assert_eq!(distance(&[&leaf], ours.der()), Err(ChainRule::NotAnchored));
+    }
+
+    #[test]
+    fn an_unknown_critical_extension_is_refused_except_in_an_anchor() {
+        let critical = || {
+            let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+            extension.set_criticality(true);
+            extension
+        };
+        let root = root();
+        let mut device = params("device-1");
+        device.custom_extensions = vec![critical()];
+        let refused = Err(ChainRule::Malformed);
+        assert_eq!(distance(&[&leaf_of(device, &root)], root.der()), refused);
+        let mut line = ca_params("Line");
+        line.custom_extensions = vec![critical()];
+        let line = Ca::signed_by(line, key(), &root).unwrap();
+        let leaf = leaf(&line);
+        let through = distance(&[&leaf, line.der()], root.der());
+        assert!(through.is_err(), "{through:?}");
+        // The operator enrolled it as it is.
+        assert_eq!(distance(&[&leaf], line.der()), Ok(0));
+    }
+
+    #[test]
+    fn the_extended_key_usage_of_an_intermediate_and_any_usage_do_not_replace_client_auth() {
+        let root = root();
+        let mut line = ca_params("Line");
+        line.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let line = Ca::signed_by(line, key(), &root).unwrap();
+        let through = distance(&[&leaf(&line), line.der()], root.der());
+        assert_eq!(through, Err(ChainRule::NotForClients));
+        let mut any = params("device-1");
+        any.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];
+        let any = distance(&[&leaf_of(any, &root)], root.der());
+        assert_eq!(any, Err(ChainRule::NotForClients));
     }
 
     #[test]

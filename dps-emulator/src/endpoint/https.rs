@@ -4,7 +4,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -12,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Gateway, Peer, Transport, mqtt, websocket};
+use super::{Caller, Gateway, Peer, Transport, amqp, mqtt, websocket};
 
 /// The time within which the head of a request must arrive. An idle connection stays open as long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,7 +36,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // A request that asks for a WebSocket leaves it here.
-    let upgraded: Arc<Mutex<Option<OnUpgrade>>> = Arc::default();
+    let upgraded: Arc<Mutex<Option<(OnUpgrade, Transport)>>> = Arc::default();
     let answer = {
         let (gateway, peer, upgraded) = (
             Arc::clone(&gateway),
@@ -53,8 +52,8 @@ where
             // Boxed, so that an idle connection is small.
             Box::pin(async move {
                 if let Some(response) = websocket::accept(&gateway, &peer, &request) {
-                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        let socket = hyper::upgrade::on(request);
+                    if let Some(transport) = websocket::agreed(&response) {
+                        let socket = (hyper::upgrade::on(request), transport);
                         *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
                     }
                     return Ok(response);
@@ -86,13 +85,16 @@ where
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
-    if let Some(socket) = socket {
-        let stream = websocket::stream(socket.await?).await;
+    if let Some((socket, transport)) = socket {
+        let stream = websocket::stream(socket.await?);
         let caller = Caller {
             peer: &peer,
-            transport: Transport::MqttWebSocket,
+            transport,
         };
-        mqtt::serve(stream, &gateway, caller, stop).await?;
+        match transport {
+            Transport::AmqpWebSocket => amqp::serve(stream, &gateway, caller, stop).await?,
+            _ => mqtt::serve(stream, &gateway, caller, stop).await?,
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::write_timeout::WriteTimeout;
-use super::{Caller, Gateway, Peer, Transport, https, mqtt};
+use super::{Caller, Gateway, Peer, Transport, amqp, https, mqtt};
 use crate::attest::PresentedChain;
 use crate::fault::{FaultOutcome, Step};
 use crate::tls::{self, TlsAcceptor};
@@ -34,9 +34,10 @@ const MAX_UNPROVEN: usize = 2048;
 /// A protocol inside TLS, with a port of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
-    /// HTTP/1.1, and MQTT over WebSocket.
+    /// HTTP/1.1, and MQTT and AMQP over WebSocket.
     Https,
     Mqtt,
+    Amqp,
 }
 
 /// Serves until the emulator stops, then lets requests in progress finish.
@@ -141,6 +142,13 @@ impl Connection {
                     transport: Transport::Mqtt,
                 };
                 mqtt::serve(stream, &gateway, caller, &stop).await
+            }
+            Protocol::Amqp => {
+                let caller = Caller {
+                    peer: &peer,
+                    transport: Transport::Amqp,
+                };
+                amqp::serve(stream, &gateway, caller, &stop).await
             }
         };
         if let Err(error) = ended {

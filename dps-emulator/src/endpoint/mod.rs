@@ -1,8 +1,9 @@
-//! The network side of the emulator: HTTPS, MQTT and MQTT over WebSocket.
+//! The network side of the emulator: HTTPS, MQTT and AMQP, and the last two over WebSocket.
 //!
 //! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane or the
 //! REST API of the hubs.
 
+mod amqp;
 mod answer;
 mod call;
 mod control_plane;

@@ -33,6 +33,8 @@ pub(crate) enum Transport {
     Https,
     Mqtt,
     MqttWebSocket,
+    Amqp,
+    AmqpWebSocket,
 }
 
 impl Peer {
@@ -70,6 +72,8 @@ impl Transport {
             Self::Https => "HTTPS",
             Self::Mqtt => "MQTT",
             Self::MqttWebSocket => "MQTT over WebSocket",
+            Self::Amqp => "AMQP",
+            Self::AmqpWebSocket => "AMQP over WebSocket",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT over WebSocket: the handshake, and the stream of bytes after it.
+//! MQTT and AMQP over WebSocket: the handshake, and the stream of bytes after it.
 //!
 //! Source: RFC 6455, section 4.2; azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`.
 
@@ -6,8 +6,8 @@ use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_mqtt::{WebSocketIo, accept_key};
-use dps_types::protocol::mqtt::WEBSOCKET_PROTOCOL;
+use dps_types::protocol::{amqp, mqtt};
+use dps_websocket::{WebSocketIo, accept_key};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -41,7 +41,7 @@ pub(super) fn accept(
         switch(headers).unwrap_or_else(|error| {
             let caller = Caller {
                 peer,
-                transport: Transport::MqttWebSocket,
+                transport: Transport::Https,
             };
             gateway.refusals.log(caller, None, &error);
             refused(&error)
@@ -62,8 +62,9 @@ fn switch(asked: &HeaderMap) -> Result<Response<Body>, ServiceError> {
     let accept = accept_header(asked).ok_or_else(|| {
         ServiceError::invalid("The Sec-WebSocket-Key must be 16 bytes in base64.")
     })?;
-    let protocol = protocol(asked)
-        .ok_or_else(|| ServiceError::invalid("The Sec-WebSocket-Protocol must be mqtt."))?;
+    let protocol = protocol(asked).ok_or_else(|| {
+        ServiceError::invalid("The Sec-WebSocket-Protocol must be mqtt or AMQPWSB10.")
+    })?;
 
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -82,8 +83,8 @@ fn refused(error: &ServiceError) -> Response<Body> {
         .into_response()
 }
 
-/// The stream of bytes that carries MQTT.
-pub(super) async fn stream(socket: Upgraded) -> WebSocketIo<TokioIo<Upgraded>> {
+/// The stream of bytes that carries MQTT or AMQP.
+pub(super) fn stream(socket: Upgraded) -> WebSocketIo<TokioIo<Upgraded>> {
     WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE)
 }
 
@@ -97,8 +98,26 @@ fn accept_header(headers: &HeaderMap) -> Option<HeaderValue> {
 /// The subprotocol as the client spells it: the C SDK sends `MQTT` and requires the same in the answer.
 fn protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     words(headers, header::SEC_WEBSOCKET_PROTOCOL)
-        .find(|word| word.eq_ignore_ascii_case(WEBSOCKET_PROTOCOL))
+        .find(|word| subprotocol(word).is_some())
         .and_then(|word| HeaderValue::from_str(word).ok())
+}
+
+/// The transport of the WebSocket that an answer agreed to.
+pub(super) fn agreed(response: &Response<Body>) -> Option<Transport> {
+    let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL)?;
+    subprotocol(protocol.to_str().ok()?)
+}
+
+/// The transport that a subprotocol stands for.
+fn subprotocol(word: &str) -> Option<Transport> {
+    let is = |name: &str| word.eq_ignore_ascii_case(name);
+    if is(mqtt::WEBSOCKET_PROTOCOL) {
+        Some(Transport::MqttWebSocket)
+    } else if is(amqp::WEBSOCKET_PROTOCOL) {
+        Some(Transport::AmqpWebSocket)
+    } else {
+        None
+    }
 }
 
 fn has_word(headers: &HeaderMap, name: HeaderName, expected: &str) -> bool {

@@ -1,7 +1,7 @@
 //! What a TPM gets beside the rest: a challenge at first, its hub key in the end, and a failure when nobody enrolled it.
 
 use dps_types::enrollment::TpmAttestation;
-use dps_types::tpm::TpmPublic;
+use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use dps_types::{
     DeviceRegistrationResult, HubHostname, RegistrationOperationStatus, RegistrationStatus,
     TpmRegistrationResult,
@@ -14,6 +14,22 @@ use crate::service_error::ServiceError;
 use crate::state::{Outcome, Record, Stored};
 
 impl Engine {
+    /// The key that the TPM with these keys must open, for a transport that sends the challenge before any request.
+    pub(crate) async fn challenge_key(
+        &self,
+        device: &Device<'_>,
+        keys: &TpmAttestation,
+    ) -> Result<Box<AuthenticationKey>, ServiceError> {
+        match Box::pin(self.authenticate(device, Some(keys), None)).await {
+            Err(mut error) => match error.challenge.take() {
+                Some(key) => Ok(key),
+                None => Err(error),
+            },
+            // A device that has presented nothing is never authenticated.
+            Ok(_) => Err(ServiceError::unauthorized()),
+        }
+    }
+
     /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
     pub(super) fn challenge(
         &self,

@@ -1,4 +1,7 @@
-//! TLS on the server's side: which certificate the server presents, and which clients it accepts.
+//! TLS on the server's side: the certificates that the server presents, and the clients that it accepts.
+//!
+//! rustls has TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20. It does not have cipher suites with CBC or with RSA key
+//! exchange (static RSA), so clients that offer nothing else cannot connect.
 
 mod acceptor;
 mod client_certificates;

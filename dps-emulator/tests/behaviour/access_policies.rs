@@ -1,4 +1,4 @@
-//! Shared access policies: each lets in whom it should, for what it should.
+//! Shared access policies: each allows the actions of its permissions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ const OPERATIONS: [(&str, &str, &str); 18] = [
 const CERTIFICATES: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/d/certificates";
 const CERTIFICATE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/provisioningServices/d/certificates/c";
 
-/// What comes with a permission. Source: Terraform's documentation of `azurerm_iothub_dps_shared_access_policy`.
+/// The permissions that a permission includes. Source: Terraform's documentation of `azurerm_iothub_dps_shared_access_policy`.
 const GRANTS: [(&str, &[&str]); 6] = [
     ("ServiceConfig", &["ServiceConfig"]),
     (
@@ -67,7 +67,7 @@ const GRANTS: [(&str, &[&str]); 6] = [
     ("DeviceConnect", &[]),
 ];
 
-/// The same wire, by another policy.
+/// The same client, with the key of another policy.
 fn by(dps: &Dps, policy: &str) -> Wire {
     let connection = dps.emulator.connection_string(policy);
     dps.by(&connection.expect("a policy"))
@@ -80,12 +80,12 @@ async fn status(wire: &Wire, method: &str, path: &str) -> Answer {
             .header("Authorization", wire.service_sas().sign(&wire.service_key)),
         false => wire.service(method, path),
     };
-    // Some of these documents are refused, but only to those who may send one.
+    // Some of these documents are invalid, which only an authorized caller is told.
     Answer::to(request.json(&json!({ "query": "SELECT *" }))).await
 }
 
 #[tokio::test]
-async fn each_permission_lets_in_for_what_it_is_for() {
+async fn each_permission_allows_its_actions() {
     let dps = Dps::start_with(|builder| {
         GRANTS.iter().fold(builder, |builder, (name, _)| {
             let permission: Permission = name.parse().expect("a permission");
@@ -117,7 +117,7 @@ async fn each_permission_lets_in_for_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn who_may_only_read_changes_nothing() {
+async fn a_caller_with_read_permissions_changes_nothing() {
     let reader = AccessPolicy::new("reader", [Permission::EnrollmentRead]);
     let dps = Dps::start_with(|builder| builder.access_policy(reader)).await;
     let document = key_enrollment("dev-1", KEY_1, KEY_2);
@@ -138,7 +138,7 @@ async fn who_may_only_read_changes_nothing() {
 }
 
 #[tokio::test]
-async fn both_keys_of_a_policy_are_good_and_no_other() {
+async fn both_keys_of_a_policy_are_accepted_and_no_other() {
     let key = |text| SymmetricKey::from_base64(text).expect("a key");
     let policy = AccessPolicy::new("line", [Permission::EnrollmentRead])
         .primary_key(key(KEY_1))
@@ -194,7 +194,7 @@ async fn a_policy_token_expires() {
 }
 
 #[tokio::test]
-async fn keys_that_nobody_chose_are_kept_and_all_differ() {
+async fn random_keys_are_kept_and_all_differ() {
     let dir = TempDir::new().expect("a directory");
     let start = async |dir: &Path| {
         Dps::start_with(|builder| {
@@ -220,7 +220,7 @@ async fn keys_that_nobody_chose_are_kept_and_all_differ() {
 }
 
 #[tokio::test]
-async fn a_policy_that_cannot_be() {
+async fn invalid_policies_are_refused() {
     for text in [
         "",
         "reader",

@@ -1,4 +1,4 @@
-//! Entra: the tokens that were configured let in, each in its role, and no other does.
+//! Bearer tokens: each configured token has its role, and all others are refused.
 
 use dps_emulator::EntraRole;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn ask(dps: &Dps, token: &str, method: &str, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_role_allows_what_it_does_in_azure() {
+async fn a_role_allows_the_same_actions_as_in_azure() {
     let dps = Dps::start_with(|builder| {
         builder
             .bearer_token("eyJ0.contributor.sig", EntraRole::DataContributor)
@@ -74,7 +74,7 @@ async fn every_other_token_is_refused() {
         let answer = ask(&dps, token, "GET", "/enrollments/e").await;
         answer.assert_error(401_002, "Unauthorized");
     }
-    // Devices are not let in by Entra.
+    // The device API does not accept bearer tokens.
     let answer = dps
         .device("dev-1")
         .token(format!("Bearer {configured}"))
@@ -84,7 +84,7 @@ async fn every_other_token_is_refused() {
 }
 
 #[tokio::test]
-async fn without_a_configured_token_there_is_none() {
+async fn without_configured_tokens_every_bearer_token_is_refused() {
     let dps = Dps::start().await;
     for token in ["Bearer ", "Bearer x"] {
         let answer = ask(&dps, token, "GET", "/enrollments/e").await;

@@ -195,23 +195,23 @@ async fn a_port_in_use_is_told() {
 }
 
 #[tokio::test]
-async fn an_option_that_makes_no_sense_is_told() {
+async fn an_option_that_is_not_valid_is_refused_with_its_name() {
     let zero = ["--ephemeral", "--https-port", "0", "--mqtt-port", "0"];
     for (options, code, words) in [
         (
             &["--hub", "not a hub"][..],
-            1,
-            "dps-emulator: invalid hub host name",
+            2,
+            "'not a hub' is not a valid hub: ",
         ),
         (
             &["--hub", "hub-a=0"],
-            1,
-            "dps-emulator: invalid weight of hub hub-a",
+            2,
+            "'hub-a=0' is not a valid hub: the weight must be 1 to 1000",
         ),
         (
             &["--hub", "hub-a", "--hub", "hub-a"],
             1,
-            "dps-emulator: hub hub-a is linked twice",
+            "dps-emulator: the hub hub-a is linked twice",
         ),
         (
             &["--id-scope", "not a scope"],

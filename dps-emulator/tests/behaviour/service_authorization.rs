@@ -1,4 +1,4 @@
-//! Who may use the service API: whoever holds the key of the shared access policy.
+//! Authorization of the service API with the key of a shared access policy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn with_enrollment() -> Dps {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_gets_in() {
+async fn a_request_without_a_token_is_refused() {
     let dps = with_enrollment().await;
     for (method, path) in [
         ("GET", "/enrollments/e"),
@@ -57,7 +57,7 @@ async fn another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn every_name_of_the_host_may_be_claimed() {
+async fn every_name_of_the_host_is_accepted() {
     let dps = with_enrollment().await;
     let port = dps.port;
     for sr in [
@@ -129,21 +129,21 @@ async fn an_expired_token_is_refused() {
 }
 
 #[tokio::test]
-async fn a_devices_token_is_no_operators() {
+async fn a_devices_token_is_refused_by_the_service_api() {
     let dps = with_enrollment().await;
     let token = Sas::device("0ne00000001", "e").sign(KEY_1);
     assert_eq!(ask(&dps, &token).await.status, 401);
 }
 
 #[tokio::test]
-async fn an_operators_token_is_no_devices() {
+async fn a_service_clients_token_is_refused_by_the_device_api() {
     let dps = with_enrollment().await;
     let token = dps.service_sas().sign(&dps.service_key);
     assert_eq!(dps.device("e").token(token).register().await.status, 401);
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused() {
+async fn invalid_tokens_are_refused() {
     let dps = with_enrollment().await;
     for token in [
         "",
@@ -158,7 +158,7 @@ async fn what_is_no_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_chosen() {
+async fn the_key_can_be_configured() {
     let key = SymmetricKey::from_base64(KEY_3).expect("a key");
     let dps = Dps::start_with(|builder| builder.service_key(key)).await;
     assert_eq!(
@@ -174,7 +174,7 @@ async fn the_key_may_be_chosen() {
 }
 
 #[tokio::test]
-async fn a_claim_to_one_path_is_none_to_another() {
+async fn a_token_for_one_path_is_refused_for_another() {
     let dps = with_enrollment().await;
     for sr in [
         "localhost%2FenrollmentGroups",

@@ -1,4 +1,4 @@
-//! Certificates in the service API: they go in as text and come out as what they say.
+//! Certificates in the service API: requests have their text, answers have their description.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
@@ -13,7 +13,7 @@ use crate::common::{
 };
 
 #[tokio::test]
-async fn a_certificate_is_answered_with_what_it_says_and_never_its_text() {
+async fn an_answer_describes_the_certificate_without_its_text() {
     let dps = Dps::start().await;
     let credentials = DeviceCredentials::self_signed("dev-1").expect("a certificate");
     let pem = credentials.certificate_pem();
@@ -123,7 +123,7 @@ async fn a_read_changed_and_written_enrollment_keeps_its_certificates() {
 }
 
 #[tokio::test]
-async fn the_way_of_attestation_may_be_changed() {
+async fn the_type_of_attestation_can_be_changed() {
     let dps = Dps::start().await;
     let credentials = DeviceCredentials::self_signed("dev-1").expect("a certificate");
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))

@@ -133,7 +133,7 @@ async fn damaged() -> (Dps, Arc<MemoryStore>) {
     for (table, key) in [
         (Table::Registrations, "d2"),
         (Table::Individuals, "e-d2"),
-        (Table::Hubs, "localhost/d2"),
+        (Table::Hubs, "127.0.0.1/d2"),
     ] {
         damage(&store, table, key).await;
     }

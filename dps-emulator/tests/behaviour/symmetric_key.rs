@@ -1,4 +1,4 @@
-//! Devices that prove themselves with a key: every honest spelling of a token is taken, every other one refused.
+//! Symmetric key attestation: all valid forms of a token are accepted, all others are refused.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn with_group() -> Dps {
 }
 
 #[tokio::test]
-async fn either_key_of_an_enrollment_is_good() {
+async fn both_keys_of_an_enrollment_are_accepted() {
     let dps = with_device().await;
     for key in [KEY_1, KEY_2] {
         dps.device("Dev-1").key(key).assigned().await;
@@ -50,7 +50,7 @@ async fn an_unknown_device_is_refused() {
 }
 
 #[tokio::test]
-async fn polls_and_lookups_need_the_key_too() {
+async fn polls_and_lookups_require_the_key() {
     let dps = with_device().await;
     let operation = dps.device("Dev-1").key(KEY_1).register().await.json()["operationId"].clone();
     let operation = operation.as_str().expect("text");
@@ -61,7 +61,7 @@ async fn polls_and_lookups_need_the_key_too() {
 }
 
 #[tokio::test]
-async fn every_spelling_of_the_claim_is_understood() {
+async fn every_encoding_of_the_resource_is_accepted() {
     let dps = with_device().await;
     let sas = Sas::device("0ne00000001", "Dev-1");
     for (client, sr) in [
@@ -132,7 +132,7 @@ async fn a_token_for_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_and_a_slow_clock_forgiven() {
+async fn an_expired_token_is_refused_with_five_minutes_for_slow_clocks() {
     let dps = with_device().await;
     let sas = Sas::device("0ne00000001", "Dev-1");
     let now = unix_now();
@@ -163,7 +163,7 @@ async fn a_token_expires_while_the_device_polls() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_none_is_refused() {
+async fn malformed_tokens_are_refused() {
     let dps = with_device().await;
     for token in [
         "",
@@ -215,7 +215,7 @@ async fn a_rolled_key_works_and_the_old_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_key_derived_from_either_key_of_a_group_is_good() {
+async fn keys_derived_from_both_keys_of_a_group_are_accepted() {
     let dps = with_group().await;
     for (id, group_key) in [("Dev-1", KEY_1), ("Dev-2", KEY_2)] {
         let state = dps.device(id).key(&derive(group_key, id)).assigned().await;
@@ -225,7 +225,7 @@ async fn a_key_derived_from_either_key_of_a_group_is_good() {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_group_are_no_devices_keys() {
+async fn the_keys_of_a_group_do_not_sign_for_a_device() {
     let dps = with_group().await;
     for key in [KEY_1, KEY_2, KEY_3] {
         let answer = dps.device("Dev-1").key(key).register().await;
@@ -245,7 +245,7 @@ async fn a_key_derived_for_another_device_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_derived_from_the_lower_cased_id_is_good_too() {
+async fn a_key_derived_from_the_id_in_lower_case_is_accepted() {
     let dps = with_group().await;
     let device = dps.device("Dev-1").key(&derive(KEY_1, "dev-1"));
     assert_eq!(device.assigned().await["registrationId"], "Dev-1");
@@ -278,7 +278,7 @@ async fn a_disabled_group_answers_disabled() {
 }
 
 #[tokio::test]
-async fn an_individual_enrollment_comes_before_the_group_even_when_disabled() {
+async fn an_individual_enrollment_takes_precedence_even_if_disabled() {
     let dps = with_group().await;
     let individual = with(
         key_enrollment("d1", KEY_3, KEY_3),
@@ -291,9 +291,9 @@ async fn an_individual_enrollment_comes_before_the_group_even_when_disabled() {
     assert_eq!(answer.json()["status"], "disabled", "{answer:?}");
 }
 
-/// An operator reads a group with its keys, and turns it into one of certificates.
+/// An operator reads a group with its keys, and changes its attestation to X.509.
 #[tokio::test]
-async fn keys_that_a_group_of_certificates_still_holds_open_nothing() {
+async fn keys_that_remain_in_a_group_with_certificates_are_not_used() {
     let dps = with_group().await;
     let root = dps_emulator::CertificateAuthority::new("Root").expect("a CA");
     let mut group = certificate_group("grp", root.certificate_pem());

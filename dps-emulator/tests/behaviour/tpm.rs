@@ -1,4 +1,4 @@
-//! Devices that prove themselves with a TPM: challenge, answer, and a key for their hub.
+//! TPM attestation: challenge, answer, and the key for the hub.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn change(dps: &Dps, tpm: &SoftwareTpm, fields: Value) {
 }
 
 #[tokio::test]
-async fn the_challenge_is_the_services() {
+async fn the_challenge_has_the_form_of_the_service() {
     let (_dps, device) = enrolled().await;
     let answer = device.ask().await;
     assert_eq!(answer.status, 401, "{answer:?}");
@@ -106,9 +106,9 @@ async fn a_tpm_gets_a_hub_and_a_key_for_it() {
     assert_eq!(record["tpm"], Value::Null);
 }
 
-/// iot-identity-service shows its keys once; the other SDKs repeat them.
+/// iot-identity-service presents its keys once; the other SDKs repeat them.
 #[tokio::test]
-async fn the_answer_to_a_challenge_repeats_the_keys_or_not() {
+async fn the_answer_to_a_challenge_may_repeat_the_keys() {
     let (_dps, device) = enrolled().await;
     let signed = device.challenged().await;
     assert_eq!(signed.register().await.status, 202);
@@ -127,7 +127,7 @@ async fn the_answer_to_a_challenge_repeats_the_keys_or_not() {
 }
 
 #[tokio::test]
-async fn the_hub_key_stays_while_the_device_stays() {
+async fn the_hub_key_is_kept_while_the_device_is_assigned() {
     let (dps, device) = enrolled().await;
     let at = |hub: &str| json!({ "iotHubs": [hub], "allocationPolicy": "static" });
     let mut keys = Vec::new();
@@ -163,7 +163,7 @@ async fn another_tpm_under_the_same_name_gets_another_hub_key() {
 }
 
 #[tokio::test]
-async fn a_lookup_is_challenged_too_and_gives_the_hub_key() {
+async fn a_lookup_is_challenged_and_returns_the_hub_key() {
     let (_dps, device) = enrolled().await;
     let lookup = |device_now: Device| {
         let body = device.body();
@@ -194,7 +194,7 @@ async fn a_lookup_is_challenged_too_and_gives_the_hub_key() {
 }
 
 #[tokio::test]
-async fn a_disabled_tpm_is_told_so_after_its_challenge() {
+async fn a_disabled_tpm_is_refused_after_its_challenge() {
     let (dps, device) = enrolled().await;
     change(
         &dps,
@@ -276,9 +276,9 @@ async fn a_webhook_sees_the_keys_of_the_tpm() {
     );
 }
 
-/// Asking for the challenge and answering it are two registrations to a fault.
+/// For a fault, the request for a challenge and its answer are two registrations.
 #[tokio::test]
-async fn faults_meet_the_challenge_and_the_answer() {
+async fn faults_apply_to_the_challenge_and_to_the_answer() {
     let (dps, device) = enrolled().await;
     let faults = dps.emulator.faults();
     faults.next(Fault::new(Step::Register, Effect::Fail(503)));
@@ -294,13 +294,13 @@ async fn faults_meet_the_challenge_and_the_answer() {
     let signed = device.challenged().await;
     assert!(lost(signed.clone()).await, "the answer is lost");
     assert_eq!(faults.pending(), 0);
-    // It was carried out all the same, and the same token is good for another try.
+    // The registration was carried out, and the same token can be used again.
     assert_eq!(signed.assigned().await["status"], "assigned");
 }
 
-/// Whoever has another enrollment is challenged as well, which leads nowhere.
+/// A device with another kind of enrollment is also challenged, and then refused.
 #[tokio::test]
-async fn a_tpm_cannot_come_in_by_another_enrollment() {
+async fn a_tpm_cannot_use_an_enrollment_of_another_kind() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;

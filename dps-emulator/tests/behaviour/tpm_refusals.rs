@@ -1,4 +1,4 @@
-//! TPMs that are not let in: with the wrong key, too late, or known to nobody.
+//! Refused TPMs: the wrong key, a late answer, or no enrollment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ async fn another_tpm_is_challenged_and_then_refused() {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_tpm_are_nothing_without_the_tpm() {
+async fn the_public_keys_of_a_tpm_are_not_enough() {
     let dps = Dps::start().await;
     let device = enrolled(&dps).await;
     let challenge = device.ask().await.json();
@@ -42,7 +42,7 @@ async fn the_keys_of_a_tpm_are_nothing_without_the_tpm() {
     let guess = device.unsigned().key(KEY_1);
     let answer = guess.register_with(device.body()).await;
     answer.assert_error(401_002, "Unauthorized");
-    // The guess has cost the device nothing.
+    // The guess does not affect the device.
     device.tpm.activate(&blob).await.expect("for this TPM");
     let key = STANDARD.encode(device.tpm.challenge_key().expect("opened"));
     assert_eq!(device.unsigned().key(&key).register().await.status, 202);
@@ -59,9 +59,9 @@ async fn only_the_latest_challenge_counts() {
     second.assigned().await;
 }
 
-/// Anyone may ask for a challenge, under any name.
+/// Anyone may request a challenge, under any registration id.
 #[tokio::test]
-async fn the_challenge_of_another_tpm_takes_nothing_from_the_device() {
+async fn the_challenge_of_another_tpm_does_not_affect_the_device() {
     let dps = Dps::start().await;
     let device = enrolled(&dps).await;
     let thief = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(2));
@@ -73,7 +73,7 @@ async fn the_challenge_of_another_tpm_takes_nothing_from_the_device() {
 }
 
 #[tokio::test]
-async fn strangers_of_one_name_each_see_their_own_failure() {
+async fn unknown_tpms_with_one_registration_id_each_get_their_own_failure() {
     let dps = Dps::start().await;
     let [one, other] = [1, 2].map(|number| TpmDevice::new(&dps, "x", SoftwareTpm::number(number)));
     let (one, other) = (one.challenged().await, other.challenged().await);
@@ -87,7 +87,7 @@ async fn strangers_of_one_name_each_see_their_own_failure() {
 }
 
 #[tokio::test]
-async fn a_challenge_is_good_for_ten_minutes() {
+async fn a_challenge_can_be_answered_for_ten_minutes() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(Arc::new(clock.clone()))).await;
     let device = enrolled(&dps).await;
@@ -100,15 +100,15 @@ async fn a_challenge_is_good_for_ten_minutes() {
         .await;
     let answer = signed.register().await;
     answer.assert_error(401_002, "Unauthorized");
-    // Who shows the keys as well is helped.
+    // A request that repeats the keys gets a new challenge.
     let again = signed.register_with(device.body()).await;
     device.open(&again).await.assigned().await;
 }
 
 #[tokio::test]
-async fn an_unknown_tpm_is_challenged_and_fails_in_the_end() {
+async fn an_unknown_tpm_is_challenged_and_then_fails() {
     let dps = Dps::start().await;
-    // A group is not for TPMs.
+    // A group does not apply to TPMs.
     dps.create("/enrollmentGroups/grp", &key_group("grp", KEY_1, KEY_2))
         .await;
     let device = TpmDevice::new(&dps, "stranger", SoftwareTpm::number(3));
@@ -145,14 +145,14 @@ async fn an_unknown_tpm_is_challenged_and_fails_in_the_end() {
     let without = device.unsigned().poll(operation).await;
     without.assert_error(401_002, "Invalid certificate.");
 
-    // Enrolled meanwhile, it comes in.
+    // After its enrollment it is accepted.
     let document = tpm_enrollment("stranger", &device.tpm);
     dps.create("/enrollments/stranger", &document).await;
     signed.assigned().await;
 }
 
 #[tokio::test]
-async fn an_enrollment_that_goes_away_takes_the_device_along() {
+async fn a_deleted_enrollment_refuses_its_device() {
     let dps = Dps::start().await;
     let device = enrolled(&dps).await;
     let signed = device.challenged().await;
@@ -162,7 +162,7 @@ async fn an_enrollment_that_goes_away_takes_the_device_along() {
 }
 
 #[tokio::test]
-async fn an_enrollment_with_a_key_that_is_none_lets_nobody_in() {
+async fn an_enrollment_with_an_invalid_endorsement_key_matches_no_device() {
     let dps = Dps::start().await;
     let document = json!({
         "registrationId": "dev-1",
@@ -175,7 +175,7 @@ async fn an_enrollment_with_a_key_that_is_none_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn keys_that_are_none_are_refused() {
+async fn invalid_keys_are_refused() {
     let dps = Dps::start().await;
     let device = enrolled(&dps).await;
     let good = shown(&device.tpm);

@@ -1,4 +1,4 @@
-//! Devices with a TPM, and an emulator that ends in between; and what it says of them.
+//! TPMs and restarts of the emulator, and the log.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,13 +14,13 @@ async fn start(dir: &Path, delay: Duration) -> (Dps, TpmDevice) {
     let dps = Dps::start_with(|builder| builder.data_dir(dir).assign_delay(delay)).await;
     let device = TpmDevice::new(&dps, "dev-1", SoftwareTpm::number(1));
     let document = tpm_enrollment("dev-1", &device.tpm);
-    // The second run has it already.
+    // The second run already has the enrollment.
     let answer = dps.put("/enrollments/dev-1", &document).await;
     assert!(matches!(answer.status, 200 | 409), "{answer:?}");
     (dps, device)
 }
 
-/// Gives the token that a device holds to another run of the emulator.
+/// Sends the token of a device to another run of the emulator.
 fn token(device: &TpmDevice, key: Vec<u8>) -> Device {
     device.unsigned().key(&STANDARD.encode(key))
 }
@@ -66,7 +66,7 @@ async fn a_registration_under_way_outlives_the_emulator() {
 }
 
 #[tokio::test]
-async fn the_log_tells_no_key_of_a_tpm() {
+async fn the_log_has_no_key_of_a_tpm() {
     let program = Program::start_logging("trace", &["--ephemeral"]).await;
     let device = TpmDevice::new(&program.wire, "dev-1", SoftwareTpm::number(1));
     let bad = json!({

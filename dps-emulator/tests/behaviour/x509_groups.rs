@@ -1,4 +1,4 @@
-//! Enrollment groups of a signer: the chain is really verified, and the signer nearest to the device decides.
+//! Enrollment groups with X.509: the chain is verified, and the signer nearest to the device decides.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -31,7 +31,7 @@ async fn enroll(dps: &Dps, id: &str, authority: &CertificateAuthority) {
 }
 
 #[tokio::test]
-async fn a_device_below_an_enrolled_root_sends_its_intermediate() {
+async fn a_device_below_an_enrolled_root_presents_its_intermediate() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "contoso", &factory.root).await;
     let state = dps
@@ -44,7 +44,7 @@ async fn a_device_below_an_enrolled_root_sends_its_intermediate() {
 }
 
 #[tokio::test]
-async fn a_device_below_an_enrolled_root_that_sends_no_intermediate_is_refused() {
+async fn a_device_below_an_enrolled_root_without_its_intermediate_is_refused() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "contoso", &factory.root).await;
     let leaf = factory.device.certificate_pem();
@@ -57,7 +57,7 @@ async fn a_device_below_an_enrolled_root_that_sends_no_intermediate_is_refused()
 }
 
 #[tokio::test]
-async fn an_enrolled_intermediate_needs_nothing_above_it() {
+async fn an_enrolled_intermediate_does_not_require_its_issuer() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "line-1", &factory.line).await;
     for chain in [
@@ -179,7 +179,7 @@ async fn the_nearest_signer_decides() {
 }
 
 #[tokio::test]
-async fn the_nearest_signer_decides_also_when_its_group_is_disabled() {
+async fn the_nearest_signer_decides_even_if_its_group_is_disabled() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "root", &factory.root).await;
     let line = with(
@@ -200,7 +200,7 @@ async fn the_nearest_signer_decides_also_when_its_group_is_disabled() {
 }
 
 #[tokio::test]
-async fn either_signer_of_a_group_is_good() {
+async fn both_signers_of_a_group_are_accepted() {
     let (dps, old, new) = (Dps::start().await, factory(), factory());
     let group = json!({
         "enrollmentGroupId": "contoso",
@@ -217,7 +217,7 @@ async fn either_signer_of_a_group_is_good() {
 }
 
 #[tokio::test]
-async fn an_individual_enrollment_comes_before_the_group() {
+async fn an_individual_enrollment_takes_precedence_over_the_group() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "contoso", &factory.root).await;
     let own = DeviceCredentials::self_signed("dev-1").expect("a certificate");
@@ -235,7 +235,7 @@ async fn an_individual_enrollment_comes_before_the_group() {
 }
 
 #[tokio::test]
-async fn a_disabled_individual_enrollment_comes_before_the_group() {
+async fn a_disabled_individual_enrollment_takes_precedence_over_the_group() {
     let (dps, factory) = (Dps::start().await, factory());
     enroll(&dps, "contoso", &factory.root).await;
     let enrollment = with(

@@ -1,4 +1,4 @@
-//! Individual enrollments of a certificate: the very certificate counts, whoever signed it.
+//! Individual enrollments with X.509: the enrolled certificate itself counts, and its issuer does not.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ fn self_signed(id: &str) -> DeviceCredentials {
 }
 
 #[tokio::test]
-async fn either_certificate_of_an_enrollment_is_good() {
+async fn both_certificates_of_an_enrollment_are_accepted() {
     let dps = Dps::start().await;
     let (old, new) = (self_signed("dev-1"), self_signed("Dev-1"));
     let enrollment = json!({
@@ -47,7 +47,7 @@ async fn another_certificate_of_the_same_name_is_refused() {
 }
 
 #[tokio::test]
-async fn neither_a_token_nor_a_certificate_is_refused() {
+async fn a_request_without_token_and_certificate_is_refused() {
     let dps = Dps::start().await;
     let enrolled = self_signed("dev-1");
     let enrollment = certificate_enrollment("dev-1", enrolled.certificate_pem());
@@ -59,7 +59,7 @@ async fn neither_a_token_nor_a_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_does_not_do_where_a_certificate_is_enrolled() {
+async fn a_token_is_refused_where_a_certificate_is_enrolled() {
     let dps = Dps::start().await;
     let enrolled = self_signed("dev-1");
     let enrollment = certificate_enrollment("dev-1", enrolled.certificate_pem());
@@ -69,7 +69,7 @@ async fn a_key_does_not_do_where_a_certificate_is_enrolled() {
 }
 
 #[tokio::test]
-async fn a_certificate_does_not_do_where_a_key_is_enrolled() {
+async fn a_certificate_is_refused_where_a_key_is_enrolled() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_1))
         .await;
@@ -123,7 +123,7 @@ async fn an_expired_or_early_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn validity_is_judged_by_the_emulators_clock() {
+async fn validity_is_checked_with_the_emulators_clock() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(Arc::new(clock.clone()))).await;
     let credentials = self_signed("dev-1");
@@ -137,7 +137,7 @@ async fn validity_is_judged_by_the_emulators_clock() {
 }
 
 #[tokio::test]
-async fn a_poll_needs_the_certificate_too() {
+async fn a_poll_requires_the_certificate() {
     let dps = Dps::start().await;
     let credentials = self_signed("dev-1");
     let enrollment = certificate_enrollment("dev-1", credentials.certificate_pem());
@@ -179,7 +179,7 @@ async fn an_individual_enrollment_may_name_the_signer() {
 }
 
 #[tokio::test]
-async fn a_disabled_enrollment_answers_only_its_own_device() {
+async fn a_disabled_enrollment_is_reported_to_its_own_device_only() {
     let dps = Dps::start().await;
     let credentials = self_signed("dev-1");
     let enrollment = with(

@@ -1,4 +1,4 @@
-//! Which signers may be believed: all that an operator enrolls, or those below a verified CA.
+//! Trusted signers: all that an operator enrolls, or only those that chain to a verified CA.
 
 use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn reference(primary: &str, secondary: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn an_enrolled_signer_is_believed_unless_asked_otherwise() {
+async fn an_enrolled_signer_is_trusted_by_default() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let group = certificate_group("contoso", root.certificate_pem());
     dps.create("/enrollmentGroups/contoso", &group).await;
@@ -48,7 +48,7 @@ async fn an_enrolled_signer_is_believed_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn a_strict_instance_does_not_believe_an_unverified_signer() {
+async fn a_strict_instance_does_not_trust_an_unverified_signer() {
     let (root, other) = (authority("Contoso Root"), authority("Fabrikam Root"));
     let dps = strict("fabrikam", &other).await;
     let group = certificate_group("contoso", root.certificate_pem());
@@ -57,7 +57,7 @@ async fn a_strict_instance_does_not_believe_an_unverified_signer() {
 }
 
 #[tokio::test]
-async fn a_strict_instance_believes_a_verified_signer() {
+async fn a_strict_instance_trusts_a_verified_signer() {
     let root = authority("Contoso Root");
     let dps = strict("contoso", &root).await;
     let group = certificate_group("contoso", root.certificate_pem());
@@ -66,7 +66,7 @@ async fn a_strict_instance_believes_a_verified_signer() {
 }
 
 #[tokio::test]
-async fn a_strict_instance_believes_a_signer_below_a_verified_ca() {
+async fn a_strict_instance_trusts_a_signer_below_a_verified_ca() {
     let root = authority("Contoso Root");
     let line = root.intermediate("Contoso Line 1").expect("a CA");
     let dps = strict("contoso", &root).await;
@@ -109,7 +109,7 @@ async fn a_group_may_refer_to_a_verified_ca_by_name() {
 }
 
 #[tokio::test]
-async fn either_reference_is_good_and_an_unknown_one_finds_nobody() {
+async fn both_references_are_used_and_an_unknown_one_matches_nothing() {
     let (old, new) = (authority("Contoso Old"), authority("Contoso New"));
     let dps = Dps::start_with(|builder| {
         builder
@@ -127,7 +127,7 @@ async fn either_reference_is_good_and_an_unknown_one_finds_nobody() {
 }
 
 #[tokio::test]
-async fn a_verified_ca_does_not_vouch_for_the_signer_above_it() {
+async fn a_verified_ca_does_not_make_its_issuer_trusted() {
     let root = authority("Contoso Root");
     let line = root.intermediate("Contoso Line 1").expect("a CA");
     let dps = strict("line-1", &line).await;

@@ -1,9 +1,10 @@
-//! X.509: the certificate of the TLS handshake is the proof.
+//! X.509 attestation with the certificate of the TLS handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
+use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 
 use crate::common::{
@@ -65,7 +66,7 @@ async fn a_group_and_a_device_that_sends_its_intermediate() {
     let state = provisioned(websocket, &Connect::of("dev-1")).await;
     assert_eq!(state["x509"], json!({ "enrollmentGroupId": "contoso" }));
 
-    // Without the intermediate there is no way up to the root.
+    // Without the intermediate the chain does not reach the root.
     let mut client = dps.mqtt_showing(device.certificate_pem(), &device).await;
     client.send(&Connect::of("dev-1").bytes()).await;
     client.expect(NOT_AUTHORIZED).await;
@@ -82,9 +83,9 @@ async fn a_certificate_of_another_device() {
     client.closed().await;
 }
 
-/// A device that sends a token wants to be known by it.
+/// A token takes precedence.
 #[tokio::test]
-async fn a_token_comes_before_a_certificate() {
+async fn a_token_takes_precedence_over_a_certificate() {
     let (dps, device) = individual().await;
     dps.enroll("dev-2").await;
     let client = dps.mqtt_showing(device.certificate_pem(), &device).await;
@@ -117,4 +118,43 @@ async fn a_certificate_that_expires_during_the_connection() {
     let response = client.ask(&format!("{REGISTER}1"), b"{}").await;
     assert_eq!(response.topic, "$dps/registrations/res/401/?$rid=1");
     response.assert_error(401_002, "Invalid certificate.");
+}
+
+const OLD_DEVICE: &str = include_str!("../behaviour/certificates/version-1-device.pem");
+const OLD_KEY: &str = include_str!("../behaviour/certificates/version-1-key.pem");
+const OLD_ROOT: &str = include_str!("../behaviour/certificates/version-1-root.pem");
+
+#[tokio::test]
+async fn a_version_1_certificate_over_both_transports() {
+    let dps = Dps::start().await;
+    let group = certificate_group("contoso", OLD_ROOT);
+    dps.create("/enrollmentGroups/contoso", &group).await;
+    let connect = Connect::of("dev-1");
+    let mqtt = dps.mqtt_presenting(OLD_DEVICE, OLD_KEY).await;
+    let state = provisioned(mqtt, &connect).await;
+    assert_eq!(state["x509"], json!({ "enrollmentGroupId": "contoso" }));
+    let websocket = dps.websocket_presenting(OLD_DEVICE, OLD_KEY).await;
+    let state = provisioned(websocket, &connect).await;
+    assert_eq!(state["x509"], json!({ "enrollmentGroupId": "contoso" }));
+}
+
+#[tokio::test]
+async fn a_certificate_whose_key_usage_forbids_signatures_over_both_transports() {
+    let dps = Dps::start().await;
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::default();
+    params.distinguished_name = Default::default();
+    params.distinguished_name.push(DnType::CommonName, "dev-1");
+    params.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    let document = certificate_enrollment("dev-1", &certificate);
+    dps.create("/enrollments/dev-1", &document).await;
+
+    let key = key.serialize_pem();
+    let mut mqtt = dps.mqtt_presenting(&certificate, &key).await;
+    mqtt.send(&Connect::of("dev-1").bytes()).await;
+    mqtt.expect(NOT_AUTHORIZED).await;
+    let mut websocket = dps.websocket_presenting(&certificate, &key).await;
+    websocket.send(&Connect::of("dev-1").bytes()).await;
+    websocket.expect(NOT_AUTHORIZED).await;
 }

@@ -151,7 +151,7 @@ async fn the_other_enrolled_certificate_is_refused_until_the_device_registers_wi
         client.subscribe().await;
         assert_eq!(client.provision().await["status"], "assigned");
 
-        let connect = Connect::to_hub("localhost", "dev-1");
+        let connect = Connect::to_hub("127.0.0.1", "dev-1");
         let mut client = dps.mqtt_showing(&chain, registered).await;
         client.connect(&connect).await;
         let chain = other.certificate_chain_pem();

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dps_emulator::CertificateAuthority;
 use reqwest::Method;
 use serde_json::json;
 use tracing::subscriber::DefaultGuard;
@@ -198,11 +199,16 @@ async fn a_request_over_https_that_is_refused() {
 async fn a_tls_handshake_that_fails() {
     let dps = Dps::with_device().await;
     let log = Log::start();
-    let untrusting = reqwest::Client::builder().no_proxy().build();
-    let request = untrusting.expect("a client").get(dps.emulator.https_url());
-    request.send().await.expect_err("the CA is not trusted");
-    log.assert_line(&["WARN", "the TLS handshake failed: "])
-        .await;
+    let other = CertificateAuthority::new("Other").expect("a CA");
+    dps.handshake_trusting(other.certificate_pem())
+        .await
+        .expect_err("the emulator's CA is not trusted");
+    log.assert_line(&[
+        "WARN",
+        "the TLS handshake failed: ",
+        "the client does not accept the server's certificate",
+    ])
+    .await;
 }
 
 #[tokio::test]

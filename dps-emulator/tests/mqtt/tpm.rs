@@ -1,4 +1,4 @@
-//! A TPM cannot come over MQTT, which has no room for a challenge.
+//! A TPM cannot register over MQTT, which has no challenge.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_device::attestation::TpmKeys;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::common::{Connect, Dps, NOT_AUTHORIZED, token};
 
 #[tokio::test]
-async fn a_token_of_a_tpm_is_good_over_https_and_refused_over_mqtt() {
+async fn the_token_of_a_tpm_is_accepted_over_https_and_refused_over_mqtt() {
     let dps = Dps::start().await;
     let tpm = SoftwareTpm::number(1);
     let endorsement_key = tpm.endorsement_key().to_base64();

@@ -8,8 +8,4 @@
 mod common;
 mod refused;
 mod stream;
-#[cfg(feature = "websocket")]
-mod websocket;
-#[cfg(feature = "websocket")]
-mod websocket_limits;
 mod wire;

@@ -201,7 +201,12 @@ fn a_chain_without_a_certificate_of_the_key_is_refused() {
             .unwrap();
         let root = Authority::new().root_pem();
         let error = token.identity_with_chain(&uri, root).await.unwrap_err();
-        assert!(error.to_string().contains("do not go together"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("does not match the first certificate"),
+            "{error}"
+        );
         let error = token.identity_with_chain(&uri, "no pem").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     });

@@ -33,7 +33,7 @@ async fn the_devices_of_the_readme_register() {
     );
 
     let output = run(&mut Command::new(example("readme_device")), folder.path()).await;
-    assert_eq!(output.trim(), "toaster-1 is assigned to localhost");
+    assert_eq!(output.trim(), "toaster-1 is assigned to 127.0.0.1");
 
     let ca = folder.path().join("dps-emulator-data/ca.pem");
     let device = folder.path().join("device.py");
@@ -44,7 +44,7 @@ async fn the_devices_of_the_readme_register() {
         folder.path(),
     )
     .await;
-    assert_eq!(output.trim(), "assigned toaster-1 localhost");
+    assert_eq!(output.trim(), "assigned toaster-1 127.0.0.1");
 
     // Node looks for packages in the folder of the program and above it.
     let packages = folder.path().join("node_modules");
@@ -58,7 +58,7 @@ async fn the_devices_of_the_readme_register() {
         folder.path(),
     )
     .await;
-    assert_eq!(output.trim(), "assigned toaster-1 localhost");
+    assert_eq!(output.trim(), "assigned toaster-1 127.0.0.1");
 
     drop(emulator);
 }

@@ -81,6 +81,26 @@ async fn the_next_transport_is_tried_after_a_page() {
     connecting_to(client, &pki).register().await.unwrap();
 }
 
+/// The status and the retry do not depend on the `Fallback`.
+#[tokio::test]
+async fn a_fallback_keeps_the_status_of_a_page() {
+    for (status, is_retried) in [(403, false), (502, true)] {
+        let pki = Pki::new();
+        let answers = [page(status), answer(200, "", ASSIGNED)];
+        let server = Server::start(pki.server(false), answers).await;
+        let transport = Fallback::new(Http::default().with_port(server.port()));
+        let device = crate::mqtt::key("my-device");
+        let scope = "0ne00111111".parse().unwrap();
+        let client = dps_device::ProvisioningClient::new(scope, device, transport);
+        let outcome = connecting_to(client, &pki).register().await;
+        assert_eq!(outcome.is_ok(), is_retried, "{outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            assert_eq!(error.status(), Some(status));
+        }
+    }
+}
+
 #[tokio::test]
 async fn json_with_the_type_of_a_page_is_the_service() {
     let pki = Pki::new();

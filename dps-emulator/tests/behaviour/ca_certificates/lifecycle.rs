@@ -26,7 +26,7 @@ fn assert_http_date(value: &serde_json::Value) {
 }
 
 #[tokio::test]
-async fn a_certificate_is_shown_as_the_control_plane_shows_it() {
+async fn a_certificate_has_the_form_of_the_control_plane() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let created = Cas(&dps).create("root", root.certificate_pem()).await;
     assert_eq!(
@@ -70,7 +70,7 @@ async fn a_certificate_is_shown_as_the_control_plane_shows_it() {
 }
 
 #[tokio::test]
-async fn possession_is_proven_by_a_certificate_for_the_code() {
+async fn a_certificate_with_the_code_proves_possession() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     let created = cas.create("root", root.certificate_pem()).await;
@@ -91,7 +91,7 @@ async fn possession_is_proven_by_a_certificate_for_the_code() {
     assert_ne!(with_code["etag"], created["etag"]);
 
     let proof = root.issue(code).expect("a certificate");
-    // As azure-cli sends it: base64 of the PEM.
+    // azure-cli sends base64 of the PEM.
     let pem = STANDARD.encode(proof.certificate_pem());
     let answer = cas.verify("root", with_code["etag"].as_str(), &pem).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -101,13 +101,13 @@ async fn possession_is_proven_by_a_certificate_for_the_code() {
     assert_ne!(verified["etag"], with_code["etag"]);
     assert_eq!(cas.get("root").await.json(), verified);
 
-    // The code was for once.
+    // A code can be used once.
     let again = cas.verify("root", Some("*"), proof.certificate_pem()).await;
     assert_eq!(again.status, 400, "{again:?}");
 }
 
 #[tokio::test]
-async fn a_certificate_may_come_in_verified_and_in_the_older_shape() {
+async fn a_certificate_can_be_uploaded_as_verified_and_in_the_older_form() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     let pem = root.certificate_pem();
@@ -136,7 +136,7 @@ async fn a_certificate_may_come_in_verified_and_in_the_older_shape() {
 }
 
 #[tokio::test]
-async fn an_update_keeps_what_was_proven_of_the_same_certificate_only() {
+async fn an_update_keeps_the_proof_of_the_same_certificate_only() {
     let (dps, root, other) = (
         Dps::start().await,
         authority("Contoso Root"),

@@ -1,4 +1,4 @@
-//! The CA certificates of the instance, by the control plane's operations.
+//! The CA certificates of the instance, with the operations of the control plane.
 
 mod lifecycle;
 mod refused;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::common::{Answer, Wire};
 
-/// The path of the certificates, as Azure Resource Manager has it.
+/// The path of the certificates in Azure Resource Manager.
 const FOLDER: &str = "/subscriptions/a386d5ea-ea90-441a-8263-d816368c84a1/resourceGroups/contoso/providers/Microsoft.Devices/provisioningServices/dps-1/certificates";
 
-/// An operator of CA certificates.
+/// A client of the certificate operations.
 struct Cas<'a>(&'a Wire);
 
 impl Cas<'_> {
@@ -33,7 +33,7 @@ impl Cas<'_> {
         Answer::to(self.request("GET", &format!("/{name}"))).await
     }
 
-    /// Uploads the certificate, and gives the answer's document.
+    /// Uploads the certificate, and returns the answer's document.
     async fn create(&self, name: &str, pem: &str) -> Value {
         let answer = self.put(name, None, &upload(pem, None)).await;
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -1,4 +1,4 @@
-//! What the certificate operations refuse.
+//! Refused operations on CA certificates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::common::{Answer, Dps, KEY_3, TestClock};
 const STALE: &str = "IjAwMDAwMDAwLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI=";
 
 #[tokio::test]
-async fn a_change_needs_the_version() {
+async fn a_change_requires_the_etag() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     let created = cas.create("root", root.certificate_pem()).await;
@@ -54,7 +54,7 @@ async fn a_change_needs_the_version() {
 }
 
 #[tokio::test]
-async fn what_is_not_there() {
+async fn missing_certificates() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     for answer in [
@@ -112,7 +112,7 @@ async fn the_path_is_read_as_resource_manager_reads_it() {
 }
 
 #[tokio::test]
-async fn who_may_not_configure_is_refused() {
+async fn a_caller_without_service_config_is_refused() {
     let dps = Dps::start().await;
     let path = format!("{FOLDER}?api-version=2022-12-12");
     let device = dps.service_sas().sign(KEY_3);
@@ -128,7 +128,7 @@ async fn who_may_not_configure_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_certificate_or_no_name() {
+async fn invalid_certificates_and_names_are_refused() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     for body in [
@@ -152,7 +152,7 @@ async fn what_is_no_certificate_or_no_name() {
 }
 
 #[tokio::test]
-async fn a_proof_that_proves_nothing() {
+async fn invalid_proofs_of_possession_are_refused() {
     let (dps, root, forger) = (
         Dps::start().await,
         authority("Contoso Root"),
@@ -197,7 +197,7 @@ async fn a_proof_that_proves_nothing() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_not_taken() {
+async fn an_expired_certificate_is_refused() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(Arc::new(clock.clone()))).await;
     let cas = Cas(&dps);
@@ -229,7 +229,7 @@ async fn an_expired_certificate_is_not_taken() {
 }
 
 #[tokio::test]
-async fn no_more_come_in_than_the_limit() {
+async fn the_number_is_limited() {
     let mut limits = Limits::default();
     limits.ca_certificates = 3;
     let given = authority("Given");

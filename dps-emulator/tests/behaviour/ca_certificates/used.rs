@@ -1,4 +1,4 @@
-//! What CA certificates are for: they say which signers an instance believes.
+//! The use of CA certificates: the signers that an instance trusts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn reference(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_strict_instance_believes_a_signer_once_possession_is_proven() {
+async fn a_strict_instance_trusts_a_signer_after_its_proof_of_possession() {
     let (dps, root) = (strict().await, authority("Contoso Root"));
     let line = root.intermediate("Contoso Line 1").expect("a CA");
     let group = certificate_group("line-1", line.certificate_pem());
@@ -54,7 +54,7 @@ async fn a_reference_finds_an_uploaded_certificate_once_it_is_verified() {
     assert_eq!(register(&dps, &root).await.status, 202);
 }
 
-/// The service lets it go, and the devices below it are out.
+/// The service deletes it, and refuses the devices below it.
 #[tokio::test]
 async fn a_certificate_that_is_used_can_be_deleted() {
     let (dps, root) = (strict().await, authority("Contoso Root"));
@@ -69,7 +69,7 @@ async fn a_certificate_that_is_used_can_be_deleted() {
 }
 
 #[tokio::test]
-async fn an_expired_ca_vouches_for_nobody() {
+async fn an_expired_ca_is_not_trusted() {
     let clock = TestClock::now();
     let dps = Dps::start_with(|builder| builder.clock(Arc::new(clock.clone()))).await;
     let root = authority("Contoso Root");
@@ -83,7 +83,7 @@ async fn an_expired_ca_vouches_for_nobody() {
 }
 
 #[tokio::test]
-async fn those_of_the_options_are_listed_and_stay_as_they_are() {
+async fn configured_certificates_are_listed_and_read_only() {
     let (given, other) = (authority("Given"), authority("Other"));
     let dps = Dps::start_with(|builder| {
         builder.verified_ca(verified_ca("given", given.certificate_pem()))

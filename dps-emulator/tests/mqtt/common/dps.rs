@@ -6,8 +6,10 @@ use std::sync::Arc;
 use dps_emulator::{DeviceCredentials, Emulator, EmulatorBuilder};
 use reqwest::{Method, RequestBuilder};
 use rustls::crypto::ring;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -88,6 +90,14 @@ impl Dps {
             .header("Authorization", token)
     }
 
+    /// A TLS handshake of a client that trusts this CA.
+    pub(crate) async fn handshake_trusting(&self, ca_pem: &str) -> std::io::Result<Tls> {
+        let connector = TlsConnector::from(Arc::new(config(ca_pem, None, ALL)));
+        let stream = TcpStream::connect(("127.0.0.1", self.emulator.mqtt_port())).await?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        connector.connect(name, stream).await
+    }
+
     /// A device's request over HTTPS.
     pub(crate) async fn device_https(
         &self,
@@ -146,6 +156,20 @@ impl Dps {
         let identity = Some((chain_pem, credentials.private_key_pem()));
         let tls = config(self.emulator.ca_pem(), identity, ALL);
         Client::over(connect(self.emulator.mqtt_port(), tls).await)
+    }
+
+    /// TLS on the MQTT port, with this chain and key.
+    pub(crate) async fn mqtt_presenting(&self, chain_pem: &str, key_pem: &str) -> Client<Tls> {
+        let tls = config(self.emulator.ca_pem(), Some((chain_pem, key_pem)), ALL);
+        Client::over(connect(self.emulator.mqtt_port(), tls).await)
+    }
+
+    /// A WebSocket for MQTT of a client with this chain and key.
+    pub(crate) async fn websocket_presenting(&self, chain_pem: &str, key_pem: &str) -> Client<Ws> {
+        let tls = config(self.emulator.ca_pem(), Some((chain_pem, key_pem)), ALL);
+        let mut tls = connect(self.emulator.https_port(), tls).await;
+        handshake(&mut tls).await;
+        Client::over(Ws::over(tls))
     }
 
     /// TLS on the HTTPS port.
@@ -251,9 +275,10 @@ fn config(
         .collect::<Result<_, _>>()
         .expect("a chain");
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-    config
-        .with_client_auth_cert(chain, key)
-        .expect("an identity")
+    // The server must not rely on what clients check: rustls would refuse a certificate of version 1.
+    let key = any_supported_type(&key).expect("a supported key");
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    config.with_client_cert_resolver(Arc::new(identity))
 }
 
 async fn connect(port: u16, tls: ClientConfig) -> Tls {

@@ -3,13 +3,13 @@
 use tokio::io::ReadBuf;
 use zeroize::Zeroizing;
 
-use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
+use crate::frame::{Header, MAX_CONTROL, Opcode, unmask};
 
 /// How many bytes are read from the stream at once, and kept for every connection.
 const BUFFER: usize = 512;
 
 /// Something that the peer sent.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Bytes of a message were put into the caller's buffer.
     Data,
     /// More bytes are needed.
@@ -20,7 +20,7 @@ pub(super) enum Event {
 }
 
 /// Why the connection cannot go on.
-pub(super) enum Violation {
+pub(crate) enum Violation {
     /// The peer broke the protocol.
     Protocol(&'static str),
     Text,
@@ -36,7 +36,7 @@ struct Frame {
     control: Zeroizing<Vec<u8>>,
 }
 
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     /// Bytes that have arrived and are not used yet: `start..end`.
     buffer: Zeroizing<Vec<u8>>,
     start: usize,
@@ -51,7 +51,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// `early` are bytes that arrived with the handshake.
-    pub(super) fn new(early: Vec<u8>, max_message_bytes: usize, is_server: bool) -> Self {
+    pub(crate) fn new(early: Vec<u8>, max_message_bytes: usize, is_server: bool) -> Self {
         let mut buffer = Zeroizing::new(early);
         let end = buffer.len();
         if end < BUFFER {
@@ -69,7 +69,7 @@ impl Incoming {
     }
 
     /// The space for more bytes. Never empty when the last event was [`Event::Missing`].
-    pub(super) fn space(&mut self) -> &mut [u8] {
+    pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -79,12 +79,12 @@ impl Incoming {
     }
 
     /// Takes note of bytes that were put into [`space`](Self::space).
-    pub(super) fn filled(&mut self, length: usize) {
+    pub(crate) fn filled(&mut self, length: usize) {
         self.end += length;
     }
 
     /// The next event. `out` has space.
-    pub(super) fn next(&mut self, out: &mut ReadBuf<'_>) -> Result<Event, Violation> {
+    pub(crate) fn next(&mut self, out: &mut ReadBuf<'_>) -> Result<Event, Violation> {
         loop {
             let Some(frame) = &mut self.frame else {
                 match Header::parse(&self.buffer[self.start..self.end])

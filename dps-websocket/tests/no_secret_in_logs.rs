@@ -1,11 +1,11 @@
 //! No password of a CONNECT in any log, at the level `trace`. A test binary of its own: a logger is global.
 
-#![cfg(feature = "websocket")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Mutex;
 
-use dps_mqtt::{Connect, Packet, Packets, WebSocketIo, accept_key};
+use dps_mqtt::{Connect, Packet, Packets};
+use dps_websocket::{WebSocketIo, accept_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 const PASSWORD: &str = "SharedAccessSignature sr=a&sig=hunter2hunter2&se=1";

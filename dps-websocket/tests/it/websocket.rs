@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::common::{MAX, hex};
-use dps_mqtt::{Connect, ErrorKind, Packet, Packets, Publish, QoS, WebSocketIo, accept_key};
+use dps_mqtt::{Connect, ErrorKind as MqttErrorKind, Packet, Packets, Publish, QoS};
+use dps_websocket::{Error, ErrorKind, WebSocketIo, accept_key};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::WebSocketStream;
@@ -29,7 +30,7 @@ async fn client() -> (Packets<WebSocketIo<DuplexStream>>, DuplexStream) {
     (Packets::new(client.unwrap(), MAX), theirs)
 }
 
-async fn connect(stream: DuplexStream) -> Result<WebSocketIo<DuplexStream>, dps_mqtt::Error> {
+async fn connect(stream: DuplexStream) -> Result<WebSocketIo<DuplexStream>, Error> {
     WebSocketIo::connect(stream, "dps.example:443", "/$iothub/websocket", "mqtt", MAX).await
 }
 
@@ -55,7 +56,7 @@ fn switched(key: &str) -> String {
 }
 
 /// The error of a handshake with this response.
-async fn answered(answer: impl FnOnce(&str) -> String) -> dps_mqtt::Error {
+async fn answered(answer: impl FnOnce(&str) -> String) -> Error {
     let (ours, mut theirs) = duplex(PIPE);
     let reply = async move {
         let answer = answer(&key_of(&request(&mut theirs).await));
@@ -233,7 +234,7 @@ async fn a_text_message_closes() {
     theirs.write_all(&hex("81 02 68 69")).await.unwrap();
     assert_eq!(
         client.read().await.unwrap_err().kind(),
-        ErrorKind::Malformed
+        MqttErrorKind::Malformed
     );
     let sent = bytes(&mut theirs, 8).await;
     assert_eq!(sent[..2], hex("88 82")[..]);
@@ -266,7 +267,7 @@ async fn a_frame_that_breaks_the_rfc_closes() {
         theirs.write_all(&hex(bad)).await.unwrap();
         assert_eq!(
             server.read().await.unwrap_err().kind(),
-            ErrorKind::Malformed
+            MqttErrorKind::Malformed
         );
         assert_eq!(bytes(&mut theirs, 4).await, hex("88 02 03 EA"), "{bad}");
     }
@@ -282,7 +283,10 @@ async fn a_message_that_is_too_large_closes() {
     for large in [hex("82 FE 10 01 00 00 00 00"), fragments] {
         let (mut server, mut theirs) = server();
         theirs.write_all(&large).await.unwrap();
-        assert_eq!(server.read().await.unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(
+            server.read().await.unwrap_err().kind(),
+            MqttErrorKind::Malformed
+        );
         assert_eq!(bytes(&mut theirs, 4).await, hex("88 02 03 F1"));
     }
 }
@@ -299,7 +303,7 @@ async fn a_close_frame_is_answered_and_ends_the_stream() {
     assert_eq!(bytes(&mut theirs, 4).await, hex("88 02 03 E8"));
     assert_eq!(
         server.write(Packet::PingResp).await.unwrap_err().kind(),
-        ErrorKind::Io
+        MqttErrorKind::Io
     );
     let mut server = server.into_inner();
     server.shutdown().await.unwrap();
@@ -318,14 +322,14 @@ async fn a_close_frame_is_answered_and_ends_the_stream() {
 async fn a_close_inside_a_packet_is_an_error() {
     let (mut client, mut theirs) = client().await;
     theirs.write_all(&hex("82 01 40 88 00")).await.unwrap();
-    assert_eq!(client.read().await.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(client.read().await.unwrap_err().kind(), MqttErrorKind::Io);
 }
 
 #[tokio::test]
 async fn an_end_without_a_close_frame_is_an_error() {
     let (mut server, theirs) = server();
     drop(theirs);
-    assert_eq!(server.read().await.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(server.read().await.unwrap_err().kind(), MqttErrorKind::Io);
     assert_eq!(server.read().await.unwrap(), None);
     assert!(server.write(Packet::PingResp).await.is_err());
 }

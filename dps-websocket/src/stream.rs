@@ -1,12 +1,4 @@
-//! MQTT over WebSocket (MQTT 3.1.1, chapter 6): binary messages, read and written as one stream of bytes.
-//!
-//! The opening handshake is tungstenite's. The frames after it are read and written here: tungstenite logs whole
-//! frames, and with them passwords, and its queue of pongs has no bound that suits a peer that does not read.
-
-mod frame;
-mod handshake;
-mod incoming;
-mod outgoing;
+//! A WebSocket, read and written as one stream of bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,11 +6,10 @@ use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::incoming::{Event, Incoming, Violation};
-use self::outgoing::Outgoing;
 use crate::error::{Error, ErrorKind};
-
-pub use handshake::accept_key;
+use crate::handshake;
+use crate::incoming::{Event, Incoming, Violation};
+use crate::outgoing::Outgoing;
 
 // Status codes of close frames (RFC 6455, section 7.4.1).
 const PROTOCOL_ERROR: u16 = 1002;
@@ -28,7 +19,7 @@ const MESSAGE_TOO_BIG: u16 = 1009;
 
 /// A WebSocket as a stream of bytes.
 ///
-/// * A write is one binary message. Packets may span messages and share them when they arrive (MQTT-6.0.0-2).
+/// * A write is one binary message. What arrives may be cut into messages at any place (as MQTT-6.0.0-2 requires).
 /// * A text message is an error and closes the connection (MQTT-6.0.0-1). So does a message that is too large, anything
 ///   else that is not WebSocket, and a peer that sends many pings and does not read the answers.
 /// * Pings are answered while reading. A close frame is answered and is the end of the stream.
@@ -50,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketIo<S> {
     /// Connects as a client: asks the server at the other end of `stream`, usually TLS, to switch to WebSocket.
     ///
     /// `host` is the value of the `Host` header, with a port unless it is the default one; `path` begins with `/`;
-    /// `subprotocol` is `mqtt` (MQTT-6.0.0-3), and the server must agree to it. A message that arrives with more
+    /// `subprotocol` is for example `mqtt` (MQTT-6.0.0-3) or `AMQPWSB10`, and the server must agree to it. A message that arrives with more
     /// than `max_message_bytes` is refused.
     ///
     /// # Errors
@@ -68,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketIo<S> {
         Ok(Self::new(stream, early, max_message_bytes, false))
     }
 
-    /// Accepts as a server, over a connection that has already switched to WebSocket; [`accept_key`] helps with that. A
+    /// Accepts as a server, over a connection that has already switched to WebSocket; [`accept_key`](crate::accept_key) helps with that. A
     /// message that arrives with more than `max_message_bytes` is refused.
     pub fn accept(stream: S, max_message_bytes: usize) -> Self {
         Self::new(stream, Vec::new(), max_message_bytes, true)
@@ -89,17 +80,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketIo<S> {
         if self.outgoing.close(Some(code.to_be_bytes())).is_ok() {
             let _ = self.outgoing.poll_write(&mut self.stream, cx);
         }
-        io::Error::new(io::ErrorKind::InvalidData, error)
+        let kind = match error.kind() {
+            ErrorKind::Io => io::ErrorKind::ConnectionAborted,
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
     }
 
     fn violation(&mut self, cx: &mut Context<'_>, violation: Violation) -> io::Error {
         let (code, error) = match violation {
-            Violation::Protocol(what) => (PROTOCOL_ERROR, Error::malformed(what)),
+            Violation::Protocol(what) => (PROTOCOL_ERROR, Error::new(ErrorKind::Protocol, what)),
             Violation::Text => (
                 UNSUPPORTED_DATA,
-                Error::malformed("a WebSocket message is text, and MQTT requires binary messages"),
+                Error::new(
+                    ErrorKind::Protocol,
+                    "a WebSocket message is text, and only binary messages are accepted",
+                ),
             ),
-            Violation::TooLarge => (MESSAGE_TOO_BIG, Error::too_large()),
+            Violation::TooLarge => (
+                MESSAGE_TOO_BIG,
+                Error::new(
+                    ErrorKind::TooLarge,
+                    "a WebSocket message is larger than the limit",
+                ),
+            ),
         };
         self.fail(cx, code, error)
     }

@@ -1,7 +1,7 @@
 //! WebSocket frames (RFC 6455, section 5): the header, read and written, and the mask.
 
 /// The longest payload of a ping, pong or close frame, in bytes.
-pub(super) const MAX_CONTROL: usize = 125;
+pub(crate) const MAX_CONTROL: usize = 125;
 /// The longest header: two bytes, a length of eight, a mask of four.
 const MAX_HEADER: usize = 14;
 
@@ -11,7 +11,7 @@ const MASKED: u8 = 0x80;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opcode {
+pub(crate) enum Opcode {
     Continuation = 0x0,
     Text = 0x1,
     Binary = 0x2,
@@ -33,23 +33,23 @@ impl Opcode {
         })
     }
 
-    pub(super) fn is_control(self) -> bool {
+    pub(crate) fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
 }
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) opcode: Opcode,
-    pub(super) is_final: bool,
-    pub(super) length: u64,
-    pub(super) mask: Option<[u8; 4]>,
+pub(crate) struct Header {
+    pub(crate) opcode: Opcode,
+    pub(crate) is_final: bool,
+    pub(crate) length: u64,
+    pub(crate) mask: Option<[u8; 4]>,
 }
 
 impl Header {
     /// Reads a header, and how many bytes it has. `Ok(None)` means that bytes are missing.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, &'static str> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, &'static str> {
         let [first, second, rest @ ..] = bytes else {
             return Ok(None);
         };
@@ -95,7 +95,7 @@ impl Header {
 }
 
 /// Appends a whole frame that is not fragmented.
-pub(super) fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+pub(crate) fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     out.push(FINAL | opcode as u8);
     let masked = mask.map_or(0, |_| MASKED);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
@@ -118,12 +118,12 @@ pub(super) fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opt
 }
 
 /// How many bytes [`write`] appends at most.
-pub(super) fn max_size(payload: usize) -> usize {
+pub(crate) fn max_size(payload: usize) -> usize {
     MAX_HEADER + payload
 }
 
 /// Masks or unmasks bytes that begin at this offset of the payload.
-pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: u64) {
+pub(crate) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: u64) {
     for (at, byte) in bytes.iter_mut().enumerate() {
         *byte ^= mask[(offset as usize).wrapping_add(at) % 4];
     }

@@ -22,7 +22,7 @@ pub fn accept_key(key: impl AsRef<[u8]>) -> String {
 }
 
 /// Asks the server for a WebSocket. Returns the bytes that arrived after the response's head.
-pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     host: &str,
     path: &str,

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
-use super::frame::{self, Opcode};
+use crate::frame::{self, Opcode};
 
 /// How many pings a peer may send without reading what is written to it.
 const MAX_UNREAD_PINGS: u32 = 64;
 
 /// Holds at most one message, one pong and one close frame.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     frames: Zeroizing<Vec<u8>>,
     /// How much of `frames` was written.
     sent: usize,
@@ -26,7 +26,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(is_server: bool) -> Self {
+    pub(crate) fn new(is_server: bool) -> Self {
         Self {
             frames: Zeroizing::default(),
             sent: 0,
@@ -37,12 +37,12 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
     /// Stops writing: the peer is gone.
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.is_closed = true;
         self.frames = Zeroizing::default();
         self.sent = 0;
@@ -50,7 +50,7 @@ impl Outgoing {
     }
 
     /// Queues a message, once all before it is written.
-    pub(super) fn poll_message<S: AsyncWrite + Unpin>(
+    pub(crate) fn poll_message<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -73,7 +73,7 @@ impl Outgoing {
 
     /// Answers a ping. False when the peer sends pings and does not read.
     #[must_use]
-    pub(super) fn answer(&mut self, payload: Zeroizing<Vec<u8>>) -> bool {
+    pub(crate) fn answer(&mut self, payload: Zeroizing<Vec<u8>>) -> bool {
         if !self.is_closed {
             self.pong = Some(payload);
             self.unread_pings += 1;
@@ -82,7 +82,7 @@ impl Outgoing {
     }
 
     /// Queues the close frame, unless one was.
-    pub(super) fn close(&mut self, code: Option<[u8; 2]>) -> io::Result<()> {
+    pub(crate) fn close(&mut self, code: Option<[u8; 2]>) -> io::Result<()> {
         if self.is_closed {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Outgoing {
     }
 
     /// Writes all that is queued.
-    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,

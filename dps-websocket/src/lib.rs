@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+//!
+//! The opening handshake is tungstenite's. The frames after it are read and written here: tungstenite logs whole
+//! frames, and with them passwords, and its queue of pongs has no bound that suits a peer that does not read.
+//!
+//! Source: RFC 6455.
+
+mod error;
+mod frame;
+mod handshake;
+mod incoming;
+mod outgoing;
+mod stream;
+
+pub use error::{Error, ErrorKind};
+pub use handshake::accept_key;
+pub use stream::WebSocketIo;
