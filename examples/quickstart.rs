@@ -41,8 +41,7 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (toasters, heatpumps): (LinkedHub, LinkedHub) =
-        ("contoso-toaster-hub".parse()?, "contoso-heatpump-hub".parse()?);
+    let [toasters, heatpumps]: [LinkedHub; 2] = ["contoso-toaster-hub".parse()?, "contoso-heatpump-hub".parse()?];
     let dps = Emulator::builder().link_hub(toasters).link_hub(heatpumps).start().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/api/allocate", listener.local_addr()?);
