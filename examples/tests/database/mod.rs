@@ -39,7 +39,8 @@ async fn allocate_from_database_uses_the_table_and_works_without_it() {
     // The database stops and starts again.
     database.stop();
     example.expect_no_answer("toaster-2");
-    assert_eq!(example.line(), "toaster-2 is assigned to contoso-west, without the table");
+    // DPS keeps the case of the first registration.
+    assert_eq!(example.line(), "Toaster-2 is assigned to contoso-west, without the table");
     example.expect_no_answer("toaster-4");
     let new = example.line();
     assert!(new.starts_with("toaster-4 is assigned to ") && new.ends_with(", without the table"), "{new}");
