@@ -111,13 +111,20 @@ function success(result) {
 
 // The service's answer is in `responseBody` (text) after a refused request,
 // and in `result` (parsed, or text) after a failed registration.
+// The first three digits of the service's error code are the HTTP status.
+function statusOf(body) {
+  return body === undefined ? undefined : Math.floor(body.errorCode / 1000);
+}
+
 function failure(error) {
-  const body = parsed(error.responseBody ?? error.result);
+  // Over AMQP the client returns the AMQP error itself: its description is the answer of the service.
+  const refused = error.condition !== undefined;
+  const body = parsed(refused ? error.description : (error.responseBody ?? error.result));
   return {
     outcome: "error",
-    name: error.name,
+    name: refused ? error.condition : error.name,
     message: error.message,
-    status: (error.response ?? error.transportObject)?.statusCode,
+    status: refused ? statusOf(body) : (error.response ?? error.transportObject)?.statusCode,
     errorCode: body?.errorCode ?? body?.registrationState?.errorCode,
     body,
   };

@@ -85,14 +85,6 @@ impl Engine {
         known.enrolled().map(drop)
     }
 
-    /// Checks the proof of a device that connects, and accepts a TPM without an enrollment: the service reports that failure with the
-    /// first poll.
-    pub(crate) async fn verify(&self, device: Device<'_>) -> Result<(), ServiceError> {
-        Box::pin(self.authenticate(&device, None, None))
-            .await
-            .map(drop)
-    }
-
     /// `PUT …/register`
     pub(crate) async fn register(
         self: &Arc<Self>,

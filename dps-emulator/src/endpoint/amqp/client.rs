@@ -14,7 +14,6 @@ use super::super::{Caller, Gateway};
 use super::login::Login;
 use super::refusal;
 use crate::attest::Presented;
-use crate::provision::Device;
 use crate::service_error::ServiceError;
 
 /// A connected client.
@@ -57,18 +56,14 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Accepts a link whose address is that of the client's device.
-    pub(super) async fn attached<S>(
-        &mut self,
-        server: &mut Server<S>,
-        link: Link,
-    ) -> Result<Next, Error>
+    /// Accepts a link at the address of a device. Each request verifies the proof: Microsoft's Node SDK reads the reason of a rejected
+    /// request, and waits without an end when a link is refused.
+    pub(super) fn attached<S>(&mut self, server: &mut Server<S>, link: Link) -> Result<Next, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        match self.check(&link).await {
+        match self.check(&link) {
             Ok(accepted) => {
-                self.caller.peer.prove();
                 server.accept_link(link.link)?;
                 self.links.push(accepted);
             }
@@ -83,7 +78,7 @@ impl<'a> Client<'a> {
         Ok(Next::Continue)
     }
 
-    async fn check(&self, link: &Link) -> Result<AcceptedLink, ServiceError> {
+    fn check(&self, link: &Link) -> Result<AcceptedLink, ServiceError> {
         let text = link.address.as_deref().unwrap_or_default();
         let address: Address = text.parse().map_err(|error| {
             let what = "AMQP at a hub: its hubs have MQTT only, and a link to DPS has the address idScope/registrations/registrationId";
@@ -109,18 +104,6 @@ impl<'a> Client<'a> {
             return Err(ServiceError::unauthorized().with_reason(format!(
                 "the client authenticated as '{own}' and attached a link at '{address}'"
             )));
-        }
-        let is_tpm = matches!(self.login, Login::Token { tpm: true, .. });
-        let device = Device {
-            id_scope: &address.id_scope,
-            registration_id: &address.registration_id,
-            presented: self.presented()?,
-            api_version,
-            takes_challenge: is_tpm,
-        };
-        match is_tpm {
-            true => self.gateway.engine.verify(device).await?,
-            false => self.gateway.engine.admit(device).await?,
         }
         Ok(AcceptedLink {
             link: link.link,
@@ -160,6 +143,8 @@ impl<'a> Client<'a> {
                 server.reject(request, refusal(&answer))?;
             }
             Outcome::Reply(answer) => {
+                // Every request that succeeds was authenticated.
+                self.caller.peer.prove();
                 server.accept(request)?;
                 self.send(server, request, &answer)?;
             }

@@ -14,7 +14,7 @@ use crate::attest::Presented;
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
-/// How a client authenticates. The links verify it.
+/// How a client authenticates. The requests verify it.
 pub(super) enum Login {
     /// With a token, for this device.
     Token {
@@ -91,7 +91,7 @@ fn plain(user: &str, token: &str) -> Result<Login, ServiceError> {
     with_token(address, token, false)
 }
 
-/// Reads a token. The links verify it: a refused link carries the reason, which a SASL outcome cannot.
+/// Reads a token. The requests verify it: a rejected request carries the reason, which a SASL outcome cannot.
 fn with_token(address: Address, token: &str, tpm: bool) -> Result<Login, ServiceError> {
     match Presented::of(Some(token), None)? {
         Presented::Token(token) => Ok(Login::Token {

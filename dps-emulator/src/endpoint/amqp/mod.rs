@@ -11,7 +11,7 @@ use std::time::Duration;
 use dps_amqp::{Condition, Event, Frames, Limits, Server};
 use dps_types::protocol::amqp::condition;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -23,6 +23,8 @@ use login::Login;
 const MAX_FRAME: usize = 64 * 1024;
 /// The time within which a client must be authenticated.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time within which a request of the client must be authenticated.
+const UNPROVEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// The time that closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -71,6 +73,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut client = Client::new(gateway, caller, login);
+    let unproven = Instant::now() + UNPROVEN_TIMEOUT;
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => {
@@ -80,6 +83,13 @@ where
                 return Ok(());
             }
             event = server.next() => event,
+            () = tokio::time::sleep_until(unproven), if !caller.peer.is_proven() => {
+                let reason = "no request of the client was authenticated within 2 minutes";
+                gateway.refusals.closed(caller, None, reason);
+                let refused = Condition::new(condition(401)).with_description(reason);
+                let _ = timeout(CLOSE_TIMEOUT, server.close(Some(refused))).await;
+                return Ok(());
+            }
         };
         let next = match event {
             Ok(Event::Attached {
@@ -94,7 +104,7 @@ where
                     address,
                     properties,
                 };
-                Box::pin(client.attached(&mut server, link)).await?
+                client.attached(&mut server, link)?
             }
             Ok(Event::Request(request)) => Box::pin(client.request(&mut server, &request)).await?,
             Ok(_) => {
