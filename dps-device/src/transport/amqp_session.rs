@@ -290,18 +290,18 @@ fn is_forced(condition: &Condition) -> bool {
 fn failure(error: dps_amqp::Error) -> TransportError {
     use dps_amqp::ErrorKind as Amqp;
 
-    let (kind, what) = match error.kind() {
-        Amqp::Io => tls_failure::describe(&error)
-            .unwrap_or_else(|| (ErrorKind::Connect, "the connection was lost".into())),
-        Amqp::Closed => (
+    let (kind, what) = match (tls_failure::describe(&error), error.kind()) {
+        (Some(described), _) => described,
+        (None, Amqp::Io) => (ErrorKind::Connect, "the connection was lost".into()),
+        (None, Amqp::Closed) => (
             ErrorKind::Connect,
             "the service closed the connection".into(),
         ),
-        Amqp::Unauthorized => (
+        (None, Amqp::Unauthorized) => (
             ErrorKind::Unauthorized,
             "the credentials were refused (SASL outcome 1)".into(),
         ),
-        Amqp::Unavailable => (ErrorKind::Service, "the service is unavailable".into()),
+        (None, Amqp::Unavailable) => (ErrorKind::Service, "the service is unavailable".into()),
         _ => (
             ErrorKind::Protocol,
             "the peer does not speak AMQP 1.0 as DPS does: check the host, the port and the proxy"

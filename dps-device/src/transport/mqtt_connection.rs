@@ -189,9 +189,9 @@ impl Drop for MqttConnection {
 
 /// Converts an error of dps-mqtt: the network, TLS, or a peer that does not speak MQTT.
 fn failure(error: dps_mqtt::Error) -> TransportError {
-    let (kind, what) = match error.kind() {
-        dps_mqtt::ErrorKind::Io => tls_failure::describe(&error)
-            .unwrap_or_else(|| (ErrorKind::Connect, "the connection was lost".into())),
+    let (kind, what) = match (tls_failure::describe(&error), error.kind()) {
+        (Some(described), _) => described,
+        (None, dps_mqtt::ErrorKind::Io) => (ErrorKind::Connect, "the connection was lost".into()),
         _ => (
             ErrorKind::Protocol,
             "the peer does not speak MQTT as Azure IoT does: check the host, the port and the proxy".into(),

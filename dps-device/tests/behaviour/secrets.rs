@@ -149,7 +149,7 @@ async fn the_log_of_a_hub_connection_holds_no_secret() {
     let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();
 
     let text = log.text();
-    assert!(text.contains("talked"), "{text}");
+    assert!(text.contains("exchanged"), "{text}");
     let secrets = [
         signature.unwrap(),
         &KEY[..20],

@@ -334,9 +334,9 @@ fn in_progress(record: &Record) -> RegistrationOperationStatus {
 /// Checks that the id in the body, if there is one, is the one in the path. The emulator does not issue certificates, so a
 /// request for one is refused.
 fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), ServiceError> {
-    if request.extra.get("csr").is_some_and(|csr| !csr.is_null()) {
+    if request.csr.is_some() {
         return Err(ServiceError::invalid(
-            "A csr needs an enrollment with a credentialPolicyName, which this emulator does not have.",
+            "A csr requires an enrollment that names a certificate authority, which this emulator does not have.",
         ));
     }
     if let Some(payload) = &request.payload {

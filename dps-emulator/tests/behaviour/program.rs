@@ -25,6 +25,7 @@ async fn the_ready_line_tells_all_that_a_client_needs() {
             "idScope",
             "https",
             "mqtt",
+            "amqp",
             "hubs",
             "caPem",
             "serviceConnectionString",
@@ -172,6 +173,8 @@ async fn a_second_one_on_the_same_data_is_told_so() {
         "0",
         "--mqtt-port",
         "0",
+        "--amqp-port",
+        "0",
     ])
     .await;
     assert_eq!(status.code(), Some(1));
@@ -186,8 +189,16 @@ async fn a_second_one_on_the_same_data_is_told_so() {
 async fn a_port_in_use_is_told() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = other.local_addr().expect("an address").port().to_string();
-    let (status, said) =
-        Program::refuse(&["--ephemeral", "--https-port", &port, "--mqtt-port", "0"]).await;
+    let (status, said) = Program::refuse(&[
+        "--ephemeral",
+        "--https-port",
+        &port,
+        "--mqtt-port",
+        "0",
+        "--amqp-port",
+        "0",
+    ])
+    .await;
     assert_eq!(status.code(), Some(1));
     let expected =
         format!("dps-emulator: cannot listen on 127.0.0.1:{port}: Address already in use");
@@ -196,7 +207,15 @@ async fn a_port_in_use_is_told() {
 
 #[tokio::test]
 async fn an_option_that_is_not_valid_is_refused_with_its_name() {
-    let zero = ["--ephemeral", "--https-port", "0", "--mqtt-port", "0"];
+    let zero = [
+        "--ephemeral",
+        "--https-port",
+        "0",
+        "--mqtt-port",
+        "0",
+        "--amqp-port",
+        "0",
+    ];
     for (options, code, words) in [
         (
             &["--hub", "not a hub"][..],

@@ -54,7 +54,7 @@ async fn an_allocation_that_cannot_work() {
         ),
         (
             webhook("http://contoso.example/api?code=s3cret"),
-            "The webhookUrl is not valid: http://contoso.example/api?**** must be https: only this machine is called by http.",
+            "The webhookUrl is not valid: http://contoso.example/api?**** must be https: http is allowed only on localhost.",
         ),
         (
             json!({ "provisioningStatus": "asleep" }),
@@ -62,7 +62,7 @@ async fn an_allocation_that_cannot_work() {
         ),
         (
             webhook("s3cret"),
-            "The webhookUrl is not valid: the webhook's URL is not one.",
+            "The webhookUrl is not valid: the webhook URL is not a valid URL such as https://host/path?code=key.",
         ),
     ] {
         let document = with(key_enrollment("e", KEY_1, KEY_2), fields.clone());

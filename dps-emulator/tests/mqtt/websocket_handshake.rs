@@ -80,7 +80,7 @@ async fn the_subprotocol_comes_back_in_the_clients_case() {
         ("MQTT", "MQTT"),
         ("Mqtt", "Mqtt"),
         ("mqttv3.1, mqtt", "mqtt"),
-        ("AMQPWSB10,MQTT,mqtt", "MQTT"),
+        ("STOMP,MQTT,mqtt", "MQTT"),
         ("mqtt\r\nSec-WebSocket-Protocol: other", "mqtt"),
         ("other\r\nSec-WebSocket-Protocol: mqtt", "mqtt"),
     ] {
@@ -140,7 +140,7 @@ async fn handshakes_that_lack_something() {
     let whole = format!("{PLAIN}Sec-WebSocket-Protocol: mqtt\r\n\r\n");
     for (from, to) in [
         ("Sec-WebSocket-Protocol: mqtt\r\n", ""),
-        ("Protocol: mqtt", "Protocol: AMQPWSB10"),
+        ("Protocol: mqtt", "Protocol: STOMP"),
         ("Protocol: mqtt", "Protocol: mqttv5"),
         ("Sec-WebSocket-Version: 13\r\n", ""),
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""),

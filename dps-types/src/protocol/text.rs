@@ -21,7 +21,7 @@ pub fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Into::into)
 }
 
-/// The value of a query parameter, decoded; of several, the first. The name is compared without regard to case.
+/// The value of a query parameter, decoded; of several, the first whose value is UTF-8. The name is compared without regard to case.
 pub fn query_parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

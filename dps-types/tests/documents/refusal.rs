@@ -53,7 +53,7 @@ fn an_error_names_the_field() {
         refusal::<RegistrationOperationStatus>(
             json!({"operationId": "a/b", "status": "assigning"})
         ),
-        "operationId: invalid operation id: a character is not allowed"
+        "operationId: invalid operation id: the character '/' at position 2 is not allowed"
     );
     assert_eq!(
         refusal::<RegistrationRequest>(json!([])),

@@ -35,6 +35,8 @@ impl Program {
                 "0",
                 "--mqtt-port",
                 "0",
+                "--amqp-port",
+                "0",
                 "--retry-after",
                 "0",
             ])
