@@ -20,6 +20,8 @@
 
 // The macros come first: the other modules use them.
 #[macro_use]
+mod object;
+#[macro_use]
 mod lossless;
 #[macro_use]
 mod open_enum;

@@ -5,7 +5,6 @@
 //! Errors name the field and do not show a document's content, which may hold a key.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess};
 use serde::{Deserialize, Deserializer};
@@ -29,19 +28,7 @@ impl Extra {
     }
 }
 
-impl Deref for Extra {
-    type Target = Map<String, Value>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for Extra {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
+json_object!(Extra);
 
 /// The fields that a document does not name.
 pub(crate) fn extra(fields: Map<String, Value>) -> Extra {

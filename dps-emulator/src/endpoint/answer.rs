@@ -35,7 +35,7 @@ impl Answer {
     pub(super) fn error(error: &ServiceError, retry_after: u64) -> Self {
         if let Some(key) = &error.challenge {
             let mut challenge = TpmChallenge::new(key.to_base64());
-            let message = error.message().into();
+            let message = error.message();
             challenge.extra.insert("message".to_owned(), message);
             return Self::json(error.status(), &challenge);
         }

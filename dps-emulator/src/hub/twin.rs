@@ -89,10 +89,10 @@ impl Twin {
             etag_counter: 1,
         };
         if let Some(tags) = tags {
-            merge(&mut twin.tags, tags);
+            merge(&mut twin.tags, tags.as_map());
         }
         if let Some(desired) = desired {
-            let patch = without_read_only(desired);
+            let patch = without_read_only(desired.as_map());
             twin.desired
                 .change(&patch, mark(now, Some(twin.desired.version)));
         }

@@ -1,7 +1,5 @@
 //! The initial twin of a device.
 
-use std::ops::{Deref, DerefMut};
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,19 +10,7 @@ use super::InitialTwinBuilder;
 #[serde(transparent)]
 pub struct TwinCollection(Map<String, Value>);
 
-impl Deref for TwinCollection {
-    type Target = Map<String, Value>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for TwinCollection {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
+json_object!(TwinCollection);
 
 impl From<Map<String, Value>> for TwinCollection {
     fn from(map: Map<String, Value>) -> Self {
