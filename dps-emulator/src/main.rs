@@ -45,9 +45,9 @@ struct Options {
     /// Port of MQTT; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8883)]
     mqtt_port: u16,
-    /// Port of AMQP; 0 for a free one
-    #[arg(long, value_name = "N", default_value_t = 5671)]
-    amqp_port: u16,
+    /// Port of AMQP; 0 for a free one. The default is 5671, or a free one if the port of HTTPS or MQTT is 0
+    #[arg(long, value_name = "N")]
+    amqp_port: Option<u16>,
     /// Id scope of the instance
     #[arg(long, default_value = "0ne00000001")]
     id_scope: IdScope,
@@ -154,12 +154,20 @@ async fn run(options: Options) -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
+/// The port of AMQP over TLS.
+const AMQP_PORT: u16 = 5671;
+
 fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
+    // Several emulators on free ports run side by side.
+    let default_amqp_port = match (options.https_port, options.mqtt_port) {
+        (0, _) | (_, 0) => 0,
+        _ => AMQP_PORT,
+    };
     let mut builder = Emulator::builder()
         .bind(options.bind)
         .https_port(options.https_port)
         .mqtt_port(options.mqtt_port)
-        .amqp_port(options.amqp_port)
+        .amqp_port(options.amqp_port.unwrap_or(default_amqp_port))
         .id_scope(options.id_scope.clone())
         .default_allocation(options.default_allocation.as_str().into())
         .latencies(options.latencies.iter().cloned())

@@ -20,7 +20,7 @@ impl DeviceCredentials {
     ///
     /// # Errors
     ///
-    /// As for [`CertificateAuthority::new`].
+    /// As for [`CertificateAuthority::new`](crate::CertificateAuthority::new).
     pub fn self_signed(registration_id: &str) -> Result<Self, Error> {
         let params = device_params(subject::common_name(registration_id)?, years(10));
         let key = new_key()?;
