@@ -170,7 +170,7 @@ async fn concurrent_changes_lose_no_change_and_no_key() {
                 let twin = group.initial_twin.get_or_insert_default();
                 twin.tags
                     .get_or_insert_default()
-                    .insert(name.to_owned(), true.into());
+                    .insert(name.to_owned(), true);
             };
             groups.modify(&id, change).await
         }
