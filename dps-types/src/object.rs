@@ -68,5 +68,14 @@ macro_rules! json_object {
                 self.0
             }
         }
+
+        /// A member by its name. A missing one is null.
+        impl std::ops::Index<&str> for $Name {
+            type Output = serde_json::Value;
+
+            fn index(&self, name: &str) -> &serde_json::Value {
+                self.0.get(name).unwrap_or(&serde_json::Value::Null)
+            }
+        }
     };
 }
