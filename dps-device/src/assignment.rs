@@ -35,7 +35,7 @@ impl Assignment {
         self.registration.payload.as_ref()
     }
 
-    /// The payload that the custom allocation webhook sends to the device, `None` when there is none.
+    /// The payload that the custom allocation webhook sends to the device, `None` without a payload.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) when the payload is not a `T`.

@@ -195,7 +195,7 @@ async fn open(client: &ProvisioningClient) -> Box<dyn Session + '_> {
 
 async fn register(client: &ProvisioningClient, session: &mut Box<dyn Session + '_>) -> Reply {
     let reply = in_time(session.register(&body(client))).await;
-    reply.expect("a reply is not an error, whatever its status")
+    reply.expect("a reply with any status is not an error")
 }
 
 fn body(client: &ProvisioningClient) -> RegistrationRequest {

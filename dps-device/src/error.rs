@@ -1,4 +1,4 @@
-//! The error of this crate: its kind says who must act and whether the client has already retried.
+//! The error of this crate: its kind determines who must act and whether the client has already retried.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

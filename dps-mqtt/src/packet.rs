@@ -80,7 +80,7 @@ pub enum Packet {
 pub struct Connect {
     /// The client id. It may be empty, if the server allows that (MQTT-3.1.3-6).
     pub client_id: String,
-    /// The username, which may be empty; `None` when there is none.
+    /// The username, which may be empty; `None` if the packet has no username.
     pub username: Option<String>,
     /// The password, which may be empty; only together with a username (MQTT-3.1.2-22). MQTT allows any bytes; a
     /// password that is not UTF-8 is refused here as malformed.

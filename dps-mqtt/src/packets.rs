@@ -37,7 +37,7 @@ impl<S> Packets<S> {
         }
     }
 
-    /// Changes the largest packet that is read, its header included. A server raises it once a client has been let in.
+    /// Changes the largest packet that is read, its header included. A server raises it once a client is authenticated.
     pub fn set_max_packet_bytes(&mut self, max_packet_bytes: usize) {
         self.max_packet_bytes = max_packet_bytes;
     }

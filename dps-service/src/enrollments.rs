@@ -115,7 +115,7 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         self.get_before(id, self.client.deadline()).await
     }
 
-    /// Deletes an enrollment, whatever its version. Its devices stay at their hubs, but cannot register again.
+    /// Deletes an enrollment of any version. Its devices stay at their hubs, but cannot register again.
     ///
     /// # Errors
     ///

@@ -164,7 +164,7 @@ impl StdError for Error {
 
 /// The kinds of [`Error`].
 ///
-/// The [crate's documentation](crate#timeouts-and-retries) says what the client retries before it reports a kind.
+/// The [crate's documentation](crate#timeouts-and-retries) lists the retries of the client before it reports a kind.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {

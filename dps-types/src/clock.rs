@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 /// A wall clock. A test may set its own, and a device without a battery may have a better one than its system's.
 ///
-/// Timeouts are measured on a monotonic clock, whatever this one returns.
+/// Timeouts are measured on a monotonic clock, not on this one.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns the current time.
     fn now(&self) -> SystemTime;

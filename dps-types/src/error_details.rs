@@ -144,7 +144,7 @@ error_codes! {
     /// The content type is not JSON.
     UNSUPPORTED_MEDIA_TYPE = 415_000, "send Content-Type: application/json";
     /// Too many requests.
-    THROTTLED = 429_001, "too many requests: wait as long as Retry-After says";
+    THROTTLED = 429_001, "too many requests: wait for the time in Retry-After";
     /// The service failed.
     SERVER_ERROR = 500_001, "the service failed: try again later, and report the tracking id if it stays";
     /// The service is not available.

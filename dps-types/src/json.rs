@@ -7,7 +7,7 @@ use crate::ParseError;
 
 /// The deepest nesting of a value that a device, a webhook or an operator may store: `1` has depth 0, `[1]` has depth 1.
 ///
-/// A stored document wraps such a value in a few levels of its own. serde_json reads 128 levels, so whatever passes
+/// A stored document wraps such a value in a few levels of its own. serde_json reads 128 levels, so a value within
 /// this limit can be read again. The service's own limit is not documented; 64 is the default of .NET's JSON readers.
 pub const MAX_DEPTH: usize = 64;
 

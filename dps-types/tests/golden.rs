@@ -1,5 +1,5 @@
 //! Every document that was recorded from the service, or that Microsoft documents, is read as its
-//! type and written back as it was. The recordings lie beside the workspace and are not part of it.
+//! type and written back as it was. The recordings are next to the workspace and not part of it.
 
 use std::fmt::Debug;
 use std::path::Path;

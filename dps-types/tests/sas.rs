@@ -435,7 +435,7 @@ async fn the_error_of_a_key_that_cannot_sign_has_a_source() {
     assert_eq!(source.to_string(), "no such slot");
 }
 
-/// azure-docs `iot-dps/concepts-symmetric-key-attestation.md`; and nobody lower-cases the id (python#355).
+/// azure-docs `iot-dps/concepts-symmetric-key-attestation.md`. The id is not converted to lower case (python#355).
 #[test]
 fn a_device_key_derives_from_the_group_key() {
     let group =

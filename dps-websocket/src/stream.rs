@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketIo<S> {
             match this.incoming.next(buffer) {
                 Ok(Event::Data) => return Poll::Ready(Ok(())),
                 Ok(Event::Missing) => {
-                    // Pongs go out although nobody writes. An error shows in the next write.
+                    // Pongs are sent even if the caller does not write. An error shows in the next write.
                     let _ = this.outgoing.poll_write(&mut this.stream, cx);
                     match ready!(this.poll_fill(cx)) {
                         Ok(true) => {}

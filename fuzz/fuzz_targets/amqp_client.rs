@@ -1,4 +1,4 @@
-//! AMQP frames as a device sees them: a request ends with an answer or an error, whatever arrives.
+//! AMQP frames as a device sees them: a request ends with an answer or an error for any input.
 #![no_main]
 
 mod amqp;

@@ -1,4 +1,4 @@
-//! AMQP frames as the emulator sees them: a connection ends with an error or in order, whatever arrives.
+//! AMQP frames as the emulator sees them: a connection ends with an error or in order for any input.
 #![no_main]
 
 mod amqp;

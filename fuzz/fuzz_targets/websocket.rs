@@ -1,4 +1,4 @@
-//! WebSocket frames, from a client and from a server: read or refused, whatever arrives, and the same when it arrives
+//! WebSocket frames, from a client and from a server: any input is read or refused, with the same result when it arrives
 //! in small pieces.
 #![no_main]
 

@@ -112,7 +112,7 @@ def success(result):
         "substatus": state.sub_status,
         "status": result.status,
     }
-    # The client returns the payload as JSON text, and "null" if there is none.
+    # The client returns the payload as JSON text, and "null" without one.
     payload = json.loads(state.response_payload)
     return outcome if payload is None else {**outcome, "payload": payload}
 

@@ -39,7 +39,7 @@ impl WebhookCaller {
         Self { url, http, timeout }
     }
 
-    /// Calls the webhook once and returns the answer, whatever its status.
+    /// Calls the webhook once and returns the answer with any status.
     pub(super) async fn call(&self, request: &AllocationRequest) -> Result<Answer, Rejection> {
         tracing::debug!(webhook = ?self.url, registration_id = %request.registration_id(), "calling a webhook");
         tokio::time::timeout(self.timeout, self.exchange(request))

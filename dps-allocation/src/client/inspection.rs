@@ -10,7 +10,7 @@ use super::caller::Answer;
 use crate::webhook::is_json;
 use crate::{Error, Outcome, Rejection, answer, webhook_url};
 
-/// The answer of a webhook to one request, and what DPS makes of it. Display prints it as text.
+/// The answer of a webhook to one request, and how DPS interprets it. Display prints it as text.
 #[derive(Debug)]
 pub struct Inspection {
     webhook: String,

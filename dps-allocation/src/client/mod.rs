@@ -95,7 +95,7 @@ impl WebhookClient {
             // A reused connection may fail during this call, which would look like a failure of the webhook.
             .pool_max_idle_per_host(0)
             .connect_timeout(self.connect_timeout)
-            // Plain http stays on this machine, whatever the resolver returns.
+            // Plain http stays on this machine: the resolver cannot send it elsewhere.
             .resolve_to_addrs("localhost", &LOCALHOST)
             .build()
             .map_err(|error| {

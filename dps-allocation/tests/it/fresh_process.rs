@@ -35,7 +35,7 @@ async fn plain_http_uses_nothing_from_the_environment() {
     let allocation = caller.allocate(&request("dev-1", &[HUB_A])).await.unwrap();
     assert_eq!(allocation.hub().as_str(), HUB_A);
 
-    // Only https requires roots, and there are none.
+    // Only https requires roots, and this machine has none.
     let error = client.caller("https://localhost/?code=s3cret").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Roots);
     assert!(std::error::Error::source(&error).is_some());

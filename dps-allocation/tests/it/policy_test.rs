@@ -44,7 +44,7 @@ async fn the_outcome_of_a_policy_can_be_asserted() {
 
 #[tokio::test]
 async fn the_device_gets_the_status_and_the_test_gets_the_reason() {
-    let policy = from_fn(|_| Err(Rejection::new("no room for dev-007").with_status(409)));
+    let policy = from_fn(|_| Err(Rejection::new("no capacity for dev-007").with_status(409)));
     let outcome = documented().run(policy).await;
     assert_eq!(outcome.hub(), None);
     assert_eq!(
@@ -55,8 +55,8 @@ async fn the_device_gets_the_status_and_the_test_gets_the_reason() {
         outcome.error_message(),
         Some("Custom allocation failed with status code: 409")
     );
-    assert_eq!(outcome.reason(), Some("no room for dev-007"));
-    outcome.assert_rejected("no room");
+    assert_eq!(outcome.reason(), Some("no capacity for dev-007"));
+    outcome.assert_rejected("no capacity");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::cached_assignment::CachedAssignment;
 /// it registers.
 #[async_trait]
 pub trait AssignmentStore: fmt::Debug + Send + Sync {
-    /// Loads the assignment that was saved last. `None` if there is none.
+    /// Loads the assignment that was saved last. `None` if the store is empty.
     ///
     /// # Errors
     /// If the store cannot be read.

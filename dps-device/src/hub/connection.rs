@@ -153,7 +153,7 @@ impl HubConnection {
         Ok(Box::new(link))
     }
 
-    /// Decides whether to retry. A failure without a status ended the link; an answer, whatever its status, did not.
+    /// Decides whether to retry. A failure without a status ended the link; an answer with any status did not.
     fn on_failure(&mut self, error: Error) -> Result<(), Error> {
         let was_answered = error.status().is_some();
         if was_answered && !error.kind().is_retried() {

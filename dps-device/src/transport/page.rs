@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 
 /// The error for an answer that does not come from DPS, `None` for one that may.
 ///
-/// DPS answers with JSON or with an empty body only. A page therefore comes from another server, whatever its status.
+/// DPS answers with JSON or with an empty body only. A page with any status therefore comes from another server.
 pub(super) fn check(
     status: u16,
     content_type: Option<&str>,

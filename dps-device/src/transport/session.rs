@@ -49,7 +49,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     }
 }
 
-/// A connection with the service. Each method sends one request and waits for its reply, whatever the status, and retries
+/// A connection with the service. Each method sends one request and waits for its reply, with any status, and retries
 /// nothing. The caller sets a time limit, and does not use a session again after an error.
 #[async_trait]
 pub trait Session: Send {

@@ -185,7 +185,7 @@ async fn another_protocol_is_refused_at_its_first_byte() {
     for first in [b"G", &[0x16][..], b"{"] {
         let (mut peer, ours) = tokio::io::duplex(64);
         peer.write_all(first).await.unwrap();
-        // The peer stays, and says no more.
+        // The peer stays connected and sends nothing more.
         let error = Packets::new(ours, MAX).read().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Malformed);
     }

@@ -169,7 +169,7 @@ proptest! {
         prop_assert_eq!(read, packets);
     }
 
-    /// What is accepted can be said again, and means the same: nothing unlikely slips through. A will cannot.
+    /// An accepted packet is written and read back as the same packet. A packet with a will is not: it cannot be written.
     #[test]
     fn damaged_packets_are_refused_or_sound(
         packet in packet(),
@@ -246,7 +246,7 @@ async fn both_directions_at_once() {
 #[tokio::test]
 async fn a_write_arrives_without_another() {
     let (ours, mut theirs) = tokio::io::duplex(16);
-    // A stream that keeps what it is not told to flush.
+    // A stream that keeps bytes until it is flushed.
     let mut ours = Packets::new(tokio::io::BufWriter::new(ours), MAX);
     ours.write(Packet::Disconnect).await.unwrap();
     let mut read = [0; 2];

@@ -27,7 +27,7 @@ impl ApiVersion {
     };
     /// Device API: what the C#, Node, Java and Python SDKs send.
     pub const V2019_03_31: Self = Self::released(2019, 3, 31);
-    /// Device API: the first one that tells `reprovisionedToInitialAssignment` apart.
+    /// Device API: the first one with the substatus `reprovisionedToInitialAssignment`.
     pub const V2019_04_15: Self = Self::released(2019, 4, 15);
     /// Device API: what the C SDK and IoT Edge send, and our default.
     pub const V2021_06_01: Self = Self::released(2021, 6, 1);

@@ -32,7 +32,7 @@ pub fn resource(hub: &HubHostname, device_id: &DeviceId) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Username {
-    /// The hub, whatever host the connection goes to.
+    /// The hub, which may differ from the host of the connection.
     pub hub: HubHostname,
     /// The device.
     pub device_id: DeviceId,

@@ -80,7 +80,7 @@ pub(super) fn expiry(se: &str) -> Result<SystemTime, ParseError> {
     Ok(moment(number))
 }
 
-/// The moment so many seconds after 1970: at least 1970, at most the end of the year 9999.
+/// The moment this number of seconds after 1970: at least 1970, at most the end of the year 9999.
 pub(super) fn moment(seconds: f64) -> SystemTime {
     let seconds = seconds.clamp(0.0, END_OF_TIME);
     SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)

@@ -65,7 +65,7 @@ impl SasToken {
     }
 
     /// Whether the key made the signature. Uses the text of `sr` as it was sent, since clients encode differently, and
-    /// runs in the same time whatever differs.
+    /// compares in constant time.
     pub fn verify(&self, key: &SymmetricKey) -> bool {
         let made = key.hmac_sha256(string_to_sign(&self.sr, &self.se).as_bytes());
         made.ct_eq(&self.signature.0).into()

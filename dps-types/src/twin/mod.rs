@@ -1,3 +1,3 @@
-//! Device twins: the rules that apply to every section of a twin, whoever writes it.
+//! Device twins: the rules that apply to every section of a twin and every writer.
 
 pub mod limits;

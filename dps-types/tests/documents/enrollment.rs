@@ -19,7 +19,7 @@ fn an_individual_enrollment_is_written_in_the_services_order() {
     let enrollment: IndividualEnrollment = same(
         r#"{"registrationId":"dev1","deviceId":"Dev#1",
         "registrationState":{"registrationId":"dev1","status":"unassigned"},
-        "optionalDeviceInformation":{"room":7},"attestation":{"type":"tpm","tpm":{"endorsementKey":"AToAAQ=="}},
+        "optionalDeviceInformation":{"floor":7},"attestation":{"type":"tpm","tpm":{"endorsementKey":"AToAAQ=="}},
         "capabilities":{"iotEdge":true},"iotHubHostName":"hub.azure-devices.net",
         "initialTwin":{"tags":{"z":1,"a":2},"properties":{"desired":{"k":"v"}}},"etag":"IjY5",
         "provisioningStatus":"disabled","reprovisionPolicy":{"updateHubAssignment":true,"migrateDeviceData":false},

@@ -1,4 +1,4 @@
-//! What an error says, and what neither an error nor Debug shows.
+//! The messages of errors, and the secrets that errors and Debug do not show.
 
 use dps_types::enrollment::{
     AttestationMechanism, CustomAllocationDefinition, IndividualEnrollment,

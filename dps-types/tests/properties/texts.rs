@@ -15,7 +15,7 @@ use dps_types::{
 };
 use proptest::prelude::*;
 
-/// Any text, and texts that come close to what is wanted.
+/// Any text, and texts that are almost valid.
 fn text() -> impl Strategy<Value = String> {
     const NEAR: [&str; 9] = [
         "SharedAccessSignature sr=0ne1%2fregistrations%2fa&sig=8VPprb8BiTkuVE0hBqHm%2FSVrzVpdD8VZXcugntdbhuU%3D&se=1&skn=registration",

@@ -30,7 +30,7 @@ proptest! {
         if let Ok(key) = AuthenticationKey::parse(&bytes) {
             prop_assert!(bytes.starts_with(&key.to_bytes()));
         }
-        prop_assert!(TpmPublic::parse(&bytes).is_err(), "nobody hits upon a template");
+        prop_assert!(TpmPublic::parse(&bytes).is_err(), "random bytes are not a template");
     }
 
     /// Few lengths, so that some bytes are six parts.

@@ -55,8 +55,8 @@ pub(crate) async fn twin(client: &Client, scenario: impl FnOnce() -> Scenario) {
     // A stale ETag is refused, and an unknown device has no twin.
     let late = operator.patch(id, &patch, &before).await;
     assert_eq!(late.expect_err("an old ETag").status, Some(412));
-    let nobody = operator.twin("nobody").await;
-    assert_eq!(nobody.expect_err("no such device").status, Some(404));
+    let missing = operator.twin("missing").await;
+    assert_eq!(missing.expect_err("no such device").status, Some(404));
     emulator.stop().await;
 }
 

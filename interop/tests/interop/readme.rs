@@ -75,7 +75,7 @@ fn the_rust_program_of_the_readme_is_the_example() {
     assert_eq!(program, block("rust,no_run", "with_port(8443)"));
 }
 
-/// The first code block in this language that contains this text; empty if there is none.
+/// The first code block in this language that contains this text; empty without a match.
 fn block(language: &str, text: &str) -> String {
     let blocks = README.split("```").skip(1).step_by(2);
     let found = blocks.filter_map(|block| block.strip_prefix(&format!("{language}\n")));

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// It has one session, which one caller uses at a time, and opens a new one when that is lost, for example because the token was
 /// removed and inserted again. A clone is the same token. In PKCS#11 a login applies to the whole process: a second `Token` for the
-/// same token is logged in already, whatever its PIN.
+/// same token is logged in already, with any PIN.
 ///
 /// The methods have no timeout, because a token with a key pad waits for a person: use `tokio::time::timeout`. A registration has a
 /// timeout, but it cannot interrupt a token that hangs in the TLS handshake.

@@ -133,7 +133,7 @@ impl<'a> Connection<'a> {
         self.plain("authorizing", |context| context.tr_set_auth(object, auth))
     }
 
-    /// The object at a handle. `None` if there is none.
+    /// The object at a handle. `None` if the handle is not in use.
     ///
     /// Asks for the list of handles first, because the TSS logs an error for reading an object that does not exist.
     pub(super) fn persistent(

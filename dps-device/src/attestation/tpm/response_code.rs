@@ -106,7 +106,7 @@ impl ResponseCode {
         }
     }
 
-    /// The kind of the error, which says who must act.
+    /// The kind of the error, which determines who must act.
     pub(super) fn kind(self) -> ErrorKind {
         if self.layer() == layer::TCTI {
             return ErrorKind::InvalidConfiguration;

@@ -13,7 +13,7 @@ const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Unreachable</title></hea
 fn page(status: u16) -> Answer {
     let length = PAGE.len();
     let head = format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: text/html; charset=iso-8859-1\r\nContent-Length: {length}\r\n\r\n"
+        "HTTP/1.1 {status} Reason\r\nContent-Type: text/html; charset=iso-8859-1\r\nContent-Length: {length}\r\n\r\n"
     );
     Answer::Bytes([head.as_bytes(), PAGE.as_bytes()].concat())
 }

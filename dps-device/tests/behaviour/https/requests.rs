@@ -170,7 +170,7 @@ impl Clock for ClockAtEpoch {
 #[tokio::test]
 async fn retry_after_may_be_a_date() {
     for (headers, wait) in [
-        // Against the service's own clock, whatever the device's says.
+        // The date is compared with the service's clock, not with the device's.
         (
             "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\nRetry-After: Wed, 21 Oct 2015 07:38:00 GMT\r\n",
             600,

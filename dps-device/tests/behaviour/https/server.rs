@@ -26,7 +26,7 @@ pub(crate) enum Answer {
 pub(crate) fn json(status: u16, headers: &str, body: &str) -> Answer {
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n{headers}\r\n"
+        "HTTP/1.1 {status} Reason\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     Answer::Bytes([head.as_bytes(), body.as_bytes()].concat())
 }
