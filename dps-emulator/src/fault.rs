@@ -53,7 +53,7 @@ pub enum Effect {
     Fail(u16),
     /// The connection is closed before the request is carried out.
     Drop,
-    /// The request is carried out, and the connection is closed before the answer, whatever the answer is.
+    /// The request is carried out, and the connection is closed before any answer.
     DropAfter,
     /// The request is carried out after this time.
     Delay(Duration),

@@ -1,4 +1,4 @@
-//! A DPS instance: what it stores, whom it lets in, and how it behaves.
+//! A DPS instance: its state, its access policies and its settings.
 //!
 //! Nothing here is global, so that several instances can run in one process.
 

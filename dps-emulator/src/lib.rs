@@ -35,8 +35,8 @@
 //! The linked hubs are served on the same ports. A device that was assigned connects to its hub over MQTT or MQTT over WebSocket,
 //! with the key, certificate or TPM that it registered with. It reads its twin, patches its reported properties, receives desired
 //! properties, and sends telemetry, which is counted and dropped. [`HubHandle`] reads and changes devices and twins, and so does
-//! the hub's REST API (`/devices`, `/twins`) with [a connection string of the hub](HubHandle::connection_string). A device that
-//! moves keeps its twin or loses it, as its enrollment says. Cloud-to-device messages, direct methods and modules are not
+//! the hub's REST API (`/devices`, `/twins`) with [a connection string of the hub](HubHandle::connection_string). The
+//! reprovisioning policy of its enrollment decides whether a device that moves keeps its twin. Cloud-to-device messages, direct methods and modules are not
 //! supported.
 //!
 //! Without [`EmulatorBuilder::link_hub`], a hub named `127.0.0.1` is linked, because that name suits every SDK: those for C and

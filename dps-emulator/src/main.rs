@@ -54,7 +54,7 @@ struct Options {
     /// Name in the server's certificate, in addition to localhost and 127.0.0.1
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Linked IoT hub, with its weight of 1 to 1000; 127.0.0.1 if there is none. With no-policy, hashed and geoLatency
+    /// Linked IoT hub, with its weight of 1 to 1000; 127.0.0.1 by default. With no-policy, hashed and geoLatency
     /// exclude it
     #[arg(long = "hub", value_name = "HOSTNAME[=WEIGHT][,no-policy]")]
     hubs: Vec<LinkedHub>,

@@ -1,4 +1,4 @@
-//! Runs certificate verification on blocking threads, so that a request with an expensive chain delays nobody else.
+//! Runs certificate verification on blocking threads, so that a request with an expensive chain does not delay others.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;

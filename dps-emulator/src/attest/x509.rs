@@ -193,7 +193,7 @@ impl Signers {
             .any(|signer| distances.contains_key(signer.sha256_thumbprint()))
     }
 
-    /// Returns the number of intermediates between the leaf and the nearest trusted signer, or why there is none.
+    /// Returns the number of intermediates between the leaf and the nearest trusted signer, or the reason why no signer is trusted.
     fn nearest(&self, distances: &Distances, context: &Context) -> Result<usize, &'static str> {
         let distance = |signer: &Certificate| distances.get(signer.sha256_thumbprint()).copied();
         let inline = self.inline.iter().filter_map(distance);

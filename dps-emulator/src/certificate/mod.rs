@@ -177,7 +177,7 @@ impl Certificate {
         self.info.version == 3
     }
 
-    /// Returns true if the certificate is an authority's. Certificates of version 1 cannot tell; some old roots are such.
+    /// Returns true if the certificate is an authority's. Certificates of version 1, such as some old roots, cannot declare it.
     pub(crate) fn is_authority(&self) -> bool {
         !matches!(self.uses.authority, Authority::No)
     }

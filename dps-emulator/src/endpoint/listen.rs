@@ -40,7 +40,7 @@ pub(crate) enum Protocol {
     Amqp,
 }
 
-/// Serves until the emulator stops, then lets requests in progress finish.
+/// Serves until the emulator stops, then waits for the requests in progress.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<TlsAcceptor>,

@@ -1,7 +1,6 @@
 //! Logs each refusal once, in one line: who, over which transport, and the reason.
 //!
-//! A service cannot tell its clients the reason, and MQTT cannot even tell them that there is one. The number of lines is
-//! limited, per client and in all, so that a client that retries without a pause does not fill the log.
+//! DPS does not send the reason to its clients, and MQTT has no error body at all. The number of lines is limited, per client and in all, so that a client that retries without a pause does not fill the log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -104,7 +104,10 @@ mod tests {
         let (near, _far) = duplex(16);
         let mut stream = WriteTimeout::new(near, TIMEOUT);
         let before = Instant::now();
-        let error = stream.write_all(&[0; 17]).await.expect_err("nobody reads");
+        let error = stream
+            .write_all(&[0; 17])
+            .await
+            .expect_err("the peer does not read");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(before.elapsed().as_secs(), TIMEOUT.as_secs());
     }

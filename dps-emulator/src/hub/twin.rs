@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_new_twin_is_what_the_documentation_shows() {
-        let initial = InitialTwin::desired([("darkness", "medium")]).with_tags([("room", "k")]);
+        let initial = InitialTwin::desired([("darkness", "medium")]).with_tags([("site", "k")]);
         let twin = Twin::new(Some(&initial), at()).expect("valid");
         assert_eq!(
             twin.for_device(),
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!((twin.tags.len(), twin.desired.values.len()), (0, 1));
         let update = twin.patch(&patch(json!({ "properties": { "desired": null } })), at());
         assert_eq!(
-            update.expect("valid").expect("told").document,
+            update.expect("valid").expect("a change").document,
             json!({ "x": null, "$version": 2 })
         );
         assert!(twin.desired.values.is_empty());
@@ -324,7 +324,7 @@ mod tests {
             twin.for_device()["desired"],
             json!({ "y": 2, "z": { "b": 3 }, "$version": 2 })
         );
-        // The device merges what it is told.
+        // The device merges the update into its own copy.
         assert_eq!(
             update.document,
             json!({ "y": 2, "z": { "b": 3, "a": null }, "x": null, "$version": 2 })

@@ -186,7 +186,7 @@ impl Pool {
         self.by_age.get_mut(&age)
     }
 
-    /// Adds a challenge. The oldest ones make room, first those of the same endorsement key.
+    /// Adds a challenge. At the limit the oldest ones are removed, first those of the same endorsement key.
     fn add(&mut self, challenge: Challenge, now: SystemTime) {
         let endorsement_key = challenge.endorsement_key();
         if let Some(ages) = self.by_endorsement_key.get(&endorsement_key)

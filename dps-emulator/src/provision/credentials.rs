@@ -9,7 +9,7 @@ use crate::hub::Authentication;
 use crate::service_error::ServiceFailure;
 use crate::state::Record;
 
-/// The device's credentials by what the enrollment says now. For a TPM it is the hub key in the record.
+/// Returns the device's credentials according to the current enrollment. For a TPM it is the hub key in the record.
 pub(super) fn of(
     record: &Record,
     attestation: &AttestationMechanism,

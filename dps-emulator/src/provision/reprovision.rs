@@ -8,7 +8,7 @@ use dps_types::{HubHostname, RegistrationSubstatus};
 
 use crate::hub::TwinTransfer;
 
-/// What an enrollment wants for devices that register again.
+/// The reprovisioning policy of an enrollment, for devices that register again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reprovision {
     /// Allocate again; the twin moves along.

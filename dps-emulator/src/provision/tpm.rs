@@ -1,4 +1,4 @@
-//! What a TPM gets beside the rest: a challenge at first, its hub key in the end, and a failure when nobody enrolled it.
+//! The steps that only TPM attestation has: the challenge, the hub key, and the failure of a TPM that is not enrolled.
 
 use dps_types::enrollment::TpmAttestation;
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
@@ -30,7 +30,7 @@ impl Engine {
         }
     }
 
-    /// A challenge for the TPM with these keys, whoever it is; or why they cannot be those of a TPM.
+    /// Returns a challenge for any TPM with these keys, or the error for keys that are not valid.
     pub(super) fn challenge(
         &self,
         device: &Device<'_>,
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Takes the registration of a TPM that nobody enrolled. It has failed already, as the first poll will tell.
+    /// Stores the registration of a TPM that is not enrolled. It has failed, and the first poll reports the failure.
     pub(super) fn register_stranger(
         &self,
         device: &Device<'_>,
@@ -104,8 +104,8 @@ impl Engine {
         status
     }
 
-    /// A TPM that registers again while its registration is under way has been challenged anew, and goes on with the new
-    /// key.
+    /// A TPM that registers again while its registration is under way was challenged again, and continues with the
+    /// new key.
     pub(super) async fn keep_latest_key(
         &self,
         stored: &Stored,

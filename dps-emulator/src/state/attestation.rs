@@ -184,7 +184,7 @@ fn complete_certificates(
     }
 }
 
-/// Stores a certificate as base64 of its DER, whatever its format was, so that it can always be read again.
+/// Stores a certificate as base64 of its DER, for every input format, so that it can always be read again.
 fn complete_certificate(
     name: &str,
     slot: &mut X509CertificateWithInfo,

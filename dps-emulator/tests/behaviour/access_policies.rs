@@ -80,7 +80,7 @@ async fn status(wire: &Wire, method: &str, path: &str) -> Answer {
             .header("Authorization", wire.service_sas().sign(&wire.service_key)),
         false => wire.service(method, path),
     };
-    // Some of these documents are invalid, which only an authorized caller is told.
+    // Some of these documents are invalid, which is reported only to an authorized caller.
     Answer::to(request.json(&json!({ "query": "SELECT *" }))).await
 }
 

@@ -145,11 +145,11 @@ async fn a_device_with_a_certificate_below_an_intermediate() {
 }
 
 #[tokio::test]
-async fn device_and_webhook_talk_to_each_other() {
+async fn device_and_webhook_exchange_payloads() {
     let setup = Setup::start().await;
     let policy = from_fn(|request| {
-        let said: Value = request.payload()?;
-        Ok(Allocation::to(request.linked_hubs[0].clone()).payload(json!({ "you said": said })))
+        let payload: Value = request.payload()?;
+        Ok(Allocation::to(request.linked_hubs[0].clone()).payload(json!({ "received": payload })))
     });
     let (url, _webhook) = serve(Webhook::new(policy)).await;
     let key = SymmetricKey::generate();
@@ -163,9 +163,9 @@ async fn device_and_webhook_talk_to_each_other() {
         .expect("assigned");
     assert_eq!(
         assignment.payload_json(),
-        Some(&json!({ "you said": ["hello"] }))
+        Some(&json!({ "received": ["hello"] }))
     );
-    let error = device.register().await.expect_err("nothing said");
+    let error = device.register().await.expect_err("there is no payload");
     assert_eq!(error.kind(), ErrorKind::Failed);
     let problem = error.error_details().expect("an account");
     assert_eq!(problem.error_code.map(ErrorCode::get), Some(400_207));
@@ -176,7 +176,7 @@ async fn device_and_webhook_talk_to_each_other() {
 }
 
 #[tokio::test]
-async fn who_is_refused_learns_why() {
+async fn a_refused_device_receives_the_reason() {
     let setup = Setup::start().await;
     let key = SymmetricKey::generate();
     let disabled = IndividualEnrollment::from_keys(id("off"), &key, &key)
@@ -263,7 +263,7 @@ async fn an_operator_with_another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_trust_the_emulator_says_so() {
+async fn a_client_that_does_not_trust_the_emulator_reports_it() {
     let setup = Setup::start().await;
     let other = CertificateAuthority::new("Someone Else").expect("a CA");
     let key = SymmetricKey::generate();

@@ -1,4 +1,4 @@
-//! Many at once: nobody is lost, nobody waits for another's webhook.
+//! Concurrent requests: each device is assigned, and none waits for the webhook of another.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::common::linked;
 use crate::common::{
-    Device, Dps, Hook, KEY_1, KEY_2, PATIENCE, derive, key_enrollment, key_group, with,
+    Device, Dps, Hook, KEY_1, KEY_2, TIMEOUT, derive, key_enrollment, key_group, with,
 };
 
 fn by(url: &str) -> Value {
@@ -40,9 +40,7 @@ async fn fifty_devices_at_once() {
         let device = dps.device(&id).key(&derive(KEY_1, &id));
         devices.spawn(async move { (id, device.assigned().await) });
     }
-    let done = timeout(PATIENCE, devices.join_all())
-        .await
-        .expect("in time");
+    let done = timeout(TIMEOUT, devices.join_all()).await.expect("in time");
     assert_eq!(done.len(), 50);
     for (id, state) in &done {
         assert_eq!(state["registrationId"], *id);
@@ -56,7 +54,7 @@ async fn fifty_devices_at_once() {
 }
 
 /// Registers as one of many that speak for the same device: a conflict sends it back to the start, and an operation
-/// that a later registration has replaced leaves it to look at what became of the device.
+/// that a later registration has replaced makes it look up the device.
 async fn contend(device: Device) -> Value {
     let operation = loop {
         let answer = device.register().await;
@@ -92,7 +90,7 @@ async fn one_device_twenty_times_at_once() {
     for _ in 0..20 {
         tries.spawn(contend(device.clone()));
     }
-    let done = timeout(PATIENCE, tries.join_all()).await.expect("in time");
+    let done = timeout(TIMEOUT, tries.join_all()).await.expect("in time");
     let hubs: HashSet<String> = done
         .iter()
         .map(|state| {
@@ -207,5 +205,5 @@ async fn operators_and_devices_at_once() {
             assert_eq!(wire.get(&format!("/registrations/{id}")).await.status, 200);
         });
     }
-    timeout(PATIENCE, all.join_all()).await.expect("in time");
+    timeout(TIMEOUT, all.join_all()).await.expect("in time");
 }

@@ -1,4 +1,4 @@
-//! Custom allocation: what the webhook is asked, and what becomes of its answer.
+//! Custom allocation: the request to the webhook, and the effect of its response.
 
 use dps_allocation::{Allocation, Rejection, Webhook, from_async_fn, from_fn};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
@@ -152,7 +152,7 @@ async fn no_secret_reaches_the_webhook() {
 }
 
 #[tokio::test]
-async fn the_webhook_chooses_by_what_the_device_said_and_says_something_back() {
+async fn the_webhook_reads_the_payload_of_the_device_and_returns_one() {
     let dps = two_hubs().await;
     let policy = from_async_fn(|request| async move {
         let place: Value = request.payload()?;
@@ -281,5 +281,9 @@ async fn a_webhook_over_https_must_be_trusted() {
             assert_eq!(device.failed().await.0, 400_207);
         }
     }
-    assert_eq!(hook.asked(1).await.len(), 1, "an impostor is told nothing");
+    assert_eq!(
+        hook.asked(1).await.len(),
+        1,
+        "the webhook is not called for an impostor"
+    );
 }

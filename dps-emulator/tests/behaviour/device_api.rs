@@ -301,7 +301,7 @@ async fn a_legacy_force_registration_parameter_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_lookup_before_the_first_registration_says_unassigned() {
+async fn a_lookup_before_the_first_registration_reports_unassigned() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;
@@ -371,7 +371,7 @@ async fn only_newer_clients_see_that_a_device_came_back_to_its_hub() {
 }
 
 #[tokio::test]
-async fn a_lookup_while_the_device_is_assigned_again_says_assigning() {
+async fn a_lookup_while_the_device_is_assigned_again_reports_assigning() {
     let dps = Dps::start().await;
     let hook = Hook::start(|body| {
         let known = body["deviceRuntimeContext"].get("currentIotHubHostName");
@@ -423,7 +423,7 @@ async fn the_headers_of_the_documented_sample_are_fine() {
 
 /// curl and .NET ask before they send a longer body.
 #[tokio::test]
-async fn a_client_that_asks_first_may_go_on() {
+async fn a_request_with_expect_100_continue_is_answered() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::common::{Dps, KEY_1, KEY_2, PATIENCE, key_enrollment};
+use crate::common::{Dps, KEY_1, KEY_2, TIMEOUT, key_enrollment};
 
 async fn with_device() -> Dps {
     let dps = Dps::start().await;
@@ -20,7 +20,7 @@ async fn still_serves(dps: &Dps) {
 /// What comes back until the other side closes, or breaks off.
 async fn rest(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("the connection is closed");
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -107,7 +107,7 @@ async fn connections_that_stop_in_the_middle() {
 }
 
 #[tokio::test]
-async fn connections_that_say_nothing() {
+async fn silent_connections() {
     let dps = with_device().await;
     let mut open = Vec::new();
     for _ in 0..50 {
@@ -118,7 +118,7 @@ async fn connections_that_say_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_whose_sender_says_no_more() {
+async fn a_request_whose_sender_stops() {
     let dps = with_device().await;
     for request in [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],

@@ -159,7 +159,7 @@ async fn an_enrollment_that_is_gone_fails_the_registration_under_way() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    let state = tokio::time::timeout(crate::common::PATIENCE, over).await;
+    let state = tokio::time::timeout(crate::common::TIMEOUT, over).await;
     let state = state.expect("it ends");
     assert_eq!(state["status"], "failed");
     assert_eq!(state["errorCode"], 404_201);

@@ -391,7 +391,7 @@ async fn an_unknown_device_is_not_found() {
     assert_eq!(hub.hostname().as_str(), "127.0.0.1");
     for id in ["dev-1", "no id"] {
         assert!(hub.device(id).await.expect("read").is_none());
-        let error = hub.remove(id).await.expect_err("there is none");
+        let error = hub.remove(id).await.expect_err("no such device");
         assert_eq!(error.kind(), ErrorKind::DeviceNotFound);
     }
 }

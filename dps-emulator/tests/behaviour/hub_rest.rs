@@ -23,7 +23,7 @@ async fn enroll(dps: &Dps, id: &str) {
         json!({
             "allocationPolicy": "static",
             "iotHubs": ["hub-a"],
-            "initialTwin": { "tags": { "room": "kitchen" }, "properties": { "desired": { "darkness": "medium" } } },
+            "initialTwin": { "tags": { "site": "kitchen" }, "properties": { "desired": { "darkness": "medium" } } },
         }),
     );
     dps.create(&format!("/enrollments/{id}"), &document).await;
@@ -104,7 +104,7 @@ async fn a_twin_is_shown() {
             "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
             "modelId": "",
             "version": 2,
-            "tags": { "room": "kitchen" },
+            "tags": { "site": "kitchen" },
             "properties": {
                 "desired": {
                     "darkness": "medium",
@@ -126,7 +126,7 @@ async fn a_twin_is_patched_and_replaced() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("etag"), Some("\"AAAAAAAAAAI=\""));
     let twin = answer.json();
-    assert_eq!(twin["tags"], json!({ "room": "kitchen", "floor": 3 }));
+    assert_eq!(twin["tags"], json!({ "site": "kitchen", "floor": 3 }));
     assert_eq!(twin["properties"]["desired"]["x"], 1);
     assert_eq!(twin["properties"]["desired"].get("darkness"), None);
     assert_eq!(twin["properties"]["desired"]["$version"], 2);
@@ -254,7 +254,7 @@ async fn each_hub_has_its_own_operators() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_the_hubs_words() {
+async fn errors_have_the_messages_of_the_hub() {
     let (dps, hub) = assigned().await;
     for (method, path, body, status, message) in [
         (

@@ -24,7 +24,7 @@ async fn desired_properties_and_tags_are_patched() {
     hub.update_desired("dev-1", json!({ "a": { "b": null }, "d": [1] }))
         .await
         .expect("patched");
-    hub.update_twin("dev-1", json!({ "tags": { "room": "kitchen" } }))
+    hub.update_twin("dev-1", json!({ "tags": { "site": "kitchen" } }))
         .await
         .expect("patched");
     let device = hub
@@ -36,7 +36,7 @@ async fn desired_properties_and_tags_are_patched() {
         json!(device.desired()),
         json!({ "a": { "c": 2 }, "d": [1] })
     );
-    assert_eq!(json!(device.tags()), json!({ "room": "kitchen" }));
+    assert_eq!(json!(device.tags()), json!({ "site": "kitchen" }));
     assert_eq!(
         (device.desired_version(), device.reported_version()),
         (3, 1)

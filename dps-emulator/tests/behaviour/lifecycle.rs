@@ -10,21 +10,21 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::common::linked;
-use crate::common::{Dps, Hook, KEY_1, KEY_2, PATIENCE, Wire, key_enrollment, with};
+use crate::common::{Dps, Hook, KEY_1, KEY_2, TIMEOUT, Wire, key_enrollment, with};
 
 async fn shut_down(dps: Dps) {
-    let ended = timeout(PATIENCE, dps.emulator.shutdown()).await;
+    let ended = timeout(TIMEOUT, dps.emulator.shutdown()).await;
     ended.expect("the shutdown ends");
 }
 
-/// Whether nobody answers there, or somebody else does, who has taken the port since.
+/// Returns true if the emulator no longer answers: the port is closed, or another program uses it.
 async fn is_gone(wire: &Wire) -> bool {
     let request = wire.request("GET", "/enrollments/e");
     request.send().await.is_err()
 }
 
 #[tokio::test]
-async fn two_emulators_know_nothing_of_each_other() {
+async fn two_emulators_share_no_state() {
     let (one, other) = (Dps::start().await, Dps::start().await);
     assert_ne!(one.port, other.port);
     assert_ne!(one.emulator.ca_pem(), other.emulator.ca_pem());
@@ -45,7 +45,7 @@ async fn two_emulators_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn an_emulator_tells_what_it_is() {
+async fn an_emulator_reports_its_settings() {
     let dps = Dps::start_with(|builder| {
         builder
             .id_scope("0ne00ABCDEF".parse().expect("an id scope"))
@@ -71,7 +71,7 @@ async fn an_emulator_tells_what_it_is() {
 }
 
 #[tokio::test]
-async fn after_a_shutdown_nobody_answers() {
+async fn after_a_shutdown_no_request_is_answered() {
     let dps = Dps::start().await;
     let wire = (*dps).clone();
     assert!(!is_gone(&wire).await);
@@ -96,7 +96,7 @@ async fn after_a_shutdown_the_port_is_free() {
 }
 
 #[tokio::test]
-async fn dropping_an_emulator_ends_it() {
+async fn dropping_an_emulator_stops_it() {
     let dps = Dps::start().await;
     let wire = (*dps).clone();
     drop(dps);
@@ -105,7 +105,7 @@ async fn dropping_an_emulator_ends_it() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, gone).await.expect("it ends");
+    timeout(TIMEOUT, gone).await.expect("it ends");
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_shutdown_closes_connections_that_ask_nothing() {
     shut_down(dps).await;
     for stream in [&mut idle, &mut used] {
         let mut rest = Vec::new();
-        let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        let closed = timeout(TIMEOUT, stream.read_to_end(&mut rest)).await;
         let _ = closed.expect("closed");
     }
     drop(silent);
@@ -154,7 +154,7 @@ async fn a_shutdown_cuts_connections_that_do_not_finish() {
     dps.get("/enrollments/e").await;
     shut_down(dps).await;
     let mut rest = Vec::new();
-    let closed = timeout(PATIENCE, unfinished.read_to_end(&mut rest)).await;
+    let closed = timeout(TIMEOUT, unfinished.read_to_end(&mut rest)).await;
     let _ = closed.expect("closed");
 }
 
@@ -213,7 +213,7 @@ async fn a_host_name_that_is_not_valid_is_refused() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said() {
+async fn a_port_in_use_is_reported() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = other.local_addr().expect("an address").port();
     let error = Emulator::builder().https_port(port).start().await;

@@ -1,4 +1,4 @@
-//! The program: its ready line, its end, what it refuses, what it never says.
+//! The program: its ready line, its exit, the options that it refuses, and the secrets that it never logs.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn the_ready_line_tells_all_that_a_client_needs() {
+async fn the_ready_line_contains_all_that_a_client_needs() {
     let program = Program::start(&["--ephemeral", "--hub", "hub-a", "--hub", "hub-b=7"]).await;
     let ready = &program.ready;
     assert_eq!(
@@ -52,7 +52,7 @@ async fn the_ready_line_tells_all_that_a_client_needs() {
 }
 
 #[tokio::test]
-async fn its_options_are_heard() {
+async fn its_options_take_effect() {
     let dir = TempDir::new().expect("a directory");
     let program = Program::start(&[
         "--data-dir",
@@ -102,7 +102,7 @@ async fn it_ends_in_order_when_asked_to() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_it_confirmed_outlives_its_sudden_death() {
+async fn confirmed_writes_survive_a_kill() {
     let dir = TempDir::new().expect("a directory");
     let options = ["--data-dir", text(dir.path())];
     let program = Program::start(&options).await;
@@ -133,7 +133,7 @@ async fn what_it_confirmed_outlives_its_sudden_death() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_registration_under_way_outlives_its_sudden_death() {
+async fn a_registration_in_progress_survives_a_kill() {
     let dir = TempDir::new().expect("a directory");
     let slow = ["--data-dir", text(dir.path()), "--assign-delay", "60000"];
     let program = Program::start(&slow).await;
@@ -163,10 +163,10 @@ async fn a_registration_under_way_outlives_its_sudden_death() {
 }
 
 #[tokio::test]
-async fn a_second_one_on_the_same_data_is_told_so() {
+async fn a_data_directory_in_use_is_reported() {
     let dir = TempDir::new().expect("a directory");
     let _first = Program::start(&["--data-dir", text(dir.path())]).await;
-    let (status, said) = Program::refuse(&[
+    let (status, stderr) = Program::refuse(&[
         "--data-dir",
         text(dir.path()),
         "--https-port",
@@ -179,17 +179,17 @@ async fn a_second_one_on_the_same_data_is_told_so() {
     .await;
     assert_eq!(status.code(), Some(1));
     assert!(
-        said.starts_with("dps-emulator: the store cannot be opened: "),
-        "{said}"
+        stderr.starts_with("dps-emulator: the store cannot be opened: "),
+        "{stderr}"
     );
-    assert!(said.contains("in use"), "{said}");
+    assert!(stderr.contains("in use"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_told() {
+async fn a_port_in_use_is_reported() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = other.local_addr().expect("an address").port().to_string();
-    let (status, said) = Program::refuse(&[
+    let (status, stderr) = Program::refuse(&[
         "--ephemeral",
         "--https-port",
         &port,
@@ -202,7 +202,7 @@ async fn a_port_in_use_is_told() {
     assert_eq!(status.code(), Some(1));
     let expected =
         format!("dps-emulator: cannot listen on 127.0.0.1:{port}: Address already in use");
-    assert!(said.starts_with(&expected), "{said}");
+    assert!(stderr.starts_with(&expected), "{stderr}");
 }
 
 #[tokio::test]
@@ -258,10 +258,10 @@ async fn an_option_that_is_not_valid_is_refused_with_its_name() {
         (&["--data-dir", "data"], 2, "--data-dir"),
         (&["--nonsense"], 2, "--nonsense"),
     ] {
-        let (status, said) = Program::refuse(&[&zero[..], options].concat()).await;
-        assert_eq!(status.code(), Some(code), "{options:?}: {said}");
-        assert!(said.contains(words), "{options:?}: {said}");
-        assert!(!said.contains("c2hvcnQ="), "{said}");
+        let (status, stderr) = Program::refuse(&[&zero[..], options].concat()).await;
+        assert_eq!(status.code(), Some(code), "{options:?}: {stderr}");
+        assert!(stderr.contains(words), "{options:?}: {stderr}");
+        assert!(!stderr.contains("c2hvcnQ="), "{stderr}");
     }
 }
 

@@ -38,7 +38,7 @@ async fn policies_and_their_connection_strings() {
 }
 
 #[tokio::test]
-async fn bearer_tokens_which_the_log_never_says() {
+async fn the_log_contains_no_bearer_token() {
     let token = "eyJ0eXAiOiJKV1QifQ.e30.c2ln";
     let options = ["--ephemeral", "--bearer-token", &format!("reader={token}")];
     let program = Program::start_logging("trace", &options).await;

@@ -1,4 +1,4 @@
-//! The documented matrix, every cell: where a device comes from, what its enrollment wants, how its hub is picked.
+//! Every cell of the documented matrix: the device's current hub, its reprovisioning policy and its allocation policy.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -75,8 +75,8 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
-/// What the documentation says: hub, substatus, whether the twin is the one that was changed.
-fn wanted(cell: Cell) -> (&'static str, &'static str, bool) {
+/// Returns the documented result: hub, substatus, and whether the changed twin is kept.
+fn expected(cell: Cell) -> (&'static str, &'static str, bool) {
     match (cell.coming, cell.policy) {
         (Coming::First, _) => ("hub-a", "initialAssignment", false),
         (Coming::Again, _) | (Coming::Elsewhere, Policy::Never) => {
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
 
     async fn play(&self) {
         let cell = self.cell;
-        let (hub, substatus, is_changed) = wanted(cell);
+        let (hub, substatus, is_changed) = expected(cell);
         let mut state = self.register("hub-a").await;
         if cell.coming != Coming::First {
             assert_eq!(state["substatus"], "initialAssignment", "{cell:?}");

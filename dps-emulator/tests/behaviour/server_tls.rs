@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::common::PATIENCE;
+use crate::common::TIMEOUT;
 
 fn is_rsa(scheme: SignatureScheme) -> bool {
     format!("{scheme:?}").starts_with("RSA")
@@ -72,7 +72,7 @@ async fn connect(port: u16, config: ClientConfig) -> std::io::Result<TlsStream<T
     let connector = TlsConnector::from(Arc::new(config));
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from("localhost").expect("a name");
-    timeout(PATIENCE, connector.connect(name, stream))
+    timeout(TIMEOUT, connector.connect(name, stream))
         .await
         .expect("in time")
 }

@@ -1,4 +1,4 @@
-//! Bulk operations: each item succeeds or fails alone, and the answer says which failed.
+//! Bulk operations: each item succeeds or fails alone, and the answer reports which failed.
 
 use serde_json::{Value, json};
 

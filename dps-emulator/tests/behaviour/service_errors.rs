@@ -163,7 +163,7 @@ async fn a_certificate_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none() {
+async fn a_malformed_key() {
     let dps = Dps::start().await;
     let short = "c2hvcnQ=";
     let long = "A".repeat(88);

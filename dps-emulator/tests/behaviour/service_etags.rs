@@ -1,4 +1,4 @@
-//! Conditions: nothing is overwritten that the writer has not seen, unless it says so.
+//! ETags: a write requires the current ETag, or `*`.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Whatever the emulator stores can be read again, and a stored document that cannot be read hides no other.
+//! Every document that the emulator stores can be read again, and a stored document that cannot be read hides no other.
 
 use std::sync::Arc;
 

@@ -188,7 +188,7 @@ async fn a_lookup_is_challenged_and_returns_the_hub_key() {
     assert_eq!(found["etag"], state["etag"]);
     assert_ne!(
         found["tpm"]["authenticationKey"], state["tpm"]["authenticationKey"],
-        "wrapped anew"
+        "wrapped again"
     );
     assert_eq!(device.hub_key(&found).await, key);
 }

@@ -26,7 +26,7 @@ fn token(device: &TpmDevice, key: Vec<u8>) -> Device {
 }
 
 #[tokio::test]
-async fn a_challenge_does_not_outlive_the_emulator_and_another_follows() {
+async fn a_challenge_is_lost_at_a_restart_and_another_follows() {
     let dir = TempDir::new().expect("a directory");
     let (dps, device) = start(dir.path(), Duration::ZERO).await;
     device.challenged().await;
@@ -43,7 +43,7 @@ async fn a_challenge_does_not_outlive_the_emulator_and_another_follows() {
 }
 
 #[tokio::test]
-async fn a_registration_under_way_outlives_the_emulator() {
+async fn a_registration_in_progress_survives_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let (dps, device) = start(dir.path(), Duration::from_secs(3600)).await;
     let operation = device.challenged().await.register().await.json()["operationId"].clone();

@@ -76,7 +76,7 @@ async fn a_strict_instance_trusts_a_signer_below_a_verified_ca() {
 }
 
 #[tokio::test]
-async fn a_verified_ca_alone_enrolls_nobody() {
+async fn a_verified_ca_alone_enrolls_no_device() {
     let root = authority("Contoso Root");
     let dps = strict("contoso", &root).await;
     register(&dps, &root).await.assert_error(401_002, NOT_FOUND);

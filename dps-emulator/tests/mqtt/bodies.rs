@@ -1,4 +1,4 @@
-//! The body of a registration, in the forms that SDKs send and in those that nobody should.
+//! The body of a registration, in the forms that SDKs send and in forms that are not valid.
 
 use crate::common::{Dps, REGISTER};
 
@@ -41,7 +41,7 @@ async fn another_registration_id() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_registration() {
+async fn bodies_that_are_not_a_registration() {
     let dps = Dps::with_device().await;
     let mut client = dps.device("dev-1").await;
     for body in [&b"not json"[..], b"{", b"{} {}", b"\xFF\xFE", b"\0"] {
@@ -86,7 +86,7 @@ async fn a_large_body() {
     assert_eq!(client.finish(&operation).await["status"], "assigned");
 }
 
-/// Nothing here issues certificates, and nobody must believe that.
+/// The emulator does not issue operational certificates, so it refuses the request.
 #[tokio::test]
 async fn a_certificate_signing_request() {
     let dps = Dps::with_device().await;

@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 
 use crate::common::{
-    Carrier, Client, Connect, Dps, KEY_1, NOT_AUTHORIZED, REGISTER, TestClock,
+    Client, Connect, Dps, KEY_1, NOT_AUTHORIZED, REGISTER, TestClock, Transport,
     certificate_enrollment, certificate_group,
 };
 
@@ -21,7 +21,7 @@ async fn individual() -> (Dps, DeviceCredentials) {
     (dps, device)
 }
 
-async fn provisioned(mut client: Client<impl Carrier>, connect: &Connect) -> serde_json::Value {
+async fn provisioned(mut client: Client<impl Transport>, connect: &Connect) -> serde_json::Value {
     client.connect(connect).await;
     client.subscribe().await;
     let mut document = client.provision().await;

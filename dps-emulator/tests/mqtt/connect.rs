@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::common::{ACCEPTED, Connect, Dps, KEY_1, KEY_2, PINGREQ, PINGRESP, derive};
 
-/// Is let in, and comes through all the way.
+/// Asserts that the server accepts the client and provisions it.
 async fn assert_provisioned(dps: &Dps, connect: &Connect) {
     let mut client = dps.mqtt().await;
     client.connect(connect).await;
@@ -35,16 +35,16 @@ async fn usernames_with_and_without_a_question_mark() {
 }
 
 #[tokio::test]
-async fn either_key_lets_in() {
+async fn either_key_is_accepted() {
     let dps = Dps::with_device().await;
     for key in [KEY_1, KEY_2] {
         assert_provisioned(&dps, &Connect::with_key("dev-1", key)).await;
     }
 }
 
-/// C# gives up when a session is said to be present.
+/// The C# client fails if CONNACK reports a present session.
 #[tokio::test]
-async fn there_is_never_a_session_to_come_back_to() {
+async fn a_session_is_never_present() {
     let dps = Dps::with_device().await;
     let kept = Connect {
         clean_session: false,

@@ -109,7 +109,7 @@ async fn connections_that_stop_in_the_middle() {
         open.push(client);
         let mut gone = dps.mqtt().await;
         gone.send(&connect[..length]).await;
-        gone.carrier.shutdown().await.expect("no more to come");
+        gone.transport.shutdown().await.expect("no more to come");
         gone.closed().await;
     }
     dps.still_serves().await;
@@ -136,7 +136,7 @@ async fn mqtt_without_tls() {
     stream.write_all(&connect).await.expect("sent");
     let mut answer = Vec::new();
     let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
-    let _ = tokio::time::timeout(crate::common::PATIENCE, read)
+    let _ = tokio::time::timeout(crate::common::TIMEOUT, read)
         .await
         .expect("closed");
     assert_ne!(answer.first(), Some(&0x20), "{answer:02x?}");

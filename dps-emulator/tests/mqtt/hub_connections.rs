@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::common::{
-    Connect, DISCONNECT, Dps, GET, KEY_1, PATIENCE, PINGREQ, PINGRESP, TestClock, hub_token,
+    Connect, DISCONNECT, Dps, GET, KEY_1, PINGREQ, PINGRESP, TIMEOUT, TestClock, hub_token,
     publish, publish_at_most_once, subscribe,
 };
 
@@ -30,7 +30,7 @@ async fn telemetry_is_acknowledged_and_counted() {
 }
 
 #[tokio::test]
-async fn there_is_something_to_subscribe_to_that_never_comes() {
+async fn subscriptions_to_topics_of_the_device_are_granted() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = dps.at_hub().await;
     let filters = [
@@ -162,7 +162,7 @@ async fn a_client_that_exceeds_its_keep_alive_is_disconnected() {
     };
     // The client acknowledges nothing: it only reads.
     let reading = async {
-        while crate::common::Carrier::receive(&mut client.carrier)
+        while crate::common::Transport::receive(&mut client.transport)
             .await
             .is_some()
         {}
@@ -173,7 +173,7 @@ async fn a_client_that_exceeds_its_keep_alive_is_disconnected() {
             () = reading => {}
         }
     };
-    timeout(PATIENCE, cut).await.expect("cut off");
+    timeout(TIMEOUT, cut).await.expect("cut off");
     assert!(!hub.is_connected("dev-1"));
 }
 

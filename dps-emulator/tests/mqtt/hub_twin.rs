@@ -10,7 +10,7 @@ use crate::common::{
 
 #[tokio::test]
 async fn the_twin_is_downloaded() {
-    let initial = json!({ "tags": { "room": "k" }, "properties": { "desired": { "k": "v" } } });
+    let initial = json!({ "tags": { "site": "k" }, "properties": { "desired": { "k": "v" } } });
     let dps = Dps::with_assigned(initial).await;
     let mut client = dps.mqtt().await;
     client

@@ -16,7 +16,7 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_silent_is_let_go() {
+async fn a_silent_client_is_disconnected() {
     let dps = Dps::with_device().await;
     let connect = Connect::with_key("dev-1", KEY_1).keep_alive(1);
     let mut client = dps.mqtt().await;
@@ -29,7 +29,7 @@ async fn a_client_that_is_silent_is_let_go() {
 }
 
 #[tokio::test]
-async fn half_a_packet_is_silence() {
+async fn half_a_packet_is_not_answered() {
     let dps = Dps::with_device().await;
     let connect = Connect::with_key("dev-1", KEY_1).keep_alive(1);
     let mut client = dps.websocket().await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tracing::subscriber::DefaultGuard;
 
 use crate::common::{
-    Connect, Dps, FOREVER, KEY_1, KEY_2, NOT_AUTHORIZED, PATIENCE, REGISTER, hub_token, publish,
+    Connect, Dps, FOREVER, KEY_1, KEY_2, NOT_AUTHORIZED, REGISTER, TIMEOUT, hub_token, publish,
     subscribe, token,
 };
 
@@ -58,7 +58,7 @@ impl Log {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, arrived)
+        tokio::time::timeout(TIMEOUT, arrived)
             .await
             .unwrap_or_else(|_| panic!("no line with {texts:?}"));
         let log = read().expect("text");

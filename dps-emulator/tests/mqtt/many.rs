@@ -19,7 +19,7 @@ fn idle_connections() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_connections_do_not_keep_others_out() {
+async fn idle_connections_do_not_block_others() {
     let dps = Dps::with_device().await;
     let connect = Connect::with_key("dev-1", KEY_1);
     let mut idle = Vec::new();
@@ -36,7 +36,7 @@ async fn idle_connections_do_not_keep_others_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn devices_at_once_do_not_hear_each_others_responses() {
+async fn devices_receive_only_their_own_responses() {
     let dps = std::sync::Arc::new(Dps::start().await);
     for number in 0..AT_ONCE {
         dps.enroll(&format!("dev-{number}")).await;

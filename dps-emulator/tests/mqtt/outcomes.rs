@@ -13,7 +13,7 @@ use crate::common::{
     Connect, Dps, KEY_1, KEY_2, REGISTER, STATUS, TestClock, key_enrollment, token_until, with,
 };
 
-/// Answers every request with this, as long as the set is kept, and says what was asked.
+/// Answers every request with this until the set is dropped, and returns the requests through the set.
 async fn webhook(answer: &'static str) -> (String, JoinSet<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -39,7 +39,7 @@ async fn webhook(answer: &'static str) -> (String, JoinSet<Value>) {
 }
 
 #[tokio::test]
-async fn a_payload_goes_in_and_another_comes_out() {
+async fn a_payload_is_sent_and_another_is_returned() {
     let dps = Dps::start().await;
     let answer = "{\"iotHubHostName\":\"127.0.0.1\",\
         \"payload\":{\"grüße\":\"日本 🦀 \\u0000\\\"\",\"list\":[1,2.50,null,true],\"z\":1,\"a\":2}}";

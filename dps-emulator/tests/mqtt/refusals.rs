@@ -1,4 +1,4 @@
-//! Who is not let in, and what it is told.
+//! Clients that the server refuses, and the return code that they receive.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::common::{
     publish, subscribe, token, token_until,
 };
 
-/// Is told 5, and the connection is closed.
+/// Asserts return code 5, and that the connection is closed.
 async fn assert_refused(dps: &Dps, connect: &Connect) {
     let mut client = dps.mqtt().await;
     client.send(&connect.bytes()).await;
@@ -60,7 +60,7 @@ async fn another_id_scope() {
 }
 
 #[tokio::test]
-async fn usernames_that_are_none() {
+async fn malformed_usernames() {
     let dps = Dps::with_device().await;
     for username in [
         "",
@@ -105,7 +105,7 @@ async fn a_client_id_that_is_not_the_registration_id() {
 }
 
 #[tokio::test]
-async fn nothing_to_show() {
+async fn a_connect_without_credentials() {
     let dps = Dps::with_device().await;
     assert_refused(&dps, &Connect::of("dev-1")).await;
     assert_refused(&dps, &Connect::of("dev-1").password("")).await;
@@ -118,7 +118,7 @@ async fn nothing_to_show() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_enrolled() {
+async fn a_certificate_that_is_not_enrolled() {
     let dps = Dps::with_device().await;
     let stranger = CertificateAuthority::new("Stranger").expect("a CA");
     let device = stranger.issue("dev-1").expect("a certificate");
@@ -131,7 +131,7 @@ async fn a_certificate_that_nobody_enrolled() {
 
 /// The answer is read even by a client that did not wait for it.
 #[tokio::test]
-async fn a_client_that_does_not_wait_hears_why() {
+async fn a_client_that_does_not_wait_receives_the_reason() {
     let dps = Dps::with_device().await;
     let mut client = dps.mqtt().await;
     let connect = Connect::of("dev-1").password(&token("dev-1", KEY_2).replace("sig=", "sig=A"));

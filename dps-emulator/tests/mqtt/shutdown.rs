@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::common::{
-    Connect, DISCONNECT, Dps, KEY_1, NOT_AUTHORIZED, PATIENCE, PINGREQ, STATUS, Tls,
+    Connect, DISCONNECT, Dps, KEY_1, NOT_AUTHORIZED, PINGREQ, STATUS, TIMEOUT, Tls,
     publish_at_most_once,
 };
 
-/// Less than the emulator gives requests under way: nobody here has to be cut.
-const PROMPTLY: Duration = Duration::from_secs(4);
+/// Less than the time that a shutdown waits for requests in progress: no connection here has to be cut.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn connections_in_every_state_are_closed_promptly() {
@@ -32,7 +32,7 @@ async fn connections_in_every_state_are_closed_promptly() {
     let mut upgraded = dps.websocket().await;
     let mut websocket = dps.connected_websocket("dev-1").await;
 
-    timeout(PROMPTLY, dps.emulator.shutdown())
+    timeout(SHUTDOWN_TIMEOUT, dps.emulator.shutdown())
         .await
         .expect("stopped");
     silent.closed().await;
@@ -46,7 +46,7 @@ async fn connections_in_every_state_are_closed_promptly() {
 }
 
 #[tokio::test]
-async fn dropping_the_emulator_closes_too() {
+async fn dropping_the_emulator_closes_its_connections() {
     let dps = Dps::with_device().await;
     let mut mqtt = dps.device("dev-1").await;
     let mut websocket = dps.connected_websocket("dev-1").await;
@@ -55,51 +55,54 @@ async fn dropping_the_emulator_closes_too() {
     websocket.closed().await;
 }
 
-/// TLS says that this is the end: otherwise it could be an attacker who cut the stream.
+/// Asserts that the server sends a TLS close_notify. Without it, the stream could have been cut by an attacker.
 async fn assert_orderly_end(mut tls: Tls) {
-    let read = timeout(PATIENCE, tls.read(&mut [0; 16])).await;
-    assert_eq!(read.expect("an end").expect("not an accident"), 0);
+    let read = timeout(TIMEOUT, tls.read(&mut [0; 16])).await;
+    assert_eq!(read.expect("an end").expect("a close_notify"), 0);
 }
 
 #[tokio::test]
-async fn however_it_ends_tls_is_closed_in_order() {
+async fn tls_is_closed_in_order_in_every_case() {
     let dps = Dps::with_device().await;
     let mut refused = dps.mqtt().await;
     refused.send(&Connect::of("dev-1").bytes()).await;
     refused.expect(NOT_AUTHORIZED).await;
-    assert_orderly_end(refused.carrier).await;
+    assert_orderly_end(refused.transport).await;
 
     let mut early = dps.mqtt().await;
     early.send(PINGREQ).await;
-    assert_orderly_end(early.carrier).await;
+    assert_orderly_end(early.transport).await;
 
     let mut done = dps.device("dev-1").await;
     done.send(DISCONNECT).await;
-    assert_orderly_end(done.carrier).await;
+    assert_orderly_end(done.transport).await;
 
     let mut malformed = dps.device("dev-1").await;
     malformed.send(b"\xF0\x00").await;
-    assert_orderly_end(malformed.carrier).await;
+    assert_orderly_end(malformed.transport).await;
 
     let idle = dps.device("dev-1").await;
     dps.emulator.shutdown().await;
-    assert_orderly_end(idle.carrier).await;
+    assert_orderly_end(idle.transport).await;
 }
 
-/// Its requests are carried out, but it holds nobody up.
+/// Its requests are carried out, and it does not delay others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_does_not_read_does_not_keep_the_emulator_from_ending() {
+async fn a_client_that_does_not_read_does_not_keep_the_emulator_from_stopping() {
     let dps = Dps::with_device().await;
     let mut deaf = dps.device("dev-1").await;
     let unknown = format!("{STATUS}x&operationId={}", "0".repeat(200));
     let request = publish_at_most_once(&unknown, b" ").repeat(1000);
-    // Until neither side has room for more.
-    while timeout(Duration::from_millis(500), deaf.carrier.write_all(&request))
-        .await
-        .is_ok()
+    // Until the buffers of both sides are full.
+    while timeout(
+        Duration::from_millis(500),
+        deaf.transport.write_all(&request),
+    )
+    .await
+    .is_ok()
     {}
     dps.still_serves().await;
-    timeout(PATIENCE, dps.emulator.shutdown())
+    timeout(TIMEOUT, dps.emulator.shutdown())
         .await
         .expect("stopped");
 }

@@ -13,7 +13,7 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// The server says that it closes, for this reason, and the stream ends.
+/// Asserts that the server sends a close frame with this code, and ends the stream.
 async fn assert_closed(websocket: &mut Ws, code: u16) {
     let (first, payload) = websocket.next().await.expect("a close frame");
     assert_eq!(first, FIN | CLOSE, "{payload:02x?}");
@@ -70,11 +70,11 @@ async fn a_message_in_fragments_with_a_ping_between() {
     let mut client = dps.websocket().await;
     let connect = Connect::with_key("dev-1", KEY_1).bytes();
     let (head, tail) = connect.split_at(100);
-    client.carrier.frame(BINARY, head).await;
-    client.carrier.frame(FIN | PING, b"still there?").await;
-    client.carrier.frame(CONTINUATION, &[]).await;
-    client.carrier.frame(FIN | CONTINUATION, tail).await;
-    let pong = client.carrier.next().await;
+    client.transport.frame(BINARY, head).await;
+    client.transport.frame(FIN | PING, b"still there?").await;
+    client.transport.frame(CONTINUATION, &[]).await;
+    client.transport.frame(FIN | CONTINUATION, tail).await;
+    let pong = client.transport.next().await;
     assert_eq!(pong, Some((FIN | PONG, b"still there?".to_vec())));
     client.expect(ACCEPTED).await;
 }
@@ -86,7 +86,7 @@ async fn a_frame_in_pieces() {
     client.connect(&Connect::with_key("dev-1", KEY_1)).await;
     // PINGREQ in a binary frame under the mask of RFC 6455, section 5.7.
     for byte in b"\x82\x82\x37\xFA\x21\x3D\xF7\xFA" {
-        client.carrier.raw(&[*byte]).await;
+        client.transport.raw(&[*byte]).await;
     }
     client.expect(PINGRESP).await;
 }
@@ -95,19 +95,19 @@ async fn a_frame_in_pieces() {
 async fn empty_messages_and_unasked_pongs_do_no_harm() {
     let dps = Dps::with_device().await;
     let mut client = dps.websocket().await;
-    client.carrier.frame(FIN | BINARY, &[]).await;
-    client.carrier.frame(FIN | PONG, b"x").await;
+    client.transport.frame(FIN | BINARY, &[]).await;
+    client.transport.frame(FIN | PONG, b"x").await;
     client.connect(&Connect::with_key("dev-1", KEY_1)).await;
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_with_what_it_said() {
+async fn a_pong_repeats_the_payload_of_the_ping() {
     let dps = Dps::with_device().await;
     let mut client = dps.connected_websocket("dev-1").await;
     let longest = [7; 125];
     for payload in [&b"Hello"[..], b"", &longest] {
-        client.carrier.frame(FIN | PING, payload).await;
-        let pong = client.carrier.next().await;
+        client.transport.frame(FIN | PING, payload).await;
+        let pong = client.transport.next().await;
         assert_eq!(pong, Some((FIN | PONG, payload.to_vec())));
     }
 }
@@ -126,14 +126,14 @@ async fn a_large_message() {
 async fn text_ends_the_connection() {
     let dps = Dps::with_device().await;
     let mut client = dps.connected_websocket("dev-1").await;
-    client.carrier.frame(FIN | TEXT, b"\xC0\x00").await;
+    client.transport.frame(FIN | TEXT, b"\xC0\x00").await;
     // Not UTF-8, so the frame itself is wrong: code 1007 or 1002 would do as well.
     assert!(matches!(
-        client.carrier.next().await,
+        client.transport.next().await,
         Some((0x88, _)) | None
     ));
 
-    let mut websocket = dps.websocket().await.carrier;
+    let mut websocket = dps.websocket().await.transport;
     websocket.frame(FIN | TEXT, b"hello").await;
     assert_closed(&mut websocket, 1003).await;
     dps.still_serves().await;
@@ -143,7 +143,7 @@ async fn text_ends_the_connection() {
 #[tokio::test]
 async fn a_message_that_is_too_large() {
     let dps = Dps::with_device().await;
-    let mut websocket = dps.websocket().await.carrier;
+    let mut websocket = dps.websocket().await.transport;
     websocket
         .raw(b"\x82\xFF\x00\x00\x00\x00\x7F\xFF\xFF\xFF\x01\x02\x03\x04")
         .await;
@@ -163,7 +163,7 @@ async fn frames_that_are_not_websocket() {
         b"\x09\x80\x00\x00\x00\x00",
         b"\x80\x80\x00\x00\x00\x00",
     ] {
-        let mut websocket = dps.websocket().await.carrier;
+        let mut websocket = dps.websocket().await.transport;
         websocket.raw(frame).await;
         assert_closed(&mut websocket, 1002).await;
     }
@@ -174,11 +174,11 @@ async fn frames_that_are_not_websocket() {
 async fn the_closing_handshake() {
     let dps = Dps::with_device().await;
     let mut client = dps.connected_websocket("dev-1").await;
-    client.carrier.frame(FIN | CLOSE, b"\x03\xE8").await;
-    assert_closed(&mut client.carrier, 1000).await;
+    client.transport.frame(FIN | CLOSE, b"\x03\xE8").await;
+    assert_closed(&mut client.transport, 1000).await;
 
     // A close frame need not give a reason.
-    let mut websocket = dps.websocket().await.carrier;
+    let mut websocket = dps.websocket().await.transport;
     websocket.frame(FIN | CLOSE, &[]).await;
     let close = websocket.next().await.expect("a close frame");
     assert_eq!(close.0, FIN | CLOSE);
@@ -189,12 +189,12 @@ async fn the_closing_handshake() {
 async fn a_stream_that_ends_without_closing() {
     let dps = Dps::with_device().await;
     let mut client = dps.connected_websocket("dev-1").await;
-    client.carrier.shutdown().await;
+    client.transport.shutdown().await;
     client.closed().await;
     dps.still_serves().await;
 }
 
-/// Whoever ends it on MQTT's side, the WebSocket is closed in its own way.
+/// The WebSocket is closed with a close frame, both when the client and when the server ends MQTT.
 #[tokio::test]
 async fn the_end_of_mqtt_is_a_close_frame() {
     let dps = Dps::with_device().await;
@@ -216,7 +216,7 @@ async fn the_end_of_mqtt_is_a_close_frame() {
 }
 
 async fn assert_closed_by_frame(client: &mut Client<Ws>) {
-    let (first, payload) = client.carrier.next().await.expect("a close frame");
+    let (first, payload) = client.transport.next().await.expect("a close frame");
     assert_eq!(first, FIN | CLOSE, "{payload:02x?}");
-    assert_eq!(client.carrier.next().await, None);
+    assert_eq!(client.transport.next().await, None);
 }

@@ -1,6 +1,6 @@
 //! The way from HTTPS to WebSocket: RFC 6455, section 4.
 
-use crate::common::{Carrier, Client, Connect, Dps, KEY_1, Tls, Ws, head};
+use crate::common::{Client, Connect, Dps, KEY_1, Tls, Transport, Ws, head};
 
 /// Request line and headers that any WebSocket needs; more may follow, and the empty line must.
 const PLAIN: &str = "GET /$iothub/websocket HTTP/1.1\r\n\
@@ -17,7 +17,7 @@ async fn asked(dps: &Dps, request: &str) -> (Tls, String) {
     (tls, head)
 }
 
-/// What a header says; its name in lower case.
+/// Returns the value of a header. The name is in lower case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -46,7 +46,7 @@ async fn assert_switched(dps: &Dps, request: &str, protocol: &str) -> String {
     head
 }
 
-/// Says no, and goes on as HTTP.
+/// Asserts that the server refuses the upgrade and continues with HTTP.
 async fn assert_refused(dps: &Dps, request: &str) -> String {
     let (mut tls, refused) = asked(dps, request).await;
     assert!(refused.starts_with("HTTP/1.1 4"), "{request}{refused}");

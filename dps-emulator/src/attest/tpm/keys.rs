@@ -228,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands in the place of a modulus is refused, or can be wrapped for.
+        /// Any bytes in the place of the modulus are refused, or are a key to wrap for.
         #[test]
         fn any_modulus_is_used_or_refused(modulus in any::<[u8; 32]>(), place in 0_usize..8) {
             let mut bytes = TpmPublic::from_base64(ENDORSEMENT_KEY).expect("a key").as_bytes().to_vec();

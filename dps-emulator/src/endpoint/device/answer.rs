@@ -1,4 +1,4 @@
-//! Answers a device's request, whatever transport it came by.
+//! Answers a device's request, for every transport.
 //!
 //! A transport reads a [`DeviceCall`] and writes an [`Outcome`]. Status, `Retry-After`, faults, limits, error bodies and
 //! what is logged are decided here.

@@ -19,7 +19,7 @@ use crate::service_error::ServiceError;
 /// The idle timeout of a client without a keep-alive: none.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A client that has been let in.
+/// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
     gateway: &'a Gateway,
     caller: Caller<'a>,

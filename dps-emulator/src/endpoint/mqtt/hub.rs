@@ -33,7 +33,7 @@ const MAX_IDLE: Duration = Duration::from_secs(1767);
 /// The largest telemetry message, in bytes.
 const MAX_TELEMETRY: usize = 256 * 1024;
 
-/// A client that has been let in.
+/// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
     gateway: &'a Gateway,
     caller: Caller<'a>,

@@ -140,7 +140,7 @@ where
 {
     caller.peer.prove();
     packets.set_max_packet_bytes(session.max_packet_bytes());
-    // Sessions are not kept, whatever the client asks for.
+    // Sessions are never kept, even if the client asks for one.
     write(packets, conn_ack(ConnectCode::Accepted)).await?;
     Connection::new(packets, gateway, caller, session)
         .run(stop)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dps_mqtt::{Publish, QoS};
 
-/// A client that has been let in.
+/// A client whose CONNECT was accepted.
 pub(super) trait Session {
     /// A message of the client that has been read.
     type Request;

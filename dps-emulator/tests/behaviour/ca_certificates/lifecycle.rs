@@ -183,7 +183,7 @@ async fn a_deleted_certificate_is_gone() {
 }
 
 #[tokio::test]
-async fn certificates_outlive_a_restart() {
+async fn certificates_survive_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let start = || Dps::start_with(|builder| builder.data_dir(dir.path()));
     let root = authority("Contoso Root");

@@ -6,7 +6,7 @@ use dps_emulator::DeviceCredentials;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, PATIENCE, Sas, Wire};
+use super::{Answer, Sas, TIMEOUT, Wire};
 
 #[derive(Clone)]
 pub(crate) struct Device {
@@ -120,7 +120,7 @@ impl Device {
                 }
             }
         };
-        timeout(PATIENCE, polls).await.expect("it comes to an end")
+        timeout(TIMEOUT, polls).await.expect("it comes to an end")
     }
 
     /// Registers and gives the registration of a device that got a hub.

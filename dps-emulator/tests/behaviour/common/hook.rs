@@ -1,4 +1,4 @@
-//! Webhooks: one that answers what a test says, byte for byte, and `dps-allocation`'s own.
+//! Webhooks: one that sends the exact bytes of a test, and `dps-allocation`'s own.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 type Script = dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync;
 
@@ -35,7 +35,7 @@ pub(crate) struct Request {
 }
 
 impl Hook {
-    /// Answers each request with a status and a body, or, where there is none, never.
+    /// Answers each request with the status and body of the script, or not at all for `None`.
     pub(crate) async fn start(
         script: impl Fn(&Value) -> Option<(u16, String)> + Send + Sync + 'static,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Hook {
     /// Waits until it was asked so often, and gives all requests.
     pub(crate) async fn asked(&self, times: usize) -> Vec<Request> {
         let mut asked = self.asked.clone();
-        let requests = timeout(PATIENCE, asked.wait_for(|all| all.len() >= times)).await;
+        let requests = timeout(TIMEOUT, asked.wait_for(|all| all.len() >= times)).await;
         requests.expect("asked in time").expect("it runs").clone()
     }
 }

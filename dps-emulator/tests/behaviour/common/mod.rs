@@ -32,7 +32,7 @@ pub(crate) const KEY_2: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=";
 pub(crate) const KEY_3: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNERUY=";
 
 /// Longer than anything here takes: what is not done by then hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An emulator, and its wire.
 pub(crate) struct Dps {

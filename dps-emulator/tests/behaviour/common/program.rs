@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, Wire};
+use super::{TIMEOUT, Wire};
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Program {
@@ -46,7 +46,7 @@ impl Program {
             .expect("it runs");
         let stdout = child.stdout.take().expect("piped");
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = timeout(TIMEOUT, lines.next_line()).await;
         let line = line.expect("ready in time").expect("read");
         let line = line.unwrap_or_else(|| panic!("not ready: {}", read(log.path())));
         let ready: Value = serde_json::from_str(&line).expect("JSON");
@@ -66,20 +66,20 @@ impl Program {
         }
     }
 
-    /// Runs it where it cannot start, and gives exit status and what it said on stderr.
+    /// Runs the program with options that it refuses, and returns its exit status and its stderr.
     pub(crate) async fn refuse(options: &[&str]) -> (ExitStatus, String) {
         let log = NamedTempFile::new().expect("a file");
         let run = command(options, &log).env("RUST_LOG", "off").status();
-        let status = timeout(PATIENCE, run).await;
+        let status = timeout(TIMEOUT, run).await;
         (status.expect("it ends").expect("it ran"), read(log.path()))
     }
 
-    /// Sends it a signal, waits for its end, and gives exit status and log.
+    /// Sends it a signal, waits until it has ended, and returns its exit status and its log.
     pub(crate) async fn end_with(mut self, signal: &str) -> (ExitStatus, String) {
         let id = self.child.id().expect("it runs").to_string();
         let kill = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(kill.await.expect("kill runs").success());
-        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = timeout(TIMEOUT, self.child.wait()).await;
         let status = status.expect("it ends").expect("a status");
         (status, read(self.log.path()))
     }

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::sas::{FOREVER, Sas, percent};
-use super::{Device, PATIENCE};
+use super::{Device, TIMEOUT};
 
 /// Where an emulator is, whom to trust, and the operator's key.
 #[derive(Clone)]
@@ -159,7 +159,7 @@ impl Wire {
         Answer::to(self.service("DELETE", path)).await
     }
 
-    /// The keys of an enrollment, as only this request tells.
+    /// Returns the keys of an enrollment, which only this request reads.
     pub(crate) async fn attestation(&self, path: &str) -> Value {
         let path = format!("{path}/attestationmechanism");
         let answer = Answer::to(self.service("POST", &path)).await;
@@ -212,7 +212,7 @@ fn client(tls: ClientConfig) -> reqwest::Client {
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build()
         .expect("a client")
 }

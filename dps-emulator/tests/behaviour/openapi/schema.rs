@@ -61,9 +61,12 @@ impl Document {
             Some(other) => panic!("{at}: a schema of type {other}"),
             None => true,
         };
-        assert!(typed, "{at}: {value} is no {}", schema["type"]);
+        assert!(typed, "{at}: {value} is not of type {}", schema["type"]);
         if let Some(words) = schema["enum"].as_array() {
-            assert!(words.contains(value), "{at}: {value} is none of {words:?}");
+            assert!(
+                words.contains(value),
+                "{at}: {value} is not one of {words:?}"
+            );
         }
         match schema["format"].as_str() {
             Some("date-time") => assert_timestamp(value),

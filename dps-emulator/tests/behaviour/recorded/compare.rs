@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::common::{Answer, assert_etag, assert_timestamp, names};
 
-/// Headers that tell a client something. Of its length a body tells in another way than the service's.
+/// Headers that matter to a client. `Content-Length` is not compared, because the emulator frames bodies in another way.
 const HEADERS: [&str; 6] = [
     "content-type",
     "strict-transport-security",

@@ -8,7 +8,7 @@ use replay::Replay;
 
 #[tokio::test]
 #[ignore = "needs the folder DPS_SHARED: scripts/test recordings"]
-async fn the_recorded_exchanges_go_the_same_way() {
+async fn the_recorded_exchanges_have_the_same_answers() {
     let path = shared("recordings/service-2021-10-01.json");
     let recording = std::fs::read_to_string(path).expect("readable");
     assert_eq!(Replay::start().await.run(&recording).await, 26);
@@ -16,7 +16,7 @@ async fn the_recorded_exchanges_go_the_same_way() {
 
 /// The few of them that say most, so that the crate can be tested alone.
 #[tokio::test]
-async fn a_handful_of_recorded_exchanges_goes_the_same_way() {
+async fn a_few_recorded_exchanges_have_the_same_answers() {
     let recording = include_str!("exchanges.json");
     assert_eq!(Replay::start().await.run(recording).await, 8);
 }

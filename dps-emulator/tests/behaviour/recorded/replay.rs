@@ -37,7 +37,7 @@ impl Replay {
         }
     }
 
-    /// Says how many exchanges there were.
+    /// Replays the recording, and returns the number of exchanges.
     pub(super) async fn run(mut self, recording: &str) -> usize {
         let recording: Value = serde_json::from_str(recording).expect("JSON");
         let exchanges = recording["exchanges"].as_array().expect("exchanges");

@@ -1,11 +1,11 @@
-//! A device on MQTT, over whatever carries it.
+//! A device on MQTT, over TLS or WebSocket.
 
 use serde_json::Value;
 
-use super::{ACCEPTED, Carrier, Connect, FILTER, REGISTER, STATUS, publish, subscribe};
+use super::{ACCEPTED, Connect, FILTER, REGISTER, STATUS, Transport, publish, subscribe};
 
 pub(crate) struct Client<C> {
-    pub(crate) carrier: C,
+    pub(crate) transport: C,
     incoming: Vec<u8>,
 }
 
@@ -36,16 +36,16 @@ impl Response {
     }
 }
 
-impl<C: Carrier> Client<C> {
-    pub(crate) fn over(carrier: C) -> Self {
+impl<C: Transport> Client<C> {
+    pub(crate) fn over(transport: C) -> Self {
         Self {
-            carrier,
+            transport,
             incoming: Vec::new(),
         }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.carrier.send(bytes).await;
+        self.transport.send(bytes).await;
     }
 
     /// The next bytes are these.
@@ -58,19 +58,19 @@ impl<C: Carrier> Client<C> {
         }
     }
 
-    /// The server says no more, and closes.
+    /// Asserts that the server sends nothing more and closes the connection.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let rest = std::mem::take(&mut self.incoming);
             assert!(rest.is_empty(), "{rest:?} at {caller}");
-            let more = self.carrier.receive().await;
+            let more = self.transport.receive().await;
             assert_eq!(more, None, "{caller}");
         }
     }
 
-    /// Connects and is let in.
+    /// Connects, and asserts that the server accepts.
     #[track_caller]
     pub(crate) fn connect(&mut self, connect: &Connect) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -167,10 +167,10 @@ impl<C: Carrier> Client<C> {
         self.take(length).await.expect("the connection is open")
     }
 
-    /// So many bytes; `None` when the server closed before.
+    /// Returns this number of bytes, or `None` if the server closes the connection before.
     async fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.incoming.len() < length {
-            self.incoming.extend(self.carrier.receive().await?);
+            self.incoming.extend(self.transport.receive().await?);
         }
         Some(self.incoming.drain(..length).collect())
     }

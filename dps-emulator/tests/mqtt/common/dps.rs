@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::sas::sign;
-use super::{Client, Connect, FOREVER, KEY_1, KEY_2, PATIENCE, Tls, Ws, handshake, token};
+use super::{Client, Connect, FOREVER, KEY_1, KEY_2, TIMEOUT, Tls, Ws, handshake, token};
 
 const ALL: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
@@ -41,7 +41,7 @@ impl Dps {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
             .expect("a client");
         Self { emulator, http }
@@ -289,6 +289,6 @@ async fn connect(port: u16, tls: ClientConfig) -> Tls {
             .connect(name, stream)
             .await
     };
-    let connected = timeout(PATIENCE, connected).await.expect("in time");
+    let connected = timeout(TIMEOUT, connected).await.expect("in time");
     connected.expect("TLS")
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::sas::sign_device;
-use super::{Carrier, Client, Connect, Dps, FOREVER, KEY_1, Tls, subscribe};
+use super::{Client, Connect, Dps, FOREVER, KEY_1, Tls, Transport, subscribe};
 
 pub(crate) const RESPONSES: &str = "$iothub/twin/res/#";
 pub(crate) const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
@@ -55,7 +55,7 @@ impl Dps {
     }
 }
 
-impl<C: Carrier> Client<C> {
+impl<C: Transport> Client<C> {
     /// Subscribes with QoS 1.
     pub(crate) async fn listen(&mut self, filter: &str) {
         self.send(&subscribe(9, &[(filter, 1)])).await;

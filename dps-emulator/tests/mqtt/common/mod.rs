@@ -1,11 +1,11 @@
 //! What the tests stand on: an emulator, and clients of its wire that share no code with it.
 
-mod carrier;
 mod client;
 mod dps;
 mod hub;
 mod packet;
 mod sas;
+mod transport;
 mod websocket;
 
 use std::sync::{Arc, Mutex};
@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use dps_emulator::Clock;
 
-pub(crate) use carrier::{Carrier, Tls};
 pub(crate) use client::Client;
 pub(crate) use dps::{Dps, certificate_enrollment, certificate_group, key_enrollment, with};
 pub(crate) use hub::{DESIRED, GET, REPORT, RESPONSES, hub_token};
 pub(crate) use packet::{Connect, publish, publish_at_most_once, subscribe, unsubscribe};
 pub(crate) use sas::{FOREVER, derive, token, token_until};
+pub(crate) use transport::{Tls, Transport};
 pub(crate) use websocket::{Ws, handshake, head};
 
 /// Keys of 32 bytes, all different.
@@ -26,7 +26,7 @@ pub(crate) const KEY_1: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub(crate) const KEY_2: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=";
 
 /// Longer than anything here takes: what is not done by then hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a device subscribes to, and where it publishes.
 pub(crate) const FILTER: &str = "$dps/registrations/res/#";

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{Carrier, PATIENCE, Tls};
+use super::{TIMEOUT, Tls, Transport};
 
 /// The documented path and subprotocol, with the key of RFC 6455, section 1.3.
 const REQUEST: &[u8] = b"GET /$iothub/websocket HTTP/1.1\r\n\
@@ -29,7 +29,7 @@ pub(crate) async fn head(tls: &mut Tls) -> String {
             head.push(tls.read_u8().await.expect("a whole head"));
         }
     };
-    timeout(PATIENCE, read).await.expect("an answer");
+    timeout(TIMEOUT, read).await.expect("an answer");
     String::from_utf8(head).expect("a head is text")
 }
 
@@ -62,7 +62,7 @@ impl Ws {
         self.raw(&frame).await;
     }
 
-    /// These bytes, whatever they mean.
+    /// Sends these bytes as they are.
     pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         self.tls.send(bytes).await;
     }
@@ -81,7 +81,7 @@ impl Ws {
             self.tls.read_exact(&mut payload).await.ok()?;
             Some((first, payload))
         };
-        timeout(PATIENCE, read).await.expect("a frame, or the end")
+        timeout(TIMEOUT, read).await.expect("a frame, or the end")
     }
 
     /// No more to come from here; the other direction stays open.
@@ -90,7 +90,7 @@ impl Ws {
     }
 }
 
-impl Carrier for Ws {
+impl Transport for Ws {
     async fn send(&mut self, bytes: &[u8]) {
         self.frame(0x82, bytes).await;
     }

@@ -1,4 +1,4 @@
-//! The mark file beside a registry file. It records whether the registry file is open or was closed in order.
+//! The mark file next to a registry file. It records whether the registry file is open or was closed in order.
 //!
 //! A file that was closed in order and not changed since, and a file that a crash left open, need no integrity check. Any
 //! other file does: for example, a copy without its mark, or a file that another program has written to.

@@ -56,7 +56,7 @@ impl RedbStore {
     ///
     /// A file that was closed in order, or that a crash left open, is opened in the same time for every size. Any other
     /// file is first checked as a whole, for example one that was copied or that another program has written to. The store
-    /// keeps a small mark file with the suffix `.state` beside the file for this.
+    /// keeps a small mark file with the suffix `.state` next to the file for this.
     ///
     /// # Errors
     ///

@@ -1,35 +1,35 @@
-//! What MQTT's bytes travel on: TLS as it is, or WebSocket.
+//! The transport below MQTT: TLS, or WebSocket over TLS.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 pub(crate) type Tls = TlsStream<TcpStream>;
 
-/// Bytes there and bytes back.
-pub(crate) trait Carrier {
-    /// Sends; that the other side has closed meanwhile is for the next read to tell.
+/// A stream of bytes in both directions.
+pub(crate) trait Transport {
+    /// Sends the bytes. If the peer has closed the connection, the next read reports it.
     async fn send(&mut self, bytes: &[u8]);
 
-    /// Some more bytes, or `None` when the other side has closed.
+    /// Returns the next bytes, or `None` if the peer has closed the connection.
     async fn receive(&mut self) -> Option<Vec<u8>>;
 }
 
-impl Carrier for Tls {
+impl Transport for Tls {
     async fn send(&mut self, bytes: &[u8]) {
         let sent = async {
             self.write_all(bytes).await?;
             self.flush().await
         };
-        let _ = timeout(PATIENCE, sent).await.expect("sent in time");
+        let _ = timeout(TIMEOUT, sent).await.expect("sent in time");
     }
 
     async fn receive(&mut self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 4096];
-        let read = timeout(PATIENCE, self.read(&mut bytes)).await;
+        let read = timeout(TIMEOUT, self.read(&mut bytes)).await;
         match read.expect("an answer, or the end") {
             Ok(0) | Err(_) => None,
             Ok(length) => Some(bytes[..length].to_vec()),
