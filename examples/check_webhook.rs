@@ -1,4 +1,4 @@
-//! Checks a webhook: calls it as DPS does, and explains what DPS makes of the answer. Offline, with its own webhook that
+//! Checks a webhook: calls it as DPS does, and explains how DPS interprets the answer. Offline, with its own webhook that
 //! contains a typing mistake: `cargo run --example check_webhook`; for yours: `cargo run --example check_webhook -- URL [REQUEST.json]`
 use std::{env, fs};
 

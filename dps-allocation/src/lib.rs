@@ -13,7 +13,7 @@
 //!   router, and an Azure Functions custom handler.
 //! * `WebhookCaller` (feature `client`) calls a webhook as DPS does, and is a policy itself.
 //! * [`PolicyTest`] runs a policy with a recorded request, for tests. `WebhookClient::inspect` calls a running webhook and
-//!   explains what DPS makes of its answer.
+//!   explains how DPS interprets its answer.
 //!
 //! # Payloads of Java devices
 //!

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_ends_where_the_specification_says() {
+    fn a_value_has_the_length_in_its_constructor() {
         // Literals of AMQP 1.6.
         for (bytes, expected) in [
             (&b"\x40"[..], 1),

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_passes_the_limit_can_be_wrapped_and_read_again() {
+    fn a_value_within_the_limit_can_be_wrapped_and_read_again() {
         let stored = json!({ "a": { "b": { "c": { "payload": arrays(MAX_DEPTH) } } } }).to_string();
         assert!(from_str::<Value>(&stored).is_ok());
     }

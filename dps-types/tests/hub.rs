@@ -68,7 +68,7 @@ fn usernames_of_other_clients_are_read() {
 }
 
 #[test]
-fn what_is_no_username_for_a_hub_is_refused() {
+fn an_invalid_username_for_a_hub_is_refused() {
     for text in [
         "",
         "hub",
@@ -135,7 +135,7 @@ fn topics_are_written_as_documented() {
 }
 
 #[test]
-fn what_is_no_topic_of_a_twin_is_refused() {
+fn an_invalid_topic_of_a_twin_is_refused() {
     for text in [
         "$iothub/twin/GET/",
         "$iothub/twin/GET/$rid=1",

@@ -69,7 +69,7 @@ fn usernames_of_the_official_clients_are_read() {
 }
 
 #[test]
-fn what_is_no_username_says_why() {
+fn an_invalid_username_is_refused_with_a_reason() {
     for (text, reason) in [
         ("", "it is empty"),
         ("0ne1", "it has fewer than four parts"),
@@ -164,7 +164,7 @@ fn requests_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn what_is_no_request_says_why() {
+fn an_invalid_request_is_refused_with_a_reason() {
     const GET: &str = "$dps/registrations/GET/iotdps-get-operationstatus/";
     let other = "it is neither a registration nor a status request";
     for (text, reason) in [
@@ -246,7 +246,7 @@ fn responses_are_read_in_either_order_and_any_case() {
 }
 
 #[test]
-fn what_is_no_response_says_why() {
+fn an_invalid_response_is_refused_with_a_reason() {
     for (text, reason) in [
         ("", "it is not a response to a registration"),
         (

@@ -38,7 +38,7 @@ fn api_versions_are_ordered_by_date_and_a_preview_comes_first() {
 }
 
 #[test]
-fn what_is_no_api_version_is_refused() {
+fn an_invalid_api_version_is_refused() {
     for text in [
         "",
         "2021",

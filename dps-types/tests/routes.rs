@@ -120,7 +120,7 @@ fn device_requests_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn a_device_request_that_goes_nowhere_says_why() {
+fn a_device_request_without_a_route_is_refused_with_a_reason() {
     for (method, path) in [
         ("GET", ""),
         ("GET", "/"),
@@ -320,7 +320,7 @@ fn service_requests_are_read_as_clients_write_them() {
 }
 
 #[test]
-fn a_service_request_that_goes_nowhere_says_why() {
+fn a_service_request_without_a_route_is_refused_with_a_reason() {
     for (method, path) in [
         ("GET", ""),
         ("GET", "/"),

@@ -77,7 +77,7 @@ fn the_exponent_may_be_written_out() {
 }
 
 #[test]
-fn what_is_no_such_public_key_is_refused() {
+fn an_invalid_public_key_is_refused() {
     /// Where in the storage root key, and what instead.
     const CHANGES: [(usize, &[u8], &str); 16] = [
         (0, &[0x01, 0x19], "bytes too many"),

@@ -1,4 +1,4 @@
-//! What DPS makes of a webhook's answer: an allocation, or the reason why the answer is not usable.
+//! Interprets a webhook's answer as DPS does: an allocation, or the reason why the answer is not usable.
 
 mod diagnosis;
 

@@ -1,4 +1,4 @@
-//! Explains what DPS makes of a webhook's answer, with remarks for the author of the webhook.
+//! Explains how DPS interprets a webhook's answer, with remarks for the author of the webhook.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use crate::{AllocationPolicy, Error, ErrorKind, Webhook};
 
 /// A request to test policies with.
 ///
-/// The request is serialized and the response is parsed, so that the outcome is what DPS makes of the answer.
+/// The request is serialized and the response is parsed, so that the outcome is the same as with DPS.
 ///
 /// ```
 /// use dps_allocation::PolicyTest;

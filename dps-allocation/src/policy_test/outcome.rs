@@ -1,4 +1,4 @@
-//! The outcome of a registration: what DPS makes of a webhook's answer, and what the device receives.
+//! The outcome of a registration: how DPS interprets a webhook's answer, and what the device receives.
 
 use std::fmt;
 

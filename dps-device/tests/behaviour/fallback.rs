@@ -382,7 +382,7 @@ mod over_sockets {
     }
 
     #[tokio::test]
-    async fn a_tpm_goes_over_https_whatever_comes_first() {
+    async fn a_tpm_uses_https_for_any_order_of_transports() {
         let pki = Pki::new();
         let answers = [challenge(), challenged_and_assigned()];
         let mut server = Server::start(pki.server(false), answers).await;

@@ -168,7 +168,7 @@ async fn what_is_malformed() {
 }
 
 #[tokio::test]
-async fn other_versions_of_mqtt_are_told_apart() {
+async fn other_versions_of_mqtt_are_distinguished() {
     for bytes in [
         // MQTT 3.1, MQTT 5 with its properties, and a level of 0x84 (a bridge of Mosquitto).
         "10 0F 00 06 4D 51 49 73 64 70 03 02 00 3C 00 01 63",
@@ -192,7 +192,7 @@ async fn another_protocol_is_refused_at_its_first_byte() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_once_it_says_so() {
+async fn a_packet_is_refused_as_soon_as_its_length_is_too_large() {
     // 3 bytes of header and 98 of body are one too many; 97 are not.
     let largest = 100;
     for (header, refused) in [("30 61", false), ("30 63", true), ("30 FF FF FF 7F", true)] {

@@ -169,7 +169,8 @@ proptest! {
         prop_assert_eq!(read, packets);
     }
 
-    /// An accepted packet is written and read back as the same packet. A packet with a will is not: it cannot be written.
+    /// An accepted packet is written and read back as the same packet. Two cannot be written: one with a will, and one
+    /// with an unknown return code.
     #[test]
     fn damaged_packets_are_refused_or_sound(
         packet in packet(),
@@ -200,12 +201,12 @@ proptest! {
 async fn check_sound(bytes: &[u8]) {
     let mut packets = Packets::new(bytes, MAX);
     while let Ok(Some(packet)) = packets.read().await {
-        let sayable = match &packet {
+        let can_be_written = match &packet {
             Packet::Connect(connect) => !connect.has_will,
             Packet::ConnAck { code, .. } => !matches!(code, ConnectCode::Unknown(_)),
             _ => true,
         };
-        if sayable {
+        if can_be_written {
             let again = written(packet.clone()).await.unwrap();
             assert_eq!(read_all(&again).await.unwrap(), [packet]);
         }

@@ -165,7 +165,7 @@ async fn a_will_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_unknown_refusal_is_told() {
+async fn an_unknown_refusal_is_reported() {
     let read = read_all(&hex("20 02 00 06")).await.unwrap();
     assert_eq!(read, [connack(false, ConnectCode::Unknown(6))]);
 }

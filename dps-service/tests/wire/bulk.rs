@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn every_item_is_sent_once_in_tens_and_told_in_its_order(
+    fn every_item_is_sent_once_in_tens_and_reported_in_its_order(
         refused in prop::collection::vec(any::<bool>(), 0..75),
         at_a_time in 0..6_usize,
         as_stream: bool,

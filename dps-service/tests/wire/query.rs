@@ -179,7 +179,7 @@ async fn pages_can_be_had_whole() {
 }
 
 #[tokio::test]
-async fn a_page_that_continues_with_itself_is_no_query_without_end() {
+async fn a_page_that_continues_with_itself_ends_the_query_with_an_error() {
     let service = Service::start([page(&["a"], Some("same")), page(&["b"], Some("same"))]).await;
     let dps = service.client();
     let mut found = query(&dps);
@@ -190,14 +190,14 @@ async fn a_page_that_continues_with_itself_is_no_query_without_end() {
 }
 
 #[tokio::test]
-async fn a_next_page_that_cannot_be_asked_for_is_no_end() {
+async fn an_invalid_continuation_token_is_an_error() {
     let service = Service::start([page(&["a"], Some("ü"))]).await;
     let error = query(&service.client()).try_next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
 #[tokio::test]
-async fn a_page_that_is_none_is_a_protocol_error() {
+async fn an_invalid_page_is_a_protocol_error() {
     for body in ["", "{}", r#"[{"registrationId":7}]"#] {
         let service = Service::start([answer("200 OK", body)]).await;
         let error = query(&service.client()).try_next().await.unwrap_err();

@@ -71,7 +71,7 @@ fn a_registration_in_progress_has_only_a_handle() {
 }
 
 #[test]
-fn a_failed_registration_says_why() {
+fn a_failed_registration_has_a_reason() {
     let answer: RegistrationOperationStatus = same(
         r#"{"operationId":"4.x","status":"failed","registrationState":{"registrationId":"dev1",
         "createdDateTimeUtc":"2020-04-10T05:10:52.186984Z","status":"failed","errorCode":400207,

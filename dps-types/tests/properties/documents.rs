@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_object_is_refused(value in any_json()) {
+    fn a_value_that_is_not_an_object_is_refused(value in any_json()) {
         if value.is_object() {
             check_all(&value);
         } else {
