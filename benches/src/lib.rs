@@ -98,7 +98,10 @@ impl Service {
     /// The emulator's port for this transport.
     pub fn port(&self, transport: TransportKind) -> u16 {
         match transport {
-            TransportKind::Http | TransportKind::WebSocket => self.emulator.https_port(),
+            TransportKind::Http | TransportKind::WebSocket | TransportKind::AmqpWebSocket => {
+                self.emulator.https_port()
+            }
+            TransportKind::Amqp => self.emulator.amqp_port(),
             TransportKind::Mqtt => self.emulator.mqtt_port(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dps_device::{Attestation, Http, Mqtt, MqttWebSocket, ProvisioningClient};
+use dps_device::{Amqp, AmqpWebSocket, Attestation, Http, Mqtt, MqttWebSocket, ProvisioningClient};
 use dps_types::IdScope;
 
 /// A transport, which determines the port of the emulator.
@@ -15,11 +15,21 @@ pub enum TransportKind {
     Mqtt,
     /// MQTT over WebSocket over TLS, on the port of HTTPS.
     WebSocket,
+    /// AMQP over TLS.
+    Amqp,
+    /// AMQP over WebSocket over TLS, on the port of HTTPS.
+    AmqpWebSocket,
 }
 
 impl TransportKind {
     /// Every transport of a device.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Mqtt, Self::WebSocket];
+    pub const ALL: [Self; 5] = [
+        Self::Http,
+        Self::Mqtt,
+        Self::WebSocket,
+        Self::Amqp,
+        Self::AmqpWebSocket,
+    ];
 
     /// The name in tables and command lines.
     pub fn name(self) -> &'static str {
@@ -27,6 +37,8 @@ impl TransportKind {
             Self::Http => "http",
             Self::Mqtt => "mqtt",
             Self::WebSocket => "websocket",
+            Self::Amqp => "amqp",
+            Self::AmqpWebSocket => "amqp-websocket",
         }
     }
 
@@ -49,6 +61,10 @@ impl TransportKind {
             Self::Mqtt => ProvisioningClient::new(id_scope, who, Mqtt::default().with_port(port)),
             Self::WebSocket => {
                 ProvisioningClient::new(id_scope, who, MqttWebSocket::default().with_port(port))
+            }
+            Self::Amqp => ProvisioningClient::new(id_scope, who, Amqp::default().with_port(port)),
+            Self::AmqpWebSocket => {
+                ProvisioningClient::new(id_scope, who, AmqpWebSocket::default().with_port(port))
             }
         };
         client

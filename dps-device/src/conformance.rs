@@ -35,6 +35,14 @@ pub trait TransportHarness: Send + Sync {
     ///
     /// The server accepts every proof that the transport can carry.
     async fn start(&self, replies: Vec<Reply>) -> ProvisioningClient;
+
+    /// Whether the protocol of the transport can carry this reply. The default is true.
+    ///
+    /// AMQP, for example, carries the status of an error only in the error code of its body.
+    fn carries(&self, reply: &Reply) -> bool {
+        let _ = reply;
+        true
+    }
 }
 
 /// Checks the rules of [`Transport`](crate::Transport) and [`Session`].
@@ -134,7 +142,7 @@ async fn every_status_is_a_reply(harness: &dyn TransportHarness) {
         Reply::new(500, r#"{"errorCode":500001}"#),
         Reply::new(503, ""),
     ];
-    for expected in replies {
+    for expected in replies.into_iter().filter(|reply| harness.carries(reply)) {
         let client = harness.start(vec![expected.clone()]).await;
         let mut session = open(&client).await;
         let reply = register(&client, &mut session).await;
@@ -143,11 +151,15 @@ async fn every_status_is_a_reply(harness: &dyn TransportHarness) {
 }
 
 async fn a_session_sends_several_requests(harness: &dyn TransportHarness) {
-    let replies = vec![
+    let replies = [
         Reply::new(202, r#"{"operationId":"5.3.1","status":"assigning"}"#),
         Reply::new(202, "{}").with_retry_after(Duration::from_secs(1)),
         Reply::new(200, r#"{"status":"assigned"}"#),
     ];
+    let replies: Vec<Reply> = replies
+        .into_iter()
+        .filter(|reply| harness.carries(reply))
+        .collect();
     let client = harness.start(replies.clone()).await;
     let mut session = open(&client).await;
     assert_same(&register(&client, &mut session).await, &replies[0]);

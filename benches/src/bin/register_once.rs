@@ -49,7 +49,8 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let key = SymmetricKey::from_base64(key)?;
     let who = SymmetricKeyAttestation::new(registration_id.parse()?, key);
-    let transport = TransportKind::named(transport).ok_or("expected http, mqtt or websocket")?;
+    let transport = TransportKind::named(transport)
+        .ok_or("expected http, mqtt, websocket, amqp or amqp-websocket")?;
     let client = transport.client(port.parse()?, id_scope.parse()?, who);
     client.with_roots(roots).register().await?;
     Ok(())

@@ -7,12 +7,13 @@ use dps_device::attestation::{Proof, Sign, SignError, Signature};
 use dps_device::conformance::{TransportHarness, check_attestation, check_transport};
 use dps_device::transport::Reply;
 use dps_device::{
-    Attestation, Fallback, Http, Mqtt, MqttWebSocket, ProvisioningClient, RegistrationId,
+    Amqp, Attestation, Fallback, Http, Mqtt, MqttWebSocket, ProvisioningClient, RegistrationId,
     SymmetricKey, SymmetricKeyAttestation, Transport,
 };
 use dps_hardware::SoftwareTpm;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::amqp_server::AmqpServer;
 use crate::https::server::{Answer, Server, json};
 use crate::mqtt::server::Server as MqttServer;
 use crate::mqtt::{MqttKind, key};
@@ -75,6 +76,26 @@ impl TransportHarness for OverMqtt {
     }
 }
 
+struct OverAmqp;
+
+#[async_trait]
+impl TransportHarness for OverAmqp {
+    async fn start(&self, replies: Vec<Reply>) -> ProvisioningClient {
+        let pki = Pki::new();
+        let server = AmqpServer::start(pki.server(false), replies).await;
+        client(&pki, Amqp::default().with_port(server))
+    }
+
+    /// An answer has no status, and an error has only its code.
+    fn carries(&self, reply: &Reply) -> bool {
+        match reply.status {
+            200 => true,
+            202 => reply.retry_after.is_some(),
+            _ => reply.body.starts_with(br#"{"errorCode""#),
+        }
+    }
+}
+
 struct Scripted;
 
 #[async_trait]
@@ -97,6 +118,7 @@ async fn every_transport_conforms() {
         Box::new(MqttWebSocket::default().with_port(port))
     }))
     .await;
+    check_transport(&OverAmqp).await;
     check_transport(&OverMqtt(MqttKind::Mqtt, |port| {
         Box::new(Fallback::new(Mqtt::default().with_port(port)))
     }))

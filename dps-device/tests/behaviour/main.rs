@@ -53,7 +53,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[cfg(all(feature = "conformance", feature = "http", feature = "websocket"))]
+#[cfg(all(
+    feature = "amqp",
+    feature = "conformance",
+    feature = "http",
+    feature = "websocket"
+))]
+mod amqp_server;
+#[cfg(all(
+    feature = "amqp",
+    feature = "conformance",
+    feature = "http",
+    feature = "websocket"
+))]
 mod conformance;
 mod credentials;
 mod deadlines;

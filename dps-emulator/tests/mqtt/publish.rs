@@ -14,6 +14,22 @@ async fn the_acknowledgement_comes_before_the_response() {
     client.response().await;
 }
 
+/// Java's SDK misses an answer that arrives within a millisecond of its request.
+#[tokio::test]
+async fn an_answer_is_delayed_when_asked_for() {
+    let delay = std::time::Duration::from_millis(200);
+    let dps = Dps::start_with(|builder| builder.mqtt_answer_delay(delay)).await;
+    dps.enroll("dev-1").await;
+    let mut client = dps.device("dev-1").await;
+    let sent = std::time::Instant::now();
+    client
+        .send(&publish(7, &format!("{REGISTER}1"), b"{}"))
+        .await;
+    client.packet().await;
+    client.response().await;
+    assert!(sent.elapsed() >= delay, "{:?}", sent.elapsed());
+}
+
 /// As the C SDK does.
 #[tokio::test]
 async fn at_most_once_is_answered_without_acknowledgement() {

@@ -103,6 +103,11 @@ use service_sdk::{Access, Kind, Operator, ServiceSdk};
 mod node_http {
     use super::Client;
     scenarios!(Client::NODE_HTTP);
+
+    mod failures {
+        use super::Client;
+        scenarios!(Client::NODE_HTTP; failed_webhook);
+    }
 }
 
 /// Microsoft's device client for Node, over MQTT.
@@ -121,6 +126,11 @@ mod node_mqtt_ws {
 mod node_amqp {
     use super::Client;
     scenarios!(Client::NODE_AMQP);
+
+    mod failures {
+        use super::Client;
+        scenarios!(Client::NODE_AMQP; failed_webhook);
+    }
 }
 
 /// Microsoft's device client for Node, over AMQP over WebSocket.

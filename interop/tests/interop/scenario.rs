@@ -113,6 +113,19 @@ impl Scenario {
         }
     }
 
+    /// The webhook that chooses the hub cannot be reached.
+    pub(crate) fn failed_webhook() -> Self {
+        let (enrollment, key) = keyed();
+        // Nothing listens on the port of the discard protocol.
+        let enrollment = enrollment.allocate_by_webhook("http://127.0.0.1:9/allocate");
+        Self {
+            expected: Expected::Failed {
+                error_code: 400_207,
+            },
+            ..Self::new(enrollment, Proof::Key(key))
+        }
+    }
+
     /// A group with a symmetric key; the device has the derived key.
     pub(crate) fn group_key() -> Self {
         let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
