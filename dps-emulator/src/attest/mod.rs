@@ -4,6 +4,7 @@
 //! `iot-dps/concepts-x509-attestation.md`, `concepts-symmetric-key-attestation.md`.
 
 pub(crate) mod chain;
+pub(crate) mod chain_error;
 pub(crate) mod elapsed;
 mod path;
 mod presented;

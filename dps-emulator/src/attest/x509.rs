@@ -6,7 +6,8 @@ use dps_types::enrollment::{
 };
 use dps_types::{ErrorCode, RegistrationId};
 
-use super::chain::{ChainError, Distances};
+use super::chain::Distances;
+use super::chain_error::ChainError;
 use super::path::{SignatureBudget, check_handshake_key, check_readable, check_validity};
 use super::{Context, PresentedChain, Proof};
 use crate::certificate::Certificate;

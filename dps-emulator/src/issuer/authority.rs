@@ -199,7 +199,7 @@ impl fmt::Debug for CertificateAuthority {
 mod tests {
     use super::super::DAY;
     use super::*;
-    use crate::attest::chain::ChainRule;
+    use crate::attest::chain_error::ChainRule;
 
     fn certificates(pem: &str) -> Vec<Certificate> {
         pem.split_inclusive("-----END CERTIFICATE-----")

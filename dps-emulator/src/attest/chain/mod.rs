@@ -1,6 +1,5 @@
 //! The certificates that a TLS client presented, and the anchors above them.
 
-mod error;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -10,8 +9,7 @@ use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 
-pub(crate) use error::{ChainError, ChainRule};
-
+use super::chain_error::{ChainError, ChainRule};
 use super::path::{self, SignatureBudget};
 use crate::certificate::Certificate;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::attest::chain::{ChainError, ChainRule};
+use crate::attest::chain_error::{ChainError, ChainRule};
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
 /// The number of signatures that one registration may verify: enough for the anchors of a full instance (100 groups with

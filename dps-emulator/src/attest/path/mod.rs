@@ -16,7 +16,7 @@ use budget::too_many_signatures;
 use validate::validate;
 pub(super) use validate::{check_handshake_key, check_readable, check_validity};
 
-use super::chain::{ChainError, ChainRule};
+use super::chain_error::{ChainError, ChainRule};
 use crate::certificate::Certificate;
 
 /// The most intermediates between a leaf and its anchor. webpki has the same limit.

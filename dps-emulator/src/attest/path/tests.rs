@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::budget::MAX_SIGNATURES;
 use super::*;
-use crate::attest::chain::ChainRule;
+use crate::attest::chain_error::ChainRule;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 

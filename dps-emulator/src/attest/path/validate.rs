@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime}
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::budget::{Counted, SignatureBudget};
-use crate::attest::chain::{ChainError, ChainRule};
+use crate::attest::chain_error::{ChainError, ChainRule};
 use crate::attest::elapsed;
 use crate::certificate::Certificate;
 

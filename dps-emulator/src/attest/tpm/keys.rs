@@ -1,19 +1,16 @@
 //! The public keys of a TPM, checked for their role, and the keys that are wrapped for it.
 
-use std::fmt;
 use std::ops::Deref;
 
 use dps_types::enrollment::TpmAttestation;
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use dps_types::{EncodedKey, ParseError, SymmetricKey};
-use rsa::{BoxedUint, RsaPublicKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::wrap;
+use super::wrapping_key::WrappingKey;
 
-/// `TPMA_OBJECT`: the key was made in its TPM and never leaves it.
-const MADE_IN_TPM: u32 = 1 << 1 | 1 << 4 | 1 << 5;
 /// `TPMA_OBJECT`: use requires the authorization value. A storage root key requires it to import a key.
 const USER_WITH_AUTH: u32 = 1 << 6;
 /// `TPMA_OBJECT`: use requires a policy. An endorsement key requires it to open a credential.
@@ -38,13 +35,6 @@ pub(crate) struct TpmProof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "EncodedKey", into = "EncodedKey")]
 pub(crate) struct HmacKey(SymmetricKey);
-
-/// An RSA key of a TPM that encrypts secrets for it.
-#[derive(Clone)]
-pub(super) struct WrappingKey {
-    pub(super) public: TpmPublic,
-    pub(super) rsa: RsaPublicKey,
-}
 
 impl TpmKeys {
     /// Reads the keys that a device presents.
@@ -92,22 +82,6 @@ fn endorsement(text: &str) -> Result<WrappingKey, String> {
     WrappingKey::new(text, ADMIN_WITH_POLICY)
 }
 
-impl WrappingKey {
-    fn new(text: &str, role: u32) -> Result<Self, String> {
-        let public = TpmPublic::from_base64(text).map_err(|error| error.to_string())?;
-        let required = MADE_IN_TPM | role;
-        if public.attributes() & required != required {
-            return Err("its attributes are not those of a key for this role".to_owned());
-        }
-        let modulus = BoxedUint::from_be_slice(public.modulus(), 2048);
-        let rsa = modulus
-            .ok()
-            .and_then(|modulus| RsaPublicKey::new(modulus, BoxedUint::from(65537_u64)).ok())
-            .ok_or("its modulus is not a valid RSA modulus")?;
-        Ok(Self { public, rsa })
-    }
-}
-
 impl HmacKey {
     pub(crate) fn generate() -> Self {
         let mut bytes = Zeroizing::new(vec![0; 32]);
@@ -136,20 +110,6 @@ impl TryFrom<EncodedKey> for HmacKey {
 impl From<HmacKey> for EncodedKey {
     fn from(key: HmacKey) -> Self {
         (&key.0).into()
-    }
-}
-
-impl PartialEq for WrappingKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.public == other.public
-    }
-}
-
-impl Eq for WrappingKey {}
-
-impl fmt::Debug for WrappingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.public.fmt(f)
     }
 }
 

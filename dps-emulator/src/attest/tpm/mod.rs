@@ -5,6 +5,7 @@
 
 mod keys;
 pub(crate) mod wrap;
+mod wrapping_key;
 
 use dps_types::enrollment::AttestationMechanism;
 use dps_types::sas::SasToken;

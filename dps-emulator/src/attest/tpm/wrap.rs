@@ -16,7 +16,7 @@ use rsa::Oaep;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::keys::WrappingKey;
+use super::wrapping_key::WrappingKey;
 
 const KEYED_HASH: u16 = 0x0008;
 const HMAC: u16 = 0x0005;
