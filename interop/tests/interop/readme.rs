@@ -23,7 +23,7 @@ async fn the_devices_of_the_readme_register() {
 
     let enrollment = block("sh", "curl --cacert");
     let output = run(
-        Command::new("sh").args(["-c", &format!("{enrollment} --fail -sS")]),
+        Command::new("sh").args(["-c", &format!("{} --fail -sS", enrollment.trim_end())]),
         folder.path(),
     )
     .await;

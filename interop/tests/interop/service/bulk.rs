@@ -128,7 +128,7 @@ pub(crate) async fn too_many_items(sdk: ServiceSdk) {
     operator.assert_refused(
         refused,
         400_004,
-        "A bulk operation takes 1 to 10 items, not 11.",
+        "A bulk operation must have 1 to 10 items; this one has 11.",
     );
     let taken = operator
         .bulk(Kind::Enrollments, "create", &items[..10])
