@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 
 use self::function_key::FunctionKeys;
+#[cfg(feature = "client")]
 pub(crate) use self::head::is_json;
 pub(crate) use self::response::response;
 use crate::{Allocation, AllocationPolicy, Rejection, answer};

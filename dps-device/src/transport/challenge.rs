@@ -2,17 +2,37 @@
 
 use std::time::Duration;
 
-use dps_types::enrollment::TpmAttestation;
+use dps_types::ParseError;
 use dps_types::sas::SignError;
-use dps_types::{ParseError, RegistrationRequest};
 use tokio::time::timeout;
 
 use super::error::TransportError;
-use crate::attestation::tpm_keys::TpmKeys;
 use crate::error::ErrorKind;
 
+#[cfg(any(feature = "http", feature = "amqp"))]
+pub(super) use keys::with_keys;
 #[cfg(feature = "http")]
 pub(super) use parse::Challenge;
+
+#[cfg(any(feature = "http", feature = "amqp"))]
+mod keys {
+    use dps_types::RegistrationRequest;
+    use dps_types::enrollment::TpmAttestation;
+
+    use crate::attestation::tpm_keys::TpmKeys;
+
+    /// The request with the public keys of the TPM, which the service needs for the challenge.
+    pub(in crate::transport) fn with_keys(
+        body: &RegistrationRequest,
+        tpm: &dyn TpmKeys,
+    ) -> RegistrationRequest {
+        let mut keys = TpmAttestation::new(tpm.endorsement_key().to_base64());
+        keys.storage_root_key = Some(tpm.storage_root_key().to_base64());
+        let mut body = body.clone();
+        body.tpm = Some(keys);
+        body
+    }
+}
 
 #[cfg(feature = "http")]
 mod parse {
@@ -60,16 +80,6 @@ mod parse {
             Ok(self.key_name.unwrap_or_else(|| SAS_POLICY.to_owned()))
         }
     }
-}
-
-/// The request with the public keys of the TPM, which the service needs for the challenge.
-#[cfg(any(feature = "http", feature = "amqp"))]
-pub(super) fn with_keys(body: &RegistrationRequest, tpm: &dyn TpmKeys) -> RegistrationRequest {
-    let mut keys = TpmAttestation::new(tpm.endorsement_key().to_base64());
-    keys.storage_root_key = Some(tpm.storage_root_key().to_base64());
-    let mut body = body.clone();
-    body.tpm = Some(keys);
-    body
 }
 
 /// Sets a time limit for a TPM. A TPM that fails is not asked again: unlike a network it does not recover by itself.
