@@ -26,7 +26,8 @@ fuzz_target!(|text: &str| {
         assert_eq!(time.to_string().parse(), Ok(time));
     }
     if let Ok(key) = SymmetricKey::from_base64(text) {
-        assert_eq!(*key.to_base64(), text.trim());
+        // White space in the text is ignored.
+        assert_eq!(*key.to_base64(), text.split_whitespace().collect::<String>());
     }
     if let Some(wait) = parse_retry_after(text, UNIX_EPOCH) {
         assert!(wait <= Duration::from_secs(100 * 365 * 24 * 60 * 60));
