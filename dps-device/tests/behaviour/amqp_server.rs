@@ -1,4 +1,4 @@
-//! A server over AMQP that answers requests with given replies, whatever the device presents.
+//! A server over AMQP that answers requests with given replies and accepts every proof.
 
 use std::sync::{Arc, Mutex};
 
