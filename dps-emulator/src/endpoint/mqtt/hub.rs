@@ -96,7 +96,16 @@ impl<'a> Client<'a> {
         connect: &Connect,
     ) -> Result<Self, ServiceError> {
         let username: Username = connect.username.as_deref().unwrap_or_default().parse()?;
-        let Username { hub, device_id, .. } = username;
+        let Username {
+            hub,
+            device_id,
+            module_id,
+            ..
+        } = username;
+        if let Some(module_id) = module_id {
+            let reason = format!("module identities are not supported: '{module_id}'");
+            return Err(ServiceError::invalid(reason));
+        }
         if connect.client_id != device_id.as_str() {
             let reason = format!(
                 "the client id must be the device id '{device_id}', and is '{}'",
