@@ -50,6 +50,7 @@ pub struct EmulatorBuilder {
     pub(crate) webhook_roots: Option<Roots>,
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
+    pub(crate) upload_dir: Option<PathBuf>,
 }
 
 impl Default for EmulatorBuilder {
@@ -83,6 +84,7 @@ impl Default for EmulatorBuilder {
             webhook_roots: None,
             kept_telemetry: 100,
             telemetry_file: None,
+            upload_dir: None,
         }
     }
 }
@@ -273,6 +275,14 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn telemetry_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.telemetry_file = Some(file.into());
+        self
+    }
+
+    /// The folder for the files that devices upload, in place of Azure Storage: `{folder}/{hub}/{deviceId}/{blobName}`. Without it
+    /// a device cannot upload files.
+    #[must_use]
+    pub fn upload_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.upload_dir = Some(dir.into());
         self
     }
 

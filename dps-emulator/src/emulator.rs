@@ -235,6 +235,8 @@ impl Emulator {
             &local_host,
             HubSettings {
                 kept_telemetry: builder.kept_telemetry,
+                limits: state.limits().clone(),
+                upload_dir: builder.upload_dir,
                 stop: stop.clone(),
             },
         );

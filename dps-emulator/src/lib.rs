@@ -62,8 +62,8 @@ pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{
-    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
-    TelemetryStream,
+    Acknowledgement, CloudToDeviceMessage, DirectMethod, FeedbackStatus, HubDevice, HubHandle,
+    MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;

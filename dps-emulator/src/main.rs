@@ -111,6 +111,9 @@ struct Options {
     /// File to append the telemetry of all devices to, one JSON object per line
     #[arg(long, value_name = "FILE")]
     telemetry_file: Option<PathBuf>,
+    /// Directory for the files that devices upload; "uploads" in the data directory by default
+    #[arg(long, value_name = "DIR")]
+    upload_dir: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     server_certificate: Option<PathBuf>,
@@ -184,7 +187,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .kept_telemetry(options.kept_telemetry)
         .limits(limits(options)?);
     if !options.ephemeral {
-        builder = builder.data_dir(&options.data_dir);
+        builder = builder
+            .data_dir(&options.data_dir)
+            .upload_dir(options.data_dir.join("uploads"));
     }
     if let Some(key) = &options.service_key {
         let key = SymmetricKey::from_base64(key).map_err(option("--service-key"))?;
@@ -215,6 +220,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
         };
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
+    }
+    if let Some(dir) = &options.upload_dir {
+        builder = builder.upload_dir(dir);
     }
     if let Some(file) = &options.telemetry_file {
         builder = builder.telemetry_file(file);

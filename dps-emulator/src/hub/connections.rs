@@ -48,6 +48,8 @@ struct Connection {
 pub(crate) enum ToDevice {
     Desired(DesiredUpdate),
     Method(MethodCall),
+    /// There is a new message in the device's queue.
+    MessageQueued,
 }
 
 /// The device's end of a connection, which holds it for as long as the device is connected.
@@ -112,7 +114,7 @@ impl Connections {
             Ok(()) => Ok(()),
             Err(refused) => match refused.into_inner() {
                 ToDevice::Method(call) => Err(call),
-                ToDevice::Desired(_) => Ok(()),
+                _ => Ok(()),
             },
         }
     }

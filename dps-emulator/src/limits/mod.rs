@@ -33,6 +33,14 @@ pub struct Limits {
     pub ca_certificates: u64,
     /// Linked IoT hubs; 50 by default.
     pub linked_hubs: u64,
+    /// Cloud-to-device messages in the queue of a device; 50 by default.
+    pub hub_queued_messages: u64,
+    /// Subscriptions of a device's connection to its hub; 5 by default.
+    pub hub_subscriptions: u64,
+    /// A telemetry message of a device to its hub, in bytes; 262,144 (256 KiB) by default.
+    pub hub_message_bytes: usize,
+    /// A file that a device uploads, in bytes; 268,435,456 (256 MiB) by default.
+    pub hub_upload_bytes: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
     /// Requests of operators in a minute; not counted by default.
@@ -52,6 +60,10 @@ impl Default for Limits {
             symmetric_key_groups: 100,
             ca_certificates: 25,
             linked_hubs: 50,
+            hub_queued_messages: 50,
+            hub_subscriptions: 5,
+            hub_message_bytes: 256 * 1024,
+            hub_upload_bytes: 256 * 1024 * 1024,
             message_bytes: 96 * 1024,
             operations_per_minute: None,
             registrations_per_minute: None,
@@ -62,13 +74,17 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 14] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
         "symmetric-key-groups",
         "ca-certificates",
         "linked-hubs",
+        "hub-queued-messages",
+        "hub-subscriptions",
+        "hub-message-bytes",
+        "hub-upload-bytes",
         "message-bytes",
         "operations-per-minute",
         "registrations-per-minute",
@@ -98,6 +114,13 @@ impl Limits {
             "symmetric-key-groups" => &mut self.symmetric_key_groups,
             "ca-certificates" => &mut self.ca_certificates,
             "linked-hubs" => &mut self.linked_hubs,
+            "hub-queued-messages" => &mut self.hub_queued_messages,
+            "hub-subscriptions" => &mut self.hub_subscriptions,
+            "hub-upload-bytes" => &mut self.hub_upload_bytes,
+            "hub-message-bytes" => {
+                self.hub_message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
             "message-bytes" => {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());

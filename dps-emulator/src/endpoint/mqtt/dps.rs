@@ -173,4 +173,6 @@ impl Session for Client<'_> {
     async fn next(&mut self) -> Result<Message, &'static str> {
         pending().await
     }
+
+    async fn delivered(&mut self, _receipt: u64) {}
 }

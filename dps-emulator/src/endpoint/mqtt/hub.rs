@@ -10,9 +10,9 @@ use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::hub::{
     DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic, Username, client_id,
 };
-use dps_types::protocol::hub_message::{EventsTopic, PropertyBag};
+use dps_types::protocol::hub_message::{DeviceboundTopic, EventsTopic, PropertyBag};
 use dps_types::protocol::hub_method::MethodResponseTopic;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::super::call::document;
@@ -21,17 +21,14 @@ use super::hub_methods::PendingMethods;
 use super::hub_subscriptions::{Subscription, Subscriptions};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
-use crate::attest::Presented;
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
-use crate::hub::{DeviceSession, Hubs, Identity, ReceivedTelemetry, ToDevice, message_size};
+use crate::hub::{
+    DeviceSession, Hubs, Identity, ReceivedTelemetry, ToDevice, message_size, stamps,
+};
 use crate::service_error::ServiceError;
 
 /// The longest time without a packet: 29.45 minutes.
 const MAX_IDLE: Duration = Duration::from_secs(1767);
-/// The largest telemetry message, in bytes.
-const MAX_TELEMETRY: usize = 256 * 1024;
-/// The most subscriptions of a connection.
-const MAX_SUBSCRIPTIONS: usize = 5;
 
 /// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
@@ -48,6 +45,10 @@ pub(super) struct Client<'a> {
     idle_timeout: Duration,
     subscriptions: Subscriptions,
     methods: PendingMethods,
+    /// Whether there may be cloud-to-device messages that were not sent over this connection.
+    check_queue: bool,
+    /// The number of the last cloud-to-device message that was sent over this connection.
+    last_sent: u64,
 }
 
 /// A request about the twin.
@@ -124,6 +125,8 @@ impl<'a> Client<'a> {
             idle_timeout: bounded_idle_timeout(connect.keep_alive),
             subscriptions: Subscriptions::default(),
             methods: PendingMethods::default(),
+            check_queue: false,
+            last_sent: 0,
         })
     }
 
@@ -137,9 +140,10 @@ impl<'a> Client<'a> {
         }
         let body = publish.payload.clone();
         let size = message_size(&body, &properties);
-        if size > MAX_TELEMETRY {
+        let limit = self.gateway.instance.state.limits().hub_message_bytes;
+        if size > limit {
             return Received::End(format!(
-                "a telemetry message has {size} bytes, and the limit is {MAX_TELEMETRY}"
+                "a telemetry message has {size} bytes, and the limit is {limit}"
             ));
         }
         let work = async {
@@ -216,6 +220,29 @@ impl<'a> Client<'a> {
         self.respond(Response { topic, body })
     }
 
+    /// The next cloud-to-device message that was not sent over this connection, if the client has subscribed to them. Dropping
+    /// the future loses nothing.
+    async fn queued_message(&mut self) -> Result<Option<Message>, &'static str> {
+        let Some(qos) = self.subscriptions.qos(Subscription::Messages) else {
+            return Ok(None);
+        };
+        if !self.check_queue {
+            return Ok(None);
+        }
+        let next = self.hubs().next_message(&self.identity, self.last_sent);
+        let Some(queued) = next
+            .await
+            .map_err(|_| "the queue of the device cannot be read")?
+        else {
+            self.check_queue = false;
+            return Ok(None);
+        };
+        self.last_sent = queued.sequence;
+        let topic = DeviceboundTopic::new(self.identity.device_id.clone(), queued.properties());
+        let message = Message::new(topic.to_string(), queued.body, qos);
+        Ok(Some(message.with_receipt(self.last_sent)))
+    }
+
     /// The message to the client for what the hub sends. `None` if the client has not subscribed to it.
     fn message(&mut self, sent: ToDevice) -> Option<Message> {
         match sent {
@@ -230,6 +257,10 @@ impl<'a> Client<'a> {
                 self.subscriptions.qos(Subscription::Methods)?;
                 tracing::debug!(device = self.name, method = call.name, "a direct method");
                 Some(self.methods.start(call))
+            }
+            ToDevice::MessageQueued => {
+                self.check_queue = true;
+                None
             }
         }
     }
@@ -253,7 +284,8 @@ impl Session for Client<'_> {
     }
 
     fn max_packet_bytes(&self) -> usize {
-        MAX_TELEMETRY + ENVELOPE
+        let limit = self.gateway.instance.state.limits().hub_message_bytes;
+        limit.saturating_add(ENVELOPE)
     }
 
     fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String> {
@@ -263,16 +295,14 @@ impl Session for Client<'_> {
             ));
         };
         let granted = granted(asked);
-        if !self
-            .subscriptions
-            .add(subscription, granted, MAX_SUBSCRIPTIONS)
-        {
-            return Err(format!(
-                "a connection can have {MAX_SUBSCRIPTIONS} subscriptions"
-            ));
+        let limit = self.gateway.instance.state.limits().hub_subscriptions;
+        if !self.subscriptions.add(subscription, granted, limit) {
+            return Err(format!("a connection can have {limit} subscriptions"));
         }
-        if subscription == Subscription::Methods {
-            self.session.receive_methods(true);
+        match subscription {
+            Subscription::Methods => self.session.receive_methods(true),
+            Subscription::Messages => self.check_queue = true,
+            _ => {}
         }
         Ok(granted)
     }
@@ -338,6 +368,9 @@ impl Session for Client<'_> {
 
     async fn next(&mut self) -> Result<Message, &'static str> {
         loop {
+            if let Some(message) = self.queued_message().await? {
+                return Ok(message);
+            }
             let sent = tokio::select! {
                 () = until(self.end) => return Err("the token has expired"),
                 sent = self.session.next() => sent,
@@ -352,45 +385,14 @@ impl Session for Client<'_> {
             }
         }
     }
-}
 
-/// The properties that the hub adds to each message of the device, so that no device can pretend to be another one.
-fn stamps(
-    identity: &Identity,
-    presented: &Presented<'_>,
-    generation_id: String,
-    model_id: Option<String>,
-) -> Vec<(&'static str, String)> {
-    let scope = match identity.module_id {
-        Some(_) => "module",
-        None => "device",
-    };
-    let kind = match presented {
-        Presented::Chain(_) => "x509",
-        _ => "sas",
-    };
-    let method = json!({
-        "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null,
-    });
-    let module = identity.module_id.as_ref();
-    let stamps = [
-        (
-            "iothub-connection-device-id",
-            Some(identity.device_id.to_string()),
-        ),
-        (
-            "iothub-connection-module-id",
-            module.map(ToString::to_string),
-        ),
-        ("iothub-connection-auth-generation-id", Some(generation_id)),
-        ("iothub-connection-auth-method", Some(method.to_string())),
-        ("iothub-message-source", Some("Telemetry".to_owned())),
-        ("dt-dataschema", model_id),
-    ];
-    let stamps = stamps.into_iter();
-    stamps
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+    async fn delivered(&mut self, receipt: u64) {
+        if let Err(error) = self.hubs().complete(&self.identity, receipt).await {
+            // The message stays in the queue, and the device receives it again.
+            let device = Some(self.name.as_str());
+            self.gateway.refusals.log(self.caller, device, &error);
+        }
+    }
 }
 
 /// The idle timeout of a client. Without a keep-alive it is the longest.

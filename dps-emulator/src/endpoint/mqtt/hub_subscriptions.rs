@@ -62,8 +62,8 @@ pub(super) struct Subscriptions(BTreeMap<Subscription, QoS>);
 
 impl Subscriptions {
     /// Adds a subscription; false if the connection has as many as it may have.
-    pub(super) fn add(&mut self, subscription: Subscription, qos: QoS, limit: usize) -> bool {
-        let may = self.0.contains_key(&subscription) || self.0.len() < limit;
+    pub(super) fn add(&mut self, subscription: Subscription, qos: QoS, limit: u64) -> bool {
+        let may = self.0.contains_key(&subscription) || (self.0.len() as u64) < limit;
         if may {
             self.0.insert(subscription, qos);
         }
