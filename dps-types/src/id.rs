@@ -202,6 +202,11 @@ string_id! {
 }
 
 string_id! {
+    /// The id of a module of a device, such as `$edgeAgent`. The same rules as for [`DeviceId`] apply. Case matters.
+    pub struct ModuleId("module id", |text| limited(text, 128, |b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b))) @ exact
+}
+
+string_id! {
     /// The host name of an IoT hub, such as `contoso.azure-devices.net`: 1 to 253 letters, digits, `.`, `-` and `_`.
     /// A name without a dot is valid: Microsoft's documentation uses `myIotHub`.
     pub struct HubHostname("hub host name", |text| limited(text, 253, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))) @ ignoring_case

@@ -61,7 +61,7 @@ pub use error::{ParseError, write_sources};
 pub use error_details::{ErrorCode, ErrorDetails};
 pub use id::{
     CertificateAuthorityName, CertificatePolicyName, DeviceId, ETag, EnrollmentGroupId,
-    HubHostname, IdScope, NamespaceName, OperationId, RegistrationId,
+    HubHostname, IdScope, ModuleId, NamespaceName, OperationId, RegistrationId,
 };
 pub use key::{EncodedKey, SymmetricKey};
 pub use lossless::Extra;

@@ -2,7 +2,7 @@
 
 use dps_types::protocol::hub::{
     API_VERSION, DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic,
-    TwinResponseTopic, Username, resource,
+    TwinResponseTopic, Username, client_id, module_resource, resource,
 };
 use proptest::prelude::*;
 
@@ -65,6 +65,32 @@ fn usernames_of_other_clients_are_read() {
         .parse()
         .expect("valid");
     assert_eq!(read.device_id.as_str(), "a%41#+?");
+}
+
+#[test]
+fn a_module_has_its_own_username_client_id_and_resource() {
+    let module = "$edgeAgent".parse().expect("valid");
+    let Username { hub, device_id, .. } = username();
+    assert_eq!(
+        client_id(&device_id, Some(&module)),
+        "MyDevice01/$edgeAgent"
+    );
+    assert_eq!(client_id(&device_id, None), "MyDevice01");
+    assert_eq!(
+        module_resource(&hub, &device_id, &module),
+        "contoso.azure-devices.net/devices/MyDevice01/modules/$edgeAgent"
+    );
+    let text = "contoso.azure-devices.net/MyDevice01/$edgeAgent/?api-version=2021-04-12";
+    let username = username().with_module(module.clone());
+    assert_eq!(username.to_string(), text);
+    for text in [text, &text.replace('?', "")] {
+        assert_eq!(text.parse(), Ok(username.clone()));
+    }
+    // A slash in the value of a parameter does not make a module.
+    let text = "hub/device/?DeviceClientType=a/b&api-version=2021-04-12";
+    let read: Username = text.parse().expect("valid");
+    assert_eq!(read.module_id, None);
+    assert_eq!(read.client_type.as_deref(), Some("a/b"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use dps_types::{
-    DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, RegistrationId,
+    DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, ModuleId, OperationId, RegistrationId,
     SymmetricKey, Timestamp,
 };
 
@@ -53,6 +53,12 @@ fn each_id_accepts_its_own_characters() {
         ["a/b", "a b", "a&b", "a\"", "é"]
     );
     accepts!(
+        ModuleId,
+        128,
+        ["$edgeAgent", "-:.+%_#*?!(),=@;$'"],
+        ["a/b", "a b", "a&b", "é"]
+    );
+    accepts!(
         HubHostname,
         253,
         ["myIotHub", "h.azure-devices.net", "a_b"],
@@ -85,7 +91,7 @@ fn ids_at_dps_ignore_case_and_ids_in_a_hub_do_not() {
         ($($Id:ident)*) => { $(assert_ne!($Id::new("Ab-1"), $Id::new("aB-1"));)* };
     }
     same!(RegistrationId EnrollmentGroupId IdScope HubHostname);
-    different!(DeviceId OperationId ETag);
+    different!(DeviceId ModuleId OperationId ETag);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use dps_types::protocol::{ApiVersion, IfMatch, decode, encode, parse_retry_after};
 use dps_types::{
-    DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, OperationId, ParseError,
+    DeviceId, ETag, EnrollmentGroupId, HubHostname, IdScope, ModuleId, OperationId, ParseError,
     RegistrationId, SymmetricKey, Timestamp,
 };
 use libfuzzer_sys::fuzz_target;
@@ -17,6 +17,7 @@ fuzz_target!(|text: &str| {
     keeps::<EnrollmentGroupId>(text);
     keeps::<IdScope>(text);
     keeps::<DeviceId>(text);
+    keeps::<ModuleId>(text);
     keeps::<HubHostname>(text);
     keeps::<OperationId>(text);
     keeps::<ETag>(text);

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::text::{encode_raw, http_status, mark};
 use super::{ApiVersion, encode, query_parameter};
-use crate::{DeviceId, HubHostname, ParseError};
+use crate::{DeviceId, HubHostname, ModuleId, ParseError};
 
 /// The api-version of the hub that a device uses.
 pub const API_VERSION: ApiVersion = ApiVersion::released(2021, 4, 12);
@@ -28,7 +28,20 @@ pub fn resource(hub: &HubHostname, device_id: &DeviceId) -> String {
     format!("{hub}/devices/{device_id}")
 }
 
-/// The username of a device's connection. It has the device id as it is, without encoding, like the client id.
+/// The resource of a module's SAS token: `{hub}/devices/{deviceId}/modules/{moduleId}`, without a policy.
+pub fn module_resource(hub: &HubHostname, device_id: &DeviceId, module_id: &ModuleId) -> String {
+    format!("{hub}/devices/{device_id}/modules/{module_id}")
+}
+
+/// The MQTT client identifier: `{deviceId}`, and `{deviceId}/{moduleId}` for a module.
+pub fn client_id(device_id: &DeviceId, module_id: Option<&ModuleId>) -> String {
+    match module_id {
+        Some(module_id) => format!("{device_id}/{module_id}"),
+        None => device_id.to_string(),
+    }
+}
+
+/// The username of a device's connection, or of a module's. It has the ids as they are, without encoding, like the client id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Username {
@@ -36,6 +49,8 @@ pub struct Username {
     pub hub: HubHostname,
     /// The device.
     pub device_id: DeviceId,
+    /// The module of the device, if it is the connection of a module.
+    pub module_id: Option<ModuleId>,
     /// The api-version.
     pub api_version: ApiVersion,
     /// The name of the client: `DeviceClientType`.
@@ -50,10 +65,18 @@ impl Username {
         Self {
             hub,
             device_id,
+            module_id: None,
             api_version: API_VERSION,
             client_type: None,
             model_id: None,
         }
+    }
+
+    /// Makes it the username of this module of the device.
+    #[must_use]
+    pub fn with_module(mut self, module_id: ModuleId) -> Self {
+        self.module_id = Some(module_id);
+        self
     }
 
     /// Adds the name of the client.
@@ -76,11 +99,13 @@ impl fmt::Display for Username {
         let Self {
             hub,
             device_id,
+            module_id,
             api_version,
             client_type,
             model_id,
         } = self;
-        write!(f, "{hub}/{device_id}/?api-version={api_version}")?;
+        let id = client_id(device_id, module_id.as_ref());
+        write!(f, "{hub}/{id}/?api-version={api_version}")?;
         for (name, value) in [("DeviceClientType", client_type), ("model-id", model_id)] {
             if let Some(value) = value {
                 write!(f, "&{name}={}", encode(value))?;
@@ -96,15 +121,17 @@ impl FromStr for Username {
     /// Parses the username, with or without a `?` before the parameters.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("MQTT username for a hub", reason);
-        let mut parts = text.splitn(3, '/');
-        let mut part = || {
-            parts
-                .next()
-                .ok_or_else(|| wrong("it has fewer than three parts"))
+        let few = || wrong("it has fewer than three parts");
+        let (hub, rest) = text.split_once('/').ok_or_else(few)?;
+        let (device_id, rest) = rest.split_once('/').ok_or_else(few)?;
+        // The value of a parameter may have a slash, so what looks like a parameter is not a module id.
+        let (module_id, parameters) = match rest.split_once('/') {
+            Some((id, parameters)) if !id.starts_with('?') && !id.contains('=') => {
+                (Some(id.parse()?), parameters)
+            }
+            _ => (None, rest),
         };
-        let hub = part()?.parse()?;
-        let device_id = part()?.parse()?;
-        let parameters = part()?;
+        let (hub, device_id) = (hub.parse()?, device_id.parse()?);
         let parameters = parameters.strip_prefix('?').unwrap_or(parameters);
         let api_version = query_parameter(parameters, ApiVersion::PARAMETER)
             .ok_or_else(|| wrong("it has no api-version"))?
@@ -112,6 +139,7 @@ impl FromStr for Username {
         Ok(Self {
             hub,
             device_id,
+            module_id,
             api_version,
             client_type: query_parameter(parameters, "DeviceClientType"),
             model_id: query_parameter(parameters, "model-id"),

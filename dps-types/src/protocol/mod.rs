@@ -6,6 +6,8 @@ pub mod device;
 mod headers;
 pub mod hub;
 pub mod hub_certificate;
+pub mod hub_message;
+pub mod hub_method;
 pub mod mqtt;
 mod route;
 pub mod service;
