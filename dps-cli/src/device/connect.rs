@@ -48,7 +48,7 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
     };
     let (transport, hub_host) = (connect.device.transport.hub(), connect.hub_host.clone());
     let mut device = ProvisionedDevice::new(client, store).with_hub(move |hub| {
-        let hub = hub.with_transport(transport.clone());
+        let hub = hub.with_transport(transport);
         match &hub_host {
             Some(host) => hub.with_host(host.clone()),
             None => hub,
@@ -74,7 +74,10 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
                 .output
                 .note(format_args!("reported; the version is {version}"));
         }
-        while !connect.once {
+        if connect.once {
+            return Ok(());
+        }
+        loop {
             let update = match device.next().await? {
                 TwinUpdate::Desired(patch) => json!({"desired": patch.as_map()}),
                 TwinUpdate::Twin(twin) => {
@@ -84,7 +87,6 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
             };
             context.output.item(update)?;
         }
-        Ok(())
     };
     tokio::select! {
         result = follow => result,

@@ -71,7 +71,7 @@ pub(super) async fn assign(
             Event::Registering => spinner.set_message("registering"),
             Event::Assigning { .. } => spinner.set_message("the service is assigning the device"),
             Event::FallingBack { error, .. } => {
-                spinner.println(format!("{error}; using the secondary credentials"))
+                spinner.println(format!("{error}; using the secondary credentials"));
             }
             Event::Retrying { error, wait, .. } => {
                 spinner.set_message(format!("{error}; again in {:.0} s", wait.as_secs_f64()));
