@@ -6,26 +6,6 @@
 //! device and its proof) and a [`Transport`]. `register()` sends the registration, polls as the service asks, retries
 //! failures that may recover, and returns an [`Assignment`] or an [`Error`] whose kind documents who must act.
 //!
-//! ```no_run
-//! # #[cfg(feature = "http")]
-//! # async fn provision(group_key: dps_device::SymmetricKey) -> Result<(), Box<dyn std::error::Error>> {
-//! use std::time::Duration;
-//! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation};
-//! use serde_json::json;
-//!
-//! let attestation = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
-//! let client = ProvisioningClient::new("0ne00000A0A".parse()?, attestation, Http::default());
-//!
-//! let assignment = client
-//!     .register()
-//!     .payload(json!({"model": "toaster"}))
-//!     .timeout(Duration::from_secs(120))
-//!     .await?;
-//! println!("{} is assigned to {}", assignment.device_id(), assignment.hub());
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! The events of a registration are a stream:
 //!
 //! ```no_run

@@ -21,7 +21,7 @@ use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
-use crate::hub::{HubHandle, Hubs};
+use crate::hub::{HubHandle, HubSettings, Hubs, TelemetryFile, TelemetryStream};
 use crate::instance::{Instance, Settings};
 use crate::limits::Throttle;
 use crate::provision::Engine;
@@ -186,6 +186,11 @@ impl Emulator {
         info
     }
 
+    /// Reads the telemetry of the devices of all hubs that arrives from now on.
+    pub fn telemetry_stream(&self) -> TelemetryStream {
+        TelemetryStream::new(Arc::clone(&self.instance.hubs), None)
+    }
+
     /// The queue of faults, for tests of devices. It is empty at first.
     pub fn faults(&self) -> &Faults {
         &self.faults
@@ -261,6 +266,10 @@ impl Emulator {
         let tls = Arc::new(tls?);
         let connections = connections(&access, &local_host)?;
 
+        let telemetry_file = match &builder.telemetry_file {
+            Some(path) => Some(TelemetryFile::open(path).await?),
+            None => None,
+        };
         let stop = CancellationToken::new();
         let webhooks = builder
             .webhook_roots
@@ -278,6 +287,10 @@ impl Emulator {
             allocator.hub_names(),
             access.owner_key(),
             &local_host,
+            HubSettings {
+                kept_telemetry: builder.kept_telemetry,
+                stop: stop.clone(),
+            },
         );
         let instance = Arc::new(Instance {
             id_scope,
@@ -312,6 +325,10 @@ impl Emulator {
             local_host,
         });
         let mut server = JoinSet::new();
+        if let Some(file) = telemetry_file {
+            let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);
+            server.spawn(file.write(messages));
+        }
         for (protocol, (listener, _)) in listeners {
             server.spawn(serve(
                 listener,

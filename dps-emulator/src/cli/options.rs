@@ -117,6 +117,12 @@ pub(super) struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
     pub(super) verified_cas: Vec<VerifiedCa>,
+    /// Number of telemetry messages of each device that are kept in memory
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) kept_telemetry: usize,
+    /// File to append the telemetry of all devices to, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub(super) telemetry_file: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     pub(super) server_certificate: Option<PathBuf>,

@@ -94,7 +94,7 @@ fn value(arg: &Arg) -> Map<String, Value> {
 }
 
 fn is_number(arg: &Arg) -> bool {
-    is::<u16>(arg) || is::<u64>(arg)
+    is::<u16>(arg) || is::<u64>(arg) || is::<usize>(arg)
 }
 
 fn is<T: 'static>(arg: &Arg) -> bool {

@@ -32,9 +32,13 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         .assign_delay(Duration::from_millis(options.assign_delay))
         .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))
         .require_verified_ca(options.require_verified_ca)
+        .kept_telemetry(options.kept_telemetry)
         .limits(limits(options)?);
     if let Some(port) = options.insecure_http_port {
         builder = builder.insecure_http_port(port);
+    }
+    if let Some(file) = &options.telemetry_file {
+        builder = builder.telemetry_file(file);
     }
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);

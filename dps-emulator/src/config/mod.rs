@@ -4,7 +4,6 @@ mod check;
 mod setters;
 
 use std::net::{IpAddr, Ipv4Addr};
-#[cfg(feature = "redb")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +51,8 @@ pub struct EmulatorBuilder {
     pub(crate) mqtt_answer_delay: Duration,
     pub(crate) require_verified_ca: bool,
     pub(crate) webhook_roots: Option<Roots>,
+    pub(crate) kept_telemetry: usize,
+    pub(crate) telemetry_file: Option<PathBuf>,
     pub(crate) seed: Seed,
 }
 
@@ -84,6 +85,8 @@ impl Default for EmulatorBuilder {
             mqtt_answer_delay: Duration::ZERO,
             require_verified_ca: false,
             webhook_roots: None,
+            kept_telemetry: 100,
+            telemetry_file: None,
             seed: Seed::default(),
         }
     }
