@@ -1,5 +1,9 @@
 //! An emulator in this process, and the program `dps` with the variables that select it.
-#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests; each test program uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "helpers of tests; each test program uses a part"
+)]
 
 use std::process::Output;
 
