@@ -50,6 +50,7 @@ mod issuer;
 mod limits;
 mod provision;
 mod query;
+mod seed;
 mod service_error;
 mod state;
 mod tls;
@@ -61,7 +62,10 @@ pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
-pub use hub::{HubDevice, HubHandle};
+pub use hub::{
+    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
+    TelemetryStream,
+};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 
