@@ -43,6 +43,9 @@ pub struct Limits {
     pub hub_upload_bytes: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
+    /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
+    /// wait. Each of these connections has a time limit, so the wait ends.
+    pub unproven_connections: usize,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -65,6 +68,7 @@ impl Default for Limits {
             hub_message_bytes: 256 * 1024,
             hub_upload_bytes: 256 * 1024 * 1024,
             message_bytes: 96 * 1024,
+            unproven_connections: 2048,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
@@ -74,7 +78,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 15] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
@@ -86,6 +90,7 @@ impl Limits {
         "hub-message-bytes",
         "hub-upload-bytes",
         "message-bytes",
+        "unproven-connections",
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
@@ -123,6 +128,10 @@ impl Limits {
             }
             "message-bytes" => {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
+            "unproven-connections" => {
+                self.unproven_connections = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
             "operations-per-minute" => self.operations_per_minute.insert(value),
