@@ -67,7 +67,7 @@ pub use hub::{
     MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
-pub use limits::Limits;
+pub use limits::{HubRates, Limits};
 
 /// The store that keeps an emulator's state, for implementations of your own.
 pub mod store {

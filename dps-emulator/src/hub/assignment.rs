@@ -105,7 +105,7 @@ impl Hubs {
     /// Ends the connection to the previous hub and removes what belongs to the device there, after the change is written.
     pub(crate) async fn committed(&self, change: &AssignmentChange) {
         if let Some(removed) = &change.removed {
-            self.connections.disconnect(&removed.key);
+            self.connections.remove(&removed.key);
             // The next device of this id does not see what is left.
             if let Err(error) = self.forget(&removed.identity).await {
                 tracing::warn!(device = %removed.identity, error = error.message(), "modules or messages of a device that moved are left");

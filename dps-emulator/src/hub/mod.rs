@@ -16,6 +16,7 @@ mod methods;
 mod outgoing_message;
 mod registry;
 mod section;
+mod subscriptions;
 mod telemetry;
 mod telemetry_file;
 mod telemetry_message;
@@ -45,6 +46,7 @@ pub(crate) use identity::Identity;
 pub use methods::{DirectMethod, MethodResponse};
 pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
 pub use outgoing_message::{Acknowledgement, CloudToDeviceMessage};
+pub(crate) use subscriptions::Subscription;
 pub(crate) use telemetry_file::TelemetryFile;
 pub use telemetry_message::TelemetryMessage;
 pub(crate) use telemetry_message::stamps;
@@ -190,6 +192,7 @@ impl Hubs {
         identity: &Identity,
         presented: &Presented<'_>,
         model_id: Option<String>,
+        clean_session: bool,
     ) -> Result<Admitted, ServiceError> {
         let now = self.clock.now();
         let expires_in = match presented {
@@ -201,7 +204,7 @@ impl Hubs {
         self.authenticate(identity, presented).await?;
         let session = self
             .connections
-            .connect(identity.key(), now.into(), model_id);
+            .connect(identity.key(), now.into(), model_id, clean_session);
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
         let generation_id = self.authenticate(identity, presented).await?;
         Ok(Admitted {
@@ -308,7 +311,7 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         self.delete(identity, |device| check(condition, &device.etag))
             .await?;
-        self.connections.disconnect(&identity.key());
+        self.connections.remove(&identity.key());
         self.forget(identity).await
     }
 

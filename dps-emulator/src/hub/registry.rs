@@ -112,7 +112,7 @@ impl Hubs {
             let identity = device.clone().with_module(module.module_id);
             let (table, key) = (identity.table(), identity.key());
             self.store.delete(table, &key, Expected::Anything).await?;
-            self.connections.disconnect(&key);
+            self.connections.remove(&key);
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! How much an instance takes: as many enrollments as the service, as many requests as is asked for.
 
+mod hub_rates;
 mod throttle;
 
+pub(crate) use hub_rates::HubAction;
+pub use hub_rates::HubRates;
 pub(crate) use throttle::Throttle;
 
 use crate::error::{Error, ErrorKind};
@@ -52,6 +55,8 @@ pub struct Limits {
     pub registrations_per_minute: Option<u64>,
     /// Polls of one device in 10 seconds; not counted by default.
     pub polls_per_10_seconds: Option<u64>,
+    /// The rates of each linked hub; not limited by default.
+    pub hub_rates: HubRates,
 }
 
 impl Default for Limits {
@@ -72,6 +77,7 @@ impl Default for Limits {
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
+            hub_rates: HubRates::default(),
         }
     }
 }
@@ -96,13 +102,15 @@ impl Limits {
         "polls-per-10-seconds",
     ];
 
-    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds.
+    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds;
+    /// for the hubs those of one unit of the tier S1.
     #[must_use]
     pub fn throttled(self) -> Self {
         Self {
             operations_per_minute: Some(1000),
             registrations_per_minute: Some(1000),
             polls_per_10_seconds: Some(5),
+            hub_rates: HubRates::s1(),
             ..self
         }
     }
@@ -112,6 +120,10 @@ impl Limits {
     /// # Errors
     /// When there is no such limit.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), Error> {
+        if let Some(action) = HubAction::ALL.iter().find(|it| it.name() == name) {
+            *self.hub_rates.of(*action) = Some(value);
+            return Ok(());
+        }
         let limit = match name {
             "individual-enrollments" => &mut self.individual_enrollments,
             "registrations" => &mut self.registrations,
@@ -138,9 +150,11 @@ impl Limits {
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
             _ => {
+                let hub_rates = HubAction::ALL.iter().map(|action| action.name());
+                let names: Vec<&str> = Self::NAMES.into_iter().chain(hub_rates).collect();
                 let reason = format!(
                     "'{name}' is not a valid limit: it must be one of {}",
-                    Self::NAMES.join(", ")
+                    names.join(", ")
                 );
                 return Err(Error::new(ErrorKind::Configuration, reason));
             }

@@ -17,6 +17,7 @@ use super::messages::properties;
 use super::operation::{DeviceOperation, Target};
 use crate::attest::Presented;
 use crate::hub::{CONTAINER, Identity, ReceivedTelemetry, message_size, stamps};
+use crate::limits::HubAction;
 use crate::service_error::ServiceError;
 
 /// The body of a request for the address of an upload.
@@ -46,6 +47,14 @@ pub(super) async fn answer(
     let token = call.text(header::AUTHORIZATION)?;
     let presented = Presented::of(token, caller.peer.chain.as_ref())?;
     let (identity, generation_id) = authenticate(gateway, call, target, &presented).await?;
+    let action = match operation {
+        DeviceOperation::Telemetry => Some(HubAction::Telemetry),
+        DeviceOperation::StartUpload => Some(HubAction::Upload),
+        DeviceOperation::FinishUpload { .. } => None,
+    };
+    if let Some(action) = action {
+        gateway.instance.throttle_hub(action, &identity.hub)?;
+    }
     call.receive(SERVICE_LIMIT).await?;
     let hubs = &gateway.instance.hubs;
     match operation {

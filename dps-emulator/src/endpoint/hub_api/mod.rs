@@ -18,6 +18,7 @@ use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::peer::Caller;
 use super::reply::Reply;
 use crate::hub::{Hubs, Identity, TwinPatch};
+use crate::limits::HubAction;
 use crate::service_error::ServiceError;
 use messages::settled;
 use operation::{BackEnd, Operation, Queue, Target};
@@ -57,6 +58,9 @@ async fn answer_back_end(
 ) -> Result<Reply, ServiceError> {
     let hub = authorize(gateway, call)?;
     check_api_version(call)?;
+    if let Some(action) = throttled(operation) {
+        gateway.instance.throttle_hub(action, hub)?;
+    }
     call.receive(SERVICE_LIMIT).await?;
     let api = Api {
         hubs: &gateway.instance.hubs,
@@ -85,6 +89,23 @@ async fn answer_back_end(
     }
 }
 
+/// The rate that the operation counts towards.
+fn throttled(operation: &BackEnd) -> Option<HubAction> {
+    match operation {
+        BackEnd::List
+        | BackEnd::Modules(_)
+        | BackEnd::Identity(_)
+        | BackEnd::Put(_)
+        | BackEnd::Remove(_) => Some(HubAction::Registry),
+        BackEnd::Twin(_) => Some(HubAction::TwinRead),
+        BackEnd::PatchTwin(_) | BackEnd::ReplaceTwin(_) => Some(HubAction::TwinUpdate),
+        BackEnd::Send => Some(HubAction::Message),
+        BackEnd::Invoke(_) | BackEnd::Purge(_) | BackEnd::Receive(_) | BackEnd::Settle { .. } => {
+            None
+        }
+    }
+}
+
 fn check_api_version(call: &Call) -> Result<(), ServiceError> {
     let version = parameter(&call.query, ApiVersion::PARAMETER)?;
     match version.is_some_and(|version| version.parse::<ApiVersion>().is_ok()) {
@@ -98,7 +119,11 @@ fn check_api_version(call: &Call) -> Result<(), ServiceError> {
 
 /// An error in the shape of a hub.
 pub(super) fn error_reply(error: &ServiceError) -> Reply {
-    Reply::hub_error(error, name(error.code()))
+    let reply = Reply::hub_error(error, name(error.code()));
+    match error.retry_after_seconds {
+        Some(seconds) => reply.with(header::RETRY_AFTER.as_str(), seconds.to_string()),
+        None => reply,
+    }
 }
 
 /// The hub whose `iothubowner` key signed the token.

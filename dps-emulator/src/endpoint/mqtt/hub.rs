@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use super::super::call::document;
 use super::super::{Caller, Gateway};
 use super::hub_methods::PendingMethods;
-use super::hub_subscriptions::{Subscription, Subscriptions};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
 use crate::hub::{
-    DeviceSession, Hubs, Identity, ReceivedTelemetry, ToDevice, message_size, stamps,
+    DeviceSession, Hubs, Identity, ReceivedTelemetry, Subscription, ToDevice, message_size, stamps,
 };
+use crate::limits::HubAction;
 use crate::service_error::ServiceError;
 
 /// The longest time without a packet: 29.45 minutes.
@@ -43,7 +43,6 @@ pub(super) struct Client<'a> {
     /// The end of the token, and of the connection.
     end: Option<Instant>,
     idle_timeout: Duration,
-    subscriptions: Subscriptions,
     methods: PendingMethods,
     /// Whether there may be cloud-to-device messages that were not sent over this connection.
     check_queue: bool,
@@ -110,7 +109,11 @@ impl<'a> Client<'a> {
         let identity = Identity::device(&hub, &device_id).with_module(module_id);
         let presented = presented(connect, caller)?;
         let hubs = &gateway.instance.hubs;
-        let admitted = hubs.admit(&identity, &presented, model_id.clone()).await?;
+        gateway.instance.throttle_hub(HubAction::Connect, &hub)?;
+        let clean = connect.clean_session;
+        let admitted = hubs
+            .admit(&identity, &presented, model_id.clone(), clean)
+            .await?;
         tracing::info!(%hub, device = name, transport = caller.transport.name(), "connected to its hub");
         Ok(Self {
             gateway,
@@ -123,15 +126,21 @@ impl<'a> Client<'a> {
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
             idle_timeout: bounded_idle_timeout(connect.keep_alive),
-            subscriptions: Subscriptions::default(),
             methods: PendingMethods::default(),
-            check_queue: false,
+            // A session that continues may have the subscription.
+            check_queue: true,
             last_sent: 0,
         })
     }
 
     fn hubs(&self) -> &Hubs {
         &self.gateway.instance.hubs
+    }
+
+    fn throttle(&self, action: HubAction) -> Result<(), ServiceError> {
+        self.gateway
+            .instance
+            .throttle_hub(action, &self.identity.hub)
     }
 
     async fn telemetry(&self, mut properties: PropertyBag, publish: &Publish) -> Received<Request> {
@@ -145,6 +154,9 @@ impl<'a> Client<'a> {
             return Received::End(format!(
                 "a telemetry message has {size} bytes, and the limit is {limit}"
             ));
+        }
+        if let Err(error) = self.throttle(HubAction::Telemetry) {
+            return Received::End(format!("{}: {}", error.code(), error.message()));
         }
         let work = async {
             let enqueued = self.hubs().now();
@@ -178,6 +190,7 @@ impl<'a> Client<'a> {
     }
 
     async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
+        self.throttle(HubAction::TwinRead)?;
         let twin = self.hubs().twin_for_device(&self.identity);
         Ok(Response {
             topic: TwinResponseTopic::new(200, rid),
@@ -186,6 +199,7 @@ impl<'a> Client<'a> {
     }
 
     async fn report(&self, rid: String, body: &[u8]) -> Result<Response, ServiceError> {
+        self.throttle(HubAction::TwinUpdate)?;
         let patch: Map<String, Value> = document(body)?;
         let version = self.hubs().report(&self.identity, &patch).await?;
         tracing::debug!(device = self.name, version, "reported properties");
@@ -196,7 +210,7 @@ impl<'a> Client<'a> {
     }
 
     fn respond(&self, response: Response) -> Answer {
-        match self.subscriptions.qos(Subscription::TwinResponses) {
+        match self.session.qos(Subscription::TwinResponses) {
             Some(qos) => {
                 Answer::Message(Message::new(response.topic.to_string(), response.body, qos))
             }
@@ -223,7 +237,7 @@ impl<'a> Client<'a> {
     /// The next cloud-to-device message that was not sent over this connection, if the client has subscribed to them. Dropping
     /// the future loses nothing.
     async fn queued_message(&mut self) -> Result<Option<Message>, &'static str> {
-        let Some(qos) = self.subscriptions.qos(Subscription::Messages) else {
+        let Some(qos) = self.session.qos(Subscription::Messages) else {
             return Ok(None);
         };
         if !self.check_queue {
@@ -248,13 +262,13 @@ impl<'a> Client<'a> {
         match sent {
             // A device that has not subscribed reads the whole twin instead.
             ToDevice::Desired(update) => {
-                let qos = self.subscriptions.qos(Subscription::Desired)?;
+                let qos = self.session.qos(Subscription::Desired)?;
                 let topic = DesiredTopic::new(update.version).to_string();
                 let body = update.document.to_string().into_bytes();
                 Some(Message::new(topic, body, qos))
             }
             ToDevice::Method(call) => {
-                self.subscriptions.qos(Subscription::Methods)?;
+                self.session.qos(Subscription::Methods)?;
                 tracing::debug!(device = self.name, method = call.name, "a direct method");
                 Some(self.methods.start(call))
             }
@@ -279,6 +293,10 @@ impl Session for Client<'_> {
         &self.name
     }
 
+    fn is_resumed(&self) -> bool {
+        self.session.is_resumed()
+    }
+
     fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
@@ -296,23 +314,18 @@ impl Session for Client<'_> {
         };
         let granted = granted(asked);
         let limit = self.gateway.instance.state.limits().hub_subscriptions;
-        if !self.subscriptions.add(subscription, granted, limit) {
+        if !self.session.subscribe(subscription, granted, limit) {
             return Err(format!("a connection can have {limit} subscriptions"));
         }
-        match subscription {
-            Subscription::Methods => self.session.receive_methods(true),
-            Subscription::Messages => self.check_queue = true,
-            _ => {}
+        if subscription == Subscription::Messages {
+            self.check_queue = true;
         }
         Ok(granted)
     }
 
     fn unsubscribe(&mut self, filter: &str) {
         if let Some(subscription) = Subscription::of(filter, &self.identity) {
-            self.subscriptions.remove(subscription);
-            if subscription == Subscription::Methods {
-                self.session.receive_methods(false);
-            }
+            self.session.unsubscribe(subscription);
         }
     }
 

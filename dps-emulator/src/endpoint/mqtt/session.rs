@@ -12,6 +12,9 @@ pub(super) trait Session {
     /// The registration id or device id, for the log.
     fn device(&self) -> &str;
 
+    /// Whether the session of an earlier connection continues, with its subscriptions.
+    fn is_resumed(&self) -> bool;
+
     /// The time without a packet after which the connection ends.
     fn idle_timeout(&self) -> Duration;
 
