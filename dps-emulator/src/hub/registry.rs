@@ -3,7 +3,7 @@
 //! Source: azure-rest-api-specs `iothub/data-plane`, `iot-hub/iot-hub-devguide-identity-registry.md`.
 
 use dps_types::protocol::IfMatch;
-use dps_types::{EncodedKey, ErrorCode, SymmetricKey};
+use dps_types::{EncodedKey, ErrorCode, ModuleId, SymmetricKey};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -192,7 +192,7 @@ impl Hubs {
 
 impl IdentityDocument {
     fn check_ids(&self, identity: &Identity) -> Result<(), ServiceError> {
-        let module = identity.module_id.as_ref().map(|id| id.as_str());
+        let module = identity.module_id.as_ref().map(ModuleId::as_str);
         let same = self.device_id.as_deref() == Some(identity.device_id.as_str())
             && (self.module_id.as_deref() == module || module.is_none());
         match same {

@@ -50,7 +50,7 @@ async fn a_module_connects_beside_its_device() {
     assert_eq!(dps.hub().telemetry_count("dev-1"), 0);
     let kept = dps.hub().telemetry("dev-1/mod-1");
     assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0].module_id().map(|id| id.as_str()), Some("mod-1"));
+    assert_eq!(kept[0].module_id().expect("a module").as_str(), "mod-1");
     let method = kept[0].system_property("iothub-connection-auth-method");
     assert!(method.expect("stamped").contains("\"scope\":\"module\""));
 }
