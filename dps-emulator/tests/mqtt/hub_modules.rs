@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::common::{
-    Client, Connect, Dps, KEY_1, KEY_2, NOT_AUTHORIZED, RESPONSES, Tls, publish, subscribe,
+    Client, Connect, Dps, KEY_1, NOT_AUTHORIZED, RESPONSES, Tls, publish, subscribe,
 };
 
 const MODULE: &str = "/devices/dev-1/modules/mod-1";
+const MODULE_KEY: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNERUY=";
 
 async fn with_module() -> Dps {
     let dps = Dps::with_assigned(Value::Null).await;
@@ -14,7 +15,7 @@ async fn with_module() -> Dps {
         "deviceId": "dev-1",
         "moduleId": "mod-1",
         "authentication": {
-            "type": "sas", "symmetricKey": { "primaryKey": KEY_2, "secondaryKey": KEY_1 },
+            "type": "sas", "symmetricKey": { "primaryKey": MODULE_KEY },
         },
     });
     let request = dps.hub_request("PUT", MODULE).json(&document);
@@ -26,7 +27,7 @@ async fn with_module() -> Dps {
 async fn at_hub(dps: &Dps) -> Client<Tls> {
     let mut client = dps.mqtt().await;
     client
-        .connect(&Connect::to_hub_as_module("mod-1", KEY_2))
+        .connect(&Connect::to_hub_as_module("mod-1", MODULE_KEY))
         .await;
     client.listen(RESPONSES).await;
     client
@@ -102,13 +103,13 @@ async fn a_module_is_refused_with_other_credentials() {
     let dps = with_module().await;
     for connect in [
         // The key of its device.
-        Connect::to_hub_as_module("mod-1", "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNERUY="),
-        Connect::to_hub_as_module("mod-2", KEY_2),
+        Connect::to_hub_as_module("mod-1", KEY_1),
+        Connect::to_hub_as_module("mod-2", MODULE_KEY),
         // The token of its device.
-        Connect::to_hub_as_module("mod-1", KEY_2).password(&crate::common::hub_token(
+        Connect::to_hub_as_module("mod-1", MODULE_KEY).password(&crate::common::hub_token(
             "127.0.0.1",
             "dev-1",
-            KEY_2,
+            KEY_1,
             crate::common::FOREVER,
         )),
     ] {
@@ -127,7 +128,7 @@ async fn a_module_ends_with_its_device() {
     hub.set_enabled("dev-1", false).await.expect("disabled");
     module.closed().await;
     let mut client = dps.mqtt().await;
-    let connect = Connect::to_hub_as_module("mod-1", KEY_2);
+    let connect = Connect::to_hub_as_module("mod-1", MODULE_KEY);
     client.send(&connect.bytes()).await;
     client.expect(NOT_AUTHORIZED).await;
     hub.set_enabled("dev-1", true).await.expect("enabled");
