@@ -15,8 +15,9 @@ use super::cached_assignment::CachedAssignment;
 use super::event::{DeviceEvent, EventBuffer};
 use crate::error::{Error, ErrorKind};
 
-/// How often a repeated failure is logged at `warn`. In between it is logged at `debug`.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a repeated failure is logged at `warn`: about once a minute, and each attempt at the slowest pace, which is a minute
+/// less a fifth at most. In between it is logged at `debug`.
+const WARNING_INTERVAL: Duration = Duration::from_secs(48);
 
 /// What a connection is doing, as of the last time that its events were polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

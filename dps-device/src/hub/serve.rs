@@ -65,14 +65,16 @@ impl Driver {
         let may_send = has_room && !link.is_renewing();
         let events = self.shared.monitor.events();
         let is_held_back = self.options.twin && self.follower.is_held_back(events);
+        // Packets are last: what comes before ends by itself, and a hub that sends all the time must not delay it.
         Ok(tokio::select! {
-            packet = link.packet() => Step::Packet(packet?),
-            Some(request) = self.inbox.requests.recv(), if self.requests.has_room() => Step::Request(request),
-            reply = self.inbox.replies.next() => Step::Reply(reply),
-            () = self.shared.outbox.ready(), if may_send => Step::Message,
-            Some(wish) = self.inbox.wishes.recv() => Step::Wish(wish),
-            () = events.taken.notified(), if is_held_back => Step::Look,
+            biased;
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Step::Look,
+            Some(wish) = self.inbox.wishes.recv() => Step::Wish(wish),
+            reply = self.inbox.replies.next() => Step::Reply(reply),
+            Some(request) = self.inbox.requests.recv(), if self.requests.has_room() => Step::Request(request),
+            () = events.taken.notified(), if is_held_back => Step::Look,
+            () = self.shared.outbox.ready(), if may_send => Step::Message,
+            packet = link.packet() => Step::Packet(packet?),
         })
     }
 
@@ -279,6 +281,9 @@ impl Driver {
             debug!("the program did not respond to a method in time");
             let topic = MethodResponseTopic::new(TIMEOUT, rid);
             link.send(topic.to_string(), b"null".to_vec()).await?;
+        }
+        if link.must_be_replaced(self.requests.is_quiet() && self.methods.is_empty()) {
+            return Ok(());
         }
         // What is overdue may have arrived while the events were not polled.
         let arrived = tokio::select! {

@@ -140,10 +140,6 @@ impl Shared {
         let _ = self.end.subscribe().wait_for(Option::is_some).await;
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.end.borrow().is_some()
-    }
-
     pub(super) fn set_place(
         &self,
         endpoint: Option<&HubEndpoint>,

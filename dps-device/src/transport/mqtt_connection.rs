@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 use super::error::TransportError;
 use super::stream::Stream;
@@ -46,7 +47,7 @@ impl MqttConnection {
     /// The last packet id that this type uses itself.
     pub(crate) const LAST_OWN_ID: u16 = SUBSCRIBE_ID;
 
-    /// Sends CONNECT and SUBSCRIBE and checks the answers. The keep-alive of `connect` is replaced by [`KEEP_ALIVE`].
+    /// Sends CONNECT and SUBSCRIBE and checks the answers. The first filter is required. The keep-alive of `connect` is replaced by [`KEEP_ALIVE`].
     pub(crate) async fn open(
         stream: Box<dyn Stream>,
         mut connect: Connect,
@@ -122,14 +123,7 @@ impl MqttConnection {
         loop {
             match self.receive().await? {
                 Packet::SubAck { packet_id, granted } if packet_id == SUBSCRIBE_ID => {
-                    return match granted {
-                        granted if granted.len() != filters.len() => Err(unexpected()),
-                        granted if granted.contains(&None) => Err(TransportError::new(
-                            ErrorKind::Rejected,
-                            "the service refused a subscription",
-                        )),
-                        _ => Ok(()),
-                    };
+                    return check_granted(filters, &granted);
                 }
                 // It may arrive before the SUBACK (MQTT 3.1.1, section 3.8.4).
                 Packet::Publish(publish) => self.keep_early(publish)?,
@@ -232,6 +226,25 @@ fn check_connack(code: ConnectCode) -> Result<(), TransportError> {
         ),
     };
     Err(TransportError::new(kind, what))
+}
+
+/// The first subscription is required. The server may not have what the others are for.
+fn check_granted(filters: &[&str], granted: &[Option<QoS>]) -> Result<(), TransportError> {
+    if granted.len() != filters.len() {
+        return Err(unexpected());
+    }
+    if granted.first() == Some(&None) {
+        return Err(TransportError::new(
+            ErrorKind::Rejected,
+            "the service refused the subscription to its answers",
+        ));
+    }
+    for (filter, granted) in filters.iter().zip(granted) {
+        if granted.is_none() {
+            warn!(filter, "the service refused a subscription");
+        }
+    }
+    Ok(())
 }
 
 fn silent(what: &'static str) -> TransportError {
