@@ -6,26 +6,6 @@
 //! device and its proof) and a [`Transport`]. `register()` sends the registration, polls as the service asks, retries
 //! failures that may recover, and returns an [`Assignment`] or an [`Error`] whose kind documents who must act.
 //!
-//! ```no_run
-//! # #[cfg(feature = "http")]
-//! # async fn provision(group_key: dps_device::SymmetricKey) -> Result<(), Box<dyn std::error::Error>> {
-//! use std::time::Duration;
-//! use dps_device::{Http, ProvisioningClient, SymmetricKeyAttestation};
-//! use serde_json::json;
-//!
-//! let attestation = SymmetricKeyAttestation::from_group("toaster-0815".parse()?, &group_key);
-//! let client = ProvisioningClient::new("0ne00000A0A".parse()?, attestation, Http::default());
-//!
-//! let assignment = client
-//!     .register()
-//!     .payload(json!({"model": "toaster"}))
-//!     .timeout(Duration::from_secs(120))
-//!     .await?;
-//! println!("{} is assigned to {}", assignment.device_id(), assignment.hub());
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! The events of a registration are a stream:
 //!
 //! ```no_run
@@ -123,6 +103,8 @@
 mod answer;
 mod assignment;
 pub mod attestation;
+#[cfg(feature = "certificates")]
+pub mod certificate;
 mod client;
 mod clock_skew;
 #[cfg(feature = "conformance")]
@@ -137,6 +119,8 @@ mod hub_key;
 mod log_limit;
 mod lookup;
 mod poll;
+#[cfg(any(feature = "certificates", feature = "hub"))]
+mod private_file;
 mod register;
 mod retry;
 pub mod transport;
@@ -155,9 +139,9 @@ pub use dps_tls::Proxy;
 pub use dps_tls::Roots;
 pub use dps_types::protocol::ApiVersion;
 pub use dps_types::{
-    Clock, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails, HubHostname, IdScope,
-    ModuleId, OperationId, ParseError, RegistrationId, RegistrationRequest, RegistrationStatus,
-    RegistrationSubstatus, SymmetricKey, SystemClock,
+    Clock, ConnectionProfile, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails,
+    HubHostname, IdScope, ModuleId, OperationId, ParseError, RegistrationId, RegistrationRequest,
+    RegistrationStatus, RegistrationSubstatus, SymmetricKey, SystemClock,
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Event, RegistrationEvents};

@@ -1,7 +1,6 @@
 //! The options of an emulator.
 
 use std::net::{IpAddr, Ipv4Addr};
-#[cfg(feature = "redb")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +48,8 @@ pub struct EmulatorBuilder {
     pub(crate) mqtt_answer_delay: Duration,
     pub(crate) require_verified_ca: bool,
     pub(crate) webhook_roots: Option<Roots>,
+    pub(crate) kept_telemetry: usize,
+    pub(crate) telemetry_file: Option<PathBuf>,
 }
 
 impl Default for EmulatorBuilder {
@@ -80,6 +81,8 @@ impl Default for EmulatorBuilder {
             mqtt_answer_delay: Duration::ZERO,
             require_verified_ca: false,
             webhook_roots: None,
+            kept_telemetry: 100,
+            telemetry_file: None,
         }
     }
 }
@@ -254,6 +257,22 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn webhook_roots(mut self, roots: Roots) -> Self {
         self.webhook_roots = Some(roots);
+        self
+    }
+
+    /// The number of telemetry messages of each device, and of each module, that the hubs keep in memory; 100 by default, and at
+    /// least 1. All messages together have at most 64 MiB.
+    #[must_use]
+    pub fn kept_telemetry(mut self, messages: usize) -> Self {
+        self.kept_telemetry = messages;
+        self
+    }
+
+    /// Appends the telemetry of all hubs to this file, one JSON object per line, as
+    /// [`TelemetryMessage`](crate::TelemetryMessage) describes it.
+    #[must_use]
+    pub fn telemetry_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.telemetry_file = Some(file.into());
         self
     }
 

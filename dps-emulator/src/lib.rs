@@ -3,26 +3,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
-//! In a test, it runs in the process and in memory, on free ports of the loopback interface:
-//!
-//! ```
-//! use dps_emulator::{Emulator, LinkedHub};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let toasters = LinkedHub::new("toasters.example".parse()?);
-//! let heatpumps = LinkedHub::new("heatpumps.example".parse()?).weight(2);
-//! let dps = Emulator::builder().link_hub(toasters).link_hub(heatpumps).start().await?;
-//!
-//! println!("{}", dps.service_connection_string().as_str()); // for a service client
-//! println!("{} {}", dps.id_scope(), dps.https_url()); // for a device
-//! println!("{}", dps.ca_pem()); // the CA that both must trust
-//!
-//! dps.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! Devices authenticate with symmetric keys, X.509 certificates or TPMs. A TPM is challenged over HTTPS with a key that only it
 //! can decrypt, and receives the key for its hub in the same way. It has ten minutes to answer. A restart of the emulator forgets
 //! challenges, but not registrations.
@@ -53,8 +33,6 @@
 //!
 //! - `cli` (default): the program `dps-emulator`.
 //! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
-//!
-//! A test suite needs neither: `cargo add --dev dps-emulator --no-default-features`.
 
 mod access;
 mod allocate;
@@ -83,7 +61,10 @@ pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
-pub use hub::{HubDevice, HubHandle};
+pub use hub::{
+    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
+    TelemetryStream,
+};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 

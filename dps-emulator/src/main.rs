@@ -105,6 +105,12 @@ struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
     verified_cas: Vec<VerifiedCa>,
+    /// Number of telemetry messages of each device that are kept in memory
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kept_telemetry: usize,
+    /// File to append the telemetry of all devices to, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    telemetry_file: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     server_certificate: Option<PathBuf>,
@@ -175,6 +181,7 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .assign_delay(Duration::from_millis(options.assign_delay))
         .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))
         .require_verified_ca(options.require_verified_ca)
+        .kept_telemetry(options.kept_telemetry)
         .limits(limits(options)?);
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);
@@ -208,6 +215,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
         };
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
+    }
+    if let Some(file) = &options.telemetry_file {
+        builder = builder.telemetry_file(file);
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

@@ -3,3 +3,18 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+mod book {
+    macro_rules! chapters {
+        ($($module:ident = $file:literal;)*) => {
+            $(#[doc = include_str!(concat!("../../docs/book/src/", $file))] mod $module {})*
+        };
+    }
+    chapters! {
+        first_device = "first-device.md";
+        allocation_policies = "allocation-policies.md";
+        operating = "operating.md";
+        ci = "ci.md";
+    }
+}

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::endpoint::HubEndpoint;
-use super::finder::Finder;
+use super::finder::{DpsFinder, Finder};
 use super::follower::Follower;
 use super::handle::DeviceHandle;
 use super::link::Link;
@@ -191,7 +191,7 @@ impl Driver {
             ErrorKind::Unauthorized | ErrorKind::NotFound => {
                 self.after_refusal("the hub refused the device", error)
             }
-            ErrorKind::InvalidConfiguration | ErrorKind::Unsupported => {
+            kind if ends(kind) => {
                 self.shared.monitor.gave_up(what, &error);
                 Err(error)
             }
@@ -216,15 +216,11 @@ impl Driver {
         if !error.is_retryable() {
             self.refusals += 1;
         }
-        let is_over = matches!(
-            error.kind(),
-            ErrorKind::InvalidConfiguration | ErrorKind::Unsupported
-        );
-        if is_over || self.has_too_many_refusals() {
+        if ends(error.kind()) || self.has_too_many_refusals() {
             self.shared.monitor.gave_up(what, &error);
             return Err(error);
         }
-        let pause = self.finder.dps().map_or(Duration::ZERO, |dps| dps.pause());
+        let pause = self.finder.dps().map(DpsFinder::pause).unwrap_or_default();
         let wait = pause.max(error.retry_after().unwrap_or_default());
         self.retry(what, &error, wait);
         Ok(())
@@ -405,6 +401,14 @@ async fn open_with_either_proof(
         }
         _ => Err(refusal),
     }
+}
+
+/// Returns true if another attempt cannot help.
+fn ends(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidConfiguration | ErrorKind::Unsupported | ErrorKind::ConnectionProfile
+    )
 }
 
 fn without_dps() -> Error {

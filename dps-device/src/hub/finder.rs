@@ -20,7 +20,7 @@ use crate::poll::{Pace, draw};
 type Search = BoxFuture<'static, Result<Resolved, Error>>;
 
 pub(super) enum Finder {
-    Fixed(HubEndpoint),
+    Fixed(Box<HubEndpoint>),
     Dps(Box<DpsFinder>),
 }
 
@@ -31,7 +31,7 @@ impl Finder {
         monitor: &Monitor,
     ) -> Result<HubEndpoint, Error> {
         match self {
-            Self::Fixed(endpoint) => Ok(endpoint.clone()),
+            Self::Fixed(endpoint) => Ok((**endpoint).clone()),
             Self::Dps(finder) => {
                 let assignment = finder.find(reason, monitor).await?;
                 Ok(finder.endpoint(&assignment))
@@ -134,7 +134,9 @@ impl DpsFinder {
 
     pub(super) fn endpoint(&self, assignment: &CachedAssignment) -> HubEndpoint {
         let (hub, device_id) = (assignment.hub(), assignment.device_id());
-        (self.configure)(self.client.hub_at(hub.clone(), device_id.clone()))
+        let endpoint = self.client.hub_at(hub.clone(), device_id.clone());
+        let profile = assignment.connection_profile().cloned();
+        (self.configure)(endpoint.with_profile(profile))
     }
 
     fn wait(&self) -> Duration {

@@ -50,6 +50,7 @@ impl Link {
         options: &ConnectOptions,
         id: LinkId,
     ) -> Result<Self, Error> {
+        hub.check_profile()?;
         let limit = hub.endpoint.request_timeout;
         match timeout(limit, Self::connect(hub, options, id)).await {
             Ok(opened) => opened.map_err(Into::into),

@@ -70,13 +70,11 @@ struct Waiting<R: Request> {
     caller: oneshot::Sender<Result<R::Response, Error>>,
 }
 
+/// Where the response to a request arrives.
+pub(super) type Response<R> = oneshot::Receiver<Result<<R as Request>::Response, Error>>;
+
 /// The request for the driver, and the place where its response arrives.
-pub(super) fn pending<R: Request>(
-    request: R,
-) -> (
-    Box<dyn Pending>,
-    oneshot::Receiver<Result<R::Response, Error>>,
-) {
+pub(super) fn pending<R: Request>(request: R) -> (Box<dyn Pending>, Response<R>) {
     let (caller, response) = oneshot::channel();
     (Box::new(Waiting { request, caller }), response)
 }
