@@ -46,9 +46,11 @@ impl Wire {
             .filter_map(|part| part.split_once('='))
             .collect();
         let port = base.rsplit(':').next().expect("a port");
-        assert_eq!(parts["HostName"], format!("localhost:{port}"));
+        let host = base.strip_prefix("https://").expect("HTTPS");
+        assert_eq!(parts["HostName"], host);
         Self {
-            base: base.to_owned(),
+            // The emulator may have another name, which does not resolve.
+            base: format!("https://localhost:{port}"),
             scope: scope.to_owned(),
             port: port.parse().expect("a port"),
             policy: parts["SharedAccessKeyName"].to_owned(),
@@ -112,7 +114,12 @@ impl Wire {
 
     /// A connection with nothing but TLS on it.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        self.connect_to(self.port).await
+    }
+
+    /// The same to another port, for MQTT and AMQP.
+    pub(crate) async fn connect_to(&self, port: u16) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::new(tls(&self.ca_pem, None)))
             .connect(name, stream.expect("connected"))
