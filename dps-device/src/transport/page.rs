@@ -46,7 +46,7 @@ fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
 
 /// Some gateways label the JSON of the service behind them as HTML.
 fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    dps_types::json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 #[cfg(test)]
@@ -103,6 +103,7 @@ mod tests {
             ),
             (Some("application/json"), ""),
             (Some("text/html"), "{\"errorCode\":401002}"),
+            (Some("text/html"), "\u{feff}{\"errorCode\":401002}"),
             (Some("text/plain"), "Unauthorized"),
             (None, ""),
             (None, "null"),

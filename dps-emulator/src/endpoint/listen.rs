@@ -27,9 +27,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The pause after an accept that failed, usually because the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The most connections of a port whose clients have not proven who they are. Further ones wait in the system's queue.
-/// Each of these connections has a time limit, so the wait ends.
-const MAX_UNPROVEN: usize = 2048;
 
 /// A protocol inside TLS, with a port of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +45,10 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
-    let unproven = Arc::new(Semaphore::new(MAX_UNPROVEN));
+    // Further connections wait in the system's queue. Each of these has a time limit, so the wait ends.
+    let most = gateway.instance.state.limits().unproven_connections;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let unproven = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -108,14 +108,17 @@ impl Connection {
             protocol,
             gateway,
         } = self;
-        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));
+        let limit = gateway.unproven_timeout(HANDSHAKE_TIMEOUT);
+        let handshake = timeout(limit, handshake(stream, &tls));
         let mut stream = tokio::select! {
             () = stop.cancelled() => return,
             handshake = handshake => match handshake {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return handshake_failed(&gateway, address, &error),
                 Err(_) => {
-                    let error = io::Error::other("it was not complete after 10 seconds");
+                    let seconds = limit.as_secs();
+                    let error = format!("it was not complete after {seconds} seconds");
+                    let error = io::Error::other(error);
                     return handshake_failed(&gateway, address, &error);
                 }
             },

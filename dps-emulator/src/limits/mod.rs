@@ -35,6 +35,14 @@ pub struct Limits {
     pub linked_hubs: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
+    /// Connections of a port whose clients have not proven their identity; 2,048 by default, and at least 1. Further ones wait.
+    pub unproven_connections: u64,
+    /// The seconds in which a client must prove its identity; 120 by default. A TLS handshake, a CONNECT packet of MQTT and a
+    /// login of AMQP have shorter time limits as well.
+    pub unproven_seconds: u64,
+    /// Open challenges to TPMs of one client address; 1,000 by default, and at least 1. A further one replaces the oldest.
+    /// Addresses of IPv6 count by their /64 network.
+    pub tpm_challenges_per_address: u64,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -53,6 +61,9 @@ impl Default for Limits {
             ca_certificates: 25,
             linked_hubs: 50,
             message_bytes: 96 * 1024,
+            unproven_connections: 2048,
+            unproven_seconds: 120,
+            tpm_challenges_per_address: 1000,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
@@ -62,7 +73,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 13] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
@@ -70,6 +81,9 @@ impl Limits {
         "ca-certificates",
         "linked-hubs",
         "message-bytes",
+        "unproven-connections",
+        "unproven-seconds",
+        "tpm-challenges-per-address",
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
@@ -102,6 +116,9 @@ impl Limits {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
+            "unproven-connections" => &mut self.unproven_connections,
+            "unproven-seconds" => &mut self.unproven_seconds,
+            "tpm-challenges-per-address" => &mut self.tpm_challenges_per_address,
             "operations-per-minute" => self.operations_per_minute.insert(value),
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),

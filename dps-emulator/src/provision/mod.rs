@@ -12,6 +12,7 @@ mod reprovision;
 mod tests;
 mod tpm;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -35,6 +36,8 @@ use challenges::Challenges;
 pub(crate) struct Device<'a> {
     pub(crate) id_scope: &'a IdScope,
     pub(crate) registration_id: &'a RegistrationId,
+    /// The client's address.
+    pub(crate) address: IpAddr,
     pub(crate) presented: Presented<'a>,
     pub(crate) api_version: ApiVersion,
     /// Whether the transport can carry a challenge to a TPM: HTTPS can, MQTT cannot.
@@ -53,8 +56,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
+            challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
             instance,
-            challenges: Challenges::default(),
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
             stop,

@@ -44,7 +44,9 @@ impl Engine {
         let id = device.registration_id;
         tracing::debug!(registration_id = %id, "challenge for a TPM");
         let is_enrolled = enrolled == Some(keys.endorsement_key());
-        ServiceError::challenge(self.challenges.make(id, keys, is_enrolled, self.now()))
+        let now = self.now();
+        let address = device.address;
+        ServiceError::challenge(self.challenges.make(id, keys, address, is_enrolled, now))
     }
 
     /// The TPM whose challenge the device answers.

@@ -5,7 +5,7 @@ use dps_types::{ErrorCode, RegistrationId};
 
 use super::enrollments::ATTEMPTS;
 use super::store::{Change, Expected, Table};
-use super::{Record, State, decode, decode_or_skip, encode, members, version};
+use super::{Damaged, Record, State, decode, decode_or_skip, encode, members, version};
 use crate::service_error::ServiceError;
 
 /// A record as it was read. It can be replaced only if it has not changed since.
@@ -24,6 +24,15 @@ impl State {
             }
             None => Ok(None),
         }
+    }
+
+    /// The record for the document of its enrollment, which can be read even if the record is damaged.
+    pub(crate) async fn registration_or_damage(
+        &self,
+        key: &str,
+    ) -> Result<Option<Result<Record, Damaged>>, ServiceError> {
+        let bytes = self.store().get(Table::Registrations, key).await?;
+        Ok(bytes.map(|bytes| decode(&bytes)))
     }
 
     /// The record, or the service's 404.

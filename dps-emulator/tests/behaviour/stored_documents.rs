@@ -215,6 +215,21 @@ async fn a_damaged_enrollment_can_be_replaced_and_a_damaged_device_removed() {
 }
 
 #[tokio::test]
+async fn an_enrollment_is_readable_without_its_damaged_registration() {
+    let (dps, store) = damaged().await;
+    dps.device("e-d1").key(KEY_1).assigned().await;
+    let path = "/enrollments/e-d1";
+    let whole = dps.get(path).await.json();
+    assert_eq!(whole["registrationState"]["status"], "assigned", "{whole}");
+    damage(&store, Table::Registrations, "e-d1").await;
+    let answer = dps.get(path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let document = answer.json();
+    assert_eq!(document["registrationId"], "e-d1");
+    assert!(document.get("registrationState").is_none(), "{document}");
+}
+
+#[tokio::test]
 async fn a_damaged_group_does_not_stop_the_devices_of_others() {
     let (dps, store) = damaged().await;
     let ca = dps_emulator::CertificateAuthority::new("Root").expect("a CA");

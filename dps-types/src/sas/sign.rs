@@ -47,12 +47,18 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A key could not sign.
+/// A key could not sign. `{:#}` prints the message and all its sources.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
 pub struct SignError {
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        crate::write_sources(f, self)
+    }
 }
 
 impl SignError {
@@ -72,5 +78,22 @@ impl SignError {
     ) -> Self {
         self.source = Some(source.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alternate_form_prints_the_sources() {
+        let cause =
+            SignError::new("no session").with_source(std::io::Error::other("the bus is busy"));
+        let error = SignError::new("the TPM refused").with_source(cause);
+        assert_eq!(error.to_string(), "the TPM refused");
+        assert_eq!(
+            format!("{error:#}"),
+            "the TPM refused: no session: the bus is busy"
+        );
     }
 }

@@ -51,7 +51,14 @@ where
             storage_root_key,
         } => {
             let address = format!("{id_scope}/registrations/{registration_id}");
-            match challenge(gateway, &address, &endorsement_key, &storage_root_key).await {
+            match challenge(
+                gateway,
+                caller,
+                &address,
+                [&endorsement_key, &storage_root_key],
+            )
+            .await
+            {
                 Ok((address, key)) => {
                     let token = sasl.challenge(&mut frames, &key).await?;
                     with_token(address, &token, true)
@@ -106,9 +113,9 @@ fn with_token(address: Address, token: &str, tpm: bool) -> Result<Login, Service
 /// The key that the TPM must open.
 async fn challenge(
     gateway: &Gateway,
+    caller: Caller<'_>,
     address: &str,
-    endorsement_key: &[u8],
-    storage_root_key: &[u8],
+    [endorsement_key, storage_root_key]: [&[u8]; 2],
 ) -> Result<(Address, Vec<u8>), ServiceError> {
     let address: Address = address.parse()?;
     let mut keys = TpmAttestation::new(TpmPublic::parse(endorsement_key)?.to_base64());
@@ -116,6 +123,7 @@ async fn challenge(
     let device = Device {
         id_scope: &address.id_scope,
         registration_id: &address.registration_id,
+        address: caller.peer.address.ip(),
         presented: Presented::Nothing,
         api_version: ApiVersion::V2021_06_01,
         takes_challenge: true,

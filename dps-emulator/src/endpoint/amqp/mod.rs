@@ -11,7 +11,7 @@ use std::time::Duration;
 use dps_amqp::{Condition, Event, Frames, Limits, Server};
 use dps_types::protocol::amqp::condition;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -20,11 +20,9 @@ use client::{Client, Next};
 use login::Login;
 
 /// The largest frame, in bytes. It is also the largest that the SDKs ask for.
-const MAX_FRAME: usize = 64 * 1024;
+pub(super) const MAX_FRAME: usize = 64 * 1024;
 /// The time within which a client must be authenticated.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time within which a request of the client must be authenticated.
-const UNPROVEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// The time that closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -42,17 +40,19 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let frames = Frames::new(stream, MAX_FRAME);
+    let limit = gateway.unproven_timeout(LOGIN_TIMEOUT);
     let login = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        login = timeout(LOGIN_TIMEOUT, Box::pin(login::login(frames, gateway, caller))) => login,
+        login = timeout(limit, Box::pin(login::login(frames, gateway, caller))) => login,
     };
     let (frames, login) = match login {
         Ok(Ok(Some(login))) => login,
         Ok(Ok(None)) => return Ok(()),
         Ok(Err(error)) => return failed(gateway, caller, error),
         Err(_) => {
-            let reason = "the client was not authenticated within 30 seconds";
-            gateway.refusals.closed(caller, None, reason);
+            let seconds = limit.as_secs();
+            let reason = format!("the client was not authenticated within {seconds} seconds");
+            gateway.refusals.closed(caller, None, &reason);
             return Ok(());
         }
     };
@@ -73,7 +73,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut client = Client::new(gateway, caller, login);
-    let unproven = Instant::now() + UNPROVEN_TIMEOUT;
+    let limit = gateway.unproven_timeout(Duration::MAX);
+    let unproven = tokio::time::sleep(limit);
+    tokio::pin!(unproven);
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => {
@@ -83,9 +85,10 @@ where
                 return Ok(());
             }
             event = server.next() => event,
-            () = tokio::time::sleep_until(unproven), if !caller.peer.is_proven() => {
-                let reason = "no request of the client was authenticated within 2 minutes";
-                gateway.refusals.closed(caller, None, reason);
+            () = unproven.as_mut(), if !caller.peer.is_proven() => {
+                let seconds = limit.as_secs();
+                let reason = format!("no request of the client was authenticated within {seconds} seconds");
+                gateway.refusals.closed(caller, None, &reason);
                 let refused = Condition::new(condition(401)).with_description(reason);
                 let _ = timeout(CLOSE_TIMEOUT, server.close(Some(refused))).await;
                 return Ok(());

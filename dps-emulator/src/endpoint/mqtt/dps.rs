@@ -74,6 +74,7 @@ impl<'a> Client<'a> {
         Device {
             id_scope: &self.username.id_scope,
             registration_id: &self.username.registration_id,
+            address: self.caller.peer.address.ip(),
             presented: self.presented.clone(),
             api_version: self.username.api_version,
             takes_challenge: false,

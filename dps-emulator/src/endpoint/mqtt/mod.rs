@@ -28,7 +28,7 @@ use session::Session;
 /// The most bytes that MQTT adds to a message: its header and its topic.
 const ENVELOPE: usize = 32 * 1024;
 /// The largest CONNECT, in bytes. Until then the client has not proven who it is.
-const MAX_CONNECT: usize = 16 * 1024;
+pub(super) const MAX_CONNECT: usize = 16 * 1024;
 /// The time within which a client must send CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time within which a client must read a packet.
@@ -66,9 +66,10 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let limit = gateway.unproven_timeout(CONNECT_TIMEOUT);
     let first = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        first = timeout(CONNECT_TIMEOUT, packets.read()) => first,
+        first = timeout(limit, packets.read()) => first,
     };
     let closed = |reason: &str| {
         gateway.refusals.closed(caller, None, reason);
@@ -86,7 +87,11 @@ where
         Ok(Err(error)) => return closed(&format!("the first packet is not valid: {error}")),
         // A server closes without an answer (MQTT-3.1.0-1).
         Ok(Ok(Some(_))) => return closed("the first packet is not CONNECT"),
-        Err(_) => return closed("the client did not send CONNECT within 30 seconds"),
+        Err(_) => {
+            let seconds = limit.as_secs();
+            let reason = format!("the client did not send CONNECT within {seconds} seconds");
+            return closed(&reason);
+        }
     };
     // Boxed, so that an idle connection is small.
     if hub::is_for(&connect) {
