@@ -247,7 +247,7 @@ async fn one_address_does_not_use_up_the_challenges_of_others() {
     let challenge = device.ask().await;
 
     // Another client asks for many challenges, also with the public keys of the device.
-    let other = dps.from_address([127, 0, 0, 2].into());
+    let other = dps.bound_to([127, 0, 0, 2].into());
     let mut challenges = Vec::new();
     for number in 0..4 {
         let id = format!("other-{number}");

@@ -107,7 +107,7 @@ impl Wire {
     }
 
     /// The same emulator, called from this address of the machine.
-    pub(crate) fn from_address(&self, address: IpAddr) -> Self {
+    pub(crate) fn bound_to(&self, address: IpAddr) -> Self {
         let tls = tls(&self.ca_pem, None);
         Self {
             http: client_from(tls, Some(address)),
