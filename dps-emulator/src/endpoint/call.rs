@@ -175,7 +175,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// A body as a document: the same for every transport.
+/// A body as a document: the same for every transport. A byte order mark before it is skipped.
 pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
     json::from_slice(body).map_err(|error| {
         match json::from_slice::<IgnoredAny>(body) {

@@ -15,6 +15,8 @@ use super::{Caller, Gateway, Peer, Transport, amqp, mqtt, websocket};
 
 /// The time within which the head of a request must arrive. An idle connection stays open as long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time after which a connection ends if no request on it has proven who the client is.
+const UNPROVEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -33,7 +35,6 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let unproven = gateway.unproven_timeout(Duration::MAX);
     // A request that asks for a WebSocket leaves it here.
     let upgraded: Arc<Mutex<Option<(OnUpgrade, Transport)>>> = Arc::default();
     let answer = {
@@ -70,9 +71,9 @@ where
     let mut connection = Box::pin(connection);
     tokio::select! {
         ended = connection.as_mut() => ended?,
-        () = ended_unproven(&peer, unproven) => {
+        () = ended_unproven(&peer) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(unproven.min(HEAD_TIMEOUT), connection.as_mut()).await??;
+            tokio::time::timeout(HEAD_TIMEOUT, connection.as_mut()).await??;
         }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -99,8 +100,8 @@ where
 }
 
 /// Ends when the client has had its time and has proven nothing.
-async fn ended_unproven(peer: &Peer, limit: Duration) {
-    tokio::time::sleep(limit).await;
+async fn ended_unproven(peer: &Peer) {
+    tokio::time::sleep(UNPROVEN_TIMEOUT).await;
     if peer.is_proven() {
         std::future::pending::<()>().await;
     }

@@ -58,10 +58,9 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
-    // Further connections wait in the system's queue. Each of these has a time limit, so the wait ends.
-    let most = gateway.instance.state.limits().unproven_connections;
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let unproven = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+    // Further connections wait in the system's queue.
+    let limit = gateway.instance.state.limits().unproven_connections;
+    let unproven = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -126,17 +125,14 @@ impl Connection {
             let peer = Peer::without_tls(address, place);
             return converse(stream, protocol, gateway, peer, stop).await;
         }
-        let limit = gateway.unproven_timeout(HANDSHAKE_TIMEOUT);
-        let handshake = timeout(limit, handshake(stream, &tls));
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));
         let stream = tokio::select! {
             () = stop.cancelled() => return,
             handshake = handshake => match handshake {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return handshake_failed(&gateway, address, &error),
                 Err(_) => {
-                    let seconds = limit.as_secs();
-                    let error = format!("it was not complete after {seconds} seconds");
-                    let error = io::Error::other(error);
+                    let error = io::Error::other("it was not complete after 10 seconds");
                     return handshake_failed(&gateway, address, &error);
                 }
             },

@@ -20,7 +20,6 @@ mod websocket;
 mod write_timeout;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::header::AUTHORIZATION;
 use dps_types::ErrorCode;
@@ -137,12 +136,6 @@ impl Gateway {
         let access = &self.instance.access;
         access.authorize(authorization, &call.path, action, now)?;
         self.instance.throttle.operation(now)
-    }
-
-    /// The time for a step of a client that has not proven its identity yet.
-    fn unproven_timeout(&self, step: Duration) -> Duration {
-        let seconds = self.instance.state.limits().unproven_seconds;
-        step.min(Duration::from_secs(seconds))
     }
 
     fn retry_after_seconds(&self) -> u64 {

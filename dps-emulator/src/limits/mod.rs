@@ -35,14 +35,12 @@ pub struct Limits {
     pub linked_hubs: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
-    /// Connections of a port whose clients have not proven their identity; 2,048 by default, and at least 1. Further ones wait.
-    pub unproven_connections: u64,
-    /// The seconds in which a client must prove its identity; 120 by default. A TLS handshake, a CONNECT packet of MQTT and a
-    /// login of AMQP have shorter time limits as well.
-    pub unproven_seconds: u64,
-    /// Open challenges to TPMs of one client address; 1,000 by default, and at least 1. A further one replaces the oldest.
-    /// Addresses of IPv6 count by their /64 network.
-    pub tpm_challenges_per_address: u64,
+    /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
+    /// wait. Each of these connections has a time limit, so the wait ends.
+    pub unproven_connections: usize,
+    /// Open challenges to TPMs of one network address; 1,000 by default, 1 at least. A further one replaces the oldest. The
+    /// addresses of an IPv6 network (/64) count as one.
+    pub tpm_challenges_per_address: usize,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -62,7 +60,6 @@ impl Default for Limits {
             linked_hubs: 50,
             message_bytes: 96 * 1024,
             unproven_connections: 2048,
-            unproven_seconds: 120,
             tpm_challenges_per_address: 1000,
             operations_per_minute: None,
             registrations_per_minute: None,
@@ -73,7 +70,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 12] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
@@ -82,7 +79,6 @@ impl Limits {
         "linked-hubs",
         "message-bytes",
         "unproven-connections",
-        "unproven-seconds",
         "tpm-challenges-per-address",
         "operations-per-minute",
         "registrations-per-minute",
@@ -116,9 +112,14 @@ impl Limits {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
-            "unproven-connections" => &mut self.unproven_connections,
-            "unproven-seconds" => &mut self.unproven_seconds,
-            "tpm-challenges-per-address" => &mut self.tpm_challenges_per_address,
+            "unproven-connections" => {
+                self.unproven_connections = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
+            "tpm-challenges-per-address" => {
+                self.tpm_challenges_per_address = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
             "operations-per-minute" => self.operations_per_minute.insert(value),
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),

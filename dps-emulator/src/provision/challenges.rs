@@ -1,10 +1,10 @@
 //! The open challenges of TPMs, in memory: the latest of each TPM under each registration id, limited in number and time.
 //!
 //! Anyone can ask for a challenge, also under the registration id of another device. Challenges for enrolled TPMs are
-//! therefore kept apart from all others, one endorsement key has a few challenges at most, and the number of one client address
-//! is limited: requests of a stranger do not remove the challenge of another device.
+//! therefore kept apart from all others, and one endorsement key and one network address have a limited number of them:
+//! requests of a stranger do not remove the challenge of another device.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -39,15 +39,16 @@ struct Pools {
 #[derive(Debug, Default)]
 struct Pool {
     capacity: usize,
-    per_address: usize,
+    /// The most challenges for one network address.
+    per_source: usize,
     /// The oldest first.
     by_age: BTreeMap<u64, Challenge>,
     /// The ages of the challenges under each registration id, in lower case.
-    by_device: HashMap<String, VecDeque<u64>>,
+    by_device: HashMap<String, Vec<u64>>,
     /// The ages of the challenges for each endorsement key.
-    by_endorsement_key: HashMap<Vec<u8>, VecDeque<u64>>,
-    /// The ages of the challenges that each client address asked for.
-    by_address: HashMap<IpAddr, VecDeque<u64>>,
+    by_endorsement_key: HashMap<Vec<u8>, Vec<u64>>,
+    /// The ages of the challenges for each network address.
+    by_source: HashMap<IpAddr, Vec<u64>>,
     next: u64,
 }
 
@@ -55,8 +56,7 @@ struct Pool {
 struct Challenge {
     /// The registration id in lower case.
     device: String,
-    /// The address that asked, or its network.
-    address: IpAddr,
+    source: IpAddr,
     made: SystemTime,
     proof: TpmProof,
     /// The registration of a device that answered and has no enrollment. It is not written to the store.
@@ -64,16 +64,15 @@ struct Challenge {
 }
 
 impl Challenges {
-    /// `per_address` is the most challenges of one client address in each of the two pools.
-    pub(crate) fn new(per_address: u64) -> Self {
-        let per_address = usize::try_from(per_address).unwrap_or(usize::MAX);
-        Self::with_capacity(CAPACITY, per_address.max(1))
+    /// `per_source` is the most challenges for one network address in each of the two pools.
+    pub(crate) fn new(per_source: usize) -> Self {
+        Self::with_limits(CAPACITY, per_source.max(1))
     }
 
-    fn with_capacity(capacity: usize, per_address: usize) -> Self {
+    fn with_limits(capacity: usize, per_source: usize) -> Self {
         let pool = || Pool {
             capacity,
-            per_address,
+            per_source,
             ..Pool::default()
         };
         Self {
@@ -89,15 +88,15 @@ impl Challenges {
         &self,
         id: &RegistrationId,
         keys: TpmKeys,
-        address: IpAddr,
         is_enrolled: bool,
+        source: IpAddr,
         now: SystemTime,
     ) -> AuthenticationKey {
         let key = HmacKey::generate();
         let wrapped = keys.wrap(&key);
         let challenge = Challenge {
             device: id.to_lowercase(),
-            address: network(address),
+            source: network(source),
             made: now,
             proof: TpmProof { keys, key },
             failed: None,
@@ -195,27 +194,32 @@ impl Pool {
         self.by_age.get_mut(&age)
     }
 
-    /// Adds a challenge. At the limit the oldest ones are removed, first those of the same endorsement key or address.
+    /// Adds a challenge. At a limit the oldest ones are removed: those of the same endorsement key, then those of the same
+    /// network address, then any.
     fn add(&mut self, challenge: Challenge, now: SystemTime) {
         let endorsement_key = challenge.endorsement_key();
+        let oldest_at = |ages: Option<&Vec<u64>>, limit| {
+            let ages = ages.filter(|ages| ages.len() >= limit);
+            ages.and_then(|ages| ages.first().copied())
+        };
         let same_key = self.by_endorsement_key.get(&endorsement_key);
-        if let Some(age) = oldest_at_limit(same_key, PER_ENDORSEMENT_KEY) {
-            self.remove(age);
+        if let Some(oldest) = oldest_at(same_key, PER_ENDORSEMENT_KEY) {
+            self.remove(oldest);
         }
-        let same_address = self.by_address.get(&challenge.address);
-        if let Some(age) = oldest_at_limit(same_address, self.per_address) {
-            self.remove(age);
+        let same_source = self.by_source.get(&challenge.source);
+        if let Some(oldest) = oldest_at(same_source, self.per_source) {
+            self.remove(oldest);
         }
         while self.by_age.len() >= self.capacity && self.remove_oldest() {}
         while self.oldest().is_some_and(|oldest| oldest.is_over(now)) && self.remove_oldest() {}
         let age = self.next;
         self.next += 1;
         let device = challenge.device.clone();
-        self.by_device.entry(device).or_default().push_back(age);
+        self.by_device.entry(device).or_default().push(age);
         let same_key = self.by_endorsement_key.entry(endorsement_key);
-        same_key.or_default().push_back(age);
-        let same_address = self.by_address.entry(challenge.address);
-        same_address.or_default().push_back(age);
+        same_key.or_default().push(age);
+        let same_source = self.by_source.entry(challenge.source);
+        same_source.or_default().push(age);
         self.by_age.insert(age, challenge);
     }
 
@@ -248,7 +252,7 @@ impl Pool {
         remove_age(&mut self.by_device, &challenge.device, age);
         let endorsement_key = challenge.endorsement_key();
         remove_age(&mut self.by_endorsement_key, &endorsement_key, age);
-        remove_age(&mut self.by_address, &challenge.address, age);
+        remove_age(&mut self.by_source, &challenge.source, age);
         true
     }
 }
@@ -263,29 +267,24 @@ impl Challenge {
     }
 }
 
-/// What counts as one client address. A client with IPv6 usually has a whole /64 network.
+/// An address, or for IPv6 its network of 64 bits, in which one client may have every address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
         address => address,
     }
 }
 
-/// The first of these ages if there are as many as allowed.
-fn oldest_at_limit(ages: Option<&VecDeque<u64>>, limit: usize) -> Option<u64> {
-    ages.filter(|ages| ages.len() >= limit)?.front().copied()
-}
-
 /// Removes an age from an index, and the entry with its last one.
-fn remove_age<K, Q>(index: &mut HashMap<K, VecDeque<u64>>, key: &Q, age: u64)
+fn remove_age<K, Q>(index: &mut HashMap<K, Vec<u64>>, key: &Q, age: u64)
 where
     K: std::hash::Hash + Eq + std::borrow::Borrow<Q>,
     Q: std::hash::Hash + Eq + ?Sized,
 {
     if let Some(ages) = index.get_mut(key) {
-        if let Ok(place) = ages.binary_search(&age) {
-            ages.remove(place);
-        }
+        ages.retain(|other| *other != age);
         if ages.is_empty() {
             index.remove(key);
         }
@@ -301,7 +300,7 @@ mod tests {
     use super::*;
     use crate::attest::tpm::wrap::tests::{other_tpm_keys, tpm_keys, tpm_keys_number};
 
-    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn id(text: &str) -> RegistrationId {
         text.parse().expect("an id")
@@ -316,29 +315,29 @@ mod tests {
 
     #[test]
     fn the_number_is_limited_and_the_oldest_is_removed_first() {
-        let challenges = Challenges::with_capacity(3, 100);
+        let challenges = Challenges::with_limits(3, 3);
         let now = SystemTime::now();
         let open =
             || ["a", "b", "c", "d"].map(|device| challenges.has(&id(device), &tpm_keys(), now));
         for device in ["a", "b", "c"] {
-            challenges.make(&id(device), tpm_keys(), CLIENT, false, now);
+            challenges.make(&id(device), tpm_keys(), false, SOURCE, now);
         }
-        challenges.make(&id("A"), tpm_keys(), CLIENT, false, now);
+        challenges.make(&id("A"), tpm_keys(), false, SOURCE, now);
         assert_eq!(open(), [true, true, true, false], "case does not matter");
-        challenges.make(&id("d"), tpm_keys(), CLIENT, false, now);
+        challenges.make(&id("d"), tpm_keys(), false, SOURCE, now);
         assert_eq!(open(), [true, false, true, true]);
         assert_eq!(challenges.pools().others.by_device.len(), 3);
     }
 
     #[test]
     fn a_stranger_does_not_remove_the_challenge_of_an_enrolled_device() {
-        let challenges = Challenges::with_capacity(3, 100);
+        let challenges = Challenges::with_limits(3, 3);
         let now = SystemTime::now();
-        challenges.make(&id("device"), tpm_keys(), CLIENT, true, now);
+        challenges.make(&id("device"), tpm_keys(), true, SOURCE, now);
         for number in 0..100 {
             let device = id(&format!("stranger-{number}"));
-            challenges.make(&device, tpm_keys_number(number), CLIENT, false, now);
-            challenges.make(&id("device"), tpm_keys_number(number), CLIENT, false, now);
+            challenges.make(&device, tpm_keys_number(number), false, SOURCE, now);
+            challenges.make(&id("device"), tpm_keys_number(number), false, SOURCE, now);
         }
         assert!(challenges.has(&id("device"), &tpm_keys(), now));
         assert_eq!(challenges.pools().others.by_age.len(), 3);
@@ -346,12 +345,12 @@ mod tests {
 
     #[test]
     fn one_endorsement_key_has_a_few_challenges_at_most() {
-        let challenges = Challenges::with_capacity(1000, 1000);
+        let challenges = Challenges::with_limits(1000, 1000);
         let now = SystemTime::now();
-        challenges.make(&id("other"), tpm_keys_number(7), CLIENT, false, now);
+        challenges.make(&id("other"), tpm_keys_number(7), false, SOURCE, now);
         for number in 0..100 {
             let device = id(&format!("device-{number}"));
-            challenges.make(&device, tpm_keys(), CLIENT, false, now);
+            challenges.make(&device, tpm_keys(), false, SOURCE, now);
         }
         let pools = challenges.pools();
         assert_eq!(pools.others.by_age.len(), PER_ENDORSEMENT_KEY + 1);
@@ -360,54 +359,47 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_remove_the_challenges_of_others() {
-        let other: IpAddr = "192.0.2.1".parse().expect("an address");
-        for is_enrolled in [false, true] {
-            let challenges = Challenges::with_capacity(10, 3);
-            let now = SystemTime::now();
-            challenges.make(&id("mine"), tpm_keys(), other, is_enrolled, now);
-            for number in 0..100 {
-                let device = id(&format!("device-{number}"));
-                challenges.make(&device, tpm_keys_number(number), CLIENT, is_enrolled, now);
-            }
-            assert!(challenges.has(&id("mine"), &tpm_keys(), now));
-            let mut pools = challenges.pools();
-            let numbers = pools
-                .both()
-                .map(|pool| (pool.by_age.len(), pool.by_address.len()));
-            let (used, empty) = ((4, 2), (0, 0));
-            assert_eq!(
-                numbers,
-                if is_enrolled {
-                    [used, empty]
-                } else {
-                    [empty, used]
-                }
-            );
+    fn one_network_address_does_not_remove_the_challenges_of_another() {
+        let challenges = Challenges::with_limits(20, 4);
+        let now = SystemTime::now();
+        let other: IpAddr = "2001:db8:1::1".parse().expect("an address");
+        challenges.make(&id("other"), tpm_keys(), false, other, now);
+        for number in 0..100 {
+            // Each address of one IPv6 network, and as many keys as a stranger likes.
+            let source = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number).into();
+            let keys = tpm_keys_number(number);
+            challenges.make(&id(&format!("stranger-{number}")), keys, false, source, now);
         }
+        assert!(challenges.has(&id("other"), &tpm_keys(), now));
+        let pools = challenges.pools();
+        assert_eq!(pools.others.by_age.len(), 5);
+        assert_eq!(pools.others.by_source.len(), 2);
     }
 
     #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let network = |text: &str| network(text.parse().expect("an address"));
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    fn addresses_of_one_network_count_as_one() {
+        for (address, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ] {
+            let network = network(address.parse().expect(address));
+            assert_eq!(network.to_string(), expected);
+        }
     }
 
     #[test]
     fn each_is_open_for_ten_minutes_and_then_wiped() {
         let challenges = Challenges::new(1000);
         let made = SystemTime::now();
-        challenges.make(&id("a"), tpm_keys(), CLIENT, false, made);
+        challenges.make(&id("a"), tpm_keys(), false, SOURCE, made);
         let (early, late) = (
             made + LIFETIME - Duration::from_secs(1),
             made + Duration::from_secs(600),
         );
         assert!(challenges.has(&id("a"), &tpm_keys(), early));
         assert!(!challenges.has(&id("a"), &tpm_keys(), late));
-        challenges.make(&id("b"), tpm_keys(), CLIENT, false, late);
+        challenges.make(&id("b"), tpm_keys(), false, SOURCE, late);
         assert_eq!(challenges.pools().others.by_age.len(), 1);
         assert_eq!(challenges.pools().others.by_device.len(), 1);
     }
@@ -417,7 +409,7 @@ mod tests {
         let challenges = Challenges::new(1000);
         let now = SystemTime::now();
         let make = |keys: TpmKeys| {
-            let wrapped = challenges.make(&id("a"), keys, CLIENT, false, now);
+            let wrapped = challenges.make(&id("a"), keys, false, SOURCE, now);
             (wrapped.to_base64(), latest(&challenges))
         };
         let answered = |key: &HmacKey| {

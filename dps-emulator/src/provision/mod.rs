@@ -36,12 +36,12 @@ use challenges::Challenges;
 pub(crate) struct Device<'a> {
     pub(crate) id_scope: &'a IdScope,
     pub(crate) registration_id: &'a RegistrationId,
-    /// The client's address.
-    pub(crate) address: IpAddr,
     pub(crate) presented: Presented<'a>,
     pub(crate) api_version: ApiVersion,
     /// Whether the transport can carry a challenge to a TPM: HTTPS can, MQTT cannot.
     pub(crate) takes_challenge: bool,
+    /// The network address of the client.
+    pub(crate) source: IpAddr,
 }
 
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use dps_types::Clock;
 use quota::Quota;
 use store::Store;
 
-pub(crate) use codec::{Damaged, decode, decode_or_skip, encode};
+pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
 pub(crate) use message::sentence;
 pub(crate) use page::Page;

@@ -5,7 +5,7 @@ use dps_types::{ErrorCode, RegistrationId};
 
 use super::enrollments::ATTEMPTS;
 use super::store::{Change, Expected, Table};
-use super::{Damaged, Record, State, decode, decode_or_skip, encode, members, version};
+use super::{Record, State, decode, decode_or_skip, encode, members, version};
 use crate::service_error::ServiceError;
 
 /// A record as it was read. It can be replaced only if it has not changed since.
@@ -26,13 +26,13 @@ impl State {
         }
     }
 
-    /// The record for the document of its enrollment, which can be read even if the record is damaged.
-    pub(crate) async fn registration_or_damage(
+    /// The record, for an answer that is about something else: one that cannot be read is named in the log and left out.
+    pub(crate) async fn readable_registration(
         &self,
         key: &str,
-    ) -> Result<Option<Result<Record, Damaged>>, ServiceError> {
+    ) -> Result<Option<Record>, ServiceError> {
         let bytes = self.store().get(Table::Registrations, key).await?;
-        Ok(bytes.map(|bytes| decode(&bytes)))
+        Ok(bytes.and_then(|bytes| decode_or_skip(key, &bytes)))
     }
 
     /// The record, or the service's 404.

@@ -1,11 +1,9 @@
-//! Limits for clients that have not proven their identity: connections, time, and the size of what they send first.
+//! Limits for clients that have not proven their identity: connections, and the size of what they send first.
 
 use dps_emulator::Limits;
 use tokio::net::TcpStream;
 
-use crate::common::{
-    Client, Connect, Dps, KEY_1, KEY_2, NOT_AUTHORIZED, REGISTER, Tls, Transport, publish,
-};
+use crate::common::{Connect, Dps, KEY_1, KEY_2, NOT_AUTHORIZED, REGISTER, publish};
 
 const KIB: usize = 1024;
 
@@ -122,58 +120,5 @@ async fn further_connections_wait_until_an_unproven_one_proves_itself_or_ends() 
     proven.push(dps.device("dev-1").await);
     for client in &mut proven {
         client.provision().await;
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_proves_nothing_loses_its_connection() {
-    let dps = limited(|limits| limits.unproven_seconds = 1).await;
-    let port = dps.emulator.mqtt_port();
-    let silent = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut silent = silent.expect("connected");
-    let mut byte = [0];
-    let read = tokio::io::AsyncReadExt::read(&mut silent, &mut byte);
-    let read = tokio::time::timeout(crate::common::TIMEOUT, read).await;
-    assert!(
-        matches!(read.expect("closed"), Ok(0) | Err(_)),
-        "before the TLS handshake"
-    );
-
-    let mut mqtt = dps.mqtt().await;
-    mqtt.send(&connect_header(100)).await;
-    mqtt.closed().await;
-    ends(dps.websocket().await.transport).await;
-    for header in [
-        &b"AMQP\x00\x01\x00\x00"[..],
-        b"AMQP\x03\x01\x00\x00",
-        b"AMQP",
-    ] {
-        let mut amqp = dps.amqp().await;
-        amqp.send(header).await;
-        ends(amqp).await;
-    }
-    ends(dps.web().await).await;
-    let mut partial = dps.web().await;
-    partial.send(b"PUT /0ne00000001/registr").await;
-    ends(partial).await;
-    refused_again_and_again(dps.web().await).await;
-}
-
-/// Reads until the other side closes the connection.
-async fn ends(mut stream: impl Transport) {
-    while stream.receive().await.is_some() {}
-}
-
-/// Sends requests that are refused, each after the answer to the last one, until the other side closes the connection.
-async fn refused_again_and_again(stream: Tls) {
-    let mut client = Client::over(stream);
-    loop {
-        client
-            .send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .await;
-        match client.transport.receive().await {
-            Some(answer) => assert!(answer.starts_with(b"HTTP/1.1 4"), "{answer:02x?}"),
-            None => return,
-        }
     }
 }

@@ -55,7 +55,8 @@ where
                 gateway,
                 caller,
                 &address,
-                [&endorsement_key, &storage_root_key],
+                &endorsement_key,
+                &storage_root_key,
             )
             .await
             {
@@ -115,7 +116,8 @@ async fn challenge(
     gateway: &Gateway,
     caller: Caller<'_>,
     address: &str,
-    [endorsement_key, storage_root_key]: [&[u8]; 2],
+    endorsement_key: &[u8],
+    storage_root_key: &[u8],
 ) -> Result<(Address, Vec<u8>), ServiceError> {
     let address: Address = address.parse()?;
     let mut keys = TpmAttestation::new(TpmPublic::parse(endorsement_key)?.to_base64());
@@ -123,10 +125,10 @@ async fn challenge(
     let device = Device {
         id_scope: &address.id_scope,
         registration_id: &address.registration_id,
-        address: caller.peer.address.ip(),
         presented: Presented::Nothing,
         api_version: ApiVersion::V2021_06_01,
         takes_challenge: true,
+        source: caller.peer.address.ip(),
     };
     let key = gateway.engine.challenge_key(&device, &keys).await?;
     Ok((address, key.to_bytes()))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dps_amqp::{Condition, Event, Frames, Limits, Server};
 use dps_types::protocol::amqp::condition;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -23,6 +23,8 @@ use login::Login;
 pub(super) const MAX_FRAME: usize = 64 * 1024;
 /// The time within which a client must be authenticated.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time within which a request of the client must be authenticated.
+const UNPROVEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// The time that closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,19 +42,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let frames = Frames::new(stream, MAX_FRAME);
-    let limit = gateway.unproven_timeout(LOGIN_TIMEOUT);
     let login = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        login = timeout(limit, Box::pin(login::login(frames, gateway, caller))) => login,
+        login = timeout(LOGIN_TIMEOUT, Box::pin(login::login(frames, gateway, caller))) => login,
     };
     let (frames, login) = match login {
         Ok(Ok(Some(login))) => login,
         Ok(Ok(None)) => return Ok(()),
         Ok(Err(error)) => return failed(gateway, caller, error),
         Err(_) => {
-            let seconds = limit.as_secs();
-            let reason = format!("the client was not authenticated within {seconds} seconds");
-            gateway.refusals.closed(caller, None, &reason);
+            let reason = "the client was not authenticated within 30 seconds";
+            gateway.refusals.closed(caller, None, reason);
             return Ok(());
         }
     };
@@ -73,9 +73,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut client = Client::new(gateway, caller, login);
-    let limit = gateway.unproven_timeout(Duration::MAX);
-    let unproven = tokio::time::sleep(limit);
-    tokio::pin!(unproven);
+    let unproven = Instant::now() + UNPROVEN_TIMEOUT;
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => {
@@ -85,10 +83,9 @@ where
                 return Ok(());
             }
             event = server.next() => event,
-            () = unproven.as_mut(), if !caller.peer.is_proven() => {
-                let seconds = limit.as_secs();
-                let reason = format!("no request of the client was authenticated within {seconds} seconds");
-                gateway.refusals.closed(caller, None, &reason);
+            () = tokio::time::sleep_until(unproven), if !caller.peer.is_proven() => {
+                let reason = "no request of the client was authenticated within 2 minutes";
+                gateway.refusals.closed(caller, None, reason);
                 let refused = Condition::new(condition(401)).with_description(reason);
                 let _ = timeout(CLOSE_TIMEOUT, server.close(Some(refused))).await;
                 return Ok(());

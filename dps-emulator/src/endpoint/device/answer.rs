@@ -40,10 +40,10 @@ impl<'a> DeviceCall<'a> {
         Device {
             id_scope: &self.route.id_scope,
             registration_id: &self.route.registration_id,
-            address: caller.peer.address.ip(),
             presented: self.presented.clone(),
             api_version: self.api_version,
             takes_challenge: self.takes_challenge,
+            source: caller.peer.address.ip(),
         }
     }
 }

@@ -74,10 +74,10 @@ impl<'a> Client<'a> {
         Device {
             id_scope: &self.username.id_scope,
             registration_id: &self.username.registration_id,
-            address: self.caller.peer.address.ip(),
             presented: self.presented.clone(),
             api_version: self.username.api_version,
             takes_challenge: false,
+            source: self.caller.peer.address.ip(),
         }
     }
 }

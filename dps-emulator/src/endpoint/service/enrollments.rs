@@ -21,20 +21,10 @@ impl Service<'_> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
         let mut shown = without_secrets(individual);
-        shown.registration_state = match self.state.registration_or_damage(&key).await? {
-            Some(Ok(record)) => Some(record.result(ApiVersion::V2021_10_01).into()),
-            Some(Err(damaged)) => {
-                let error = ServiceError::from(damaged);
-                let reason = error.reason();
-                tracing::error!(
-                    key,
-                    reason,
-                    "an enrollment is answered without its registration"
-                );
-                None
-            }
-            None => Some(unassigned(&shown.registration_id)),
-        };
+        shown.registration_state = Some(match self.state.readable_registration(&key).await? {
+            Some(record) => record.result(ApiVersion::V2021_10_01).into(),
+            None => unassigned(&shown.registration_id),
+        });
         Ok(Reply::json(StatusCode::OK, &shown))
     }
 

@@ -172,12 +172,6 @@ impl Dps {
         Client::over(Ws::over(tls))
     }
 
-    /// TLS on the AMQP port.
-    pub(crate) async fn amqp(&self) -> Tls {
-        let tls = config(self.emulator.ca_pem(), None, ALL);
-        connect(self.emulator.amqp_port(), tls).await
-    }
-
     /// TLS on the HTTPS port.
     pub(crate) async fn web(&self) -> Tls {
         let tls = config(self.emulator.ca_pem(), None, ALL);
