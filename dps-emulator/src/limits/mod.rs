@@ -49,6 +49,9 @@ pub struct Limits {
     /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
     /// wait. Each of these connections has a time limit, so the wait ends.
     pub unproven_connections: usize,
+    /// Open challenges to TPMs of one network address; 1,000 by default, 1 at least. A further one replaces the oldest. The
+    /// addresses of an IPv6 network (/64) count as one.
+    pub tpm_challenges_per_address: usize,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -74,6 +77,7 @@ impl Default for Limits {
             hub_upload_bytes: 256 * 1024 * 1024,
             message_bytes: 96 * 1024,
             unproven_connections: 2048,
+            tpm_challenges_per_address: 1000,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
@@ -84,7 +88,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 15] = [
+    const NAMES: &[&str] = &[
         "individual-enrollments",
         "registrations",
         "x509-groups",
@@ -97,6 +101,7 @@ impl Limits {
         "hub-upload-bytes",
         "message-bytes",
         "unproven-connections",
+        "tpm-challenges-per-address",
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
@@ -146,12 +151,16 @@ impl Limits {
                 self.unproven_connections = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
+            "tpm-challenges-per-address" => {
+                self.tpm_challenges_per_address = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
             "operations-per-minute" => self.operations_per_minute.insert(value),
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
             _ => {
                 let hub_rates = HubAction::ALL.iter().map(|action| action.name());
-                let names: Vec<&str> = Self::NAMES.into_iter().chain(hub_rates).collect();
+                let names: Vec<&str> = Self::NAMES.iter().copied().chain(hub_rates).collect();
                 let reason = format!(
                     "'{name}' is not a valid limit: it must be one of {}",
                     names.join(", ")
