@@ -14,10 +14,34 @@
 //!
 //! The linked hubs are served on the same ports. A device that was assigned connects to its hub over MQTT or MQTT over WebSocket,
 //! with the key, certificate or TPM that it registered with. It reads its twin, patches its reported properties, receives desired
-//! properties, and sends telemetry, which is counted and dropped. [`HubHandle`] reads and changes devices and twins, and so does
-//! the hub's REST API (`/devices`, `/twins`) with [a connection string of the hub](HubHandle::connection_string). The
-//! reprovisioning policy of its enrollment decides whether a device that moves keeps its twin. Cloud-to-device messages, direct methods and modules are not
-//! supported.
+//! properties, cloud-to-device messages and direct methods, sends telemetry, and uploads files. Modules do the same with keys of
+//! their own. [`HubHandle`] is the back end in a test: it reads and changes devices and twins, reads telemetry, sends messages and
+//! invokes methods. So does the hub's REST API (`/devices`, `/twins`, `/messages`) with
+//! [a connection string of the hub](HubHandle::connection_string). The reprovisioning policy of its enrollment decides whether a
+//! device that moves keeps its twin; its modules and the messages for it stay behind and are deleted.
+//!
+//! ```
+//! use dps_emulator::{CloudToDeviceMessage, DirectMethod, Emulator, Telemetry};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dps = Emulator::builder().kept_telemetry(1000).start().await?;
+//! let hub = dps.hub("127.0.0.1").expect("it is linked by default");
+//! let mut telemetry = hub.telemetry_stream();
+//! # let device_exists = hub.device("toaster-7").await?.is_some();
+//! # if device_exists {
+//! // … a device is provisioned, connects and sends telemetry …
+//! if let Some(Telemetry::Message(message)) = telemetry.next().await {
+//!     println!("{} has sent {} bytes", message.device_id(), message.body().len());
+//! }
+//! hub.send_message("toaster-7", &CloudToDeviceMessage::new("turn off")).await?;
+//! let response = hub.invoke_method("toaster-7", &DirectMethod::new("reboot")).await?;
+//! println!("{}", response.status);
+//! # }
+//! # dps.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Without [`EmulatorBuilder::link_hub`], a hub named `127.0.0.1` is linked, because that name suits every SDK: those for C and
 //! Java require a dot in the name of a hub, and those for Python and Node.js resolve it.

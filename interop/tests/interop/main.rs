@@ -102,6 +102,7 @@ mod hub;
 mod hub_messages;
 #[cfg(feature = "tpm")]
 mod node_tpm;
+mod our_device;
 mod program;
 mod readme;
 mod run;
@@ -191,4 +192,25 @@ mod messages_at_hub {
         Node "mqtt" node_device_mqtt node_module_mqtt
         Node "mqtt-ws" node_device_mqtt_ws node_module_mqtt_ws
     );
+}
+
+/// Our device client at a hub, with Microsoft's client for the back end.
+mod our_device_at_hub {
+    #[tokio::test]
+    #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
+    async fn device_mqtt() {
+        crate::our_device::device(dps_device::Mqtt::default()).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
+    async fn device_websocket() {
+        crate::our_device::device(dps_device::MqttWebSocket::default()).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
+    async fn module_mqtt() {
+        crate::our_device::module(dps_device::Mqtt::default()).await;
+    }
 }
