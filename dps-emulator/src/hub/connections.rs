@@ -34,7 +34,7 @@ struct Activity {
     telemetry: u64,
     last_activity: Option<Timestamp>,
     model_id: Option<String>,
-    /// The subscriptions that the device wants to keep when it disconnects: those of its MQTT session.
+    /// The subscriptions that are kept when the device disconnects: those of its MQTT session.
     session: Option<Subscriptions>,
 }
 

@@ -43,14 +43,14 @@ async fn a_message_arrives_with_its_properties() {
         .correlation_id("c")
         .content_type("text/plain")
         .acknowledgement(Acknowledgement::Full)
-        .property("room", "north & south");
+        .property("site", "north & south");
     let hub = dps.hub();
     hub.send_message("dev-1", &message).await.expect("queued");
     let received = client.response().await;
     assert_eq!(
         received.topic,
         "devices/dev-1/messages/devicebound/%24.mid=m%2F1&%24.cid=c&%24.ct=text%2Fplain\
-         &room=north%20%26%20south&%24.to=%2Fdevices%2Fdev-1%2Fmessages%2Fdevicebound&iothub-ack=full"
+         &site=north%20%26%20south&%24.to=%2Fdevices%2Fdev-1%2Fmessages%2Fdevicebound&iothub-ack=full"
     );
     assert_eq!(received.body, b"turn on");
     alive(&mut client).await;

@@ -84,7 +84,7 @@ async fn a_message_is_sent_and_its_feedback_received() {
         .header("iothub-messageid", "m1")
         .header("iothub-ack", "full")
         .header("iothub-contenttype", "application/json")
-        .header("iothub-app-Room", "north")
+        .header("iothub-app-Site", "north")
         .body("{\"on\":true}");
     assert_eq!(dps.ask_hub(request).await.0, 204);
     let feedback = "/messages/servicebound/feedback";
@@ -97,7 +97,7 @@ async fn a_message_is_sent_and_its_feedback_received() {
     for property in [
         "%24.mid=m1",
         "%24.ct=application%2Fjson",
-        "room=north",
+        "site=north",
         "iothub-ack=full",
     ] {
         assert!(received.topic.contains(property), "{received:?}");

@@ -129,14 +129,14 @@ pub(crate) async fn device(program: Program, transport: &str) {
     bench.twin().await;
 
     let message = json!({
-        "do": "message", "id": "dev-1", "body": "turn on", "messageId": "m/1", "properties": { "room": "north & south" },
+        "do": "message", "id": "dev-1", "body": "turn on", "messageId": "m/1", "properties": { "site": "north & south" },
     });
     bench.operator.ask(message).await.expect("sent");
     let received = bench.device.ask(json!({ "do": "message" })).await;
     assert_eq!(received["body"], "turn on", "{received}");
     assert_eq!(received["messageId"], "m/1", "{received}");
     assert_eq!(
-        received["properties"]["room"], "north & south",
+        received["properties"]["site"], "north & south",
         "{received}"
     );
     let feedback = bench.operator.ask(json!({ "do": "feedback" })).await;

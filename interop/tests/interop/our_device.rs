@@ -123,7 +123,7 @@ pub(crate) async fn device(transport: impl Into<HubTransport>) {
     assert_eq!(desired.get("darkness"), Some(&json!("high")));
 
     let message = json!({
-        "do": "message", "id": "dev-1", "body": "turn on", "messageId": "m/1", "properties": { "room": "north & south" },
+        "do": "message", "id": "dev-1", "body": "turn on", "messageId": "m/1", "properties": { "site": "north & south" },
     });
     operator.ask(message).await.expect("sent");
     let received = async {
@@ -132,7 +132,7 @@ pub(crate) async fn device(transport: impl Into<HubTransport>) {
                 let message = message.message();
                 assert_eq!(message.payload(), b"turn on");
                 assert_eq!(message.message_id(), Some("m/1"));
-                assert_eq!(message.property("room"), Some("north & south"));
+                assert_eq!(message.property("site"), Some("north & south"));
                 break;
             }
         }
