@@ -85,9 +85,9 @@ pub struct CloudToDeviceMessage {
 
 impl CloudToDeviceMessage {
     /// A message without properties, which expires after an hour. It has at most 64 KiB.
-    pub fn new(body: impl Into<Bytes>) -> Self {
+    pub fn new(body: impl Into<Vec<u8>>) -> Self {
         Self {
-            body: body.into(),
+            body: Bytes::from(body.into()),
             properties: PropertyBag::new(),
             acknowledgement: Acknowledgement::None,
             expires_at: None,

@@ -133,7 +133,7 @@ impl TelemetryMessage {
     }
 
     /// The body.
-    pub fn body(&self) -> &Bytes {
+    pub fn body(&self) -> &[u8] {
         &self.0.body
     }
 

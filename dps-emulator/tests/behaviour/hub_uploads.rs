@@ -306,7 +306,7 @@ async fn telemetry_over_https() {
     assert_eq!(Answer::to(request).await.status, 204);
     let kept = uploads.dps.hub("127.0.0.1").telemetry("dev-1");
     assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0].body().as_ref(), b"{\"t\":21}");
+    assert_eq!(kept[0].body(), b"{\"t\":21}");
     assert_eq!(kept[0].property("alarm"), Some("true"));
     assert_eq!(kept[0].system_property("message-id"), Some("m1"));
 }

@@ -29,10 +29,7 @@ async fn send<C: Transport>(client: &mut Client<C>, topic: &str, body: &[u8]) {
 }
 
 fn bodies(messages: &[TelemetryMessage]) -> Vec<&[u8]> {
-    messages
-        .iter()
-        .map(|message| message.body().as_ref())
-        .collect()
+    messages.iter().map(TelemetryMessage::body).collect()
 }
 
 #[tokio::test]
@@ -49,7 +46,7 @@ async fn a_message_is_kept_with_its_properties() {
     assert_eq!(message.hub().as_str(), "127.0.0.1");
     assert_eq!(message.device_id().as_str(), "dev-1");
     assert_eq!(message.module_id(), None);
-    assert_eq!(message.body().as_ref(), b"{\"t\":21}");
+    assert_eq!(message.body(), b"{\"t\":21}");
     assert_eq!(message.system_property("message-id"), Some("m 1"));
     let content_type = message.system_property("content-type");
     assert_eq!(content_type, Some("application/json"));
@@ -114,7 +111,7 @@ async fn a_stream_has_each_message_and_reports_those_it_missed() {
             let Some(Telemetry::Message(message)) = stream.next().await else {
                 panic!("a message");
             };
-            assert_eq!(message.body().as_ref(), expected);
+            assert_eq!(message.body(), expected);
         }
     }
     let waiting = tokio::spawn(async move { (stream.next().await, stream.next().await) });
@@ -124,7 +121,7 @@ async fn a_stream_has_each_message_and_reports_those_it_missed() {
         .await
         .expect("in time")
         .expect("no panic");
-    assert!(matches!(last, Some(Telemetry::Message(message)) if message.body().as_ref() == b"5"));
+    assert!(matches!(last, Some(Telemetry::Message(message)) if message.body() == b"5"));
     assert_eq!(end, None);
 }
 
