@@ -1,10 +1,10 @@
 //! Errors of the emulator: it does not start, or a hub refuses a change.
 
 use std::error::Error as StdError;
+use std::fmt;
 
-/// An error of the emulator: it does not start, or a hub refuses a change.
+/// An error of the emulator: it does not start, or a hub refuses a change. `{:#}` prints the message and all its sources.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
 pub struct Error {
     kind: ErrorKind,
     what: String,
@@ -33,10 +33,19 @@ pub enum ErrorKind {
     InvalidTwin,
     /// The hub does not accept the message or the direct method.
     InvalidMessage,
+    /// The queue of the device has as many cloud-to-device messages as it may have.
+    QueueFull,
     /// The device is not connected to its hub, or has not subscribed to direct methods.
     DeviceNotOnline,
     /// The device did not respond in time.
     Timeout,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        dps_types::write_sources(f, self)
+    }
 }
 
 impl Error {

@@ -6,7 +6,6 @@ mod connection;
 mod dps;
 mod hub;
 mod hub_methods;
-mod hub_subscriptions;
 mod session;
 
 use std::error::Error;
@@ -28,7 +27,7 @@ use session::Session;
 /// The most bytes that MQTT adds to a message: its header and its topic.
 const ENVELOPE: usize = 32 * 1024;
 /// The largest CONNECT, in bytes. Until then the client has not proven who it is.
-const MAX_CONNECT: usize = 16 * 1024;
+pub(super) const MAX_CONNECT: usize = 16 * 1024;
 /// The time within which a client must send CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time within which a client must read a packet.
@@ -142,8 +141,11 @@ where
 {
     caller.peer.prove();
     packets.set_max_packet_bytes(session.max_packet_bytes());
-    // Sessions are never kept, even if the client asks for one.
-    write(packets, conn_ack(ConnectCode::Accepted)).await?;
+    let accepted = Packet::ConnAck {
+        session_present: session.is_resumed(),
+        code: ConnectCode::Accepted,
+    };
+    write(packets, accepted).await?;
     Connection::new(packets, gateway, caller, session)
         .run(stop)
         .await
