@@ -32,6 +32,7 @@
 //! # Features
 //!
 //! - `cli` (default): the program `dps-emulator`.
+//! - `control` (default): the control endpoint and its page, [`ControlEndpoint`].
 //! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
 
 mod access;
@@ -40,6 +41,8 @@ mod attest;
 mod ca_certificates;
 mod certificate;
 mod config;
+#[cfg(feature = "control")]
+mod control;
 mod emulator;
 mod endpoint;
 mod error;
@@ -47,9 +50,11 @@ pub mod fault;
 mod hub;
 mod instance;
 mod issuer;
+mod journal;
 mod limits;
 mod provision;
 mod query;
+mod random;
 mod seed;
 mod service_error;
 mod state;
@@ -59,6 +64,8 @@ pub use access::{AccessPolicy, EntraRole, Permission};
 pub use allocate::{Latency, LinkedHub};
 pub use attest::VerifiedCa;
 pub use config::EmulatorBuilder;
+#[cfg(feature = "control")]
+pub use control::ControlEndpoint;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
@@ -67,6 +74,7 @@ pub use hub::{
     TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
+pub use journal::{Actor, Exchange};
 pub use limits::Limits;
 
 /// The store that keeps an emulator's state, for implementations of your own.

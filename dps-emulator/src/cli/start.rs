@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
+use dps_emulator::{AccessPolicy, ControlEndpoint, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,18 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
     if let Some(port) = options.insecure_http_port {
         builder = builder.insecure_http_port(port);
     }
+    if let Some(seed) = options.seed {
+        builder = builder.random_seed(seed);
+    }
+    if let Some(port) = options.control_port {
+        let mut control = ControlEndpoint::default()
+            .port(port)
+            .bind(options.control_bind);
+        if let Some(token) = &options.control_token {
+            control = control.token(token);
+        }
+        builder = builder.control(control);
+    }
     if let Some(file) = &options.telemetry_file {
         builder = builder.telemetry_file(file);
     }
@@ -64,6 +76,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
     }
     for group in &documents.enrollment_groups {
         builder = builder.enrollment_group(group.clone());
+    }
+    for fault in &documents.faults {
+        builder = builder.fault(fault.clone());
     }
     match options.well_known {
         true => with_well_known(builder, options),

@@ -17,6 +17,7 @@ use crate::access::{AccessPolicy, BearerToken};
 use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
@@ -54,6 +55,11 @@ pub struct EmulatorBuilder {
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
     pub(crate) seed: Seed,
+    pub(crate) random_seed: Option<u64>,
+    pub(crate) kept_exchanges: usize,
+    #[cfg(feature = "control")]
+    pub(crate) control: Option<crate::control::ControlEndpoint>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Default for EmulatorBuilder {
@@ -88,6 +94,11 @@ impl Default for EmulatorBuilder {
             kept_telemetry: 100,
             telemetry_file: None,
             seed: Seed::default(),
+            random_seed: None,
+            kept_exchanges: 0,
+            #[cfg(feature = "control")]
+            control: None,
+            faults: Vec::new(),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn accept(
                 peer,
                 transport: Transport::Https,
             };
-            gateway.refusals.log(caller, None, &error);
+            gateway.refused(caller, None, &error);
             refused(&error)
         })
     })

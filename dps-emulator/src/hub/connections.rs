@@ -129,6 +129,14 @@ impl Connections {
         entry.is_some_and(|entry| entry.connection.take().is_some())
     }
 
+    /// Ends all connections.
+    #[cfg(feature = "control")]
+    pub(super) fn disconnect_all(&self) {
+        for entry in self.entries().values_mut() {
+            entry.connection = None;
+        }
+    }
+
     pub(super) fn count_telemetry(&self, key: &str, now: Timestamp) {
         let mut entries = self.entries();
         let entry = entries.entry(key.to_owned()).or_default();
