@@ -40,6 +40,8 @@ mod allocate;
 mod attest;
 mod ca_certificates;
 mod certificate;
+#[cfg(feature = "cli")]
+mod cli;
 mod config;
 #[cfg(feature = "control")]
 mod control;
@@ -76,6 +78,12 @@ pub use hub::{
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use journal::{Actor, Exchange};
 pub use limits::Limits;
+
+/// The program `dps-emulator` as a function.
+#[cfg(feature = "cli")]
+pub mod program {
+    pub use crate::cli::run;
+}
 
 /// The store that keeps an emulator's state, for implementations of your own.
 pub mod store {

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::fault::Fault;
 use clap::{Arg, ArgAction, Command};
-use dps_emulator::fault::Fault;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

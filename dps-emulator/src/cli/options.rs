@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::{Latency, Limits, LinkedHub, VerifiedCa};
 use clap::Parser;
-use dps_emulator::{Latency, Limits, LinkedHub, VerifiedCa};
 use dps_types::IdScope;
 
 use super::with_causes;
@@ -58,7 +58,7 @@ pub(super) struct Options {
     /// Port of the same APIs over plain HTTP, on loopback only, for tools that cannot be given a CA certificate; 0 for a free one
     #[arg(long, value_name = "N")]
     pub(super) insecure_http_port: Option<u16>,
-    /// Port of the control endpoint and its page, over plain HTTP; 0 for a free one. Without it there is none
+    /// Port of the control endpoint and its page, over plain HTTP; 0 for a free one. Without it, it is not served
     #[arg(long, value_name = "N")]
     pub(super) control_port: Option<u16>,
     /// Address of the control endpoint; an address other than loopback requires --control-token

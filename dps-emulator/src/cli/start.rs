@@ -4,12 +4,12 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use dps_emulator::{AccessPolicy, ControlEndpoint, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
 use super::options::Options;
 use super::{Settings, well_known, with_causes};
+use crate::{AccessPolicy, ControlEndpoint, Emulator, EmulatorBuilder, EntraRole, Limits};
 
 /// The default port of HTTPS.
 const HTTPS_PORT: u16 = 8443;

@@ -12,6 +12,7 @@ mod reprovision;
 mod tests;
 mod tpm;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,6 +40,8 @@ pub(crate) struct Device<'a> {
     pub(crate) api_version: ApiVersion,
     /// Whether the transport can carry a challenge to a TPM: HTTPS can, MQTT cannot.
     pub(crate) takes_challenge: bool,
+    /// The network address of the client.
+    pub(crate) source: IpAddr,
 }
 
 #[derive(Debug)]
@@ -53,8 +56,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
+            challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
             instance,
-            challenges: Challenges::default(),
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
             stop,

@@ -38,13 +38,14 @@ pub(in crate::endpoint) enum Outcome {
 }
 
 impl<'a> DeviceCall<'a> {
-    fn device(&self) -> Device<'_> {
+    fn device(&self, caller: Caller<'_>) -> Device<'_> {
         Device {
             id_scope: &self.route.id_scope,
             registration_id: &self.route.registration_id,
             presented: self.presented.clone(),
             api_version: self.api_version,
             takes_challenge: self.takes_challenge,
+            source: caller.peer.address.ip(),
         }
     }
 }
@@ -56,7 +57,7 @@ pub(in crate::endpoint) async fn answer(
     caller: Caller<'_>,
 ) -> Outcome {
     let started = Instant::now();
-    let performed = perform(gateway, call).await;
+    let performed = Box::pin(perform(gateway, call, caller)).await;
     if let Some(journal) = &gateway.journal {
         journal.add(exchange(call, caller, &performed).took(started.elapsed()));
     }
@@ -120,13 +121,14 @@ fn exchange(
 async fn perform(
     gateway: &Gateway,
     call: &DeviceCall<'_>,
+    caller: Caller<'_>,
 ) -> Result<FaultOutcome<Answer>, ServiceError> {
     let engine = &gateway.engine;
     let limit = gateway.instance.message_limit();
     if call.body.len() > limit {
         return Err(ServiceError::too_large(limit));
     }
-    let device = call.device();
+    let device = call.device(caller);
     match &call.route.action {
         DeviceAction::Register => {
             let work = async {

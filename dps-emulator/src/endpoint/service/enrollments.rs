@@ -21,8 +21,8 @@ impl Service<'_> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
         let mut shown = without_secrets(individual);
-        shown.registration_state = Some(match self.state.registration(&key).await? {
-            Some(stored) => stored.record.result(ApiVersion::V2021_10_01).into(),
+        shown.registration_state = Some(match self.state.readable_registration(&key).await? {
+            Some(record) => record.result(ApiVersion::V2021_10_01).into(),
             None => unassigned(&shown.registration_id),
         });
         Ok(Reply::json(StatusCode::OK, &shown))

@@ -1,6 +1,7 @@
 //! A plain HTTPS client of the emulator, and the operator's requests.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +117,15 @@ impl Wire {
         }
     }
 
+    /// The same emulator, called from this address of the machine.
+    pub(crate) fn bound_to(&self, address: IpAddr) -> Self {
+        let tls = tls(&self.ca_pem, None);
+        Self {
+            http: client_from(tls, Some(address)),
+            ..self.clone()
+        }
+    }
+
     /// A request as it is, without any header of ours.
     pub(crate) fn request(&self, method: &str, path_and_query: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
@@ -125,7 +135,12 @@ impl Wire {
 
     /// A connection with nothing but TLS on it.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        self.connect_to(self.port).await
+    }
+
+    /// The same to another port, for MQTT and AMQP.
+    pub(crate) async fn connect_to(&self, port: u16) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::new(tls(&self.ca_pem, None)))
             .connect(name, stream.expect("connected"))
@@ -221,8 +236,13 @@ fn tls(ca_pem: &str, identity: Option<(&str, &str)>) -> ClientConfig {
 }
 
 fn client(tls: ClientConfig) -> reqwest::Client {
+    client_from(tls, None)
+}
+
+fn client_from(tls: ClientConfig, address: Option<IpAddr>) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .local_address(address)
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
         .timeout(TIMEOUT)
