@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::options::FLAGS_ONLY;
+use super::sources::conflict;
 
 /// A configuration file.
 pub(super) struct ConfigFile {
@@ -77,15 +78,8 @@ impl ConfigFile {
         let mut arguments = Vec::new();
         for (name, value) in &self.options {
             let arg = self.option(command, name)?;
-            let conflicts = |other: &&Arg| {
-                let conflicting = |a, b| {
-                    let ids = command.get_arg_conflicts_with(a);
-                    ids.iter().any(|it: &&Arg| it.get_id() == Arg::get_id(b))
-                };
-                conflicting(arg, *other) || conflicting(*other, arg)
-            };
             let mut others = command.get_arguments().filter(|other| is_set(other));
-            if is_set(arg) || others.any(|other| conflicts(&other)) {
+            if is_set(arg) || others.any(|other| conflict(command, arg, other)) {
                 continue;
             }
             let values = match value {

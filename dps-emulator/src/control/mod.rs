@@ -1,6 +1,6 @@
 //! The control endpoint: health, metrics, exchanges, faults, clock, state and the page, over plain HTTP on a port of its own.
 //!
-//! It shows keys and changes state. It therefore listens on loopback unless it is told otherwise, requires a token elsewhere, and
+//! It shows keys and changes state. It therefore listens on loopback by default, requires a token elsewhere, and
 //! refuses requests that a foreign web page makes.
 
 mod clock;
@@ -11,6 +11,7 @@ mod guard;
 mod hubs;
 mod metrics;
 mod options;
+mod page;
 mod reply;
 mod request;
 mod reset;

@@ -39,7 +39,7 @@ pub(super) struct Failure {
     allow: Option<&'static str>,
 }
 
-/// An answer, or why there is none.
+/// An answer, or the reason of a failure.
 pub(super) type Answer = Result<Response<Body>, Failure>;
 
 impl Failure {

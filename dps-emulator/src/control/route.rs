@@ -9,7 +9,7 @@ use serde_json::json;
 use super::guard::COOKIE;
 use super::reply::{self, Answer, Body, Failure};
 use super::request::Ask;
-use super::{Control, clock, connection, exchanges, faults, hubs, metrics, reset, state};
+use super::{Control, clock, connection, exchanges, faults, hubs, metrics, page, reset, state};
 
 /// The OpenAPI document.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -78,6 +78,9 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
         (&Method::GET, ["hubs"]) => hubs::list(control),
         (_, ["hubs", hub, rest @ ..]) => hubs::answer(control, ask, hub, rest).await,
         (&Method::POST, ["deviceKey"]) => hubs::device_key(control, ask).await,
+        (&Method::GET, [] | ["page.js"] | ["page.css"] | ["page", ..]) => {
+            page::answer(control, &ask, &segments).await
+        }
         (_, path) => Err(not_answered(path)),
     }
 }
@@ -85,7 +88,11 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
 /// 405 with the methods of the path, or 404.
 pub(super) fn not_answered(path: &[&str]) -> Failure {
     let methods = match path {
-        ["health" | "ready" | "metrics" | "ca.pem" | "connection" | "openapi.json" | "hubs"]
+        [] | ["page", ..] => "GET",
+        [
+            "health" | "ready" | "metrics" | "ca.pem" | "connection" | "openapi.json" | "hubs"
+            | "page.js" | "page.css",
+        ]
         | ["exchanges", "stream"]
         | ["hubs", _, "devices"]
         | ["hubs", _, "devices", _, "telemetry"] => "GET",

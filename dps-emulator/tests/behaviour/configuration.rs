@@ -97,6 +97,7 @@ async fn a_flag_precedes_a_variable_and_a_variable_precedes_the_file() {
     );
     let variables = [
         ("DPS_EMULATOR_CONFIG", config.as_str()),
+        ("DPS_EMULATOR_DATA_DIR", "not-used"),
         ("DPS_EMULATOR_ID_SCOPE", "0ne000000E1"),
         ("DPS_EMULATOR_HUB", "env-a;env-b=2,no-policy"),
         ("DPS_EMULATOR_THROTTLE", "1"),
