@@ -42,7 +42,7 @@ impl Hubs {
 
     /// Removes the devices and modules of all hubs, and disconnects them.
     pub(crate) async fn remove_all(&self) -> Result<(), ServiceError> {
-        for table in [Table::Hubs, Table::HubModules] {
+        for table in [Table::Hubs, Table::HubModules, Table::HubMessages] {
             loop {
                 let page = self.store.scan(table, None, PAGE).await?;
                 let changes: Vec<Change<'_>> = page
@@ -51,7 +51,7 @@ impl Hubs {
                     .collect();
                 self.store.apply(&changes).await?;
                 for (key, _) in &page {
-                    self.connections.disconnect(key);
+                    self.connections.remove(key);
                 }
                 if page.len() < PAGE {
                     break;

@@ -9,16 +9,17 @@ use super::store::{Change, Expected, Table};
 use super::{Document, Record, State, attestation, decode_or_skip, encode, members, unique};
 use crate::attest::Proof;
 use crate::ca_certificates::CaCertificate;
-use crate::hub::StoredDevice;
+use crate::hub::{QueuedMessage, StoredDevice};
 use crate::service_error::ServiceError;
 
 /// The tables that are exported. The others are indexes, which an import makes again, and generated keys of policies.
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     Table::Individuals,
     Table::Groups,
     Table::Registrations,
     Table::Hubs,
     Table::HubModules,
+    Table::HubMessages,
     Table::CaCertificates,
 ];
 /// The tables that an import makes from the others.
@@ -159,6 +160,7 @@ fn read(
             entries.push((table, key.to_owned(), encode(&record)?));
             Ok(())
         }
+        Table::HubMessages => keep::<QueuedMessage>(table, key, document, entries),
         Table::CaCertificates => keep::<CaCertificate>(table, key, document, entries),
         _ => keep::<StoredDevice>(table, key, document, entries),
     }
