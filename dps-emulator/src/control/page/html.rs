@@ -80,7 +80,8 @@ mod tests {
     fn a_literal_is_markup_and_a_value_is_escaped() {
         let mut page = Html::new();
         let value = "<script>'\"&\0</script>";
-        html!(page, "<p title=\"", value, "\">", 7, "</p>");
+        let number = 7;
+        html!(page, "<p title=\"", value, "\">", number, "</p>");
         assert_eq!(
             page.into_string(),
             "<p title=\"&lt;script&gt;&#39;&quot;&amp;\u{fffd}&lt;/script&gt;\">7</p>"
