@@ -16,6 +16,7 @@ use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
+use crate::issuance::IssuingAuthority;
 use crate::limits::Limits;
 use crate::state::store::Store;
 
@@ -49,6 +50,9 @@ pub struct EmulatorBuilder {
     pub(crate) mqtt_answer_delay: Duration,
     pub(crate) require_verified_ca: bool,
     pub(crate) webhook_roots: Option<Roots>,
+    pub(crate) any_api_version: bool,
+    pub(crate) local_auth_disabled: bool,
+    certificate_authorities: Vec<IssuingAuthority>,
 }
 
 impl Default for EmulatorBuilder {
@@ -80,6 +84,9 @@ impl Default for EmulatorBuilder {
             mqtt_answer_delay: Duration::ZERO,
             require_verified_ca: false,
             webhook_roots: None,
+            any_api_version: false,
+            local_auth_disabled: false,
+            certificate_authorities: Vec::new(),
         }
     }
 }
@@ -250,6 +257,32 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Adds a certificate authority that issues certificates to devices, in the namespace that it names. Enrollments refer to it
+    /// with `namespaceName`, `certificateAuthorityName` and `certificatePolicyName`.
+    ///
+    /// Its root and its intermediate are made at the first start and kept with the other data.
+    #[must_use]
+    pub fn certificate_authority(mut self, authority: IssuingAuthority) -> Self {
+        self.certificate_authorities.push(authority);
+        self
+    }
+
+    /// Accepts requests with api-versions that Microsoft did not publish, and logs a warning for each. By default they are
+    /// refused.
+    #[must_use]
+    pub fn any_api_version(mut self, any: bool) -> Self {
+        self.any_api_version = any;
+        self
+    }
+
+    /// Refuses all shared access policies on the service API, as the property `disableLocalAuth` of an instance does: only
+    /// [bearer tokens](Self::bearer_token) are accepted. False by default.
+    #[must_use]
+    pub fn disable_local_auth(mut self, disable: bool) -> Self {
+        self.local_auth_disabled = disable;
+        self
+    }
+
     /// The roots to trust when calling webhooks over HTTPS; the system's roots by default.
     #[must_use]
     pub fn webhook_roots(mut self, roots: Roots) -> Self {
@@ -351,6 +384,19 @@ impl EmulatorBuilder {
             ))),
             None => Ok(self.latencies.clone()),
         }
+    }
+
+    /// The certificate authorities, each once in its namespace. A certificate authority has one policy.
+    pub(crate) fn checked_authorities(&self) -> Result<Vec<IssuingAuthority>, Error> {
+        let all = &self.certificate_authorities;
+        for (index, authority) in all.iter().enumerate() {
+            if all[..index].iter().any(|other| other.is_same(authority)) {
+                return Err(invalid(format!(
+                    "the certificate authority {authority} is configured twice: it has one policy"
+                )));
+            }
+        }
+        Ok(all.clone())
     }
 
     pub(crate) fn check_verified_cas(&self) -> Result<(), Error> {

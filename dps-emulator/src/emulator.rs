@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, Hubs};
 use crate::instance::{Instance, Settings};
+use crate::issuance::{Issuance, IssuanceHandle};
 use crate::limits::Throttle;
 use crate::provision::Engine;
 use crate::state::State;
@@ -137,6 +138,11 @@ impl Emulator {
             .map(ServiceConnectionString::shared_access_key_name)
     }
 
+    /// The certificates that DPS and the hubs issue to devices: their roots, revocation, expiry.
+    pub fn issuance(&self) -> IssuanceHandle {
+        IssuanceHandle::new(Arc::clone(&self.instance))
+    }
+
     /// The queue of faults, for tests of devices. It is empty at first.
     pub fn faults(&self) -> &Faults {
         &self.faults
@@ -162,6 +168,7 @@ impl Emulator {
         let default_allocation = builder.checked_default_allocation()?;
         let latencies = Latency::table(builder.checked_latencies(&hubs)?);
         builder.check_verified_cas()?;
+        let authorities = builder.checked_authorities()?;
         #[cfg(feature = "redb")]
         let data_dir = builder.data_dir.as_deref();
         #[cfg(not(feature = "redb"))]
@@ -189,6 +196,7 @@ impl Emulator {
             policies: Vec::with_capacity(policies.len()),
             bearer_tokens: builder.bearer_tokens,
             hosts,
+            local_auth_disabled: builder.local_auth_disabled,
         };
         for policy in policies {
             access.policies.push(policy.open(&*store).await?);
@@ -218,12 +226,21 @@ impl Emulator {
             builder.limits,
         );
         let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
+        let faults = Faults::new(stop.clone());
+        let issuance = Issuance::open(
+            authorities,
+            Arc::clone(&store),
+            Arc::clone(&builder.clock),
+            faults.clone(),
+        );
+        let issuance = Arc::new(issuance.await?);
         let hubs = Hubs::new(
             store,
             Arc::clone(&builder.clock),
             allocator.hub_names(),
             access.owner_key(),
             &local_host,
+            Arc::clone(&issuance),
         );
         let instance = Arc::new(Instance {
             id_scope,
@@ -232,6 +249,7 @@ impl Emulator {
             throttle,
             allocator,
             hubs: Arc::new(hubs.map_err(configuration)?),
+            issuance,
             access,
             clock: builder.clock,
             settings: Settings {
@@ -239,6 +257,7 @@ impl Emulator {
                 require_verified_ca: builder.require_verified_ca,
                 retry_after_seconds: builder.retry_after.as_secs(),
                 mqtt_answer_delay: builder.mqtt_answer_delay,
+                any_api_version: builder.any_api_version,
             },
         });
         let engine = Arc::new(Engine::new(Arc::clone(&instance), stop.clone()));
@@ -247,7 +266,6 @@ impl Emulator {
             .await
             .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
 
-        let faults = Faults::new(stop.clone());
         let gateway = Arc::new(Gateway {
             instance: Arc::clone(&instance),
             engine: Arc::clone(&engine),

@@ -33,6 +33,8 @@ pub enum Step {
     TwinReport,
     /// A device sends telemetry to its hub.
     Telemetry,
+    /// DPS or a hub issues a certificate to a device, after it has accepted the request: the device waits or polls.
+    IssueCertificate,
 }
 
 /// The effect of a fault.
@@ -40,7 +42,8 @@ pub enum Step {
 /// At [`Step::Connect`] there is no request to answer or to carry out: every effect but [`Delay`](Self::Delay) and
 /// [`Silence`](Self::Silence) closes the connection. At [`Step::HubConnect`], [`Throttle`](Self::Throttle) and
 /// [`Fail`](Self::Fail) are answered with CONNACK 3 (server unavailable), and [`Malformed`](Self::Malformed) closes the
-/// connection. At [`Step::Telemetry`], which has no answer, those three close the connection.
+/// connection. At [`Step::Telemetry`], which has no answer, those three close the connection. At [`Step::IssueCertificate`]
+/// every effect but [`Delay`](Self::Delay) and [`Silence`](Self::Silence) makes the issuance fail with an error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -51,6 +54,8 @@ pub enum Effect {
     },
     /// The service fails with this status, 500 to 599. The request is not carried out. Another status is replaced by 500.
     Fail(u16),
+    /// The service refuses the request with this error code, such as 503001. The request is not carried out.
+    Refuse(ErrorCode),
     /// The connection is closed before the request is carried out.
     Drop,
     /// The request is carried out, and the connection is closed before any answer.
@@ -208,6 +213,7 @@ impl Faults {
                 let code = ErrorCode::new(u32::from(status) * 1000);
                 Err(ServiceError::new(code, MESSAGE))
             }
+            Effect::Refuse(code) => Err(ServiceError::new(code, MESSAGE)),
             Effect::Drop => Ok(FaultOutcome::Cut),
             Effect::DropAfter => {
                 let _ = work.await;

@@ -46,6 +46,7 @@ mod error;
 pub mod fault;
 mod hub;
 mod instance;
+mod issuance;
 mod issuer;
 mod limits;
 mod provision;
@@ -62,6 +63,7 @@ pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{HubDevice, HubHandle};
+pub use issuance::{IssuanceHandle, IssuingAuthority};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
 

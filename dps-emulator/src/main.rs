@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use dps_emulator::{
-    AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Latency, Limits, LinkedHub, VerifiedCa,
+    AccessPolicy, Emulator, EmulatorBuilder, EntraRole, IssuingAuthority, Latency, Limits,
+    LinkedHub, VerifiedCa,
 };
 use dps_types::{HubHostname, IdScope, SymmetricKey};
 use serde_json::{Map, Value, json};
@@ -105,6 +106,19 @@ struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
     verified_cas: Vec<VerifiedCa>,
+    /// Certificate authority that issues certificates to devices; the certificates are valid for 1 to 90 days, 30 by default.
+    /// With rsa, it also accepts RSA keys
+    #[arg(
+        long = "certificate-authority",
+        value_name = "NAMESPACE/CA/POLICY[=DAYS][,rsa]"
+    )]
+    certificate_authorities: Vec<IssuingAuthority>,
+    /// Accept api-versions that Microsoft did not publish, with a warning
+    #[arg(long)]
+    any_api_version: bool,
+    /// Refuse all shared access policies on the service API, as the property disableLocalAuth does; see --bearer-token
+    #[arg(long)]
+    disable_local_auth: bool,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     server_certificate: Option<PathBuf>,
@@ -175,6 +189,8 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .assign_delay(Duration::from_millis(options.assign_delay))
         .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))
         .require_verified_ca(options.require_verified_ca)
+        .any_api_version(options.any_api_version)
+        .disable_local_auth(options.disable_local_auth)
         .limits(limits(options)?);
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);
@@ -208,6 +224,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
         };
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
+    }
+    for authority in &options.certificate_authorities {
+        builder = builder.certificate_authority(authority.clone());
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

@@ -30,6 +30,7 @@ pub use handle::{HubDevice, HubHandle};
 pub(crate) use twin::{Twin, TwinError, TwinPatch};
 
 use crate::attest::Presented;
+use crate::issuance::Issuance;
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use connections::Connections;
@@ -47,6 +48,7 @@ pub(crate) struct Hubs {
     clock: Arc<dyn Clock>,
     linked: Vec<LinkedHub>,
     connections: Connections,
+    issuance: Arc<Issuance>,
     /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
     update_lock: Mutex<()>,
 }
@@ -74,6 +76,7 @@ impl Hubs {
         names: Vec<HubHostname>,
         service_key: &SymmetricKey,
         host: &str,
+        issuance: Arc<Issuance>,
     ) -> Result<Self, dps_types::ParseError> {
         let linked = |hostname: HubHostname| {
             let name = format!("{POLICY}@{}", hostname.to_lowercase());
@@ -89,6 +92,7 @@ impl Hubs {
             clock,
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
             connections: Connections::default(),
+            issuance,
             update_lock: Mutex::new(()),
         })
     }
@@ -139,7 +143,7 @@ impl Hubs {
             .device(hub, device_id)
             .await?
             .ok_or_else(ServiceError::unauthorized)?;
-        if !device.accepts(hub, presented, now) {
+        if !device.accepts(hub, presented, now, &self.issuance) {
             return Err(ServiceError::unauthorized());
         }
         let expires_in = match presented {
@@ -151,7 +155,7 @@ impl Hubs {
         let session = self.connections.connect(key(hub, device_id), now.into());
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
         let current = self.device(hub, device_id).await?;
-        if !current.is_some_and(|(device, _)| device.accepts(hub, presented, now)) {
+        if !current.is_some_and(|(device, _)| device.accepts(hub, presented, now, &self.issuance)) {
             return Err(ServiceError::unauthorized());
         }
         Ok(Admitted {

@@ -2,6 +2,7 @@
 
 use dps_types::enrollment::{AttestationMechanism, X509Certificates};
 use dps_types::mask_url;
+use dps_types::protocol::ApiVersion;
 
 use super::{Document, storage_form};
 
@@ -28,6 +29,22 @@ pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
         definition.webhook_url = mask_url(&definition.webhook_url);
     }
     shown
+}
+
+/// Removes the members that an api-version does not have. They are neither honoured in a request nor written in an answer.
+///
+/// Source: `service.json` of 2025-07-01-preview, 2026-11-01 and 2026-11-02-preview.
+pub(crate) fn of_version<D: Document>(mut document: D, version: ApiVersion) -> D {
+    let issuing = document.parts().issuing;
+    if version < ApiVersion::V2026_11_01 {
+        *issuing.namespace_name = None;
+        *issuing.certificate_authority_name = None;
+        *issuing.certificate_policy_name = None;
+    }
+    if version != ApiVersion::V2025_07_01_PREVIEW {
+        *issuing.credential_policy_name = None;
+    }
+    document
 }
 
 /// The service never returns a certificate, only its info. If a group has only a primary signing certificate, the service
