@@ -1,6 +1,8 @@
 //! A successful registration: hub, device id, webhook payload.
 
-use dps_types::{DeviceId, DeviceRegistrationResult, HubHostname, RegistrationSubstatus};
+use dps_types::{
+    ConnectionProfile, DeviceId, DeviceRegistrationResult, HubHostname, RegistrationSubstatus,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -49,9 +51,21 @@ impl Assignment {
             })
     }
 
+    /// How the device connects to the hub, with the word of the service if this client does not know it. `None` means
+    /// [`ConnectionProfile::Classic`].
+    pub fn connection_profile(&self) -> Option<&ConnectionProfile> {
+        self.registration.connection_profile.as_ref()
+    }
+
     /// The whole registration record.
     pub fn registration(&self) -> &DeviceRegistrationResult {
         &self.registration
+    }
+
+    /// The hub key for the device's TPM, encrypted to it.
+    pub(crate) fn hub_key(&self) -> Option<&str> {
+        let tpm = self.registration.tpm.as_ref()?;
+        tpm.authentication_key.as_deref()
     }
 
     /// Reads the registration record. A record without a hub or a device id is an error.

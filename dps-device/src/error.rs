@@ -32,9 +32,17 @@ struct Inner {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
+    /// The device was assigned, but the service issued no certificate or one that does not fit the request. Not retried. Nothing
+    /// of the answer was kept. The source is a `certificate::CertificateFault`.
+    Certificate,
     /// The network, a name server or a proxy failed: the name was not found, the connection was refused or lost, or no
     /// answer came in time. Retried. Check the network.
     Connect,
+    /// The hub requires a connection profile that this client does not have; [`Assignment::connection_profile`] has its name. The
+    /// client did not connect. Update the client.
+    ///
+    /// [`Assignment::connection_profile`]: crate::Assignment::connection_profile
+    ConnectionProfile,
     /// The timeout is over, or the service asks for a longer wait than is left ([`Error::retry_after`]). Try again later,
     /// after that wait.
     Deadline,

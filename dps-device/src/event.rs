@@ -7,11 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dps_types::OperationId;
+#[cfg(feature = "certificates")]
+use dps_types::Timestamp;
 use futures_core::Stream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{debug, info, warn};
 
 use crate::assignment::Assignment;
+#[cfg(feature = "certificates")]
+use crate::certificate::IssuedCertificate;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
 
@@ -45,6 +49,9 @@ pub enum Event {
         /// The refusal.
         error: Error,
     },
+    /// The service issued a certificate, which passed all checks. The next event is [`Assigned`](Self::Assigned).
+    #[cfg(feature = "certificates")]
+    CertificateIssued(Box<IssuedCertificate>),
     /// The device was assigned.
     Assigned(Box<Assignment>),
     /// The registration failed.
@@ -66,9 +73,9 @@ impl RegistrationEvents {
     }
 
     /// Runs a registration, which also emits its outcome as an event.
-    pub(crate) fn new<F>(run: impl FnOnce(Events) -> F) -> Self
+    pub(crate) fn new<T, F>(run: impl FnOnce(Events) -> F) -> Self
     where
-        F: Future<Output = Result<Assignment, Error>> + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let (sender, events) = unbounded_channel();
         let running = run(Events::new(Some(sender)));
@@ -148,6 +155,11 @@ impl Events {
                     "falling back to the secondary credentials"
                 );
             }
+            #[cfg(feature = "certificates")]
+            Event::CertificateIssued(certificate) => info!(
+                valid_until = %Timestamp::from(certificate.valid_until()),
+                "a certificate was issued"
+            ),
             Event::Assigned(assignment) => info!(hub = %assignment.hub(), "assigned"),
             Event::Failed(error) => {
                 warn!(error = %format_args!("{error:#}"), "the registration failed");

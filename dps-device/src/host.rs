@@ -17,11 +17,12 @@ use crate::error::Error;
 /// use dps_device::Host;
 ///
 /// # fn main() -> Result<(), dps_device::Error> {
-/// let china: Host = "global.azure-devices-provisioning.cn".parse()?;
+/// let china = Host::CHINA;
+/// let private: Host = "contoso.privatelink.azure-devices-provisioning.net".parse()?;
 /// let gateway: Host = "[fd00::7]".parse()?;
 /// let emulator = Host::LOCALHOST;
 /// assert!("https://localhost:8443".parse::<Host>().is_err());
-/// # let _ = (china, gateway, emulator);
+/// # let _ = (china, private, gateway, emulator);
 /// # Ok(())
 /// # }
 /// ```
@@ -35,6 +36,14 @@ pub struct Host {
 impl Host {
     /// The global endpoint of DPS in the public cloud, `global.azure-devices-provisioning.net`.
     pub const GLOBAL: Self = Self::name(GLOBAL_HOST);
+    /// The global endpoint of DPS in Azure operated by 21Vianet (China), `global.azure-devices-provisioning.cn`. Its id scopes begin
+    /// with `0cn`.
+    pub const CHINA: Self = Self::name("global.azure-devices-provisioning.cn");
+    /// The global endpoint of DPS in Azure Government (United States), `global.azure-devices-provisioning.us`.
+    ///
+    /// The name follows that of the instances there (`*.azure-devices-provisioning.us`); Microsoft's documentation does not name the
+    /// global endpoint.
+    pub const US_GOVERNMENT: Self = Self::name("global.azure-devices-provisioning.us");
     /// `localhost`, where an emulator usually runs.
     pub const LOCALHOST: Self = Self::name("localhost");
 
@@ -170,6 +179,13 @@ mod tests {
             let host: Host = text.parse().unwrap();
             assert_eq!(host.for_url(), url);
             host.for_tls().unwrap();
+        }
+        for (host, text) in [
+            (Host::GLOBAL, "global.azure-devices-provisioning.net"),
+            (Host::CHINA, "global.azure-devices-provisioning.cn"),
+            (Host::US_GOVERNMENT, "global.azure-devices-provisioning.us"),
+        ] {
+            assert_eq!(text.parse::<Host>().unwrap(), host);
         }
         assert_eq!(GLOBAL_HOST.parse::<Host>().unwrap(), Host::GLOBAL);
         assert_eq!("localhost".parse::<Host>().unwrap(), Host::LOCALHOST);

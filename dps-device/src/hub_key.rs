@@ -15,12 +15,9 @@ pub(crate) async fn keep_hub_key(
     assignment: &Assignment,
     limit: Duration,
 ) -> Result<(), Error> {
-    let tpm_result = assignment.registration().tpm.as_ref();
-    let text = tpm_result
-        .and_then(|tpm| tpm.authentication_key.as_deref())
-        .ok_or_else(|| {
-            Error::protocol("the answer assigns the device but has no hub key for its TPM")
-        })?;
+    let text = assignment.hub_key().ok_or_else(|| {
+        Error::protocol("the answer assigns the device but has no hub key for its TPM")
+    })?;
     let key = AuthenticationKey::from_base64(text).map_err(malformed_key)?;
     let imported = in_time(
         tpm.keep_hub_key(&key),

@@ -112,6 +112,8 @@
 mod answer;
 mod assignment;
 pub mod attestation;
+#[cfg(feature = "certificates")]
+pub mod certificate;
 mod client;
 mod clock_skew;
 #[cfg(feature = "conformance")]
@@ -126,6 +128,8 @@ mod hub_key;
 mod log_limit;
 mod lookup;
 mod poll;
+#[cfg(any(feature = "certificates", feature = "hub"))]
+mod private_file;
 mod register;
 mod retry;
 pub mod transport;
@@ -144,9 +148,9 @@ pub use dps_tls::Proxy;
 pub use dps_tls::Roots;
 pub use dps_types::protocol::ApiVersion;
 pub use dps_types::{
-    Clock, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails, HubHostname, IdScope,
-    OperationId, ParseError, RegistrationId, RegistrationRequest, RegistrationStatus,
-    RegistrationSubstatus, SymmetricKey, SystemClock,
+    Clock, ConnectionProfile, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails,
+    HubHostname, IdScope, OperationId, ParseError, RegistrationId, RegistrationRequest,
+    RegistrationStatus, RegistrationSubstatus, SymmetricKey, SystemClock,
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Event, RegistrationEvents};

@@ -37,7 +37,7 @@ impl ProvisioningClient {
 #[must_use = "a registration does nothing unless it is awaited"]
 #[derive(Clone)]
 pub struct Register {
-    client: ProvisioningClient,
+    pub(crate) client: ProvisioningClient,
     payload: Option<Value>,
     timeout: Duration,
 }
@@ -62,6 +62,17 @@ impl Register {
     }
 
     async fn run(self, events: Events) -> Result<Assignment, Error> {
+        let outcome = self.run_with(Ok(None), events, |_, _| Ok(())).await;
+        outcome.map(|(assignment, ())| assignment)
+    }
+
+    /// Registers with this certificate request, and accepts what the assignment brings for it.
+    pub(crate) async fn run_with<T>(
+        self,
+        csr: Result<Option<String>, Error>,
+        events: Events,
+        accept: impl FnOnce(&Assignment, &Events) -> Result<T, Error>,
+    ) -> Result<(Assignment, T), Error> {
         let target = &self.client.target;
         let span = info_span!(
             "register",
@@ -72,13 +83,21 @@ impl Register {
         );
         let mut body = RegistrationRequest::new(target.registration_id().clone());
         body.payload = self.payload;
+        body.csr = csr.as_ref().ok().cloned().flatten();
         async {
             let mut exchange =
                 Exchange::new(&self.client, body, self.timeout, events, span.clone());
-            let outcome = drive(&mut exchange).await;
-            exchange.events().emit(match outcome.clone() {
-                Ok(assignment) => Event::Assigned(Box::new(assignment)),
-                Err(error) => Event::Failed(error),
+            let outcome = match csr {
+                Ok(_) => drive(&mut exchange).await,
+                Err(error) => Err(error),
+            };
+            let outcome = outcome.and_then(|assignment| {
+                let accepted = accept(&assignment, exchange.events())?;
+                Ok((assignment, accepted))
+            });
+            exchange.events().emit(match &outcome {
+                Ok((assignment, _)) => Event::Assigned(Box::new(assignment.clone())),
+                Err(error) => Event::Failed(error.clone()),
             });
             outcome
         }

@@ -1,7 +1,6 @@
 //! The options of an emulator.
 
 use std::net::{IpAddr, Ipv4Addr};
-#[cfg(feature = "redb")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +52,8 @@ pub struct EmulatorBuilder {
     pub(crate) any_api_version: bool,
     pub(crate) local_auth_disabled: bool,
     certificate_authorities: Vec<IssuingAuthority>,
+    pub(crate) kept_telemetry: usize,
+    pub(crate) telemetry_file: Option<PathBuf>,
 }
 
 impl Default for EmulatorBuilder {
@@ -87,6 +88,8 @@ impl Default for EmulatorBuilder {
             any_api_version: false,
             local_auth_disabled: false,
             certificate_authorities: Vec::new(),
+            kept_telemetry: 100,
+            telemetry_file: None,
         }
     }
 }
@@ -287,6 +290,22 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn webhook_roots(mut self, roots: Roots) -> Self {
         self.webhook_roots = Some(roots);
+        self
+    }
+
+    /// The number of telemetry messages of each device, and of each module, that the hubs keep in memory; 100 by default, and at
+    /// least 1. All messages together have at most 64 MiB.
+    #[must_use]
+    pub fn kept_telemetry(mut self, messages: usize) -> Self {
+        self.kept_telemetry = messages;
+        self
+    }
+
+    /// Appends the telemetry of all hubs to this file, one JSON object per line, as
+    /// [`TelemetryMessage`](crate::TelemetryMessage) describes it.
+    #[must_use]
+    pub fn telemetry_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.telemetry_file = Some(file.into());
         self
     }
 

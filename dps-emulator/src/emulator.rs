@@ -20,7 +20,7 @@ use crate::config::EmulatorBuilder;
 use crate::endpoint::{Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
-use crate::hub::{HubHandle, Hubs};
+use crate::hub::{HubHandle, HubSettings, Hubs, TelemetryFile, TelemetryStream};
 use crate::instance::{Instance, Settings};
 use crate::issuance::{Issuance, IssuanceHandle};
 use crate::limits::Throttle;
@@ -143,6 +143,11 @@ impl Emulator {
         IssuanceHandle::new(Arc::clone(&self.instance))
     }
 
+    /// Reads the telemetry of the devices of all hubs that arrives from now on.
+    pub fn telemetry_stream(&self) -> TelemetryStream {
+        TelemetryStream::new(Arc::clone(&self.instance.hubs), None)
+    }
+
     /// The queue of faults, for tests of devices. It is empty at first.
     pub fn faults(&self) -> &Faults {
         &self.faults
@@ -215,6 +220,10 @@ impl Emulator {
         };
         let tls = Arc::new(tls?);
 
+        let telemetry_file = match &builder.telemetry_file {
+            Some(path) => Some(TelemetryFile::open(path).await?),
+            None => None,
+        };
         let stop = CancellationToken::new();
         let webhooks = builder
             .webhook_roots
@@ -240,7 +249,11 @@ impl Emulator {
             allocator.hub_names(),
             access.owner_key(),
             &local_host,
-            Arc::clone(&issuance),
+            HubSettings {
+                kept_telemetry: builder.kept_telemetry,
+                stop: stop.clone(),
+                issuance: Arc::clone(&issuance),
+            },
         );
         let instance = Arc::new(Instance {
             id_scope,
@@ -274,6 +287,10 @@ impl Emulator {
             local_host,
         });
         let mut server = JoinSet::new();
+        if let Some(file) = telemetry_file {
+            let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);
+            server.spawn(file.write(messages));
+        }
         for (protocol, (listener, _)) in listeners {
             server.spawn(serve(
                 listener,

@@ -31,6 +31,12 @@ pub enum ErrorKind {
     DeviceNotFound,
     /// The hub does not accept the change of the twin.
     InvalidTwin,
+    /// The hub does not accept the message or the direct method.
+    InvalidMessage,
+    /// The device is not connected to its hub, or has not subscribed to direct methods.
+    DeviceNotOnline,
+    /// The device did not respond in time.
+    Timeout,
 }
 
 impl Error {

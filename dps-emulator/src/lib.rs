@@ -62,7 +62,10 @@ pub use config::EmulatorBuilder;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
-pub use hub::{HubDevice, HubHandle};
+pub use hub::{
+    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
+    TelemetryStream,
+};
 pub use issuance::{IssuanceHandle, IssuingAuthority};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;

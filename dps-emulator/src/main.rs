@@ -119,6 +119,12 @@ struct Options {
     /// Refuse all shared access policies on the service API, as the property disableLocalAuth does; see --bearer-token
     #[arg(long)]
     disable_local_auth: bool,
+    /// Number of telemetry messages of each device that are kept in memory
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kept_telemetry: usize,
+    /// File to append the telemetry of all devices to, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    telemetry_file: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     server_certificate: Option<PathBuf>,
@@ -191,6 +197,7 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
         .require_verified_ca(options.require_verified_ca)
         .any_api_version(options.any_api_version)
         .disable_local_auth(options.disable_local_auth)
+        .kept_telemetry(options.kept_telemetry)
         .limits(limits(options)?);
     if !options.ephemeral {
         builder = builder.data_dir(&options.data_dir);
@@ -227,6 +234,9 @@ fn builder(options: &Options) -> Result<EmulatorBuilder, Box<dyn StdError>> {
     }
     for authority in &options.certificate_authorities {
         builder = builder.certificate_authority(authority.clone());
+    }
+    if let Some(file) = &options.telemetry_file {
+        builder = builder.telemetry_file(file);
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bundled-roots")]
+mod bundle;
 mod config;
 mod error;
 mod failure;

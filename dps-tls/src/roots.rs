@@ -95,7 +95,7 @@ impl Roots {
         Ok(store)
     }
 
-    fn given(given: Vec<CertificateDer<'static>>) -> Self {
+    pub(crate) fn given(given: Vec<CertificateDer<'static>>) -> Self {
         Self {
             system: false,
             given,

@@ -1,4 +1,4 @@
-//! Private keys in hardware: they sign for TLS and for certificate signing requests.
+//! Private keys of the device, most of them in hardware: they sign for TLS and for certificate signing requests.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dps_types::RegistrationId;
 use dps_types::sas::SignError;
-use rcgen::{CertificateParams, DistinguishedName, DnType};
+use rcgen::{CertificateParams, CertificateSigningRequest, DistinguishedName, DnType};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
@@ -25,7 +25,7 @@ pub(crate) const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.
 pub(crate) const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// A key pair whose private half stays in hardware.
+/// A key pair whose private half stays where it is: in hardware, or in memory.
 pub(crate) trait DeviceKey: Send + Sync + fmt::Debug {
     /// The SubjectPublicKeyInfo (RFC 5280), DER.
     fn public_key(&self) -> &[u8];
@@ -103,10 +103,28 @@ pub(crate) fn identity(
 ///
 /// # Errors
 /// `Signing` when the hardware cannot sign.
+#[cfg(any(feature = "pkcs11", feature = "tpm"))]
 pub(crate) fn certificate_request(
     key: &dyn DeviceKey,
     registration_id: &RegistrationId,
 ) -> Result<String, Error> {
+    sign_request(key, registration_id, |request| request.pem())
+}
+
+/// As [`certificate_request`], in DER.
+#[cfg(feature = "certificates")]
+pub(crate) fn certificate_request_der(
+    key: &dyn DeviceKey,
+    registration_id: &RegistrationId,
+) -> Result<Vec<u8>, Error> {
+    sign_request(key, registration_id, |request| Ok(request.der().to_vec()))
+}
+
+fn sign_request<T>(
+    key: &dyn DeviceKey,
+    registration_id: &RegistrationId,
+    encode: impl FnOnce(CertificateSigningRequest) -> Result<T, rcgen::Error>,
+) -> Result<T, Error> {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, registration_id.as_str());
     let mut parameters = CertificateParams::default();
@@ -115,7 +133,7 @@ pub(crate) fn certificate_request(
     let key = RequestKey::new(key)?;
     parameters
         .serialize_request(&key)
-        .and_then(|request| request.pem())
+        .and_then(encode)
         .map_err(|error| key.failure(error))
 }
 

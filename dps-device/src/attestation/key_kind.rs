@@ -1,6 +1,6 @@
-//! The kinds of key pairs that can be generated in hardware.
+//! The kinds of key pairs that can be generated.
 
-/// The kind of a key pair in a TPM or a PKCS#11 token. DPS accepts all of them.
+/// The kind of a key pair. DPS accepts all of them for X.509 attestation, and only elliptic curves in a certificate request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum KeyKind {

@@ -4,11 +4,11 @@
 //! [`Proof`]. A key that stays in hardware implements [`Sign`] (HMAC-SHA256) or is a [`CertifiedKey`](rustls::sign::CertifiedKey)
 //! in a [`ClientIdentity`]; a TPM implements [`TpmKeys`].
 
-#[cfg(any(feature = "pkcs11", feature = "tpm"))]
-mod device_key;
+#[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
+pub(crate) mod device_key;
 pub(crate) mod identity;
-#[cfg(any(feature = "pkcs11", feature = "tpm"))]
-mod key_kind;
+#[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
+pub(crate) mod key_kind;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 pub(crate) mod proof;

@@ -107,15 +107,21 @@ fn common_name(leaf: &[u8]) -> Result<String, Error> {
     let certificate = Certificate::from_der(leaf).map_err(|error| {
         Error::configuration("the device's certificate cannot be read").with_source(error)
     })?;
-    let subject = certificate.tbs_certificate().subject();
-    let Some(last) = subject.iter().filter(|name| name.oid == COMMON_NAME).last() else {
-        return Err(Error::configuration(
-            "the device's certificate has no common name: issue one whose common name is the registration id",
-        ));
-    };
-    text(last.value.tag(), last.value.value()).ok_or_else(|| {
-        Error::configuration("the common name of the device's certificate is not text")
+    common_name_of(&certificate).ok_or_else(|| {
+        Error::configuration(
+            "the device's certificate has no common name that is text: issue one whose common name is the registration id",
+        )
     })
+}
+
+/// The last common name of the subject, if there is one and it is text.
+pub(crate) fn common_name_of(certificate: &Certificate) -> Option<String> {
+    let subject = certificate.tbs_certificate().subject();
+    let last = subject
+        .iter()
+        .filter(|name| name.oid == COMMON_NAME)
+        .last()?;
+    text(last.value.tag(), last.value.value())
 }
 
 /// The text of a DirectoryString (RFC 5280, section 4.1.2.4).

@@ -1,7 +1,6 @@
 //! An assignment store in a file that is replaced atomically.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use tracing::warn;
 use super::assignment_store::AssignmentStore;
 use super::cached_assignment::CachedAssignment;
 use super::monitor::Chain;
+use crate::private_file::{Disk, FileSystem, replace};
 
 /// Keeps the assignment in a file and replaces it atomically: the new file is written next to it, flushed to the disk, and
 /// renamed. If the power fails, the file has either the old or the new content.
@@ -62,72 +62,27 @@ impl AssignmentStore for AssignmentFile {
 
     async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
         let json = assignment.to_json();
-        self.blocking(move |path| replace(path, &json)).await
+        self.blocking(move |path| replace(&Disk, path, &json)).await
     }
 
     async fn clear(&self) -> io::Result<()> {
         self.blocking(|path| {
-            remove(path)?;
-            sync_directory(path)
+            Disk.remove(path)?;
+            Disk.sync_directory(path)
         })
         .await
     }
 }
 
 fn load(path: &Path) -> io::Result<Option<CachedAssignment>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(json) = Disk.read(path, CachedAssignment::MAX_BYTES as u64 + 1)? else {
+        return Ok(None);
     };
-    let mut json = Vec::new();
-    file.take(CachedAssignment::MAX_BYTES as u64 + 1)
-        .read_to_end(&mut json)?;
     match CachedAssignment::from_json(&json) {
         Ok(assignment) => Ok(Some(assignment)),
         Err(error) => {
             warn!(path = %path.display(), error = %Chain(&error), "the file is ignored");
             Ok(None)
         }
-    }
-}
-
-fn replace(path: &Path, json: &[u8]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    // A file from before a power failure is not trusted: it may be a link.
-    remove(&new)?;
-    let mut file = create_private(&new)?;
-    file.write_all(json)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&new, path)?;
-    sync_directory(path)
-}
-
-fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Flushes the directory of a file, so that a rename survives a power failure. Windows does not need it.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    match path.parent() {
-        Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
     }
 }

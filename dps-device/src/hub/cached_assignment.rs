@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dps_types::{DeviceId, HubHostname, IdScope, RegistrationId, json};
+use dps_types::{ConnectionProfile, DeviceId, HubHostname, IdScope, RegistrationId, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub struct CachedAssignment {
     registration_id: RegistrationId,
     assigned_hub: HubHostname,
     device_id: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection_profile: Option<ConnectionProfile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload: Option<Value>,
 }
@@ -46,6 +48,12 @@ impl CachedAssignment {
     /// The device id in that hub.
     pub fn device_id(&self) -> &DeviceId {
         &self.device_id
+    }
+
+    /// How the device connects to the hub, with the word of the service if this client does not know it. `None` means
+    /// [`ConnectionProfile::Classic`].
+    pub fn connection_profile(&self) -> Option<&ConnectionProfile> {
+        self.connection_profile.as_ref()
     }
 
     /// The payload of the custom allocation webhook as JSON. `None` if the last registration brought none.
@@ -100,7 +108,15 @@ impl CachedAssignment {
             registration_id,
             assigned_hub: hub,
             device_id,
+            connection_profile: None,
             payload: None,
+        }
+    }
+
+    pub(super) fn with_profile(self, connection_profile: Option<ConnectionProfile>) -> Self {
+        Self {
+            connection_profile,
+            ..self
         }
     }
 
@@ -200,6 +216,19 @@ mod tests {
         assert!(read.payload::<u8>().is_err());
         assert_eq!(cached().payload::<u8>().unwrap(), None);
         assert!(!format!("{read:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_connection_profile_is_kept_with_the_word_of_the_service() {
+        let json = JSON.replace(
+            r#""deviceId""#,
+            r#""connectionProfile":"quantum","deviceId""#,
+        );
+        let read = CachedAssignment::from_json(json.as_bytes()).unwrap();
+        assert_eq!(read.connection_profile().unwrap().as_str(), "quantum");
+        let again = CachedAssignment::from_json(&read.to_json()).unwrap();
+        assert_eq!(again, read);
+        assert_eq!(cached().connection_profile(), None);
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_types::protocol::hub::Username;
-use dps_types::{DeviceId, HubHostname};
+use dps_types::{ConnectionProfile, DeviceId, HubHostname};
 
 use super::transport::HubTransport;
 use crate::assignment::Assignment;
 use crate::attestation::proof::proof;
 use crate::attestation::{Attestation, ClientIdentity, Proof};
+#[cfg(feature = "certificates")]
+use crate::certificate::IssuedCertificate;
 use crate::client::ProvisioningClient;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::host::Host;
 use crate::transport::{AGENT, Endpoint, LIFETIME};
 use crate::{Proxy, Roots};
@@ -51,6 +53,7 @@ pub struct HubEndpoint {
     pub(super) endpoint: Endpoint,
     pub(super) hub: HubHostname,
     pub(super) device_id: DeviceId,
+    profile: Option<ConnectionProfile>,
     model_id: Option<String>,
     pub(super) transport: HubTransport,
     pub(super) token_lifetime: Duration,
@@ -63,6 +66,7 @@ impl ProvisioningClient {
     /// The hub that the device is assigned to, with the device's credentials for it.
     pub fn hub(&self, assignment: &Assignment) -> HubEndpoint {
         self.hub_at(assignment.hub().clone(), assignment.device_id().clone())
+            .with_profile(assignment.connection_profile().cloned())
     }
 
     /// A hub that is already known. [`ProvisionedDevice`](crate::ProvisionedDevice) stores the assignment for you.
@@ -75,6 +79,7 @@ impl ProvisioningClient {
             endpoint,
             hub,
             device_id,
+            profile: None,
             model_id: None,
             transport: HubTransport::default(),
             token_lifetime: LIFETIME,
@@ -113,6 +118,15 @@ impl HubEndpoint {
     #[must_use]
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.endpoint.proxy = Some(proxy);
+        self
+    }
+
+    /// Uses this issued certificate instead of the attestation that the device has for DPS.
+    #[cfg(feature = "certificates")]
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: &IssuedCertificate) -> Self {
+        self.attestation = Arc::new(certificate.clone());
+        self.on_secondary = false;
         self
     }
 
@@ -209,6 +223,27 @@ impl HubEndpoint {
         Ok(self.endpoint.client_config(self.identity())?)
     }
 
+    /// Sets the connection profile of the hub, which DPS returns with an assignment. `None` is the classic profile.
+    pub(super) fn with_profile(mut self, profile: Option<ConnectionProfile>) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// A client must not guess how to connect to a hub with another profile.
+    pub(super) fn check_profile(&self) -> Result<(), Error> {
+        match &self.profile {
+            None | Some(ConnectionProfile::Classic) => Ok(()),
+            Some(other) => Err(Error::new(
+                ErrorKind::ConnectionProfile,
+                format!(
+                    "the hub {} requires the connection profile {:?}: this client connects to hubs with the profile \"classic\"",
+                    self.hub,
+                    other.as_str()
+                ),
+            )),
+        }
+    }
+
     /// The same hub with the proof that is not in use. `None` if the device has one proof.
     pub(super) fn other_proof(&self) -> Option<Self> {
         let has_two = self.attestation.secondary_proof().is_some();
@@ -235,6 +270,7 @@ impl fmt::Debug for HubEndpoint {
         f.debug_struct("HubEndpoint")
             .field("hub", &self.hub)
             .field("device_id", &self.device_id)
+            .field("profile", &self.profile)
             .field("model_id", &self.model_id)
             .field("endpoint", &self.endpoint)
             .field("transport", &self.transport)

@@ -41,6 +41,7 @@ pub(super) struct Link {
 impl Link {
     /// Connects and subscribes, within the timeout of one request.
     pub(super) async fn open(hub: &HubEndpoint) -> Result<Self, Error> {
+        hub.check_profile()?;
         within(hub.endpoint.request_timeout, Self::connect(hub)).await
     }
 

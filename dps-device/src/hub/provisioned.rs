@@ -261,6 +261,7 @@ impl ProvisionedDevice {
         let (least, most) = (*self.outage_timeout.start(), *self.outage_timeout.end());
         let timeout = least + most.saturating_sub(least).mul_f64(draw());
         let endpoint = self.client.hub_at(hub.clone(), device_id.clone());
+        let endpoint = endpoint.with_profile(assignment.connection_profile().cloned());
         (self.configure)(endpoint).with_timeout(timeout)
     }
 

@@ -124,6 +124,7 @@ impl Resolver {
             return None;
         }
         let found = self.assignment(lookup.assigned_hub?, lookup.device_id?);
+        let found = found.with_profile(lookup.connection_profile);
         Some(found.with_payload(lookup.payload))
     }
 
@@ -137,6 +138,7 @@ impl Resolver {
         let assigned = register.await?;
         let assignment = self
             .assignment(assigned.hub().clone(), assigned.device_id().clone())
+            .with_profile(assigned.connection_profile().cloned())
             .with_payload(assigned.payload_json().cloned());
         self.monitor.assigned(&assignment);
         self.save(&assignment).await;

@@ -60,6 +60,8 @@
     feature = "websocket"
 ))]
 mod amqp_server;
+#[cfg(all(feature = "certificates", any(feature = "http", feature = "mqtt")))]
+mod certificate;
 #[cfg(all(
     feature = "amqp",
     feature = "conformance",

@@ -79,6 +79,74 @@ impl Pki {
     }
 }
 
+/// What a service does with certificate requests.
+#[cfg(feature = "certificates")]
+mod issuing {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use dps_device::certificate::KeyPair;
+    use rcgen::{PublicKeyData, SignatureAlgorithm};
+    use x509_cert::der::{Decode, Encode};
+    use x509_cert::request::CertReq;
+    use x509_cert::spki::SubjectPublicKeyInfoOwned;
+
+    use super::{Pki, named};
+
+    /// A public key as rcgen uses it.
+    pub(crate) struct DeviceKey(SubjectPublicKeyInfoOwned);
+
+    pub(crate) fn device_key(key: &KeyPair) -> DeviceKey {
+        DeviceKey(SubjectPublicKeyInfoOwned::from_der(key.public_key()).unwrap())
+    }
+
+    pub(crate) fn to_base64(der: Vec<u8>) -> String {
+        STANDARD.encode(der)
+    }
+
+    impl PublicKeyData for DeviceKey {
+        fn der_bytes(&self) -> &[u8] {
+            self.0.subject_public_key.raw_bytes()
+        }
+
+        fn algorithm(&self) -> &'static SignatureAlgorithm {
+            match self.der_bytes().len() {
+                65 => &rcgen::PKCS_ECDSA_P256_SHA256,
+                _ => &rcgen::PKCS_ECDSA_P384_SHA384,
+            }
+        }
+    }
+
+    impl Pki {
+        /// Issues a certificate of 30 days for a request in base64: the chain, each in base64 of DER.
+        pub(crate) fn issue(&self, csr: &str, name: &str) -> Vec<String> {
+            let request = CertReq::from_der(&STANDARD.decode(csr).unwrap()).unwrap();
+            assert_eq!(request.info.subject.to_string(), format!("CN={name}"));
+            let key = request.info.public_key.to_der().unwrap();
+            let key = DeviceKey(SubjectPublicKeyInfoOwned::from_der(&key).unwrap());
+            self.issue_for(&key, name).map(to_base64).to_vec()
+        }
+
+        /// Issues a certificate of 30 days.
+        pub(crate) fn issue_for(&self, key: &DeviceKey, name: &str) -> [Vec<u8>; 3] {
+            let mut leaf = named(name);
+            leaf.not_before = time_now();
+            leaf.not_after = leaf.not_before + std::time::Duration::from_secs(30 * 86400);
+            let leaf = leaf.signed_by(key, &self.intermediate).unwrap();
+            [
+                leaf.der().to_vec(),
+                self.intermediate.der().to_vec(),
+                self.root.der().to_vec(),
+            ]
+        }
+    }
+
+    fn time_now() -> time::OffsetDateTime {
+        std::time::SystemTime::now().into()
+    }
+}
+#[cfg(feature = "certificates")]
+pub(crate) use issuing::{device_key, to_base64};
+
 fn authority(name: &str) -> CertificateParams {
     let mut params = named(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -11,7 +11,7 @@ use dps_types::{DeviceId, ErrorCode, HubHostname};
 use super::Gateway;
 use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::reply::Reply;
-use crate::hub::{Hubs, TwinPatch};
+use crate::hub::{Hubs, Identity, TwinPatch};
 use crate::service_error::ServiceError;
 
 /// The first segments of a hub's paths.
@@ -164,6 +164,10 @@ struct Api<'a> {
 }
 
 impl Api<'_> {
+    fn device(&self, id: &DeviceId) -> Identity {
+        Identity::device(self.hub, id)
+    }
+
     async fn list(&self) -> Result<Reply, ServiceError> {
         let top = parameter(&self.call.query, "top")?.and_then(|top| top.parse().ok());
         let top = top.filter(|top| (1..=MAX_LIST).contains(top));
@@ -175,18 +179,20 @@ impl Api<'_> {
     }
 
     async fn identity(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
-        let view = self.hubs.identity(self.hub, id).await?;
+        let view = self.hubs.identity(&self.device(id)).await?;
         Ok(Reply::json(StatusCode::OK, &view.document).with("etag", format!("\"{}\"", view.etag)))
     }
 
     async fn remove(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
         let condition = self.call.condition()?;
-        self.hubs.remove(self.hub, id, condition.as_ref()).await?;
+        self.hubs
+            .remove(&self.device(id), condition.as_ref())
+            .await?;
         Ok(Reply::no_content())
     }
 
     async fn twin(&self, id: &DeviceId) -> Result<Reply, ServiceError> {
-        let view = self.hubs.twin(self.hub, id).await?;
+        let view = self.hubs.twin(&self.device(id)).await?;
         Ok(Reply::json(StatusCode::OK, &view.document).with("etag", format!("\"{}\"", view.etag)))
     }
 
@@ -194,7 +200,7 @@ impl Api<'_> {
         let patch = TwinPatch::read(&self.call.json()?)?;
         let condition = self.call.condition()?;
         self.hubs
-            .update_twin(self.hub, id, &patch, replace, condition.as_ref())
+            .update_twin(&self.device(id), &patch, replace, condition.as_ref())
             .await?;
         self.twin(id).await
     }

@@ -4,7 +4,7 @@
 
 use dps_types::{DeviceId, HubHostname};
 
-use super::{Authentication, Device, Hubs, Twin, key};
+use super::{Authentication, Device, Hubs, Identity, Twin};
 use crate::issuance::Credential;
 use crate::service_error::ServiceError;
 use crate::state::encode;
@@ -58,15 +58,20 @@ impl Hubs {
         assignment: NewAssignment<'_>,
     ) -> Result<AssignmentChange, ServiceError> {
         let NewAssignment { hub, device_id, .. } = assignment;
-        let (device, before) = self.readable_device(hub, device_id).await?;
+        let (device, before) = self
+            .readable_device(&Identity::device(hub, device_id))
+            .await?;
         let moved_from = assignment.previous.filter(|(previous, _)| *previous != hub);
         let mut removed = None;
         let mut moved_twin = None;
         if let Some((old_hub, old_id)) = moved_from {
-            let (device, before) = self.readable_device(old_hub, old_id).await?;
-            let key = key(old_hub, old_id);
+            let identity = Identity::device(old_hub, old_id);
+            let (device, before) = self.readable_device(&identity).await?;
             moved_twin = device.map(|device| device.twin);
-            removed = Some(Removed { key, before });
+            removed = Some(Removed {
+                key: identity.key(),
+                before,
+            });
         }
         let existing_twin = device.as_ref().map(|device| device.twin.clone());
         let twin = match (moved_from, assignment.twin_transfer) {
@@ -89,7 +94,7 @@ impl Hubs {
             ),
         };
         Ok(AssignmentChange {
-            key: key(hub, device_id),
+            key: Identity::device(hub, device_id).key(),
             before,
             after: encode(&after)?,
             removed,
@@ -103,7 +108,8 @@ impl Hubs {
         device_id: &DeviceId,
         credential: Credential,
     ) -> Result<Option<AssignmentChange>, ServiceError> {
-        let (Some(mut device), before) = self.readable_device(hub, device_id).await? else {
+        let identity = Identity::device(hub, device_id);
+        let (Some(mut device), before) = self.readable_device(&identity).await? else {
             return Ok(None);
         };
         let Authentication::CertificateAuthority(_) = device.authentication else {
@@ -114,7 +120,7 @@ impl Hubs {
             device.iot_edge,
         );
         Ok(Some(AssignmentChange {
-            key: key(hub, device_id),
+            key: identity.key(),
             before,
             after: encode(&device)?,
             removed: None,
@@ -161,7 +167,7 @@ mod tests {
     use dps_types::SymmetricKey;
     use serde_json::json;
 
-    use super::super::TwinPatch;
+    use super::super::{HubSettings, TwinPatch};
     use super::*;
     use crate::state::store::MemoryStore;
     use dps_types::SystemClock;
@@ -177,7 +183,7 @@ mod tests {
             vec![hub("hub-a"), hub("hub-b")],
             &SymmetricKey::generate(),
             "localhost",
-            Arc::default(),
+            HubSettings::default(),
         )
         .expect("a host")
     }
@@ -212,18 +218,21 @@ mod tests {
     #[tokio::test]
     async fn a_change_made_while_a_device_moves_is_not_lost() {
         let hubs = hubs();
-        let (here, id) = (hub("hub-a"), "dev-1".parse().expect("an id"));
+        let id: DeviceId = "dev-1".parse().expect("an id");
+        let here = Identity::device(&hub("hub-a"), &id);
         assert!(assign(&hubs, "hub-a", None, async || {}).await);
         let patch = TwinPatch::of_desired(json!({ "x": 1 }));
         let patched = async || {
-            let patched = hubs.update_twin(&here, &id, &patch, false, None).await;
+            let patched = hubs.update_twin(&here, &patch, false, None).await;
             patched.expect("patched");
         };
         assert!(!assign(&hubs, "hub-b", Some("hub-a"), patched).await);
         assert!(assign(&hubs, "hub-b", Some("hub-a"), async || {}).await);
-        let there = hubs.twin_for_device(&hub("hub-b"), &id).await;
+        let there = hubs
+            .twin_for_device(&Identity::device(&hub("hub-b"), &id))
+            .await;
         assert_eq!(there.expect("moved")["desired"]["x"], 1);
-        assert!(hubs.device(&here, &id).await.expect("read").is_none());
+        assert!(hubs.device(&here).await.expect("read").is_none());
     }
 
     #[tokio::test]

@@ -1,20 +1,26 @@
-//! A device in a hub: its identity and its twin.
+//! A device in a hub, or a module of a device: its identity and its twin.
 
 use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_types::protocol::hub::resource;
-use dps_types::{DeviceId, ETag, EncodedKey, HubHostname, Timestamp};
+use dps_types::{DeviceId, ETag, EncodedKey, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Identity;
 use super::twin::Twin;
 use crate::attest::Presented;
 use crate::issuance::{Credential, Issuance};
 
-/// A device in a hub's identity registry, as it is stored.
+/// A device or module in a hub's identity registry, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Device {
     pub(super) device_id: DeviceId,
+    /// The module, if it is a module of the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) module_id: Option<ModuleId>,
+    /// Who manages the module, such as `iotEdge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) managed_by: Option<String>,
     pub(super) generation_id: String,
     pub(super) etag: ETag,
     pub(super) enabled: bool,
@@ -51,6 +57,8 @@ impl Device {
     ) -> Self {
         Self {
             device_id,
+            module_id: None,
+            managed_by: None,
             generation_id: format!("{}{:09}", now.unix_seconds(), random() % 1_000_000_000),
             etag: new_etag(),
             enabled: true,
@@ -78,10 +86,10 @@ impl Device {
         }
     }
 
-    /// Whether the credentials are this device's and the device may connect to this hub now.
+    /// Whether the credentials are those of this identity, and it may connect to its hub now.
     pub(super) fn accepts(
         &self,
-        hub: &HubHostname,
+        identity: &Identity,
         presented: &Presented<'_>,
         now: SystemTime,
         issuance: &Issuance,
@@ -89,7 +97,7 @@ impl Device {
         self.enabled
             && match (&self.authentication, presented) {
                 (Authentication::Sas { primary, secondary }, Presented::Token(token)) => {
-                    let resource = resource(hub, &self.device_id);
+                    let resource = identity.resource();
                     let signed = |key: &EncodedKey| key.parse().is_ok_and(|key| token.verify(&key));
                     token.policy().is_none()
                         && token.covers(&resource)

@@ -1,8 +1,8 @@
-//! The devices of the hubs in the store: read, list, change and delete.
+//! The devices and modules of the hubs in the store: read, list, change and delete.
 
-use dps_types::{DeviceId, ErrorCode, HubHostname};
+use dps_types::{ErrorCode, HubHostname};
 
-use super::{Device, Hubs};
+use super::{Device, Hubs, Identity};
 use crate::service_error::ServiceError;
 use crate::state::store::{Change, Expected, Table};
 use crate::state::{decode, decode_or_skip, encode};
@@ -14,14 +14,15 @@ const PAGE: usize = 100;
 
 /// 404001, IoT Hub's `DeviceNotFound`.
 const DEVICE_NOT_FOUND: ErrorCode = ErrorCode::new(404_001);
+/// 404010, IoT Hub's `ModuleNotFound`.
+const MODULE_NOT_FOUND: ErrorCode = ErrorCode::new(404_010);
 
 impl Hubs {
     pub(super) async fn device(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
     ) -> Result<Option<(Device, Vec<u8>)>, ServiceError> {
-        match self.store.get(Table::Hubs, &key(hub, id)).await? {
+        match self.store.get(identity.table(), &identity.key()).await? {
             Some(bytes) => Ok(Some((decode(&bytes)?, bytes))),
             None => Ok(None),
         }
@@ -30,11 +31,10 @@ impl Hubs {
     /// The device if it exists and can be read, and its stored bytes if it exists.
     pub(super) async fn readable_device(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
     ) -> Result<(Option<Device>, Option<Vec<u8>>), ServiceError> {
-        let key = key(hub, id);
-        let bytes = self.store.get(Table::Hubs, &key).await?;
+        let key = identity.key();
+        let bytes = self.store.get(identity.table(), &key).await?;
         let device = bytes
             .as_deref()
             .and_then(|bytes| decode_or_skip(&key, bytes));
@@ -44,12 +44,11 @@ impl Hubs {
     /// The device, or the hub's 404.
     pub(super) async fn required(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
     ) -> Result<(Device, Vec<u8>), ServiceError> {
-        self.device(hub, id)
+        self.device(identity)
             .await?
-            .ok_or_else(|| not_registered(id))
+            .ok_or_else(|| not_registered(identity))
     }
 
     /// At most `limit` devices of the hub, in order of their ids.
@@ -80,16 +79,15 @@ impl Hubs {
     /// Changes a device. `change` is called again if another request has changed the device in between.
     pub(super) async fn change<T>(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
         change: impl Fn(&mut Device) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
-        let key = key(hub, id);
+        let (table, key) = (identity.table(), identity.key());
         for _ in 0..ATTEMPTS {
-            let (mut device, bytes) = self.required(hub, id).await?;
+            let (mut device, bytes) = self.required(identity).await?;
             let done = change(&mut device)?;
             let expected = Expected::Exactly(&bytes);
-            let changed = Change::put(Table::Hubs, &key, expected, encode(&device)?);
+            let changed = Change::put(table, &key, expected, encode(&device)?);
             if self.store.apply(&[changed]).await? {
                 return Ok(done);
             }
@@ -100,19 +98,18 @@ impl Hubs {
     /// Deletes a device if it passes `check`. A device that cannot be read is deleted without the check.
     pub(super) async fn delete(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
         check: impl Fn(&Device) -> Result<(), ServiceError>,
     ) -> Result<(), ServiceError> {
-        let key = key(hub, id);
+        let (table, key) = (identity.table(), identity.key());
         for _ in 0..ATTEMPTS {
-            let (device, bytes) = self.readable_device(hub, id).await?;
-            let bytes = bytes.ok_or_else(|| not_registered(id))?;
+            let (device, bytes) = self.readable_device(identity).await?;
+            let bytes = bytes.ok_or_else(|| not_registered(identity))?;
             if let Some(device) = device {
                 check(&device)?;
             }
             let expected = Expected::Exactly(&bytes);
-            if self.store.delete(Table::Hubs, &key, expected).await? {
+            if self.store.delete(table, &key, expected).await? {
                 return Ok(());
             }
         }
@@ -120,11 +117,15 @@ impl Hubs {
     }
 }
 
-/// The key of a device in the store. Host names and device ids contain no `/`. Device ids are case-sensitive.
-pub(super) fn key(hub: &HubHostname, id: &DeviceId) -> String {
-    format!("{}/{id}", hub.to_lowercase())
-}
-
-fn not_registered(id: &DeviceId) -> ServiceError {
-    ServiceError::new(DEVICE_NOT_FOUND, format!("Device {id} is not registered"))
+fn not_registered(identity: &Identity) -> ServiceError {
+    match identity.module_id {
+        Some(_) => ServiceError::new(
+            MODULE_NOT_FOUND,
+            format!("Module {identity} is not registered"),
+        ),
+        None => ServiceError::new(
+            DEVICE_NOT_FOUND,
+            format!("Device {identity} is not registered"),
+        ),
+    }
 }

@@ -8,11 +8,15 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::device::Device;
-use super::{Hubs, TwinPatch, key};
+use super::{
+    DirectMethod, Hubs, Identity, MethodResponse, TelemetryMessage, TelemetryStream, TwinPatch,
+};
 use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
 
-/// A linked hub of a running [`Emulator`](crate::Emulator): its devices and their twins.
+/// A linked hub of a running [`Emulator`](crate::Emulator): its devices, their twins and their messages.
+///
+/// A `device_id` is the id of a device, or `{deviceId}/{moduleId}` for one of its modules.
 ///
 /// ```
 /// use dps_emulator::{Emulator, LinkedHub};
@@ -62,10 +66,10 @@ impl HubHandle {
     /// # Errors
     /// If the store fails.
     pub async fn device(&self, device_id: &str) -> Result<Option<HubDevice>, Error> {
-        let Ok(id) = DeviceId::new(device_id) else {
+        let Ok(identity) = self.identity(device_id) else {
             return Ok(None);
         };
-        let found = self.hubs.device(&self.hostname, &id).await?;
+        let found = self.hubs.device(&identity).await?;
         Ok(found.map(|(device, _)| HubDevice(device)))
     }
 
@@ -83,7 +87,7 @@ impl HubHandle {
     /// # Errors
     /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn twin(&self, device_id: &str) -> Result<Value, Error> {
-        let view = self.hubs.twin(&self.hostname, &id(device_id)?).await?;
+        let view = self.hubs.twin(&self.identity(device_id)?).await?;
         Ok(view.document)
     }
 
@@ -115,8 +119,8 @@ impl HubHandle {
     /// # Errors
     /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn set_enabled(&self, device_id: &str, enabled: bool) -> Result<(), Error> {
-        let id = id(device_id)?;
-        self.hubs.set_enabled(&self.hostname, &id, enabled).await?;
+        let identity = self.identity(device_id)?;
+        self.hubs.set_enabled(&identity, enabled).await?;
         Ok(())
     }
 
@@ -125,15 +129,54 @@ impl HubHandle {
     /// # Errors
     /// [`ErrorKind::DeviceNotFound`], and if the store fails.
     pub async fn remove(&self, device_id: &str) -> Result<(), Error> {
-        let id = id(device_id)?;
-        self.hubs.remove(&self.hostname, &id, None).await?;
+        let identity = self.identity(device_id)?;
+        self.hubs.remove(&identity, None).await?;
         Ok(())
+    }
+
+    /// Invokes a direct method on a device or module, and waits for the response.
+    ///
+    /// ```no_run
+    /// # async fn example(hub: dps_emulator::HubHandle) -> Result<(), dps_emulator::Error> {
+    /// use dps_emulator::DirectMethod;
+    ///
+    /// let reboot = DirectMethod::new("reboot").payload(serde_json::json!({ "delay": 5 }));
+    /// let response = hub.invoke_method("toaster-7", &reboot).await?;
+    /// assert_eq!(response.status, 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeviceNotFound`]; [`ErrorKind::DeviceNotOnline`] if the device is not connected, has not subscribed to
+    /// methods, or disconnects before it responds; [`ErrorKind::Timeout`] if it does not respond in time;
+    /// [`ErrorKind::InvalidMessage`] if the name is empty or too long, or the payload exceeds 128 KiB.
+    pub async fn invoke_method(
+        &self,
+        device_id: &str,
+        method: &DirectMethod,
+    ) -> Result<MethodResponse, Error> {
+        let identity = self.identity(device_id)?;
+        let response = self.hubs.invoke(&identity, method).await;
+        response.map_err(not_delivered)
     }
 
     /// The number of telemetry messages that the device has sent since the emulator started.
     pub fn telemetry_count(&self, device_id: &str) -> u64 {
         self.key(device_id)
             .map_or(0, |key| self.hubs.connections.telemetry(&key))
+    }
+
+    /// The last telemetry messages of the device, or of the module, oldest first. The emulator keeps 100 of each in memory, or
+    /// [another number](crate::EmulatorBuilder::kept_telemetry), and at most 64 MiB of all devices. A restart forgets them.
+    pub fn telemetry(&self, device_id: &str) -> Vec<TelemetryMessage> {
+        self.key(device_id)
+            .map_or_else(Vec::new, |key| self.hubs.telemetry.of(&key))
+    }
+
+    /// Reads the telemetry of all devices of this hub that arrives from now on.
+    pub fn telemetry_stream(&self) -> TelemetryStream {
+        TelemetryStream::new(Arc::clone(&self.hubs), Some(self.hostname.clone()))
     }
 
     /// Whether the device is connected.
@@ -149,16 +192,26 @@ impl HubHandle {
     }
 
     async fn patch(&self, device_id: &str, patch: TwinPatch) -> Result<(), Error> {
-        let id = id(device_id)?;
+        let identity = self.identity(device_id)?;
         self.hubs
-            .update_twin(&self.hostname, &id, &patch, false, None)
+            .update_twin(&identity, &patch, false, None)
             .await?;
         Ok(())
     }
 
     fn key(&self, device_id: &str) -> Option<String> {
-        let id = DeviceId::new(device_id).ok()?;
-        Some(key(&self.hostname, &id))
+        let identity = Identity::parse(&self.hostname, device_id).ok()?;
+        Some(identity.key())
+    }
+
+    pub(super) fn identity(&self, device_id: &str) -> Result<Identity, Error> {
+        Identity::parse(&self.hostname, device_id).map_err(|error| {
+            Error::new(
+                ErrorKind::DeviceNotFound,
+                "the id is not valid, so no device or module has it",
+            )
+            .with_source(error)
+        })
     }
 }
 
@@ -204,19 +257,19 @@ impl HubDevice {
     }
 }
 
-fn id(text: &str) -> Result<DeviceId, Error> {
-    DeviceId::new(text).map_err(|error| {
-        Error::new(
-            ErrorKind::DeviceNotFound,
-            "the device id is not valid, so no device has it",
-        )
-        .with_source(error)
-    })
+/// The error of an operation that sends something to a device.
+pub(super) fn not_delivered(refusal: ServiceError) -> Error {
+    match refusal.status() {
+        400 | 413 => Error::new(ErrorKind::InvalidMessage, refusal.message()),
+        _ => refusal.into(),
+    }
 }
 
 impl From<ServiceError> for Error {
     fn from(refusal: ServiceError) -> Self {
         let kind = match refusal.status() {
+            404 if matches!(refusal.code().get(), 404_103 | 404_104) => ErrorKind::DeviceNotOnline,
+            504 => ErrorKind::Timeout,
             404 => ErrorKind::DeviceNotFound,
             400 | 413 => ErrorKind::InvalidTwin,
             _ => ErrorKind::Store,

@@ -8,7 +8,13 @@ mod connections;
 mod device;
 mod devices;
 mod handle;
+mod identity;
+mod methods;
 mod section;
+mod telemetry;
+mod telemetry_file;
+mod telemetry_message;
+mod telemetry_stream;
 mod twin;
 mod view;
 
@@ -17,16 +23,22 @@ use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
 use dps_types::sas::SasToken;
-use dps_types::{
-    DeviceId, ErrorCode, HubHostname, ServiceConnectionString, SymmetricKey, Timestamp,
-};
+use dps_types::{ErrorCode, HubHostname, ServiceConnectionString, SymmetricKey, Timestamp};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use assignment::{AssignmentChange, NewAssignment, TwinTransfer};
-pub(crate) use connections::DeviceSession;
+pub(crate) use connections::{DeviceSession, ToDevice};
 pub(crate) use device::Authentication;
 pub use handle::{HubDevice, HubHandle};
+pub(crate) use identity::Identity;
+pub use methods::{DirectMethod, MethodResponse};
+pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
+pub(crate) use telemetry_file::TelemetryFile;
+pub use telemetry_message::TelemetryMessage;
+pub(crate) use telemetry_message::{Received as ReceivedTelemetry, message_size};
+pub use telemetry_stream::{Telemetry, TelemetryStream};
 pub(crate) use twin::{Twin, TwinError, TwinPatch};
 
 use crate::attest::Presented;
@@ -35,8 +47,8 @@ use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use connections::Connections;
 use device::Device;
-use devices::key;
 use dps_types::Clock;
+use telemetry::TelemetryLog;
 
 /// The shared access policy of every hub.
 const POLICY: &str = "iothubowner";
@@ -49,6 +61,9 @@ pub(crate) struct Hubs {
     linked: Vec<LinkedHub>,
     connections: Connections,
     issuance: Arc<Issuance>,
+    telemetry: TelemetryLog,
+    /// Ends the streams of telemetry when the emulator stops.
+    stop: CancellationToken,
     /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
     update_lock: Mutex<()>,
 }
@@ -60,10 +75,22 @@ struct LinkedHub {
     connection: ServiceConnectionString,
 }
 
-/// A device that was admitted to its hub.
+/// The settings of all hubs.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct HubSettings {
+    /// The most telemetry messages of one device that are kept.
+    pub(crate) kept_telemetry: usize,
+    pub(crate) stop: CancellationToken,
+    /// Verifies the certificates that were issued to devices.
+    pub(crate) issuance: Arc<Issuance>,
+}
+
+/// A device or module that was admitted to its hub.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) session: DeviceSession,
+    pub(crate) generation_id: String,
     /// The remaining lifetime of its token.
     pub(crate) expires_in: Option<Duration>,
 }
@@ -76,7 +103,7 @@ impl Hubs {
         names: Vec<HubHostname>,
         service_key: &SymmetricKey,
         host: &str,
-        issuance: Arc<Issuance>,
+        settings: HubSettings,
     ) -> Result<Self, dps_types::ParseError> {
         let linked = |hostname: HubHostname| {
             let name = format!("{POLICY}@{}", hostname.to_lowercase());
@@ -92,7 +119,9 @@ impl Hubs {
             clock,
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
             connections: Connections::default(),
-            issuance,
+            issuance: settings.issuance,
+            telemetry: TelemetryLog::new(settings.kept_telemetry),
+            stop: settings.stop,
             update_lock: Mutex::new(()),
         })
     }
@@ -128,73 +157,86 @@ impl Hubs {
             .map(|hub| &hub.hostname)
     }
 
-    /// Admits a device with valid credentials and connects it.
+    /// Admits a device or module with valid credentials and connects it.
     pub(crate) async fn admit(
         &self,
-        hub: &HubHostname,
-        device_id: &DeviceId,
+        identity: &Identity,
         presented: &Presented<'_>,
+        model_id: Option<String>,
     ) -> Result<Admitted, ServiceError> {
-        let hub = self
-            .linked(hub.as_str())
-            .ok_or_else(ServiceError::unauthorized)?;
         let now = self.clock.now();
-        let (device, _) = self
-            .device(hub, device_id)
-            .await?
-            .ok_or_else(ServiceError::unauthorized)?;
-        if !device.accepts(hub, presented, now, &self.issuance) {
-            return Err(ServiceError::unauthorized());
-        }
         let expires_in = match presented {
             Presented::Token(token) => {
                 Some(token.expires_at().duration_since(now).unwrap_or_default())
             }
             _ => None,
         };
-        let session = self.connections.connect(key(hub, device_id), now.into());
+        self.authenticate(identity, presented).await?;
+        let session = self
+            .connections
+            .connect(identity.key(), now.into(), model_id);
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
-        let current = self.device(hub, device_id).await?;
-        if !current.is_some_and(|(device, _)| device.accepts(hub, presented, now, &self.issuance)) {
-            return Err(ServiceError::unauthorized());
-        }
+        let device = self.authenticate(identity, presented).await?;
         Ok(Admitted {
             session,
+            generation_id: device.generation_id,
             expires_in,
         })
     }
 
-    /// The twin as the device receives it.
-    pub(crate) async fn twin_for_device(
+    /// Verifies the credentials of a device or module. A module requires that its device is enabled.
+    pub(crate) async fn authenticate(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
-    ) -> Result<Value, ServiceError> {
-        let (device, _) = self.required(hub, id).await?;
+        identity: &Identity,
+        presented: &Presented<'_>,
+    ) -> Result<Device, ServiceError> {
+        let unauthorized = ServiceError::unauthorized;
+        self.linked(identity.hub.as_str())
+            .ok_or_else(unauthorized)?;
+        let found = self.device(identity).await?;
+        let (device, _) = found.ok_or_else(unauthorized)?;
+        if !device.accepts(identity, presented, self.clock.now(), &self.issuance) {
+            return Err(unauthorized());
+        }
+        if identity.module_id.is_some() {
+            let parent = self.device(&identity.of_device()).await?;
+            if !parent.is_some_and(|(parent, _)| parent.enabled) {
+                return Err(unauthorized());
+            }
+        }
+        Ok(device)
+    }
+
+    /// The twin as the device receives it.
+    pub(crate) async fn twin_for_device(&self, identity: &Identity) -> Result<Value, ServiceError> {
+        let (device, _) = self.required(identity).await?;
         Ok(device.twin.for_device())
     }
 
     /// Patches the reported properties. Returns their new version.
     pub(crate) async fn report(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
         patch: &serde_json::Map<String, Value>,
     ) -> Result<u64, ServiceError> {
         let now = self.now();
-        self.change(hub, id, |device| Ok(device.twin.report(patch, now)?))
+        self.change(identity, |device| Ok(device.twin.report(patch, now)?))
             .await
     }
 
-    pub(crate) fn count_telemetry(&self, hub: &HubHostname, id: &DeviceId) {
-        self.connections.count_telemetry(&key(hub, id), self.now());
+    /// Adds a device-to-cloud message.
+    pub(crate) fn receive(&self, message: ReceivedTelemetry) {
+        let key = message.identity.key();
+        self.connections.count_telemetry(&key, message.enqueued);
+        self.telemetry.add(key, |number, at_hub| {
+            TelemetryMessage::new(message, number, at_hub)
+        });
     }
 
     /// Patches or replaces tags and desired properties, and informs the device if it is connected.
     pub(crate) async fn update_twin(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
         patch: &TwinPatch,
         replace: bool,
         condition: Option<&IfMatch>,
@@ -202,7 +244,7 @@ impl Hubs {
         let now = self.now();
         let _order = self.update_lock.lock().await;
         let update = self
-            .change(hub, id, |device| {
+            .change(identity, |device| {
                 check(condition, &device.twin.etag())?;
                 match replace {
                     true => Ok(Some(device.twin.replace(patch, now)?)),
@@ -211,26 +253,22 @@ impl Hubs {
             })
             .await?;
         if let Some(update) = update {
-            self.connections.send(&key(hub, id), update);
+            self.connections
+                .send(&identity.key(), ToDevice::Desired(update));
         }
         Ok(())
     }
 
     /// Enables or disables the device. A device that is disabled is disconnected.
-    async fn set_enabled(
-        &self,
-        hub: &HubHostname,
-        id: &DeviceId,
-        enabled: bool,
-    ) -> Result<(), ServiceError> {
+    async fn set_enabled(&self, identity: &Identity, enabled: bool) -> Result<(), ServiceError> {
         let now = self.now();
-        self.change(hub, id, |device| {
+        self.change(identity, |device| {
             device.set_enabled(enabled, now);
             Ok(())
         })
         .await?;
         if !enabled {
-            self.connections.disconnect(&key(hub, id));
+            self.connections.disconnect(&identity.key());
         }
         Ok(())
     }
@@ -238,17 +276,16 @@ impl Hubs {
     /// Removes the device and ends its connection.
     pub(crate) async fn remove(
         &self,
-        hub: &HubHostname,
-        id: &DeviceId,
+        identity: &Identity,
         condition: Option<&IfMatch>,
     ) -> Result<(), ServiceError> {
-        self.delete(hub, id, |device| check(condition, &device.etag))
+        self.delete(identity, |device| check(condition, &device.etag))
             .await?;
-        self.connections.disconnect(&key(hub, id));
+        self.connections.disconnect(&identity.key());
         Ok(())
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
     }
 }

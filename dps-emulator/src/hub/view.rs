@@ -1,10 +1,10 @@
 //! The documents of the hub's REST API: device identities and twins.
 
-use dps_types::{DeviceId, ETag, HubHostname, Timestamp};
+use dps_types::{ETag, HubHostname, Timestamp};
 use serde_json::{Value, json};
 
 use super::device::{Authentication, Device};
-use super::{Hubs, key};
+use super::{Hubs, Identity};
 use crate::service_error::ServiceError;
 
 /// The value of a time that is not set. It is .NET's smallest time.
@@ -18,14 +18,10 @@ pub(crate) struct View {
 
 impl Hubs {
     /// `GET /devices/{id}`
-    pub(crate) async fn identity(
-        &self,
-        hub: &HubHostname,
-        id: &DeviceId,
-    ) -> Result<View, ServiceError> {
-        let (device, _) = self.required(hub, id).await?;
+    pub(crate) async fn identity(&self, identity: &Identity) -> Result<View, ServiceError> {
+        let (device, _) = self.required(identity).await?;
         Ok(View {
-            document: self.show_identity(hub, &device),
+            document: self.show_identity(&identity.hub, &device),
             etag: device.etag,
         })
     }
@@ -42,14 +38,10 @@ impl Hubs {
     }
 
     /// `GET /twins/{id}`
-    pub(crate) async fn twin(
-        &self,
-        hub: &HubHostname,
-        id: &DeviceId,
-    ) -> Result<View, ServiceError> {
-        let (device, _) = self.required(hub, id).await?;
+    pub(crate) async fn twin(&self, identity: &Identity) -> Result<View, ServiceError> {
+        let (device, _) = self.required(identity).await?;
         let twin = &device.twin;
-        let key = key(hub, id);
+        let key = identity.key();
         let mut document = json!({
             "deviceId": device.device_id,
             "etag": twin.etag(),
@@ -61,7 +53,7 @@ impl Hubs {
             "cloudToDeviceMessageCount": 0,
             "authenticationType": kind(&device.authentication),
             "x509Thumbprint": thumbprints(&device.authentication),
-            "modelId": "",
+            "modelId": self.connections.model_id(&key).unwrap_or_default(),
             "version": twin.version,
         });
         if !twin.tags.is_empty() {
@@ -76,7 +68,8 @@ impl Hubs {
     }
 
     fn show_identity(&self, hub: &HubHostname, device: &Device) -> Value {
-        let key = key(hub, &device.device_id);
+        let identity = Identity::device(hub, &device.device_id);
+        let key = identity.with_module(device.module_id.clone()).key();
         let keys = match &device.authentication {
             Authentication::Sas { primary, secondary } => {
                 json!({ "primaryKey": primary, "secondaryKey": secondary })

@@ -15,7 +15,7 @@ use super::*;
 use crate::access::Access;
 use crate::allocate::{Allocator, LinkedHub};
 use crate::ca_certificates::CaCertificates;
-use crate::hub::Hubs;
+use crate::hub::{HubSettings, Hubs};
 use crate::instance::Settings;
 use crate::limits::{Limits, Throttle};
 use crate::state::State;
@@ -73,7 +73,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         vec![hub.hostname.clone()],
         &service_key,
         "localhost",
-        Arc::default(),
+        HubSettings::default(),
     );
     let id_scope: IdScope = "0ne00000001".parse().unwrap();
     let registration_id: RegistrationId = "d1".parse().unwrap();

@@ -19,9 +19,14 @@ pub(crate) fn without_secrets<D: Document>(document: D) -> D {
     shown
 }
 
-/// The enrollment in a webhook request: the function key in the webhook URL is masked, the ETag has its storage form.
+/// The enrollment in a webhook request: the function key in the webhook URL is masked, the ETag has its storage form, and the
+/// members are those of the webhook's api-version.
 pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
-    let mut shown = without_secrets(document.clone());
+    let terms = document.terms();
+    let version = terms.custom_allocation_definition.map(|it| &it.api_version);
+    let version = version.and_then(|version| version.parse().ok());
+    let shown = without_secrets(document.clone());
+    let mut shown = of_version(shown, version.unwrap_or(ApiVersion::V2021_10_01));
     let parts = shown.parts();
     *parts.etag = parts.etag.as_ref().and_then(storage_form);
     parts.extra.drop_nulls(&[]);

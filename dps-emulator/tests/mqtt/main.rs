@@ -10,6 +10,8 @@ mod hostile_peers;
 mod hub_connect;
 mod hub_connections;
 mod hub_limits_and_faults;
+mod hub_methods;
+mod hub_telemetry;
 mod hub_twin;
 mod keep_alive;
 mod limits;

@@ -146,6 +146,11 @@ impl PrivateKey {
         blocking(move || certificate_request(&*key, &registration_id)).await
     }
 
+    #[cfg(feature = "certificates")]
+    pub(crate) fn device_key(&self) -> Arc<dyn DeviceKey> {
+        self.0.clone()
+    }
+
     pub(super) fn place(&self) -> &KeyPlace {
         &self.0.place
     }

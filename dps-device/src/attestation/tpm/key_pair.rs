@@ -86,6 +86,11 @@ impl TpmKeyPair {
         })?;
         device_key::identity(chain, self.key.clone())
     }
+
+    #[cfg(feature = "certificates")]
+    pub(crate) fn device_key(&self) -> Arc<dyn DeviceKey> {
+        self.key.clone()
+    }
 }
 
 impl fmt::Debug for TpmKeyPair {

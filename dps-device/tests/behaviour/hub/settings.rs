@@ -47,6 +47,39 @@ async fn an_assignment_leads_to_its_hub() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hub_with_an_unknown_connection_profile_is_not_connected_to() {
+    let with_profile = |profile: &str| {
+        let member = format!(r#""connectionProfile":{profile},"deviceId""#);
+        crate::script::answer(
+            200,
+            &crate::script::ASSIGNED.replace(r#""deviceId""#, &member),
+        )
+    };
+    for profile in ["mqttV5", "Quantum-2"] {
+        let script = Script::new([with_profile(&format!("{profile:?}"))]);
+        let client = script.client();
+        let assignment = client.register().await.unwrap();
+        assert_eq!(assignment.connection_profile().unwrap().as_str(), profile);
+        let error = client.hub(&assignment).connect().await.unwrap_err();
+        assert_eq!(error.kind(), dps_device::ErrorKind::ConnectionProfile);
+        assert!(error.to_string().contains(profile), "{error}");
+        assert!(!error.is_retryable());
+    }
+    for profile in ["null", r#""classic""#] {
+        let client = Script::new([with_profile(profile)]).client();
+        let assignment = client.register().await.unwrap();
+        let hub = client
+            .hub(&assignment)
+            .with_host(std::net::Ipv4Addr::LOCALHOST);
+        let hub = hub
+            .with_transport(dps_device::Mqtt::default().with_port(1))
+            .with_timeout(Duration::ZERO);
+        let error = hub.connect().await.unwrap_err();
+        assert_eq!(error.kind(), dps_device::ErrorKind::Deadline, "{error:#}");
+    }
+}
+
 #[tokio::test]
 async fn another_host_does_not_change_the_hub_in_username_and_token() {
     let hub =

@@ -159,11 +159,7 @@ impl Session for Client<'_> {
                     Some(seconds) => topic.with_retry_after(seconds),
                     None => topic,
                 };
-                Answer::Message(Message {
-                    topic: topic.to_string(),
-                    body: answer.body,
-                    qos,
-                })
+                Answer::Message(Message::new(topic.to_string(), answer.body, qos))
             }
             (Outcome::Reply(_), None) => Answer::Lost(format!(
                 "the response was dropped: the client has not subscribed to '{RESPONSE_FILTER}'"

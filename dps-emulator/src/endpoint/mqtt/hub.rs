@@ -1,4 +1,4 @@
-//! A device at its hub: it reads and patches its twin, receives desired properties, and sends telemetry.
+//! A device or module at its hub: twin, desired properties, telemetry, direct methods and cloud-to-device messages.
 //!
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`; the size of telemetry `iot-hub/iot-hub-devguide-quotas-throttling.md`.
 
@@ -8,43 +8,46 @@ use std::time::Duration;
 use bytes::Bytes;
 use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::hub::{
-    DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic,
-    Username,
+    DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic, Username, client_id,
 };
-use dps_types::{DeviceId, HubHostname};
-use serde_json::{Map, Value};
+use dps_types::protocol::hub_message::{EventsTopic, PropertyBag};
+use dps_types::protocol::hub_method::MethodResponseTopic;
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::call::document;
 use super::super::{Caller, Gateway};
+use super::hub_methods::PendingMethods;
+use super::hub_subscriptions::{Subscription, Subscriptions};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
+use crate::attest::Presented;
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
-use crate::hub::{DeviceSession, Hubs};
+use crate::hub::{DeviceSession, Hubs, Identity, ReceivedTelemetry, ToDevice, message_size};
 use crate::service_error::ServiceError;
-
-/// Direct methods. Clients subscribe to them, but nothing calls one here.
-const METHODS_FILTER: &str = "$iothub/methods/POST/#";
-/// Cloud-to-device messages, as some clients subscribe to them. Nothing sends one here.
-const ANY_DEVICE_FILTER: &str = "devices/+/messages/devicebound/#";
 
 /// The longest time without a packet: 29.45 minutes.
 const MAX_IDLE: Duration = Duration::from_secs(1767);
 /// The largest telemetry message, in bytes.
 const MAX_TELEMETRY: usize = 256 * 1024;
+/// The most subscriptions of a connection.
+const MAX_SUBSCRIPTIONS: usize = 5;
 
 /// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
     gateway: &'a Gateway,
     caller: Caller<'a>,
-    hub: HubHostname,
-    device_id: DeviceId,
+    identity: Identity,
+    /// The identity as text, for the log.
+    name: String,
     session: DeviceSession,
+    /// The properties that the hub adds to telemetry.
+    stamps: Vec<(&'static str, String)>,
     /// The end of the token, and of the connection.
     end: Option<Instant>,
     idle_timeout: Duration,
-    responses: Option<QoS>,
-    desired: Option<QoS>,
+    subscriptions: Subscriptions,
+    methods: PendingMethods,
 }
 
 /// A request about the twin.
@@ -57,14 +60,6 @@ pub(super) struct Request {
 struct Response {
     topic: TwinResponseTopic,
     body: Vec<u8>,
-}
-
-/// A subscription of a device at its hub.
-enum Subscription {
-    TwinResponses,
-    Desired,
-    /// Messages that the emulator never sends.
-    Empty,
 }
 
 /// Whether a client connects to a hub: its username is `{hub}/{device}/?api-version=…`, where DPS has
@@ -80,7 +75,7 @@ pub(super) fn is_for(connect: &Connect) -> bool {
 }
 
 impl<'a> Client<'a> {
-    /// Finds hub and device by the username, and verifies the token in the password or the certificate.
+    /// Finds hub, device and module by the username, and verifies the token in the password or the certificate.
     pub(super) async fn admit(
         gateway: &'a Gateway,
         caller: Caller<'a>,
@@ -100,35 +95,35 @@ impl<'a> Client<'a> {
             hub,
             device_id,
             module_id,
+            model_id,
             ..
         } = username;
-        if let Some(module_id) = module_id {
-            let reason = format!("module identities are not supported: '{module_id}'");
-            return Err(ServiceError::invalid(reason));
-        }
-        if connect.client_id != device_id.as_str() {
+        let name = client_id(&device_id, module_id.as_ref());
+        if connect.client_id != name {
             let reason = format!(
-                "the client id must be the device id '{device_id}', and is '{}'",
+                "the client id must be '{name}', and is '{}'",
                 connect.client_id
             );
             return Err(ServiceError::invalid(reason));
         }
+        let identity = Identity::device(&hub, &device_id).with_module(module_id);
         let presented = presented(connect, caller)?;
         let hubs = &gateway.instance.hubs;
-        let admitted = hubs.admit(&hub, &device_id, &presented).await?;
-        tracing::info!(%hub, %device_id, transport = caller.transport.name(), "connected to its hub");
+        let admitted = hubs.admit(&identity, &presented, model_id.clone()).await?;
+        tracing::info!(%hub, device = name, transport = caller.transport.name(), "connected to its hub");
         Ok(Self {
             gateway,
             caller,
-            hub,
-            device_id,
+            stamps: stamps(&identity, &presented, admitted.generation_id, model_id),
+            identity,
+            name,
             session: admitted.session,
             end: admitted
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
             idle_timeout: bounded_idle_timeout(connect.keep_alive),
-            responses: None,
-            desired: None,
+            subscriptions: Subscriptions::default(),
+            methods: PendingMethods::default(),
         })
     }
 
@@ -136,40 +131,33 @@ impl<'a> Client<'a> {
         &self.gateway.instance.hubs
     }
 
-    fn subscription(&self, filter: &str) -> Option<Subscription> {
-        match filter {
-            TWIN_RESPONSE_FILTER => Some(Subscription::TwinResponses),
-            DESIRED_FILTER => Some(Subscription::Desired),
-            METHODS_FILTER | ANY_DEVICE_FILTER => Some(Subscription::Empty),
-            filter => {
-                let messages = format!("devices/{}/messages/devicebound/#", self.device_id);
-                (filter == messages).then_some(Subscription::Empty)
-            }
+    async fn telemetry(&self, mut properties: PropertyBag, publish: &Publish) -> Received<Request> {
+        if publish.retain {
+            properties.insert("mqtt-retain", "true");
         }
-    }
-
-    fn set(&mut self, subscription: &Subscription, qos: Option<QoS>) {
-        match subscription {
-            Subscription::TwinResponses => self.responses = qos,
-            Subscription::Desired => self.desired = qos,
-            Subscription::Empty => {}
-        }
-    }
-
-    async fn telemetry(&self, payload: &[u8]) -> Received<Request> {
-        if payload.len() > MAX_TELEMETRY {
+        let body = publish.payload.clone();
+        let size = message_size(&body, &properties);
+        if size > MAX_TELEMETRY {
             return Received::End(format!(
-                "a telemetry message has {} bytes, and the limit is {MAX_TELEMETRY}",
-                payload.len()
+                "a telemetry message has {size} bytes, and the limit is {MAX_TELEMETRY}"
             ));
         }
         let work = async {
-            self.hubs().count_telemetry(&self.hub, &self.device_id);
+            let enqueued = self.hubs().now();
+            let mut stamps = self.stamps.clone();
+            stamps.push(("iothub-enqueuedtime", enqueued.to_string()));
+            self.hubs().receive(ReceivedTelemetry {
+                identity: self.identity.clone(),
+                body,
+                properties,
+                stamps,
+                enqueued,
+            });
             Ok(())
         };
         match self.gateway.faults.apply(Step::Telemetry, work).await {
             Ok(FaultOutcome::Done(())) => {
-                tracing::debug!(device_id = %self.device_id, bytes = payload.len(), "telemetry");
+                tracing::debug!(device = self.name, bytes = size, "telemetry");
                 Received::Done
             }
             Ok(FaultOutcome::Silence) => Received::Silence,
@@ -178,8 +166,15 @@ impl<'a> Client<'a> {
         }
     }
 
+    fn method_response(&mut self, topic: &MethodResponseTopic, body: &[u8]) -> Received<Request> {
+        match self.methods.finish(topic, body) {
+            Ok(()) => Received::Done,
+            Err(reason) => Received::End(reason),
+        }
+    }
+
     async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
-        let twin = self.hubs().twin_for_device(&self.hub, &self.device_id);
+        let twin = self.hubs().twin_for_device(&self.identity);
         Ok(Response {
             topic: TwinResponseTopic::new(200, rid),
             body: twin.await?.to_string().into_bytes(),
@@ -188,9 +183,8 @@ impl<'a> Client<'a> {
 
     async fn report(&self, rid: String, body: &[u8]) -> Result<Response, ServiceError> {
         let patch: Map<String, Value> = document(body)?;
-        let report = self.hubs().report(&self.hub, &self.device_id, &patch);
-        let version = report.await?;
-        tracing::debug!(device_id = %self.device_id, version, "reported properties");
+        let version = self.hubs().report(&self.identity, &patch).await?;
+        tracing::debug!(device = self.name, version, "reported properties");
         Ok(Response {
             topic: TwinResponseTopic::new(204, rid).with_version(version),
             body: Vec::new(),
@@ -198,12 +192,10 @@ impl<'a> Client<'a> {
     }
 
     fn respond(&self, response: Response) -> Answer {
-        match self.responses {
-            Some(qos) => Answer::Message(Message {
-                topic: response.topic.to_string(),
-                body: response.body,
-                qos,
-            }),
+        match self.subscriptions.qos(Subscription::TwinResponses) {
+            Some(qos) => {
+                Answer::Message(Message::new(response.topic.to_string(), response.body, qos))
+            }
             None => Answer::Lost(format!(
                 "the response was dropped: the client has not subscribed to '{TWIN_RESPONSE_FILTER}'"
             )),
@@ -214,7 +206,7 @@ impl<'a> Client<'a> {
         if error.status() == 404 {
             return Answer::End("the device is no longer in the hub".to_owned());
         }
-        let device = Some(self.device_id.as_str());
+        let device = Some(self.name.as_str());
         self.gateway.refusals.log(self.caller, device, error);
         let mut topic = TwinResponseTopic::new(error.status(), rid);
         if let Some(seconds) = error.retry_after_seconds {
@@ -224,16 +216,28 @@ impl<'a> Client<'a> {
         self.respond(Response { topic, body })
     }
 
-    fn is_telemetry(&self, topic: &str) -> bool {
-        let events = format!("devices/{}/messages/events", self.device_id);
-        let below = topic.strip_prefix(events.as_str());
-        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    /// The message to the client for what the hub sends. `None` if the client has not subscribed to it.
+    fn message(&mut self, sent: ToDevice) -> Option<Message> {
+        match sent {
+            // A device that has not subscribed reads the whole twin instead.
+            ToDevice::Desired(update) => {
+                let qos = self.subscriptions.qos(Subscription::Desired)?;
+                let topic = DesiredTopic::new(update.version).to_string();
+                let body = update.document.to_string().into_bytes();
+                Some(Message::new(topic, body, qos))
+            }
+            ToDevice::Method(call) => {
+                self.subscriptions.qos(Subscription::Methods)?;
+                tracing::debug!(device = self.name, method = call.name, "a direct method");
+                Some(self.methods.start(call))
+            }
+        }
     }
 }
 
 impl Drop for Client<'_> {
     fn drop(&mut self) {
-        tracing::info!(hub = %self.hub, device_id = %self.device_id, "disconnected from its hub");
+        tracing::info!(hub = %self.identity.hub, device = self.name, "disconnected from its hub");
     }
 }
 
@@ -241,7 +245,7 @@ impl Session for Client<'_> {
     type Request = Request;
 
     fn device(&self) -> &str {
-        self.device_id.as_str()
+        &self.name
     }
 
     fn idle_timeout(&self) -> Duration {
@@ -253,26 +257,48 @@ impl Session for Client<'_> {
     }
 
     fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String> {
-        let Some(subscription) = self.subscription(filter) else {
+        let Some(subscription) = Subscription::of(filter, &self.identity) else {
             return Err(format!(
                 "there is no topic filter '{filter}' for this device at a hub"
             ));
         };
         let granted = granted(asked);
-        self.set(&subscription, Some(granted));
+        if !self
+            .subscriptions
+            .add(subscription, granted, MAX_SUBSCRIPTIONS)
+        {
+            return Err(format!(
+                "a connection can have {MAX_SUBSCRIPTIONS} subscriptions"
+            ));
+        }
+        if subscription == Subscription::Methods {
+            self.session.receive_methods(true);
+        }
         Ok(granted)
     }
 
     fn unsubscribe(&mut self, filter: &str) {
-        if let Some(subscription) = self.subscription(filter) {
-            self.set(&subscription, None);
+        if let Some(subscription) = Subscription::of(filter, &self.identity) {
+            self.subscriptions.remove(subscription);
+            if subscription == Subscription::Methods {
+                self.session.receive_methods(false);
+            }
         }
     }
 
     async fn read(&mut self, publish: Publish) -> Received<Request> {
         let topic = publish.topic.as_str();
-        if self.is_telemetry(topic) {
-            return self.telemetry(&publish.payload).await;
+        if let Ok(topic) = topic.parse::<MethodResponseTopic>() {
+            return self.method_response(&topic, &publish.payload);
+        }
+        match topic.parse::<EventsTopic>() {
+            Ok(events)
+                if events.device_id == self.identity.device_id
+                    && events.module_id == self.identity.module_id =>
+            {
+                return self.telemetry(events.properties, &publish).await;
+            }
+            _ => {}
         }
         match topic.parse() {
             Ok(topic) => Received::Request(Request {
@@ -280,7 +306,7 @@ impl Session for Client<'_> {
                 body: publish.payload,
             }),
             Err(error) => Received::End(format!(
-                "PUBLISH to '{topic}', which is neither a twin request nor this device's telemetry: {error}"
+                "PUBLISH to '{topic}', which is not a twin request, a response to a direct method or this device's telemetry: {error}"
             )),
         }
     }
@@ -312,25 +338,59 @@ impl Session for Client<'_> {
 
     async fn next(&mut self) -> Result<Message, &'static str> {
         loop {
-            let update = tokio::select! {
+            let sent = tokio::select! {
                 () = until(self.end) => return Err("the token has expired"),
-                update = self.session.next() => update,
+                sent = self.session.next() => sent,
             };
-            let Some(update) = update else {
+            let Some(sent) = sent else {
                 return Err(
                     "the device connected again, was disabled or removed, or does not read its messages",
                 );
             };
-            // A device that has not subscribed reads the whole twin instead.
-            if let Some(qos) = self.desired {
-                return Ok(Message {
-                    topic: DesiredTopic::new(update.version).to_string(),
-                    body: update.document.to_string().into_bytes(),
-                    qos,
-                });
+            if let Some(message) = self.message(sent) {
+                return Ok(message);
             }
         }
     }
+}
+
+/// The properties that the hub adds to each message of the device, so that no device can pretend to be another one.
+fn stamps(
+    identity: &Identity,
+    presented: &Presented<'_>,
+    generation_id: String,
+    model_id: Option<String>,
+) -> Vec<(&'static str, String)> {
+    let scope = match identity.module_id {
+        Some(_) => "module",
+        None => "device",
+    };
+    let kind = match presented {
+        Presented::Chain(_) => "x509",
+        _ => "sas",
+    };
+    let method = json!({
+        "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null,
+    });
+    let module = identity.module_id.as_ref();
+    let stamps = [
+        (
+            "iothub-connection-device-id",
+            Some(identity.device_id.to_string()),
+        ),
+        (
+            "iothub-connection-module-id",
+            module.map(ToString::to_string),
+        ),
+        ("iothub-connection-auth-generation-id", Some(generation_id)),
+        ("iothub-connection-auth-method", Some(method.to_string())),
+        ("iothub-message-source", Some("Telemetry".to_owned())),
+        ("dt-dataschema", model_id),
+    ];
+    let stamps = stamps.into_iter();
+    stamps
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 /// The idle timeout of a client. Without a keep-alive it is the longest.

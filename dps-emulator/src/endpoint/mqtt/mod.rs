@@ -5,6 +5,8 @@
 mod connection;
 mod dps;
 mod hub;
+mod hub_methods;
+mod hub_subscriptions;
 mod session;
 
 use std::error::Error;

@@ -63,6 +63,12 @@ pub(super) struct Message {
     pub(super) qos: QoS,
 }
 
+impl Message {
+    pub(super) fn new(topic: String, body: Vec<u8>, qos: QoS) -> Self {
+        Self { topic, body, qos }
+    }
+}
+
 /// Neither DPS nor a hub delivers exactly once.
 pub(super) fn granted(asked: QoS) -> QoS {
     asked.min(QoS::AtLeastOnce)

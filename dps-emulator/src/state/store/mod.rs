@@ -165,6 +165,10 @@ pub enum Table {
     CaCertificates,
     /// The devices of the linked IoT hubs with their twins, by hub and device ID.
     Hubs,
+    /// The modules of those devices with their twins, by hub, device ID and module ID.
+    HubModules,
+    /// The cloud-to-device messages that wait for those devices, by hub, device ID and sequence number.
+    HubMessages,
     /// Settings of the instance, such as generated keys.
     Meta,
 }
@@ -181,6 +185,8 @@ impl Table {
             Self::Thumbprints => "thumbprints",
             Self::CaCertificates => "ca-certificates",
             Self::Hubs => "hubs",
+            Self::HubModules => "hub-modules",
+            Self::HubMessages => "hub-messages",
             Self::Meta => "meta",
         }
     }

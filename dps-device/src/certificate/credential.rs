@@ -1,0 +1,208 @@
+//! An issued certificate as a device stores it: the name of its key pair, and the chain.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use dps_types::{RegistrationId, json};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::issued::IssuedCertificate;
+use super::key_source::KeySource;
+use crate::error::Error;
+
+/// An issued certificate in a [`CredentialStore`](super::CredentialStore): the name of its key pair in a [`KeySource`], and the
+/// chain. The name may be the private key itself, so Debug does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    key: Zeroizing<String>,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl Credential {
+    /// The maximum length of the JSON document in bytes.
+    pub const MAX_BYTES: usize = 256 * 1024;
+
+    /// A certificate whose key pair has this name in its source.
+    pub fn new(key: Zeroizing<String>, certificate: &IssuedCertificate) -> Self {
+        Self {
+            key,
+            certificates: certificate.chain().map(<[u8]>::to_vec).collect(),
+        }
+    }
+
+    /// The name of the key pair in its source. It is a secret if the key is in memory.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The certificates, each one DER, the device's first.
+    pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(Vec::as_slice)
+    }
+
+    /// Opens the key pair and checks the chain. The certificate may have expired.
+    ///
+    /// # Errors
+    /// Those of the key source, and [`ErrorKind::Certificate`](crate::ErrorKind::Certificate) if the chain is not for this device
+    /// and this key.
+    pub async fn open(
+        &self,
+        registration_id: &RegistrationId,
+        keys: &dyn KeySource,
+    ) -> Result<IssuedCertificate, Error> {
+        let key = keys.open(&self.key).await?;
+        IssuedCertificate::new(
+            registration_id.clone(),
+            key,
+            self.certificates.clone(),
+            None,
+        )
+    }
+
+    /// Writes the credential as JSON, for a store of your own.
+    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        let certificates: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|der| STANDARD.encode(der))
+            .collect();
+        let length = self.key.len()
+            + certificates
+                .iter()
+                .map(|text| text.len() + 3)
+                .sum::<usize>();
+        // With enough capacity, so that no copy of the key stays behind.
+        let mut json = Zeroizing::new(Vec::with_capacity(2 * self.key.len() + length + 64));
+        let document = Document {
+            version: 1,
+            key: self.key.to_string(),
+            certificates,
+        };
+        // Text only: it can always be encoded.
+        let _ = serde_json::to_writer(&mut *json, &document);
+        json
+    }
+
+    /// Reads what [`to_json`](Self::to_json) has written. Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
+    /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not know.
+    pub fn from_json(document: &[u8]) -> Result<Self, Error> {
+        let damaged =
+            |why: &str| Error::configuration(format!("the stored credential is damaged: {why}"));
+        if document.len() > Self::MAX_BYTES {
+            return Err(damaged("it is too long"));
+        }
+        // The source of the error is left out: it may quote the key.
+        let mut document: Document = json::from_slice(document)
+            .map_err(|_| damaged("it is not the JSON document of a credential"))?;
+        if document.version != 1 {
+            return Err(damaged("its version is not 1"));
+        }
+        if document.certificates.len() > IssuedCertificate::MAX_CERTIFICATES {
+            return Err(damaged("it has too many certificates"));
+        }
+        let certificates = document
+            .certificates
+            .iter()
+            .map(|text| STANDARD.decode(text));
+        let certificates = certificates
+            .collect::<Result<_, _>>()
+            .map_err(|_| damaged("a certificate is not base64"))?;
+        Ok(Self {
+            key: Zeroizing::new(std::mem::take(&mut document.key)),
+            certificates,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u64,
+    key: String,
+    certificates: Vec<String>,
+}
+
+impl Drop for Document {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("certificates", &self.certificates.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JSON: &str = r#"{"version":1,"key":"tpm:81000010","certificates":["AQID","BAUG"]}"#;
+
+    fn credential() -> Credential {
+        Credential {
+            key: Zeroizing::new("tpm:81000010".to_owned()),
+            certificates: vec![vec![1, 2, 3], vec![4, 5, 6]],
+        }
+    }
+
+    #[test]
+    fn the_format_is_stable() {
+        assert_eq!(*credential().to_json(), JSON.as_bytes());
+        assert_eq!(
+            Credential::from_json(JSON.as_bytes()).unwrap(),
+            credential()
+        );
+        let newer = JSON.replace('{', r#"{"more":1,"#);
+        assert_eq!(
+            Credential::from_json(newer.as_bytes()).unwrap(),
+            credential()
+        );
+    }
+
+    #[test]
+    fn a_damaged_document_is_an_error_without_the_key() {
+        let version = JSON.replace(":1,", ":2,");
+        let base64 = JSON.replace("AQID", "A!ID");
+        let many = JSON.replace(r#""AQID","#, &r#""AQID","#.repeat(9));
+        let long = format!("{JSON}{}", " ".repeat(Credential::MAX_BYTES));
+        for document in ["", "{}", &JSON[..40], &version, &base64, &many, &long] {
+            let error = Credential::from_json(document.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+            assert!(!format!("{error:#}").contains("81000010"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(
+            format!("{:?}", credential()),
+            "Credential { certificates: 2, .. }"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_credential_can_be_read_again(
+            key in ".*",
+            certificates in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8),
+        ) {
+            let credential = Credential { key: Zeroizing::new(key), certificates };
+            prop_assert_eq!(Credential::from_json(&credential.to_json()).unwrap(), credential);
+        }
+
+        #[test]
+        fn no_document_makes_it_panic(document in ".*") {
+            let _ = Credential::from_json(document.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Where the key pairs of certificate requests come from, and where they are found again after a restart.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::key_pair::KeyPair;
+use crate::attestation::key_kind::KeyKind;
+use crate::error::Error;
+
+/// Generates the key pairs of a device, and opens them again after a restart. [`MemoryKeys`] is one; keys in hardware have their
+/// own.
+///
+/// Each key pair has a name, which is stored with its certificate. The name of a key in hardware says where the key is; that of a
+/// key in memory is the key itself, so names are secrets.
+#[async_trait]
+pub trait KeySource: fmt::Debug + Send + Sync {
+    /// Generates a new key pair and returns its name.
+    ///
+    /// `in_use` has the names of the key pairs that must stay usable. A source with a limited number of places removes one that is
+    /// not in this list.
+    ///
+    /// # Errors
+    /// If the key pair cannot be generated.
+    async fn generate(&self, in_use: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error>;
+
+    /// Opens the key pair with this name.
+    ///
+    /// # Errors
+    /// If there is no such key pair, or it cannot be used.
+    async fn open(&self, name: &str) -> Result<KeyPair, Error>;
+}
+
+/// Key pairs in memory, which are stored with their certificates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemoryKeys {
+    kind: KeyKind,
+}
+
+impl MemoryKeys {
+    /// Generates keys of this kind, which is P-256 or P-384. The default is P-256.
+    pub fn new(kind: KeyKind) -> Self {
+        Self { kind }
+    }
+}
+
+const PREFIX: &str = "pkcs8:";
+
+#[async_trait]
+impl KeySource for MemoryKeys {
+    async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+        let key = KeyPair::generate(self.kind)?;
+        let pkcs8 = key.pkcs8().unwrap_or_default();
+        let mut name = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * pkcs8.len() + 4));
+        name.push_str(PREFIX);
+        STANDARD.encode_string(pkcs8, &mut name);
+        Ok((name, key))
+    }
+
+    async fn open(&self, name: &str) -> Result<KeyPair, Error> {
+        let pkcs8 = name
+            .strip_prefix(PREFIX)
+            .and_then(|text| STANDARD.decode(text).ok())
+            .ok_or_else(|| {
+                Error::configuration("the stored name is not that of a key in memory")
+            })?;
+        KeyPair::from_pkcs8(Zeroizing::new(pkcs8))
+    }
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        #[async_trait]
+        impl<S: KeySource + ?Sized> KeySource for $pointer {
+            async fn generate(&self, in_use: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+                (**self).generate(in_use).await
+            }
+
+            async fn open(&self, name: &str) -> Result<KeyPair, Error> {
+                (**self).open(name).await
+            }
+        }
+    )+};
+}
+
+forward!(&S, Box<S>, Arc<S>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_in_memory_is_opened_by_its_name() {
+        for kind in [KeyKind::P256, KeyKind::P384] {
+            let keys = MemoryKeys::new(kind);
+            let (name, key) = keys.generate(&[]).await.unwrap();
+            assert_eq!(
+                keys.open(&name).await.unwrap().public_key(),
+                key.public_key()
+            );
+            let (other, _) = keys.generate(&[&name]).await.unwrap();
+            assert_ne!(name, other);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_name_is_an_error_that_does_not_show_it() {
+        for name in ["", "pkcs8:", "pkcs8:AQID", "tpm:81000010", "pkcs8:!secret"] {
+            let error = MemoryKeys::default().open(name).await.unwrap_err();
+            assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+        }
+    }
+}

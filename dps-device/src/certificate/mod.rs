@@ -1,0 +1,44 @@
+//! Certificates that DPS issues: the device generates a key pair, sends a certificate request with its registration, and connects
+//! to its hub with the certificate that it receives. The private key never leaves the device.
+//!
+//! The enrollment must name a namespace, a certificate authority and a policy. Any attestation proves the device's identity to
+//! DPS; the issued certificate proves it to the hub.
+//!
+//! ```no_run
+//! # async fn provision(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+//! use dps_device::certificate::{CertificateRequest, KeyKind, KeyPair};
+//!
+//! let key = KeyPair::generate(KeyKind::P256)?;
+//! let request = CertificateRequest::new("toaster-0815".parse()?, key).await?;
+//! let (assignment, certificate) = client.register().certificate(request).await?;
+//! println!("{} has a certificate until {:?}", assignment.device_id(), certificate.valid_until());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`CredentialStore`] keeps the certificate over restarts, and the one before it until the new one has connected once. A
+//! [`KeySource`] generates the key pairs: in memory, in a PKCS#11 token or in a TPM.
+//!
+//! Source: `device.json` of api-version 2026-11-01, and azure-docs `iot-dps/` about certificate issuance (2026-10-01).
+
+mod chain;
+mod credential;
+mod credential_file;
+mod fault;
+mod issued;
+mod key_pair;
+mod key_source;
+mod register;
+mod request;
+mod store;
+
+pub use crate::attestation::key_kind::KeyKind;
+pub use credential::Credential;
+pub use credential_file::CredentialFile;
+pub use fault::CertificateFault;
+pub use issued::IssuedCertificate;
+pub use key_pair::KeyPair;
+pub use key_source::{KeySource, MemoryKeys};
+pub use register::RegisterCertificate;
+pub use request::CertificateRequest;
+pub use store::{CredentialStore, StoredCredentials};
