@@ -1,13 +1,14 @@
 //! A running emulator: how it starts, how clients reach it, how it stops.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
 use dps_types::{HubHostname, IdScope, ServiceConnectionString};
 use rustls_pki_types::DnsName;
+use serde_json::{Map, Value};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -40,6 +41,7 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub struct Emulator {
     ports: Vec<(Protocol, u16)>,
+    host: String,
     tls: Arc<TlsAcceptor>,
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
@@ -71,9 +73,21 @@ impl Emulator {
         &self.instance.id_scope
     }
 
-    /// The URL of all APIs: `https://localhost:PORT`.
+    /// The host in URLs and connection strings: the first [name](EmulatorBuilder::host_name), or `localhost`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The URL of all APIs, such as `https://localhost:PORT`. On port 443 it has no port.
     pub fn https_url(&self) -> String {
-        format!("https://localhost:{}", self.https_port())
+        format!("https://{}", authority(&self.host, self.https_port()))
+    }
+
+    /// The URL of all APIs over plain HTTP: `http://127.0.0.1:PORT`. `None` if no
+    /// [port](EmulatorBuilder::insecure_http_port) was asked for.
+    pub fn insecure_http_url(&self) -> Option<String> {
+        let port = self.port(Protocol::InsecureHttp);
+        (port != 0).then(|| format!("http://127.0.0.1:{port}"))
     }
 
     /// The port of HTTPS, and of MQTT and AMQP over WebSocket.
@@ -143,6 +157,41 @@ impl Emulator {
         IssuanceHandle::new(Arc::clone(&self.instance))
     }
 
+    /// All that a client needs, as one JSON object: `idScope`, `https`, `mqtt`, `amqp`, `hubs`, `serviceConnectionString`,
+    /// `connectionStrings` by policy and `hubConnectionStrings` by hub, and `insecureHttp` if it is served. It holds keys: a
+    /// secret.
+    pub fn connection_info(&self) -> Map<String, Value> {
+        let connections: Map<String, Value> = self
+            .connections
+            .iter()
+            .map(|connection| {
+                let name = connection.shared_access_key_name();
+                (name.to_owned(), connection.reveal().as_str().into())
+            })
+            .collect();
+        let names = self.hub_names();
+        let hubs: Map<String, Value> = names
+            .iter()
+            .filter_map(|name| Some((name.to_string(), self.hub(name.as_str())?)))
+            .map(|(name, hub)| (name, hub.connection_string().as_str().into()))
+            .collect();
+        let mut info = Map::new();
+        let mut put = |name: &str, value: Value| drop(info.insert(name.to_owned(), value));
+        put("idScope", self.id_scope().as_str().into());
+        put("https", self.https_url().into());
+        put("mqtt", format!("{}:{}", self.host, self.mqtt_port()).into());
+        put("amqp", format!("{}:{}", self.host, self.amqp_port()).into());
+        if let Some(url) = self.insecure_http_url() {
+            put("insecureHttp", url.into());
+        }
+        put("hubs", names.iter().map(HubHostname::as_str).collect());
+        let owner = self.service_connection_string();
+        put("serviceConnectionString", owner.as_str().into());
+        put("connectionStrings", connections.into());
+        put("hubConnectionStrings", hubs.into());
+        info
+    }
+
     /// Reads the telemetry of the devices of all hubs that arrives from now on.
     pub fn telemetry_stream(&self) -> TelemetryStream {
         TelemetryStream::new(Arc::clone(&self.instance.hubs), None)
@@ -185,14 +234,19 @@ impl Emulator {
         let listeners = builder
             .ports
             .iter()
-            .map(|(protocol, port)| Ok((*protocol, listen(builder.bind, *port)?)))
+            .map(|(protocol, port)| Ok((*protocol, listen(protocol.address(builder.bind), *port)?)))
             .collect::<Result<Vec<_>, Error>>()?;
         let ports: Vec<(Protocol, u16)> = listeners
             .iter()
             .map(|(protocol, (_, port))| (*protocol, *port))
             .collect();
         let https = ports.iter().find(|(it, _)| *it == Protocol::Https);
-        let local_host = local_host(https.map_or(443, |(_, port)| *port));
+        let host = builder
+            .host_names
+            .first()
+            .map_or("localhost", String::as_str);
+        let host = bracketed(host);
+        let local_host = authority(&host, https.map_or(443, |(_, port)| *port));
 
         let store = open_store(&builder).await?;
         let mut hosts = builder.host_names.clone();
@@ -206,7 +260,6 @@ impl Emulator {
         for policy in policies {
             access.policies.push(policy.open(&*store).await?);
         }
-        let connections = connections(&access, &local_host)?;
         // Devices connect to their hubs by name, if the name leads to the emulator.
         let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
         let names: Vec<String> = hub_names
@@ -219,6 +272,7 @@ impl Emulator {
             None => TlsAcceptor::issued(data_dir, names),
         };
         let tls = Arc::new(tls?);
+        let connections = connections(&access, &local_host)?;
 
         let telemetry_file = match &builder.telemetry_file {
             Some(path) => Some(TelemetryFile::open(path).await?),
@@ -273,6 +327,8 @@ impl Emulator {
                 any_api_version: builder.any_api_version,
             },
         });
+        let linked = instance.allocator.hub_names();
+        Box::pin(builder.seed.apply(&instance.state, &linked)).await?;
         let engine = Arc::new(Engine::new(Arc::clone(&instance), stop.clone()));
         engine
             .resume()
@@ -303,6 +359,7 @@ impl Emulator {
 
         Ok(Self {
             ports,
+            host,
             tls,
             connections,
             instance,
@@ -359,11 +416,19 @@ fn connections(access: &Access, host: &str) -> Result<Vec<ServiceConnectionStrin
     access.policies.iter().map(connection).collect()
 }
 
-/// The host in connection strings.
-fn local_host(https_port: u16) -> String {
+/// The host in connection strings, with the port unless it is the usual one.
+fn authority(host: &str, https_port: u16) -> String {
     match https_port {
-        443 => "localhost".to_owned(),
-        port => format!("localhost:{port}"),
+        443 => host.to_owned(),
+        port => format!("{host}:{port}"),
+    }
+}
+
+/// The host in a URL: an IPv6 address has brackets.
+fn bracketed(host: &str) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
     }
 }
 

@@ -51,6 +51,7 @@ mod issuer;
 mod limits;
 mod provision;
 mod query;
+mod seed;
 mod service_error;
 mod state;
 mod tls;

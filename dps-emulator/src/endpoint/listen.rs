@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,13 +32,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Each of these connections has a time limit, so the wait ends.
 const MAX_UNPROVEN: usize = 2048;
 
-/// A protocol inside TLS, with a port of its own.
+/// A protocol with a port of its own, inside TLS unless its name has `Insecure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     /// HTTP/1.1, and MQTT and AMQP over WebSocket.
     Https,
+    /// The same without TLS, on loopback only.
+    InsecureHttp,
     Mqtt,
     Amqp,
+}
+
+impl Protocol {
+    /// The address to listen on, for an emulator that listens on `bind`.
+    pub(crate) fn address(self, bind: IpAddr) -> IpAddr {
+        match self {
+            Self::InsecureHttp => Ipv4Addr::LOCALHOST.into(),
+            _ => bind,
+        }
+    }
 }
 
 /// Serves until the emulator stops, then waits for the requests in progress.
@@ -108,8 +121,13 @@ impl Connection {
             protocol,
             gateway,
         } = self;
+        if protocol == Protocol::InsecureHttp {
+            let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
+            let peer = Peer::without_tls(address, place);
+            return converse(stream, protocol, gateway, peer, stop).await;
+        }
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));
-        let mut stream = tokio::select! {
+        let stream = tokio::select! {
             () = stop.cancelled() => return,
             handshake = handshake => match handshake {
                 Ok(Ok(stream)) => stream,
@@ -120,40 +138,57 @@ impl Connection {
                 }
             },
         };
-        match gateway.faults.apply(Step::Connect, async { Ok(()) }).await {
-            Ok(FaultOutcome::Done(())) => {}
-            Ok(FaultOutcome::Silence) => {
-                // Until the client closes the connection or the emulator stops.
-                let mut nowhere = tokio::io::sink();
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    _ = tokio::io::copy(&mut stream, &mut nowhere) => {}
-                }
-                return;
+        let peer = peer(&gateway, &stream, address, place);
+        converse(stream, protocol, gateway, peer, stop).await;
+    }
+}
+
+/// Serves a connection in its protocol until it ends or the emulator stops.
+async fn converse<S>(
+    mut stream: S,
+    protocol: Protocol,
+    gateway: Arc<Gateway>,
+    peer: Peer,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match gateway.faults.apply(Step::Connect, async { Ok(()) }).await {
+        Ok(FaultOutcome::Done(())) => {}
+        Ok(FaultOutcome::Silence) => {
+            // Until the client closes the connection or the emulator stops.
+            let mut nowhere = tokio::io::sink();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = tokio::io::copy(&mut stream, &mut nowhere) => {}
             }
-            _ => return,
+            return;
         }
-        let peer = Arc::new(peer(&gateway, &stream, address, place));
-        let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
-            Protocol::Https => https::serve(stream, gateway, peer, &stop).await,
-            Protocol::Mqtt => {
-                let caller = Caller {
-                    peer: &peer,
-                    transport: Transport::Mqtt,
-                };
-                mqtt::serve(stream, &gateway, caller, &stop).await
-            }
-            Protocol::Amqp => {
-                let caller = Caller {
-                    peer: &peer,
-                    transport: Transport::Amqp,
-                };
-                amqp::serve(stream, &gateway, caller, &stop).await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error, peer = %address, "a connection failed");
+        _ => return,
+    }
+    let address = peer.address;
+    let peer = Arc::new(peer);
+    let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
+        Protocol::Https | Protocol::InsecureHttp => {
+            https::serve(stream, gateway, peer, &stop).await
         }
+        Protocol::Mqtt => {
+            let caller = Caller {
+                peer: &peer,
+                transport: Transport::Mqtt,
+            };
+            mqtt::serve(stream, &gateway, caller, &stop).await
+        }
+        Protocol::Amqp => {
+            let caller = Caller {
+                peer: &peer,
+                transport: Transport::Amqp,
+            };
+            amqp::serve(stream, &gateway, caller, &stop).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, peer = %address, "a connection failed");
     }
 }
 

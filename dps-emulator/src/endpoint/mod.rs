@@ -89,7 +89,7 @@ impl Gateway {
         let call = Call::new(request);
         let caller = Caller {
             peer,
-            transport: Transport::Https,
+            transport: peer.http(),
         };
         let asked = format!("{} {}", call.method, call.path);
         let reply = match Api::of(&call.path) {

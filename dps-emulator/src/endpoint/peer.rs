@@ -14,6 +14,8 @@ pub(crate) struct Peer {
     pub(super) address: SocketAddr,
     /// The client certificates of the TLS handshake.
     pub(super) chain: Option<PresentedChain>,
+    /// Whether the connection is inside TLS.
+    pub(super) has_tls: bool,
     is_proven: AtomicBool,
     /// The connection's place among those that have not proven anything.
     place: Mutex<Option<OwnedSemaphorePermit>>,
@@ -31,6 +33,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) enum Transport {
     Tls,
     Https,
+    Http,
     Mqtt,
     MqttWebSocket,
     Amqp,
@@ -46,8 +49,25 @@ impl Peer {
         Self {
             address,
             chain,
+            has_tls: true,
             is_proven: AtomicBool::new(false),
             place: Mutex::new(place),
+        }
+    }
+
+    /// A client that connected to the port without TLS.
+    pub(super) fn without_tls(address: SocketAddr, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            has_tls: false,
+            ..Self::new(address, None, place)
+        }
+    }
+
+    /// The transport of a request that is not on a WebSocket.
+    pub(super) fn http(&self) -> Transport {
+        match self.has_tls {
+            true => Transport::Https,
+            false => Transport::Http,
         }
     }
 
@@ -70,6 +90,7 @@ impl Transport {
         match self {
             Self::Tls => "TLS",
             Self::Https => "HTTPS",
+            Self::Http => "HTTP",
             Self::Mqtt => "MQTT",
             Self::MqttWebSocket => "MQTT over WebSocket",
             Self::Amqp => "AMQP",

@@ -10,6 +10,7 @@ mod ca_certificates;
 mod certificate_versions;
 mod clients;
 mod concurrency;
+mod configuration;
 mod custom_allocation;
 mod device_api;
 mod device_errors;

@@ -22,12 +22,12 @@ async fn the_ready_line_contains_all_that_a_client_needs() {
         names(ready),
         [
             "ready",
+            "caPem",
             "idScope",
             "https",
             "mqtt",
             "amqp",
             "hubs",
-            "caPem",
             "serviceConnectionString",
             "connectionStrings",
             "hubConnectionStrings"
@@ -76,6 +76,11 @@ async fn its_options_take_effect() {
     ])
     .await;
     assert_eq!(program.ready["idScope"], "0ne000000FF");
+    let https = program.ready["https"].as_str().expect("text");
+    assert!(https.starts_with("https://dps.example:"), "{https}");
+    let hub = &program.ready["hubConnectionStrings"]["hub-a"];
+    let hub = hub.as_str().expect("text");
+    assert!(hub.starts_with("HostName=dps.example:"), "{hub}");
     assert_eq!(program.wire.service_key, KEY_3);
     let ca = dir.path().join("data").join("ca.pem");
     assert_eq!(program.ready["caPem"], text(&ca));

@@ -32,9 +32,10 @@ pub(in crate::endpoint) async fn answer(
         Outcome::Cut => return None,
     };
     Some(match route {
-        Ok(route) if reply.status() == 202 => {
-            reply.with(header::LOCATION.as_str(), location(gateway, &call, route))
-        }
+        Ok(route) if reply.status() == 202 => reply.with(
+            header::LOCATION.as_str(),
+            location(gateway, &call, caller, route),
+        ),
         _ => reply,
     })
 }
@@ -67,7 +68,7 @@ async fn perform(
 }
 
 /// The URL of the registration, at the host that the device asked.
-fn location(gateway: &Gateway, call: &Call, route: DeviceRoute) -> String {
+fn location(gateway: &Gateway, call: &Call, caller: Caller<'_>, route: DeviceRoute) -> String {
     let DeviceRoute {
         id_scope,
         registration_id,
@@ -76,6 +77,11 @@ fn location(gateway: &Gateway, call: &Call, route: DeviceRoute) -> String {
     let register = DeviceRoute::new(id_scope, registration_id, DeviceAction::Register);
     let asked = call.text(header::HOST).ok().flatten();
     let asked = asked.filter(|host| gateway.is_own_host(host));
-    let host = asked.unwrap_or(&gateway.local_host);
-    format!("https://{host}{}", register.path())
+    match asked {
+        Some(host) if !caller.peer.has_tls => format!("http://{host}{}", register.path()),
+        _ => {
+            let host = asked.unwrap_or(&gateway.local_host);
+            format!("https://{host}{}", register.path())
+        }
+    }
 }

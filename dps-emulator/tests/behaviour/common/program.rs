@@ -28,6 +28,11 @@ impl Program {
     }
 
     pub(crate) async fn start_logging(level: &str, options: &[&str]) -> Self {
+        Self::start_with(&[("RUST_LOG", level)], options).await
+    }
+
+    /// Starts it with these variables.
+    pub(crate) async fn start_with(variables: &[(&str, &str)], options: &[&str]) -> Self {
         let log = NamedTempFile::new().expect("a file");
         let mut child = command(options, &log)
             .args([
@@ -40,7 +45,7 @@ impl Program {
                 "--retry-after",
                 "0",
             ])
-            .env("RUST_LOG", level)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it runs");
@@ -74,6 +79,16 @@ impl Program {
         (status.expect("it ends").expect("it ran"), read(log.path()))
     }
 
+    /// Runs the program to its end and returns its stdout.
+    pub(crate) async fn output(options: &[&str]) -> String {
+        let log = NamedTempFile::new().expect("a file");
+        let run = command(options, &log).stdout(Stdio::piped()).output();
+        let output = timeout(TIMEOUT, run).await.expect("it ends");
+        let output = output.expect("it ran");
+        assert!(output.status.success(), "{}", read(log.path()));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     /// Sends it a signal, waits until it has ended, and returns its exit status and its log.
     pub(crate) async fn end_with(mut self, signal: &str) -> (ExitStatus, String) {
         let id = self.child.id().expect("it runs").to_string();
@@ -88,9 +103,11 @@ impl Program {
 fn command(options: &[&str], log: &NamedTempFile) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dps-emulator"));
     let stderr = File::create(log.path()).expect("a file");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DPS_EMULATOR_")) {
+        command.env_remove(name);
+    }
     command
         .args(options)
-        .env_remove("DPS_EMULATOR_SERVICE_KEY")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)

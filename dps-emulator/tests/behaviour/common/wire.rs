@@ -46,9 +46,11 @@ impl Wire {
             .filter_map(|part| part.split_once('='))
             .collect();
         let port = base.rsplit(':').next().expect("a port");
-        assert_eq!(parts["HostName"], format!("localhost:{port}"));
+        let host = base.strip_prefix("https://").expect("HTTPS");
+        assert_eq!(parts["HostName"], host);
         Self {
-            base: base.to_owned(),
+            // The emulator may have another name, which does not resolve.
+            base: format!("https://localhost:{port}"),
             scope: scope.to_owned(),
             port: port.parse().expect("a port"),
             policy: parts["SharedAccessKeyName"].to_owned(),

@@ -1,15 +1,15 @@
-//! The options of an emulator.
+//! The options of an emulator, as methods of its builder.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::{Roots, certified_key};
-use dps_types::enrollment::AllocationPolicyKind;
-use dps_types::{Clock, HubHostname, IdScope, SymmetricKey, SystemClock};
-use rustls::sign::CertifiedKey;
+use dps_types::enrollment::{AllocationPolicyKind, EnrollmentGroup, IndividualEnrollment};
+use dps_types::{Clock, HubHostname, IdScope, SymmetricKey};
 
+use super::EmulatorBuilder;
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
 use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
@@ -18,81 +18,6 @@ use crate::error::{Error, ErrorKind};
 use crate::issuance::IssuingAuthority;
 use crate::limits::Limits;
 use crate::state::store::Store;
-
-/// The hub that is linked when no other is; [`EmulatorBuilder::link_hub`] has the reason for this name.
-const DEFAULT_HUB: &str = "127.0.0.1";
-const DEFAULT_ID_SCOPE: &str = "0ne00000001";
-
-/// The options of an emulator. The defaults suit a test: everything in memory, on free ports of the loopback interface.
-#[derive(Debug, Clone)]
-pub struct EmulatorBuilder {
-    pub(crate) bind: IpAddr,
-    /// The protocols that are served, each on a port. 0 stands for a free one.
-    pub(crate) ports: Vec<(Protocol, u16)>,
-    pub(crate) host_names: Vec<String>,
-    pub(crate) id_scope: Option<IdScope>,
-    hubs: Vec<LinkedHub>,
-    latencies: Vec<Latency>,
-    default_allocation: AllocationPolicyKind,
-    pub(crate) verified_cas: Vec<VerifiedCa>,
-    pub(crate) server_certificate: Option<CertifiedKey>,
-    #[cfg(feature = "redb")]
-    pub(crate) data_dir: Option<PathBuf>,
-    pub(crate) store: Option<Arc<dyn Store>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) service_key: Option<SymmetricKey>,
-    policies: Vec<AccessPolicy>,
-    pub(crate) bearer_tokens: Vec<BearerToken>,
-    pub(crate) limits: Limits,
-    pub(crate) retry_after: Duration,
-    pub(crate) assign_delay: Duration,
-    pub(crate) mqtt_answer_delay: Duration,
-    pub(crate) require_verified_ca: bool,
-    pub(crate) webhook_roots: Option<Roots>,
-    pub(crate) any_api_version: bool,
-    pub(crate) local_auth_disabled: bool,
-    certificate_authorities: Vec<IssuingAuthority>,
-    pub(crate) kept_telemetry: usize,
-    pub(crate) telemetry_file: Option<PathBuf>,
-}
-
-impl Default for EmulatorBuilder {
-    fn default() -> Self {
-        Self {
-            bind: Ipv4Addr::LOCALHOST.into(),
-            ports: vec![
-                (Protocol::Https, 0),
-                (Protocol::Mqtt, 0),
-                (Protocol::Amqp, 0),
-            ],
-            host_names: Vec::new(),
-            id_scope: None,
-            hubs: Vec::new(),
-            latencies: Vec::new(),
-            default_allocation: AllocationPolicyKind::Hashed,
-            verified_cas: Vec::new(),
-            server_certificate: None,
-            #[cfg(feature = "redb")]
-            data_dir: None,
-            store: None,
-            clock: Arc::new(SystemClock),
-            service_key: None,
-            policies: Vec::new(),
-            bearer_tokens: Vec::new(),
-            limits: Limits::default(),
-            retry_after: Duration::from_secs(3),
-            assign_delay: Duration::ZERO,
-            mqtt_answer_delay: Duration::ZERO,
-            require_verified_ca: false,
-            webhook_roots: None,
-            any_api_version: false,
-            local_auth_disabled: false,
-            certificate_authorities: Vec::new(),
-            kept_telemetry: 100,
-            telemetry_file: None,
-        }
-    }
-}
 
 impl EmulatorBuilder {
     /// Links an IoT hub: a [`HubHostname`], or a [`LinkedHub`] with a weight. Without any, a hub named `127.0.0.1` is linked.
@@ -162,7 +87,29 @@ impl EmulatorBuilder {
         self.port(Protocol::Amqp, port)
     }
 
-    /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it.
+    /// Serves the same APIs over plain HTTP and plain WebSocket on this port of the loopback interface, for tools that cannot
+    /// be given a CA certificate; 0 stands for a free port. Without it, nothing is served without TLS.
+    #[must_use]
+    pub fn insecure_http_port(self, port: u16) -> Self {
+        self.port(Protocol::InsecureHttp, port)
+    }
+
+    /// Creates an individual enrollment at the start, unless the store has one with this registration id.
+    #[must_use]
+    pub fn enrollment(mut self, enrollment: IndividualEnrollment) -> Self {
+        self.seed.individuals.push(enrollment);
+        self
+    }
+
+    /// Creates an enrollment group at the start, unless the store has one with this id.
+    #[must_use]
+    pub fn enrollment_group(mut self, group: EnrollmentGroup) -> Self {
+        self.seed.groups.push(group);
+        self
+    }
+
+    /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it. The
+    /// first name is the host in the URLs and connection strings of the emulator.
     #[must_use]
     pub fn host_name(mut self, name: impl Into<String>) -> Self {
         self.host_names.push(name.into());
@@ -337,98 +284,4 @@ impl EmulatorBuilder {
         self.ports.push((protocol, port));
         self
     }
-
-    /// The id scope of the instance.
-    pub(crate) fn chosen_id_scope(&self) -> Result<IdScope, Error> {
-        match &self.id_scope {
-            Some(id_scope) => Ok(id_scope.clone()),
-            None => IdScope::new(DEFAULT_ID_SCOPE).map_err(|error| invalid(error.to_string())),
-        }
-    }
-
-    /// The linked hubs, each once.
-    pub(crate) fn chosen_hubs(&self) -> Result<Vec<LinkedHub>, Error> {
-        let mut hubs = self.hubs.clone();
-        if hubs.is_empty() {
-            let default = HubHostname::new(DEFAULT_HUB);
-            hubs.push(default.map_err(|error| invalid(error.to_string()))?.into());
-        }
-        for (index, hub) in hubs.iter().enumerate() {
-            let hostname = hub.hostname();
-            if hubs[..index].iter().any(|it| it.hostname() == hostname) {
-                return Err(invalid(format!("the hub {hostname} is linked twice")));
-            }
-        }
-        let (count, limit) = (hubs.len(), self.limits.linked_hubs);
-        match count as u64 > limit {
-            true => Err(invalid(format!(
-                "{count} hubs are linked, and the limit is {limit}"
-            ))),
-            false => Ok(hubs),
-        }
-    }
-
-    /// The policies, the owner's first.
-    pub(crate) fn all_policies(&self) -> Result<Vec<AccessPolicy>, Error> {
-        let mut all = vec![AccessPolicy::owner(self.service_key.clone())];
-        for policy in &self.policies {
-            let same = |other: &AccessPolicy| other.name().eq_ignore_ascii_case(policy.name());
-            if all.iter().any(same) {
-                let reason = format!("two policies have the name '{}'", policy.name());
-                return Err(invalid(reason));
-            }
-            all.push(policy.clone());
-        }
-        Ok(all)
-    }
-
-    /// The default allocation policy. It cannot be custom, because only an enrollment has a webhook.
-    pub(crate) fn checked_default_allocation(&self) -> Result<AllocationPolicyKind, Error> {
-        match &self.default_allocation {
-            policy @ (AllocationPolicyKind::Hashed
-            | AllocationPolicyKind::GeoLatency
-            | AllocationPolicyKind::Static) => Ok(policy.clone()),
-            other => Err(invalid(format!(
-                "the default allocation policy must be hashed, geoLatency or static, and is '{other}'"
-            ))),
-        }
-    }
-
-    /// The latencies, all of linked hubs.
-    pub(crate) fn checked_latencies(&self, hubs: &[LinkedHub]) -> Result<Vec<Latency>, Error> {
-        let is_linked = |latency: &Latency| hubs.iter().any(|hub| hub.hostname == latency.hub);
-        match self.latencies.iter().find(|latency| !is_linked(latency)) {
-            Some(Latency { hub, .. }) => Err(invalid(format!(
-                "a latency is set for the hub {hub}, which is not linked"
-            ))),
-            None => Ok(self.latencies.clone()),
-        }
-    }
-
-    /// The certificate authorities, each once in its namespace. A certificate authority has one policy.
-    pub(crate) fn checked_authorities(&self) -> Result<Vec<IssuingAuthority>, Error> {
-        let all = &self.certificate_authorities;
-        for (index, authority) in all.iter().enumerate() {
-            if all[..index].iter().any(|other| other.is_same(authority)) {
-                return Err(invalid(format!(
-                    "the certificate authority {authority} is configured twice: it has one policy"
-                )));
-            }
-        }
-        Ok(all.clone())
-    }
-
-    pub(crate) fn check_verified_cas(&self) -> Result<(), Error> {
-        let (count, limit) = (self.verified_cas.len(), self.limits.ca_certificates);
-        match count as u64 > limit {
-            true => Err(invalid(format!(
-                "{count} CA certificates are configured, and the limit is {limit}"
-            ))),
-            false => Ok(()),
-        }
-    }
-}
-
-fn invalid(reason: String) -> Error {
-    Error::new(ErrorKind::Configuration, reason)
 }

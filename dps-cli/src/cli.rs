@@ -1,0 +1,108 @@
+//! The command line: parses it, runs the command, and reports a failure.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::context::{Common, Context};
+use crate::device::{connect, lookup, register};
+use crate::enrollment::kind::{Group, Individual};
+use crate::enrollment::{self, EnrollmentCommand};
+use crate::failure::{Exit, Failure, Result};
+use crate::tools::{completions, compute_device_key, man};
+use crate::{log, registration};
+
+/// Operates the Azure IoT Hub Device Provisioning Service (DPS), registers devices with it, and finds out why it does not work.
+///
+/// Every command prints a table, or JSON with `-o json` and `-o ndjson`. Messages and errors are on stderr.
+///
+/// Exit codes: 0 success; 1 failure; 2 the command line, a file or a value is not valid; 3 not found; 4 the credentials were
+/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed.
+#[derive(Parser)]
+#[command(name = "dps", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+// The order is that of `dps --help`: operators, devices, tools.
+#[derive(Subcommand)]
+enum Command {
+    /// Individual enrollments: one device each
+    Enrollment(EnrollmentCommand<Individual>),
+    /// Enrollment groups: all devices with a key or a certificate of the group
+    EnrollmentGroup(EnrollmentCommand<Group>),
+    /// Registration records: which device was assigned to which hub
+    Registration(registration::RegistrationCommand),
+    /// Derive the key of a device from the key of its enrollment group
+    ComputeDeviceKey(compute_device_key::ComputeDeviceKey),
+    /// Register a device, and print its assignment
+    Register(Box<register::Register>),
+    /// Look up the registration of a device, without registering it
+    Lookup(Box<lookup::Lookup>),
+    /// Register a device, connect it to its hub, and follow its device twin
+    Connect(Box<connect::Connect>),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+    /// Write the man pages into a directory
+    Man(man::Man),
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.common.color.select();
+    log::start(cli.common.verbose);
+    let format = cli.common.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure =
+                Failure::new(Exit::Failure, "the runtime cannot be started").because(&error);
+            failure.print(format);
+            return failure.exit_code();
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.print(format);
+            failure.exit_code()
+        }
+    }
+}
+
+/// The command line as completions and man pages need it.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+impl Cli {
+    async fn run(self) -> Result<ExitCode> {
+        let context = Context::new(&self.common)?;
+        match self.command {
+            Command::Enrollment(command) => enrollment::run(command, &context).await?,
+            Command::EnrollmentGroup(command) => enrollment::run(command, &context).await?,
+            Command::Registration(command) => registration::run(command, &context).await?,
+            Command::ComputeDeviceKey(command) => compute_device_key::run(&command, &context)?,
+            Command::Register(command) => register::run(*command, &context).await?,
+            Command::Lookup(command) => lookup::run(*command, &context).await?,
+            Command::Connect(command) => connect::run(*command, &context).await?,
+            Command::Completions(command) => completions::run(&command),
+            Command::Man(command) => man::run(&command)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_has_no_conflict() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,80 @@
+//! Commands that act as a device: its credentials, its transport, and the client that the options select.
+
+mod attestation;
+pub(crate) mod connect;
+pub(crate) mod lookup;
+pub(crate) mod register;
+mod transport;
+
+use std::time::Duration;
+
+use clap::Args;
+use dps_device::{Host, IdScope, ProvisioningClient};
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::service::Network;
+use attestation::AttestationOptions;
+use transport::TransportOptions;
+
+/// How a device reaches the service, and how it authenticates.
+#[derive(Args)]
+#[command(next_help_heading = "Device options")]
+pub(crate) struct DeviceOptions {
+    /// Id scope of the instance, such as 0ne00000001
+    #[arg(long, env = "DPS_ID_SCOPE", value_name = "SCOPE")]
+    id_scope: Option<IdScope>,
+    /// Host that devices connect to; global.azure-devices-provisioning.net by default
+    #[arg(long, env = "DPS_HOST", value_name = "HOST")]
+    host: Option<Host>,
+    #[command(flatten)]
+    attestation: AttestationOptions,
+    #[command(flatten)]
+    transport: TransportOptions,
+    #[command(flatten)]
+    network: Network,
+    /// Longest time of the registration, with its retries
+    #[arg(long, value_name = "SECONDS", default_value_t = ProvisioningClient::DEFAULT_DEADLINE.as_secs())]
+    timeout: u64,
+}
+
+impl DeviceOptions {
+    pub(crate) async fn client(&self, context: &Context) -> Result<ProvisioningClient> {
+        let attestation = self.attestation.attestation().await?;
+        let mut client = ProvisioningClient::new(
+            self.id_scope(context)?,
+            attestation,
+            self.transport.transport(),
+        )
+        .with_host(self.host(context)?);
+        if let Some(roots) = self.network.roots(context)? {
+            client = client.with_roots(roots);
+        }
+        if let Some(proxy) = self.network.proxy(context)? {
+            client = client.with_proxy(proxy);
+        }
+        Ok(client)
+    }
+
+    pub(crate) fn id_scope(&self, context: &Context) -> Result<IdScope> {
+        match (&self.id_scope, &context.profile.id_scope) {
+            (Some(scope), _) => Ok(scope.clone()),
+            (None, Some(text)) => Ok(text.parse()?),
+            (None, None) => Err(Failure::usage("the id scope is missing").with_hint(
+                "use --id-scope or DPS_ID_SCOPE; the overview page of the instance shows it",
+            )),
+        }
+    }
+
+    pub(crate) fn host(&self, context: &Context) -> Result<Host> {
+        match (&self.host, &context.profile.host) {
+            (Some(host), _) => Ok(host.clone()),
+            (None, Some(text)) => Ok(text.parse()?),
+            (None, None) => Ok(Host::GLOBAL),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}

@@ -1,0 +1,165 @@
+//! The error of a command: what happened, its causes, what to do, and the exit code.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::output::Format;
+
+/// The exit codes of the program. They are part of its interface: README.md lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Any other failure.
+    Failure = 1,
+    /// The command line, a file or a value is not valid. Nothing was sent.
+    Usage = 2,
+    /// The enrollment, registration or id scope does not exist.
+    NotFound = 3,
+    /// The credentials were refused, or do not have the permission.
+    Refused = 4,
+    /// The enrollment exists already, or has changed.
+    Conflict = 5,
+    /// The network or the service failed, or the service asks to wait: the same command may succeed later.
+    Unavailable = 6,
+    /// Some items succeeded, and others failed.
+    Partial = 7,
+}
+
+/// An error of a command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Adds the error and its sources as causes.
+    pub(crate) fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
+        self.causes.push(error.to_string());
+        self.with_sources(error)
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts the subject of the failure before its message, such as the name of a file.
+    pub(crate) fn about(mut self, subject: impl fmt::Display) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit as u8)
+    }
+
+    /// Prints the failure on stderr: as text, or as one line of JSON when the output is JSON.
+    pub(crate) fn print(&self, format: Format) {
+        if format == Format::Table {
+            anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {}", self.message);
+            for cause in &self.causes {
+                anstream::eprintln!("  because: {cause}");
+            }
+            if let Some(hint) = &self.hint {
+                anstream::eprintln!("\u{1b}[1;32mhint:\u{1b}[0m {hint}");
+            }
+        } else {
+            let error = json!({
+                "error": self.message, "causes": self.causes, "hint": self.hint, "exitCode": self.exit as u8,
+            });
+            eprintln!("{error}");
+        }
+    }
+
+    fn with_sources(mut self, error: &(dyn StdError + 'static)) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            self.causes.push(cause.to_string());
+            source = cause.source();
+        }
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The message and its causes in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.causes
+            .iter()
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl From<dps_service::Error> for Failure {
+    fn from(error: dps_service::Error) -> Self {
+        use dps_service::ErrorKind;
+        let exit = match error.kind() {
+            ErrorKind::NotFound => Exit::NotFound,
+            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NoToken => Exit::Refused,
+            ErrorKind::Conflict | ErrorKind::PreconditionFailed => Exit::Conflict,
+            ErrorKind::Invalid | ErrorKind::InvalidConfiguration | ErrorKind::Change => Exit::Usage,
+            _ if error.is_retryable() => Exit::Unavailable,
+            _ => Exit::Failure,
+        };
+        Self::new(exit, error.to_string()).with_sources(&error)
+    }
+}
+
+impl From<dps_device::Error> for Failure {
+    fn from(error: dps_device::Error) -> Self {
+        use dps_device::ErrorKind;
+        let exit = match error.kind() {
+            ErrorKind::NotFound => Exit::NotFound,
+            ErrorKind::Unauthorized | ErrorKind::Disabled => Exit::Refused,
+            ErrorKind::InvalidConfiguration | ErrorKind::Unsupported => Exit::Usage,
+            _ if error.is_retryable() => Exit::Unavailable,
+            _ => Exit::Failure,
+        };
+        let failure = Self::new(exit, error.to_string()).with_sources(&error);
+        match exit {
+            Exit::Refused | Exit::Failure | Exit::Unavailable | Exit::NotFound => {
+                failure.with_hint("`dps doctor` with the same options checks the network, the credentials and the clock")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<dps_types::ParseError> for Failure {
+    fn from(error: dps_types::ParseError) -> Self {
+        Self::usage(error.to_string()).with_sources(&error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Failure, error.to_string()).with_sources(&error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::usage(format!("the JSON is not valid: {error}"))
+    }
+}

@@ -1,0 +1,5 @@
+//! The program `dps`: see the library.
+
+fn main() -> std::process::ExitCode {
+    dps_cli::main()
+}

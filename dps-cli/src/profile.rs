@@ -1,0 +1,99 @@
+//! The profile file: named sets of options, so that a command line needs none of them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::{Failure, Result};
+use crate::input;
+
+/// The options of one instance. Options of the command line and environment variables come first.
+#[derive(Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Profile {
+    /// Connection string of a shared access policy.
+    pub(crate) connection_string: Option<String>,
+    /// File with the connection string. A relative path starts at the folder of the profile file.
+    pub(crate) connection_string_file: Option<PathBuf>,
+    /// Host name of the instance, for Microsoft Entra ID.
+    pub(crate) service_host: Option<String>,
+    /// Id scope of the instance.
+    pub(crate) id_scope: Option<String>,
+    /// Host that devices connect to.
+    pub(crate) host: Option<String>,
+    /// Root certificates to trust in place of those of the operating system.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// HTTP proxy.
+    pub(crate) proxy: Option<String>,
+}
+
+/// The file: a table for each profile.
+type Profiles = BTreeMap<String, Profile>;
+
+/// The name of the profile that is used without `--profile`, if the file contains it.
+const DEFAULT: &str = "default";
+
+impl Profile {
+    /// Reads a profile of the file, `~/.config/dps/profiles.toml` by default.
+    pub(crate) fn load(file: Option<&Path>, name: Option<&str>) -> Result<Self> {
+        let path = match file.map(Path::to_owned).or_else(default_file) {
+            Some(path) if file.is_some() || path.exists() => path,
+            _ => {
+                return match name {
+                    None => Ok(Self::default()),
+                    Some(name) => Err(Failure::usage(format!(
+                        "the profile {name} does not exist: there is no profile file"
+                    ))
+                    .with_hint(
+                        "create ~/.config/dps/profiles.toml, or name the file with --config",
+                    )),
+                };
+            }
+        };
+        let text = input::read_text(&path)?;
+        // The error of toml repeats the line, which may contain a key.
+        let mut profiles: Profiles = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(0, |span| {
+                text[..span.start.min(text.len())].lines().count().max(1)
+            });
+            Failure::usage(format!(
+                "{} is not a valid profile file: line {line}: {}",
+                path.display(),
+                error.message()
+            ))
+        })?;
+        let wanted = name.unwrap_or(DEFAULT);
+        let Some(mut profile) = profiles.remove(wanted) else {
+            if name.is_none() {
+                return Ok(Self::default());
+            }
+            let known = profiles.into_keys().collect::<Vec<_>>().join(", ");
+            return Err(Failure::usage(format!(
+                "{} does not contain the profile {wanted}; it contains: {known}",
+                path.display()
+            )));
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut profile.connection_string_file, &mut profile.ca_file]
+            .into_iter()
+            .flatten()
+        {
+            *file = folder.join(&*file);
+        }
+        Ok(profile)
+    }
+}
+
+fn default_file() -> Option<PathBuf> {
+    let variable = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let folder = variable("XDG_CONFIG_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".config")))
+        .or_else(|| variable("APPDATA"))?;
+    Some(folder.join("dps").join("profiles.toml"))
+}
