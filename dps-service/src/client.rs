@@ -28,15 +28,16 @@ pub struct ServiceClient {
     credential: Arc<Credential>,
     transport: Arc<Transport>,
     timeout: Duration,
-    api_version: ApiVersion,
+    /// `None` is the default, which a document may raise.
+    api_version: Option<ApiVersion>,
     clock: Arc<dyn Clock>,
 }
 
 impl ServiceClient {
     /// The default timeout of an operation: one minute.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// The default api-version: 2021-10-01.
-    pub const DEFAULT_API_VERSION: ApiVersion = ApiVersion::V2021_10_01;
+    /// The default api-version: 2021-10-01. A write of an enrollment with a newer field uses the first api-version that has it.
+    pub const DEFAULT_API_VERSION: ApiVersion = api_version::DEFAULT;
 
     /// Creates a client from the connection string of a shared access policy, as the Azure portal shows it.
     ///
@@ -86,7 +87,7 @@ impl ServiceClient {
             credential: Arc::new(credential),
             transport: Arc::new(Transport::new(Roots::system(), None)),
             timeout: Self::DEFAULT_TIMEOUT,
-            api_version: Self::DEFAULT_API_VERSION,
+            api_version: None,
             clock: Arc::new(SystemClock),
         })
     }
@@ -119,11 +120,14 @@ impl ServiceClient {
         self
     }
 
-    /// Sets the api-version. An operation or a field that it does not have fails with [`ErrorKind::Unsupported`] before
-    /// anything is sent.
+    /// Sets the api-version of every request. An operation or a field that it does not have fails with
+    /// [`ErrorKind::Unsupported`] before anything is sent.
+    ///
+    /// The service returns only the fields of the api-version of a request. Set [`ApiVersion::V2026_11_01`] to read the namespace,
+    /// the certificate authority and the policy of an enrollment, or to [modify](crate::Enrollments::modify) one that has them.
     #[must_use]
     pub fn with_api_version(mut self, version: ApiVersion) -> Self {
-        self.api_version = version;
+        self.api_version = Some(version);
         self
     }
 
@@ -134,7 +138,8 @@ impl ServiceClient {
         self
     }
 
-    pub(crate) fn api_version(&self) -> ApiVersion {
+    /// The api-version that the caller has chosen.
+    pub(crate) fn chosen_version(&self) -> Option<ApiVersion> {
         self.api_version
     }
 
@@ -161,12 +166,14 @@ impl ServiceClient {
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<Done<Answer>, Error> {
-        api_version::check_route(&request.route, self.api_version)?;
+        let version = request.api_version.or(self.api_version);
+        let version = version.unwrap_or(Self::DEFAULT_API_VERSION);
+        api_version::check_route(&request.route, version)?;
         let path = request.route.path();
         let mut url = self.base.clone();
         url.set_path(&path);
         url.query_pairs_mut()
-            .append_pair(ApiVersion::PARAMETER, &self.api_version.to_string());
+            .append_pair(ApiVersion::PARAMETER, &version.to_string());
         let span = info_span!("service_request", method = request.route.method(), path);
         let (url, request) = (&url, &request);
         retry(deadline, repeat, || self.attempt(url, request))

@@ -69,7 +69,8 @@ impl EnrollmentKind for IndividualEnrollment {
     fn fields(&self) -> Vec<Field> {
         let used = self.optional_device_information.is_some();
         let mut fields = fields_of_both!(self, capabilities since ApiVersion::V2018_04_01).to_vec();
-        fields.push(("optionalDeviceInformation", ApiVersion::V2021_10_01, used));
+        let name = "optionalDeviceInformation";
+        fields.push(Field::since(ApiVersion::V2021_10_01, name, used));
         fields
     }
 

@@ -182,8 +182,10 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<E, Error> {
-        api_version::check_fields(&enrollment.fields(), self.client.api_version())?;
-        let mut request = Request::new(E::route(enrollment.id(), Crud::Put)).json(enrollment)?;
+        let version = api_version::for_fields(&enrollment.fields(), self.client.chosen_version())?;
+        let mut request = Request::new(E::route(enrollment.id(), Crud::Put))
+            .with_api_version(version)
+            .json(enrollment)?;
         if let Some(condition) = &condition {
             request = request.if_match(condition)?;
         }

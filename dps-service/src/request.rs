@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dps_types::json;
 use dps_types::protocol::service::ServiceRoute;
-use dps_types::protocol::{CONTINUATION, IfMatch, MAX_ITEM_COUNT};
+use dps_types::protocol::{ApiVersion, CONTINUATION, IfMatch, MAX_ITEM_COUNT};
 use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use serde::Serialize;
@@ -22,6 +22,8 @@ const MAX_PAGE: usize = 64 * 1024 * 1024;
 /// A request, without host and credentials.
 pub(crate) struct Request {
     pub(crate) route: ServiceRoute,
+    /// The api-version that the body requires. `None` is that of the client.
+    pub(crate) api_version: Option<ApiVersion>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
     /// The limit for the answer, in bytes.
@@ -36,10 +38,16 @@ impl Request {
         }
         Self {
             route,
+            api_version: None,
             headers,
             body: None,
             max_answer: MAX_ANSWER,
         }
+    }
+
+    pub(crate) fn with_api_version(mut self, version: ApiVersion) -> Self {
+        self.api_version = Some(version);
+        self
     }
 
     pub(crate) fn if_match(self, condition: &IfMatch) -> Result<Self, Error> {

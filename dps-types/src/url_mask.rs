@@ -16,8 +16,7 @@ pub fn mask_url(url: &str) -> String {
 }
 
 fn masked(url: &str) -> Option<String> {
-    let url = url.trim();
-    let url = url.split('#').next()?;
+    let url = url.split('#').next()?.trim();
     let (address, query) = match url.split_once('?') {
         Some((address, _)) => (address, "?****"),
         None => (url, ""),
@@ -58,6 +57,7 @@ mod tests {
             ("https://h.net", "https://h.net"),
             ("https://h.net?k", "https://h.net?****"),
             ("https://h.net/api/f#k", "https://h.net/api/f"),
+            (" https://h.net/api/f #k", "https://h.net/api/f"),
             ("https://h.net/api/f#k?k", "https://h.net/api/f"),
             ("http://localhost:7071/f?k", "http://localhost:7071/f?****"),
             ("http://[::1]:7071/f?k", "http://[::1]:7071/f?****"),

@@ -12,7 +12,7 @@ use super::key_pair::KeyPair;
 use crate::attestation::key_kind::KeyKind;
 use crate::error::Error;
 
-/// Generates the key pairs of a device, and opens them again after a restart. [`MemoryKeys`] is one; keys in hardware have their
+/// Generates the key pairs of a device, and opens them again after a restart. [`MemoryKeySource`] is one; keys in hardware have their
 /// own.
 ///
 /// Each key pair has a name, which is stored with its certificate. The name of a key in hardware says where the key is; that of a
@@ -37,11 +37,11 @@ pub trait KeySource: fmt::Debug + Send + Sync {
 
 /// Key pairs in memory, which are stored with their certificates.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct MemoryKeys {
+pub struct MemoryKeySource {
     kind: KeyKind,
 }
 
-impl MemoryKeys {
+impl MemoryKeySource {
     /// Generates keys of this kind, which is P-256 or P-384. The default is P-256.
     pub fn new(kind: KeyKind) -> Self {
         Self { kind }
@@ -51,7 +51,7 @@ impl MemoryKeys {
 const PREFIX: &str = "pkcs8:";
 
 #[async_trait]
-impl KeySource for MemoryKeys {
+impl KeySource for MemoryKeySource {
     async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
         let key = KeyPair::generate(self.kind)?;
         let pkcs8 = key.pkcs8().unwrap_or_default();
@@ -70,6 +70,18 @@ impl KeySource for MemoryKeys {
             })?;
         KeyPair::from_pkcs8(Zeroizing::new(pkcs8))
     }
+}
+
+/// The first of two places that is not in use.
+#[cfg(any(feature = "pkcs11", feature = "tpm"))]
+pub(super) fn free_place(places: &[String; 2], in_use: &[&str]) -> Result<usize, Error> {
+    let free = places.iter().position(|place| !in_use.contains(&&**place));
+    free.ok_or_else(|| {
+        Error::configuration(format!(
+            "a new key pair has no place: {} and {} are in use",
+            places[0], places[1]
+        ))
+    })
 }
 
 macro_rules! forward {
@@ -96,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_in_memory_is_opened_by_its_name() {
         for kind in [KeyKind::P256, KeyKind::P384] {
-            let keys = MemoryKeys::new(kind);
+            let keys = MemoryKeySource::new(kind);
             let (name, key) = keys.generate(&[]).await.unwrap();
             assert_eq!(
                 keys.open(&name).await.unwrap().public_key(),
@@ -110,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_name_is_an_error_that_does_not_show_it() {
         for name in ["", "pkcs8:", "pkcs8:AQID", "tpm:81000010", "pkcs8:!secret"] {
-            let error = MemoryKeys::default().open(name).await.unwrap_err();
+            let error = MemoryKeySource::default().open(name).await.unwrap_err();
             assert!(!format!("{error:#}").contains("secret"), "{error:#}");
         }
     }

@@ -28,9 +28,14 @@ mod fault;
 mod issued;
 mod key_pair;
 mod key_source;
+#[cfg(feature = "pkcs11")]
+mod pkcs11_key_source;
 mod register;
+mod renewal_answer;
 mod request;
 mod store;
+#[cfg(feature = "tpm")]
+mod tpm_key_source;
 
 pub use crate::attestation::key_kind::KeyKind;
 pub use credential::Credential;
@@ -38,7 +43,12 @@ pub use credential_file::CredentialFile;
 pub use fault::CertificateFault;
 pub use issued::IssuedCertificate;
 pub use key_pair::KeyPair;
-pub use key_source::{KeySource, MemoryKeys};
+pub use key_source::{KeySource, MemoryKeySource};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11_key_source::Pkcs11KeySource;
 pub use register::RegisterCertificate;
+pub use renewal_answer::{RenewalAnswer, RenewalRefusal, RetryRule};
 pub use request::CertificateRequest;
 pub use store::{CredentialStore, StoredCredentials};
+#[cfg(feature = "tpm")]
+pub use tpm_key_source::TpmKeySource;

@@ -1,5 +1,7 @@
 //! Recognizes a web page in place of the service's JSON: a block page, a captive portal, the error page of a proxy.
 
+use dps_types::json;
+
 use super::error::TransportError;
 use crate::error::ErrorKind;
 
@@ -46,7 +48,7 @@ fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
 
 /// Some gateways label the JSON of the service behind them as HTML.
 fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use dps_device::attestation::Proof;
 use dps_device::certificate::{
     CertificateFault, CertificateRequest, Credential, IssuedCertificate, KeyKind, KeyPair,
-    KeySource, MemoryKeys,
+    KeySource, MemoryKeySource,
 };
 use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
@@ -332,7 +332,7 @@ async fn the_clock_of_the_client_decides_about_the_validity() {
 #[tokio::test(start_paused = true)]
 async fn a_stored_certificate_is_opened_with_its_key_only() {
     let service = Service::new();
-    let keys = MemoryKeys::new(KeyKind::P384);
+    let keys = MemoryKeySource::new(KeyKind::P384);
     let (name, key) = keys.generate(&[]).await.unwrap();
     let request = CertificateRequest::new(DEVICE.parse().unwrap(), key)
         .await

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, Request, header};
 use bytes::Bytes;
-use dps_types::ErrorCode;
 use dps_types::protocol::{
     ApiVersion, CONTINUATION, IfMatch, MAX_ITEM_COUNT, decode, query_parameter,
 };
+use dps_types::{ErrorCode, json};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -178,9 +178,8 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ServiceError> {
 
 /// A body as a document: the same for every transport. A byte order mark before it is skipped.
 pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    serde_json::from_slice(body).map_err(|error| {
-        match serde_json::from_slice::<IgnoredAny>(body) {
+    json::from_slice(body).map_err(|error| {
+        match json::from_slice::<IgnoredAny>(body) {
             // JSON, but not this document.
             Ok(_) => ServiceError::invalid(error.to_string()),
             Err(error) => ServiceError::new(

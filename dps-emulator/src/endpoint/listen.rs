@@ -28,9 +28,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The pause after an accept that failed, usually because the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The most connections of a port whose clients have not proven who they are. Further ones wait in the system's queue.
-/// Each of these connections has a time limit, so the wait ends.
-const MAX_UNPROVEN: usize = 2048;
 
 /// A protocol with a port of its own, inside TLS unless its name has `Insecure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +58,9 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     stop: CancellationToken,
 ) {
-    let unproven = Arc::new(Semaphore::new(MAX_UNPROVEN));
+    // Further connections wait in the system's queue.
+    let limit = gateway.instance.state.limits().unproven_connections;
+    let unproven = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -18,7 +18,8 @@ use super::reply::{Body, Reply};
 use super::{Caller, Gateway, Peer, Transport};
 use crate::service_error::ServiceError;
 
-/// The largest WebSocket message: the largest MQTT packet of a device at its hub, 256 KiB of telemetry and the topic.
+/// The largest WebSocket message: the largest MQTT packet of a device at its hub, 256 KiB of telemetry and the topic. It is
+/// no limit of memory: the content of a message is passed on as it arrives, and MQTT and AMQP limit what they keep of it.
 const MAX_MESSAGE: usize = 256 * 1024 + 64 * 1024;
 /// The only version of WebSocket.
 const VERSION: &str = "13";

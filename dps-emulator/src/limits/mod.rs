@@ -35,6 +35,9 @@ pub struct Limits {
     pub linked_hubs: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
+    /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
+    /// wait. Each of these connections has a time limit, so the wait ends.
+    pub unproven_connections: usize,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -55,6 +58,7 @@ impl Default for Limits {
             ca_certificates: 25,
             linked_hubs: 50,
             message_bytes: 96 * 1024,
+            unproven_connections: 2048,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
@@ -73,6 +77,7 @@ impl Limits {
         "ca-certificates",
         "linked-hubs",
         "message-bytes",
+        "unproven-connections",
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
@@ -106,6 +111,10 @@ impl Limits {
             "linked-hubs" => &mut self.linked_hubs,
             "message-bytes" => {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
+            "unproven-connections" => {
+                self.unproven_connections = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
             "operations-per-minute" => self.operations_per_minute.insert(value),

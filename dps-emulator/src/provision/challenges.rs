@@ -1,10 +1,11 @@
 //! The open challenges of TPMs, in memory: the latest of each TPM under each registration id, limited in number and time.
 //!
 //! Anyone can ask for a challenge, also under the registration id of another device. Challenges for enrolled TPMs are
-//! therefore kept apart from all others, and one endorsement key has a few challenges at most: requests of a stranger do not
-//! remove the challenge of another device.
+//! therefore kept apart from all others, and one endorsement key and one network address have a limited number of them:
+//! requests of a stranger do not remove the challenge of another device.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,8 @@ const CAPACITY: usize = 10_000;
 /// The most challenges for one endorsement key in each of the two. A TPM has one storage root key, and so one challenge
 /// under each registration id.
 const PER_ENDORSEMENT_KEY: usize = 16;
+/// The most challenges for one network address in each of the two: a tenth, so that many devices may share an address.
+const PER_SOURCE: usize = CAPACITY / 10;
 
 /// The challenges that may still be answered. Their keys are wiped with them.
 #[derive(Debug)]
@@ -38,12 +41,16 @@ struct Pools {
 #[derive(Debug, Default)]
 struct Pool {
     capacity: usize,
+    /// The most challenges for one network address.
+    per_source: usize,
     /// The oldest first.
     by_age: BTreeMap<u64, Challenge>,
     /// The ages of the challenges under each registration id, in lower case.
     by_device: HashMap<String, Vec<u64>>,
     /// The ages of the challenges for each endorsement key.
     by_endorsement_key: HashMap<Vec<u8>, Vec<u64>>,
+    /// The ages of the challenges for each network address.
+    by_source: HashMap<IpAddr, Vec<u64>>,
     next: u64,
 }
 
@@ -51,6 +58,7 @@ struct Pool {
 struct Challenge {
     /// The registration id in lower case.
     device: String,
+    source: IpAddr,
     made: SystemTime,
     proof: TpmProof,
     /// The registration of a device that answered and has no enrollment. It is not written to the store.
@@ -59,14 +67,15 @@ struct Challenge {
 
 impl Default for Challenges {
     fn default() -> Self {
-        Self::with_capacity(CAPACITY)
+        Self::with_limits(CAPACITY, PER_SOURCE)
     }
 }
 
 impl Challenges {
-    fn with_capacity(capacity: usize) -> Self {
+    fn with_limits(capacity: usize, per_source: usize) -> Self {
         let pool = || Pool {
             capacity,
+            per_source,
             ..Pool::default()
         };
         Self {
@@ -83,12 +92,14 @@ impl Challenges {
         id: &RegistrationId,
         keys: TpmKeys,
         is_enrolled: bool,
+        source: IpAddr,
         now: SystemTime,
     ) -> AuthenticationKey {
         let key = HmacKey::generate();
         let wrapped = keys.wrap(&key);
         let challenge = Challenge {
             device: id.to_lowercase(),
+            source: network(source),
             made: now,
             proof: TpmProof { keys, key },
             failed: None,
@@ -186,13 +197,21 @@ impl Pool {
         self.by_age.get_mut(&age)
     }
 
-    /// Adds a challenge. At the limit the oldest ones are removed, first those of the same endorsement key.
+    /// Adds a challenge. At a limit the oldest ones are removed: those of the same endorsement key, then those of the same
+    /// network address, then any.
     fn add(&mut self, challenge: Challenge, now: SystemTime) {
         let endorsement_key = challenge.endorsement_key();
-        if let Some(ages) = self.by_endorsement_key.get(&endorsement_key)
-            && ages.len() >= PER_ENDORSEMENT_KEY
-        {
-            self.remove(ages[0]);
+        let oldest_at = |ages: Option<&Vec<u64>>, limit| {
+            let ages = ages.filter(|ages| ages.len() >= limit);
+            ages.and_then(|ages| ages.first().copied())
+        };
+        let same_key = self.by_endorsement_key.get(&endorsement_key);
+        if let Some(oldest) = oldest_at(same_key, PER_ENDORSEMENT_KEY) {
+            self.remove(oldest);
+        }
+        let same_source = self.by_source.get(&challenge.source);
+        if let Some(oldest) = oldest_at(same_source, self.per_source) {
+            self.remove(oldest);
         }
         while self.by_age.len() >= self.capacity && self.remove_oldest() {}
         while self.oldest().is_some_and(|oldest| oldest.is_over(now)) && self.remove_oldest() {}
@@ -202,6 +221,8 @@ impl Pool {
         self.by_device.entry(device).or_default().push(age);
         let same_key = self.by_endorsement_key.entry(endorsement_key);
         same_key.or_default().push(age);
+        let same_source = self.by_source.entry(challenge.source);
+        same_source.or_default().push(age);
         self.by_age.insert(age, challenge);
     }
 
@@ -234,6 +255,7 @@ impl Pool {
         remove_age(&mut self.by_device, &challenge.device, age);
         let endorsement_key = challenge.endorsement_key();
         remove_age(&mut self.by_endorsement_key, &endorsement_key, age);
+        remove_age(&mut self.by_source, &challenge.source, age);
         true
     }
 }
@@ -245,6 +267,16 @@ impl Challenge {
 
     fn endorsement_key(&self) -> Vec<u8> {
         self.proof.keys.endorsement_key().as_bytes().to_vec()
+    }
+}
+
+/// An address, or for IPv6 its network of 64 bits, in which one client may have every address.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address => address,
     }
 }
 
@@ -264,10 +296,14 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use dps_types::sas::SasTokenBuilder;
 
     use super::*;
     use crate::attest::tpm::wrap::tests::{other_tpm_keys, tpm_keys, tpm_keys_number};
+
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn id(text: &str) -> RegistrationId {
         text.parse().expect("an id")
@@ -282,29 +318,29 @@ mod tests {
 
     #[test]
     fn the_number_is_limited_and_the_oldest_is_removed_first() {
-        let challenges = Challenges::with_capacity(3);
+        let challenges = Challenges::with_limits(3, 3);
         let now = SystemTime::now();
         let open =
             || ["a", "b", "c", "d"].map(|device| challenges.has(&id(device), &tpm_keys(), now));
         for device in ["a", "b", "c"] {
-            challenges.make(&id(device), tpm_keys(), false, now);
+            challenges.make(&id(device), tpm_keys(), false, SOURCE, now);
         }
-        challenges.make(&id("A"), tpm_keys(), false, now);
+        challenges.make(&id("A"), tpm_keys(), false, SOURCE, now);
         assert_eq!(open(), [true, true, true, false], "case does not matter");
-        challenges.make(&id("d"), tpm_keys(), false, now);
+        challenges.make(&id("d"), tpm_keys(), false, SOURCE, now);
         assert_eq!(open(), [true, false, true, true]);
         assert_eq!(challenges.pools().others.by_device.len(), 3);
     }
 
     #[test]
     fn a_stranger_does_not_remove_the_challenge_of_an_enrolled_device() {
-        let challenges = Challenges::with_capacity(3);
+        let challenges = Challenges::with_limits(3, 3);
         let now = SystemTime::now();
-        challenges.make(&id("device"), tpm_keys(), true, now);
+        challenges.make(&id("device"), tpm_keys(), true, SOURCE, now);
         for number in 0..100 {
             let device = id(&format!("stranger-{number}"));
-            challenges.make(&device, tpm_keys_number(number), false, now);
-            challenges.make(&id("device"), tpm_keys_number(number), false, now);
+            challenges.make(&device, tpm_keys_number(number), false, SOURCE, now);
+            challenges.make(&id("device"), tpm_keys_number(number), false, SOURCE, now);
         }
         assert!(challenges.has(&id("device"), &tpm_keys(), now));
         assert_eq!(challenges.pools().others.by_age.len(), 3);
@@ -312,12 +348,12 @@ mod tests {
 
     #[test]
     fn one_endorsement_key_has_a_few_challenges_at_most() {
-        let challenges = Challenges::with_capacity(1000);
+        let challenges = Challenges::with_limits(1000, 1000);
         let now = SystemTime::now();
-        challenges.make(&id("other"), tpm_keys_number(7), false, now);
+        challenges.make(&id("other"), tpm_keys_number(7), false, SOURCE, now);
         for number in 0..100 {
             let device = id(&format!("device-{number}"));
-            challenges.make(&device, tpm_keys(), false, now);
+            challenges.make(&device, tpm_keys(), false, SOURCE, now);
         }
         let pools = challenges.pools();
         assert_eq!(pools.others.by_age.len(), PER_ENDORSEMENT_KEY + 1);
@@ -326,17 +362,47 @@ mod tests {
     }
 
     #[test]
+    fn one_network_address_does_not_remove_the_challenges_of_another() {
+        let challenges = Challenges::with_limits(20, 4);
+        let now = SystemTime::now();
+        let other: IpAddr = "2001:db8:1::1".parse().expect("an address");
+        challenges.make(&id("other"), tpm_keys(), false, other, now);
+        for number in 0..100 {
+            // Each address of one IPv6 network, and as many keys as a stranger likes.
+            let source = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number).into();
+            let keys = tpm_keys_number(number);
+            challenges.make(&id(&format!("stranger-{number}")), keys, false, source, now);
+        }
+        assert!(challenges.has(&id("other"), &tpm_keys(), now));
+        let pools = challenges.pools();
+        assert_eq!(pools.others.by_age.len(), 5);
+        assert_eq!(pools.others.by_source.len(), 2);
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_as_one() {
+        for (address, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ] {
+            let network = network(address.parse().expect(address));
+            assert_eq!(network.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn each_is_open_for_ten_minutes_and_then_wiped() {
         let challenges = Challenges::default();
         let made = SystemTime::now();
-        challenges.make(&id("a"), tpm_keys(), false, made);
+        challenges.make(&id("a"), tpm_keys(), false, SOURCE, made);
         let (early, late) = (
             made + LIFETIME - Duration::from_secs(1),
             made + Duration::from_secs(600),
         );
         assert!(challenges.has(&id("a"), &tpm_keys(), early));
         assert!(!challenges.has(&id("a"), &tpm_keys(), late));
-        challenges.make(&id("b"), tpm_keys(), false, late);
+        challenges.make(&id("b"), tpm_keys(), false, SOURCE, late);
         assert_eq!(challenges.pools().others.by_age.len(), 1);
         assert_eq!(challenges.pools().others.by_device.len(), 1);
     }
@@ -346,7 +412,7 @@ mod tests {
         let challenges = Challenges::default();
         let now = SystemTime::now();
         let make = |keys: TpmKeys| {
-            let wrapped = challenges.make(&id("a"), keys, false, now);
+            let wrapped = challenges.make(&id("a"), keys, false, SOURCE, now);
             (wrapped.to_base64(), latest(&challenges))
         };
         let answered = |key: &HmacKey| {

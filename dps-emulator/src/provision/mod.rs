@@ -12,6 +12,7 @@ mod reprovision;
 mod tests;
 mod tpm;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,6 +42,8 @@ pub(crate) struct Device<'a> {
     pub(crate) api_version: ApiVersion,
     /// Whether the transport can carry a challenge to a TPM: HTTPS can, MQTT cannot.
     pub(crate) takes_challenge: bool,
+    /// The network address of the client.
+    pub(crate) source: IpAddr,
 }
 
 #[derive(Debug)]

@@ -131,6 +131,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         presented: Presented::Token(token),
         api_version: ApiVersion::V2021_06_01,
         takes_challenge: true,
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
     };
 
     tokio::select! {

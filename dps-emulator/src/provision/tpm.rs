@@ -44,7 +44,8 @@ impl Engine {
         let id = device.registration_id;
         tracing::debug!(registration_id = %id, "challenge for a TPM");
         let is_enrolled = enrolled == Some(keys.endorsement_key());
-        ServiceError::challenge(self.challenges.make(id, keys, is_enrolled, self.now()))
+        let (source, now) = (device.source, self.now());
+        ServiceError::challenge(self.challenges.make(id, keys, is_enrolled, source, now))
     }
 
     /// The TPM whose challenge the device answers.

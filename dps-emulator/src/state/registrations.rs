@@ -26,6 +26,15 @@ impl State {
         }
     }
 
+    /// The record, for an answer that is about something else: one that cannot be read is named in the log and left out.
+    pub(crate) async fn readable_registration(
+        &self,
+        key: &str,
+    ) -> Result<Option<Record>, ServiceError> {
+        let bytes = self.store().get(Table::Registrations, key).await?;
+        Ok(bytes.and_then(|bytes| decode_or_skip(key, &bytes)))
+    }
+
     /// The record, or the service's 404.
     pub(crate) async fn required_registration(
         &self,

@@ -47,6 +47,7 @@ mod tpm;
 mod tpm_refusals;
 mod tpm_restarts;
 mod unique_certificates;
+mod unproven_connections;
 mod webhook_failures;
 mod x509_groups;
 mod x509_individual;

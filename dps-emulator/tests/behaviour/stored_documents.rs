@@ -177,6 +177,17 @@ async fn a_damaged_document_hides_no_other_in_a_list() {
 }
 
 #[tokio::test]
+async fn an_enrollment_can_be_read_when_its_registration_record_is_damaged() {
+    let (dps, store) = damaged().await;
+    dps.device("e-d1").key(KEY_1).assigned().await;
+    damage(&store, Table::Registrations, "e-d1").await;
+    let answer = dps.get("/enrollments/e-d1").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let state = &answer.json()["registrationState"];
+    assert_eq!(state["status"], "unassigned", "{state}");
+}
+
+#[tokio::test]
 async fn a_damaged_document_can_be_deleted_and_created_again() {
     let (dps, _store) = damaged().await;
     for path in ["/registrations/d2", "/enrollments/e-d2"] {

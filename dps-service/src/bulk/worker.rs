@@ -1,7 +1,9 @@
 //! Sends the requests of a bulk operation, until one fails in a way that retries do not help.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use dps_types::protocol::ApiVersion;
 use dps_types::{BulkOperationMode, BulkOperationResult};
 
 use super::results::Sent;
@@ -33,32 +35,36 @@ impl Worker {
     }
 
     /// Carries out the operation on the items of one request. An item with a field that the api-version does not have is not
-    /// sent; the others are.
+    /// sent; the others are, those that require a newer api-version in a request of their own.
     pub(crate) async fn carry_out<E: EnrollmentKind>(
         self: Arc<Self>,
         items: Vec<E>,
     ) -> Vec<ItemResult<E>> {
-        let version = self.client.api_version();
-        let check = |item: &E| api_version::check_fields(&item.fields(), version);
-        let checks: Vec<Result<(), Error>> = items.iter().map(check).collect();
-        let mut passed = checks.iter().map(Result::is_ok);
-        let (valid, invalid): (Vec<E>, Vec<E>) = items
-            .into_iter()
-            .partition(|_| passed.next().unwrap_or_default());
-        let mut sent = self.send(valid).await.into_iter();
-        let mut invalid = invalid.into_iter();
-        checks
-            .into_iter()
-            .filter_map(|check| match check {
-                Ok(()) => sent.next(),
-                Err(error) => Some((invalid.next()?, Err(error))),
-            })
-            .collect()
+        let chosen = self.client.chosen_version();
+        let mut results: Vec<Option<ItemResult<E>>> = items.iter().map(|_| None).collect();
+        let mut by_version: BTreeMap<ApiVersion, Vec<(usize, E)>> = BTreeMap::new();
+        for (index, item) in items.into_iter().enumerate() {
+            match api_version::for_fields(&item.fields(), chosen) {
+                Ok(version) => by_version.entry(version).or_default().push((index, item)),
+                Err(error) => results[index] = Some((item, Err(error))),
+            }
+        }
+        for (version, items) in by_version {
+            let (places, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+            for (place, result) in places.into_iter().zip(self.send(items, version).await) {
+                results[place] = Some(result);
+            }
+        }
+        results.into_iter().flatten().collect()
     }
 
     /// Sends the items together. If they are refused together, each is sent alone, because only one may be at fault.
-    async fn send<E: EnrollmentKind>(&self, items: Vec<E>) -> Vec<ItemResult<E>> {
-        let (items, error) = match self.send_together(items).await {
+    async fn send<E: EnrollmentKind>(
+        &self,
+        items: Vec<E>,
+        version: ApiVersion,
+    ) -> Vec<ItemResult<E>> {
+        let (items, error) = match self.send_together(items, version).await {
             Ok(results) => return results,
             Err(failed) => failed,
         };
@@ -67,7 +73,7 @@ impl Worker {
         }
         let mut results = Vec::with_capacity(items.len());
         for item in items {
-            let alone = self.send_together(vec![item]).await;
+            let alone = self.send_together(vec![item], version).await;
             results.extend(alone.unwrap_or_else(|(items, error)| all(items, &error)));
         }
         results
@@ -77,6 +83,7 @@ impl Worker {
     async fn send_together<E: EnrollmentKind>(
         &self,
         items: Vec<E>,
+        version: ApiVersion,
     ) -> Result<Vec<ItemResult<E>>, (Vec<E>, Error)> {
         if items.is_empty() {
             return Ok(Vec::new());
@@ -87,7 +94,7 @@ impl Worker {
             return Err((items, error));
         }
         let bulk = E::bulk(self.mode.clone(), items);
-        let answered = self.ask::<E>(&bulk).await;
+        let answered = self.ask::<E>(&bulk, version).await;
         let items = E::items(bulk);
         match answered {
             Ok(Done { value, in_doubt }) => {
@@ -112,8 +119,9 @@ impl Worker {
     async fn ask<E: EnrollmentKind>(
         &self,
         bulk: &E::Bulk,
+        version: ApiVersion,
     ) -> Result<Done<BulkOperationResult>, Error> {
-        let request = Request::new(E::BULK).json(bulk)?;
+        let request = Request::new(E::BULK).with_api_version(version).json(bulk)?;
         let (client, deadline) = (&self.client, self.client.deadline());
         let answer = client.send_with_doubt(request, Repeat::Freely, deadline);
         let Done { value, in_doubt } = answer.await?;

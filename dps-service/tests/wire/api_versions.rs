@@ -34,6 +34,8 @@ async fn each_field_is_sent_from_its_first_api_version_on() {
         "2019-03-31",
         "2021-10-01",
         "2025-07-01-preview",
+        "2026-11-01",
+        "2026-11-02-preview",
     ];
     for (fields, since) in [
         (json!({}), "2017-11-15"),
@@ -56,9 +58,14 @@ async fn each_field_is_sent_from_its_first_api_version_on() {
             "2018-09-01-preview",
         ),
         (json!({"optionalDeviceInformation": {"a": 1}}), "2021-10-01"),
+        (json!({"namespaceName": "contoso-devices"}), "2026-11-01"),
         (
-            json!({"credentialPolicyName": "short-lived"}),
-            "2025-07-01-preview",
+            json!({"certificateAuthorityName": "Factory-CA"}),
+            "2026-11-01",
+        ),
+        (
+            json!({"certificatePolicyName": "thirty-days"}),
+            "2026-11-01",
         ),
         (
             json!({"fieldOfTheFuture": 1, "capabilities": null}),
@@ -86,6 +93,88 @@ async fn each_field_is_sent_from_its_first_api_version_on() {
             }
         }
     }
+}
+
+/// The preview of 2025 is the only one with it. Source: `service.json` of 2025-07-01-preview and 2026-11-01.
+#[tokio::test]
+async fn the_credential_policy_is_sent_in_its_preview_only() {
+    let device = device(json!({"credentialPolicyName": "short-lived"}));
+    let stored = serde_json::to_string(&device).unwrap();
+    for version in ["2021-10-01", "2026-11-01", "2026-11-02-preview"] {
+        let service = Service::start([]).await;
+        let dps = service.client().with_api_version(version.parse().unwrap());
+        let error = dps
+            .individual_enrollments()
+            .create(&device)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "api-version {version} does not have credentialPolicyName: only api-version 2025-07-01-preview has it"
+            )
+        );
+        assert!(service.seen().is_empty());
+    }
+    let service = Service::start([answer("200 OK", &stored)]).await;
+    let preview = service
+        .client()
+        .with_api_version(ApiVersion::V2025_07_01_PREVIEW);
+    preview
+        .individual_enrollments()
+        .create(&device)
+        .await
+        .unwrap();
+    assert_eq!(
+        service.seen()[0].json()["credentialPolicyName"],
+        "short-lived"
+    );
+}
+
+#[tokio::test]
+async fn the_default_is_raised_for_a_document_that_requires_a_newer_api_version() {
+    let issuing = json!({
+        "namespaceName": "contoso-devices",
+        "certificateAuthorityName": "Factory-CA",
+        "certificatePolicyName": "thirty-days",
+    });
+    for (fields, version) in [
+        (json!({}), "2021-10-01"),
+        (json!({"namespaceName": "contoso-devices"}), "2026-11-01"),
+        (issuing, "2026-11-01"),
+        (
+            json!({"credentialPolicyName": "short-lived"}),
+            "2025-07-01-preview",
+        ),
+    ] {
+        let device = device(fields);
+        let stored = serde_json::to_string(&device).unwrap();
+        let service = Service::start([answer("200 OK", &stored), answer("200 OK", &stored)]).await;
+        let dps = service.client();
+        let devices = dps.individual_enrollments();
+        devices.create(&device).await.unwrap();
+        devices.get(&device.registration_id).await.unwrap();
+        let seen = service.seen();
+        assert_eq!(
+            seen[0].line,
+            format!("PUT /enrollments/dev?api-version={version} HTTP/1.1")
+        );
+        assert_eq!(
+            seen[1].line,
+            "GET /enrollments/dev?api-version=2021-10-01 HTTP/1.1"
+        );
+    }
+    let both =
+        device(json!({"namespaceName": "contoso-devices", "credentialPolicyName": "short-lived"}));
+    let service = Service::start([]).await;
+    let error = service
+        .client()
+        .individual_enrollments()
+        .create(&both)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(service.seen().is_empty());
 }
 
 /// Groups have them in later api-versions than individual enrollments.

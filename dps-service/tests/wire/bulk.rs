@@ -300,7 +300,7 @@ async fn a_throttled_request_is_retried() {
 #[tokio::test]
 async fn an_item_that_the_api_version_does_not_support_is_not_sent_but_the_others_are() {
     let service = Service::start([answer("200 OK", DONE)]).await;
-    let dps = service.client();
+    let dps = service.client().with_api_version(ApiVersion::V2021_10_01);
     let mut items = devices(3);
     items[1].credential_policy_name = Some("short-lived".to_owned());
     let bulk = dps.individual_enrollments().bulk(BulkOperationMode::Create);
@@ -316,6 +316,41 @@ async fn an_item_that_the_api_version_does_not_support_is_not_sent_but_the_other
     let report = bulk.run([group]).finish().await;
     assert_eq!(kind(&report.failed[0]), Some(ErrorKind::Unsupported));
     assert!(service.seen().is_empty());
+}
+
+#[tokio::test]
+async fn items_that_require_a_newer_api_version_have_a_request_of_their_own() {
+    let mut items = devices(3);
+    items[1] = items[1].clone().issue_certificates(
+        "contoso-devices".parse().unwrap(),
+        "Factory-CA".parse().unwrap(),
+        "thirty-days".parse().unwrap(),
+    );
+    let service = Service::start([answer("200 OK", DONE), answer("200 OK", DONE)]).await;
+    let dps = service.client();
+    let devices = dps.individual_enrollments();
+    let mut run = devices.bulk(BulkOperationMode::Create).run(items);
+    let mut order = Vec::new();
+    while let Some(outcome) = run.next().await {
+        outcome.result.unwrap();
+        order.push(outcome.item.registration_id.to_string());
+    }
+    assert_eq!(order, ["d0", "d1", "d2"]);
+    let seen = service.seen();
+    let requests: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.line.as_str(), numbers(seen)))
+        .collect();
+    assert_eq!(
+        requests,
+        [
+            (
+                "POST /enrollments?api-version=2021-10-01 HTTP/1.1",
+                vec![0, 2]
+            ),
+            ("POST /enrollments?api-version=2026-11-01 HTTP/1.1", vec![1]),
+        ]
+    );
 }
 
 #[tokio::test]

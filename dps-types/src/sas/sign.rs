@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::write_sources;
+
 /// Computes HMAC-SHA256 with a key that may be in memory, in a TPM or in a PKCS#11 token.
 #[async_trait]
 pub trait Sign: Send + Sync {
@@ -48,8 +50,7 @@ impl fmt::Debug for Signature {
 }
 
 /// A key could not sign.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug)]
 pub struct SignError {
     message: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -72,5 +73,34 @@ impl SignError {
     ) -> Self {
         self.source = Some(source.into());
         self
+    }
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        write_sources(f, self)
+    }
+}
+
+impl std::error::Error for SignError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alternate_form_of_an_error_has_its_causes() {
+        let error = SignError::new("the token did not sign").with_source("CKR_DEVICE_REMOVED");
+        assert_eq!(error.to_string(), "the token did not sign");
+        assert_eq!(
+            format!("{error:#}"),
+            "the token did not sign: CKR_DEVICE_REMOVED"
+        );
     }
 }

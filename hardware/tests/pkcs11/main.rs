@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authority;
+mod certificate_keys;
 mod certificates;
 mod group_keys;
 mod handshakes;
+mod key_source;
 mod mechanisms;
 mod mutual_tls;
 mod refusals;

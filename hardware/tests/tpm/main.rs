@@ -5,10 +5,13 @@
 #[path = "../pkcs11/authority.rs"]
 mod authority;
 mod blobs;
+mod certificate_keys;
 mod doubles;
 mod dps;
 mod hierarchies;
 mod key_pair;
+#[path = "../pkcs11/key_source.rs"]
+mod key_source;
 mod keys;
 mod raw;
 mod registration;

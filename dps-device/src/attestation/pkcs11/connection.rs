@@ -172,6 +172,12 @@ impl Connection {
         Ok(handle)
     }
 
+    /// Forgets the handles of objects in the token, because some were removed.
+    pub(super) fn forget_stored(&mut self) {
+        self.handles
+            .retain(|place, _| matches!(place, KeyPlace::Derived { .. }));
+    }
+
     /// Looks up a key without the cache, and returns its place with its full name.
     pub(super) fn look_up(&mut self, selector: &Selector) -> Result<KeyPlace, Failure> {
         let object = selector.one(&self.session)?;

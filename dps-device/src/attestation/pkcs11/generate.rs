@@ -63,6 +63,32 @@ impl Token {
         self.private_key(&made).await
     }
 
+    /// Removes the private key that the URI selects, with its public key and its certificate. A missing key is not an error.
+    ///
+    /// # Errors
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the URI has neither `object` nor `id`, or if the token does
+    /// not allow it.
+    pub async fn remove_private_key(&self, uri: &Uri) -> Result<(), Error> {
+        if uri.object().is_none() && uri.id().is_none() {
+            return Err(Error::configuration(
+                "the PKCS#11 URI has neither object nor id, so it selects no key to remove",
+            ));
+        }
+        let classes = [Class::Certificate, Class::PublicKey, Class::PrivateKey];
+        let selectors = classes.map(|class| Selector::new(class, uri));
+        self.with("remove a key pair", move |connection| {
+            let session = connection.writing()?;
+            for selector in &selectors {
+                for object in selector.all(&session)? {
+                    session.destroy_object(object)?;
+                }
+            }
+            connection.forget_stored();
+            Ok(())
+        })
+        .await
+    }
+
     /// Imports a key into the token, such as the key of an enrollment. It is sensitive and not extractable there.
     ///
     /// The label and id are those of the URI, as with [`generate_private_key`](Self::generate_private_key). The caller's copy of the

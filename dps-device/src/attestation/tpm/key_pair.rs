@@ -163,6 +163,22 @@ impl KeyPairOptions {
             .map_err(|error| error.into_error("the key pair cannot be used"))
     }
 
+    /// Removes the key pair at the handle. A handle without a key is not an error.
+    ///
+    /// # Errors
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the owner's authorization value is wrong.
+    /// [`Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
+    pub async fn remove(self) -> Result<(), Error> {
+        let Self { tpm, handle, .. } = self;
+        let removed = tpm.run(move |connection| match connection.persistent(handle)? {
+            Some(key) => connection.evict_control(key, handle),
+            None => Ok(()),
+        });
+        removed
+            .await
+            .map_err(|error| error.into_error("the key pair cannot be removed"))
+    }
+
     async fn open_after(
         self,
         prepare: impl FnOnce(&mut Connection<'_>, PersistentHandle, &AuthValue) -> Result<(), TpmError>

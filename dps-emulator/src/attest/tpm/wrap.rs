@@ -225,12 +225,12 @@ pub(crate) mod tests {
     }
 
     /// The keys of a TPM with an endorsement key of its own for each number.
-    pub(crate) fn tpm_keys_number(number: u8) -> TpmKeys {
+    pub(crate) fn tpm_keys_number(number: u16) -> TpmKeys {
         let key = dps_types::tpm::TpmPublic::from_base64(ENDORSEMENT_KEY).expect("a key");
         let mut bytes = key.as_bytes().to_vec();
-        // Two bytes of the modulus, none of which is all zeros in the original.
-        bytes[100] = number;
-        bytes[101] ^= 0xff;
+        // Three bytes of the modulus. The last differs from the original.
+        bytes[100..102].copy_from_slice(&number.to_be_bytes());
+        bytes[102] ^= 0xff;
         let key = dps_types::tpm::TpmPublic::parse(&bytes).expect("a key");
         let mut shown = TpmAttestation::new(key.to_base64());
         shown.storage_root_key = Some(STORAGE_ROOT_KEY.to_owned());

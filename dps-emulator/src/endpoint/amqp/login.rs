@@ -51,7 +51,15 @@ where
             storage_root_key,
         } => {
             let address = format!("{id_scope}/registrations/{registration_id}");
-            match challenge(gateway, &address, &endorsement_key, &storage_root_key).await {
+            match challenge(
+                gateway,
+                caller,
+                &address,
+                &endorsement_key,
+                &storage_root_key,
+            )
+            .await
+            {
                 Ok((address, key)) => {
                     let token = sasl.challenge(&mut frames, &key).await?;
                     with_token(address, &token, true)
@@ -106,6 +114,7 @@ fn with_token(address: Address, token: &str, tpm: bool) -> Result<Login, Service
 /// The key that the TPM must open.
 async fn challenge(
     gateway: &Gateway,
+    caller: Caller<'_>,
     address: &str,
     endorsement_key: &[u8],
     storage_root_key: &[u8],
@@ -119,6 +128,7 @@ async fn challenge(
         presented: Presented::Nothing,
         api_version: ApiVersion::V2021_06_01,
         takes_challenge: true,
+        source: caller.peer.address.ip(),
     };
     let key = gateway.engine.challenge_key(&device, &keys).await?;
     Ok((address, key.to_bytes()))

@@ -36,13 +36,14 @@ pub(in crate::endpoint) enum Outcome {
 }
 
 impl<'a> DeviceCall<'a> {
-    fn device(&self) -> Device<'_> {
+    fn device(&self, caller: Caller<'_>) -> Device<'_> {
         Device {
             id_scope: &self.route.id_scope,
             registration_id: &self.route.registration_id,
             presented: self.presented.clone(),
             api_version: self.api_version,
             takes_challenge: self.takes_challenge,
+            source: caller.peer.address.ip(),
         }
     }
 }
@@ -53,7 +54,7 @@ pub(in crate::endpoint) async fn answer(
     call: &DeviceCall<'_>,
     caller: Caller<'_>,
 ) -> Outcome {
-    match perform(gateway, call).await {
+    match perform(gateway, call, caller).await {
         Ok(FaultOutcome::Done(answer)) => Outcome::Reply(answer),
         Ok(FaultOutcome::Malformed) => Outcome::Reply(Answer::malformed()),
         Ok(FaultOutcome::Silence) => Outcome::Silence,
@@ -80,13 +81,14 @@ pub(in crate::endpoint) fn refused(
 async fn perform(
     gateway: &Gateway,
     call: &DeviceCall<'_>,
+    caller: Caller<'_>,
 ) -> Result<FaultOutcome<Answer>, ServiceError> {
     let (engine, faults) = (&gateway.engine, &gateway.faults);
     let limit = gateway.instance.message_limit();
     if call.body.len() > limit {
         return Err(ServiceError::too_large(limit));
     }
-    let device = call.device();
+    let device = call.device(caller);
     match &call.route.action {
         DeviceAction::Register => {
             let work = async {

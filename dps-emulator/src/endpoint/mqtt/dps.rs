@@ -77,6 +77,7 @@ impl<'a> Client<'a> {
             presented: self.presented.clone(),
             api_version: self.username.api_version,
             takes_challenge: false,
+            source: self.caller.peer.address.ip(),
         }
     }
 }

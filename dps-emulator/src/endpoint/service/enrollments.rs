@@ -23,8 +23,8 @@ impl Service<'_> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
         let mut shown = of_version(without_secrets(individual), self.api_version);
-        shown.registration_state = Some(match self.state.registration(&key).await? {
-            Some(stored) => stored.record.result(self.api_version).into(),
+        shown.registration_state = Some(match self.state.readable_registration(&key).await? {
+            Some(record) => record.result(self.api_version).into(),
             None => unassigned(&shown.registration_id),
         });
         Ok(Reply::json(StatusCode::OK, &shown))

@@ -114,7 +114,12 @@ impl Wire {
 
     /// A connection with nothing but TLS on it.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
+        self.connect_to(self.port).await
+    }
+
+    /// The same to another port, for MQTT and AMQP.
+    pub(crate) async fn connect_to(&self, port: u16) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::new(tls(&self.ca_pem, None)))
             .connect(name, stream.expect("connected"))
