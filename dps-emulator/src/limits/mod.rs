@@ -69,7 +69,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
