@@ -3,6 +3,7 @@
 use dps_types::RegistrationId;
 
 use super::Credential;
+use crate::hub::AssignmentChange;
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
 
@@ -37,7 +38,7 @@ pub(super) async fn change(
             }
             None => None,
         };
-        let changes = at_hub.as_ref().map(|change| change.changes());
+        let changes = at_hub.as_ref().map(AssignmentChange::changes);
         let written = instance
             .state
             .write_registration_with(Some(&stored), record, changes.unwrap_or_default())
