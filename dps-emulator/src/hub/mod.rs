@@ -10,6 +10,7 @@ mod devices;
 mod handle;
 mod identity;
 mod methods;
+mod renewals;
 mod section;
 mod telemetry;
 mod telemetry_file;
@@ -35,6 +36,7 @@ pub use handle::{HubDevice, HubHandle};
 pub(crate) use identity::Identity;
 pub use methods::{DirectMethod, MethodResponse};
 pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
+pub(crate) use renewals::{NotBegun, Renewal};
 pub(crate) use telemetry_file::TelemetryFile;
 pub use telemetry_message::TelemetryMessage;
 pub(crate) use telemetry_message::{Received as ReceivedTelemetry, message_size};
@@ -48,6 +50,7 @@ use crate::state::store::Store;
 use connections::Connections;
 use device::Device;
 use dps_types::Clock;
+use renewals::Renewals;
 use telemetry::TelemetryLog;
 
 /// The shared access policy of every hub.
@@ -61,6 +64,7 @@ pub(crate) struct Hubs {
     linked: Vec<LinkedHub>,
     connections: Connections,
     issuance: Arc<Issuance>,
+    renewals: Renewals,
     telemetry: TelemetryLog,
     /// Ends the streams of telemetry when the emulator stops.
     stop: CancellationToken,
@@ -120,6 +124,7 @@ impl Hubs {
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
             connections: Connections::default(),
             issuance: settings.issuance,
+            renewals: Renewals::default(),
             telemetry: TelemetryLog::new(settings.kept_telemetry),
             stop: settings.stop,
             update_lock: Mutex::new(()),

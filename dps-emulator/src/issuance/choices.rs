@@ -11,6 +11,9 @@
 //! - A PUT of an enrollment with an api-version before 2026-11-01 removes the names of the certificate authority, because it
 //!   replaces the whole document. The names are not checked in a PUT: a registration with a certificate request checks them.
 //! - With api-version 2025-07-01-preview, `credentialPolicyName` names a policy of any namespace.
+//! - At the hub, a request with an id that breaks the rules has no answer, as one without an id. A request of a device without an
+//!   issued certificate is refused with 400003. A request that is replaced has no answer any more. A wait is in `retryAfter`, in
+//!   seconds.
 //! - At the hub, the subject of a certificate request is the registration id, as in the first certificate.
 
 use std::time::Duration;
@@ -22,6 +25,9 @@ use crate::issuer::DAY;
 
 /// How long before its issuance a certificate is valid, for devices with a slow clock.
 pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
+
+/// The time after which a hub gives a certificate request up: `operationExpires`.
+pub(crate) const RENEWAL_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// An intermediate that ends sooner than this is replaced, so that it outlives every leaf. Microsoft's is replaced with overlap.
 pub(super) const INTERMEDIATE_OVERLAP: Duration = Duration::from_secs(90 * DAY.as_secs());

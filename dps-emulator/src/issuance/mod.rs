@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 use dps_types::{Clock, ErrorCode, RegistrationId};
 
+pub(crate) use choices::RENEWAL_LIFETIME;
 pub(crate) use config::IssuerName;
 pub use config::IssuingAuthority;
 pub(crate) use credential::Credential;
 pub use handle::IssuanceHandle;
+pub(crate) use request::decode as decode_csr;
 
 use crate::attest::PresentedChain;
 use crate::certificate::{Certificate, RequestedKey};

@@ -73,7 +73,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 12] = [
+    const NAMES: &[&str] = &[
         "individual-enrollments",
         "registrations",
         "x509-groups",

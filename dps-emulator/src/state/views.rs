@@ -1,6 +1,6 @@
 //! The views of an enrollment: with secrets, without secrets, and for a webhook.
 
-use dps_types::enrollment::{AttestationMechanism, X509Certificates};
+use dps_types::enrollment::{AttestationMechanism, WebhookApiVersion, X509Certificates};
 use dps_types::mask_url;
 use dps_types::protocol::ApiVersion;
 
@@ -23,10 +23,11 @@ pub(crate) fn without_secrets<D: Document>(document: D) -> D {
 /// members are those of the webhook's api-version.
 pub(crate) fn for_webhook<D: Document>(document: &D) -> D {
     let terms = document.terms();
-    let version = terms.custom_allocation_definition.map(|it| &it.api_version);
-    let version = version.and_then(|version| version.parse().ok());
-    let shown = without_secrets(document.clone());
-    let mut shown = of_version(shown, version.unwrap_or(ApiVersion::V2021_10_01));
+    let version = match terms.custom_allocation_definition.map(|it| &it.api_version) {
+        Some(WebhookApiVersion::Version(version)) => *version,
+        _ => ApiVersion::V2021_10_01,
+    };
+    let mut shown = of_version(without_secrets(document.clone()), version);
     let parts = shown.parts();
     *parts.etag = parts.etag.as_ref().and_then(storage_form);
     parts.extra.drop_nulls(&[]);

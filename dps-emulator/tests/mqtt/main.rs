@@ -13,6 +13,7 @@ mod hub_limits_and_faults;
 mod hub_methods;
 mod hub_telemetry;
 mod hub_twin;
+mod issued_certificates;
 mod keep_alive;
 mod limits;
 mod log;

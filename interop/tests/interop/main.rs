@@ -80,6 +80,7 @@ mod device_on_hub;
 mod dialogue;
 mod emulator;
 mod hub;
+mod issued_certificate;
 #[cfg(feature = "tpm")]
 mod node_tpm;
 mod program;
