@@ -50,6 +50,9 @@ pub struct Emulator {
     faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
+    /// What is done with the telemetry of the hubs, until the last connection has ended.
+    readers: JoinSet<()>,
+    stop_readers: DropGuard,
 }
 
 impl EmulatorBuilder {
@@ -206,6 +209,8 @@ impl Emulator {
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
         while self.server.join_next().await.is_some() {}
+        self.stop_readers.disarm().cancel();
+        while self.readers.join_next().await.is_some() {}
         self.engine.stopped().await;
     }
 
@@ -279,6 +284,7 @@ impl Emulator {
             None => None,
         };
         let stop = CancellationToken::new();
+        let stop_readers = CancellationToken::new();
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
@@ -305,7 +311,9 @@ impl Emulator {
             &local_host,
             HubSettings {
                 kept_telemetry: builder.kept_telemetry,
-                stop: stop.clone(),
+                limits: state.limits().clone(),
+                upload_dir: builder.upload_dir,
+                stop: stop_readers.clone(),
                 issuance: Arc::clone(&issuance),
             },
         );
@@ -343,9 +351,10 @@ impl Emulator {
             local_host,
         });
         let mut server = JoinSet::new();
+        let mut readers = JoinSet::new();
         if let Some(file) = telemetry_file {
             let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);
-            server.spawn(file.write(messages));
+            readers.spawn(file.write(messages));
         }
         for (protocol, (listener, _)) in listeners {
             server.spawn(serve(
@@ -367,6 +376,8 @@ impl Emulator {
             faults,
             server,
             stop: stop.drop_guard(),
+            readers,
+            stop_readers: stop_readers.drop_guard(),
         })
     }
 }

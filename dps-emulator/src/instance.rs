@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dps_types::protocol::ApiVersion;
-use dps_types::{Clock, IdScope};
+use dps_types::{Clock, HubHostname, IdScope};
 
 use crate::access::Access;
 use crate::allocate::Allocator;
 use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
 use crate::issuance::Issuance;
-use crate::limits::Throttle;
+use crate::limits::{HubAction, Throttle};
+use crate::service_error::ServiceError;
 use crate::state::State;
 
 /// A DPS instance.
@@ -61,6 +62,15 @@ impl Instance {
             tracing::warn!(%version, "accepted an api-version that is not known");
         }
         self.settings.any_api_version
+    }
+
+    /// Counts an operation at a hub, and refuses it if there are too many.
+    pub(crate) fn throttle_hub(
+        &self,
+        action: HubAction,
+        hub: &HubHostname,
+    ) -> Result<(), ServiceError> {
+        self.throttle.hub(action, hub, self.now())
     }
 
     /// The largest body of a device's request, in bytes.

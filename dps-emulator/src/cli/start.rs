@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
+use crate::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
@@ -43,7 +43,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         builder = builder.telemetry_file(file);
     }
     if !options.ephemeral {
-        builder = builder.data_dir(&options.data_dir);
+        builder = builder
+            .data_dir(&options.data_dir)
+            .upload_dir(options.data_dir.join("uploads"));
     }
     for hub in &options.hubs {
         builder = builder.link_hub(hub.clone());
@@ -59,6 +61,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
     }
     for authority in &options.certificate_authorities {
         builder = builder.certificate_authority(authority.clone());
+    }
+    if let Some(dir) = &options.upload_dir {
+        builder = builder.upload_dir(dir);
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

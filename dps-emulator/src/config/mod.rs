@@ -57,6 +57,7 @@ pub struct EmulatorBuilder {
     certificate_authorities: Vec<IssuingAuthority>,
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
+    pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) seed: Seed,
 }
 
@@ -94,6 +95,7 @@ impl Default for EmulatorBuilder {
             certificate_authorities: Vec::new(),
             kept_telemetry: 100,
             telemetry_file: None,
+            upload_dir: None,
             seed: Seed::default(),
         }
     }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dps_types::{ErrorCode, RegistrationId};
+use dps_types::{ErrorCode, HubHostname, RegistrationId};
 
-use super::Limits;
+use super::{HubAction, Limits};
 use crate::service_error::ServiceError;
 
 /// Counts requests and refuses those that exceed a rate.
@@ -16,6 +16,8 @@ pub(crate) struct Throttle {
     registrations: Rate,
     polls: Rate,
     certificates: Rate,
+    /// In the order of [`HubAction::ALL`].
+    hubs: [Rate; HubAction::ALL.len()],
 }
 
 impl Throttle {
@@ -25,6 +27,10 @@ impl Throttle {
             registrations: Rate::new(limits.registrations_per_minute, 60),
             polls: Rate::new(limits.polls_per_10_seconds, 10),
             certificates: Rate::new(limits.certificates_per_day, 24 * 60 * 60),
+            hubs: HubAction::ALL.map(|action| {
+                let most = *limits.hub_rates.clone().of(action);
+                Rate::new(most, action.seconds())
+            }),
         }
     }
 
@@ -51,6 +57,18 @@ impl Throttle {
     ) -> Result<(), ServiceError> {
         self.certificates
             .admit(&registration_id.to_lowercase(), now)
+    }
+
+    /// Counts an operation at this hub.
+    pub(crate) fn hub(
+        &self,
+        action: HubAction,
+        hub: &HubHostname,
+        now: SystemTime,
+    ) -> Result<(), ServiceError> {
+        let mut all = HubAction::ALL.iter();
+        let index = all.position(|it| *it == action).unwrap_or_default();
+        self.hubs[index].admit(&hub.to_lowercase(), now)
     }
 }
 

@@ -540,12 +540,16 @@ async fn a_request_outlives_the_connection_of_a_client_that_keeps_its_session() 
         dps.emulator.faults().used_up().await;
 
         let mut client = dps.mqtt_presenting(chain, key).await;
-        client.connect(&connect).await;
-        client.listen(ANSWERS).await;
         let (answer, topic) = match clean_session {
-            // The answer arrives as soon as the client has subscribed.
-            false => (client.response().await, "200/?$rid=left"),
+            // The session has the subscription, so the answer arrives at once.
+            false => {
+                client.send(&connect.bytes()).await;
+                client.expect(b"\x20\x02\x01\x00").await;
+                (client.response().await, "200/?$rid=left")
+            }
             true => {
+                client.connect(&connect).await;
+                client.listen(ANSWERS).await;
                 let body = renewal(&Csr::new("dev-1"));
                 let answer = client.ask(&format!("{RENEW}next"), &body).await;
                 (answer, "202/?$rid=next")
