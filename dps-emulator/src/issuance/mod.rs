@@ -155,7 +155,12 @@ impl Issuance {
                 ServiceError::new(ErrorCode::SERVER_ERROR, message)
             })
         };
-        match self.faults.apply(Step::IssueCertificate, work).await? {
+        let device = Some(credential.registration_id.as_str());
+        match self
+            .faults
+            .apply(Step::IssueCertificate, device, work)
+            .await?
+        {
             FaultOutcome::Done(chain) => {
                 let registration_id = &credential.registration_id;
                 tracing::info!(%registration_id, issuer = %credential.issuer, "issued a certificate");
@@ -236,7 +241,7 @@ impl Default for Issuance {
         Self {
             authorities: Vec::new(),
             clock: Arc::new(dps_types::SystemClock),
-            faults: Faults::new(tokio_util::sync::CancellationToken::new()),
+            faults: Faults::new(tokio_util::sync::CancellationToken::new(), None),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests stand on: an emulator, a client of its wire that shares no code with it, webhooks, the program.
 
 mod clock;
+mod control;
 mod csr;
 mod device;
 mod hook;
@@ -18,6 +19,7 @@ use dps_emulator::{Emulator, EmulatorBuilder, HubHandle};
 use serde_json::{Value, json};
 
 pub(crate) use clock::TestClock;
+pub(crate) use control::{Control, with_control};
 pub(crate) use csr::{Csr, issuing};
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
