@@ -132,4 +132,16 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_time_or_refused(text in ".{0,20}") {
+            let _ = duration(&text);
+        }
+
+        #[test]
+        fn whole_seconds_are_read_back(seconds in 0_u32..1_000_000) {
+            assert_eq!(duration(&format!("{seconds}s")), Ok(Duration::from_secs(seconds.into())));
+        }
+    }
 }
