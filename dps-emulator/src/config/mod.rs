@@ -17,6 +17,7 @@ use crate::access::{AccessPolicy, BearerToken};
 use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
@@ -53,7 +54,13 @@ pub struct EmulatorBuilder {
     pub(crate) webhook_roots: Option<Roots>,
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
+    pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) seed: Seed,
+    pub(crate) random_seed: Option<u64>,
+    pub(crate) kept_exchanges: usize,
+    #[cfg(feature = "control")]
+    pub(crate) control: Option<crate::control::ControlEndpoint>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Default for EmulatorBuilder {
@@ -87,7 +94,13 @@ impl Default for EmulatorBuilder {
             webhook_roots: None,
             kept_telemetry: 100,
             telemetry_file: None,
+            upload_dir: None,
             seed: Seed::default(),
+            random_seed: None,
+            kept_exchanges: 0,
+            #[cfg(feature = "control")]
+            control: None,
+            faults: Vec::new(),
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) query: String,
+    /// Whether it needs no token.
+    pub(super) is_trusted: bool,
     headers: HeaderMap,
     /// The part of the body that has not been read.
     incoming: Option<Incoming>,
@@ -52,10 +54,24 @@ impl Call {
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
+            is_trusted: false,
             headers: head.headers,
             incoming: Some(body),
             body: Bytes::new(),
         }
+    }
+
+    /// The head of a request that needs no token. The api-version is the latest one unless it names another.
+    #[cfg(feature = "control")]
+    pub(super) fn trusted(request: Request<Incoming>) -> Self {
+        let mut call = Self::new(request);
+        call.is_trusted = true;
+        if query_parameter(&call.query, ApiVersion::PARAMETER).is_none() {
+            let separator = if call.query.is_empty() { "" } else { "&" };
+            let (name, version) = (ApiVersion::PARAMETER, ApiVersion::V2021_10_01);
+            call.query += &format!("{separator}{name}={version}");
+        }
+        call
     }
 
     /// Refuses a request with two values for a header that has one.
@@ -78,21 +94,32 @@ impl Call {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 return Err(ServiceError::too_large(limit));
             }
-            Ok(Err(_)) => {
-                return Err(ServiceError::new(
-                    ErrorCode::FORMAT_ERROR,
-                    "The connection failed before the whole body arrived.",
-                ));
-            }
-            Err(_) => {
-                let seconds = BODY_TIMEOUT.as_secs();
-                return Err(ServiceError::new(
-                    ErrorCode::new(408_001),
-                    format!("The body did not arrive within {seconds} seconds."),
-                ));
-            }
+            Ok(Err(_)) => return Err(cut_off()),
+            Err(_) => return Err(too_slow()),
         };
         Ok(())
+    }
+
+    /// The next part of a body that is too large to be read at once; `None` at its end.
+    pub(super) async fn next_data(&mut self) -> Result<Option<Bytes>, ServiceError> {
+        let Some(body) = &mut self.incoming else {
+            return Ok(None);
+        };
+        loop {
+            let data = match tokio::time::timeout(BODY_TIMEOUT, body.frame()).await {
+                Ok(None) => Ok(None),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Ok(Some(data)),
+                    Err(_) => continue,
+                },
+                Ok(Some(Err(_))) => Err(cut_off()),
+                Err(_) => Err(too_slow()),
+            };
+            if !matches!(data, Ok(Some(_))) {
+                self.incoming = None;
+            }
+            return data;
+        }
     }
 
     /// Reads and drops a body that a refused request still sends: a connection that is closed with unread data is reset,
@@ -116,6 +143,10 @@ impl Call {
                 "The {name} header is not ASCII text."
             ))),
         }
+    }
+
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.keys()
     }
 
     pub(super) fn body(&self) -> &[u8] {
@@ -160,6 +191,21 @@ impl Call {
         self.require_json()?;
         document(&self.body)
     }
+}
+
+fn cut_off() -> ServiceError {
+    ServiceError::new(
+        ErrorCode::FORMAT_ERROR,
+        "The connection failed before the whole body arrived.",
+    )
+}
+
+fn too_slow() -> ServiceError {
+    let seconds = BODY_TIMEOUT.as_secs();
+    ServiceError::new(
+        ErrorCode::new(408_001),
+        format!("The body did not arrive within {seconds} seconds."),
+    )
 }
 
 /// Refuses a request with two values for a header that has one.
