@@ -39,6 +39,8 @@ mod allocate;
 mod attest;
 mod ca_certificates;
 mod certificate;
+#[cfg(feature = "cli")]
+mod cli;
 mod config;
 mod emulator;
 mod endpoint;
@@ -68,6 +70,12 @@ pub use hub::{
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use limits::Limits;
+
+/// The program `dps-emulator` as a function.
+#[cfg(feature = "cli")]
+pub mod program {
+    pub use crate::cli::run;
+}
 
 /// The store that keeps an emulator's state, for implementations of your own.
 pub mod store {

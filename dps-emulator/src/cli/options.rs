@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::{Latency, Limits, LinkedHub, VerifiedCa};
 use clap::Parser;
-use dps_emulator::{Latency, Limits, LinkedHub, VerifiedCa};
 use dps_types::IdScope;
 
 use super::with_causes;

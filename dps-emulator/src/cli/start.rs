@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
+use crate::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
