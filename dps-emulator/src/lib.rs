@@ -65,11 +65,11 @@ pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{
-    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
-    TelemetryStream,
+    Acknowledgement, CloudToDeviceMessage, DirectMethod, FeedbackStatus, HubDevice, HubHandle,
+    MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
-pub use limits::Limits;
+pub use limits::{HubRates, Limits};
 
 /// The program `dps-emulator` as a function.
 #[cfg(feature = "cli")]

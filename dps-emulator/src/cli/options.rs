@@ -123,6 +123,9 @@ pub(super) struct Options {
     /// File to append the telemetry of all devices to, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(super) telemetry_file: Option<PathBuf>,
+    /// Directory for the files that devices upload; "uploads" in the data directory by default
+    #[arg(long, value_name = "DIR")]
+    pub(super) upload_dir: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     pub(super) server_certificate: Option<PathBuf>,
