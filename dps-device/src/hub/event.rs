@@ -99,7 +99,7 @@ impl EventBuffer {
         fits
     }
 
-    /// Returns false if there is no room for another message.
+    /// Returns false if the queue is full.
     pub(super) fn has_room_for_message(&self) -> bool {
         count(&self.events(), Class::Message) < MAX_MESSAGES
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The call waits until there is room.
+    /// The call waits while the queue is full.
     #[default]
     Wait,
     /// The oldest message that is not being sent is dropped. Its [`Delivery`](crate::Delivery) fails.

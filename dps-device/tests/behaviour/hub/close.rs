@@ -93,7 +93,7 @@ async fn close_returns_also_if_nobody_polls_the_events() {
     assert_eq!(delivery.await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
-/// A call that waits for room in the queue does not wait forever.
+/// A call that waits because the queue is full does not wait forever.
 #[tokio::test(start_paused = true)]
 async fn close_ends_calls_that_wait_for_room() {
     let hub = unreachable_hub().await;

@@ -244,7 +244,7 @@ async fn a_hub_that_is_down_for_an_hour_costs_a_few_questions_and_no_message() {
     assert!(failures > 10, "{failures}");
 }
 
-/// A proxy that closes each connection after every so many reads, which is what a network that drops packets leads to.
+/// A proxy that closes each connection after a number of reads, which is what a network that drops packets leads to.
 async fn lossy(port: u16, every: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();

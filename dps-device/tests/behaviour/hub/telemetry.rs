@@ -180,7 +180,7 @@ async fn a_full_queue_drops_what_was_chosen() {
         drop(handle.enqueue(Message::new(payload)).await.unwrap());
     }
     let third = timeout(Duration::from_millis(20), handle.enqueue(Message::new("c")));
-    assert!(third.await.is_err(), "there is no room");
+    assert!(third.await.is_err(), "the queue is full");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn the_bytes_of_the_queue_are_limited_too() {
     assert_eq!(error.kind(), ErrorKind::Rejected);
 }
 
-/// A sender that waits for room goes on when a message was acknowledged.
+/// A sender that waits because the queue is full continues when a message was acknowledged.
 #[tokio::test]
 async fn senders_wait_for_room_in_the_queue() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
