@@ -29,20 +29,17 @@ async fn the_devices_of_the_readme_register() {
     let output = run(&mut Command::new(example("readme_device")), folder).await;
     assert_eq!(output.trim(), "toaster-1 is assigned to 127.0.0.1");
 
-    let device = commands
+    let curl = commands.lines().find(|line| line.starts_with("curl "));
+    run(Command::new("sh").args(["-ec", curl.unwrap()]), folder).await;
+    let python = commands
         .lines()
-        .find_map(|line| line.split_once("python3 "));
-    let (device, comment) = device.unwrap().1.split_once('#').unwrap();
+        .find_map(|line| line.strip_prefix("python3 "));
+    let (device, comment) = python.unwrap().split_once('#').unwrap();
     let device = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .join(device.trim());
-    let ca = folder.join("dps-emulator-data/ca.pem");
     let python = sdk("python/.venv/bin/python");
-    let output = run(
-        Command::new(python).arg(&device).env("SSL_CERT_FILE", &ca),
-        folder,
-    )
-    .await;
+    let output = run(Command::new(python).arg(&device), folder).await;
     assert_eq!(comment.trim().strip_prefix("prints: "), Some(output.trim()));
 
     let page = run(
@@ -152,6 +149,7 @@ async fn start(commands: &str, folder: &Path) -> (Child, BufReader<ChildStdout>)
     let mut lines = commands.lines();
     let options = lines
         .find_map(|line| line.strip_prefix("cargo run -p dps-emulator -- "))
+        .and_then(|options| options.split('#').next())
         .expect("the command");
     let mut emulator = Command::new(binary());
     emulator
