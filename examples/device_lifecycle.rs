@@ -1,8 +1,7 @@
 //! The lifecycle of a device and its twin: the device is provisioned, reads its twin, reports, and moves to another hub when
 //! the operator changes the policy, first with its twin, then without it. Offline: `cargo run --example device_lifecycle`
-use dps_device::{
-    AssignmentFile, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots, SymmetricKeyAttestation, TwinUpdate,
-};
+use dps_device::{AssignmentFile, DeviceEvent, DeviceEvents, DeviceHandle, Http, Mqtt, ProvisionedDevice};
+use dps_device::{ProvisioningClient, Roots, SymmetricKeyAttestation};
 use dps_emulator::fault::{Effect, Fault, Step};
 use dps_emulator::{Emulator, LinkedHub};
 use dps_service::ServiceClient;
@@ -12,35 +11,39 @@ use serde_json::json;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
+type Toaster = (DeviceHandle, DeviceEvents);
+
 /// The software on the device. It stores its hub in a file.
-fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<ProvisionedDevice> {
+fn toaster(dps: &Emulator, key: &SymmetricKey, file: AssignmentFile) -> Result<Toaster> {
     let who = SymmetricKeyAttestation::from_group("toaster-1".parse()?, key);
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host(dps_device::Host::LOCALHOST)
         .with_roots(Roots::from_pem(dps.ca_pem())?);
     let mqtt = Mqtt::default().with_port(dps.mqtt_port());
     Ok(ProvisionedDevice::new(client, file)
-        .with_hub(move |hub| hub.with_host(dps_device::Host::LOCALHOST).with_transport(mqtt)))
+        .with_hub(move |hub| hub.with_host(dps_device::Host::LOCALHOST).with_transport(mqtt))
+        .connect())
 }
 
 /// Prints the hub of the device and its twin.
-async fn show(device: &mut ProvisionedDevice) -> Result<()> {
-    let twin = device.twin().await?;
-    let assignment = device.assignment().ok_or("the device is assigned")?;
+async fn show((handle, events): &mut Toaster) -> Result<()> {
+    let twin = events.drive(handle.twin()).await?;
+    let assignment = handle.assignment().ok_or("the device is assigned")?;
     println!("  {} in {}", assignment.device_id(), assignment.hub());
     println!("  desired {}, reported {}", json!(twin.desired.as_map()), json!(twin.reported.as_map()));
     Ok(())
 }
 
 /// Waits until the operator asks the device to move, and registers again.
-async fn move_when_asked(device: &mut ProvisionedDevice) -> Result<()> {
-    loop {
-        if let TwinUpdate::Desired(change) = device.next().await?
+async fn move_when_asked((handle, events): &mut Toaster) -> Result<()> {
+    while let Some(event) = events.next().await {
+        if let DeviceEvent::Desired(change) = event
             && change.get("move").is_some()
         {
-            return Ok(device.reprovision().await?);
+            return Ok(events.drive(handle.reprovision()).await?);
         }
     }
+    Err("the connection has ended".into())
 }
 
 #[tokio::main]
@@ -66,7 +69,8 @@ async fn main() -> Result<()> {
     println!("provisioned:");
     show(&mut device).await?;
 
-    device.report(json!({"firmware": "1.2.3"})).await?;
+    let (handle, events) = &mut device;
+    events.drive(handle.report(json!({"firmware": "1.2.3"}))).await?;
     println!("after its report:");
     show(&mut device).await?;
 

@@ -34,9 +34,9 @@ async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> R
     let assignment = client.register().payload(model).await?;
     let mqtt = Mqtt::default().with_port(dps.mqtt_port());
     let hub = client.hub(&assignment).with_host(Host::LOCALHOST).with_transport(mqtt);
-    let mut connection = hub.connect().await?;
-    connection.report(json!({"model": model})).await?;
-    Ok((assignment, connection.twin().await?))
+    let (handle, mut events) = hub.connect();
+    events.drive(handle.report(json!({"model": model}))).await?;
+    Ok((assignment, events.drive(handle.twin()).await?))
 }
 
 #[tokio::main]

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     /// The device was assigned, but the service issued no certificate or one that does not fit the request. Not retried. Nothing
     /// of the answer was kept. The source is a `certificate::CertificateFault`.
     Certificate,
+    /// The connection to the hub was closed by the program, or its events were dropped. Not retried. Open another connection.
+    Closed,
     /// The network, a name server or a proxy failed: the name was not found, the connection was refused or lost, or no
     /// answer came in time. Retried. Check the network.
     Connect,
@@ -60,6 +62,9 @@ pub enum ErrorKind {
     /// The answer does not follow the protocol. It may come from another server: a proxy, a firewall or a captive portal. Not
     /// retried, unless its status reports a server that failed. Check host, proxy and network.
     Protocol,
+    /// The message queue of a hub connection is full, or cannot be read or written. Not retried. Check the disk, or send
+    /// fewer messages.
+    Queue,
     /// The service refused the request. Not retried. [`Error::error_details`] has the reason.
     Rejected,
     /// The service failed or reports a conflict: 408, 5xx except 501, error code 409203, or an MQTT connection that is
@@ -130,6 +135,11 @@ impl Error {
 
     pub(crate) fn configuration(what: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfiguration, what)
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the connection to the hub was closed")
     }
 
     pub(crate) fn protocol(what: impl Into<Cow<'static, str>>) -> Self {

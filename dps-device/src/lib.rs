@@ -51,45 +51,36 @@
 //! # The hub
 //!
 //! With the feature `hub` the device connects to its hub with the same attestation. `client.hub(&assignment)` is a
-//! `HubEndpoint`, which has the settings for any MQTT client (host, port, client id, username, and a password or a client
-//! certificate) and a small connection for the twin:
-//!
-//! ```no_run
-//! # #[cfg(feature = "hub")]
-//! # async fn twin(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
-//! use dps_device::TwinUpdate;
-//! use serde_json::json;
-//!
-//! let assignment = client.register().await?;
-//! let mut connection = client.hub(&assignment).connect().await?;
-//! let twin = connection.twin().await?;
-//! println!("desired darkness: {:?}", twin.desired.get("darkness"));
-//! connection.report(json!({"firmware": "1.2.3"})).await?;
-//! loop {
-//!     match connection.next().await? {
-//!         TwinUpdate::Desired(change) => println!("new darkness: {:?}", change.get("darkness")),
-//!         TwinUpdate::Twin(twin) => println!("after a reconnect: {:?}", twin.desired),
-//!         _ => {}
-//!     }
-//! }
-//! # }
-//! ```
-//!
-//! A `ProvisionedDevice` stores its assignment and registers again only when the hub rejects it. It starts without DPS, as
-//! Microsoft recommends for fleets.
+//! `HubEndpoint`, which has the settings for any MQTT client (host, port, client id, username, topics, and a password or a client
+//! certificate), and opens a connection of its own for telemetry, the twin, messages from the cloud and direct methods:
 //!
 //! ```no_run
 //! # #[cfg(feature = "hub")]
 //! # async fn run(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
-//! use dps_device::{AssignmentFile, ProvisionedDevice};
+//! use dps_device::{DeviceEvent, Message};
 //! use serde_json::json;
 //!
-//! let store = AssignmentFile::new("/var/lib/toaster/assignment.json");
-//! let mut device = ProvisionedDevice::new(client, store);
-//! device.report(json!({"firmware": "1.2.3"})).await?;
+//! let assignment = client.register().await?;
+//! let (handle, mut events) = client.hub(&assignment).connect();
+//! tokio::spawn(async move {
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             DeviceEvent::Twin(twin) => println!("desired: {:?}", twin.desired.as_map()),
+//!             DeviceEvent::Desired(change) => println!("changed: {:?}", change.as_map()),
+//!             DeviceEvent::Message(message) => println!("{} bytes", message.payload().len()),
+//!             DeviceEvent::Method(method) => method.respond(200, json!({})).unwrap_or_default(),
+//!             _ => {}
+//!         }
+//!     }
+//! });
+//! handle.report(json!({"firmware": "1.2.3"})).await?;
+//! handle.send(Message::json(&json!({"temperature": 21.5}))?).await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A `ProvisionedDevice` has the same connection. It stores its assignment, starts without DPS, and registers again only when the
+//! hub rejects it, as Microsoft recommends for fleets.
 //!
 //! # Waiting
 //!
@@ -149,7 +140,7 @@ pub use dps_tls::Roots;
 pub use dps_types::protocol::ApiVersion;
 pub use dps_types::{
     Clock, ConnectionProfile, DeviceId, DeviceRegistrationResult, ErrorCode, ErrorDetails,
-    HubHostname, IdScope, OperationId, ParseError, RegistrationId, RegistrationRequest,
+    HubHostname, IdScope, ModuleId, OperationId, ParseError, RegistrationId, RegistrationRequest,
     RegistrationStatus, RegistrationSubstatus, SymmetricKey, SystemClock,
 };
 pub use error::{Error, ErrorKind};
@@ -157,9 +148,10 @@ pub use event::{Event, RegistrationEvents};
 pub use host::Host;
 #[cfg(feature = "hub")]
 pub use hub::{
-    AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceEvents, DeviceState,
-    HubConnection, HubEndpoint, HubPassword, HubTransport, ProvisionedDevice, Twin, TwinProperties,
-    TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, Closed, ConnectOptions, Delivery,
+    DeviceEvent, DeviceEvents, DeviceHandle, DeviceState, FileQueue, HubEndpoint, HubPassword,
+    HubTransport, IdentityRecovery, MemoryQueue, Message, MessageQueue, MethodRequest, Overflow,
+    ProvisionedDevice, ReceivedMessage, Recovery, Twin, TwinProperties,
 };
 pub use lookup::Lookup;
 pub use register::Register;

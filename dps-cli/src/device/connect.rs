@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use clap::Args;
 use dps_device::{
-    AssignmentFile, AssignmentStore, CachedAssignment, Host, ProvisionedDevice, TwinUpdate,
+    AssignmentFile, AssignmentStore, CachedAssignment, ConnectOptions, DeviceEvent, Host,
+    ProvisionedDevice,
 };
 use serde_json::{Value, json};
 
@@ -57,19 +58,23 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
     if let Some(payload) = connect.payload.value()? {
         device = device.with_payload(payload);
     }
+    // The twin is printed here first, and then each change.
+    let options = ConnectOptions::new().without_messages().without_methods();
+    let (handle, mut events) = device.with_options(options).connect();
     let follow = async {
-        let twin = device.twin().await?;
-        if let Some(assignment) = device.assignment() {
+        let twin = events.drive(handle.twin()).await?;
+        let mut version = twin.desired.version();
+        if let Some(assignment) = handle.assignment() {
             context.output.note(format_args!(
                 "connected to {}",
-                serde_json::to_value(assignment)?["assignedHub"]
+                serde_json::to_value(&assignment)?["assignedHub"]
             ));
         }
         context.output.item(json!({
             "desired": twin.desired.as_map(), "reported": twin.reported.as_map(),
         }))?;
         if let Some(report) = report {
-            let version = device.report(report).await?;
+            let version = events.drive(handle.report(report)).await?;
             context
                 .output
                 .note(format_args!("reported; the version is {version}"));
@@ -77,16 +82,35 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
         if connect.once {
             return Ok(());
         }
-        loop {
-            let update = match device.next().await? {
-                TwinUpdate::Desired(patch) => json!({"desired": patch.as_map()}),
-                TwinUpdate::Twin(twin) => {
-                    json!({"desired": twin.desired.as_map(), "reported": twin.reported.as_map()})
+        let mut end = None;
+        while let Some(event) = events.next().await {
+            let (desired, update) = match event {
+                DeviceEvent::Desired(patch) => {
+                    let update = json!({"desired": patch.as_map()});
+                    (patch.version(), update)
+                }
+                DeviceEvent::Twin(twin) => {
+                    let update = json!({
+                        "desired": twin.desired.as_map(), "reported": twin.reported.as_map(),
+                    });
+                    (twin.desired.version(), update)
+                }
+                DeviceEvent::Failed {
+                    error,
+                    retry_in: None,
+                    ..
+                } => {
+                    end = Some(error);
+                    continue;
                 }
                 _ => continue,
             };
-            context.output.item(update)?;
+            if desired != version {
+                version = desired;
+                context.output.item(update)?;
+            }
         }
+        end.map_or(Ok(()), |error| Err(error.into()))
     };
     tokio::select! {
         result = follow => result,

@@ -4,9 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::protocol::hub::Username;
-use dps_types::{ConnectionProfile, DeviceId, HubHostname};
+use dps_types::protocol::hub::{self, DESIRED_FILTER, TWIN_RESPONSE_FILTER, Username};
+use dps_types::protocol::hub_message::{
+    EventsTopic, PropertyBag, devicebound_filter, module_filter,
+};
+use dps_types::protocol::hub_method::METHOD_FILTER;
+use dps_types::{ConnectionProfile, DeviceId, HubHostname, ModuleId};
 
+use super::driver;
+use super::finder::Finder;
+use super::handle::DeviceHandle;
+use super::monitor::Monitor;
+use super::options::ConnectOptions;
+use super::stream::DeviceEvents;
 use super::transport::HubTransport;
 use crate::assignment::Assignment;
 use crate::attestation::proof::proof;
@@ -29,8 +39,19 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// signer, or the hub key that its TPM received. Roots, proxy, clock and request timeout are those of the client unless they are
 /// set here.
 ///
-/// [`connect`](Self::connect) opens a connection for the device twin. For anything else use any MQTT client: the values that it
-/// needs are available here. A hub allows one MQTT connection for each device, so use one or the other.
+/// [`connect`](Self::connect) opens a connection for everything that a device does at its hub.
+///
+/// # Another MQTT client
+///
+/// The values that any MQTT client needs are available here. A hub keeps one connection for each device: a newer one closes the
+/// older, so use either `connect` or the other client. What the other client has to do itself:
+///
+/// * Connect with a clean session, MQTT 3.1.1, and a keep-alive of at most 1,177 seconds.
+/// * Publish telemetry to the [`events_topic`](Self::events_topic), with QoS 0 or 1. A hub closes the connection if a client
+///   publishes with QoS 2 or to a topic that it does not know.
+/// * Subscribe to the [`message_filter`](Self::message_filter) for messages from the cloud.
+/// * Before the password expires, request a new one and connect again with it, because the hub closes the connection then.
+/// * If the hub refuses the device, call [`ProvisionedDevice::reprovision`](crate::ProvisionedDevice::reprovision).
 ///
 /// ```no_run
 /// # async fn settings(hub: dps_device::HubEndpoint) -> Result<(), dps_device::Error> {
@@ -53,12 +74,12 @@ pub struct HubEndpoint {
     pub(super) endpoint: Endpoint,
     pub(super) hub: HubHostname,
     pub(super) device_id: DeviceId,
+    pub(super) module_id: Option<ModuleId>,
     profile: Option<ConnectionProfile>,
     model_id: Option<String>,
     pub(super) transport: HubTransport,
     pub(super) token_lifetime: Duration,
     pub(super) min_interval: Duration,
-    pub(super) timeout: Duration,
     pub(super) jitter: Duration,
 }
 
@@ -79,12 +100,12 @@ impl ProvisioningClient {
             endpoint,
             hub,
             device_id,
+            module_id: None,
             profile: None,
             model_id: None,
             transport: HubTransport::default(),
             token_lifetime: LIFETIME,
             min_interval: self.min_poll_interval,
-            timeout: Self::DEFAULT_DEADLINE,
             jitter: Duration::ZERO,
         }
     }
@@ -137,22 +158,28 @@ impl HubEndpoint {
         self
     }
 
-    /// Sets how long a password is valid: from one second to one year. The default is an hour.
-    ///
-    /// A hub closes the connection when the password expires. [`HubConnection`](crate::HubConnection) therefore reconnects with
-    /// a new password before that: when a tenth of the lifetime is left, and for lifetimes under ten seconds when a second or
-    /// half of the lifetime is left, whichever is shorter.
+    /// Connects as this module of the device, with the module's credentials. Modules have their own keys in the hub; DPS does not
+    /// provision them. The registration id of the attestation is not used.
     #[must_use]
-    pub fn with_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.token_lifetime = lifetime.clamp(MIN_TOKEN_LIFETIME, YEAR);
+    pub fn with_module(
+        mut self,
+        module_id: ModuleId,
+        credentials: impl Attestation + 'static,
+    ) -> Self {
+        self.module_id = Some(module_id);
+        self.attestation = Arc::new(credentials);
+        self.on_secondary = false;
         self
     }
 
-    /// Sets how long a [`HubConnection`](crate::HubConnection) retries before it returns an error. The default is
-    /// [`ProvisioningClient::DEFAULT_DEADLINE`].
+    /// Sets how long a password is valid: from one second to one year. The default is an hour.
+    ///
+    /// A hub closes the connection when the password expires. A connection is therefore replaced before that: when a tenth of the
+    /// lifetime is left, and for lifetimes under ten seconds when a second or half of the lifetime is left, whichever is shorter.
+    /// From then on it sends nothing new, and it is replaced when nothing is in progress, or when half of that time is over.
     #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+    pub fn with_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.token_lifetime = lifetime.clamp(MIN_TOKEN_LIFETIME, YEAR);
         self
     }
 
@@ -172,6 +199,88 @@ impl HubEndpoint {
     #[must_use]
     pub fn secondary(&self) -> Option<Self> {
         self.other_proof().filter(|other| other.on_secondary)
+    }
+}
+
+/// Connections.
+impl HubEndpoint {
+    /// Connects for everything that a device does at its hub: telemetry, the twin, messages and direct methods.
+    ///
+    /// Nothing happens until the events are polled. The connection handles what happens on a network: it is opened again when it
+    /// is lost or its password expires, with the other key if the hub refuses the first, as [`Recovery`](crate::Recovery)
+    /// describes. Failures are logged at `warn` with their causes: the first one, and then one a minute.
+    ///
+    /// The program can do everything in one loop:
+    ///
+    /// ```no_run
+    /// # async fn one_loop(hub: dps_device::HubEndpoint) -> Result<(), dps_device::Error> {
+    /// use std::time::Duration;
+    /// use dps_device::{DeviceEvent, Message};
+    ///
+    /// let (handle, mut events) = hub.connect();
+    /// let mut tick = tokio::time::interval(Duration::from_secs(10));
+    /// loop {
+    ///     tokio::select! {
+    ///         event = events.next() => match event {
+    ///             Some(DeviceEvent::Desired(change)) => println!("desired: {:?}", change.as_map()),
+    ///             Some(DeviceEvent::Message(message)) => println!("{} bytes", message.payload().len()),
+    ///             Some(_) => {}
+    ///             None => return Ok(()),
+    ///         },
+    ///         _ = tick.tick() => {
+    ///             // It is queued here, and sent while the events are polled.
+    ///             let message = Message::new("21.5");
+    ///             drop(events.drive(handle.enqueue(message)).await?);
+    ///         }
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Or in several tasks, each with a clone of the handle:
+    ///
+    /// ```no_run
+    /// # async fn tasks(hub: dps_device::HubEndpoint) -> Result<(), dps_device::Error> {
+    /// use std::time::Duration;
+    /// use dps_device::{DeviceEvent, Message};
+    ///
+    /// let (handle, mut events) = hub.connect();
+    /// let receiving = tokio::spawn(async move {
+    ///     while let Some(event) = events.next().await {
+    ///         if let DeviceEvent::Failed { error, .. } = event {
+    ///             eprintln!("{error:#}");
+    ///         }
+    ///     }
+    /// });
+    /// let sensor = handle.clone();
+    /// let sending = tokio::spawn(async move { sensor.send(Message::new("21.5")).await });
+    /// sending.await.expect("the task does not panic")?;
+    /// let closed = handle.close(Duration::from_secs(10)).await;
+    /// println!("{} messages were not sent", closed.not_sent);
+    /// receiving.await.expect("the task does not panic");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(&self) -> (DeviceHandle, DeviceEvents) {
+        self.connect_with(ConnectOptions::new())
+    }
+
+    /// Connects like [`connect`](Self::connect), with these options.
+    pub fn connect_with(&self, options: ConnectOptions) -> (DeviceHandle, DeviceEvents) {
+        driver::start(
+            Finder::Fixed(Box::new(self.clone())),
+            options,
+            Monitor::new(),
+        )
+    }
+
+    /// The topics that a connection subscribes to. A hub allows five for each connection.
+    pub(super) fn filters(&self, options: &ConnectOptions) -> Vec<String> {
+        let mut filters = vec![TWIN_RESPONSE_FILTER.to_owned()];
+        filters.extend(options.twin.then(|| DESIRED_FILTER.to_owned()));
+        filters.extend(options.methods.then(|| METHOD_FILTER.to_owned()));
+        filters.extend(options.messages.then(|| self.message_filter()));
+        filters
     }
 }
 
@@ -202,17 +311,47 @@ impl HubEndpoint {
         self.transport.websocket_path()
     }
 
-    /// The MQTT client identifier: the device id.
-    pub fn client_id(&self) -> &str {
-        self.device_id.as_str()
+    /// The module that the device connects as, if it connects as a module.
+    pub fn module_id(&self) -> Option<&ModuleId> {
+        self.module_id.as_ref()
+    }
+
+    /// The MQTT client identifier: the device id, or `{device id}/{module id}`.
+    pub fn client_id(&self) -> String {
+        hub::client_id(&self.device_id, self.module_id.as_ref())
     }
 
     /// The MQTT username.
     pub fn username(&self) -> String {
         let mut username =
             Username::new(self.hub.clone(), self.device_id.clone()).with_client_type(AGENT);
+        username.module_id.clone_from(&self.module_id);
         username.model_id.clone_from(&self.model_id);
         username.to_string()
+    }
+
+    /// The topic for a message of the device with these properties.
+    ///
+    /// ```
+    /// # fn topic(hub: dps_device::HubEndpoint) -> String {
+    /// use dps_types::protocol::hub_message::{PropertyBag, property};
+    ///
+    /// let mut properties = PropertyBag::new();
+    /// properties.insert(property::CONTENT_TYPE, "application/json");
+    /// properties.insert(property::CONTENT_ENCODING, "utf-8");
+    /// hub.events_topic(properties)
+    /// # }
+    /// ```
+    pub fn events_topic(&self, properties: PropertyBag) -> String {
+        EventsTopic::new(self.device_id.clone(), self.module_id.clone(), properties).to_string()
+    }
+
+    /// The topic filter for messages to the device, or to the module.
+    pub fn message_filter(&self) -> String {
+        match &self.module_id {
+            Some(module_id) => module_filter(&self.device_id, module_id),
+            None => devicebound_filter(&self.device_id),
+        }
     }
 
     /// The configuration for rustls: the trusted roots, and the device's certificate if it has one.
@@ -253,6 +392,13 @@ impl HubEndpoint {
         })
     }
 
+    /// True if both name the same device or module in the same hub.
+    pub(super) fn is_same_device(&self, other: &Self) -> bool {
+        self.hub == other.hub
+            && self.device_id == other.device_id
+            && self.module_id == other.module_id
+    }
+
     pub(super) fn identity(&self) -> Option<&ClientIdentity> {
         match self.proof() {
             Proof::Certificate(identity) => Some(identity),
@@ -270,11 +416,11 @@ impl fmt::Debug for HubEndpoint {
         f.debug_struct("HubEndpoint")
             .field("hub", &self.hub)
             .field("device_id", &self.device_id)
+            .field("module_id", &self.module_id)
             .field("profile", &self.profile)
             .field("model_id", &self.model_id)
             .field("endpoint", &self.endpoint)
             .field("transport", &self.transport)
-            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }

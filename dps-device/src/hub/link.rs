@@ -1,99 +1,159 @@
-//! One MQTT connection to a hub, from CONNECT to its end. It retries nothing.
+//! One MQTT connection to a hub, from CONNECT to its end: what was sent over it, and when to replace it. It retries nothing.
 //!
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use dps_mqtt::{Connect, Publish};
-use dps_types::json;
-use dps_types::protocol::hub::{
-    DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic,
-};
-use dps_types::protocol::parse_retry_after;
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use dps_mqtt::{Connect, Packet};
+use tokio::time::{Instant, timeout};
 
 use super::endpoint::HubEndpoint;
+use super::message::Message;
+use super::options::ConnectOptions;
 use super::password::TimedToken;
-use super::twin::{Twin, TwinProperties};
-use crate::answer::accept;
+use super::reply::LinkId;
 use crate::error::{Error, ErrorKind};
-use crate::transport::{KEEP_ALIVE, MqttConnection, Reply, TransportError, request_id};
-
-/// How many changes are kept until the caller reads them. If one is dropped, the gap in the versions leads to a download of the
-/// whole twin.
-const MAX_CHANGES: usize = 32;
+use crate::poll::after;
+use crate::transport::{MqttConnection, TransportError};
 
 pub(super) struct Link {
-    hub: HubEndpoint,
+    pub(super) hub: HubEndpoint,
+    pub(super) id: LinkId,
     connection: MqttConnection,
     opened: Instant,
-    /// The twin was downloaded over this link, so that no later change is missed.
-    pub(super) caught_up: bool,
-    /// When to replace this link because its password expires.
-    renewal: Option<Instant>,
-    changes: VecDeque<TwinProperties>,
-    /// A request for the twin that has no answer yet: its id, and when it was sent.
-    pending_get: Option<(String, Instant)>,
+    renewal: Option<Renewal>,
+    /// Messages and other packets that the hub has not acknowledged.
+    unacknowledged: HashMap<u16, Unacknowledged>,
+    messages_in_flight: usize,
+    last_packet_id: u16,
+}
+
+/// When to replace the link. This is the one place for everything that changes the credentials.
+struct Renewal {
+    /// From now on nothing new is sent, so that the link becomes quiet.
+    from: Instant,
+    /// The link is replaced even if it is not quiet.
+    by: Instant,
+}
+
+struct Unacknowledged {
+    /// The number of the message in the queue. `None` for other packets.
+    message: Option<u64>,
+    due: Instant,
 }
 
 impl Link {
     /// Connects and subscribes, within the timeout of one request.
-    pub(super) async fn open(hub: &HubEndpoint) -> Result<Self, Error> {
+    pub(super) async fn open(
+        hub: &HubEndpoint,
+        options: &ConnectOptions,
+        id: LinkId,
+    ) -> Result<Self, Error> {
         hub.check_profile()?;
-        within(hub.endpoint.request_timeout, Self::connect(hub)).await
-    }
-
-    /// Downloads the twin. If a request for it is still pending, waits for the answer to that one.
-    pub(super) async fn twin(&mut self) -> Result<Twin, Error> {
-        let limit = self.hub.endpoint.request_timeout;
-        let reply = within(limit, self.get_twin(limit)).await?;
-        json::from_slice(&reply.body)
-            .map_err(|error| Error::protocol("the answer is not a valid twin").with_source(error))
-    }
-
-    /// Patches the reported properties and returns their new version.
-    pub(super) async fn report(&mut self, patch: Vec<u8>) -> Result<u64, Error> {
-        let limit = self.hub.endpoint.request_timeout;
-        let rid = request_id()?;
-        let topic = TwinRequestTopic::PatchReported { rid: rid.clone() };
-        let work = async {
-            self.connection.publish(topic.to_string(), patch).await?;
-            self.answer(&rid).await
-        };
-        let (topic, reply) = within(limit, work).await?;
-        accept(reply)?;
-        topic
-            .version
-            .ok_or_else(|| Error::protocol("the answer has no version of the reported properties"))
-    }
-
-    /// The next change of the desired properties. `None` if it is time for a new link. Dropping the future loses nothing.
-    pub(super) async fn change(&mut self) -> Result<Option<TwinProperties>, Error> {
-        loop {
-            if let Some(change) = self.changes.pop_front() {
-                return Ok(Some(change));
-            }
-            let message = self.connection.message();
-            let message = match self.renewal {
-                Some(renewal) => match timeout_at(renewal, message).await {
-                    Ok(message) => message,
-                    Err(_) => return Ok(None),
-                },
-                None => message.await,
-            };
-            if let Some((topic, _)) = self.sort(message?) {
-                self.ignore(&topic);
-            }
+        let limit = hub.endpoint.request_timeout;
+        match timeout(limit, Self::connect(hub, options, id)).await {
+            Ok(opened) => opened.map_err(Into::into),
+            Err(_) => Err(Error::new(
+                ErrorKind::Connect,
+                format!("the hub did not answer within {limit:?}"),
+            )),
         }
     }
 
-    /// True if the link should be replaced before the next request: its password expires, or no ping was sent for too long.
-    pub(super) fn is_stale(&self) -> bool {
+    /// The next packet. Dropping the future loses nothing.
+    pub(super) async fn packet(&mut self) -> Result<Packet, Error> {
+        Ok(self.connection.packet().await?)
+    }
+
+    /// Sends a message from the queue.
+    pub(super) async fn send_message(
+        &mut self,
+        number: u64,
+        message: Message,
+    ) -> Result<(), Error> {
+        let (payload, properties) = message.into_parts();
+        let topic = self.hub.events_topic(properties);
+        self.messages_in_flight += 1;
+        self.publish(topic, payload, Some(number)).await
+    }
+
+    /// Sends anything else.
+    pub(super) async fn send(&mut self, topic: String, payload: Vec<u8>) -> Result<(), Error> {
+        self.publish(topic, payload, None).await
+    }
+
+    /// Acknowledges a message of the hub.
+    pub(super) async fn acknowledge(&mut self, packet_id: u16) -> Result<(), Error> {
+        Ok(self.connection.acknowledge(packet_id).await?)
+    }
+
+    /// The hub has acknowledged this packet. Returns the number of the message.
+    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Option<u64> {
+        let number = self.unacknowledged.remove(&packet_id)?.message?;
+        self.messages_in_flight -= 1;
+        Some(number)
+    }
+
+    pub(super) fn messages_in_flight(&self) -> usize {
+        self.messages_in_flight
+    }
+
+    /// Replaces the link at the next good moment.
+    pub(super) fn renew(&mut self) {
+        let now = Instant::now();
+        self.renewal = Some(Renewal {
+            from: now,
+            by: now + RENEWAL_LIMIT,
+        });
+    }
+
+    /// Returns true while nothing new may be sent, because the link will be replaced.
+    pub(super) fn is_renewing(&self) -> bool {
+        let now = Instant::now();
         self.renewal
-            .is_some_and(|renewal| renewal <= Instant::now())
-            || self.connection.silence() > KEEP_ALIVE * 3 / 2
+            .as_ref()
+            .is_some_and(|renewal| renewal.from <= now)
+    }
+
+    /// Returns true if the link has to be replaced now. `is_quiet` means that no answer and no response is expected.
+    pub(super) fn must_be_replaced(&self, is_quiet: bool) -> bool {
+        let is_quiet = is_quiet && self.messages_in_flight == 0;
+        let now = Instant::now();
+        self.renewal
+            .as_ref()
+            .is_some_and(|renewal| renewal.from <= now && (is_quiet || renewal.by <= now))
+    }
+
+    /// When to look at the link again: a renewal, or an acknowledgement that is overdue.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let renewal = self.renewal.as_ref().map(|renewal| {
+            if renewal.from > Instant::now() {
+                renewal.from
+            } else {
+                renewal.by
+            }
+        });
+        let messages = self.unacknowledged.values();
+        let due = messages
+            .filter(|packet| packet.message.is_some())
+            .map(|packet| packet.due)
+            .min();
+        renewal.into_iter().chain(due).min()
+    }
+
+    /// # Errors
+    /// `Connect` if the hub has not acknowledged a message in time.
+    pub(super) fn check_acknowledgements(&self) -> Result<(), Error> {
+        let now = Instant::now();
+        let mut messages = self.unacknowledged.values();
+        match messages.any(|packet| packet.message.is_some() && packet.due <= now) {
+            true => Err(Error::new(
+                ErrorKind::Connect,
+                "the hub did not acknowledge a message in time",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The time since the link was opened.
@@ -101,109 +161,63 @@ impl Link {
         self.opened.elapsed()
     }
 
-    async fn connect(hub: &HubEndpoint) -> Result<Self, TransportError> {
+    async fn connect(
+        hub: &HubEndpoint,
+        options: &ConnectOptions,
+        id: LinkId,
+    ) -> Result<Self, TransportError> {
         let signed = hub.token().await?;
         let stream = hub.transport.stream(&hub.endpoint, hub.identity()).await?;
         let mut connect = Connect::new(hub.client_id());
         connect.username = Some(hub.username());
         connect.password = signed.as_ref().map(|signed| signed.token.reveal());
-        let filters = [TWIN_RESPONSE_FILTER, DESIRED_FILTER];
+        let filters = hub.filters(options);
+        let filters: Vec<_> = filters.iter().map(String::as_str).collect();
         let timeout = hub.endpoint.request_timeout;
         let connection = MqttConnection::open(stream, connect, &filters, timeout).await?;
+        let renewal = |token: TimedToken| Renewal {
+            from: token.renew_at,
+            by: token.renew_by,
+        };
         Ok(Self {
             hub: hub.clone(),
+            id,
             connection,
             opened: Instant::now(),
-            caught_up: false,
-            renewal: signed.map(|TimedToken { renew_at, .. }| renew_at),
-            changes: VecDeque::new(),
-            pending_get: None,
+            renewal: signed.map(renewal),
+            unacknowledged: HashMap::new(),
+            messages_in_flight: 0,
+            last_packet_id: MqttConnection::LAST_OWN_ID,
         })
     }
 
-    async fn get_twin(&mut self, limit: Duration) -> Result<Reply, Error> {
-        let pending = self.pending_get.take();
-        let rid = match pending.filter(|(_, sent)| sent.elapsed() < limit) {
-            Some((rid, sent)) => {
-                self.pending_get = Some((rid.clone(), sent));
-                rid
-            }
-            None => {
-                let rid = request_id()?;
-                self.pending_get = Some((rid.clone(), Instant::now()));
-                let topic = TwinRequestTopic::Get { rid: rid.clone() };
-                self.connection
-                    .publish(topic.to_string(), Vec::new())
-                    .await?;
-                rid
-            }
-        };
-        let (_, reply) = self.answer(&rid).await?;
-        self.pending_get = None;
-        accept(reply)
+    async fn publish(
+        &mut self,
+        topic: String,
+        payload: Vec<u8>,
+        message: Option<u64>,
+    ) -> Result<(), Error> {
+        let packet_id = self.free_packet_id()?;
+        let due = after(self.hub.endpoint.request_timeout);
+        self.unacknowledged
+            .insert(packet_id, Unacknowledged { message, due });
+        Ok(self.connection.publish(topic, payload, packet_id).await?)
     }
 
-    /// The answer to the request with this id. Answers to other requests, whose callers gave up, are ignored.
-    async fn answer(&mut self, rid: &str) -> Result<(TwinResponseTopic, Reply), Error> {
-        loop {
-            let message = self.connection.message().await?;
-            match self.sort(message) {
-                Some((topic, reply)) if topic.rid == rid => return Ok((topic, reply)),
-                Some((topic, _)) => self.ignore(&topic),
-                None => {}
+    fn free_packet_id(&mut self) -> Result<u16, Error> {
+        for _ in 0..=u16::MAX {
+            // Never zero (MQTT-2.3.1-1).
+            self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
+            if !self.unacknowledged.contains_key(&self.last_packet_id) {
+                return Ok(self.last_packet_id);
             }
         }
-    }
-
-    /// Returns an answer, and stores a change for later.
-    fn sort(&mut self, message: Publish) -> Option<(TwinResponseTopic, Reply)> {
-        if let Ok(topic) = message.topic.parse::<TwinResponseTopic>() {
-            let mut reply = Reply::new(topic.status, message.payload.as_ref());
-            let now = self.hub.endpoint.clock.now();
-            reply.retry_after = topic
-                .retry_after
-                .as_deref()
-                .and_then(|text| parse_retry_after(text, now));
-            return Some((topic, reply));
-        }
-        let change = message
-            .topic
-            .parse::<DesiredTopic>()
-            .ok()
-            .and_then(|topic| TwinProperties::change(topic.version, &message.payload).ok());
-        match change {
-            Some(change) => {
-                if self.changes.len() == MAX_CHANGES {
-                    self.changes.pop_front();
-                }
-                self.changes.push_back(change);
-            }
-            None => debug!("ignoring a message that is neither an answer nor a change"),
-        }
-        None
-    }
-
-    fn ignore(&mut self, topic: &TwinResponseTopic) {
-        debug!("ignoring an answer to another request");
-        if self
-            .pending_get
-            .as_ref()
-            .is_some_and(|(rid, _)| *rid == topic.rid)
-        {
-            self.pending_get = None;
-        }
-    }
-}
-
-async fn within<T, E: Into<Error>>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Error> {
-    match timeout(limit, work).await {
-        Ok(done) => done.map_err(Into::into),
-        Err(_) => Err(Error::new(
+        Err(Error::new(
             ErrorKind::Connect,
-            format!("the hub did not answer within {limit:?}"),
-        )),
+            "the hub does not acknowledge what it receives",
+        ))
     }
 }
+
+/// How long a renewal that the program asked for waits for a quiet moment.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(10);

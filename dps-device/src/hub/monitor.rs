@@ -7,24 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dps_types::HubHostname;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::cached_assignment::CachedAssignment;
+use super::event::{DeviceEvent, EventBuffer};
 use crate::error::{Error, ErrorKind};
 
-/// How often a repeated failure is logged at `warn`. In between it is logged at `debug`.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// How many events are kept for a slow reader. The oldest are dropped first.
-const EVENT_CAPACITY: usize = 64;
+/// How often a repeated failure is logged at `warn`: about once a minute, and each attempt at the slowest pace, which is a minute
+/// less a fifth at most. In between it is logged at `debug`.
+const WARNING_INTERVAL: Duration = Duration::from_secs(48);
 
-/// What a [`ProvisionedDevice`](crate::ProvisionedDevice) is doing, as of the last time that one of its methods was awaited.
+/// What a connection is doing, as of the last time that its events were polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceState {
-    /// Not connected, and nothing is in progress: before the first use, and after an error was returned.
+    /// Not connected, and nothing is in progress: before the first use, and after the end.
     Disconnected,
     /// Registering with DPS.
     Registering,
@@ -36,66 +35,20 @@ pub enum DeviceState {
     Retrying,
 }
 
-/// Something that happened to a [`ProvisionedDevice`](crate::ProvisionedDevice). No event holds a credential.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum DeviceEvent {
-    /// The device starts to register with DPS.
-    Registering,
-    /// The device knows its hub: from a registration, or because DPS was asked after an outage.
-    Assigned(Box<CachedAssignment>),
-    /// The device starts to connect to this hub.
-    Connecting(HubHostname),
-    /// The device is connected to this hub.
-    Connected(HubHostname),
-    /// Something failed: a connection, a request or a registration.
-    #[non_exhaustive]
-    Failed {
-        /// The failure.
-        error: Error,
-        /// The wait before the next attempt. `None` if the failure is not retried here.
-        retry_in: Option<Duration>,
-    },
-}
-
-/// The events of a device, from [`ProvisionedDevice::events`](crate::ProvisionedDevice::events).
-///
-/// It holds the last 64 events that were not read; older ones are dropped.
-pub struct DeviceEvents(broadcast::Receiver<DeviceEvent>);
-
-impl DeviceEvents {
-    /// The next event. `None` after the device was dropped. Cancel safe: dropping the future loses no event.
-    pub async fn next(&mut self) -> Option<DeviceEvent> {
-        loop {
-            match self.0.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(dropped)) => debug!(dropped, "events were not read in time"),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-}
-
-impl fmt::Debug for DeviceEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceEvents")
-            .field("unread", &self.0.len())
-            .finish()
-    }
-}
-
 /// Shared by everything that works for one device.
 #[derive(Clone)]
 pub(super) struct Monitor(Arc<Inner>);
 
 struct Inner {
-    events: broadcast::Sender<DeviceEvent>,
+    events: EventBuffer,
+    state: watch::Sender<DeviceState>,
     status: Mutex<Status>,
 }
 
+#[derive(Default)]
 struct Status {
-    state: DeviceState,
     warnings: HashMap<Failure, Warning>,
+    last_failure: Option<Error>,
 }
 
 /// Failures are logged separately if they differ in what failed or in the kind of the error. There are only a few of each.
@@ -110,59 +63,68 @@ struct Warning {
 impl Monitor {
     pub(super) fn new() -> Self {
         Self(Arc::new(Inner {
-            events: broadcast::Sender::new(EVENT_CAPACITY),
-            status: Mutex::new(Status {
-                state: DeviceState::Disconnected,
-                warnings: HashMap::new(),
-            }),
+            events: EventBuffer::default(),
+            state: watch::Sender::new(DeviceState::Disconnected),
+            status: Mutex::default(),
         }))
     }
 
     pub(super) fn state(&self) -> DeviceState {
-        self.status().state
+        *self.0.state.borrow()
     }
 
-    pub(super) fn events(&self) -> DeviceEvents {
-        DeviceEvents(self.0.events.subscribe())
+    /// Reports each change of the state.
+    pub(super) fn states(&self) -> watch::Receiver<DeviceState> {
+        self.0.state.subscribe()
+    }
+
+    pub(super) fn events(&self) -> &EventBuffer {
+        &self.0.events
+    }
+
+    /// The failure since which the device is not connected.
+    pub(super) fn last_failure(&self) -> Option<Error> {
+        self.status().last_failure.clone()
     }
 
     pub(super) fn disconnected(&self) {
-        self.status().state = DeviceState::Disconnected;
+        self.set(DeviceState::Disconnected);
     }
 
     pub(super) fn registering(&self) {
         debug!("registering with DPS to find the hub");
-        self.status().state = DeviceState::Registering;
+        self.set(DeviceState::Registering);
         self.emit(DeviceEvent::Registering);
     }
 
     pub(super) fn assigned(&self, assignment: &CachedAssignment) {
         info!(hub = %assignment.hub(), device_id = %assignment.device_id(), "the device is assigned to this hub");
-        self.status().state = DeviceState::Disconnected;
+        self.set(DeviceState::Disconnected);
         self.emit(DeviceEvent::Assigned(Box::new(assignment.clone())));
     }
 
     pub(super) fn connecting(&self, hub: &HubHostname) {
         debug!(%hub, "connecting to the hub");
-        self.status().state = DeviceState::Connecting;
+        self.set(DeviceState::Connecting);
         self.emit(DeviceEvent::Connecting(hub.clone()));
     }
 
     pub(super) fn connected(&self, hub: &HubHostname) {
         info!(%hub, "connected to the hub");
-        self.status().state = DeviceState::Connected;
+        self.status().last_failure = None;
+        self.set(DeviceState::Connected);
         self.emit(DeviceEvent::Connected(hub.clone()));
     }
 
     /// A failure after which the device tries again.
     pub(super) fn retrying(&self, what: &'static str, error: &Error, retry_in: Duration) {
-        self.status().state = DeviceState::Retrying;
+        self.set(DeviceState::Retrying);
         self.failed(what, error, Some(retry_in));
     }
 
     /// A failure that is returned to the caller and ends the connection.
     pub(super) fn gave_up(&self, what: &'static str, error: &Error) {
-        self.status().state = DeviceState::Disconnected;
+        self.set(DeviceState::Disconnected);
         self.failed(what, error, None);
     }
 
@@ -172,6 +134,7 @@ impl Monitor {
             Some(repeated) => warn!(error = %Chain(error), ?retry_in, repeated, "{what}"),
             None => debug!(error = %Chain(error), ?retry_in, "{what}"),
         }
+        self.status().last_failure = Some(error.clone());
         self.emit(DeviceEvent::Failed {
             error: error.clone(),
             retry_in,
@@ -179,8 +142,11 @@ impl Monitor {
     }
 
     fn emit(&self, event: DeviceEvent) {
-        // It fails if there is no reader, which is fine.
-        let _ = self.0.events.send(event);
+        self.0.events.push_state(event);
+    }
+
+    fn set(&self, state: DeviceState) {
+        self.0.state.send_replace(state);
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {
@@ -255,22 +221,5 @@ mod tests {
         assert_eq!(due(), None);
         let another = ("no connection", ErrorKind::Unauthorized);
         assert_eq!(monitor.status().warning_is_due(another), Some(0));
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_loses_the_oldest_events_only() {
-        let monitor = Monitor::new();
-        let mut events = monitor.events();
-        for _ in 0..EVENT_CAPACITY {
-            monitor.failed("test", &failure(), None);
-        }
-        monitor.registering();
-        drop(monitor);
-        let mut kinds = Vec::new();
-        while let Some(event) = events.next().await {
-            kinds.push(matches!(event, DeviceEvent::Registering));
-        }
-        assert_eq!(kinds.len(), EVENT_CAPACITY);
-        assert_eq!(kinds.last(), Some(&true));
     }
 }

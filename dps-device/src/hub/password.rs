@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use dps_types::protocol::hub::resource;
+use dps_types::protocol::hub::{module_resource, resource};
 use dps_types::sas::{SasToken, SasTokenBuilder, Sign, SignError, Signature};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -46,6 +46,8 @@ impl fmt::Debug for HubPassword {
 pub(super) struct TimedToken {
     pub(super) token: SasToken,
     pub(super) renew_at: Instant,
+    /// The last moment for it, half of the reserve later.
+    pub(super) renew_by: Instant,
 }
 
 impl HubEndpoint {
@@ -62,17 +64,26 @@ impl HubEndpoint {
     }
 
     pub(super) async fn token(&self) -> Result<Option<TimedToken>, TransportError> {
-        let resource = resource(&self.hub, &self.device_id);
+        let resource = match &self.module_id {
+            Some(module_id) => module_resource(&self.hub, &self.device_id, module_id),
+            None => resource(&self.hub, &self.device_id),
+        };
         let expiry = expiry(self.endpoint.clock.now(), self.token_lifetime);
         // Counted from before the signature: a TPM needs up to a second for it.
-        let renew_at = after(self.token_lifetime - reserve(self.token_lifetime));
+        let reserve = reserve(self.token_lifetime);
+        let renew_at = after(self.token_lifetime - reserve);
+        let renew_by = renew_at + reserve / 2;
         let token = SasTokenBuilder::new(&resource, expiry);
         let token = match self.proof() {
             Proof::Certificate(_) => return Ok(None),
             Proof::SharedKey(signer) => sign(token, signer).await?,
             Proof::Tpm(tpm) => sign(token, &HubKey(tpm)).await?,
         };
-        Ok(Some(TimedToken { token, renew_at }))
+        Ok(Some(TimedToken {
+            token,
+            renew_at,
+            renew_by,
+        }))
     }
 }
 

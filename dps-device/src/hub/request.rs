@@ -1,49 +1,114 @@
-//! The requests that a device makes to its hub, each defined once. The layers above add retries and recovery.
+//! The requests that a device makes to its hub and that the hub answers, each defined once: its topic, its body, and its answer.
 
+use dps_types::json;
+use dps_types::protocol::hub::{TwinRequestTopic, TwinResponseTopic};
+use dps_types::protocol::parse_retry_after;
 use dps_types::twin::limits::check_properties;
 use serde::Serialize;
 use serde_json::Value;
-use tracing::debug;
+use tokio::sync::oneshot;
 
-use super::link::Link;
-use super::twin::{Twin, TwinProperties};
+use super::endpoint::HubEndpoint;
+use super::twin::Twin;
 use crate::error::{Error, ErrorKind};
+use crate::transport::Reply;
 
 /// A request that can be sent again over another link until it has a response.
-pub(super) trait Request: Sync {
-    type Response;
+pub(super) trait Request: Send + 'static {
+    type Response: Send + 'static;
 
-    /// Sends the request once. `known_version` is the version of the desired properties that the caller has.
-    ///
-    /// `None` means that there is nothing for the caller yet: send it again.
-    fn send(
-        &self,
-        link: &mut Link,
-        known_version: &mut Option<u64>,
-    ) -> impl Future<Output = Result<Option<Self::Response>, Error>> + Send;
+    /// The topic, with this request id.
+    fn topic(&self, rid: &str) -> String;
+
+    fn body(&self) -> Vec<u8>;
+
+    /// Reads an answer whose status reports success. `None` means that another answer follows.
+    fn response(&mut self, answer: &Answer) -> Result<Option<Self::Response>, Error>;
 }
 
-/// Makes sure that there is a connection.
-pub(super) struct Connect;
+/// An answer of the hub, from whichever topic.
+pub(super) struct Answer {
+    pub(super) rid: String,
+    /// The version of the reported properties.
+    pub(super) version: Option<u64>,
+    pub(super) reply: Reply,
+}
+
+impl Answer {
+    /// Reads the answer from a message. `None` if the message is something else.
+    pub(super) fn read(hub: &HubEndpoint, topic: &str, payload: &[u8]) -> Option<Self> {
+        let topic: TwinResponseTopic = topic.parse().ok()?;
+        let mut reply = Reply::new(topic.status, payload);
+        let now = hub.endpoint.clock.now();
+        reply.retry_after = topic
+            .retry_after
+            .as_deref()
+            .and_then(|text| parse_retry_after(text, now));
+        Some(Self {
+            rid: topic.rid,
+            version: topic.version,
+            reply,
+        })
+    }
+}
+
+/// A request with the caller that waits for its response.
+pub(super) trait Pending: Send {
+    fn topic(&self, rid: &str) -> String;
+
+    fn body(&self) -> Vec<u8>;
+
+    /// True if the caller does not wait any more.
+    fn is_abandoned(&self) -> bool;
+
+    /// Passes the answer to the caller. Returns the request if another answer follows.
+    fn answered(self: Box<Self>, answer: Result<Answer, Error>) -> Option<Box<dyn Pending>>;
+}
+
+struct Waiting<R: Request> {
+    request: R,
+    caller: oneshot::Sender<Result<R::Response, Error>>,
+}
+
+/// Where the response to a request arrives.
+pub(super) type Response<R> = oneshot::Receiver<Result<<R as Request>::Response, Error>>;
+
+/// The request for the driver, and the place where its response arrives.
+pub(super) fn pending<R: Request>(request: R) -> (Box<dyn Pending>, Response<R>) {
+    let (caller, response) = oneshot::channel();
+    (Box::new(Waiting { request, caller }), response)
+}
+
+impl<R: Request> Pending for Waiting<R> {
+    fn topic(&self, rid: &str) -> String {
+        self.request.topic(rid)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        self.request.body()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
+    fn answered(mut self: Box<Self>, answer: Result<Answer, Error>) -> Option<Box<dyn Pending>> {
+        let response = answer.and_then(|answer| self.request.response(&answer));
+        // A caller that does not wait any more does not matter.
+        let _ = match response {
+            Ok(None) => return Some(self),
+            Ok(Some(response)) => self.caller.send(Ok(response)),
+            Err(error) => self.caller.send(Err(error)),
+        };
+        None
+    }
+}
 
 /// Downloads the twin.
 pub(super) struct GetTwin;
 
 /// Patches the reported properties.
 pub(super) struct PatchReported(Vec<u8>);
-
-/// Waits for the next change of the desired properties.
-pub(super) struct NextUpdate;
-
-/// A change of the desired properties, from [`HubConnection::next`](crate::HubConnection::next).
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum TwinUpdate {
-    /// The properties that the service changed, to be [merged](TwinProperties::merge) into those that the device has.
-    Desired(TwinProperties),
-    /// The whole twin: the device has none yet, or it missed a change.
-    Twin(Twin),
-}
 
 impl PatchReported {
     /// Encodes the patch.
@@ -69,66 +134,47 @@ impl PatchReported {
     }
 }
 
-impl Request for Connect {
-    type Response = ();
-
-    async fn send(&self, _: &mut Link, _: &mut Option<u64>) -> Result<Option<()>, Error> {
-        Ok(Some(()))
-    }
-}
-
 impl Request for GetTwin {
     type Response = Twin;
 
-    async fn send(
-        &self,
-        link: &mut Link,
-        known_version: &mut Option<u64>,
-    ) -> Result<Option<Twin>, Error> {
-        let twin = link.twin().await?;
-        link.caught_up = true;
-        *known_version = Some(twin.desired.version());
-        Ok(Some(twin))
+    fn topic(&self, rid: &str) -> String {
+        TwinRequestTopic::Get {
+            rid: rid.to_owned(),
+        }
+        .to_string()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn response(&mut self, answer: &Answer) -> Result<Option<Twin>, Error> {
+        json::from_slice(&answer.reply.body)
+            .map(Some)
+            .map_err(|error| Error::protocol("the answer is not a valid twin").with_source(error))
     }
 }
 
 impl Request for PatchReported {
     type Response = u64;
 
-    async fn send(&self, link: &mut Link, _: &mut Option<u64>) -> Result<Option<u64>, Error> {
-        link.report(self.0.clone()).await.map(Some)
+    fn topic(&self, rid: &str) -> String {
+        TwinRequestTopic::PatchReported {
+            rid: rid.to_owned(),
+        }
+        .to_string()
     }
-}
 
-impl Request for NextUpdate {
-    type Response = TwinUpdate;
+    fn body(&self) -> Vec<u8> {
+        self.0.clone()
+    }
 
-    async fn send(
-        &self,
-        link: &mut Link,
-        known_version: &mut Option<u64>,
-    ) -> Result<Option<TwinUpdate>, Error> {
-        if !link.caught_up {
-            let before = *known_version;
-            let twin = GetTwin.send(link, known_version).await?;
-            let news = twin.filter(|twin| before != Some(twin.desired.version()));
-            return Ok(news.map(TwinUpdate::Twin));
-        }
-        let Some(change) = link.change().await? else {
-            return Ok(None);
-        };
-        match *known_version {
-            Some(known) if change.version() <= known => Ok(None),
-            Some(known) if known.checked_add(1) == Some(change.version()) => {
-                *known_version = Some(change.version());
-                Ok(Some(TwinUpdate::Desired(change)))
-            }
-            _ => {
-                debug!("a change of the desired properties is missing: downloading the twin");
-                link.caught_up = false;
-                Ok(None)
-            }
-        }
+    fn response(&mut self, answer: &Answer) -> Result<Option<u64>, Error> {
+        let no_version = "the answer has no version of the reported properties";
+        answer
+            .version
+            .map(Some)
+            .ok_or_else(|| Error::protocol(no_version))
     }
 }
 

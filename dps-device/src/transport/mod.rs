@@ -58,7 +58,7 @@ pub use http::Http;
 #[cfg(feature = "mqtt")]
 pub use mqtt::Mqtt;
 #[cfg(feature = "hub")]
-pub(crate) use mqtt_connection::{KEEP_ALIVE, MqttConnection};
+pub(crate) use mqtt_connection::MqttConnection;
 #[cfg(feature = "hub")]
 pub(crate) use mqtt_transport::MqttTransport;
 pub use reply::Reply;

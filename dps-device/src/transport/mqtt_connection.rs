@@ -2,12 +2,14 @@
 //!
 //! Source: OASIS, MQTT Version 3.1.1.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 use super::error::TransportError;
 use super::stream::Stream;
@@ -25,20 +27,27 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(180);
 
 const SUBSCRIBE_ID: u16 = 1;
 
+/// How many messages may arrive before a subscription is confirmed. A hub keeps 50 messages for a device.
+const MAX_EARLY: usize = 64;
+
 /// A connection that is connected and subscribed. It has no task of its own: pings are sent while a caller waits.
+///
+/// The caller chooses packet ids, acknowledges messages, and reads acknowledgements.
 pub(crate) struct MqttConnection {
     packets: Packets<Box<dyn Stream>>,
     /// The limit for the peer to accept a packet, and to answer a ping.
     timeout: Duration,
     last_sent: Instant,
-    last_id: u16,
     pong_due: Option<Instant>,
-    /// A packet that was read but not returned, because the caller dropped the future at that moment.
-    held: Option<Packet>,
+    /// Messages that arrived before the subscription was confirmed.
+    early: VecDeque<Publish>,
 }
 
 impl MqttConnection {
-    /// Sends CONNECT and SUBSCRIBE and checks the answers. The keep-alive of `connect` is replaced by [`KEEP_ALIVE`].
+    /// The last packet id that this type uses itself.
+    pub(crate) const LAST_OWN_ID: u16 = SUBSCRIBE_ID;
+
+    /// Sends CONNECT and SUBSCRIBE and checks the answers. The first filter is required. The keep-alive of `connect` is replaced by [`KEEP_ALIVE`].
     pub(crate) async fn open(
         stream: Box<dyn Stream>,
         mut connect: Connect,
@@ -49,9 +58,8 @@ impl MqttConnection {
             packets: Packets::new(stream, MAX_PACKET),
             timeout,
             last_sent: Instant::now(),
-            last_id: SUBSCRIBE_ID,
             pong_due: None,
-            held: None,
+            early: VecDeque::new(),
         };
         connect.keep_alive = KEEP_ALIVE.as_secs() as u16;
         connection.connect(connect).await?;
@@ -59,15 +67,14 @@ impl MqttConnection {
         Ok(connection)
     }
 
-    /// Publishes with QoS 1. It does not wait for the acknowledgement: the answer of the service implies it.
+    /// Publishes with QoS 1. It does not wait for the acknowledgement.
     pub(crate) async fn publish(
         &mut self,
         topic: String,
         body: Vec<u8>,
+        packet_id: u16,
     ) -> Result<(), TransportError> {
-        // Never zero (MQTT-2.3.1-1).
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        let id = Some(self.last_id);
+        let id = Some(packet_id);
         self.send(Packet::Publish(Publish::new(
             topic,
             body,
@@ -77,14 +84,19 @@ impl MqttConnection {
         .await
     }
 
-    /// The next message. Dropping the future loses no message.
-    pub(crate) async fn message(&mut self) -> Result<Publish, TransportError> {
-        loop {
-            match self.receive().await? {
-                Packet::Publish(publish) => return Ok(publish),
-                Packet::PubAck { .. } => {}
-                _ => return Err(unexpected()),
-            }
+    /// Acknowledges a message of QoS 1.
+    pub(crate) async fn acknowledge(&mut self, packet_id: u16) -> Result<(), TransportError> {
+        self.send(Packet::PubAck { packet_id }).await
+    }
+
+    /// The next message or acknowledgement of one. Dropping the future loses no packet.
+    pub(crate) async fn packet(&mut self) -> Result<Packet, TransportError> {
+        if let Some(publish) = self.early.pop_front() {
+            return Ok(Packet::Publish(publish));
+        }
+        match self.receive().await? {
+            packet @ (Packet::Publish(_) | Packet::PubAck { .. }) => Ok(packet),
+            _ => Err(unexpected()),
         }
     }
 
@@ -111,27 +123,25 @@ impl MqttConnection {
         loop {
             match self.receive().await? {
                 Packet::SubAck { packet_id, granted } if packet_id == SUBSCRIBE_ID => {
-                    return match granted {
-                        granted if granted.len() != filters.len() => Err(unexpected()),
-                        granted if granted.contains(&None) => Err(TransportError::new(
-                            ErrorKind::Rejected,
-                            "the service refused the subscription to its answers",
-                        )),
-                        _ => Ok(()),
-                    };
+                    return check_granted(filters, &granted);
                 }
-                // It may arrive before the SUBACK (MQTT 3.1.1, section 3.8.4), and cannot be an answer to a request.
-                Packet::Publish(_) => {}
+                // It may arrive before the SUBACK (MQTT 3.1.1, section 3.8.4).
+                Packet::Publish(publish) => self.keep_early(publish)?,
                 _ => return Err(unexpected()),
             }
         }
     }
 
-    /// The next packet except pings. Messages are acknowledged immediately, and pings are sent during a long wait.
-    async fn receive(&mut self) -> Result<Packet, TransportError> {
-        if let Some(packet) = self.held.take() {
-            return Ok(packet);
+    fn keep_early(&mut self, publish: Publish) -> Result<(), TransportError> {
+        if self.early.len() == MAX_EARLY {
+            return Err(unexpected());
         }
+        self.early.push_back(publish);
+        Ok(())
+    }
+
+    /// The next packet except pings, which are sent during a long wait.
+    async fn receive(&mut self) -> Result<Packet, TransportError> {
         loop {
             let until = self.pong_due.unwrap_or(self.last_sent + KEEP_ALIVE);
             let Ok(read) = timeout_at(until, self.packets.read()).await else {
@@ -146,24 +156,12 @@ impl MqttConnection {
                 TransportError::new(ErrorKind::Connect, "the service closed the connection")
             })?;
             self.pong_due = None;
-            match &packet {
-                Packet::PingResp => continue,
+            match packet {
+                Packet::PingResp => {}
                 Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
                     return Err(unexpected());
                 }
-                Packet::Publish(Publish {
-                    packet_id: Some(packet_id),
-                    ..
-                }) => {
-                    let packet_id = *packet_id;
-                    self.held = Some(packet);
-                    self.send(Packet::PubAck { packet_id }).await?;
-                    match self.held.take() {
-                        Some(packet) => return Ok(packet),
-                        None => continue,
-                    }
-                }
-                _ => return Ok(packet),
+                packet => return Ok(packet),
             }
         }
     }
@@ -228,6 +226,25 @@ fn check_connack(code: ConnectCode) -> Result<(), TransportError> {
         ),
     };
     Err(TransportError::new(kind, what))
+}
+
+/// The first subscription is required. The server may not have what the others are for.
+fn check_granted(filters: &[&str], granted: &[Option<QoS>]) -> Result<(), TransportError> {
+    if granted.len() != filters.len() {
+        return Err(unexpected());
+    }
+    if granted.first() == Some(&None) {
+        return Err(TransportError::new(
+            ErrorKind::Rejected,
+            "the service refused the subscription to its answers",
+        ));
+    }
+    for (filter, granted) in filters.iter().zip(granted) {
+        if granted.is_none() {
+            warn!(filter, "the service refused a subscription");
+        }
+    }
+    Ok(())
 }
 
 fn silent(what: &'static str) -> TransportError {

@@ -6,7 +6,7 @@
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`.
 
 use async_trait::async_trait;
-use dps_mqtt::{Connect, Publish};
+use dps_mqtt::{Connect, Packet, Publish};
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 use dps_types::protocol::parse_retry_after;
 use dps_types::{ErrorCode, OperationId, RegistrationRequest};
@@ -65,6 +65,7 @@ pub(super) async fn open<'a>(
         target,
         credentials,
         connection,
+        last_id: MqttConnection::LAST_OWN_ID,
     }))
 }
 
@@ -100,6 +101,7 @@ struct MqttSession<'a> {
     target: &'a Target,
     credentials: Credentials<'a>,
     connection: MqttConnection,
+    last_id: u16,
 }
 
 #[async_trait]
@@ -145,14 +147,30 @@ impl MqttSession<'_> {
         body: Vec<u8>,
         rid: &str,
     ) -> Result<Reply, TransportError> {
-        self.connection.publish(topic.to_string(), body).await?;
+        // Never zero (MQTT-2.3.1-1).
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        let topic = topic.to_string();
+        self.connection.publish(topic, body, self.last_id).await?;
         loop {
-            let publish = self.connection.message().await?;
+            let publish = self.message().await?;
             match publish.topic.parse::<ResponseTopic>() {
                 Ok(topic) if topic.rid == rid => return Ok(self.reply(topic, &publish)),
                 Ok(_) => debug!("an answer to another request was ignored"),
                 Err(error) => debug!(%error, "a message that is not an answer was ignored"),
             }
+        }
+    }
+
+    /// The next message, acknowledged. The answer to a request implies its acknowledgement, which is ignored.
+    async fn message(&mut self) -> Result<Publish, TransportError> {
+        loop {
+            let Packet::Publish(publish) = self.connection.packet().await? else {
+                continue;
+            };
+            if let Some(packet_id) = publish.packet_id {
+                self.connection.acknowledge(packet_id).await?;
+            }
+            return Ok(publish);
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dps_device::{
-    AssignmentStore, CachedAssignment, ErrorKind, HubConnection, HubEndpoint, HubTransport, Mqtt,
-    MqttWebSocket, ProvisionedDevice, ProvisioningClient, TwinUpdate,
+    AssignmentStore, CachedAssignment, ConnectOptions, DeviceEvent, DeviceEvents, DeviceHandle,
+    Error, ErrorKind, HubEndpoint, HubTransport, IdentityRecovery, Mqtt, MqttWebSocket,
+    ProvisionedDevice, ProvisioningClient, Recovery, Twin, TwinProperties,
 };
 use serde_json::json;
 
@@ -35,31 +36,56 @@ async fn assigned(case: Case) -> (Dps, [HubEndpoint; 2]) {
     (dps, hubs)
 }
 
-/// Runs until the desired property `darkness` has this value.
-async fn until_darkness(connection: &mut HubConnection, darkness: u64) {
-    loop {
-        let desired = match connection.next().await.expect("an update") {
-            TwinUpdate::Desired(change) => change,
-            TwinUpdate::Twin(twin) => twin.desired,
-            other => panic!("{other:?}"),
-        };
-        if desired.get("darkness") == Some(&json!(darkness)) {
-            return;
+/// A connection in one task.
+struct Device {
+    handle: DeviceHandle,
+    events: DeviceEvents,
+}
+
+impl Device {
+    fn connect(hub: &HubEndpoint) -> Self {
+        let (handle, events) = hub.connect();
+        Self { handle, events }
+    }
+
+    async fn twin(&mut self) -> Twin {
+        let twin = self.events.drive(self.handle.twin()).await;
+        twin.expect("a twin")
+    }
+
+    async fn report(&mut self, patch: serde_json::Value) -> u64 {
+        let reported = self.events.drive(self.handle.report(patch)).await;
+        reported.expect("the report is accepted")
+    }
+
+    /// The desired properties of the next event that has some.
+    async fn desired(&mut self) -> (bool, TwinProperties) {
+        loop {
+            match self.events.next().await.expect("an event") {
+                DeviceEvent::Twin(twin) => return (true, twin.desired),
+                DeviceEvent::Desired(change) => return (false, change),
+                _ => {}
+            }
         }
+    }
+
+    /// Runs until the desired property `darkness` has this value.
+    async fn until_darkness(&mut self, darkness: u64) {
+        while self.desired().await.1.get("darkness") != Some(&json!(darkness)) {}
     }
 }
 
 pub(crate) async fn twin_reported_and_desired(case: Case) {
     let (dps, hubs) = assigned(case).await;
     for (round, hub) in (1..).zip(&hubs) {
-        let mut connection = hub.connect().await.expect("the hub accepts the device");
-        let twin = connection.twin().await.expect("a twin");
+        let mut device = Device::connect(hub);
+        let twin = device.twin().await;
+        let (is_whole, desired) = device.desired().await;
+        assert!(is_whole);
+        assert_eq!(desired, twin.desired);
 
         let patch = json!({"firmware": {"round": round}, "gone": null});
-        let version = connection
-            .report(&patch)
-            .await
-            .expect("the report is accepted");
+        let version = device.report(patch).await;
         assert_eq!(version, twin.reported.version() + 1);
         let seen = dps.hub().device(DEVICE).await.expect("the registry");
         let seen = seen.expect("the device is in the registry");
@@ -72,13 +98,10 @@ pub(crate) async fn twin_reported_and_desired(case: Case) {
             .update_desired(DEVICE, change)
             .await
             .expect("the twin is changed");
-        match connection.next().await.expect("a change") {
-            TwinUpdate::Desired(change) => {
-                assert_eq!(change.version(), twin.desired.version() + 1);
-                assert_eq!(change.get("darkness"), Some(&json!(round)));
-            }
-            other => panic!("{other:?}"),
-        }
+        let (is_whole, change) = device.desired().await;
+        assert!(!is_whole);
+        assert_eq!(change.version(), twin.desired.version() + 1);
+        assert_eq!(change.get("darkness"), Some(&json!(round)));
     }
     drop(hubs);
     dps.finish().await;
@@ -89,29 +112,27 @@ pub(crate) async fn disconnected_by_the_hub(case: Case) {
     let (dps, hubs) = assigned(case).await;
     let operator = dps.hub();
     for (round, hub) in (1..).zip(&hubs) {
-        let mut connection = hub.connect().await.expect("the hub accepts the device");
-        connection.twin().await.expect("a twin");
+        let mut device = Device::connect(hub);
+        device.twin().await;
         assert!(operator.disconnect(DEVICE));
         operator
             .update_desired(DEVICE, json!({"darkness": round}))
             .await
             .expect("the twin is changed");
-        until_darkness(&mut connection, round).await;
+        device.until_darkness(round).await;
     }
     dps.finish().await;
 }
 
 pub(crate) async fn one_connection_for_a_device(case: Case) {
     let (dps, [hub, other]) = assigned(case).await;
-    let mut first = hub.connect().await.expect("the hub accepts the device");
-    let mut second = other
-        .connect()
-        .await
-        .expect("the hub accepts the device again");
-    second.twin().await.expect("a twin");
+    let mut first = Device::connect(&hub);
+    first.twin().await;
+    let mut second = Device::connect(&other);
+    second.twin().await;
     // The hub closed the first connection. It reconnects, and the hub closes the second one.
-    first.twin().await.expect("a twin");
-    second.twin().await.expect("a twin");
+    first.twin().await;
+    second.twin().await;
     drop((first, second));
     dps.finish().await;
 }
@@ -122,22 +143,32 @@ pub(crate) async fn renewed_before_the_token_ends(case: Case) {
     let hub = hub.with_token_lifetime(Duration::from_secs(2));
     let has_token = hub.password().await.expect("it signs").is_some();
     let operator = dps.hub();
-    let mut connection = hub.connect().await.expect("the hub accepts the device");
-    connection.twin().await.expect("a twin");
+    let mut device = Device::connect(&hub);
+    device.twin().await;
     let begun = dps.wire.begun();
     if has_token {
-        tokio::select! {
-            update = connection.next() => panic!("nothing has changed: {update:?}"),
-            () = dps.wire.until_begun(begun + 1) => {}
-        }
+        device.events.drive(dps.wire.until_begun(begun + 1)).await;
     }
     operator
         .update_desired(DEVICE, json!({"darkness": 7}))
         .await
         .expect("the twin is changed");
-    until_darkness(&mut connection, 7).await;
-    drop(connection);
+    device.until_darkness(7).await;
+    drop(device);
     dps.finish().await;
+}
+
+/// The first failure of a connection that does not recover from a refusal.
+async fn refusal(hub: &HubEndpoint) -> Error {
+    let recovery = Recovery::new().with_identity(IdentityRecovery::Never);
+    let (_handle, mut events) = hub.connect_with(ConnectOptions::new().with_recovery(recovery));
+    loop {
+        match events.next().await.expect("a failure") {
+            DeviceEvent::Failed { error, .. } => return error,
+            DeviceEvent::Connected(_) => panic!("it is an impostor"),
+            _ => {}
+        }
+    }
 }
 
 pub(crate) async fn refuses_an_impostor(case: Case) {
@@ -150,7 +181,7 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
             .clone()
             .with_host(std::net::Ipv4Addr::LOCALHOST)
             .with_transport(kind);
-        let error = hub.connect().await.expect_err("it is an impostor");
+        let error = refusal(&hub).await;
         // A TPM that was never assigned has no key to sign with.
         let kinds = [ErrorKind::Unauthorized, ErrorKind::Signing];
         assert!(kinds.contains(&error.kind()), "{error:?}");
@@ -185,31 +216,28 @@ impl AssignmentStore for Memory {
     }
 }
 
-fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
+fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> Device {
     let [kind, _] = hub_transports(dps);
-    ProvisionedDevice::new(client.clone(), memory.clone()).with_hub(move |hub| {
-        hub.with_host(std::net::Ipv4Addr::LOCALHOST)
-            .with_transport(kind)
-    })
+    let (handle, events) = ProvisionedDevice::new(client.clone(), memory.clone())
+        .with_hub(move |hub| {
+            hub.with_host(std::net::Ipv4Addr::LOCALHOST)
+                .with_transport(kind)
+        })
+        .connect();
+    Device { handle, events }
 }
 
 pub(crate) async fn removed_device_registers_again(case: Case) {
     let (dps, client) = case.enrolled().await;
     let mut device = device(&dps, &client, &Memory::default());
-    device
-        .report(json!({"on": 1}))
-        .await
-        .expect("the report is accepted");
+    device.report(json!({"on": 1})).await;
     let operator = dps.hub();
     operator
         .remove(DEVICE)
         .await
         .expect("the device is removed");
 
-    device
-        .report(json!({"on": 2}))
-        .await
-        .expect("the report is accepted");
+    device.report(json!({"on": 2})).await;
 
     let seen = operator.device(DEVICE).await.expect("the registry");
     let seen = seen.expect("the device is back");
@@ -223,13 +251,13 @@ pub(crate) async fn remembered_over_a_restart(case: Case) {
     let (dps, client) = case.enrolled().await;
     let memory = Memory::default();
     let mut first = device(&dps, &client, &memory);
-    first.twin().await.expect("a twin");
+    first.twin().await;
     drop(first);
     dps.wire.all_closed().await;
     let begun = dps.wire.begun();
 
     let mut again = device(&dps, &client, &memory);
-    again.twin().await.expect("a twin");
+    again.twin().await;
 
     assert_eq!(dps.wire.begun(), begun + 1);
     drop(again);
@@ -241,34 +269,30 @@ pub(crate) async fn moved_to_another_hub(case: Case) {
     let (dps, client, enrollment) = case.enrolled_with_a_choice().await;
     let memory = Memory::default();
     let mut device = device(&dps, &client, &memory);
-    device
-        .report(json!({"on": 1}))
-        .await
-        .expect("the report is accepted");
+    device.report(json!({"on": 1})).await;
     let change = json!({"darkness": 3});
     let patched = dps.hub().update_desired(DEVICE, change).await;
     patched.expect("the twin is changed");
-    device.twin().await.expect("a twin");
+    device.until_darkness(3).await;
 
     enrollment
         .allocated_to(OTHER_HUB)
         .replace(dps.service())
         .await;
-    device.reprovision().await.expect("it is assigned again");
+    let reprovision = device.handle.reprovision();
+    let reprovisioned = device.events.drive(reprovision).await;
+    reprovisioned.expect("it is assigned again");
 
-    let home = device.assignment().expect("it has an assignment");
+    let home = device.handle.assignment().expect("it has an assignment");
     assert_eq!(home.hub().as_str(), OTHER_HUB);
     assert_eq!(
         memory.load().await.expect("it has an assignment").as_ref(),
-        Some(home)
+        Some(&home)
     );
-    match device.next().await.expect("the twin of the new hub") {
-        TwinUpdate::Twin(twin) => {
-            assert_eq!(twin.desired.get("darkness"), Some(&json!(3)));
-            assert_eq!(twin.reported.get("on"), Some(&json!(1)));
-        }
-        other => panic!("{other:?}"),
-    }
+    let (is_whole, desired) = device.desired().await;
+    assert!(is_whole, "the twin of the new hub");
+    assert_eq!(desired.get("darkness"), Some(&json!(3)));
+    assert_eq!(device.twin().await.reported.get("on"), Some(&json!(1)));
     let left = dps.hub().device(DEVICE).await.expect("the registry");
     assert!(left.is_none(), "the old hub has removed it");
     assert!(dps.hub_named(OTHER_HUB).is_connected(DEVICE));

@@ -1,12 +1,20 @@
 //! The assigned hub: the bytes on the wire, reconnects, and how a device finds its next hub.
 
+mod close;
+mod device;
 mod log;
 mod memory;
+mod messages;
+mod methods;
+mod modules;
 mod peer;
 mod provisioned;
+mod queue_file;
 mod reconnect;
+mod recovery;
 mod settings;
 mod store;
+mod telemetry;
 mod token_lifetime;
 mod twin;
 mod wire;
@@ -17,6 +25,7 @@ use crate::mqtt::server::Server;
 use crate::mqtt::{MqttKind, key};
 use crate::pki::Pki;
 use crate::script::Script;
+use device::Device;
 use peer::HubPeer;
 
 const HUB: &str = "contoso.azure-devices.net";
@@ -53,16 +62,36 @@ fn transport(kind: MqttKind, port: u16) -> HubTransport {
     }
 }
 
-/// A connected device, and its connection as the hub sees it.
-async fn connected() -> (dps_device::HubConnection, HubPeer, Server) {
+/// A connected device that asks for everything itself, and its connection as the hub sees it.
+async fn connected() -> (Device, HubPeer, Server) {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
-    let (connection, peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
-    (connection.unwrap(), peer, server)
+    let (device, peer) = tokio::join!(Device::connect(&hub), HubPeer::accept(&server));
+    (device.unwrap(), peer, server)
+}
+
+/// A connected device that receives everything except the twin.
+async fn receiving() -> (Device, HubPeer, Server) {
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let options = device::following().without_twin_events();
+    let device = Device::connect_with(&hub, options);
+    let (device, peer) = tokio::join!(device, HubPeer::accept(&server));
+    (device.unwrap(), peer, server)
+}
+
+/// A connected device that follows its twin, whose version is 1.
+async fn following() -> (Device, HubPeer, Server) {
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let (mut device, mut peer) = tokio::join!(Device::follow(&hub), HubPeer::accept(&server));
+    let (version, ()) = tokio::join!(device.version(), peer.answer_twin(1));
+    assert_eq!(version, (true, 1));
+    (device, peer, server)
 }
 
 /// Exchanges a secret with the hub in every kind of message, and returns the CONNECT packet that the hub received.
 pub(crate) async fn exchange_secret(secret: &str) -> Vec<u8> {
-    let (mut connection, mut peer, _server) = connected().await;
+    use dps_device::{DeviceEvent, Message};
+
+    let (mut device, mut peer, _server) = receiving().await;
     let script = async {
         let request = peer.request(peer::GET).await;
         let twin =
@@ -70,20 +99,38 @@ pub(crate) async fn exchange_secret(secret: &str) -> Vec<u8> {
         peer.answer(&request, "200", "", &twin).await;
         let request = peer.request(peer::REPORT).await;
         peer.answer(&request, "204", "&$version=2", "").await;
-        let change = format!(r#"{{"x":"{secret}!","$version":2}}"#);
-        let topic = "$iothub/twin/PATCH/properties/desired/?$version=2";
-        let change = crate::mqtt::server::publish(0x30, topic, b"", change.as_bytes());
-        peer.peer.send(&change).await;
+        let message = peer.message().await;
+        assert_eq!(message.body, secret);
+        peer.acknowledge(&message).await;
+        peer.method("reboot", "1", secret).await;
+        let message = peer.response().await;
+        assert_eq!(message.body, format!("{secret:?}"));
+        let topic = format!("devices/my-device/messages/devicebound/x={secret}");
+        peer.publish(&topic, b"", secret).await;
     };
-    let device = async {
-        let twin = connection.twin().await.unwrap();
-        connection
+    let play = async {
+        let twin = device.twin().await.unwrap();
+        device
             .report(serde_json::json!({"x": secret}))
             .await
             .unwrap();
-        let update = connection.next().await.unwrap();
-        tracing::info!(?connection, ?twin, ?update, "exchanged");
+        let message = Message::new(secret).with_property("x", secret);
+        let sent = device.handle.send(message);
+        device.events.drive(sent).await.unwrap();
+        loop {
+            match device.events.next().await.unwrap() {
+                DeviceEvent::Method(method) => {
+                    tracing::info!(?method, "invoked");
+                    method.respond(200, secret).unwrap();
+                }
+                DeviceEvent::Message(message) => {
+                    tracing::info!(?device, ?twin, ?message, "exchanged");
+                    break;
+                }
+                _ => {}
+            }
+        }
     };
-    tokio::join!(device, script);
+    tokio::join!(play, script);
     peer.connect
 }

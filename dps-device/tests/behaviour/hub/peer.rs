@@ -2,10 +2,6 @@
 
 use crate::mqtt::server::{CONNACK, Peer, Server, publish};
 
-/// Subscribes to both filters in one packet, with QoS 1.
-pub(super) const SUBSCRIBE: &[u8] = b"\x82\x41\x00\x01\x00\x12$iothub/twin/res/#\x01\x00\x27$iothub/twin/PATCH/properties/desired/#\x01";
-pub(super) const SUBACK: &[u8] = b"\x90\x04\x00\x01\x01\x01";
-
 pub(super) const GET: &str = "$iothub/twin/GET/?$rid=";
 pub(super) const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
 
@@ -29,9 +25,55 @@ impl HubPeer {
         let connect = peer.packet().await;
         assert_eq!(connect[0], 0x10, "CONNECT");
         peer.send(CONNACK).await;
-        assert_eq!(peer.packet().await, SUBSCRIBE);
-        peer.send(SUBACK).await;
+        peer.subscribe().await;
         Self { peer, connect }
+    }
+
+    /// Reads the next packet that is not an acknowledgement.
+    async fn next_publish(&mut self) -> Request {
+        loop {
+            let packet = self.peer.packet().await;
+            if packet[0] != 0x40 {
+                return Request::read(&packet);
+            }
+        }
+    }
+
+    /// Reads the next device-to-cloud message. Its topic has the properties.
+    pub(super) async fn message(&mut self) -> Request {
+        let message = self.next_publish().await;
+        let is_message = message.topic.starts_with("devices/my-device/");
+        assert!(is_message, "{message:?}");
+        message
+    }
+
+    /// Reads the response to a direct method.
+    pub(super) async fn response(&mut self) -> Request {
+        let response = self.next_publish().await;
+        let is_response = response.topic.starts_with("$iothub/methods/res/");
+        assert!(is_response, "{response:?}");
+        self.acknowledge(&response).await;
+        response
+    }
+
+    pub(super) async fn acknowledge(&mut self, message: &Request) {
+        self.peer
+            .send(&[b"\x40\x02", &message.id[..]].concat())
+            .await;
+    }
+
+    /// Sends a message with QoS 1 if it has a packet id, and else with QoS 0.
+    pub(super) async fn publish(&mut self, topic: &str, id: &[u8], body: &str) {
+        let first = if id.is_empty() { 0x30 } else { 0x32 };
+        self.peer
+            .send(&publish(first, topic, id, body.as_bytes()))
+            .await;
+    }
+
+    /// Invokes a direct method.
+    pub(super) async fn method(&mut self, name: &str, rid: &str, body: &str) {
+        let topic = format!("$iothub/methods/POST/{name}/?$rid={rid}");
+        self.publish(&topic, b"", body).await;
     }
 
     /// Reads the next request, which must be of this kind.
@@ -66,7 +108,7 @@ impl HubPeer {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) id: [u8; 2],
     pub(super) topic: String,
@@ -82,7 +124,9 @@ impl Request {
         let (topic, rest) = rest.split_at(u16::from_be_bytes(*length).into());
         let (id, body) = rest.split_first_chunk().unwrap();
         let topic = std::str::from_utf8(topic).unwrap();
-        let (topic, rid) = topic.split_at(topic.find('=').unwrap() + 1);
+        // The request id, if there is one.
+        let end = topic.find("$rid=").map_or(topic.len(), |at| at + 5);
+        let (topic, rid) = topic.split_at(end);
         Self {
             id: *id,
             topic: topic.to_owned(),

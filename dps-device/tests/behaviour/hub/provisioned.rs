@@ -8,13 +8,14 @@ use dps_device::attestation::Proof;
 use dps_device::transport::{Reply, Session, Target, TransportError};
 use dps_device::{
     AssignmentFile, AssignmentStore, CachedAssignment, DeviceEvent, DeviceState, ErrorKind,
-    ProvisionedDevice, ProvisioningClient, Transport, TwinUpdate,
+    ProvisionedDevice, ProvisioningClient, Recovery, Transport,
 };
 use dps_types::{OperationId, RegistrationRequest};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
+use super::device::{Device, Update, following, quick};
 use super::memory::{Broken, Memory, Stuck};
 use super::peer::{HubPeer, REPORT};
 use super::{at_server, transport};
@@ -25,21 +26,35 @@ use crate::script::{
     ASSIGNED, POLL, REGISTER, Script, Step, answer, assert_wait, assigned, assigning,
 };
 
+pub(super) fn connect(device: ProvisionedDevice) -> Device {
+    let (handle, events) = device.with_options(quick()).connect();
+    Device { handle, events }
+}
+
 /// The root certificate and the server that plays all hubs.
-struct Hubs {
-    pki: Pki,
-    server: Server,
+pub(super) struct Hubs {
+    pub(super) pki: Pki,
+    pub(super) server: Server,
 }
 
 impl Hubs {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let pki = Pki::new();
         let server = Server::start(MqttKind::Mqtt, pki.server(false)).await;
         Self { pki, server }
     }
 
+    /// A connection of [`provisioned`](Self::provisioned) that receives nothing that it does not ask for.
+    pub(super) fn device(&self, dps: &Script, store: impl AssignmentStore + 'static) -> Device {
+        connect(self.provisioned(dps, store))
+    }
+
     /// A device with this script as its DPS. All its hubs are at the server.
-    fn device(&self, dps: &Script, store: impl AssignmentStore + 'static) -> ProvisionedDevice {
+    pub(super) fn provisioned(
+        &self,
+        dps: &Script,
+        store: impl AssignmentStore + 'static,
+    ) -> ProvisionedDevice {
         let client = dps.client().with_min_poll_interval(Duration::ZERO);
         let (roots, port) = (self.pki.roots(), self.server.port());
         ProvisionedDevice::new(client, store).with_hub(move |hub| {
@@ -50,7 +65,7 @@ impl Hubs {
     }
 
     /// Refuses the next connection, which must name this hub.
-    async fn refuse(&self, hub: &str) {
+    pub(super) async fn refuse(&self, hub: &str) {
         let mut peer = self.server.accept().await;
         assert_names(&peer.packet().await, hub);
         peer.send(b"\x20\x02\x00\x05").await;
@@ -58,7 +73,7 @@ impl Hubs {
     }
 
     /// Accepts the next connection, which must name this hub, and answers its request for the twin.
-    async fn accept(&self, hub: &str) -> HubPeer {
+    pub(super) async fn accept(&self, hub: &str) -> HubPeer {
         let mut peer = HubPeer::accept(&self.server).await;
         assert_names(&peer.connect, hub);
         peer.answer_twin(1).await;
@@ -67,7 +82,7 @@ impl Hubs {
 }
 
 #[track_caller]
-fn assert_names(connect: &[u8], hub: &str) {
+pub(super) fn assert_names(connect: &[u8], hub: &str) {
     let username = format!("{hub}/my-device/?api-version=2021-04-12");
     let named = connect
         .windows(username.len())
@@ -75,9 +90,9 @@ fn assert_names(connect: &[u8], hub: &str) {
     assert!(named, "{hub}: {}", String::from_utf8_lossy(connect));
 }
 
-const OLD: &str = "old.azure-devices.net";
+pub(super) const OLD: &str = "old.azure-devices.net";
 /// The hub in [`ASSIGNED`].
-const NEW: &str = "hub.azure-devices.net";
+pub(super) const NEW: &str = "hub.azure-devices.net";
 
 #[tokio::test]
 async fn a_device_with_a_stored_assignment_does_not_ask_dps() {
@@ -88,7 +103,7 @@ async fn a_device_with_a_stored_assignment_does_not_ask_dps() {
     let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(OLD));
     twin.unwrap();
     assert_eq!(dps.asked(), [""; 0]);
-    assert_eq!(device.assignment().unwrap().hub().as_str(), OLD);
+    assert_eq!(device.handle.assignment().unwrap().hub().as_str(), OLD);
 }
 
 #[tokio::test]
@@ -96,9 +111,8 @@ async fn a_device_without_a_stored_assignment_registers_and_stores_it() {
     let hubs = Hubs::new().await;
     let dps = Script::new([assigning(), assigned()]);
     let memory = Memory::default();
-    let mut device = hubs
-        .device(&dps, memory.clone())
-        .with_payload(json!({"a": 1}));
+    let device = hubs.provisioned(&dps, memory.clone());
+    let mut device = connect(device.with_payload(json!({"a": 1})));
     let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     let register = r#"PUT {"registrationId":"my-device","payload":{"a":1}}"#;
@@ -135,7 +149,8 @@ async fn a_store_that_fails_leads_to_a_registration() {
     let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     assert_eq!(dps.asked(), [REGISTER]);
-    assert!(device.forget().await.is_err());
+    let forgotten = device.handle.forget();
+    assert!(device.events.drive(forgotten).await.is_err());
 }
 
 #[tokio::test]
@@ -160,7 +175,10 @@ async fn a_hub_that_refuses_the_device_leads_to_a_registration() {
     let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
     let memory = Memory::with_hub(OLD);
-    let mut device = hubs.device(&dps, memory.clone());
+    let options = following().without_messages().without_methods();
+    let device = hubs.provisioned(&dps, memory.clone()).with_options(options);
+    let (handle, events) = device.connect();
+    let mut device = Device { handle, events };
     let script = async {
         hubs.refuse(OLD).await;
         let mut peer = hubs.accept(NEW).await;
@@ -170,8 +188,8 @@ async fn a_hub_that_refuses_the_device_leads_to_a_registration() {
     };
     let play = async {
         // The whole twin, because it is another hub.
-        let update = device.next().await.unwrap();
-        assert!(matches!(update, TwinUpdate::Twin(_)), "{update:?}");
+        let update = device.update().await;
+        assert!(matches!(update, Update::Twin(_)), "{update:?}");
         device.report(json!({"moved": true})).await.unwrap()
     };
     let (version, _peer) = tokio::join!(play, script);
@@ -214,12 +232,8 @@ async fn a_new_hub_that_refuses_the_device_does_not_cause_a_loop() {
     let (twin, ()) = tokio::join!(device.twin(), script);
     assert_eq!(twin.unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(dps.asked(), [REGISTER]);
-    // The next call registers again.
-    let script = async {
-        hubs.refuse(NEW).await;
-        hubs.accept(NEW).await
-    };
-    let (twin, _peer) = tokio::join!(device.twin(), script);
+    // It registers again, after a wait.
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
     assert_eq!(dps.asked(), [REGISTER, REGISTER]);
 }
@@ -242,23 +256,87 @@ async fn reprovision_registers_again() {
     let mut device = hubs.device(&dps, Memory::with_hub(OLD));
     let (twin, old) = tokio::join!(device.twin(), hubs.accept(OLD));
     twin.unwrap();
-    device.reprovision().await.unwrap();
+    let reprovision = device.handle.reprovision();
+    device.events.drive(reprovision).await.unwrap();
     old.peer.closed().await;
-    assert_eq!(device.hub().await.unwrap().hostname().as_str(), NEW);
+    assert_eq!(device.handle.hub().unwrap().hostname().as_str(), NEW);
     let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
     twin.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn forget_removes_the_stored_assignment() {
+/// The operator asks by a method, whose response is sent before.
+#[tokio::test]
+async fn reprovision_in_a_method_sends_the_response_first() {
+    let hubs = Hubs::new().await;
+    let dps = Script::new([assigned()]);
+    let options = following().without_twin_events();
+    let device = hubs.provisioned(&dps, Memory::with_hub(OLD));
+    let (handle, mut events) = device.with_options(options).connect();
+    let play = async {
+        while let Some(event) = events.next().await {
+            if let DeviceEvent::Method(method) = event {
+                method.respond(202, json!({})).unwrap();
+                events.drive(handle.reprovision()).await.unwrap();
+            }
+        }
+    };
+    let script = async {
+        let mut peer = HubPeer::accept(&hubs.server).await;
+        peer.method("reprovision", "1", "{}").await;
+        let response = peer.response().await;
+        assert_eq!(response.topic, "$iothub/methods/res/202/?$rid=");
+        let peer = HubPeer::accept(&hubs.server).await;
+        assert_names(&peer.connect, NEW);
+    };
+    tokio::select! {
+        () = play => {}
+        () = script => {}
+    }
+}
+
+#[tokio::test]
+async fn a_reprovision_that_fails_keeps_the_hub() {
+    let hubs = Hubs::new().await;
+    let dps = Script::new([answer(404, r#"{"errorCode":404201}"#)]);
+    let mut device = hubs.device(&dps, Memory::with_hub(OLD));
+    let (twin, _old) = tokio::join!(device.twin(), hubs.accept(OLD));
+    twin.unwrap();
+    let reprovision = device.handle.reprovision();
+    let error = device.events.drive(reprovision).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(OLD));
+    twin.unwrap();
+}
+
+#[tokio::test]
+async fn forget_removes_the_stored_assignment_and_registers() {
+    let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
     let memory = Memory::with_hub(OLD);
+    let mut device = hubs.device(&dps, memory.clone());
+    let (twin, _old) = tokio::join!(device.twin(), hubs.accept(OLD));
+    twin.unwrap();
+    let forgotten = device.handle.forget();
+    device.events.drive(forgotten).await.unwrap();
+    assert_ne!(memory.hub().as_deref(), Some(OLD));
+    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
+    twin.unwrap();
+    assert_eq!(dps.asked(), [REGISTER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_with_another_mqtt_client_forgets_and_registers_too() {
+    let dps = Script::forever(assigned());
+    let memory = Memory::with_hub(OLD);
     let mut device = ProvisionedDevice::new(dps.client(), memory.clone());
+    assert_eq!(device.hub().await.unwrap().hostname().as_str(), OLD);
     assert_eq!(device.hub().await.unwrap().hostname().as_str(), OLD);
     device.forget().await.unwrap();
     assert_eq!((memory.hub(), device.assignment()), (None, None));
     assert_eq!(device.hub().await.unwrap().hostname().as_str(), NEW);
     assert_eq!(dps.asked(), [REGISTER]);
+    device.reprovision().await.unwrap();
+    assert_eq!(dps.asked(), [REGISTER, REGISTER]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,15 +352,22 @@ async fn a_registration_goes_on_after_its_future_was_dropped() {
     assert_eq!(dps.asked(), [REGISTER, POLL, POLL]);
 }
 
-/// A device whose hubs refuse every TCP connection.
-async fn with_unreachable_hubs(client: ProvisioningClient, memory: &Memory) -> ProvisionedDevice {
+/// A device whose hubs refuse every TCP connection, and whose requests wait for two hours.
+async fn with_unreachable_hubs(client: ProvisioningClient, memory: &Memory) -> Device {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let pki = Pki::new();
-    ProvisionedDevice::new(client, memory.clone()).with_hub(move |hub| {
-        at_server(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
-    })
+    let options = quick()
+        .with_recovery(Recovery::new())
+        .with_request_timeout(Duration::from_secs(2 * 3600));
+    let device = ProvisionedDevice::new(client, memory.clone()).with_options(options);
+    let (handle, events) = device
+        .with_hub(move |hub| {
+            at_server(hub, MqttKind::Mqtt, &pki, port).with_host(std::net::Ipv4Addr::LOCALHOST)
+        })
+        .connect();
+    Device { handle, events }
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,18 +376,21 @@ async fn an_unreachable_hub_is_retried_for_at_least_15_minutes() {
     let memory = Memory::with_hub(OLD);
     let mut device = with_unreachable_hubs(dps.client(), &memory).await;
     let start = Instant::now();
-    let error = timeout(Duration::from_secs(14 * 60), device.twin()).await;
-    assert!(error.is_err(), "it still retries");
+    let early = timeout(Duration::from_secs(14 * 60), device.run()).await;
+    assert!(early.is_err());
     assert_eq!(dps.asked(), [""; 0]);
 
-    // It retries the new hub for as long, and then returns the error.
-    let error = device.twin().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Deadline);
+    loop {
+        if let DeviceEvent::Assigned(_) = device.events.next().await.unwrap() {
+            break;
+        }
+    }
     assert_eq!(dps.asked(), [REGISTER]);
     assert_eq!(memory.hub().as_deref(), Some(NEW));
-    assert_wait(start.elapsed(), 2 * 15 * 60 - 130, 2 * 30 * 60);
+    assert_wait(start.elapsed(), 15 * 60, 31 * 60 + 20);
 }
 
+/// It is logged and retried, and no request fails before its timeout.
 #[tokio::test(start_paused = true)]
 async fn the_device_stays_with_its_hub_while_dps_is_unreachable_too() {
     let dps = Script::forever(Step::Fail(ErrorKind::Connect));
@@ -312,7 +400,7 @@ async fn the_device_stays_with_its_hub_while_dps_is_unreachable_too() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(error.is_retryable());
     assert!(!dps.asked().is_empty());
-    assert_eq!(device.assignment().unwrap().hub().as_str(), OLD);
+    assert_eq!(device.handle.assignment().unwrap().hub().as_str(), OLD);
     assert_eq!(memory.hub().as_deref(), Some(OLD));
 }
 
@@ -359,8 +447,11 @@ async fn a_lookup_after_an_outage_can_replace_the_registration() {
         let client = ProvisioningClient::new(scope, key, WithLookup(known, dps.clone()));
         let memory = Memory::with_hub(OLD);
         let mut device = with_unreachable_hubs(client, &memory).await;
-        let error = device.twin().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Deadline);
+        loop {
+            if let DeviceEvent::Assigned(_) = device.events.next().await.unwrap() {
+                break;
+            }
+        }
         assert_eq!(dps.asked(), asked, "DPS knows {known}");
         assert_eq!(memory.hub().as_deref(), Some(NEW));
     }
@@ -435,19 +526,22 @@ async fn events_and_state_follow_the_device() {
     let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
     let mut device = hubs.device(&dps, Memory::with_hub(OLD));
-    let mut events = device.events();
-    assert_eq!(device.state(), DeviceState::Disconnected);
+    assert_eq!(device.handle.state(), DeviceState::Disconnected);
     let script = async {
         hubs.refuse(OLD).await;
         hubs.accept(NEW).await
     };
-    let (twin, peer) = tokio::join!(device.twin(), script);
+    let (twin, _peer) = tokio::join!(device.twin(), script);
     twin.unwrap();
-    assert_eq!(device.state(), DeviceState::Connected);
-    drop((device, peer));
+    assert_eq!(device.handle.state(), DeviceState::Connected);
+    device
+        .events
+        .drive(device.handle.close(Duration::ZERO))
+        .await;
+    assert_eq!(device.handle.state(), DeviceState::Disconnected);
 
     let mut seen = Vec::new();
-    while let Some(event) = events.next().await {
+    while let Some(event) = device.events.next().await {
         seen.push(match event {
             DeviceEvent::Registering => "registering".to_owned(),
             DeviceEvent::Assigned(assignment) => format!("assigned {}", assignment.hub()),

@@ -2,46 +2,39 @@
 
 use std::time::Duration;
 
-use dps_device::{ErrorKind, HubEndpoint, SymmetricKey, TwinUpdate};
+use dps_device::{ConnectOptions, DeviceEvent, DeviceState, ErrorKind, HubEndpoint, SymmetricKey};
 use dps_types::sas::SasToken;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
+use super::device::{Device, first_failure, quick};
 use super::peer::{GET, HubPeer, twin};
-use super::{connected, hub, set_up};
+use super::{connected, following, hub, set_up};
 use crate::mqtt::connections::skip;
 use crate::mqtt::server::{CONNACK, PINGREQ, PINGRESP, Server, publish};
 use crate::mqtt::{MQTT_KINDS, MqttKind, SECOND, key};
 use crate::pki::Pki;
-
-/// The error of a connection whose CONNECT is answered with this code.
-async fn answered(code: u8) -> dps_device::Error {
-    let (hub, server) = set_up(MqttKind::Mqtt).await;
-    let hub = hub.with_timeout(Duration::ZERO);
-    let script = async {
-        let mut peer = server.accept().await;
-        peer.packet().await;
-        peer.send(&[0x20, 2, 0, code]).await;
-        peer.closed().await;
-    };
-    let (connection, ()) = tokio::join!(hub.connect(), script);
-    connection.unwrap_err()
-}
 
 #[tokio::test]
 async fn each_refusal_has_its_kind() {
     for (code, kind) in [
         (1, ErrorKind::Protocol),
         (2, ErrorKind::Rejected),
+        (3, ErrorKind::Service),
         (4, ErrorKind::Unauthorized),
         (5, ErrorKind::Unauthorized),
     ] {
-        assert_eq!(answered(code).await.kind(), kind, "{code}");
+        let (hub, server) = set_up(MqttKind::Mqtt).await;
+        let script = async {
+            let mut peer = server.accept().await;
+            peer.packet().await;
+            peer.send(&[0x20, 2, 0, code]).await;
+            peer.closed().await;
+        };
+        let (error, ()) = tokio::join!(first_failure(&hub), script);
+        assert_eq!(error.kind(), kind, "{code}");
     }
-    let error = answered(3).await;
-    assert_eq!(error.kind(), ErrorKind::Deadline);
-    assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Service);
 }
 
 fn password(connect: &[u8]) -> SasToken {
@@ -71,8 +64,8 @@ async fn the_secondary_key_is_used_after_the_primary_was_refused() {
         peer.answer_twin(1).await;
     };
     let device = async {
-        let mut connection = hub.connect().await.unwrap();
-        connection.twin().await.unwrap();
+        let mut device = Device::connect(&hub).await.unwrap();
+        device.twin().await.unwrap();
     };
     tokio::join!(device, script);
 }
@@ -91,8 +84,8 @@ async fn an_error_is_returned_if_both_keys_are_refused() {
             peer.send(b"\x20\x02\x00\x05").await;
         }
     };
-    let (connection, ()) = tokio::join!(hub.connect(), script);
-    assert_eq!(connection.unwrap_err().kind(), ErrorKind::Unauthorized);
+    let (error, ()) = tokio::join!(first_failure(&hub), script);
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
 }
 
 #[tokio::test]
@@ -100,14 +93,10 @@ async fn a_lost_connection_is_opened_again_and_missed_changes_are_delivered() {
     join_all(MQTT_KINDS.iter().map(|kind| async move {
         let (hub, server) = set_up(*kind).await;
         let device = async {
-            let mut connection = hub.connect().await.unwrap();
+            let mut device = Device::follow(&hub).await;
             let mut updates = Vec::new();
             for _ in 0..3 {
-                updates.push(match connection.next().await.unwrap() {
-                    TwinUpdate::Desired(change) => (false, change.version()),
-                    TwinUpdate::Twin(twin) => (true, twin.desired.version()),
-                    other => panic!("{other:?}"),
-                });
+                updates.push(device.version().await);
             }
             updates
         };
@@ -140,9 +129,8 @@ async fn a_connection_is_replaced_before_its_password_expires() {
         let (hub, server) = set_up(*kind).await;
         let hub = hub.with_token_lifetime(2 * SECOND);
         let device = async {
-            let mut connection = hub.connect().await.unwrap();
-            connection.twin().await.unwrap();
-            connection.next().await.unwrap()
+            let mut device = Device::follow(&hub).await;
+            [device.version().await, device.version().await]
         };
         let script = async {
             let mut old = HubPeer::accept(&server).await;
@@ -154,15 +142,15 @@ async fn a_connection_is_replaced_before_its_password_expires() {
             assert!(password(&new.connect).expires_at() > password(&old.connect).expires_at());
             new.answer_twin(2).await;
         };
-        let (update, ()) = tokio::join!(device, script);
-        assert!(matches!(update, TwinUpdate::Twin(_)));
+        let (updates, ()) = tokio::join!(device, script);
+        assert_eq!(updates, [(true, 1), (true, 2)]);
     }
 }
 
 #[tokio::test]
-async fn a_password_that_expired_while_nothing_was_awaited_is_not_a_failure() {
-    let (mut connection, mut peer, server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
+async fn a_password_that_expired_while_nothing_was_polled_is_not_a_failure() {
+    let (mut device, mut peer, server) = connected().await;
+    let (twin, ()) = tokio::join!(device.twin(), peer.answer_twin(1));
     twin.unwrap();
     // An hour, less a tenth of it.
     skip(54 * 60 + 1).await;
@@ -170,16 +158,19 @@ async fn a_password_that_expired_while_nothing_was_awaited_is_not_a_failure() {
         let mut new = HubPeer::accept(&server).await;
         peer.peer.closed().await;
         new.answer_twin(1).await;
+        new
     };
-    let (twin, ()) = tokio::join!(connection.twin(), script);
+    let (twin, _new) = tokio::join!(device.twin(), script);
     twin.unwrap();
+    while let Ok(event) = timeout(Duration::ZERO, device.events.next()).await {
+        let is_failure = matches!(event, Some(DeviceEvent::Failed { .. }));
+        assert!(!is_failure, "{event:?}");
+    }
 }
 
 #[tokio::test]
-async fn next_sends_pings_and_leaves_a_hub_that_does_not_answer_them() {
-    let (mut connection, mut peer, server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
-    twin.unwrap();
+async fn polling_sends_pings_and_leaves_a_hub_that_does_not_answer_them() {
+    let (mut device, mut peer, server) = following().await;
     let script = async {
         tokio::task::yield_now().await;
         for _ in 0..2 {
@@ -200,27 +191,30 @@ async fn next_sends_pings_and_leaves_a_hub_that_does_not_answer_them() {
         peer.peer.closed().await;
         new.answer_twin(2).await;
     };
-    let (update, ()) = tokio::join!(connection.next(), script);
-    assert!(matches!(update.unwrap(), TwinUpdate::Twin(_)));
+    let (update, ()) = tokio::join!(device.version(), script);
+    assert_eq!(update, (true, 2));
 }
 
 #[tokio::test]
-async fn dropping_the_connection_sends_disconnect() {
+async fn dropping_the_events_sends_disconnect_and_ends_every_call() {
     for kind in MQTT_KINDS {
         let (hub, server) = set_up(*kind).await;
-        let (connection, mut peer) = tokio::join!(hub.connect(), HubPeer::accept(&server));
-        drop(connection);
+        let (device, mut peer) = tokio::join!(Device::connect(&hub), HubPeer::accept(&server));
+        let Device { handle, events } = device.unwrap();
+        drop(events);
         assert_eq!(peer.peer.packet().await, b"\xe0\x00");
         peer.peer.closed().await;
+        assert_eq!(handle.twin().await.unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(handle.state(), DeviceState::Disconnected);
     }
 }
 
 #[tokio::test]
-async fn dropping_a_connect_closes_it() {
+async fn dropping_the_events_while_it_connects_closes_the_connection() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let peer = tokio::select! {
         biased;
-        _ = hub.connect() => panic!("the hub has not answered"),
+        _ = Device::connect(&hub) => panic!("the hub has not answered"),
         peer = async {
             let mut peer = server.accept().await;
             peer.packet().await;
@@ -232,12 +226,12 @@ async fn dropping_a_connect_closes_it() {
 
 #[tokio::test]
 async fn connecting_goes_on_after_the_future_was_dropped() {
-    let (mut connection, peer, server) = connected().await;
+    let (mut device, peer, server) = following().await;
     drop(peer);
     let device = async {
         loop {
-            if let Ok(update) = timeout(Duration::from_millis(1), connection.next()).await {
-                return update.unwrap();
+            if let Ok(version) = timeout(Duration::from_millis(1), device.version()).await {
+                return version;
             }
         }
     };
@@ -247,9 +241,8 @@ async fn connecting_goes_on_after_the_future_was_dropped() {
         assert_eq!(peer.packet().await[0], 0x10);
         tokio::time::sleep(Duration::from_millis(20)).await;
         peer.send(CONNACK).await;
-        peer.packet().await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        peer.send(super::peer::SUBACK).await;
+        peer.subscribe().await;
         let mut peer = HubPeer {
             peer,
             connect: Vec::new(),
@@ -259,12 +252,37 @@ async fn connecting_goes_on_after_the_future_was_dropped() {
         peer.answer(&request, "200", "", &twin(3)).await;
         peer
     };
-    let (update, _peer) = tokio::join!(device, script);
-    assert!(matches!(update, TwinUpdate::Twin(_)));
+    let (version, _peer) = tokio::join!(device, script);
+    assert_eq!(version, (true, 3));
+}
+
+#[tokio::test]
+async fn renew_replaces_the_connection_when_nothing_is_in_progress() {
+    let (mut device, mut peer, server) = connected().await;
+    let handle = device.handle.clone();
+    let script = async {
+        let request = peer.request(GET).await;
+        handle.renew().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.answer(&request, "200", "", &twin(1)).await;
+        assert_eq!(peer.peer.packet().await, b"\xe0\x00");
+        HubPeer::accept(&server).await
+    };
+    let (twin, _peer) = tokio::join!(
+        async {
+            let twin = device.twin().await;
+            // Until the new connection is there.
+            let _ = timeout(SECOND, device.run()).await;
+            twin
+        },
+        script
+    );
+    twin.unwrap();
+    assert_eq!(device.handle.state(), DeviceState::Connected);
 }
 
 /// A hub whose port refuses connections.
-async fn unreachable_hub() -> HubEndpoint {
+pub(super) async fn unreachable_hub() -> HubEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -278,12 +296,34 @@ async fn an_unreachable_hub_is_an_error_after_the_timeout() {
     for limit in [60, 600] {
         let limit = Duration::from_secs(limit);
         let start = Instant::now();
-        let error = hub.clone().with_timeout(limit).connect().await.unwrap_err();
+        let options = ConnectOptions::new().with_request_timeout(limit);
+        let (handle, mut events) = hub.connect_with(options);
+        let error = events.drive(handle.twin()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(error.last_failure().unwrap().kind(), ErrorKind::Connect);
         assert!(error.is_retryable());
         let took = start.elapsed();
-        assert!(took <= limit && took > limit / 2, "{took:?} of {limit:?}");
+        assert!(
+            took >= limit && took < limit + SECOND,
+            "{took:?} of {limit:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waits_between_attempts_grow_from_one_second_to_a_minute() {
+    let hub = unreachable_hub().await;
+    let (_handle, mut events) = hub.connect();
+    let mut waits = Vec::new();
+    while waits.len() < 9 {
+        if let Some(DeviceEvent::Failed { retry_in, .. }) = events.next().await {
+            waits.push(retry_in.unwrap().as_secs_f64());
+        }
+    }
+    for (wait, step) in waits.iter().zip([1, 2, 4, 8, 16, 32, 60, 60, 60]) {
+        let step = f64::from(step);
+        let is_near = (0.79 * step..1.21 * step).contains(wait);
+        assert!(is_near, "{waits:?}");
     }
 }
 
@@ -292,7 +332,18 @@ async fn a_server_under_another_root_is_a_tls_failure() {
     for kind in MQTT_KINDS {
         let (hub, server) = set_up(*kind).await;
         let hub = hub.with_roots(Pki::new().roots());
-        let (connection, _) = tokio::join!(hub.connect(), server.tls_attempt());
-        assert_eq!(connection.unwrap_err().kind(), ErrorKind::Tls);
+        let (error, _) = tokio::join!(first_failure(&hub), server.tls_attempt());
+        assert_eq!(error.kind(), ErrorKind::Tls);
     }
+}
+
+/// It is not likely to pass by itself, so a request does not wait for it.
+#[tokio::test]
+async fn a_request_fails_at_once_if_the_hub_is_not_trusted() {
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let hub = hub.with_roots(Pki::new().roots());
+    let (handle, mut events) = hub.connect_with(quick());
+    let (twin, _) = tokio::join!(events.drive(handle.twin()), server.tls_attempt());
+    assert_eq!(twin.unwrap_err().kind(), ErrorKind::Tls);
+    assert_eq!(handle.state(), DeviceState::Retrying);
 }

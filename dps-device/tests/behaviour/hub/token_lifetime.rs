@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use dps_device::Clock;
 use tokio::time::{advance, pause, resume};
 
+use super::device::Device;
 use super::peer::HubPeer;
 use super::{HUB, at_server};
 use crate::mqtt::server::Server;
@@ -48,9 +49,8 @@ async fn a_connection_with_a_token_of_one_second_is_replaced_after_half_a_second
     let hub = client.hub_at(HUB.parse().unwrap(), "my-device".parse().unwrap());
     let hub = at_server(hub, MqttKind::Mqtt, &pki, server.port()).with_token_lifetime(SECOND);
     let device = async {
-        let mut connection = hub.connect().await.unwrap();
-        connection.twin().await.unwrap();
-        connection.next().await.unwrap()
+        let mut device = Device::follow(&hub).await;
+        [device.version().await, device.version().await]
     };
     let script = async {
         for _ in 0..3 {
@@ -64,5 +64,6 @@ async fn a_connection_with_a_token_of_one_second_is_replaced_after_half_a_second
         peer.answer_twin(2).await;
         peer
     };
-    let (_update, _peer) = tokio::join!(device, script);
+    let (versions, _peer) = tokio::join!(device, script);
+    assert_eq!(versions, [(true, 1), (true, 2)]);
 }

@@ -2,30 +2,24 @@
 
 use std::time::Duration;
 
-use dps_device::{ErrorKind, HubConnection, TwinUpdate};
+use dps_device::ErrorKind;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::connected;
+use super::device::Device;
 use super::peer::{GET, HubPeer, REPORT, twin};
+use super::{connected, following, set_up};
+use crate::mqtt::MqttKind;
 use crate::mqtt::server::publish;
-
-/// The next update: true for a whole twin, and the version of the desired properties.
-async fn next(connection: &mut HubConnection) -> (bool, u64) {
-    match connection.next().await.unwrap() {
-        TwinUpdate::Desired(change) => (false, change.version()),
-        TwinUpdate::Twin(twin) => (true, twin.desired.version()),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test]
 async fn the_first_update_is_the_whole_twin_and_then_come_the_changes() {
-    let (mut connection, mut peer, _server) = connected().await;
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let (mut device, mut peer) = tokio::join!(Device::follow(&hub), HubPeer::accept(&server));
     let device = async {
         let mut updates = Vec::new();
         for _ in 0..3 {
-            updates.push(next(&mut connection).await);
+            updates.push(device.version().await);
         }
         updates
     };
@@ -44,80 +38,98 @@ async fn the_first_update_is_the_whole_twin_and_then_come_the_changes() {
 
 #[tokio::test]
 async fn a_missing_change_leads_to_a_download_of_the_twin() {
-    let (mut connection, mut peer, _server) = connected().await;
-    let device = async {
-        connection.twin().await.unwrap();
-        [next(&mut connection).await, next(&mut connection).await]
-    };
+    let (mut device, mut peer, _server) = following().await;
+    let play = async { [device.version().await, device.version().await] };
     let hub = async {
+        peer.change(3).await;
         peer.answer_twin(4).await;
-        peer.change(6).await;
-        peer.answer_twin(7).await;
-        peer.change(7).await;
-        peer.change(8).await;
+        peer.change(4).await;
+        peer.change(5).await;
     };
-    let (updates, ()) = tokio::join!(device, hub);
-    assert_eq!(updates, [(true, 7), (false, 8)]);
+    let (updates, ()) = tokio::join!(play, hub);
+    assert_eq!(updates, [(true, 4), (false, 5)]);
 }
 
 #[tokio::test]
 async fn more_changes_than_are_kept_lead_to_a_download_of_the_twin() {
-    let (mut connection, mut peer, _server) = connected().await;
-    let device = async {
-        connection.twin().await.unwrap();
-        connection.report(json!({"on": true})).await.unwrap();
-        next(&mut connection).await
-    };
+    let (mut device, mut peer, _server) = following().await;
+    // The program reads no events in the meantime.
     let hub = async {
-        peer.answer_twin(1).await;
         let request = peer.request(REPORT).await;
         for version in 2..=100 {
             peer.change(version).await;
         }
         peer.answer(&request, "204", "&$version=2", "").await;
-        peer.answer_twin(100).await;
     };
-    let (update, ()) = tokio::join!(device, hub);
-    assert_eq!(update, (true, 100));
+    let (reported, ()) = tokio::join!(device.report(json!({"on": true})), hub);
+    reported.unwrap();
+    let play = async {
+        let mut last = 1;
+        loop {
+            match device.version().await {
+                (false, version) => {
+                    assert_eq!(version, last + 1);
+                    last = version;
+                }
+                (true, version) => return (last, version),
+            }
+        }
+    };
+    let ((last, version), ()) = tokio::join!(play, peer.answer_twin(100));
+    assert!((33..100).contains(&last), "{last}");
+    assert_eq!(version, 100);
 }
 
 #[tokio::test]
-async fn a_second_call_uses_the_answer_to_a_pending_request() {
-    let (mut connection, mut peer, _server) = connected().await;
+async fn a_late_answer_to_a_request_that_was_dropped_is_ignored() {
+    let (mut device, mut peer, _server) = connected().await;
     // The caller does not wait for the answer.
-    tokio::select! {
+    let request = tokio::select! {
         biased;
-        _ = connection.twin() => panic!("the hub has not answered"),
-        request = peer.request(GET) => peer.answer(&request, "200", "", &twin(4)).await,
-    }
-    assert_eq!(connection.twin().await.unwrap().desired.version(), 4);
+        _ = device.twin() => panic!("the hub has not answered"),
+        request = peer.request(GET) => request,
+    };
+    let hub = async {
+        let second = peer.request(GET).await;
+        peer.answer(&request, "200", "", &twin(4)).await;
+        peer.answer(&second, "200", "", &twin(5)).await;
+    };
+    let (twin, ()) = tokio::join!(device.twin(), hub);
+    assert_eq!(twin.unwrap().desired.version(), 5);
+}
 
-    // `next` ignores the late answer, and the next download is a new request.
+#[tokio::test]
+async fn requests_of_several_tasks_are_answered_in_any_order() {
+    let (mut device, mut peer, _server) = connected().await;
+    let handles = [device.handle.clone(), device.handle.clone()];
+    let [first, second] = handles.map(|handle| tokio::spawn(async move { handle.twin().await }));
+    let hub = async {
+        let requests = [peer.request(GET).await, peer.request(GET).await];
+        peer.answer(&requests[1], "200", "", &twin(2)).await;
+        peer.answer(&requests[0], "200", "", &twin(1)).await;
+        let [first, second] = [first.await, second.await];
+        let version =
+            |twin: Result<Result<dps_device::Twin, _>, _>| twin.unwrap().unwrap().desired.version();
+        let mut versions = [version(first), version(second)];
+        versions.sort_unstable();
+        assert_eq!(versions, [1, 2]);
+    };
     tokio::select! {
-        biased;
-        _ = connection.twin() => panic!("the hub has not answered"),
-        request = peer.request(GET) => {
-            peer.answer(&request, "200", "", &twin(5)).await;
-            peer.change(5).await;
-        }
+        () = device.run() => {}
+        () = hub => {}
     }
-    assert_eq!(next(&mut connection).await, (false, 5));
-    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(6));
-    assert_eq!(twin.unwrap().desired.version(), 6);
 }
 
 #[tokio::test]
 async fn no_change_is_lost_if_the_future_is_dropped() {
-    let (mut connection, mut peer, _server) = connected().await;
-    let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
-    twin.unwrap();
+    let (mut device, mut peer, _server) = following().await;
     let mut versions = Vec::new();
     for version in 2..=20 {
         peer.change(version).await;
     }
     while versions.len() < 19 {
         // Polled once, and dropped.
-        if let Ok(update) = timeout(Duration::ZERO, next(&mut connection)).await {
+        if let Ok(update) = timeout(Duration::ZERO, device.version()).await {
             versions.push(update);
         }
         tokio::task::yield_now().await;
@@ -128,7 +140,7 @@ async fn no_change_is_lost_if_the_future_is_dropped() {
 
 #[tokio::test]
 async fn answers_to_other_requests_are_ignored() {
-    let (mut connection, mut peer, _server) = connected().await;
+    let (mut device, mut peer, _server) = connected().await;
     let hub = async {
         let request = peer.request(GET).await;
         for topic in [
@@ -143,21 +155,21 @@ async fn answers_to_other_requests_are_ignored() {
         }
         peer.answer(&request, "200", "", &twin(4)).await;
     };
-    let (twin, ()) = tokio::join!(connection.twin(), hub);
+    let (twin, ()) = tokio::join!(device.twin(), hub);
     assert_eq!(twin.unwrap().desired.version(), 4);
 }
 
 /// The error of a patch that is answered like this.
-async fn answered(status: &str, body: &str) -> (HubConnection, HubPeer, dps_device::Error) {
-    let (mut connection, mut peer, _server) = connected().await;
+async fn answered(status: &str, body: &str) -> (Device, HubPeer, dps_device::Error) {
+    let (mut device, mut peer, _server) = connected().await;
     let hub = async {
         let request = peer.request(REPORT).await;
         assert_eq!(request.body, r#"{"on":true}"#);
         peer.answer(&request, status, "", body).await;
     };
     let patch = json!({"on": true});
-    let (outcome, ()) = tokio::join!(connection.report(&patch), hub);
-    (connection, peer, outcome.unwrap_err())
+    let (outcome, ()) = tokio::join!(device.report(&patch), hub);
+    (device, peer, outcome.unwrap_err())
 }
 
 #[tokio::test]
@@ -169,10 +181,10 @@ async fn each_refusal_has_its_kind_and_keeps_the_connection() {
         ("404", ErrorKind::NotFound),
         ("413", ErrorKind::Rejected),
     ] {
-        let (mut connection, mut peer, error) = answered(status, "").await;
+        let (mut device, mut peer, error) = answered(status, "").await;
         assert_eq!(error.kind(), kind, "{status}");
         assert_eq!(error.status(), status.parse().ok());
-        let (twin, ()) = tokio::join!(connection.twin(), peer.answer_twin(1));
+        let (twin, ()) = tokio::join!(device.twin(), peer.answer_twin(1));
         twin.unwrap();
     }
 }
@@ -197,7 +209,7 @@ async fn throttle(peer: &mut HubPeer, seconds: u64) {
 
 #[tokio::test]
 async fn temporary_failures_are_retried_not_before_the_hub_allows() {
-    let (mut connection, mut peer, _server) = connected().await;
+    let (mut device, mut peer, _server) = connected().await;
     let start = Instant::now();
     let hub = async {
         throttle(&mut peer, 7).await;
@@ -208,24 +220,24 @@ async fn temporary_failures_are_retried_not_before_the_hub_allows() {
         }
         peer.answer_twin(4).await;
     };
-    let (twin, ()) = tokio::join!(connection.twin(), hub);
+    let (twin, ()) = tokio::join!(device.twin(), hub);
     assert_eq!(twin.unwrap().desired.version(), 4);
     assert!(start.elapsed() >= Duration::from_secs(7));
 }
 
 #[tokio::test]
 async fn dropping_a_future_does_not_shorten_the_wait() {
-    let (mut connection, mut peer, _server) = connected().await;
+    let (mut device, mut peer, _server) = connected().await;
     tokio::select! {
         biased;
-        _ = connection.twin() => panic!("the hub requires a wait"),
+        _ = device.twin() => panic!("the hub requires a wait"),
         () = throttle(&mut peer, 60) => {}
     }
     for _ in 0..3 {
-        let report = connection.report(json!({"on": true}));
+        let report = device.report(json!({"on": true}));
         assert!(timeout(Duration::ZERO, report).await.is_err());
     }
-    drop(connection);
+    drop(device);
     assert_eq!(
         peer.peer.packet().await,
         b"\xe0\x00",
@@ -241,12 +253,12 @@ async fn an_answer_that_is_not_a_twin_is_a_protocol_error() {
         "{}",
         r#"{"desired":{},"reported":{"$version":1}}"#,
     ] {
-        let (mut connection, mut peer, _server) = connected().await;
+        let (mut device, mut peer, _server) = connected().await;
         let hub = async {
             let request = peer.request(GET).await;
             peer.answer(&request, "200", "", body).await;
         };
-        let (twin, ()) = tokio::join!(connection.twin(), hub);
+        let (twin, ()) = tokio::join!(device.twin(), hub);
         assert_eq!(twin.unwrap_err().kind(), ErrorKind::Protocol, "{body}");
     }
     let (_, _, error) = answered("204", "").await;
@@ -259,9 +271,9 @@ async fn an_answer_that_is_not_a_twin_is_a_protocol_error() {
 
 #[tokio::test]
 async fn a_patch_that_the_hub_would_refuse_is_not_sent() {
-    let (mut connection, mut peer, _server) = connected().await;
+    let (mut device, mut peer, _server) = connected().await;
     for patch in [json!([]), json!({"a.b": 1}), json!({"t": "x".repeat(5000)})] {
-        let error = connection.report(&patch).await.unwrap_err();
+        let error = device.report(&patch).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Rejected);
         assert_eq!(error.status(), None);
     }
@@ -275,26 +287,24 @@ async fn a_patch_that_the_hub_would_refuse_is_not_sent() {
         peer.answer(&request, "204", "&$version=2", "").await;
     };
     let state = State { darkness: 5 };
-    let (version, ()) = tokio::join!(connection.report(&state), hub);
+    let (version, ()) = tokio::join!(device.report(&state), hub);
     assert_eq!(version.unwrap(), 2);
 }
 
 #[tokio::test]
 async fn the_highest_version_is_a_version_like_any_other() {
-    let (mut connection, mut peer, _server) = connected().await;
-    let device = async {
-        connection.twin().await.unwrap();
-        next(&mut connection).await
-    };
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let (mut device, mut peer) = tokio::join!(Device::follow(&hub), HubPeer::accept(&server));
+    let play = async { [device.version().await, device.version().await] };
     let hub = async {
         peer.answer_twin(u64::MAX).await;
         peer.change(u64::MAX).await;
         peer.change(3).await;
         drop(peer);
-        let mut peer = HubPeer::accept(&_server).await;
+        let mut peer = HubPeer::accept(&server).await;
         peer.answer_twin(4).await;
         peer
     };
-    let (update, _peer) = tokio::join!(device, hub);
-    assert_eq!(update, (true, 4));
+    let (updates, _peer) = tokio::join!(play, hub);
+    assert_eq!(updates, [(true, u64::MAX), (true, 4)]);
 }

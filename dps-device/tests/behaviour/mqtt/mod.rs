@@ -109,7 +109,7 @@ impl ManualClock {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 
-    fn set(&self, seconds: u64) {
+    pub(crate) fn set(&self, seconds: u64) {
         self.0.store(seconds, Ordering::Relaxed);
     }
 }

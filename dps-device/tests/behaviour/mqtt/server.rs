@@ -125,6 +125,26 @@ impl Peer {
         in_time(read_packet(&mut self.stream)).await
     }
 
+    /// Reads a SUBSCRIBE and grants QoS 1 for each filter.
+    #[cfg(feature = "hub")]
+    pub(crate) async fn subscribe(&mut self) {
+        let subscribe = self.packet().await;
+        assert_eq!(subscribe[0], 0x82, "SUBSCRIBE");
+        let header = 1
+            + subscribe[1..]
+                .iter()
+                .take_while(|byte| **byte > 127)
+                .count()
+            + 1;
+        let (id, mut filters) = subscribe[header..].split_at(2);
+        let mut granted = Vec::new();
+        while let Some((length, rest)) = filters.split_first_chunk() {
+            filters = &rest[usize::from(u16::from_be_bytes(*length)) + 1..];
+            granted.push(1);
+        }
+        self.send(&packet(0x90, &[id, &granted].concat())).await;
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
         self.stream.flush().await.unwrap();

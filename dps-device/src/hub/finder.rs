@@ -1,0 +1,156 @@
+//! Finds the hub of a device, and keeps registrations apart: a fixed hub, or the one that DPS assigns.
+
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::assignment_store::AssignmentStore;
+use super::cached_assignment::CachedAssignment;
+use super::endpoint::HubEndpoint;
+use super::monitor::Monitor;
+use super::resolve::{Reason, Resolved, Resolver, in_time};
+use crate::client::ProvisioningClient;
+use crate::error::Error;
+use crate::poll::{Pace, draw};
+
+type Search = BoxFuture<'static, Result<Resolved, Error>>;
+
+pub(super) enum Finder {
+    Fixed(Box<HubEndpoint>),
+    Dps(Box<DpsFinder>),
+}
+
+impl Finder {
+    pub(super) async fn find(
+        &mut self,
+        reason: Reason,
+        monitor: &Monitor,
+    ) -> Result<HubEndpoint, Error> {
+        match self {
+            Self::Fixed(endpoint) => Ok((**endpoint).clone()),
+            Self::Dps(finder) => {
+                let assignment = finder.find(reason, monitor).await?;
+                Ok(finder.endpoint(&assignment))
+            }
+        }
+    }
+
+    pub(super) fn dps(&self) -> Option<&DpsFinder> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Dps(finder) => Some(finder),
+        }
+    }
+
+    pub(super) fn dps_mut(&mut self) -> Option<&mut DpsFinder> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Dps(finder) => Some(finder),
+        }
+    }
+}
+
+/// Finds the hub in the store or at DPS.
+pub(super) struct DpsFinder {
+    pub(super) client: ProvisioningClient,
+    pub(super) store: Arc<dyn AssignmentStore>,
+    pub(super) configure: Box<dyn Fn(HubEndpoint) -> HubEndpoint + Send + Sync>,
+    pub(super) payload: Option<Value>,
+    pub(super) assignment: Option<CachedAssignment>,
+    /// A search, kept here so that it goes on if the caller's future is dropped.
+    resolving: Option<(Discriminant<Reason>, Search)>,
+    /// A registration has just ended, and no hub has accepted the device since.
+    pub(super) just_registered: bool,
+    /// How fast the device may register.
+    pace: Pace,
+    not_before: Instant,
+}
+
+impl DpsFinder {
+    pub(super) fn new(client: ProvisioningClient, store: Arc<dyn AssignmentStore>) -> Self {
+        Self {
+            pace: Pace::new(client.min_poll_interval),
+            not_before: Instant::now(),
+            client,
+            store,
+            configure: Box::new(|hub| hub),
+            payload: None,
+            assignment: None,
+            resolving: None,
+            just_registered: false,
+        }
+    }
+
+    /// Finds the hub. A search for the same reason that was interrupted goes on.
+    pub(super) async fn find(
+        &mut self,
+        reason: Reason,
+        monitor: &Monitor,
+    ) -> Result<CachedAssignment, Error> {
+        let kind = discriminant(&reason);
+        let search = match self.resolving.take() {
+            Some(search) if search.0 == kind => search,
+            _ => (kind, Box::pin(self.resolver(monitor).run(reason)) as Search),
+        };
+        let (_, search) = self.resolving.insert(search);
+        let resolved = search.await;
+        self.resolving = None;
+        self.just_registered = !matches!(&resolved, Ok(resolved) if !resolved.registered);
+        if self.just_registered {
+            self.pace.failed();
+            self.not_before = crate::poll::after(self.wait());
+        }
+        Ok(self.assignment.insert(resolved?.assignment).clone())
+    }
+
+    /// Forgets an interrupted search.
+    pub(super) fn cancel(&mut self) {
+        self.resolving = None;
+    }
+
+    /// Removes the assignment, also from the store.
+    pub(super) async fn forget(&mut self) -> Result<(), Error> {
+        self.cancel();
+        self.assignment = None;
+        in_time(self.store.clear()).await.map_err(|error| {
+            Error::configuration("the assignment may still be in the store").with_source(error)
+        })
+    }
+
+    /// The hub accepted the device.
+    pub(super) fn succeeded(&mut self) {
+        self.just_registered = false;
+        self.pace.succeeded();
+    }
+
+    /// How long it takes until the next registration may start.
+    pub(super) fn pause(&self) -> Duration {
+        self.not_before.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn endpoint(&self, assignment: &CachedAssignment) -> HubEndpoint {
+        let (hub, device_id) = (assignment.hub(), assignment.device_id());
+        let endpoint = self.client.hub_at(hub.clone(), device_id.clone());
+        let profile = assignment.connection_profile().cloned();
+        (self.configure)(endpoint.with_profile(profile))
+    }
+
+    fn wait(&self) -> Duration {
+        let wait = self.pace.wait(None, draw(), Duration::MAX);
+        wait.unwrap_or_default()
+    }
+
+    fn resolver(&self, monitor: &Monitor) -> Resolver {
+        Resolver {
+            client: self.client.clone(),
+            store: Arc::clone(&self.store),
+            payload: self.payload.clone(),
+            not_before: self.not_before,
+            monitor: monitor.clone(),
+        }
+    }
+}
