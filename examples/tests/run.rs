@@ -150,6 +150,45 @@ fn device_lifecycle_moves_the_twin_and_resets_it() {
 }
 
 #[test]
+fn telemetry_sends_follows_the_twin_and_stops() {
+    let output = run("telemetry");
+    for expected in [
+        "device: connected to contoso-toasters",
+        "device: desired {}",
+        r#"back end: received {"temperature":21}"#,
+        r#"device: changed {"interval":10}"#,
+        "back end: the device responded with 200",
+        "device: closed, 0 messages were not sent",
+    ] {
+        assert_eq!(lines_with(&output, expected), 1, "{expected}: {output}");
+    }
+}
+
+#[test]
+fn telemetry_is_one_page() {
+    let source = std::fs::read_to_string(folder().join("telemetry.rs")).unwrap();
+    assert!(source.lines().count() < 100);
+}
+
+#[test]
+fn gateway_sends_the_messages_of_all_devices() {
+    let output = run("gateway");
+    let expected = ["100 devices are registered", "0 messages were not sent", "the hub has received 1000 messages"];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn own_mqtt_client_sends_over_two_connections() {
+    let output = run("own_mqtt_client");
+    let expected = [
+        "connection 1: the hub has acknowledged a message",
+        "connection 2: the hub has acknowledged a message",
+        "the hub has received 2 messages",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn azure_functions_answers_with_the_hub_for_toasters() {
     let output = run("azure_functions");
     let answer = output.lines().find(|line| line.starts_with('{')).expect(&output);

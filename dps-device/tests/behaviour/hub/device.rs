@@ -95,7 +95,7 @@ impl Device {
 
     /// Drives the connection forever.
     pub(super) async fn run(&mut self) {
-        self.events.drive(std::future::pending()).await
+        self.events.drive(std::future::pending::<()>()).await;
     }
 }
 

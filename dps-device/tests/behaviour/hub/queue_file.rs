@@ -66,7 +66,7 @@ async fn files_are_deleted_when_their_messages_are_removed() {
     assert_eq!(files(directory.path()).len(), 1);
     drop(queue);
     assert_eq!(numbers(directory.path()).await, [0; 0]);
-    assert_eq!(files(directory.path()), [PathBuf::new(); 0]);
+    assert!(files(directory.path()).is_empty());
 }
 
 /// A segment that has removals stays as long as the messages that they remove.
