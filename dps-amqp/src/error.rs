@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::io;
+use std::{fmt, io};
 
 use crate::condition::Condition;
 
@@ -10,15 +10,26 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why a connection could not go on. Close the connection after it.
 ///
-/// Neither the text nor the sources hold anything of a message's content.
+/// Neither the text nor the sources hold anything of a message's content. `{:#}` prints the message and all its sources.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     condition: &'static str,
     peer: Option<Box<Condition>>,
     source: Option<Source>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut source = self.source().filter(|_| f.alternate());
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
 }
 
 impl Error {
@@ -139,6 +150,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert_eq!(error.to_string(), "the connection failed");
         assert_eq!(error.source().unwrap().to_string(), "reset");
+        assert_eq!(format!("{error:#}"), "the connection failed: reset");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 mod client;
 mod composite;
 mod condition;
+mod condition_value;
 mod delivery;
 mod error;
 mod frame;

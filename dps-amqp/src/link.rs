@@ -4,7 +4,8 @@ use serde_amqp::Value;
 use serde_amqp::primitives::OrderedMap;
 
 use crate::composite::{Composite, list, optional, symbol};
-use crate::condition::{Condition, optional_condition};
+use crate::condition::Condition;
+use crate::condition_value;
 use crate::error::Error;
 
 pub(crate) const ATTACH: u64 = 0x12;
@@ -161,7 +162,7 @@ impl Detach {
         Ok(Self {
             handle: fields.required_uint(0)?,
             closed: fields.boolean(1)?.unwrap_or_default(),
-            error: Condition::from_value(fields.value(2))?,
+            error: condition_value::read(fields.value(2))?,
         })
     }
 
@@ -171,7 +172,7 @@ impl Detach {
             vec![
                 self.handle.into(),
                 self.closed.into(),
-                optional_condition(self.error.as_ref()),
+                condition_value::write(self.error.as_ref()),
             ],
         )
     }

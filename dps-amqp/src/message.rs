@@ -6,7 +6,7 @@ use serde_amqp::Value;
 use serde_amqp::primitives::OrderedMap;
 
 use crate::composite::{Composite, described, list, text_keys};
-use crate::condition::{int, seconds};
+use crate::condition_value::{int, seconds};
 use crate::error::Error;
 use crate::value;
 

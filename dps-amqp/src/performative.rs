@@ -3,7 +3,8 @@
 use serde_amqp::Value;
 
 use crate::composite::{Composite, list, optional};
-use crate::condition::{Condition, optional_condition};
+use crate::condition::Condition;
+use crate::condition_value;
 use crate::error::Error;
 use crate::link::{ATTACH, Attach, DETACH, Detach};
 use crate::transfer::{DISPOSITION, Disposition, TRANSFER, Transfer};
@@ -75,8 +76,8 @@ impl Performative {
             TRANSFER => Self::Transfer(Transfer::from_composite(composite)?),
             DISPOSITION => Self::Disposition(Disposition::from_composite(composite)?),
             DETACH => Self::Detach(Detach::from_composite(composite)?),
-            END => Self::End(Condition::from_value(composite.fields("end")?.value(0))?),
-            CLOSE => Self::Close(Condition::from_value(composite.fields("close")?.value(0))?),
+            END => Self::End(condition_value::read(composite.fields("end")?.value(0))?),
+            CLOSE => Self::Close(condition_value::read(composite.fields("close")?.value(0))?),
             code => {
                 return Err(Error::malformed(format!(
                     "{code:#x} does not describe a performative"
@@ -95,8 +96,8 @@ impl Performative {
             Self::Transfer(transfer) => transfer.to_value(),
             Self::Disposition(disposition) => disposition.to_value(),
             Self::Detach(detach) => detach.to_value(),
-            Self::End(error) => list(END, vec![optional_condition(error.as_ref())]),
-            Self::Close(error) => list(CLOSE, vec![optional_condition(error.as_ref())]),
+            Self::End(error) => list(END, vec![condition_value::write(error.as_ref())]),
+            Self::Close(error) => list(CLOSE, vec![condition_value::write(error.as_ref())]),
         };
         value::encode(&value)
     }

@@ -3,7 +3,8 @@
 use serde_amqp::Value;
 
 use crate::composite::{Composite, described, list, optional};
-use crate::condition::{Condition, optional_condition};
+use crate::condition::Condition;
+use crate::condition_value;
 use crate::error::Error;
 use crate::link::{Role, role};
 
@@ -112,7 +113,7 @@ impl Outcome {
         let composite = Composite::from_value(value)?;
         Ok(Some(match composite.code {
             ACCEPTED => Self::Accepted,
-            REJECTED => Self::Rejected(Condition::from_value(
+            REJECTED => Self::Rejected(condition_value::read(
                 composite.fields("rejected")?.value(0),
             )?),
             _ => Self::Other,
@@ -122,7 +123,7 @@ impl Outcome {
     pub(crate) fn to_value(&self) -> Value {
         match self {
             Self::Accepted => list(ACCEPTED, Vec::new()),
-            Self::Rejected(error) => list(REJECTED, vec![optional_condition(error.as_ref())]),
+            Self::Rejected(error) => list(REJECTED, vec![condition_value::write(error.as_ref())]),
             Self::Other => described(RELEASED, Value::List(Vec::new())),
         }
     }

@@ -1,10 +1,10 @@
 //! Errors of the emulator: it does not start, or a hub refuses a change.
 
 use std::error::Error as StdError;
+use std::fmt;
 
-/// An error of the emulator: it does not start, or a hub refuses a change.
+/// An error of the emulator: it does not start, or a hub refuses a change. `{:#}` prints the message and all its sources.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
 pub struct Error {
     kind: ErrorKind,
     what: String,
@@ -37,6 +37,13 @@ pub enum ErrorKind {
     DeviceNotOnline,
     /// The device did not respond in time.
     Timeout,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        dps_types::write_sources(f, self)
+    }
 }
 
 impl Error {

@@ -4,8 +4,6 @@ use dps_types::tpm::AuthenticationKey;
 use dps_types::{ErrorCode, ParseError};
 use serde::{Deserialize, Serialize};
 
-use crate::state::store::StoreError;
-
 /// An error code, whose first three digits are the HTTP status, and the message that the service sends with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceFailure {
@@ -163,16 +161,6 @@ impl From<ServiceFailure> for ServiceError {
 impl From<ServiceError> for ServiceFailure {
     fn from(error: ServiceError) -> Self {
         error.failure
-    }
-}
-
-impl From<StoreError> for ServiceError {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-        Self::new(
-            ErrorCode::SERVER_ERROR,
-            "The store failed. The cause is in the emulator's log.",
-        )
     }
 }
 

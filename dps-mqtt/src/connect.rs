@@ -4,7 +4,6 @@ use bytes::{BufMut, Bytes};
 use rumqttc::mqttbytes::{FixedHeader, v4};
 use zeroize::Zeroizing;
 
-use crate::convert::malformed;
 use crate::error::{Error, ErrorKind};
 use crate::packet::Connect;
 use crate::rules;
@@ -22,7 +21,7 @@ const USERNAME: u8 = 0x80;
 pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Connect, Error> {
     let flags = flags(&frame[body..])?;
     let length = frame.len() - body;
-    let read = v4::Connect::read(header, frame).map_err(malformed)?;
+    let read = v4::Connect::read(header, frame).map_err(Error::malformed_packet)?;
 
     // rumqttc does not distinguish an empty username from an absent one, so the flags decide.
     let (username, password) = read.login.map_or_else(Default::default, |login| {

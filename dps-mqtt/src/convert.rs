@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::{self, FixedHeader, PacketType, v4};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::packet::{ConnectCode, Packet, Publish, QoS};
 use crate::{connect, frame, rules};
 
@@ -14,11 +14,11 @@ use crate::{connect, frame, rules};
 pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<Packet, Error> {
     let body = frame::body_start(&bytes);
     let bytes = Bytes::from_owner(bytes);
-    let packet = match header.packet_type().map_err(malformed)? {
+    let packet = match header.packet_type().map_err(Error::malformed_packet)? {
         PacketType::Connect => Packet::Connect(connect::read(header, bytes, body)?),
         PacketType::ConnAck => read_connack(&bytes[body..])?,
         PacketType::Publish => Packet::Publish(publish_from(
-            v4::Publish::read(header, bytes).map_err(malformed)?,
+            v4::Publish::read(header, bytes).map_err(Error::malformed_packet)?,
         )),
         PacketType::PubAck => Packet::PubAck {
             packet_id: read_id(&bytes[body..])?,
@@ -34,14 +34,14 @@ pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<P
         },
         PacketType::Subscribe => read_subscribe(header, bytes, body)?,
         PacketType::SubAck => {
-            let read = v4::SubAck::read(header, bytes).map_err(malformed)?;
+            let read = v4::SubAck::read(header, bytes).map_err(Error::malformed_packet)?;
             Packet::SubAck {
                 packet_id: read.pkid,
                 granted: read.return_codes.into_iter().map(granted).collect(),
             }
         }
         PacketType::Unsubscribe => {
-            let read = v4::Unsubscribe::read(header, bytes).map_err(malformed)?;
+            let read = v4::Unsubscribe::read(header, bytes).map_err(Error::malformed_packet)?;
             Packet::Unsubscribe {
                 packet_id: read.pkid,
                 filters: read.topics,
@@ -99,10 +99,6 @@ pub(crate) fn encode(packet: Packet) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(Zeroizing::new(bytes.into()))
 }
 
-pub(crate) fn malformed(error: mqttbytes::Error) -> Error {
-    Error::new(ErrorKind::Malformed, "the packet is malformed").with_source(error)
-}
-
 /// Not by rumqttc, which refuses unknown codes: the caller should see them.
 fn read_connack(body: &[u8]) -> Result<Packet, Error> {
     let &[flags @ (0 | 1), code] = body else {
@@ -145,7 +141,7 @@ fn read_nothing(body: &[u8], packet: Packet) -> Result<Packet, Error> {
 
 /// rumqttc ignores the reserved bits next to a QoS (MQTT-3-8.3-4).
 fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Packet, Error> {
-    let read = v4::Subscribe::read(header, bytes.clone()).map_err(malformed)?;
+    let read = v4::Subscribe::read(header, bytes.clone()).map_err(Error::malformed_packet)?;
     let mut at = body + 2;
     for filter in &read.filters {
         at += 2 + filter.path.len();

@@ -55,6 +55,10 @@ impl Error {
         Self::new(ErrorKind::Malformed, what)
     }
 
+    pub(crate) fn malformed_packet(source: impl Into<Source>) -> Self {
+        Self::malformed("the packet is malformed").with_source(source)
+    }
+
     pub(crate) fn too_large() -> Self {
         Self::new(ErrorKind::TooLarge, "the packet is too large")
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::enrollment::{EnrollmentGroup, IndividualEnrollment, InitialTwin, TpmAttestation};
 use crate::registration::SymmetricKeyRegistrationResult;
-use crate::{DeviceId, Extra, HubHostname, RegistrationId};
+use crate::{DeviceId, Extra, HubHostname, RegistrationId, json};
 
 /// The request that DPS posts to the webhook at each registration through an enrollment with custom allocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl AllocationRequest {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        match payload.as_str().map(serde_json::from_str) {
+        match payload.as_str().map(json::from_str) {
             Some(Ok(value)) => Ok(value),
             // The string is JSON text, so this error is the useful one.
             Some(Err(inner)) if inner.is_data() => Err(PayloadError(Some(inner.to_string()))),

@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::io;
+use std::{fmt, io};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why there is no WebSocket, or why it cannot be used any more. Close the stream after it.
 ///
 /// An error while reading or writing is an [`io::Error`] with this error as its source. Neither the text nor the sources hold
-/// anything of a message's content.
+/// anything of a message's content. `{:#}` prints the message and all its sources.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}")]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
@@ -31,6 +30,18 @@ pub enum ErrorKind {
     TooLarge,
     /// The server did not switch to WebSocket, or its response is not valid.
     Upgrade,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut source = self.source().filter(|_| f.alternate());
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
 }
 
 impl Error {

@@ -68,6 +68,10 @@ impl Incoming {
         }
     }
 
+    pub(crate) fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.max_message_bytes = max_message_bytes;
+    }
+
     /// The space for more bytes. Never empty when the last event was [`Event::Missing`].
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {

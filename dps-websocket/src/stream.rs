@@ -65,6 +65,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketIo<S> {
         Self::new(stream, Vec::new(), max_message_bytes, true)
     }
 
+    /// Changes the limit for messages that arrive, for example after the peer has authenticated. A message that has begun is
+    /// checked at its next frame.
+    pub fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.incoming.set_max_message_bytes(max_message_bytes);
+    }
+
     fn new(stream: S, early: Vec<u8>, max_message_bytes: usize, is_server: bool) -> Self {
         Self {
             stream,

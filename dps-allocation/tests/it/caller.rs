@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::common::{DOCUMENTED_REQUEST, HUB_A};
+use crate::common::{DOCUMENTED_REQUEST, HUB_A, HUB_B};
 use crate::mock::{Mock, SECRET, Then, read_request, response, send};
 
 const GOOD: &str = r#"{"iotHubHostName":"hub-a.azure-devices.net"}"#;
@@ -342,6 +342,16 @@ async fn an_invalid_answer_is_explained_to_the_caller_and_in_an_inspection() {
 #[tokio::test]
 async fn a_byte_order_mark_before_the_answer_is_skipped() {
     let mock = Mock::answering("200 OK", &format!("\u{feff}{GOOD}")).await;
+    let caller = client().caller(&mock.url()).unwrap();
+    let allocation = caller.allocate(&documented()).await.unwrap();
+    assert_eq!(allocation.hub().as_str(), HUB_A);
+}
+
+/// As the service's own JSON readers do it.
+#[tokio::test]
+async fn the_last_of_several_members_of_the_answer_counts() {
+    let several = GOOD.replacen('{', &format!(r#"{{"iotHubHostName":"{HUB_B}","#), 1);
+    let mock = Mock::answering("200 OK", &several).await;
     let caller = client().caller(&mock.url()).unwrap();
     let allocation = caller.allocate(&documented()).await.unwrap();
     assert_eq!(allocation.hub().as_str(), HUB_A);

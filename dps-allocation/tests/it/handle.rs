@@ -210,6 +210,21 @@ async fn a_byte_order_mark_before_the_request_is_skipped() {
     );
 }
 
+/// As the service's own JSON readers do it.
+#[tokio::test]
+async fn the_last_of_several_members_of_the_request_counts() {
+    let only = r#""linkedHubs":["#;
+    let other = r#""LINKEDHUBS":["other"],"#;
+    assert!(DOCUMENTED_REQUEST.contains(only));
+    let body = DOCUMENTED_REQUEST.replacen(only, &format!("{other}{only}"), 1);
+    let reply = Webhook::new(fixed()).handle(post(&body)).await;
+    assert_eq!(reply.status(), 200);
+    let (rest, _) = DOCUMENTED_REQUEST.rsplit_once('}').unwrap();
+    let body = format!("{rest}, \"LinkedHubs\": [\"other\"] }}");
+    let reply = Webhook::new(fixed()).handle(post(&body)).await;
+    assert_ne!(reply.status(), 200, "the hub is not linked");
+}
+
 /// DPS could store such a value but not read it again.
 #[tokio::test]
 async fn a_value_that_is_nested_too_deep_is_not_sent() {

@@ -257,6 +257,28 @@ async fn a_byte_order_mark_does_not_matter() {
     );
 }
 
+/// Names without regard to case, the last one of several wins, as the service's own JSON readers do it.
+#[tokio::test(start_paused = true)]
+async fn the_last_of_several_members_counts() {
+    let member = r#""status":"assigned","#;
+    for several in [
+        r#""status":"failed","status":"assigned","#,
+        r#""status":"failed","Status":"assigned","#,
+        r#""STATUS":"failed","status":"assigned","#,
+    ] {
+        let body = format!("\u{feff}{}", ASSIGNED.replacen(member, several, 1));
+        let script = Script::new([answer(200, &body)]);
+        script.client().register().await.expect(several);
+    }
+    let several = ASSIGNED.replacen(member, r#""status":"assigned","status":"failed","#, 1);
+    assert_eq!(ends(200, &several).await.kind(), ErrorKind::Failed);
+    let error = ends(401, r#"{"errorCode":401003,"errorCode":401002}"#).await;
+    assert_eq!(
+        error.error_details().unwrap().error_code,
+        Some(ErrorCode::UNAUTHORIZED)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_without_a_body_has_the_hint_of_its_status() {
     for (status, hint) in [

@@ -86,11 +86,11 @@ where
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     if let Some((socket, transport)) = socket {
-        let stream = websocket::stream(socket.await?);
         let caller = Caller {
             peer: &peer,
             transport,
         };
+        let stream = websocket::stream(socket.await?, caller);
         match transport {
             Transport::AmqpWebSocket => amqp::serve(stream, &gateway, caller, stop).await?,
             _ => mqtt::serve(stream, &gateway, caller, stop).await?,

@@ -2,25 +2,35 @@
 //!
 //! Source: RFC 6455, section 4.2; azure-docs `iot/iot-mqtt-connect-to-iot-dps.md`.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_types::protocol::{amqp, mqtt};
+use dps_types::protocol;
 use dps_websocket::{WebSocketIo, accept_key};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Answer;
 use super::call::check_headers;
 use super::reply::{Body, Reply};
-use super::{Caller, Gateway, Peer, Transport};
+use super::{Caller, Gateway, Peer, Transport, amqp, mqtt};
 use crate::service_error::ServiceError;
 
 /// The largest WebSocket message: the largest MQTT packet of a device at its hub, 256 KiB of telemetry and the topic. It is
 /// no limit of memory: the content of a message is passed on as it arrives, and MQTT and AMQP limit what they keep of it.
 const MAX_MESSAGE: usize = 256 * 1024 + 64 * 1024;
+/// The largest message of MQTT before the client has proven its identity: the largest CONNECT.
+const MAX_UNPROVEN_MQTT: usize = mqtt::MAX_CONNECT;
+/// The largest message of AMQP before the client has proven its identity, which it does with its first request: the largest
+/// frame.
+const MAX_UNPROVEN_AMQP: usize = amqp::MAX_FRAME;
 /// The only version of WebSocket.
 const VERSION: &str = "13";
 
@@ -84,9 +94,54 @@ fn refused(error: &ServiceError) -> Response<Body> {
         .into_response()
 }
 
-/// The stream of bytes that carries MQTT or AMQP.
-pub(super) fn stream(socket: Upgraded) -> WebSocketIo<TokioIo<Upgraded>> {
-    WebSocketIo::accept(TokioIo::new(socket), MAX_MESSAGE)
+/// The stream of bytes that carries MQTT or AMQP. Its messages are small until the client has proven its identity.
+pub(super) fn stream(socket: Upgraded, caller: Caller<'_>) -> Socket<'_> {
+    let limit = match caller.transport {
+        Transport::AmqpWebSocket => MAX_UNPROVEN_AMQP,
+        _ => MAX_UNPROVEN_MQTT,
+    };
+    Socket {
+        socket: WebSocketIo::accept(TokioIo::new(socket), limit),
+        unproven: Some(caller.peer),
+    }
+}
+
+/// A WebSocket, and the peer while it has not proven its identity.
+pub(super) struct Socket<'a> {
+    socket: WebSocketIo<TokioIo<Upgraded>>,
+    unproven: Option<&'a Peer>,
+}
+
+impl AsyncRead for Socket<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unproven.is_some_and(Peer::is_proven) {
+            self.unproven = None;
+            self.socket.set_max_message_bytes(MAX_MESSAGE);
+        }
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
 }
 
 /// The value that proves that the key was read.
@@ -112,9 +167,9 @@ pub(super) fn agreed(response: &Response<Body>) -> Option<Transport> {
 /// The transport that a subprotocol stands for.
 fn subprotocol(word: &str) -> Option<Transport> {
     let is = |name: &str| word.eq_ignore_ascii_case(name);
-    if is(mqtt::WEBSOCKET_PROTOCOL) {
+    if is(protocol::mqtt::WEBSOCKET_PROTOCOL) {
         Some(Transport::MqttWebSocket)
-    } else if is(amqp::WEBSOCKET_PROTOCOL) {
+    } else if is(protocol::amqp::WEBSOCKET_PROTOCOL) {
         Some(Transport::AmqpWebSocket)
     } else {
         None

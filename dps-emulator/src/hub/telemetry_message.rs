@@ -185,7 +185,7 @@ impl Serialize for TelemetryMessage {
         map.serialize_entry("systemProperties", &Object(&self.0.system))?;
         map.serialize_entry("properties", &Object(&self.0.application))?;
         let body = self.body();
-        if let Ok(document) = serde_json::from_slice::<Value>(body) {
+        if let Ok(document) = dps_types::json::from_slice::<Value>(body) {
             map.serialize_entry("body", &document)?;
         } else if let Ok(text) = std::str::from_utf8(body) {
             map.serialize_entry("bodyText", text)?;

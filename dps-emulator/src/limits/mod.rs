@@ -38,6 +38,9 @@ pub struct Limits {
     /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
     /// wait. Each of these connections has a time limit, so the wait ends.
     pub unproven_connections: usize,
+    /// Open challenges to TPMs of one network address; 1,000 by default, 1 at least. A further one replaces the oldest. The
+    /// addresses of an IPv6 network (/64) count as one.
+    pub tpm_challenges_per_address: usize,
     /// Requests of operators in a minute; not counted by default.
     pub operations_per_minute: Option<u64>,
     /// Registrations and lookups of all devices in a minute; not counted by default.
@@ -57,6 +60,7 @@ impl Default for Limits {
             linked_hubs: 50,
             message_bytes: 96 * 1024,
             unproven_connections: 2048,
+            tpm_challenges_per_address: 1000,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
@@ -66,7 +70,7 @@ impl Default for Limits {
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "individual-enrollments",
         "registrations",
         "x509-groups",
@@ -75,6 +79,7 @@ impl Limits {
         "linked-hubs",
         "message-bytes",
         "unproven-connections",
+        "tpm-challenges-per-address",
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
@@ -109,6 +114,10 @@ impl Limits {
             }
             "unproven-connections" => {
                 self.unproven_connections = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
+            "tpm-challenges-per-address" => {
+                self.tpm_challenges_per_address = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
             }
             "operations-per-minute" => self.operations_per_minute.insert(value),

@@ -23,8 +23,6 @@ const CAPACITY: usize = 10_000;
 /// The most challenges for one endorsement key in each of the two. A TPM has one storage root key, and so one challenge
 /// under each registration id.
 const PER_ENDORSEMENT_KEY: usize = 16;
-/// The most challenges for one network address in each of the two: a tenth, so that many devices may share an address.
-const PER_SOURCE: usize = CAPACITY / 10;
 
 /// The challenges that may still be answered. Their keys are wiped with them.
 #[derive(Debug)]
@@ -65,13 +63,12 @@ struct Challenge {
     failed: Option<Record>,
 }
 
-impl Default for Challenges {
-    fn default() -> Self {
-        Self::with_limits(CAPACITY, PER_SOURCE)
-    }
-}
-
 impl Challenges {
+    /// `per_source` is the most challenges for one network address in each of the two pools.
+    pub(crate) fn new(per_source: usize) -> Self {
+        Self::with_limits(CAPACITY, per_source.max(1))
+    }
+
     fn with_limits(capacity: usize, per_source: usize) -> Self {
         let pool = || Pool {
             capacity,
@@ -393,7 +390,7 @@ mod tests {
 
     #[test]
     fn each_is_open_for_ten_minutes_and_then_wiped() {
-        let challenges = Challenges::default();
+        let challenges = Challenges::new(1000);
         let made = SystemTime::now();
         challenges.make(&id("a"), tpm_keys(), false, SOURCE, made);
         let (early, late) = (
@@ -409,7 +406,7 @@ mod tests {
 
     #[test]
     fn each_tpm_has_its_own_challenge_under_one_id_and_the_latest_counts() {
-        let challenges = Challenges::default();
+        let challenges = Challenges::new(1000);
         let now = SystemTime::now();
         let make = |keys: TpmKeys| {
             let wrapped = challenges.make(&id("a"), keys, false, SOURCE, now);

@@ -56,8 +56,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
+            challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
             instance,
-            challenges: Challenges::default(),
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
             stop,

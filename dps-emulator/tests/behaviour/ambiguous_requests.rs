@@ -124,6 +124,40 @@ async fn a_byte_order_mark_before_a_body_is_skipped() {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
+/// Of several JSON members for one field the last one counts, without regard to case: System.Text.Json and Newtonsoft.Json.
+#[tokio::test]
+async fn the_last_of_several_members_counts() {
+    let dps = with_device().await;
+    for (body, status) in [
+        (
+            r#"{"registrationId":"other","registrationId":"dev-1"}"#,
+            202,
+        ),
+        (
+            r#"{"REGISTRATIONID":"other","registrationId":"dev-1"}"#,
+            202,
+        ),
+        (
+            r#"{"registrationId":"dev-1","RegistrationId":"other"}"#,
+            400,
+        ),
+        (r#"{"registrationId":5,"registrationId":"dev-1"}"#, 400),
+    ] {
+        let device = dps.device("dev-1").key(KEY_1);
+        let request = device
+            .request("PUT", "/register")
+            .header("Content-Type", "application/json");
+        let answer = Answer::to(request.body(body)).await;
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+    let group = r#"{"enrollmentGroupId":"other","enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}"#;
+    let request = dps
+        .service("PUT", "/enrollmentGroups/g")
+        .header("Content-Type", "application/json");
+    let answer = Answer::to(request.body(format!("\u{feff}{group}"))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 #[tokio::test]
 async fn what_a_hub_has_and_the_emulator_lacks_is_not_implemented() {
     let dps = with_device().await;

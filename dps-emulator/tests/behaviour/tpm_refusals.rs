@@ -232,3 +232,38 @@ async fn assert_bad(device: &TpmDevice, tpm: Value, begins: &str, contains: &str
         "{begins} {contains}: {answer:?}"
     );
 }
+
+/// Every address of 127.0.0.0/8 is the machine's own on Linux only.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_address_does_not_use_up_the_challenges_of_others() {
+    let mut limits = dps_emulator::Limits::default();
+    limits.tpm_challenges_per_address = 2;
+    let dps = Dps::start_with(|builder| builder.limits(limits)).await;
+    let tpm = SoftwareTpm::number(1);
+    dps.create("/enrollments/dev-1", &tpm_enrollment("dev-1", &tpm))
+        .await;
+    let device = TpmDevice::new(&dps, "dev-1", tpm);
+    let challenge = device.ask().await;
+
+    // Another client asks for many challenges, also with the public keys of the device.
+    let other = dps.bound_to([127, 0, 0, 2].into());
+    let mut challenges = Vec::new();
+    for number in 0..4 {
+        let id = format!("other-{number}");
+        let mine = TpmDevice::new(&other, &id, SoftwareTpm::number(2));
+        challenges.push((mine.ask().await, mine));
+        TpmDevice::new(&other, &id, SoftwareTpm::number(1))
+            .ask()
+            .await;
+    }
+    let mine = device.open(&challenge).await;
+    assert_eq!(mine.provision().await["status"], "assigned");
+
+    // The oldest challenges of that client were replaced, so that their answers get a new challenge.
+    let (challenge, oldest) = &challenges[0];
+    let answer = oldest.open(challenge).await;
+    let answer = answer.register_with(oldest.body()).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.json()["authenticationKey"].is_string(), "{answer:?}");
+}

@@ -23,5 +23,6 @@ mod refusals;
 mod shutdown;
 mod subscribe;
 mod tpm;
+mod unproven;
 mod websocket_frames;
 mod websocket_handshake;

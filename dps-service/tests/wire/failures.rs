@@ -134,6 +134,18 @@ async fn a_byte_order_mark_is_skipped() {
     );
 }
 
+/// As the service's own JSON readers do it.
+#[tokio::test]
+async fn the_last_of_several_members_counts() {
+    let several = STORED.replacen('{', r#"{"enrollmentGroupId":"other","#, 1);
+    let (result, _) = get_from([answer("200 OK", &several)]).await;
+    assert_eq!(result.unwrap().enrollment_group_id, id());
+    let details = r#"{"errorCode":404001,"ErrorCode":404202,"message":"Here.","message":"Gone."}"#;
+    let (result, _) = get_from([answer("404 Not Found", details)]).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("Gone. (error code 404202)"), "{error}");
+}
+
 /// The hints of the device client would be wrong here.
 #[tokio::test]
 async fn the_hints_are_for_an_operator() {

@@ -15,7 +15,7 @@ pub use group::EnrollmentGroup;
 pub use individual::IndividualEnrollment;
 pub use policy::{
     AllocationPolicyKind, CustomAllocationDefinition, DeviceCapabilities, ProvisioningStatus,
-    ReprovisionPolicy,
+    ReprovisionPolicy, WebhookApiVersion,
 };
 pub use twin::{InitialTwin, InitialTwinProperties, TwinCollection};
 pub use twin_builder::InitialTwinBuilder;

@@ -1,5 +1,11 @@
 //! Allocation policy, reprovisioning policy and capabilities of an enrollment.
 
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::protocol::ApiVersion;
+
 open_enum! {
     /// How a hub is selected.
     pub enum AllocationPolicyKind {
@@ -70,19 +76,62 @@ lossless! {
         /// The URL to which DPS posts its requests. A function key is part of the query: `?code=…`.
         webhook_url: String = "webhookUrl" shown masked,
         /// The api-version of the enrollment in the request: `2021-10-01`.
-        api_version: String = "apiVersion",
+        api_version: WebhookApiVersion = "apiVersion",
     }
 }
 
 impl CustomAllocationDefinition {
     /// A webhook that receives api-version 2021-10-01.
     pub fn new(webhook_url: impl Into<String>) -> Self {
-        let api_version = crate::protocol::ApiVersion::V2021_10_01.to_string();
         Self {
             webhook_url: webhook_url.into(),
-            api_version,
+            api_version: ApiVersion::V2021_10_01.into(),
             extra: Default::default(),
         }
+    }
+}
+
+/// The api-version of the requests that a webhook receives. A text that is not an api-version is kept as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WebhookApiVersion {
+    /// A date, and whether it is a preview.
+    Version(ApiVersion),
+    /// Any other text.
+    Unknown(String),
+}
+
+impl From<ApiVersion> for WebhookApiVersion {
+    fn from(version: ApiVersion) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl From<String> for WebhookApiVersion {
+    fn from(text: String) -> Self {
+        text.parse()
+            .map_or_else(|_| Self::Unknown(text), Self::Version)
+    }
+}
+
+impl fmt::Display for WebhookApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => version.fmt(f),
+            Self::Unknown(text) => f.pad(text),
+        }
+    }
+}
+
+impl Serialize for WebhookApiVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookApiVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -107,5 +156,38 @@ impl DeviceCapabilities {
             iot_edge: true,
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_api_version_that_is_not_a_date_is_kept() {
+        for (text, version) in [
+            ("2021-10-01", ApiVersion::V2021_10_01.into()),
+            ("2018-09-01-preview", ApiVersion::V2018_09_01_PREVIEW.into()),
+            ("2099-01-01", "2099-01-01".to_owned().into()),
+            (
+                "2021-13-01",
+                WebhookApiVersion::Unknown("2021-13-01".to_owned()),
+            ),
+            ("V2", WebhookApiVersion::Unknown("V2".to_owned())),
+            ("", WebhookApiVersion::Unknown(String::new())),
+        ] {
+            let document = json!({ "webhookUrl": "https://example.com", "apiVersion": text });
+            let read: CustomAllocationDefinition =
+                serde_json::from_value(document.clone()).expect(text);
+            assert_eq!(read.api_version, version);
+            assert_eq!(serde_json::to_value(&read).expect("JSON"), document);
+        }
+        let future = WebhookApiVersion::from("2099-01-01".to_owned());
+        assert!(
+            matches!(future, WebhookApiVersion::Version(_)),
+            "{future:?}"
+        );
     }
 }

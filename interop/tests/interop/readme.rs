@@ -1,4 +1,5 @@
-//! Runs the commands and programs of README.md as a new user would, against the emulator with its default options.
+//! Runs the commands and programs of README.md and of the book as a new user would, against the emulator with its default
+//! options.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use crate::emulator::{TURN, binary};
 
 const README: &str = include_str!("../../../README.md");
+const OTHER_LANGUAGES: &str = include_str!("../../../docs/book/src/other-languages.md");
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -19,48 +21,84 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 async fn the_devices_of_the_readme_register() {
     let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().unwrap();
-    let (emulator, _stdout) = start(folder.path()).await;
-
-    let enrollment = block("sh", "curl --cacert");
-    let output = run(
-        Command::new("sh").args(["-c", &format!("{} --fail -sS", enrollment.trim_end())]),
-        folder.path(),
-    )
-    .await;
-    assert!(
-        output.contains("\"registrationId\":\"toaster-1\""),
-        "{output}"
-    );
+    let (mut emulator, _stdout) = start(folder.path()).await;
+    enroll(folder.path()).await;
 
     let output = run(&mut Command::new(example("readme_device")), folder.path()).await;
     assert_eq!(output.trim(), "toaster-1 is assigned to 127.0.0.1");
 
-    let ca = folder.path().join("dps-emulator-data/ca.pem");
-    let device = folder.path().join("device.py");
-    fs::write(&device, block("python", "ProvisioningDeviceClient")).unwrap();
+    register_with_sdks(README, folder.path()).await;
+    emulator.kill().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs Microsoft's SDKs and ports 8443 and 8883: scripts/test interop"]
+async fn the_devices_of_the_book_register() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut emulator, _stdout) = start(folder).await;
+    enroll(folder).await;
+
+    register_with_sdks(OTHER_LANGUAGES, folder).await;
+
+    for script in ["token.sh", "register.sh"] {
+        let text = block(OTHER_LANGUAGES, "sh", &format!("# usage: {script} "));
+        fs::write(folder.join(script), text).unwrap();
+    }
+    let command = block(OTHER_LANGUAGES, "sh", "sh register.sh 0ne");
+    let output = run(Command::new("sh").args(["-c", &command]), folder).await;
+    let answer: serde_json::Value = serde_json::from_str(&output).expect(&output);
+    assert_eq!(answer["status"], "assigned", "{answer}");
+    assert_eq!(answer["registrationState"]["assignedHub"], "127.0.0.1");
+
+    // It ends without an error when the hub has acknowledged the message.
+    let command = block(OTHER_LANGUAGES, "sh", "mosquitto_pub");
+    run(Command::new("sh").args(["-ec", &command]), folder).await;
+    emulator.kill().await.unwrap();
+}
+
+/// Creates the enrollment of toaster-1 as the README does.
+async fn enroll(folder: &Path) {
+    let enrollment = block(README, "sh", "curl --cacert");
+    let command = format!("{} --fail -sS", enrollment.trim_end());
+    let output = run(Command::new("sh").args(["-c", &command]), folder).await;
+    assert!(
+        output.contains("\"registrationId\":\"toaster-1\""),
+        "{output}"
+    );
+}
+
+/// Runs the programs of a document for Microsoft's SDKs for Python and Node.
+async fn register_with_sdks(document: &str, folder: &Path) {
+    let ca = folder.join("dps-emulator-data/ca.pem");
+    let device = folder.join("device.py");
+    fs::write(
+        &device,
+        block(document, "python", "ProvisioningDeviceClient"),
+    )
+    .unwrap();
     let python = sdk("python/.venv/bin/python");
     let output = run(
         Command::new(python).arg(&device).env("SSL_CERT_FILE", &ca),
-        folder.path(),
+        folder,
     )
     .await;
     assert_eq!(output.trim(), "assigned toaster-1 127.0.0.1");
 
     // Node looks for packages in the folder of the program and above it.
-    let packages = folder.path().join("node_modules");
+    let packages = folder.join("node_modules");
     std::os::unix::fs::symlink(sdk("node/node_modules"), packages).unwrap();
-    let device = folder.path().join("device.mjs");
-    fs::write(&device, block("js", "ProvisioningDeviceClient")).unwrap();
+    let device = folder.join("device.mjs");
+    fs::write(&device, block(document, "js", "ProvisioningDeviceClient")).unwrap();
     let output = run(
         Command::new("node")
             .arg(&device)
             .env("NODE_EXTRA_CA_CERTS", &ca),
-        folder.path(),
+        folder,
     )
     .await;
     assert_eq!(output.trim(), "assigned toaster-1 127.0.0.1");
-
-    drop(emulator);
 }
 
 /// The Rust program of the README is the example that the test above runs.
@@ -72,12 +110,12 @@ fn the_rust_program_of_the_readme_is_the_example() {
         .filter(|line| !line.starts_with("//!"))
         .map(|line| format!("{line}\n"))
         .collect();
-    assert_eq!(program, block("rust,no_run", "with_port(8443)"));
+    assert_eq!(program, block(README, "rust,no_run", "with_port(8443)"));
 }
 
 /// The first code block in this language that contains this text; empty without a match.
-fn block(language: &str, text: &str) -> String {
-    let blocks = README.split("```").skip(1).step_by(2);
+fn block(document: &str, language: &str, text: &str) -> String {
+    let blocks = document.split("```").skip(1).step_by(2);
     let found = blocks.filter_map(|block| block.strip_prefix(&format!("{language}\n")));
     found
         .into_iter()
@@ -88,7 +126,7 @@ fn block(language: &str, text: &str) -> String {
 
 /// Starts the emulator in this folder with the options that the README uses.
 async fn start(folder: &Path) -> (Child, BufReader<ChildStdout>) {
-    let command = block("sh", "cargo run -p dps-emulator -- ");
+    let command = block(README, "sh", "cargo run -p dps-emulator -- ");
     let options = command
         .trim()
         .strip_prefix("cargo run -p dps-emulator -- ")

@@ -20,7 +20,7 @@ use client::{Client, Next};
 use login::Login;
 
 /// The largest frame, in bytes. It is also the largest that the SDKs ask for.
-const MAX_FRAME: usize = 64 * 1024;
+pub(super) const MAX_FRAME: usize = 64 * 1024;
 /// The time within which a client must be authenticated.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time within which a request of the client must be authenticated.

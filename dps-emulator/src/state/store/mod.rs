@@ -13,11 +13,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dps_types::ErrorCode;
 
 pub use self::conformance::conformance;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
+use crate::service_error::ServiceError;
 
 /// A database that keeps the state of an emulator: enrollments, registrations, devices of the linked hubs.
 ///
@@ -295,12 +297,30 @@ impl fmt::Debug for Action {
     }
 }
 
-/// Error from opening, reading or writing a database. The message names the operation that failed; the source is the cause.
+/// Error from opening, reading or writing a database. The message names the operation that failed; the source is the cause,
+/// which `{:#}` prints as well.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
 pub struct StoreError {
     message: Cow<'static, str>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        dps_types::write_sources(f, self)
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    /// 500001: not the client's fault.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn Error, "the store failed");
+        Self::new(
+            ErrorCode::SERVER_ERROR,
+            "The store failed. The cause is in the emulator's log.",
+        )
+    }
 }
 
 impl StoreError {

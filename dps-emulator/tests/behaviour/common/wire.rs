@@ -1,6 +1,7 @@
 //! A plain HTTPS client of the emulator, and the operator's requests.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,15 @@ impl Wire {
         tls.client_auth_cert_resolver = Arc::new(identity);
         Self {
             http: client(tls),
+            ..self.clone()
+        }
+    }
+
+    /// The same emulator, called from this address of the machine.
+    pub(crate) fn bound_to(&self, address: IpAddr) -> Self {
+        let tls = tls(&self.ca_pem, None);
+        Self {
+            http: client_from(tls, Some(address)),
             ..self.clone()
         }
     }
@@ -215,8 +225,13 @@ fn tls(ca_pem: &str, identity: Option<(&str, &str)>) -> ClientConfig {
 }
 
 fn client(tls: ClientConfig) -> reqwest::Client {
+    client_from(tls, None)
+}
+
+fn client_from(tls: ClientConfig, address: Option<IpAddr>) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .local_address(address)
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
         .timeout(TIMEOUT)
