@@ -27,7 +27,7 @@ async fn device(dps: &Emulator, key: &SymmetricKey, number: usize) -> Result<(De
         .hub(&assignment)
         .with_host(Host::LOCALHOST)
         .with_transport(Mqtt::default().with_port(dps.mqtt_port()))
-        // After a power cut the devices do not connect at the same moment.
+        // After an outage of the hub the devices do not connect again at the same moment.
         .with_jitter(Duration::from_secs(30));
     // A sensor only sends.
     let options = ConnectOptions::new().without_twin_events().without_messages().without_methods();

@@ -10,14 +10,14 @@ use crate::enrollment::kind::{Group, Individual};
 use crate::enrollment::{self, EnrollmentCommand};
 use crate::failure::{Exit, Failure, Result};
 use crate::tools::{completions, compute_device_key, man};
-use crate::{log, registration};
+use crate::{certificate, doctor, emulator, log, policy, registration, webhook};
 
 /// Operates the Azure IoT Hub Device Provisioning Service (DPS), registers devices with it, and finds out why it does not work.
 ///
 /// Every command prints a table, or JSON with `-o json` and `-o ndjson`. Messages and errors are on stderr.
 ///
 /// Exit codes: 0 success; 1 failure; 2 the command line, a file or a value is not valid; 3 not found; 4 the credentials were
-/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed.
+/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed, or a check found a problem.
 #[derive(Parser)]
 #[command(name = "dps", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -44,6 +44,16 @@ enum Command {
     Lookup(Box<lookup::Lookup>),
     /// Register a device, connect it to its hub, and follow its device twin
     Connect(Box<connect::Connect>),
+    /// Create and inspect certificates
+    Certificate(certificate::CertificateCommand),
+    /// Find out why a device cannot register
+    Doctor(Box<doctor::Doctor>),
+    /// Check the answers of a custom allocation webhook
+    Webhook(webhook::WebhookCommand),
+    /// Test allocation policies with recorded requests
+    Policy(policy::PolicyCommand),
+    /// Run the emulator, or a command that uses it
+    Emulator(emulator::EmulatorCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Write the man pages into a directory
@@ -51,6 +61,10 @@ enum Command {
 }
 
 pub(crate) fn main() -> ExitCode {
+    // The emulator has its own options.
+    if let Some(arguments) = emulator::own_arguments(std::env::args_os().collect()) {
+        return emulator::run_program(arguments);
+    }
     let cli = Cli::parse();
     cli.common.color.select();
     log::start(cli.common.verbose);
@@ -92,6 +106,11 @@ impl Cli {
             Command::Register(command) => register::run(*command, &context).await?,
             Command::Lookup(command) => lookup::run(*command, &context).await?,
             Command::Connect(command) => connect::run(*command, &context).await?,
+            Command::Certificate(command) => certificate::run(command, &context)?,
+            Command::Doctor(command) => return doctor::run(*command, &context).await,
+            Command::Webhook(command) => return webhook::run(command, &context).await,
+            Command::Policy(command) => return policy::run(command, &context).await,
+            Command::Emulator(command) => return emulator::run(command).await,
             Command::Completions(command) => completions::run(&command),
             Command::Man(command) => man::run(&command)?,
         }

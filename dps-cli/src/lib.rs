@@ -2,19 +2,24 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod certificate;
 mod cli;
 mod context;
 mod device;
+mod doctor;
+mod emulator;
 mod enrollment;
 mod failure;
 mod http;
 mod input;
 mod log;
 mod output;
+mod policy;
 mod profile;
 mod registration;
 mod service;
 mod tools;
+mod webhook;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,16 @@ pub(crate) fn start(verbose: u8) {
         2 => "debug,hyper=info,rustls=info,reqwest=info",
         _ => "dps_device=trace,dps_service=trace,dps_mqtt=trace,dps_amqp=trace,debug",
     };
+    subscribe(filter);
+}
+
+/// The emulator logs each refused device.
+pub(crate) fn start_emulator() {
+    subscribe("info");
+}
+
+/// The variable RUST_LOG comes first.
+fn subscribe(filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)

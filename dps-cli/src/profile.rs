@@ -64,14 +64,14 @@ impl Profile {
                 error.message()
             ))
         })?;
-        let wanted = name.unwrap_or(DEFAULT);
-        let Some(mut profile) = profiles.remove(wanted) else {
+        let selected = name.unwrap_or(DEFAULT);
+        let Some(mut profile) = profiles.remove(selected) else {
             if name.is_none() {
                 return Ok(Self::default());
             }
             let known = profiles.into_keys().collect::<Vec<_>>().join(", ");
             return Err(Failure::usage(format!(
-                "{} does not contain the profile {wanted}; it contains: {known}",
+                "{} does not contain the profile {selected}; it contains: {known}",
                 path.display()
             )));
         };

@@ -339,7 +339,7 @@ async fn a_profile_replaces_all_options() {
     world.file("contoso.connection", connection.as_bytes());
     world.file(
         "profiles.toml",
-        "[contoso]\nconnection-string-file = \"contoso.connection\"\nca-file = \"ca.pem\"\n",
+        "[contoso]\nconnection-string-file = \"contoso.connection\"\nca-file = \"emulator-ca.pem\"\n",
     );
     let config = world.path("profiles.toml");
     let listed = Ran::of(dps(&[

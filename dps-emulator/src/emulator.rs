@@ -49,6 +49,9 @@ pub struct Emulator {
     faults: Faults,
     server: JoinSet<()>,
     stop: DropGuard,
+    /// What is done with the telemetry of the hubs, until the last connection has ended.
+    readers: JoinSet<()>,
+    stop_readers: DropGuard,
 }
 
 impl EmulatorBuilder {
@@ -200,6 +203,8 @@ impl Emulator {
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
         while self.server.join_next().await.is_some() {}
+        self.stop_readers.disarm().cancel();
+        while self.readers.join_next().await.is_some() {}
         self.engine.stopped().await;
     }
 
@@ -271,6 +276,7 @@ impl Emulator {
             None => None,
         };
         let stop = CancellationToken::new();
+        let stop_readers = CancellationToken::new();
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
@@ -289,7 +295,9 @@ impl Emulator {
             &local_host,
             HubSettings {
                 kept_telemetry: builder.kept_telemetry,
-                stop: stop.clone(),
+                limits: state.limits().clone(),
+                upload_dir: builder.upload_dir,
+                stop: stop_readers.clone(),
             },
         );
         let instance = Arc::new(Instance {
@@ -325,9 +333,10 @@ impl Emulator {
             local_host,
         });
         let mut server = JoinSet::new();
+        let mut readers = JoinSet::new();
         if let Some(file) = telemetry_file {
             let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);
-            server.spawn(file.write(messages));
+            readers.spawn(file.write(messages));
         }
         for (protocol, (listener, _)) in listeners {
             server.spawn(serve(
@@ -349,6 +358,8 @@ impl Emulator {
             faults,
             server,
             stop: stop.drop_guard(),
+            readers,
+            stop_readers: stop_readers.drop_guard(),
         })
     }
 }

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     InvalidTwin,
     /// The hub does not accept the message or the direct method.
     InvalidMessage,
+    /// The queue of the device has as many cloud-to-device messages as it may have.
+    QueueFull,
     /// The device is not connected to its hub, or has not subscribed to direct methods.
     DeviceNotOnline,
     /// The device did not respond in time.

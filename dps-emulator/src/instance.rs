@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use dps_types::{Clock, IdScope};
+use dps_types::{Clock, HubHostname, IdScope};
 
 use crate::access::Access;
 use crate::allocate::Allocator;
 use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
-use crate::limits::Throttle;
+use crate::limits::{HubAction, Throttle};
+use crate::service_error::ServiceError;
 use crate::state::State;
 
 /// A DPS instance.
@@ -45,6 +46,15 @@ pub(crate) struct Settings {
 impl Instance {
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// Counts an operation at a hub, and refuses it if there are too many.
+    pub(crate) fn throttle_hub(
+        &self,
+        action: HubAction,
+        hub: &HubHostname,
+    ) -> Result<(), ServiceError> {
+        self.throttle.hub(action, hub, self.now())
     }
 
     /// The largest body of a device's request, in bytes.

@@ -39,6 +39,8 @@ mod allocate;
 mod attest;
 mod ca_certificates;
 mod certificate;
+#[cfg(feature = "cli")]
+mod cli;
 mod config;
 mod emulator;
 mod endpoint;
@@ -63,11 +65,17 @@ pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
 pub use hub::{
-    DirectMethod, HubDevice, HubHandle, MethodResponse, Telemetry, TelemetryMessage,
-    TelemetryStream,
+    Acknowledgement, CloudToDeviceMessage, DirectMethod, FeedbackStatus, HubDevice, HubHandle,
+    MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
-pub use limits::Limits;
+pub use limits::{HubRates, Limits};
+
+/// The program `dps-emulator` as a function.
+#[cfg(feature = "cli")]
+pub mod program {
+    pub use crate::cli::run;
+}
 
 /// The store that keeps an emulator's state, for implementations of your own.
 pub mod store {

@@ -92,6 +92,7 @@ macro_rules! every_scenario {
             cancellation::cancelled_between_polls,
 
             hub::twin_reported_and_desired,
+            hub::telemetry_and_methods,
             hub::disconnected_by_the_hub,
             hub::one_connection_for_a_device,
             hub::renewed_before_the_token_ends,

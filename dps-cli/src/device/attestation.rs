@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dps_device::{Attestation, RegistrationId, SymmetricKeyAttestation, X509Attestation};
+use dps_device::{
+    Attestation, RegistrationId, SymmetricKey, SymmetricKeyAttestation, X509Attestation,
+};
 
 use crate::failure::{Failure, Result};
 use crate::input;
@@ -69,35 +71,40 @@ impl AttestationOptions {
         self.symmetric_key(id)
     }
 
+    /// The symmetric key of the options or of the environment, and whether it is that of a group.
+    pub(crate) fn any_key(&self) -> Result<Option<(SymmetricKey, bool)>> {
+        // A file comes before a variable.
+        if self.group_key_file.is_none()
+            && let Some(key) = input::key(self.key_file.as_deref(), "DPS_DEVICE_KEY")?
+        {
+            return Ok(Some((key, false)));
+        }
+        let key = input::key(self.group_key_file.as_deref(), "DPS_GROUP_KEY")?;
+        Ok(key.map(|key| (key, true)))
+    }
+
     fn symmetric_key(&self, id: RegistrationId) -> Result<Box<dyn Attestation>> {
         let secondary = self.secondary_key_file.as_deref();
-        // A file comes before a variable.
-        let device = match &self.group_key_file {
-            Some(_) => None,
-            None => input::key(self.key_file.as_deref(), "DPS_DEVICE_KEY")?,
-        };
-        if let Some(key) = device {
-            let attestation = SymmetricKeyAttestation::new(id, key);
-            return Ok(Box::new(
-                match input::key(secondary, "DPS_SECONDARY_DEVICE_KEY")? {
+        match self.any_key()? {
+            Some((key, false)) => {
+                let attestation = SymmetricKeyAttestation::new(id, key);
+                Ok(Box::new(match input::key(secondary, "DPS_SECONDARY_DEVICE_KEY")? {
                     Some(secondary) => attestation.with_secondary(secondary),
                     None => attestation,
-                },
-            ));
-        }
-        if let Some(key) = input::key(self.group_key_file.as_deref(), "DPS_GROUP_KEY")? {
-            let attestation = SymmetricKeyAttestation::from_group(id, &key);
-            return Ok(Box::new(
-                match input::key(secondary, "DPS_SECONDARY_GROUP_KEY")? {
+                }))
+            }
+            Some((key, true)) => {
+                let attestation = SymmetricKeyAttestation::from_group(id, &key);
+                Ok(Box::new(match input::key(secondary, "DPS_SECONDARY_GROUP_KEY")? {
                     Some(secondary) => attestation.with_secondary_group_key(&secondary),
                     None => attestation,
-                },
-            ));
+                }))
+            }
+            None => Err(Failure::usage("the device has no credentials").with_hint(
+                "use --key-file, --group-key-file, --certificate with --private-key, --tpm or --pkcs11, \
+                 or the variable DPS_DEVICE_KEY or DPS_GROUP_KEY",
+            )),
         }
-        Err(Failure::usage("the device has no credentials").with_hint(
-            "use --key-file, --group-key-file, --certificate with --private-key, --tpm or --pkcs11, \
-             or the variable DPS_DEVICE_KEY or DPS_GROUP_KEY",
-        ))
     }
 }
 

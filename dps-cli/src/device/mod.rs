@@ -9,12 +9,13 @@ mod transport;
 use std::time::Duration;
 
 use clap::Args;
-use dps_device::{Host, IdScope, ProvisioningClient};
+use dps_device::{Host, IdScope, ProvisioningClient, RegistrationId, SymmetricKey};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::service::Network;
 use attestation::AttestationOptions;
+pub(crate) use transport::TransportName;
 use transport::TransportOptions;
 
 /// How a device reaches the service, and how it authenticates.
@@ -72,6 +73,33 @@ impl DeviceOptions {
             (None, Some(text)) => Ok(text.parse()?),
             (None, None) => Ok(Host::GLOBAL),
         }
+    }
+
+    pub(crate) fn attestation(&self) -> &AttestationOptions {
+        &self.attestation
+    }
+
+    pub(crate) fn transport_options(&self) -> &TransportOptions {
+        &self.transport
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(crate) fn registration_id(&self) -> Option<&RegistrationId> {
+        self.attestation.registration_id.as_ref()
+    }
+
+    /// The key that signs the tokens of the device, if the options contain one.
+    pub(crate) fn symmetric_key(&self) -> Result<Option<SymmetricKey>> {
+        Ok(
+            match (self.attestation.any_key()?, self.registration_id()) {
+                (Some((key, false)), _) => Some(key),
+                (Some((key, true)), Some(id)) => Some(key.derive_device_key(id)),
+                _ => None,
+            },
+        )
     }
 
     fn timeout(&self) -> Duration {

@@ -1,5 +1,7 @@
 //! The transport that the options select.
 
+use std::fmt;
+
 use clap::{Args, ValueEnum};
 use dps_device::transport::Fallback;
 use dps_device::{Amqp, AmqpWebSocket, Http, HubTransport, Mqtt, MqttWebSocket, Transport};
@@ -63,6 +65,18 @@ impl TransportOptions {
         }
     }
 
+    pub(crate) fn names(&self) -> &[TransportName] {
+        &self.transports
+    }
+
+    /// Whether one of the transports supports TPM attestation: DPS does not over MQTT.
+    pub(crate) fn supports_tpm(&self) -> bool {
+        use TransportName::{Mqtt, MqttWs};
+        self.transports
+            .iter()
+            .any(|name| !matches!(name, Mqtt | MqttWs))
+    }
+
     /// The port of a transport.
     pub(crate) fn port(&self, name: TransportName) -> u16 {
         match name {
@@ -81,5 +95,17 @@ impl TransportOptions {
             TransportName::Amqp => Box::new(Amqp::default().with_port(port)),
             TransportName::AmqpWs => Box::new(AmqpWebSocket::default().with_port(port)),
         }
+    }
+}
+
+impl fmt::Display for TransportName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Mqtt => "mqtt",
+            Self::MqttWs => "mqtt-ws",
+            Self::Amqp => "amqp",
+            Self::AmqpWs => "amqp-ws",
+        })
     }
 }

@@ -31,7 +31,7 @@ impl World {
             emulator: builder.start().await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
-        world.file("ca.pem", world.emulator.ca_pem());
+        world.file("emulator-ca.pem", world.emulator.ca_pem());
         world
     }
 
@@ -42,7 +42,7 @@ impl World {
                 "DPS_CONNECTION_STRING",
                 self.emulator.service_connection_string().to_string(),
             ),
-            ("DPS_CA_FILE", self.path("ca.pem")),
+            ("DPS_CA_FILE", self.path("emulator-ca.pem")),
             ("DPS_ID_SCOPE", self.emulator.id_scope().to_string()),
             ("DPS_HOST", "localhost".to_owned()),
             ("DPS_HTTPS_PORT", self.emulator.https_port().to_string()),

@@ -127,10 +127,11 @@ impl Driver {
             self.rewind();
             let outcome = match outcome {
                 Ok(End::Renewed) => Ok(()),
-                Ok(End::Wish(wish)) => {
-                    self.fulfil(wish).await;
-                    Ok(())
-                }
+                Ok(End::Wish(wish)) => tokio::select! {
+                    biased;
+                    () = shared.finished() => Err(Error::closed()),
+                    () = self.fulfil(wish) => Ok(()),
+                },
                 Err(failure) => self.recover(failure),
             };
             if let Err(error) = outcome {

@@ -1,14 +1,19 @@
 //! Follows the desired properties: every change in order, each once, and the whole twin when one was missed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::event::EventBuffer;
 use super::request::{GetTwin, Pending, pending};
 use super::twin::{Twin, TwinProperties};
 use crate::error::Error;
+
+/// The wait after a download that the hub refused: a hub of the basic tier has no twins, and is still a hub for telemetry.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// How many changes are kept while the twin is downloaded.
 const MAX_CHANGES: usize = 32;
@@ -22,6 +27,8 @@ pub(super) struct Follower {
     download: Option<oneshot::Receiver<Result<Twin, Error>>>,
     /// Changes that arrived during the download.
     changes: VecDeque<TwinProperties>,
+    /// A download has failed. The next one starts at this time or later.
+    not_before: Option<Instant>,
 }
 
 impl Follower {
@@ -29,6 +36,7 @@ impl Follower {
     pub(super) fn new_link(&mut self) {
         self.caught_up = false;
         self.download = None;
+        self.not_before = None;
         self.changes.clear();
     }
 
@@ -42,11 +50,21 @@ impl Follower {
         !self.caught_up && self.download.is_none() && !events.changes_are_read()
     }
 
+    /// When a download that failed is repeated.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.not_before
+            .filter(|not_before| *not_before > Instant::now())
+    }
+
     /// The request for the twin, if a download has to start.
     pub(super) fn start(&mut self, events: &EventBuffer) -> Option<Box<dyn Pending>> {
-        if self.caught_up || self.download.is_some() || !events.changes_are_read() {
+        let waits = self
+            .not_before
+            .is_some_and(|not_before| not_before > Instant::now());
+        if waits || self.caught_up || self.download.is_some() || !events.changes_are_read() {
             return None;
         }
+        self.not_before = None;
         let (request, download) = pending(GetTwin);
         self.download = Some(download);
         Some(request)
@@ -61,16 +79,16 @@ impl Follower {
         }
     }
 
-    /// Passes a finished download to the program.
-    ///
-    /// # Errors
-    /// The failure of the download.
-    pub(super) fn finish(&mut self, events: &EventBuffer) -> Result<(), Error> {
-        let Some(Ok(twin)) = self.download.as_mut().map(oneshot::Receiver::try_recv) else {
-            return Ok(());
+    /// Passes a finished download to the program. A failure was logged when the answer arrived.
+    pub(super) fn finish(&mut self, events: &EventBuffer) {
+        let Some(Ok(outcome)) = self.download.as_mut().map(oneshot::Receiver::try_recv) else {
+            return;
         };
         self.download = None;
-        let twin = twin?;
+        let Ok(twin) = outcome else {
+            self.not_before = Some(Instant::now() + PAUSE);
+            return;
+        };
         self.caught_up = true;
         let version = twin.desired.version();
         if self.known.replace(version) != Some(version) {
@@ -79,7 +97,6 @@ impl Follower {
         for change in std::mem::take(&mut self.changes) {
             self.apply(change, events);
         }
-        Ok(())
     }
 
     fn apply(&mut self, change: TwinProperties, events: &EventBuffer) {

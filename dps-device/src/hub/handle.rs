@@ -233,3 +233,18 @@ impl fmt::Debug for Delivery {
         f.debug_struct("Delivery").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::DeviceEvents;
+
+    #[test]
+    fn a_handle_is_for_any_task_and_events_can_be_moved_to_one() {
+        fn any_task<T: Clone + Send + Sync + 'static>() {}
+        fn one_task<T: Send + 'static>() {}
+        any_task::<DeviceHandle>();
+        one_task::<DeviceEvents>();
+        one_task::<Delivery>();
+    }
+}

@@ -37,7 +37,7 @@ impl Driver {
     pub(super) async fn serve(&mut self, link: &mut Link) -> Result<End, Error> {
         self.follower.new_link();
         loop {
-            self.follow_twin(link)?;
+            self.follow_twin(link);
             self.send_requests(link).await?;
             if link.must_be_replaced(self.requests.is_quiet() && self.methods.is_empty()) {
                 return Ok(End::Renewed);
@@ -86,6 +86,7 @@ impl Driver {
             self.requests.overdue(),
             next_start,
             self.methods.wake(),
+            self.follower.wake(),
         ]
         .into_iter()
         .flatten()
@@ -93,17 +94,15 @@ impl Driver {
     }
 
     /// Passes a downloaded twin to the program, and starts a download if one is due.
-    fn follow_twin(&mut self, link: &Link) -> Result<(), Error> {
+    fn follow_twin(&mut self, link: &Link) {
         if !self.options.twin {
-            return Ok(());
+            return;
         }
         let events = self.shared.monitor.events();
-        // A failure was logged when the answer arrived. It ends the link, so that the next attempt has to wait.
-        self.follower.finish(events)?;
+        self.follower.finish(events);
         if let Some(download) = self.follower.start(events) {
             self.requests.add(download, link.hub.min_interval);
         }
-        Ok(())
     }
 
     async fn send_requests(&mut self, link: &mut Link) -> Result<(), Error> {

@@ -11,13 +11,8 @@ mod start;
 mod well_known;
 
 use std::error::Error as StdError;
-
-pub(crate) use health::check_health;
-pub(crate) use ready::announce;
-pub(crate) use schema::print_schema;
-pub(crate) use signal::stop_signal;
-pub(crate) use sources::read;
-pub(crate) use start::builder;
+use std::ffi::OsString;
+use std::process::ExitCode;
 
 use config_file::Documents;
 use options::Options;
@@ -34,6 +29,38 @@ pub(crate) enum Command {
 pub(crate) struct Settings {
     options: Options,
     documents: Documents,
+}
+
+/// Runs the program `dps-emulator` in this process, until SIGINT or SIGTERM. For programs that contain the emulator, with all
+/// its options. The first argument is the name of the program.
+///
+/// It prints one line of JSON on stdout when it is ready. An option that is not valid, and `--help`, end the process. The caller
+/// chooses the subscriber of [`tracing`].
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let done = match sources::read(arguments.into_iter().collect()) {
+        Ok(Command::Run(settings)) => start(*settings).await,
+        Ok(Command::PrintSchema) => schema::print_schema(),
+        Ok(Command::CheckHealth(url)) => health::check_health(&url).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dps-emulator: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(settings: Settings) -> Result<(), Box<dyn StdError>> {
+    let stopped = signal::stop_signal()?;
+    let emulator = start::builder(&settings)?.start().await?;
+    // The directory exists until the end.
+    let _scratch = ready::announce(&emulator, &settings)?;
+    stopped.await;
+    tracing::info!("stopping");
+    emulator.shutdown().await;
+    Ok(())
 }
 
 /// An error with its causes, in one line.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::{Latency, Limits, LinkedHub, VerifiedCa};
 use clap::Parser;
-use dps_emulator::{Latency, Limits, LinkedHub, VerifiedCa};
 use dps_types::IdScope;
 
 use super::with_causes;
@@ -123,6 +123,9 @@ pub(super) struct Options {
     /// File to append the telemetry of all devices to, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(super) telemetry_file: Option<PathBuf>,
+    /// Directory for the files that devices upload; "uploads" in the data directory by default
+    #[arg(long, value_name = "DIR")]
+    pub(super) upload_dir: Option<PathBuf>,
     /// Server certificate chain, the leaf first, in place of the emulator's own certificates
     #[arg(long, value_name = "FILE", requires = "server_key")]
     pub(super) server_certificate: Option<PathBuf>,

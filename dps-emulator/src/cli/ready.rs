@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io::Write;
 
-use dps_emulator::Emulator;
+use crate::Emulator;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 

@@ -12,8 +12,7 @@ use super::options::{FLAGS_ONLY, Options};
 use super::{Command, Settings};
 
 /// Reads what the program was asked to do. Ends the program after `--help` and for an option that is not valid, as clap does.
-pub(crate) fn read() -> Result<Command, Box<dyn StdError>> {
-    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+pub(crate) fn read(mut arguments: Vec<OsString>) -> Result<Command, Box<dyn StdError>> {
     let file = match given(&arguments) {
         Some((path, given)) => {
             let file = ConfigFile::read(&path)?;

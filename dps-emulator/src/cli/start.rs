@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use dps_emulator::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
+use crate::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
@@ -41,7 +41,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         builder = builder.telemetry_file(file);
     }
     if !options.ephemeral {
-        builder = builder.data_dir(&options.data_dir);
+        builder = builder
+            .data_dir(&options.data_dir)
+            .upload_dir(options.data_dir.join("uploads"));
     }
     for hub in &options.hubs {
         builder = builder.link_hub(hub.clone());
@@ -54,6 +56,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
         };
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
+    }
+    if let Some(dir) = &options.upload_dir {
+        builder = builder.upload_dir(dir);
     }
     for ca in &options.verified_cas {
         builder = builder.verified_ca(ca.clone());

@@ -53,6 +53,7 @@ pub struct EmulatorBuilder {
     pub(crate) webhook_roots: Option<Roots>,
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
+    pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) seed: Seed,
 }
 
@@ -87,6 +88,7 @@ impl Default for EmulatorBuilder {
             webhook_roots: None,
             kept_telemetry: 100,
             telemetry_file: None,
+            upload_dir: None,
             seed: Seed::default(),
         }
     }

@@ -229,6 +229,14 @@ impl EmulatorBuilder {
         self
     }
 
+    /// The folder for the files that devices upload, in place of Azure Storage: `{folder}/{hub}/{deviceId}/{blobName}`. Without it
+    /// a device cannot upload files.
+    #[must_use]
+    pub fn upload_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.upload_dir = Some(dir.into());
+        self
+    }
+
     /// Sets the server's own certificate chain, the leaf first, and its private key, as PEM or DER. Clients must trust the last
     /// certificate of the chain, or the one above it.
     ///

@@ -78,21 +78,32 @@ impl Call {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 return Err(ServiceError::too_large(limit));
             }
-            Ok(Err(_)) => {
-                return Err(ServiceError::new(
-                    ErrorCode::FORMAT_ERROR,
-                    "The connection failed before the whole body arrived.",
-                ));
-            }
-            Err(_) => {
-                let seconds = BODY_TIMEOUT.as_secs();
-                return Err(ServiceError::new(
-                    ErrorCode::new(408_001),
-                    format!("The body did not arrive within {seconds} seconds."),
-                ));
-            }
+            Ok(Err(_)) => return Err(cut_off()),
+            Err(_) => return Err(too_slow()),
         };
         Ok(())
+    }
+
+    /// The next part of a body that is too large to be read at once; `None` at its end.
+    pub(super) async fn next_data(&mut self) -> Result<Option<Bytes>, ServiceError> {
+        let Some(body) = &mut self.incoming else {
+            return Ok(None);
+        };
+        loop {
+            let data = match tokio::time::timeout(BODY_TIMEOUT, body.frame()).await {
+                Ok(None) => Ok(None),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Ok(Some(data)),
+                    Err(_) => continue,
+                },
+                Ok(Some(Err(_))) => Err(cut_off()),
+                Err(_) => Err(too_slow()),
+            };
+            if !matches!(data, Ok(Some(_))) {
+                self.incoming = None;
+            }
+            return data;
+        }
     }
 
     /// Reads and drops a body that a refused request still sends: a connection that is closed with unread data is reset,
@@ -116,6 +127,10 @@ impl Call {
                 "The {name} header is not ASCII text."
             ))),
         }
+    }
+
+    pub(super) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.keys()
     }
 
     pub(super) fn body(&self) -> &[u8] {
@@ -160,6 +175,21 @@ impl Call {
         self.require_json()?;
         document(&self.body)
     }
+}
+
+fn cut_off() -> ServiceError {
+    ServiceError::new(
+        ErrorCode::FORMAT_ERROR,
+        "The connection failed before the whole body arrived.",
+    )
+}
+
+fn too_slow() -> ServiceError {
+    let seconds = BODY_TIMEOUT.as_secs();
+    ServiceError::new(
+        ErrorCode::new(408_001),
+        format!("The body did not arrive within {seconds} seconds."),
+    )
 }
 
 /// Refuses a request with two values for a header that has one.

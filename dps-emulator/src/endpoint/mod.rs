@@ -1,10 +1,11 @@
 //! The network side of the emulator: HTTPS, MQTT and AMQP, and the last two over WebSocket.
 //!
-//! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane or the
-//! REST API of the hubs.
+//! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane, the
+//! REST API of the hubs, or the files that devices upload.
 
 mod amqp;
 mod answer;
+mod blob;
 mod call;
 mod control_plane;
 mod device;
@@ -59,6 +60,8 @@ enum Api {
     Service,
     ControlPlane,
     Hub,
+    /// The files that devices upload.
+    Blob,
 }
 
 impl Api {
@@ -72,6 +75,8 @@ impl Api {
             Self::Service
         } else if is(control_plane::ROOT) {
             Self::ControlPlane
+        } else if is(blob::ROOT) {
+            Self::Blob
         } else {
             // The first segment is the id scope.
             Self::Device
@@ -108,8 +113,9 @@ impl Gateway {
         let outcome = match call.check_headers() {
             Err(error) => Err(error),
             Ok(()) => match api {
-                Api::Hub => hub_api::answer(self, &mut call).await,
+                Api::Hub => hub_api::answer(self, &mut call, caller).await,
                 Api::ControlPlane => control_plane::answer(self, &mut call).await,
+                Api::Blob => blob::answer(self, &mut call).await,
                 Api::Service | Api::Device => service::answer(self, &mut call).await,
             },
         };
@@ -122,6 +128,7 @@ impl Gateway {
         self.refusals.operator(caller, &request, &error);
         match api {
             Api::Hub => hub_api::error_reply(&error),
+            Api::Blob => blob::error_reply(&error),
             Api::ControlPlane => control_plane::error_reply(&error, self.retry_after_seconds()),
             Api::Service | Api::Device => Answer::error(&error, self.retry_after_seconds()).into(),
         }

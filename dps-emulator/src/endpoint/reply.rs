@@ -35,6 +35,11 @@ impl Reply {
         Answer::new(status.as_u16(), Vec::new()).into()
     }
 
+    /// A body that is not JSON. The caller sets its type.
+    pub(super) fn bytes(status: u16, body: Vec<u8>) -> Self {
+        Answer::new(status, body).into()
+    }
+
     /// An error in the shape of a hub.
     pub(super) fn hub_error(error: &ServiceError, name: &str) -> Self {
         let answer = Answer::new(error.status(), Vec::new());

@@ -45,6 +45,7 @@ pub(crate) struct AssignmentChange {
 /// The identity in the previous hub.
 #[derive(Debug)]
 struct Removed {
+    identity: Identity,
     key: String,
     before: Option<Vec<u8>>,
 }
@@ -69,6 +70,7 @@ impl Hubs {
             moved_twin = device.map(|device| device.twin);
             removed = Some(Removed {
                 key: identity.key(),
+                identity,
                 before,
             });
         }
@@ -100,10 +102,14 @@ impl Hubs {
         })
     }
 
-    /// Ends the connection to the previous hub, after the change is written.
-    pub(crate) fn committed(&self, change: &AssignmentChange) {
+    /// Ends the connection to the previous hub and removes what belongs to the device there, after the change is written.
+    pub(crate) async fn committed(&self, change: &AssignmentChange) {
         if let Some(removed) = &change.removed {
-            self.connections.disconnect(&removed.key);
+            self.connections.remove(&removed.key);
+            // The next device of this id does not see what is left.
+            if let Err(error) = self.forget(&removed.identity).await {
+                tracing::warn!(device = %removed.identity, error = error.message(), "modules or messages of a device that moved are left");
+            }
         }
     }
 }

@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dps_mqtt::QoS;
 use dps_types::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use super::methods::MethodCall;
+use super::subscriptions::{Subscription, Subscriptions};
 use super::twin::DesiredUpdate;
 
 /// The number of messages that may wait for a device that does not read.
@@ -32,6 +34,8 @@ struct Activity {
     telemetry: u64,
     last_activity: Option<Timestamp>,
     model_id: Option<String>,
+    /// The subscriptions that the device wants to keep when it disconnects: those of its MQTT session.
+    session: Option<Subscriptions>,
 }
 
 /// The hub's end of a connection. Dropping it ends the connection.
@@ -48,6 +52,8 @@ struct Connection {
 pub(crate) enum ToDevice {
     Desired(DesiredUpdate),
     Method(MethodCall),
+    /// There is a new message in the device's queue.
+    MessageQueued,
 }
 
 /// The device's end of a connection, which holds it for as long as the device is connected.
@@ -57,6 +63,11 @@ pub(crate) struct DeviceSession {
     key: String,
     number: u64,
     messages: mpsc::Receiver<ToDevice>,
+    subscriptions: Subscriptions,
+    /// Whether the session is kept after the connection.
+    is_kept: bool,
+    /// Whether the session of an earlier connection continues.
+    is_resumed: bool,
 }
 
 impl Connections {
@@ -66,6 +77,7 @@ impl Connections {
         key: String,
         now: Timestamp,
         model_id: Option<String>,
+        clean_session: bool,
     ) -> DeviceSession {
         let (sender, messages) = mpsc::channel(MAX_PENDING);
         let mut entries = self.entries();
@@ -73,17 +85,26 @@ impl Connections {
         entry.connections += 1;
         entry.last_activity = Some(now);
         entry.model_id = model_id;
+        let earlier = entry.session.take().filter(|_| !clean_session);
+        let is_resumed = earlier.is_some();
+        let subscriptions = earlier.unwrap_or_default();
+        entry.session = (!clean_session).then(|| subscriptions.clone());
         let number = entry.connections;
         entry.connection = Some(Connection {
             number,
             messages: sender,
-            receives_methods: false,
+            receives_methods: subscriptions.qos(Subscription::Methods).is_some(),
         });
+        drop(entries);
+        self.0.reachable.notify_waiters();
         DeviceSession {
             connections: self.clone(),
             key,
             number,
             messages,
+            subscriptions,
+            is_kept: !clean_session,
+            is_resumed,
         }
     }
 
@@ -112,7 +133,7 @@ impl Connections {
             Ok(()) => Ok(()),
             Err(refused) => match refused.into_inner() {
                 ToDevice::Method(call) => Err(call),
-                ToDevice::Desired(_) => Ok(()),
+                _ => Ok(()),
             },
         }
     }
@@ -127,6 +148,14 @@ impl Connections {
         let mut entries = self.entries();
         let entry = entries.get_mut(key);
         entry.is_some_and(|entry| entry.connection.take().is_some())
+    }
+
+    /// Ends the connection of a device that is removed, and forgets its session.
+    pub(super) fn remove(&self, key: &str) {
+        if let Some(entry) = self.entries().get_mut(key) {
+            entry.connection = None;
+            entry.session = None;
+        }
     }
 
     pub(super) fn count_telemetry(&self, key: &str, now: Timestamp) {
@@ -169,14 +198,38 @@ impl DeviceSession {
         self.messages.recv().await
     }
 
-    /// The device has subscribed to direct methods, or has unsubscribed.
-    pub(crate) fn receive_methods(&self, receives: bool) {
+    /// Whether the session of an earlier connection continues, with its subscriptions.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// The granted QoS; `None` without a subscription.
+    pub(crate) fn qos(&self, subscription: Subscription) -> Option<QoS> {
+        self.subscriptions.qos(subscription)
+    }
+
+    /// Adds a subscription; false if the connection has as many as it may have.
+    pub(crate) fn subscribe(&mut self, subscription: Subscription, qos: QoS, limit: u64) -> bool {
+        let added = self.subscriptions.add(subscription, qos, limit);
+        self.subscribed();
+        added
+    }
+
+    pub(crate) fn unsubscribe(&mut self, subscription: Subscription) {
+        self.subscriptions.remove(subscription);
+        self.subscribed();
+    }
+
+    fn subscribed(&self) {
         let mut entries = self.connections.entries();
         if let Some(entry) = entries.get_mut(&self.key)
             && let Some(connection) = entry.connection.as_mut()
             && connection.number == self.number
         {
-            connection.receives_methods = receives;
+            connection.receives_methods = self.qos(Subscription::Methods).is_some();
+            if self.is_kept {
+                entry.session = Some(self.subscriptions.clone());
+            }
         }
         drop(entries);
         self.connections.0.reachable.notify_waiters();

@@ -1,5 +1,6 @@
 //! Access to a linked hub for tests in the same process: reads and changes devices and twins, and reports connections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dps_types::enrollment::TwinCollection;
@@ -7,9 +8,11 @@ use dps_types::{DeviceId, HubHostname};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::blob_name::BlobName;
 use super::device::Device;
 use super::{
-    DirectMethod, Hubs, Identity, MethodResponse, TelemetryMessage, TelemetryStream, TwinPatch,
+    CloudToDeviceMessage, DirectMethod, Hubs, Identity, MessageFeedback, MethodResponse,
+    TelemetryMessage, TelemetryStream, TwinPatch,
 };
 use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
@@ -161,6 +164,52 @@ impl HubHandle {
         response.map_err(not_delivered)
     }
 
+    /// Sends a cloud-to-device message: adds it to the queue of the device, which receives it now or when it connects.
+    ///
+    /// The message leaves the queue when the device has acknowledged it, or when it expires. A device that disconnects before it
+    /// has acknowledged a message receives it again. A restart of the emulator keeps the queue.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeviceNotFound`]; [`ErrorKind::QueueFull`] if 50 messages wait for the device;
+    /// [`ErrorKind::InvalidMessage`] if the message exceeds 64 KiB; and if the store fails.
+    pub async fn send_message(
+        &self,
+        device_id: &str,
+        message: &CloudToDeviceMessage,
+    ) -> Result<(), Error> {
+        let identity = self.identity(device_id)?;
+        let queued = self.hubs.queue(&identity, message).await;
+        queued.map_err(not_delivered)
+    }
+
+    /// The number of cloud-to-device messages that wait for the device, or that it has not yet acknowledged.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn queued_messages(&self, device_id: &str) -> Result<usize, Error> {
+        let identity = self.identity(device_id)?;
+        Ok(self.hubs.waiting(&identity).await?.len())
+    }
+
+    /// Removes and returns the feedback about cloud-to-device messages. Feedback that a back end has received over the hub's REST
+    /// API and not yet settled is not part of it. The emulator keeps feedback for an hour, 1,000 records at most, in memory.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn take_feedback(&self) -> Result<Vec<MessageFeedback>, Error> {
+        self.hubs.expire(&self.hostname).await?;
+        Ok(self.hubs.feedback.take(&self.hostname, self.hubs.now()))
+    }
+
+    /// The file that the device has uploaded with this name. `None` if there is no such file, or no
+    /// [folder](crate::EmulatorBuilder::upload_dir) for uploads.
+    pub fn uploaded_file(&self, device_id: &str, blob_name: &str) -> Option<PathBuf> {
+        let identity = self.identity(device_id).ok()?;
+        let blob = BlobName::new(&identity.device_id, blob_name).ok()?;
+        let path = self.hubs.blob_path(&identity, &blob).ok()?;
+        path.is_file().then_some(path)
+    }
+
     /// The number of telemetry messages that the device has sent since the emulator started.
     pub fn telemetry_count(&self, device_id: &str) -> u64 {
         self.key(device_id)
@@ -269,6 +318,7 @@ impl From<ServiceError> for Error {
     fn from(refusal: ServiceError) -> Self {
         let kind = match refusal.status() {
             404 if matches!(refusal.code().get(), 404_103 | 404_104) => ErrorKind::DeviceNotOnline,
+            403 if refusal.code().get() == 403_004 => ErrorKind::QueueFull,
             504 => ErrorKind::Timeout,
             404 => ErrorKind::DeviceNotFound,
             400 | 413 => ErrorKind::InvalidTwin,

@@ -4,21 +4,30 @@
 //! another, is one atomic change.
 
 mod assignment;
+mod blob_name;
 mod connections;
 mod device;
 mod devices;
+mod feedback;
 mod handle;
 mod identity;
+mod message_queue;
 mod methods;
+mod outgoing_message;
+mod registry;
 mod section;
+mod subscriptions;
 mod telemetry;
 mod telemetry_file;
 mod telemetry_message;
 mod telemetry_stream;
 mod twin;
+mod uploads;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
@@ -31,23 +40,31 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use assignment::{AssignmentChange, NewAssignment, TwinTransfer};
 pub(crate) use connections::{DeviceSession, ToDevice};
 pub(crate) use device::Authentication;
+pub use feedback::{FeedbackStatus, MessageFeedback};
 pub use handle::{HubDevice, HubHandle};
 pub(crate) use identity::Identity;
 pub use methods::{DirectMethod, MethodResponse};
 pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
+pub use outgoing_message::{Acknowledgement, CloudToDeviceMessage};
+pub(crate) use subscriptions::Subscription;
 pub(crate) use telemetry_file::TelemetryFile;
 pub use telemetry_message::TelemetryMessage;
+pub(crate) use telemetry_message::stamps;
 pub(crate) use telemetry_message::{Received as ReceivedTelemetry, message_size};
 pub use telemetry_stream::{Telemetry, TelemetryStream};
 pub(crate) use twin::{Twin, TwinError, TwinPatch};
+pub(crate) use uploads::{BlobFile, CONTAINER};
 
 use crate::attest::Presented;
+use crate::limits::Limits;
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use connections::Connections;
 use device::Device;
 use dps_types::Clock;
+use feedback::ServiceQueue;
 use telemetry::TelemetryLog;
+use uploads::Uploads;
 
 /// The shared access policy of every hub.
 const POLICY: &str = "iothubowner";
@@ -60,6 +77,15 @@ pub(crate) struct Hubs {
     linked: Vec<LinkedHub>,
     connections: Connections,
     telemetry: TelemetryLog,
+    pub(crate) feedback: ServiceQueue<MessageFeedback>,
+    pub(crate) uploads: Uploads,
+    limits: Limits,
+    /// The highest number of a cloud-to-device message since the start.
+    last_sequence: AtomicU64,
+    /// Held while a message is added to a queue, so that no queue exceeds its limit.
+    queue_lock: Mutex<()>,
+    /// Held while a message leaves a queue.
+    outcome_lock: Mutex<()>,
     /// Ends the streams of telemetry when the emulator stops.
     stop: CancellationToken,
     /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
@@ -78,6 +104,9 @@ struct LinkedHub {
 pub(crate) struct HubSettings {
     /// The most telemetry messages of one device that are kept.
     pub(crate) kept_telemetry: usize,
+    pub(crate) limits: Limits,
+    /// The folder of uploaded files.
+    pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -115,6 +144,12 @@ impl Hubs {
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
             connections: Connections::default(),
             telemetry: TelemetryLog::new(settings.kept_telemetry),
+            feedback: ServiceQueue::default(),
+            uploads: Uploads::new(settings.upload_dir),
+            limits: settings.limits,
+            last_sequence: AtomicU64::new(0),
+            queue_lock: Mutex::new(()),
+            outcome_lock: Mutex::new(()),
             stop: settings.stop,
             update_lock: Mutex::new(()),
         })
@@ -157,6 +192,7 @@ impl Hubs {
         identity: &Identity,
         presented: &Presented<'_>,
         model_id: Option<String>,
+        clean_session: bool,
     ) -> Result<Admitted, ServiceError> {
         let now = self.clock.now();
         let expires_in = match presented {
@@ -168,22 +204,22 @@ impl Hubs {
         self.authenticate(identity, presented).await?;
         let session = self
             .connections
-            .connect(identity.key(), now.into(), model_id);
+            .connect(identity.key(), now.into(), model_id, clean_session);
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
-        let device = self.authenticate(identity, presented).await?;
+        let generation_id = self.authenticate(identity, presented).await?;
         Ok(Admitted {
             session,
-            generation_id: device.generation_id,
+            generation_id,
             expires_in,
         })
     }
 
-    /// Verifies the credentials of a device or module. A module requires that its device is enabled.
+    /// Verifies the credentials of a device or module, and returns its generation. A module requires that its device is enabled.
     pub(crate) async fn authenticate(
         &self,
         identity: &Identity,
         presented: &Presented<'_>,
-    ) -> Result<Device, ServiceError> {
+    ) -> Result<String, ServiceError> {
         let unauthorized = ServiceError::unauthorized;
         self.linked(identity.hub.as_str())
             .ok_or_else(unauthorized)?;
@@ -198,7 +234,7 @@ impl Hubs {
                 return Err(unauthorized());
             }
         }
-        Ok(device)
+        Ok(device.generation_id)
     }
 
     /// The twin as the device receives it.
@@ -262,12 +298,12 @@ impl Hubs {
         })
         .await?;
         if !enabled {
-            self.connections.disconnect(&identity.key());
+            self.disconnect(identity).await?;
         }
         Ok(())
     }
 
-    /// Removes the device and ends its connection.
+    /// Removes a device or module and ends its connection. A device loses its modules and its messages.
     pub(crate) async fn remove(
         &self,
         identity: &Identity,
@@ -275,7 +311,16 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         self.delete(identity, |device| check(condition, &device.etag))
             .await?;
-        self.connections.disconnect(&identity.key());
+        self.connections.remove(&identity.key());
+        self.forget(identity).await
+    }
+
+    /// Removes what belongs to a device that is no longer in the hub.
+    async fn forget(&self, identity: &Identity) -> Result<(), ServiceError> {
+        if identity.module_id.is_none() {
+            self.forget_modules(identity).await?;
+            self.forget_messages(identity).await?;
+        }
         Ok(())
     }
 

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use dps_types::protocol::hub_message::{PropertyBag, property};
 use dps_types::{DeviceId, HubHostname, ModuleId, Timestamp};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Identity;
+use crate::attest::Presented;
 
 /// The memory of a message without its content, in bytes.
 const OVERHEAD: usize = 256;
@@ -214,10 +215,47 @@ pub(crate) fn message_size(body: &[u8], properties: &PropertyBag) -> usize {
     body.len() + counted.sum::<usize>()
 }
 
+/// The properties that the hub adds to each message of the device, so that no device can pretend to be another one.
+pub(crate) fn stamps(
+    identity: &Identity,
+    presented: &Presented<'_>,
+    generation_id: String,
+    model_id: Option<String>,
+) -> Vec<(&'static str, String)> {
+    let scope = match identity.module_id {
+        Some(_) => "module",
+        None => "device",
+    };
+    let kind = match presented {
+        Presented::Chain(_) => "x509",
+        _ => "sas",
+    };
+    let method = json!({
+        "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null,
+    });
+    let module = identity.module_id.as_ref();
+    let stamps = [
+        (
+            "iothub-connection-device-id",
+            Some(identity.device_id.to_string()),
+        ),
+        (
+            "iothub-connection-module-id",
+            module.map(ToString::to_string),
+        ),
+        ("iothub-connection-auth-generation-id", Some(generation_id)),
+        ("iothub-connection-auth-method", Some(method.to_string())),
+        ("iothub-message-source", Some("Telemetry".to_owned())),
+        ("dt-dataschema", model_id),
+    ];
+    let stamps = stamps.into_iter();
+    stamps
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn message(sender: &str, properties: &str, body: &'static [u8]) -> TelemetryMessage {

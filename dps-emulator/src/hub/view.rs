@@ -21,7 +21,7 @@ impl Hubs {
     pub(crate) async fn identity(&self, identity: &Identity) -> Result<View, ServiceError> {
         let (device, _) = self.required(identity).await?;
         Ok(View {
-            document: self.show_identity(&identity.hub, &device),
+            document: self.show_identity(&identity.hub, &device).await?,
             etag: device.etag,
         })
     }
@@ -33,8 +33,11 @@ impl Hubs {
         top: usize,
     ) -> Result<Value, ServiceError> {
         let devices = self.devices(hub, top).await?;
-        let shown = devices.iter().map(|device| self.show_identity(hub, device));
-        Ok(shown.collect())
+        let mut shown = Vec::with_capacity(devices.len());
+        for device in &devices {
+            shown.push(self.show_identity(hub, device).await?);
+        }
+        Ok(shown.into())
     }
 
     /// `GET /twins/{id}`
@@ -50,12 +53,15 @@ impl Hubs {
             "statusUpdateTime": time(device.status_updated),
             "connectionState": self.connection_state(&key),
             "lastActivityTime": time(self.connections.last_activity(&key)),
-            "cloudToDeviceMessageCount": 0,
+            "cloudToDeviceMessageCount": self.waiting(identity).await?.len(),
             "authenticationType": kind(&device.authentication),
             "x509Thumbprint": thumbprints(&device.authentication),
             "modelId": self.connections.model_id(&key).unwrap_or_default(),
             "version": twin.version,
         });
+        if let Some(module_id) = &device.module_id {
+            document["moduleId"] = module_id.as_str().into();
+        }
         if !twin.tags.is_empty() {
             document["tags"] = twin.tags.clone().into();
         }
@@ -67,9 +73,14 @@ impl Hubs {
         })
     }
 
-    fn show_identity(&self, hub: &HubHostname, device: &Device) -> Value {
+    pub(super) async fn show_identity(
+        &self,
+        hub: &HubHostname,
+        device: &Device,
+    ) -> Result<Value, ServiceError> {
         let identity = Identity::device(hub, &device.device_id);
-        let key = identity.with_module(device.module_id.clone()).key();
+        let identity = identity.with_module(device.module_id.clone());
+        let key = identity.key();
         let keys = match &device.authentication {
             Authentication::Sas { primary, secondary } => {
                 json!({ "primaryKey": primary, "secondaryKey": secondary })
@@ -78,7 +89,7 @@ impl Hubs {
                 json!({ "primaryKey": null, "secondaryKey": null })
             }
         };
-        json!({
+        let mut document = json!({
             "deviceId": device.device_id,
             "generationId": device.generation_id,
             "etag": device.etag,
@@ -88,14 +99,21 @@ impl Hubs {
             "connectionStateUpdatedTime": NEVER,
             "statusUpdatedTime": time(device.status_updated),
             "lastActivityTime": time(self.connections.last_activity(&key)),
-            "cloudToDeviceMessageCount": 0,
+            "cloudToDeviceMessageCount": self.waiting(&identity).await?.len(),
             "authentication": {
                 "symmetricKey": keys,
                 "x509Thumbprint": thumbprints(&device.authentication),
                 "type": kind(&device.authentication),
             },
-            "capabilities": { "iotEdge": device.iot_edge },
-        })
+        });
+        match &device.module_id {
+            Some(module_id) => {
+                document["moduleId"] = module_id.as_str().into();
+                document["managedBy"] = device.managed_by.clone().into();
+            }
+            None => document["capabilities"] = json!({ "iotEdge": device.iot_edge }),
+        }
+        Ok(document)
     }
 
     fn connection_state(&self, key: &str) -> &'static str {

@@ -1,7 +1,10 @@
 //! How much an instance takes: as many enrollments as the service, as many requests as is asked for.
 
+mod hub_rates;
 mod throttle;
 
+pub(crate) use hub_rates::HubAction;
+pub use hub_rates::HubRates;
 pub(crate) use throttle::Throttle;
 
 use crate::error::{Error, ErrorKind};
@@ -33,6 +36,14 @@ pub struct Limits {
     pub ca_certificates: u64,
     /// Linked IoT hubs; 50 by default.
     pub linked_hubs: u64,
+    /// Cloud-to-device messages in the queue of a device; 50 by default.
+    pub hub_queued_messages: u64,
+    /// Subscriptions of a device's connection to its hub; 5 by default.
+    pub hub_subscriptions: u64,
+    /// A telemetry message of a device to its hub, in bytes; 262,144 (256 KiB) by default.
+    pub hub_message_bytes: usize,
+    /// A file that a device uploads, in bytes; 268,435,456 (256 MiB) by default.
+    pub hub_upload_bytes: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
     /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
@@ -47,6 +58,8 @@ pub struct Limits {
     pub registrations_per_minute: Option<u64>,
     /// Polls of one device in 10 seconds; not counted by default.
     pub polls_per_10_seconds: Option<u64>,
+    /// The rates of each linked hub; not limited by default.
+    pub hub_rates: HubRates,
 }
 
 impl Default for Limits {
@@ -58,25 +71,34 @@ impl Default for Limits {
             symmetric_key_groups: 100,
             ca_certificates: 25,
             linked_hubs: 50,
+            hub_queued_messages: 50,
+            hub_subscriptions: 5,
+            hub_message_bytes: 256 * 1024,
+            hub_upload_bytes: 256 * 1024 * 1024,
             message_bytes: 96 * 1024,
             unproven_connections: 2048,
             tpm_challenges_per_address: 1000,
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
+            hub_rates: HubRates::default(),
         }
     }
 }
 
 impl Limits {
     /// The names that [`Limits::set`] accepts.
-    const NAMES: [&str; 12] = [
+    const NAMES: &[&str] = &[
         "individual-enrollments",
         "registrations",
         "x509-groups",
         "symmetric-key-groups",
         "ca-certificates",
         "linked-hubs",
+        "hub-queued-messages",
+        "hub-subscriptions",
+        "hub-message-bytes",
+        "hub-upload-bytes",
         "message-bytes",
         "unproven-connections",
         "tpm-challenges-per-address",
@@ -85,13 +107,15 @@ impl Limits {
         "polls-per-10-seconds",
     ];
 
-    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds.
+    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds;
+    /// for the hubs those of one unit of the tier S1.
     #[must_use]
     pub fn throttled(self) -> Self {
         Self {
             operations_per_minute: Some(1000),
             registrations_per_minute: Some(1000),
             polls_per_10_seconds: Some(5),
+            hub_rates: HubRates::s1(),
             ..self
         }
     }
@@ -101,6 +125,10 @@ impl Limits {
     /// # Errors
     /// When there is no such limit.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), Error> {
+        if let Some(action) = HubAction::ALL.iter().find(|it| it.name() == name) {
+            *self.hub_rates.of(*action) = Some(value);
+            return Ok(());
+        }
         let limit = match name {
             "individual-enrollments" => &mut self.individual_enrollments,
             "registrations" => &mut self.registrations,
@@ -108,6 +136,13 @@ impl Limits {
             "symmetric-key-groups" => &mut self.symmetric_key_groups,
             "ca-certificates" => &mut self.ca_certificates,
             "linked-hubs" => &mut self.linked_hubs,
+            "hub-queued-messages" => &mut self.hub_queued_messages,
+            "hub-subscriptions" => &mut self.hub_subscriptions,
+            "hub-upload-bytes" => &mut self.hub_upload_bytes,
+            "hub-message-bytes" => {
+                self.hub_message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
+                return Ok(());
+            }
             "message-bytes" => {
                 self.message_bytes = usize::try_from(value).unwrap_or(usize::MAX);
                 return Ok(());
@@ -124,9 +159,11 @@ impl Limits {
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
             _ => {
+                let hub_rates = HubAction::ALL.iter().map(|action| action.name());
+                let names: Vec<&str> = Self::NAMES.iter().copied().chain(hub_rates).collect();
                 let reason = format!(
                     "'{name}' is not a valid limit: it must be one of {}",
-                    Self::NAMES.join(", ")
+                    names.join(", ")
                 );
                 return Err(Error::new(ErrorKind::Configuration, reason));
             }

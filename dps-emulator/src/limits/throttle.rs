@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dps_types::ErrorCode;
+use dps_types::{ErrorCode, HubHostname};
 
-use super::Limits;
+use super::{HubAction, Limits};
 use crate::service_error::ServiceError;
 
 /// Counts requests and refuses those that exceed a rate.
@@ -15,6 +15,8 @@ pub(crate) struct Throttle {
     operations: Rate,
     registrations: Rate,
     polls: Rate,
+    /// In the order of [`HubAction::ALL`].
+    hubs: [Rate; HubAction::ALL.len()],
 }
 
 impl Throttle {
@@ -23,6 +25,10 @@ impl Throttle {
             operations: Rate::new(limits.operations_per_minute, 60),
             registrations: Rate::new(limits.registrations_per_minute, 60),
             polls: Rate::new(limits.polls_per_10_seconds, 10),
+            hubs: HubAction::ALL.map(|action| {
+                let most = *limits.hub_rates.clone().of(action);
+                Rate::new(most, action.seconds())
+            }),
         }
     }
 
@@ -39,6 +45,18 @@ impl Throttle {
     /// Counts a poll of this device.
     pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), ServiceError> {
         self.polls.admit(device, now)
+    }
+
+    /// Counts an operation at this hub.
+    pub(crate) fn hub(
+        &self,
+        action: HubAction,
+        hub: &HubHostname,
+        now: SystemTime,
+    ) -> Result<(), ServiceError> {
+        let mut all = HubAction::ALL.iter();
+        let index = all.position(|it| *it == action).unwrap_or_default();
+        self.hubs[index].admit(&hub.to_lowercase(), now)
     }
 }
 

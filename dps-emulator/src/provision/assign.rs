@@ -94,7 +94,7 @@ impl Engine {
             return Ok(false);
         };
         if let Some(change) = &change {
-            self.instance.hubs.committed(change);
+            self.instance.hubs.committed(change).await;
         }
         log(&record);
         Ok(true)

@@ -163,16 +163,11 @@ async fn what_a_hub_has_and_the_emulator_lacks_is_not_implemented() {
     let dps = with_device().await;
     for (method, path, missing) in [
         (
-            "POST",
-            "/devices/dev-1/messages/events",
-            "telemetry over HTTPS",
-        ),
-        (
             "GET",
             "/devices/dev-1/messages/deviceBound",
             "cloud-to-device",
         ),
-        ("POST", "/twins/dev-1/methods", "direct methods"),
+        ("GET", "/jobs/v2", "jobs"),
         ("POST", "/devices/query", "queries"),
     ] {
         // Without a token: the client must not look for the fault in its token.

@@ -289,8 +289,15 @@ async fn errors_have_the_messages_of_the_hub() {
             "PUT",
             "/devices/dev-2",
             Some(json!({})),
+            400,
+            "ErrorCode:ArgumentInvalid;The ids in the body must be those of the path.",
+        ),
+        (
+            "GET",
+            "/statistics/devices",
+            None,
             501,
-            "ErrorCode:GenericNotImplemented;The emulator does not support creating devices in a hub; devices come from DPS.",
+            "ErrorCode:GenericNotImplemented;The emulator does not support statistics of a hub.",
         ),
         (
             "PATCH",

@@ -140,7 +140,11 @@ impl HubOperator {
             .await
     }
 
-    async fn ask(&mut self, command: Value) -> Result<Value, ClientError> {
+    /// Sends a command that `python/hub.py` describes.
+    ///
+    /// # Errors
+    /// Returns the error that the client throws.
+    pub(crate) async fn ask(&mut self, command: Value) -> Result<Value, ClientError> {
         self.0.ask(command).await
     }
 }

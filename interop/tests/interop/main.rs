@@ -74,12 +74,32 @@ macro_rules! on_hub {
     };
 }
 
+/// The tests of a device and a module at a hub, with this program's client over MQTT and over WebSocket.
+macro_rules! hub_messages {
+    ($($program:ident $transport:literal $device:ident $module:ident)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
+            async fn $device() {
+                crate::hub_messages::device(crate::program::Program::$program, $transport).await;
+            }
+
+            #[tokio::test]
+            #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
+            async fn $module() {
+                crate::hub_messages::module(crate::program::Program::$program, $transport).await;
+            }
+        )*
+    };
+}
+
 mod certificates;
 mod client;
 mod device_on_hub;
 mod dialogue;
 mod emulator;
 mod hub;
+mod hub_messages;
 #[cfg(feature = "tpm")]
 mod node_tpm;
 mod program;
@@ -161,4 +181,14 @@ mod python_hub_mqtt {
 mod python_hub_mqtt_ws {
     use super::Client;
     on_hub!(Client::PYTHON_MQTT_WS);
+}
+
+/// Microsoft's device clients at a hub: telemetry, messages, methods, twins and uploads, with their client for the back end.
+mod messages_at_hub {
+    hub_messages!(
+        Python "mqtt" python_device_mqtt python_module_mqtt
+        Python "mqtt-ws" python_device_mqtt_ws python_module_mqtt_ws
+        Node "mqtt" node_device_mqtt node_module_mqtt
+        Node "mqtt-ws" node_device_mqtt_ws node_module_mqtt_ws
+    );
 }

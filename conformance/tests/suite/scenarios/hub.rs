@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dps_device::{
     AssignmentStore, CachedAssignment, ConnectOptions, DeviceEvent, DeviceEvents, DeviceHandle,
-    Error, ErrorKind, HubEndpoint, HubTransport, IdentityRecovery, Mqtt, MqttWebSocket,
+    Error, ErrorKind, HubEndpoint, HubTransport, IdentityRecovery, Message, Mqtt, MqttWebSocket,
     ProvisionedDevice, ProvisioningClient, Recovery, Twin, TwinProperties,
 };
+use dps_emulator::DirectMethod;
 use serde_json::json;
 
 use crate::case::Case;
@@ -104,6 +105,49 @@ pub(crate) async fn twin_reported_and_desired(case: Case) {
         assert_eq!(change.get("darkness"), Some(&json!(round)));
     }
     drop(hubs);
+    dps.finish().await;
+}
+
+/// One connection carries both, and what was accepted is sent over a reconnect.
+pub(crate) async fn telemetry_and_methods(case: Case) {
+    let (dps, hubs) = assigned(case).await;
+    let operator = dps.hub();
+    for (round, hub) in (1..).zip(&hubs) {
+        let mut device = Device::connect(hub);
+        let message = Message::json(&json!({"round": round}))
+            .expect("it is valid")
+            .with_message_id(format!("m{round}"))
+            .with_property("alert level", "a+b&c");
+        let sent = device.handle.send(message);
+        device.events.drive(sent).await.expect("it is acknowledged");
+        let received = operator.telemetry(DEVICE);
+        let received = received.last().expect("a message");
+        assert_eq!(
+            received.body(),
+            format!(r#"{{"round":{round}}}"#).as_bytes()
+        );
+        assert_eq!(received.property("alert level"), Some("a+b&c"));
+
+        let reboot = DirectMethod::new("reboot").payload(json!({"round": round}));
+        let invoking = operator.invoke_method(DEVICE, &reboot);
+        let responding = async {
+            loop {
+                if let Some(DeviceEvent::Method(method)) = device.events.next().await {
+                    assert_eq!(method.name(), "reboot");
+                    let payload: serde_json::Value = method.parse().expect("JSON");
+                    method.respond(202, payload).expect("it is in time");
+                    break;
+                }
+            }
+            let closing = device.handle.close(Duration::from_secs(60));
+            device.events.drive(closing).await
+        };
+        let (response, closed) = tokio::join!(invoking, responding);
+        let response = response.expect("the device responds");
+        assert_eq!(response.status, 202);
+        assert_eq!(response.payload, json!({"round": round}));
+        assert_eq!(closed.not_sent, 0);
+    }
     dps.finish().await;
 }
 

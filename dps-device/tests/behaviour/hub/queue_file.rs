@@ -240,3 +240,20 @@ async fn a_program_that_is_killed_leaves_every_message_that_was_accepted() {
         assert!(kept.len() as u64 >= accepted, "{accepted}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_file_is_read_and_the_queue_can_be_used(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("00000000000000000001.queue"), &bytes).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let queue = FileQueue::new(directory.path());
+            let first = queue.load().await.unwrap().last().map_or(1, |last| last.0 + 1);
+            queue.push(first, vec![1; 10]).await.unwrap();
+            assert_eq!(queue.get(first).await.unwrap(), Some(vec![1; 10]));
+        });
+    }
+}

@@ -308,3 +308,27 @@ async fn the_highest_version_is_a_version_like_any_other() {
     let (updates, _peer) = tokio::join!(play, hub);
     assert_eq!(updates, [(true, u64::MAX), (true, 4)]);
 }
+
+/// A hub of the basic tier has no twins.
+#[tokio::test]
+async fn a_hub_that_refuses_the_twin_still_receives_telemetry() {
+    let (hub, server) = set_up(MqttKind::Mqtt).await;
+    let (mut device, mut peer) = tokio::join!(Device::follow(&hub), HubPeer::accept(&server));
+    let script = async {
+        let request = peer.request(GET).await;
+        peer.answer(&request, "400", "", "").await;
+        let message = peer.message().await;
+        peer.acknowledge(&message).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // It asks again after a minute, over the same connection.
+        crate::mqtt::connections::skip(61).await;
+        peer.answer_twin(5).await;
+    };
+    let play = async {
+        let sent = device.handle.send(dps_device::Message::new("a"));
+        device.events.drive(sent).await.unwrap();
+        device.version().await
+    };
+    let (version, ()) = tokio::join!(play, script);
+    assert_eq!(version, (true, 5));
+}

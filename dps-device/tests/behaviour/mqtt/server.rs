@@ -57,7 +57,10 @@ impl Server {
 
     /// A connection, and nothing more.
     pub(crate) async fn tcp(&self) -> TcpStream {
-        in_time(self.listener.accept()).await.unwrap().0
+        let stream = in_time(self.listener.accept()).await.unwrap().0;
+        // Otherwise small packets wait for the acknowledgement of the one before.
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     /// A connection, with TLS.

@@ -1,5 +1,7 @@
 //! A connected client: its packets in order, until the connection ends.
 
+use std::collections::HashMap;
+
 use dps_mqtt::{ErrorKind, Packet, Packets, Publish, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +18,8 @@ pub(super) struct Connection<'a, S, C> {
     caller: Caller<'a>,
     session: C,
     last_id: u16,
+    /// The receipts of messages that the client has not acknowledged, by packet id. The session limits their number.
+    receipts: HashMap<u16, u64>,
 }
 
 /// What to do after a packet.
@@ -44,6 +48,7 @@ where
             caller,
             session,
             last_id: 0,
+            receipts: HashMap::new(),
         }
     }
 
@@ -118,7 +123,11 @@ where
                 self.write(Packet::UnsubAck { packet_id }).await?;
             }
             Packet::PingReq => self.write(Packet::PingResp).await?,
-            Packet::PubAck { .. } => {}
+            Packet::PubAck { packet_id } => {
+                if let Some(receipt) = self.receipts.remove(&packet_id) {
+                    self.session.delivered(receipt).await;
+                }
+            }
             Packet::Disconnect => return Ok(Next::End),
             Packet::Connect(_) => return Ok(Next::Close("a second CONNECT".to_owned())),
             _ => {
@@ -174,18 +183,34 @@ where
     }
 
     async fn send(&mut self, message: Message) -> Ended {
-        let Message { topic, body, qos } = message;
+        let Message {
+            topic,
+            body,
+            qos,
+            receipt,
+        } = message;
         let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());
         let publish = Publish::new(topic, body, qos, packet_id);
-        self.write(Packet::Publish(publish)).await
+        self.write(Packet::Publish(publish)).await?;
+        match (receipt, packet_id) {
+            (Some(receipt), Some(packet_id)) => drop(self.receipts.insert(packet_id, receipt)),
+            (Some(receipt), None) => self.session.delivered(receipt).await,
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     async fn write(&mut self, packet: Packet) -> Ended {
         write(self.packets, packet).await
     }
 
+    /// A packet id that no message with a receipt has.
     fn next_id(&mut self) -> u16 {
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        self.last_id
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.receipts.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
     }
 }

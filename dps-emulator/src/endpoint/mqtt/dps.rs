@@ -89,6 +89,11 @@ impl Session for Client<'_> {
         self.username.registration_id.as_str()
     }
 
+    /// DPS keeps no session, even if the client asks for one.
+    fn is_resumed(&self) -> bool {
+        false
+    }
+
     fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
@@ -174,4 +179,6 @@ impl Session for Client<'_> {
     async fn next(&mut self) -> Result<Message, &'static str> {
         pending().await
     }
+
+    async fn delivered(&mut self, _receipt: u64) {}
 }

@@ -10,28 +10,25 @@ use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::hub::{
     DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic, Username, client_id,
 };
-use dps_types::protocol::hub_message::{EventsTopic, PropertyBag};
+use dps_types::protocol::hub_message::{DeviceboundTopic, EventsTopic, PropertyBag};
 use dps_types::protocol::hub_method::MethodResponseTopic;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::super::call::document;
 use super::super::{Caller, Gateway};
 use super::hub_methods::PendingMethods;
-use super::hub_subscriptions::{Subscription, Subscriptions};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
-use crate::attest::Presented;
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
-use crate::hub::{DeviceSession, Hubs, Identity, ReceivedTelemetry, ToDevice, message_size};
+use crate::hub::{
+    DeviceSession, Hubs, Identity, ReceivedTelemetry, Subscription, ToDevice, message_size, stamps,
+};
+use crate::limits::HubAction;
 use crate::service_error::ServiceError;
 
 /// The longest time without a packet: 29.45 minutes.
 const MAX_IDLE: Duration = Duration::from_secs(1767);
-/// The largest telemetry message, in bytes.
-const MAX_TELEMETRY: usize = 256 * 1024;
-/// The most subscriptions of a connection.
-const MAX_SUBSCRIPTIONS: usize = 5;
 
 /// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
@@ -46,8 +43,11 @@ pub(super) struct Client<'a> {
     /// The end of the token, and of the connection.
     end: Option<Instant>,
     idle_timeout: Duration,
-    subscriptions: Subscriptions,
     methods: PendingMethods,
+    /// Whether there may be cloud-to-device messages that were not sent over this connection.
+    check_queue: bool,
+    /// The number of the last cloud-to-device message that was sent over this connection.
+    last_sent: u64,
 }
 
 /// A request about the twin.
@@ -109,7 +109,11 @@ impl<'a> Client<'a> {
         let identity = Identity::device(&hub, &device_id).with_module(module_id);
         let presented = presented(connect, caller)?;
         let hubs = &gateway.instance.hubs;
-        let admitted = hubs.admit(&identity, &presented, model_id.clone()).await?;
+        gateway.instance.throttle_hub(HubAction::Connect, &hub)?;
+        let clean = connect.clean_session;
+        let admitted = hubs
+            .admit(&identity, &presented, model_id.clone(), clean)
+            .await?;
         tracing::info!(%hub, device = name, transport = caller.transport.name(), "connected to its hub");
         Ok(Self {
             gateway,
@@ -122,13 +126,21 @@ impl<'a> Client<'a> {
                 .expires_in
                 .and_then(|left| Instant::now().checked_add(left)),
             idle_timeout: bounded_idle_timeout(connect.keep_alive),
-            subscriptions: Subscriptions::default(),
             methods: PendingMethods::default(),
+            // A session that continues may have the subscription.
+            check_queue: true,
+            last_sent: 0,
         })
     }
 
     fn hubs(&self) -> &Hubs {
         &self.gateway.instance.hubs
+    }
+
+    fn throttle(&self, action: HubAction) -> Result<(), ServiceError> {
+        self.gateway
+            .instance
+            .throttle_hub(action, &self.identity.hub)
     }
 
     async fn telemetry(&self, mut properties: PropertyBag, publish: &Publish) -> Received<Request> {
@@ -137,10 +149,14 @@ impl<'a> Client<'a> {
         }
         let body = publish.payload.clone();
         let size = message_size(&body, &properties);
-        if size > MAX_TELEMETRY {
+        let limit = self.gateway.instance.state.limits().hub_message_bytes;
+        if size > limit {
             return Received::End(format!(
-                "a telemetry message has {size} bytes, and the limit is {MAX_TELEMETRY}"
+                "a telemetry message has {size} bytes, and the limit is {limit}"
             ));
+        }
+        if let Err(error) = self.throttle(HubAction::Telemetry) {
+            return Received::End(format!("{}: {}", error.code(), error.message()));
         }
         let work = async {
             let enqueued = self.hubs().now();
@@ -174,6 +190,7 @@ impl<'a> Client<'a> {
     }
 
     async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
+        self.throttle(HubAction::TwinRead)?;
         let twin = self.hubs().twin_for_device(&self.identity);
         Ok(Response {
             topic: TwinResponseTopic::new(200, rid),
@@ -182,6 +199,7 @@ impl<'a> Client<'a> {
     }
 
     async fn report(&self, rid: String, body: &[u8]) -> Result<Response, ServiceError> {
+        self.throttle(HubAction::TwinUpdate)?;
         let patch: Map<String, Value> = document(body)?;
         let version = self.hubs().report(&self.identity, &patch).await?;
         tracing::debug!(device = self.name, version, "reported properties");
@@ -192,7 +210,7 @@ impl<'a> Client<'a> {
     }
 
     fn respond(&self, response: Response) -> Answer {
-        match self.subscriptions.qos(Subscription::TwinResponses) {
+        match self.session.qos(Subscription::TwinResponses) {
             Some(qos) => {
                 Answer::Message(Message::new(response.topic.to_string(), response.body, qos))
             }
@@ -216,20 +234,47 @@ impl<'a> Client<'a> {
         self.respond(Response { topic, body })
     }
 
+    /// The next cloud-to-device message that was not sent over this connection, if the client has subscribed to them. Dropping
+    /// the future loses nothing.
+    async fn queued_message(&mut self) -> Result<Option<Message>, &'static str> {
+        let Some(qos) = self.session.qos(Subscription::Messages) else {
+            return Ok(None);
+        };
+        if !self.check_queue {
+            return Ok(None);
+        }
+        let next = self.hubs().next_message(&self.identity, self.last_sent);
+        let Some(queued) = next
+            .await
+            .map_err(|_| "the queue of the device cannot be read")?
+        else {
+            self.check_queue = false;
+            return Ok(None);
+        };
+        self.last_sent = queued.sequence;
+        let topic = DeviceboundTopic::new(self.identity.device_id.clone(), queued.properties());
+        let message = Message::new(topic.to_string(), queued.body, qos);
+        Ok(Some(message.with_receipt(self.last_sent)))
+    }
+
     /// The message to the client for what the hub sends. `None` if the client has not subscribed to it.
     fn message(&mut self, sent: ToDevice) -> Option<Message> {
         match sent {
             // A device that has not subscribed reads the whole twin instead.
             ToDevice::Desired(update) => {
-                let qos = self.subscriptions.qos(Subscription::Desired)?;
+                let qos = self.session.qos(Subscription::Desired)?;
                 let topic = DesiredTopic::new(update.version).to_string();
                 let body = update.document.to_string().into_bytes();
                 Some(Message::new(topic, body, qos))
             }
             ToDevice::Method(call) => {
-                self.subscriptions.qos(Subscription::Methods)?;
+                self.session.qos(Subscription::Methods)?;
                 tracing::debug!(device = self.name, method = call.name, "a direct method");
                 Some(self.methods.start(call))
+            }
+            ToDevice::MessageQueued => {
+                self.check_queue = true;
+                None
             }
         }
     }
@@ -248,12 +293,17 @@ impl Session for Client<'_> {
         &self.name
     }
 
+    fn is_resumed(&self) -> bool {
+        self.session.is_resumed()
+    }
+
     fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
 
     fn max_packet_bytes(&self) -> usize {
-        MAX_TELEMETRY + ENVELOPE
+        let limit = self.gateway.instance.state.limits().hub_message_bytes;
+        limit.saturating_add(ENVELOPE)
     }
 
     fn subscribe(&mut self, filter: &str, asked: QoS) -> Result<QoS, String> {
@@ -263,26 +313,19 @@ impl Session for Client<'_> {
             ));
         };
         let granted = granted(asked);
-        if !self
-            .subscriptions
-            .add(subscription, granted, MAX_SUBSCRIPTIONS)
-        {
-            return Err(format!(
-                "a connection can have {MAX_SUBSCRIPTIONS} subscriptions"
-            ));
+        let limit = self.gateway.instance.state.limits().hub_subscriptions;
+        if !self.session.subscribe(subscription, granted, limit) {
+            return Err(format!("a connection can have {limit} subscriptions"));
         }
-        if subscription == Subscription::Methods {
-            self.session.receive_methods(true);
+        if subscription == Subscription::Messages {
+            self.check_queue = true;
         }
         Ok(granted)
     }
 
     fn unsubscribe(&mut self, filter: &str) {
         if let Some(subscription) = Subscription::of(filter, &self.identity) {
-            self.subscriptions.remove(subscription);
-            if subscription == Subscription::Methods {
-                self.session.receive_methods(false);
-            }
+            self.session.unsubscribe(subscription);
         }
     }
 
@@ -338,6 +381,9 @@ impl Session for Client<'_> {
 
     async fn next(&mut self) -> Result<Message, &'static str> {
         loop {
+            if let Some(message) = self.queued_message().await? {
+                return Ok(message);
+            }
             let sent = tokio::select! {
                 () = until(self.end) => return Err("the token has expired"),
                 sent = self.session.next() => sent,
@@ -352,45 +398,14 @@ impl Session for Client<'_> {
             }
         }
     }
-}
 
-/// The properties that the hub adds to each message of the device, so that no device can pretend to be another one.
-fn stamps(
-    identity: &Identity,
-    presented: &Presented<'_>,
-    generation_id: String,
-    model_id: Option<String>,
-) -> Vec<(&'static str, String)> {
-    let scope = match identity.module_id {
-        Some(_) => "module",
-        None => "device",
-    };
-    let kind = match presented {
-        Presented::Chain(_) => "x509",
-        _ => "sas",
-    };
-    let method = json!({
-        "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null,
-    });
-    let module = identity.module_id.as_ref();
-    let stamps = [
-        (
-            "iothub-connection-device-id",
-            Some(identity.device_id.to_string()),
-        ),
-        (
-            "iothub-connection-module-id",
-            module.map(ToString::to_string),
-        ),
-        ("iothub-connection-auth-generation-id", Some(generation_id)),
-        ("iothub-connection-auth-method", Some(method.to_string())),
-        ("iothub-message-source", Some("Telemetry".to_owned())),
-        ("dt-dataschema", model_id),
-    ];
-    let stamps = stamps.into_iter();
-    stamps
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+    async fn delivered(&mut self, receipt: u64) {
+        if let Err(error) = self.hubs().complete(&self.identity, receipt).await {
+            // The message stays in the queue, and the device receives it again.
+            let device = Some(self.name.as_str());
+            self.gateway.refusals.log(self.caller, device, &error);
+        }
+    }
 }
 
 /// The idle timeout of a client. Without a keep-alive it is the longest.

@@ -6,7 +6,6 @@ mod connection;
 mod dps;
 mod hub;
 mod hub_methods;
-mod hub_subscriptions;
 mod session;
 
 use std::error::Error;
@@ -142,8 +141,11 @@ where
 {
     caller.peer.prove();
     packets.set_max_packet_bytes(session.max_packet_bytes());
-    // Sessions are never kept, even if the client asks for one.
-    write(packets, conn_ack(ConnectCode::Accepted)).await?;
+    let accepted = Packet::ConnAck {
+        session_present: session.is_resumed(),
+        code: ConnectCode::Accepted,
+    };
+    write(packets, accepted).await?;
     Connection::new(packets, gateway, caller, session)
         .run(stop)
         .await

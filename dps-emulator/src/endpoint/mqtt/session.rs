@@ -12,6 +12,9 @@ pub(super) trait Session {
     /// The registration id or device id, for the log.
     fn device(&self) -> &str;
 
+    /// Whether the session of an earlier connection continues, with its subscriptions.
+    fn is_resumed(&self) -> bool;
+
     /// The time without a packet after which the connection ends.
     fn idle_timeout(&self) -> Duration;
 
@@ -32,6 +35,9 @@ pub(super) trait Session {
     /// Waits for the next message that the service sends unasked. An error is the reason for which the connection ends.
     /// Dropping the future must lose nothing.
     async fn next(&mut self) -> Result<Message, &'static str>;
+
+    /// The client has received the message with this receipt: it has acknowledged it, or the message has QoS 0.
+    async fn delivered(&mut self, receipt: u64);
 }
 
 /// What to do with a client's message.
@@ -61,11 +67,25 @@ pub(super) struct Message {
     pub(super) topic: String,
     pub(super) body: Vec<u8>,
     pub(super) qos: QoS,
+    /// What [`Session::delivered`] is called with when the client has received the message.
+    pub(super) receipt: Option<u64>,
 }
 
 impl Message {
     pub(super) fn new(topic: String, body: Vec<u8>, qos: QoS) -> Self {
-        Self { topic, body, qos }
+        Self {
+            topic,
+            body,
+            qos,
+            receipt: None,
+        }
+    }
+
+    pub(super) fn with_receipt(self, receipt: u64) -> Self {
+        Self {
+            receipt: Some(receipt),
+            ..self
+        }
     }
 }
 

@@ -90,6 +90,34 @@ impl Dps {
             .header("Authorization", token)
     }
 
+    /// A back end's request to the hub `127.0.0.1`.
+    pub(crate) fn hub_request(&self, method: &str, path: &str) -> RequestBuilder {
+        let connection = self.hub().connection_string();
+        let parts: HashMap<&str, &str> = connection
+            .split(';')
+            .filter_map(|part| part.split_once('='))
+            .collect();
+        // The key is base64, which may end with `=`.
+        let key = connection.rsplit_once("SharedAccessKey=").expect("a key").1;
+        let token = sign(parts["HostName"], key, FOREVER, "iothubowner");
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let url = format!("{}{path}?api-version=2021-04-12", self.emulator.https_url());
+        self.http
+            .request(method, url)
+            .header("Authorization", token)
+    }
+
+    /// Sends a back end's request to the hub. Returns the status, the lock token and the document.
+    pub(crate) async fn ask_hub(&self, request: RequestBuilder) -> (u16, Option<String>, Value) {
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let etag = answer.headers().get("etag");
+        let etag = etag.map(|etag| etag.to_str().expect("text").trim_matches('"').to_owned());
+        let text = answer.text().await.expect("a body");
+        let document = serde_json::from_str(&text).unwrap_or_default();
+        (status, etag, document)
+    }
+
     /// A TLS handshake of a client that trusts this CA.
     pub(crate) async fn handshake_trusting(&self, ca_pem: &str) -> std::io::Result<Tls> {
         let connector = TlsConnector::from(Arc::new(config(ca_pem, None, ALL)));

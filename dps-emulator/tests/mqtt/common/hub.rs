@@ -18,6 +18,16 @@ impl Connect {
         Self::of(id).username(&username)
     }
 
+    /// A module of `dev-1`, with a token that this key signed.
+    pub(crate) fn to_hub_as_module(module: &str, key: &str) -> Self {
+        let username = format!("127.0.0.1/dev-1/{module}/?api-version=2021-04-12");
+        let resource = format!("127.0.0.1/devices/dev-1/modules/{module}");
+        let token = sign_device(&resource, key, FOREVER);
+        Self::of(&format!("dev-1/{module}"))
+            .username(&username)
+            .password(&token)
+    }
+
     /// With a token that this key signed.
     pub(crate) fn to_hub_with_key(hub: &str, id: &str, key: &str) -> Self {
         Self::to_hub(hub, id).password(&hub_token(hub, id, key, FOREVER))

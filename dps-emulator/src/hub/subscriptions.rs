@@ -9,14 +9,14 @@ use dps_types::protocol::hub::{DESIRED_FILTER, TWIN_RESPONSE_FILTER};
 use dps_types::protocol::hub_message::{devicebound_filter, module_filter};
 use dps_types::protocol::hub_method::METHOD_FILTER;
 
-use crate::hub::Identity;
+use super::Identity;
 
 /// Cloud-to-device messages, as some clients subscribe to them.
 const ANY_DEVICE_FILTER: &str = "devices/+/messages/devicebound/#";
 
 /// A kind of message that a device or module receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Subscription {
+pub(crate) enum Subscription {
     TwinResponses,
     Desired,
     Methods,
@@ -28,7 +28,7 @@ pub(super) enum Subscription {
 
 impl Subscription {
     /// The subscription that this topic filter stands for.
-    pub(super) fn of(filter: &str, identity: &Identity) -> Option<Self> {
+    pub(crate) fn of(filter: &str, identity: &Identity) -> Option<Self> {
         match filter {
             TWIN_RESPONSE_FILTER => return Some(Self::TwinResponses),
             DESIRED_FILTER => return Some(Self::Desired),
@@ -57,25 +57,25 @@ impl Subscription {
 }
 
 /// The subscriptions of a connection.
-#[derive(Debug, Default)]
-pub(super) struct Subscriptions(BTreeMap<Subscription, QoS>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subscriptions(BTreeMap<Subscription, QoS>);
 
 impl Subscriptions {
     /// Adds a subscription; false if the connection has as many as it may have.
-    pub(super) fn add(&mut self, subscription: Subscription, qos: QoS, limit: usize) -> bool {
-        let may = self.0.contains_key(&subscription) || self.0.len() < limit;
+    pub(crate) fn add(&mut self, subscription: Subscription, qos: QoS, limit: u64) -> bool {
+        let may = self.0.contains_key(&subscription) || (self.0.len() as u64) < limit;
         if may {
             self.0.insert(subscription, qos);
         }
         may
     }
 
-    pub(super) fn remove(&mut self, subscription: Subscription) {
+    pub(crate) fn remove(&mut self, subscription: Subscription) {
         self.0.remove(&subscription);
     }
 
     /// The granted QoS; `None` without a subscription.
-    pub(super) fn qos(&self, subscription: Subscription) -> Option<QoS> {
+    pub(crate) fn qos(&self, subscription: Subscription) -> Option<QoS> {
         self.0.get(&subscription).copied()
     }
 }

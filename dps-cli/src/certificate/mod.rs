@@ -1,0 +1,45 @@
+//! `dps certificate`: certificate authorities, device certificates, requests, proof of possession, and what a file contains.
+
+mod authority;
+mod create_ca;
+mod csr;
+mod files;
+mod inspect;
+mod issue;
+pub(crate) mod parsed;
+mod proof_of_possession;
+
+use clap::{Args, Subcommand};
+
+use crate::context::Context;
+use crate::failure::Result;
+
+#[derive(Args)]
+pub(crate) struct CertificateCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Create a root CA: a key and a self-signed certificate
+    CreateCa(create_ca::CreateCa),
+    /// Issue the certificate of a device, or of an intermediate CA
+    Issue(issue::Issue),
+    /// Create a key and a certificate signing request
+    Csr(csr::Csr),
+    /// Prove the possession of a CA certificate: a certificate for the verification code of the instance
+    ProofOfPossession(proof_of_possession::ProofOfPossession),
+    /// Describe the certificates, keys and requests in a file
+    Inspect(inspect::Inspect),
+}
+
+pub(crate) fn run(command: CertificateCommand, context: &Context) -> Result {
+    match command.action {
+        Action::CreateCa(create) => create_ca::run(&create, context),
+        Action::Issue(issue) => issue::run(&issue, context),
+        Action::Csr(csr) => csr::run(&csr, context),
+        Action::ProofOfPossession(proof) => proof_of_possession::run(&proof, context),
+        Action::Inspect(inspect) => inspect::run(&inspect, context),
+    }
+}
