@@ -18,11 +18,12 @@ use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
 use crate::ca_certificates::CaCertificates;
 use crate::config::EmulatorBuilder;
-use crate::endpoint::{Gateway, Protocol, RefusalLog, serve};
+use crate::endpoint::{ConnectionCounts, Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, HubSettings, Hubs, TelemetryFile, TelemetryStream};
 use crate::instance::{Instance, Settings};
+use crate::journal::{Exchange, Journal};
 use crate::limits::Throttle;
 use crate::provision::Engine;
 use crate::state::State;
@@ -47,6 +48,9 @@ pub struct Emulator {
     instance: Arc<Instance>,
     engine: Arc<Engine>,
     faults: Faults,
+    journal: Option<Arc<Journal>>,
+    #[cfg(feature = "control")]
+    control_url: Option<String>,
     server: JoinSet<()>,
     stop: DropGuard,
     /// What is done with the telemetry of the hubs, until the last connection has ended.
@@ -121,6 +125,12 @@ impl Emulator {
         self.tls.rsa_root_pem().await
     }
 
+    /// The URL of the control endpoint, such as `http://127.0.0.1:PORT`, if [it was asked for](EmulatorBuilder::control).
+    #[cfg(feature = "control")]
+    pub fn control_url(&self) -> Option<&str> {
+        self.control_url.as_deref()
+    }
+
     /// The names of the linked hubs.
     pub fn hub_names(&self) -> Vec<HubHostname> {
         self.instance.allocator.hub_names()
@@ -155,8 +165,8 @@ impl Emulator {
     }
 
     /// All that a client needs, as one JSON object: `idScope`, `https`, `mqtt`, `amqp`, `hubs`, `serviceConnectionString`,
-    /// `connectionStrings` by policy and `hubConnectionStrings` by hub, and `insecureHttp` if it is served. It holds keys: a
-    /// secret.
+    /// `connectionStrings` by policy and `hubConnectionStrings` by hub, and `insecureHttp` and `control` if they are served. It
+    /// holds keys: a secret.
     pub fn connection_info(&self) -> Map<String, Value> {
         let connections: Map<String, Value> = self
             .connections
@@ -181,6 +191,10 @@ impl Emulator {
         if let Some(url) = self.insecure_http_url() {
             put("insecureHttp", url.into());
         }
+        #[cfg(feature = "control")]
+        if let Some(url) = self.control_url() {
+            put("control", url.into());
+        }
         put("hubs", names.iter().map(HubHostname::as_str).collect());
         let owner = self.service_connection_string();
         put("serviceConnectionString", owner.as_str().into());
@@ -199,6 +213,14 @@ impl Emulator {
         &self.faults
     }
 
+    /// The latest requests of devices and operators with their outcomes, the oldest first, if the emulator
+    /// [keeps them](EmulatorBuilder::keep_exchanges).
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        let journal = self.journal.iter();
+        let kept = journal.flat_map(|journal| journal.latest());
+        kept.map(|exchange| (*exchange).clone()).collect()
+    }
+
     /// Stops the emulator. Requests in progress have 5 seconds to finish; allocations in progress resume at the next start.
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
@@ -214,7 +236,10 @@ impl Emulator {
         port.map_or(0, |(_, port)| *port)
     }
 
-    async fn start(builder: EmulatorBuilder) -> Result<Self, Error> {
+    #[cfg_attr(not(feature = "control"), allow(unused_mut))]
+    async fn start(mut builder: EmulatorBuilder) -> Result<Self, Error> {
+        #[cfg(feature = "control")]
+        let control = crate::control::prepare(&mut builder)?;
         let id_scope = builder.chosen_id_scope()?;
         let hubs = builder.chosen_hubs()?;
         let policies = builder.all_policies()?;
@@ -285,7 +310,8 @@ impl Emulator {
             Arc::clone(&store),
             Arc::clone(&builder.clock),
             builder.limits,
-        );
+        )
+        .with_seed(builder.random_seed);
         let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
         let hubs = Hubs::new(
             store,
@@ -324,12 +350,21 @@ impl Emulator {
             .await
             .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
 
-        let faults = Faults::new(stop.clone());
+        let faults = Faults::new(stop.clone(), builder.random_seed);
+        for fault in builder.faults {
+            faults.next(fault);
+        }
+        let journal = match builder.kept_exchanges {
+            0 => None,
+            kept => Some(Arc::new(Journal::new(Arc::clone(&instance.clock), kept))),
+        };
         let gateway = Arc::new(Gateway {
             instance: Arc::clone(&instance),
             engine: Arc::clone(&engine),
             faults: faults.clone(),
             refusals: RefusalLog::default(),
+            journal: journal.clone(),
+            connections: ConnectionCounts::default(),
             local_host,
         });
         let mut server = JoinSet::new();
@@ -348,7 +383,8 @@ impl Emulator {
             ));
         }
 
-        Ok(Self {
+        #[cfg_attr(not(feature = "control"), allow(unused_mut))]
+        let mut emulator = Self {
             ports,
             host,
             tls,
@@ -356,16 +392,26 @@ impl Emulator {
             instance,
             engine,
             faults,
+            journal,
+            #[cfg(feature = "control")]
+            control_url: None,
             server,
-            stop: stop.drop_guard(),
+            stop: stop.clone().drop_guard(),
             readers,
             stop_readers: stop_readers.drop_guard(),
-        })
+        };
+        #[cfg(feature = "control")]
+        if let Some(control) = control {
+            let (url, serving) = control.start(&emulator, gateway, builder.seed, stop);
+            emulator.control_url = Some(url);
+            emulator.server.spawn(serving);
+        }
+        Ok(emulator)
     }
 }
 
 /// A listener and its port.
-fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
+pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
     let listen = || {
         let socket = match address {
             IpAddr::V4(_) => TcpSocket::new_v4(),
@@ -418,7 +464,7 @@ fn authority(host: &str, https_port: u16) -> String {
 }
 
 /// The host in a URL: an IPv6 address has brackets.
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     match host.parse::<Ipv6Addr>() {
         Ok(address) => format!("[{address}]"),
         Err(_) => host.to_owned(),

@@ -32,6 +32,7 @@
 //! # Features
 //!
 //! - `cli` (default): the program `dps-emulator`.
+//! - `control` (default): the control endpoint and its page, [`ControlEndpoint`].
 //! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
 
 mod access;
@@ -42,6 +43,8 @@ mod certificate;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "control")]
+mod control;
 mod emulator;
 mod endpoint;
 mod error;
@@ -49,9 +52,11 @@ pub mod fault;
 mod hub;
 mod instance;
 mod issuer;
+mod journal;
 mod limits;
 mod provision;
 mod query;
+mod random;
 mod seed;
 mod service_error;
 mod state;
@@ -61,6 +66,8 @@ pub use access::{AccessPolicy, EntraRole, Permission};
 pub use allocate::{Latency, LinkedHub};
 pub use attest::VerifiedCa;
 pub use config::EmulatorBuilder;
+#[cfg(feature = "control")]
+pub use control::ControlEndpoint;
 pub use dps_types::{Clock, SystemClock};
 pub use emulator::Emulator;
 pub use error::{Error, ErrorKind};
@@ -69,6 +76,7 @@ pub use hub::{
     MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
 pub use issuer::{CertificateAuthority, DeviceCredentials};
+pub use journal::{Actor, Exchange};
 pub use limits::{HubRates, Limits};
 
 /// The program `dps-emulator` as a function.

@@ -6,6 +6,7 @@ mod latency;
 mod linked_hub;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dps_allocation::policies::{EvenlyWeighted, Fixed, LatencyTable, LowestLatency};
 use dps_allocation::{AllocationPolicy, WebhookClient};
@@ -39,6 +40,8 @@ pub(crate) struct Allocator {
     default_policy: AllocationPolicyKind,
     latencies: Arc<LatencyTable>,
     webhooks: WebhookClient,
+    /// The calls of webhooks that allocated a hub, and those that did not.
+    webhook_calls: [AtomicU64; 2],
 }
 
 impl Allocator {
@@ -53,7 +56,18 @@ impl Allocator {
             default_policy,
             latencies: Arc::new(latencies),
             webhooks,
+            webhook_calls: Default::default(),
         }
+    }
+
+    /// The number of calls of webhooks that allocated a hub, and of those that did not.
+    #[cfg(feature = "control")]
+    pub(crate) fn webhook_calls(&self) -> (u64, u64) {
+        let [allocated, failed] = &self.webhook_calls;
+        (
+            allocated.load(Ordering::Relaxed),
+            failed.load(Ordering::Relaxed),
+        )
     }
 
     pub(crate) fn hub_names(&self) -> Vec<HubHostname> {
@@ -94,7 +108,12 @@ impl Allocator {
         }
         let policy = self.policy(kind, &terms, &candidates)?;
         let request = AllocationRequest::new(shown, device, candidates);
-        let allocation = policy.allocate(&request).await.map_err(|rejection| {
+        let allocation = policy.allocate(&request).await;
+        if *kind == AllocationPolicyKind::Custom {
+            let index = usize::from(allocation.is_err());
+            self.webhook_calls[index].fetch_add(1, Ordering::Relaxed);
+        }
+        let allocation = allocation.map_err(|rejection| {
             ServiceFailure::new(
                 rejection
                     .error_code()

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::fault::Fault;
 use clap::{Arg, ArgAction, Command};
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::options::FLAGS_ONLY;
+use super::sources::conflict;
 
 /// A configuration file.
 pub(super) struct ConfigFile {
@@ -22,10 +24,11 @@ pub(super) struct ConfigFile {
 pub(super) struct Documents {
     pub(super) enrollments: Vec<IndividualEnrollment>,
     pub(super) enrollment_groups: Vec<EnrollmentGroup>,
+    pub(super) faults: Vec<Fault>,
 }
 
 /// The lists of documents, with a description of each for the schema.
-pub(super) const LISTS: [(&str, &str); 2] = [
+pub(super) const LISTS: [(&str, &str); 3] = [
     (
         "enrollments",
         "Individual enrollments, as documents of the service API, that are created unless they exist",
@@ -33,6 +36,10 @@ pub(super) const LISTS: [(&str, &str); 2] = [
     (
         "enrollment-groups",
         "Enrollment groups, as documents of the service API, that are created unless they exist",
+    ),
+    (
+        "faults",
+        "Faults that are in force from the start, as documents of the control endpoint",
     ),
 ];
 
@@ -53,6 +60,7 @@ impl ConfigFile {
         let documents = Documents {
             enrollments: documents(&name, &mut options, LISTS[0].0)?,
             enrollment_groups: documents(&name, &mut options, LISTS[1].0)?,
+            faults: documents(&name, &mut options, LISTS[2].0)?,
         };
         Ok(Self {
             name,
@@ -70,15 +78,8 @@ impl ConfigFile {
         let mut arguments = Vec::new();
         for (name, value) in &self.options {
             let arg = self.option(command, name)?;
-            let conflicts = |other: &&Arg| {
-                let conflicting = |a, b| {
-                    let ids = command.get_arg_conflicts_with(a);
-                    ids.iter().any(|it: &&Arg| it.get_id() == Arg::get_id(b))
-                };
-                conflicting(arg, *other) || conflicting(*other, arg)
-            };
             let mut others = command.get_arguments().filter(|other| is_set(other));
-            if is_set(arg) || others.any(|other| conflicts(&other)) {
+            if is_set(arg) || others.any(|other| conflict(command, arg, other)) {
                 continue;
             }
             let values = match value {
@@ -113,10 +114,9 @@ impl ConfigFile {
             let names = command.get_arguments().filter(is_option);
             let names: Vec<&str> = names.filter_map(Arg::get_long).collect();
             format!(
-                "{}: '{name}' is not a valid option: it must be one of {}, {}, {}",
+                "{}: '{name}' is not a valid option: it must be one of {}, {}",
                 self.name,
-                LISTS[0].0,
-                LISTS[1].0,
+                LISTS.map(|(name, _)| name).join(", "),
                 names.join(", ")
             )
         })

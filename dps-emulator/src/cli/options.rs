@@ -20,7 +20,7 @@ use super::with_causes;
 #[derive(Parser)]
 #[command(version, about)]
 pub(super) struct Options {
-    /// Configuration file, .toml or .json: options, enrollments, enrollment-groups
+    /// Configuration file, .toml or .json: options, enrollments, enrollment-groups, faults
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Print the JSON Schema of the configuration file
@@ -58,6 +58,15 @@ pub(super) struct Options {
     /// Port of the same APIs over plain HTTP, on loopback only, for tools that cannot be given a CA certificate; 0 for a free one
     #[arg(long, value_name = "N")]
     pub(super) insecure_http_port: Option<u16>,
+    /// Port of the control endpoint and its page, over plain HTTP; 0 for a free one. Without it, it is not served
+    #[arg(long, value_name = "N")]
+    pub(super) control_port: Option<u16>,
+    /// Address of the control endpoint; an address other than loopback requires --control-token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(super) control_bind: IpAddr,
+    /// Token that requests to the control endpoint must have
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) control_token: Option<String>,
     /// Id scope of the instance
     #[arg(long, default_value = "0ne00000001")]
     pub(super) id_scope: IdScope,
@@ -111,6 +120,9 @@ pub(super) struct Options {
     /// Delay of every MQTT answer; the SDK for Java needs about 10
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(super) mqtt_answer_delay: u64,
+    /// Seed that makes operation ids, ETags and the probabilities of faults repeatable
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
     /// Require that signing certificates chain to a verified CA
     #[arg(long)]
     pub(super) require_verified_ca: bool,

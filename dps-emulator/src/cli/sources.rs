@@ -2,10 +2,11 @@
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, ValueParser};
+use clap::builder::{BoolishValueParser, Resettable, ValueParser};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Id};
 
 use super::config_file::{ConfigFile, Documents};
 use super::options::{FLAGS_ONLY, Options};
@@ -13,15 +14,19 @@ use super::{Command, Settings};
 
 /// Reads what the program was asked to do. Ends the program after `--help` and for an option that is not valid, as clap does.
 pub(crate) fn read(mut arguments: Vec<OsString>) -> Result<Command, Box<dyn StdError>> {
-    let file = match given(&arguments) {
-        Some((path, given)) => {
-            let file = ConfigFile::read(&path)?;
-            arguments.extend(file.arguments(&command(), |arg| is_set(&given, arg))?);
-            Some(file)
-        }
-        None => None,
+    let given = given(&arguments);
+    let path = given
+        .as_ref()
+        .and_then(|it| it.get_one::<PathBuf>("config"));
+    let file = path.map(|path| ConfigFile::read(path)).transpose()?;
+    if let (Some(file), Some(given)) = (&file, &given) {
+        arguments.extend(file.arguments(&command(), |arg| is_set(given, arg))?);
+    }
+    let command = match &given {
+        Some(given) => without_replaced(command(), given),
+        None => command(),
     };
-    let matches = command().get_matches_from(arguments);
+    let matches = command.get_matches_from(arguments);
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if options.print_schema {
         return Ok(Command::PrintSchema);
@@ -52,17 +57,39 @@ pub(super) fn command() -> clap::Command {
     })
 }
 
-/// The configuration file that the command line or the environment names, and what else they set. Errors are reported later,
-/// when the file's values are there as well.
-fn given(arguments: &[OsString]) -> Option<(std::path::PathBuf, ArgMatches)> {
-    let matches = command()
-        .ignore_errors(true)
-        .try_get_matches_from(arguments)
-        .ok()?;
-    let path = matches
-        .get_one::<std::path::PathBuf>("config")?
-        .to_path_buf();
-    Some((path, matches))
+/// The options without the variables that a flag replaces because the two conflict: `--ephemeral` replaces
+/// `DPS_EMULATOR_DATA_DIR`.
+fn without_replaced(command: clap::Command, given: &ArgMatches) -> clap::Command {
+    let source = |arg: &Arg| given.value_source(arg.get_id().as_str());
+    let flags = |arg: &&Arg| source(arg) == Some(ValueSource::CommandLine);
+    let replaced: Vec<Id> = command
+        .get_arguments()
+        .filter(|arg| source(arg) == Some(ValueSource::EnvVariable))
+        .filter(|arg| {
+            let mut flags = command.get_arguments().filter(flags);
+            flags.any(|flag| conflict(&command, arg, flag))
+        })
+        .map(|arg| arg.get_id().clone())
+        .collect();
+    command.mut_args(|arg| match replaced.contains(arg.get_id()) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    })
+}
+
+/// Whether two options cannot be used together.
+pub(super) fn conflict(command: &clap::Command, one: &Arg, other: &Arg) -> bool {
+    let names = |a: &Arg, b: &Arg| {
+        let ids = command.get_arg_conflicts_with(a);
+        ids.iter().any(|it| it.get_id() == b.get_id())
+    };
+    names(one, other) || names(other, one)
+}
+
+/// What the command line and the environment set. Errors are reported later, when the file's values are there as well.
+fn given(arguments: &[OsString]) -> Option<ArgMatches> {
+    let command = command().ignore_errors(true);
+    command.try_get_matches_from(arguments).ok()
 }
 
 fn is_set(given: &ArgMatches, arg: &Arg) -> bool {

@@ -4,12 +4,12 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::{AccessPolicy, Emulator, EmulatorBuilder, EntraRole, Limits};
 use dps_types::{IdScope, SymmetricKey};
 use zeroize::Zeroizing;
 
 use super::options::Options;
 use super::{Settings, well_known, with_causes};
+use crate::{AccessPolicy, ControlEndpoint, Emulator, EmulatorBuilder, EntraRole, Limits};
 
 /// The default port of HTTPS.
 const HTTPS_PORT: u16 = 8443;
@@ -36,6 +36,18 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         .limits(limits(options)?);
     if let Some(port) = options.insecure_http_port {
         builder = builder.insecure_http_port(port);
+    }
+    if let Some(seed) = options.seed {
+        builder = builder.random_seed(seed);
+    }
+    if let Some(port) = options.control_port {
+        let mut control = ControlEndpoint::default()
+            .port(port)
+            .bind(options.control_bind);
+        if let Some(token) = &options.control_token {
+            control = control.token(token);
+        }
+        builder = builder.control(control);
     }
     if let Some(file) = &options.telemetry_file {
         builder = builder.telemetry_file(file);
@@ -69,6 +81,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
     }
     for group in &documents.enrollment_groups {
         builder = builder.enrollment_group(group.clone());
+    }
+    for fault in &documents.faults {
+        builder = builder.fault(fault.clone());
     }
     match options.well_known {
         true => with_well_known(builder, options),

@@ -17,6 +17,7 @@ use crate::access::{AccessPolicy, BearerToken};
 use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
@@ -55,6 +56,11 @@ pub struct EmulatorBuilder {
     pub(crate) telemetry_file: Option<PathBuf>,
     pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) seed: Seed,
+    pub(crate) random_seed: Option<u64>,
+    pub(crate) kept_exchanges: usize,
+    #[cfg(feature = "control")]
+    pub(crate) control: Option<crate::control::ControlEndpoint>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Default for EmulatorBuilder {
@@ -90,6 +96,11 @@ impl Default for EmulatorBuilder {
             telemetry_file: None,
             upload_dir: None,
             seed: Seed::default(),
+            random_seed: None,
+            kept_exchanges: 0,
+            #[cfg(feature = "control")]
+            control: None,
+            faults: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::state::store::Store;
 
@@ -91,6 +92,37 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn insecure_http_port(self, port: u16) -> Self {
         self.port(Protocol::InsecureHttp, port)
+    }
+
+    /// Serves the control endpoint and its page. With it, the emulator keeps at least 1000 exchanges, and its clock can be set.
+    #[cfg(feature = "control")]
+    #[must_use]
+    pub fn control(mut self, endpoint: crate::control::ControlEndpoint) -> Self {
+        self.control = Some(endpoint);
+        self
+    }
+
+    /// Adds a fault that is in force from the start. [`Emulator::faults`](crate::Emulator::faults) adds others later.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// Makes operation ids, the ETags of enrollments and registrations, and the probabilities of faults repeatable: the same
+    /// requests in the same order receive the same ids. Keys stay random.
+    #[must_use]
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.random_seed = Some(seed);
+        self
+    }
+
+    /// Keeps the latest exchanges with devices and operators, for [`Emulator::exchanges`](crate::Emulator::exchanges); by default
+    /// none. Each has the reason of a refusal, which the service does not send to its clients.
+    #[must_use]
+    pub fn keep_exchanges(mut self, number: usize) -> Self {
+        self.kept_exchanges = number;
+        self
     }
 
     /// Creates an individual enrollment at the start, unless the store has one with this registration id.

@@ -17,6 +17,17 @@ pub(super) struct Answer {
     /// The id in the body of an error, and in a header over HTTPS.
     pub(super) tracking_id: String,
     pub(super) body: Vec<u8>,
+    pub(super) delivery: Delivery,
+}
+
+/// How an MQTT answer is sent. Other transports have no choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Once,
+    /// A fault.
+    Twice,
+    /// A fault: with the `$rid` of another request.
+    ToAnotherRequest,
 }
 
 impl Answer {
@@ -63,6 +74,7 @@ impl Answer {
             retry_after: None,
             tracking_id: new_tracking_id(),
             body,
+            delivery: Delivery::Once,
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) query: String,
+    /// Whether it needs no token.
+    pub(super) is_trusted: bool,
     headers: HeaderMap,
     /// The part of the body that has not been read.
     incoming: Option<Incoming>,
@@ -52,10 +54,24 @@ impl Call {
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
+            is_trusted: false,
             headers: head.headers,
             incoming: Some(body),
             body: Bytes::new(),
         }
+    }
+
+    /// The head of a request that needs no token. The api-version is the latest one unless it names another.
+    #[cfg(feature = "control")]
+    pub(super) fn trusted(request: Request<Incoming>) -> Self {
+        let mut call = Self::new(request);
+        call.is_trusted = true;
+        if query_parameter(&call.query, ApiVersion::PARAMETER).is_none() {
+            let separator = if call.query.is_empty() { "" } else { "&" };
+            let (name, version) = (ApiVersion::PARAMETER, ApiVersion::V2021_10_01);
+            call.query += &format!("{separator}{name}={version}");
+        }
+        call
     }
 
     /// Refuses a request with two values for a header that has one.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::connection_counts::OpenConnection;
 use super::write_timeout::WriteTimeout;
 use super::{Caller, Gateway, Peer, Transport, amqp, https, mqtt};
 use crate::attest::PresentedChain;
@@ -69,6 +70,7 @@ pub(crate) async fn serve(
             accepted = accept(&listener, &unproven) => match accepted {
                 Ok((stream, address, place)) => {
                     let connection = Connection {
+                        _open: gateway.connections.open(protocol),
                         stream,
                         address,
                         place,
@@ -104,6 +106,7 @@ async fn accept(listener: &TcpListener, unproven: &Arc<Semaphore>) -> io::Result
 
 /// A connection that was accepted.
 struct Connection {
+    _open: OpenConnection,
     stream: TcpStream,
     address: SocketAddr,
     place: Option<OwnedSemaphorePermit>,
@@ -114,6 +117,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, tls: Arc<TlsAcceptor>, stop: CancellationToken) {
         let Self {
+            _open,
             stream,
             address,
             place,
@@ -124,6 +128,9 @@ impl Connection {
             let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
             let peer = Peer::without_tls(address, place);
             return converse(stream, protocol, gateway, peer, stop).await;
+        }
+        if let Some(alert) = gateway.faults.take_tls_alert() {
+            return send_alert(stream, alert).await;
         }
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));
         let stream = tokio::select! {
@@ -152,7 +159,11 @@ async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match gateway.faults.apply(Step::Connect, async { Ok(()) }).await {
+    match gateway
+        .faults
+        .apply(Step::Connect, None, async { Ok(()) })
+        .await
+    {
         Ok(FaultOutcome::Done(())) => {}
         Ok(FaultOutcome::Silence) => {
             // Until the client closes the connection or the emulator stops.
@@ -198,6 +209,22 @@ async fn handshake(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Stream> {
     tls.accept(WriteTimeout::new(stream, WRITE_TIMEOUT)).await
 }
 
+/// Answers a ClientHello with a fatal alert: a fault that was asked for.
+async fn send_alert(mut stream: TcpStream, alert: u8) {
+    // Content type alert, version TLS 1.2, length 2, level fatal.
+    let record = [21, 3, 3, 0, 2, 2, alert];
+    let mut hello = [0; 4096];
+    let exchange = async {
+        // A connection that is closed with unread data is reset, and the client may lose the alert.
+        let _some = stream.read(&mut hello).await?;
+        stream.write_all(&record).await?;
+        stream.shutdown().await
+    };
+    if !matches!(timeout(HANDSHAKE_TIMEOUT, exchange).await, Ok(Ok(()))) {
+        tracing::debug!("a TLS alert that a fault asked for was not delivered");
+    }
+}
+
 fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         // A client that connects and leaves, as a health check does.
@@ -209,7 +236,7 @@ fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
         transport: Transport::Tls,
     };
     let reason = format!("the TLS handshake failed: {}", tls::explain(error));
-    gateway.refusals.closed(caller, None, &reason);
+    gateway.closed(caller, None, &reason);
 }
 
 /// What the client presented in the handshake. Certificates that cannot be read count as none: the device is then refused
@@ -233,7 +260,7 @@ fn peer(
                 transport: Transport::Tls,
             };
             let reason = format!("the client's certificates cannot be read: {error}");
-            gateway.refusals.ignored(caller, None, &reason);
+            gateway.ignored(caller, None, &reason);
             peer
         }
     }

@@ -7,6 +7,7 @@ mod amqp;
 mod answer;
 mod blob;
 mod call;
+mod connection_counts;
 mod control_plane;
 mod device;
 mod https;
@@ -24,16 +25,21 @@ use std::sync::Arc;
 
 use ::http::header::AUTHORIZATION;
 use dps_types::ErrorCode;
-use dps_types::protocol::RouteError;
+use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
 use hyper::Request;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
+#[cfg(feature = "control")]
+pub(crate) use connection_counts::ConnectionCount;
+pub(crate) use connection_counts::ConnectionCounts;
 pub(crate) use listen::{Protocol, serve};
 pub(crate) use refusal_log::RefusalLog;
 
 use crate::access::ServiceAction;
 use crate::fault::Faults;
 use crate::instance::Instance;
+use crate::journal::{Actor, Exchange, Journal};
 use crate::provision::Engine;
 use crate::service_error::ServiceError;
 use answer::Answer;
@@ -49,6 +55,9 @@ pub(crate) struct Gateway {
     /// The faults that tests asked for.
     pub(crate) faults: Faults,
     pub(crate) refusals: RefusalLog,
+    /// The exchanges that are kept, if they are.
+    pub(crate) journal: Option<Arc<Journal>>,
+    pub(crate) connections: ConnectionCounts,
     /// `localhost` with the HTTPS port, for a `Location` if the device did not name one of the instance's hosts.
     pub(crate) local_host: String,
 }
@@ -109,7 +118,27 @@ impl Gateway {
         Some(reply.into_response())
     }
 
+    /// Answers a request of the service API that needs no token, because the control endpoint has accepted it. The api-version
+    /// may be left out.
+    #[cfg(feature = "control")]
+    pub(crate) async fn answer_trusted(
+        &self,
+        request: Request<Incoming>,
+        address: std::net::SocketAddr,
+    ) -> ::http::Response<reply::Body> {
+        let peer = Peer::without_tls(address, None);
+        let caller = Caller {
+            peer: &peer,
+            transport: Transport::Http,
+        };
+        let call = Call::trusted(request);
+        let reply = Box::pin(self.answer_operator(Api::Service, call, caller)).await;
+        reply.into_response()
+    }
+
+    /// Answers a request of a service client or of a hub's back end.
     async fn answer_operator(&self, api: Api, mut call: Call, caller: Caller<'_>) -> Reply {
+        let started = Instant::now();
         let outcome = match call.check_headers() {
             Err(error) => Err(error),
             Ok(()) => match api {
@@ -119,6 +148,9 @@ impl Gateway {
                 Api::Service | Api::Device => service::answer(self, &mut call).await,
             },
         };
+        if let Some(journal) = &self.journal {
+            journal.add(operator_exchange(&call, caller, &outcome).took(started.elapsed()));
+        }
         let error = match outcome {
             Ok(reply) => return reply,
             Err(error) => error,
@@ -134,8 +166,35 @@ impl Gateway {
         }
     }
 
+    /// Logs a refused request or connection of a device, and keeps it in the journal.
+    fn refused(&self, caller: Caller<'_>, device: Option<&str>, error: &ServiceError) {
+        self.refusals.log(caller, device, error);
+        if let Some(journal) = &self.journal {
+            journal.add(connection_exchange(caller, device).refused(error));
+        }
+    }
+
+    /// Logs that a connection was closed because of what the client did, and keeps it in the journal.
+    fn closed(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
+        self.refusals.closed(caller, device, reason);
+        if let Some(journal) = &self.journal {
+            journal.add(connection_exchange(caller, device).ended("closed", Some(reason)));
+        }
+    }
+
+    /// Logs something that a client did in vain, and keeps it in the journal.
+    fn ignored(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
+        self.refusals.ignored(caller, device, reason);
+        if let Some(journal) = &self.journal {
+            journal.add(connection_exchange(caller, device).ended("ignored", Some(reason)));
+        }
+    }
+
     /// Checks that a service client may do this, and that it does not do it too often.
     fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
+        if call.is_trusted {
+            return Ok(());
+        }
         let now = self.instance.now();
         let authorization = call.text(AUTHORIZATION).map_err(|_| {
             ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
@@ -158,6 +217,31 @@ impl Gateway {
         };
         let mut hosts = self.instance.access.hosts.iter();
         hosts.any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+fn connection_exchange(caller: Caller<'_>, device: Option<&str>) -> Exchange {
+    let actor = match device {
+        Some(_) => Actor::Device,
+        None => Actor::Connection,
+    };
+    Exchange::new(actor, caller.transport.name(), "connect").by(caller.peer.address, device)
+}
+
+fn operator_exchange(
+    call: &Call,
+    caller: Caller<'_>,
+    outcome: &Result<Reply, ServiceError>,
+) -> Exchange {
+    let request = format!("{} {}", call.method, call.path);
+    let mut exchange = Exchange::new(Actor::Operator, caller.transport.name(), request)
+        .by(caller.peer.address, None);
+    exchange.api_version = query_parameter(&call.query, ApiVersion::PARAMETER);
+    match outcome {
+        Ok(reply) => exchange.answered(reply.status(), call.body(), reply.body()),
+        Err(error) => exchange
+            .answered(error.status(), call.body(), b"")
+            .refused(error),
     }
 }
 

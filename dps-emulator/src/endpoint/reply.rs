@@ -17,6 +17,7 @@ pub(crate) type Body = Full<Bytes>;
 /// A response. It may hold keys, so there is no `Debug`.
 pub(super) struct Reply {
     response: Response<Body>,
+    body: Bytes,
 }
 
 impl Reply {
@@ -66,6 +67,10 @@ impl Reply {
         self.response.status().as_u16()
     }
 
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         self.response
     }
@@ -74,13 +79,16 @@ impl Reply {
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Self {
         let has_body = !answer.body.is_empty();
-        let mut response = Response::new(Body::from(answer.body));
+        let body = Bytes::from(answer.body);
+        let mut response = Response::new(Body::from(body.clone()));
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut reply = Self { response }.with(REQUEST_ID, answer.tracking_id).with(
-            header::STRICT_TRANSPORT_SECURITY.as_str(),
-            "max-age=31536000; includeSubDomains",
-        );
+        let mut reply = Self { response, body }
+            .with(REQUEST_ID, answer.tracking_id)
+            .with(
+                header::STRICT_TRANSPORT_SECURITY.as_str(),
+                "max-age=31536000; includeSubDomains",
+            );
         if has_body {
             let json = "application/json; charset=utf-8";
             reply = reply.with(header::CONTENT_TYPE.as_str(), json);

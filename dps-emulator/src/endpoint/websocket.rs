@@ -54,7 +54,7 @@ pub(super) fn accept(
                 peer,
                 transport: Transport::Https,
             };
-            gateway.refusals.log(caller, None, &error);
+            gateway.refused(caller, None, &error);
             refused(&error)
         })
     })

@@ -150,6 +150,14 @@ impl Connections {
         entry.is_some_and(|entry| entry.connection.take().is_some())
     }
 
+    /// Ends all connections.
+    #[cfg(feature = "control")]
+    pub(super) fn disconnect_all(&self) {
+        for entry in self.entries().values_mut() {
+            entry.connection = None;
+        }
+    }
+
     /// Ends the connection of a device that is removed, and forgets its session.
     pub(super) fn remove(&self, key: &str) {
         if let Some(entry) = self.entries().get_mut(key) {

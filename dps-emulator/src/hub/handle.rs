@@ -265,6 +265,11 @@ impl HubHandle {
 }
 
 impl HubDevice {
+    #[cfg(feature = "control")]
+    pub(super) fn new(device: Device) -> Self {
+        Self(device)
+    }
+
     /// The device id.
     pub fn device_id(&self) -> &DeviceId {
         &self.0.device_id

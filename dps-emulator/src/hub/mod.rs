@@ -3,6 +3,8 @@
 //! A device and its twin are one value in the store, so that an assignment, which may move a device from one hub to
 //! another, is one atomic change.
 
+#[cfg(feature = "control")]
+mod all;
 mod assignment;
 mod blob_name;
 mod connections;
@@ -40,11 +42,15 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use assignment::{AssignmentChange, NewAssignment, TwinTransfer};
 pub(crate) use connections::{DeviceSession, ToDevice};
 pub(crate) use device::Authentication;
+#[cfg(feature = "control")]
+pub(crate) use device::Device as StoredDevice;
 pub use feedback::{FeedbackStatus, MessageFeedback};
 pub use handle::{HubDevice, HubHandle};
 pub(crate) use identity::Identity;
 pub use methods::{DirectMethod, MethodResponse};
 pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
+#[cfg(feature = "control")]
+pub(crate) use outgoing_message::QueuedMessage;
 pub use outgoing_message::{Acknowledgement, CloudToDeviceMessage};
 pub(crate) use subscriptions::Subscription;
 pub(crate) use telemetry_file::TelemetryFile;

@@ -178,6 +178,28 @@ impl Engine {
         }
     }
 
+    /// The answer to a request of a device whose registration a fault ends: failed with an error, or disabled.
+    pub(crate) fn ended_by_fault(
+        &self,
+        registration_id: &RegistrationId,
+        operation: Option<&OperationId>,
+        error: Option<ErrorCode>,
+    ) -> RegistrationOperationStatus {
+        let status = match error {
+            Some(_) => RegistrationStatus::Failed,
+            None => RegistrationStatus::Disabled,
+        };
+        let mut state = DeviceRegistrationResult::new(registration_id.clone(), status.clone());
+        state.error_code = error;
+        state.error_message = error.map(|_| "An injected fault.".to_owned());
+        // The service returns no operation id if the enrollment is disabled.
+        let operation = error.map(|_| match operation {
+            Some(operation) => operation.clone(),
+            None => operation::new_id(&self.instance.id_scope, self.instance.state.random()),
+        });
+        RegistrationOperationStatus::new(operation, status, Some(state))
+    }
+
     /// Verifies the proof of a device. `shown` are the keys of a TPM in the request. `registered` is the device's record, if it
     /// may identify the device: a TPM needs a challenge to register, and then signs polls with the same key.
     async fn authenticate(
@@ -277,7 +299,7 @@ impl Engine {
             created: known.as_ref().map_or(now, |record| record.created),
             last_updated: now,
             etag: self.instance.state.new_version(),
-            operation: operation::new_id(&self.instance.id_scope),
+            operation: operation::new_id(&self.instance.id_scope, self.instance.state.random()),
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
             device_id: known.and_then(|record| record.device_id),

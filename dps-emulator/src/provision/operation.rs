@@ -3,13 +3,15 @@
 use dps_types::{IdScope, OperationId};
 use sha2::{Digest, Sha256};
 
-pub(super) fn new_id(id_scope: &IdScope) -> OperationId {
+use crate::random::Random;
+
+pub(crate) fn new_id(id_scope: &IdScope, random: &Random) -> OperationId {
     let tenant: String = Sha256::digest(id_scope.to_lowercase())
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    OperationId::new(format!("5.{tenant}.{}", uuid::Uuid::new_v4()))
+    OperationId::new(format!("5.{tenant}.{}", random.uuid()))
         .expect("hex, dots and dashes are allowed")
 }
 
@@ -20,7 +22,8 @@ mod tests {
     #[test]
     fn an_operation_id_looks_like_the_services() {
         let scope: IdScope = "0ne00000A0A".parse().expect("valid");
-        let (one, other) = (new_id(&scope), new_id(&scope));
+        let random = Random::new(None);
+        let (one, other) = (new_id(&scope, &random), new_id(&scope, &random));
         assert_ne!(one, other);
         let parts: Vec<&str> = one.as_str().split('.').collect();
         assert_eq!(

@@ -93,7 +93,7 @@ impl Engine {
             created: now,
             last_updated: now,
             etag: self.instance.state.new_version(),
-            operation: operation::new_id(&self.instance.id_scope),
+            operation: operation::new_id(&self.instance.id_scope, self.instance.state.random()),
             pending: None,
             hub: None,
             device_id: None,

@@ -158,7 +158,7 @@ impl State {
                 properties.extra.drop_nulls(&[]);
             }
         }
-        *parts.etag = Some(version::new_version(now));
+        *parts.etag = Some(version::new_version(now, self.random()));
         *parts.created = earlier.and_then(|parts| *parts.created).or(Some(now));
         *parts.last_updated = Some(now);
         Ok(document)

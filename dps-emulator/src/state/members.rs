@@ -29,6 +29,22 @@ pub(super) fn changes<'a>(before: Option<&'a str>, now: Option<&'a str>) -> Vec<
 }
 
 impl State {
+    /// At most `limit` records in order of their keys, starting with the first key greater than `after`. A record that cannot be
+    /// read is left out.
+    #[cfg(feature = "control")]
+    pub(crate) async fn all_registrations(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Record>, ServiceError> {
+        let entries = self.store().scan(Table::Registrations, after, limit + 1);
+        Ok(Page::filter_of(
+            entries.await?,
+            limit,
+            |key, bytes: Vec<u8>| decode_or_skip(key, &bytes),
+        ))
+    }
+
     /// At most `limit` records of the group's devices in order of their keys, starting with the first key greater than `after`.
     /// A record that cannot be read is left out.
     pub(crate) async fn registration_page(

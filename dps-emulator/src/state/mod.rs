@@ -11,6 +11,8 @@ mod quota;
 mod record;
 mod registrations;
 pub(crate) mod store;
+#[cfg(feature = "control")]
+mod transfer;
 mod unique;
 mod validate;
 mod version;
@@ -22,6 +24,7 @@ use std::time::SystemTime;
 use dps_types::{ETag, Timestamp};
 
 use crate::limits::Limits;
+use crate::random::Random;
 use dps_types::Clock;
 use quota::Quota;
 use store::Store;
@@ -42,6 +45,7 @@ pub(crate) struct State {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     quota: Arc<Quota>,
+    random: Arc<Random>,
 }
 
 impl State {
@@ -50,7 +54,19 @@ impl State {
             store,
             clock,
             quota: Arc::new(Quota::new(limits)),
+            random: Arc::default(),
         }
+    }
+
+    /// Makes ids and ETags repeatable.
+    pub(crate) fn with_seed(mut self, seed: Option<u64>) -> Self {
+        self.random = Arc::new(Random::new(seed));
+        self
+    }
+
+    /// The source of ids.
+    pub(crate) fn random(&self) -> &Random {
+        &self.random
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -66,6 +82,6 @@ impl State {
     }
 
     pub(crate) fn new_version(&self) -> ETag {
-        version::new_version(self.now())
+        version::new_version(self.now(), &self.random)
     }
 }

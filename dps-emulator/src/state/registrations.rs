@@ -67,7 +67,7 @@ impl State {
             None => Some(self.permit_registration().await?),
         };
         record.last_updated = self.now();
-        record.etag = version::new_version(record.last_updated);
+        record.etag = version::new_version(record.last_updated, self.random());
         let key = record.registration_id.to_lowercase();
         let bytes = encode(&record)?;
         let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));

@@ -3,9 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::{ETag, Timestamp};
 
+use crate::random::Random;
+
 /// A new ETag, for example base64 of `"69003552-0000-0300-0000-630fda8a0000"` with its quotes.
-pub(crate) fn new_version(now: Timestamp) -> ETag {
-    let random = uuid::Uuid::new_v4().as_fields().0;
+pub(crate) fn new_version(now: Timestamp, random: &Random) -> ETag {
+    let random = random.uuid().as_fields().0;
     let seconds = now.unix_seconds() & 0xffff_ffff;
     let stored = format!("\"{random:08x}-0000-0300-0000-{seconds:08x}0000\"");
     ETag::new(STANDARD.encode(stored)).expect("base64 is printable and this one is short")
@@ -35,7 +37,8 @@ mod tests {
     #[test]
     fn etags_end_with_their_time_and_differ() {
         let now: Timestamp = "2022-08-31T22:02:50Z".parse().expect("valid");
-        let (one, other) = (new_version(now), new_version(now));
+        let random = Random::new(None);
+        let (one, other) = (new_version(now, &random), new_version(now, &random));
         assert_ne!(one, other);
         assert!(
             storage_form(&one)

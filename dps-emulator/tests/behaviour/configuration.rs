@@ -97,6 +97,7 @@ async fn a_flag_precedes_a_variable_and_a_variable_precedes_the_file() {
     );
     let variables = [
         ("DPS_EMULATOR_CONFIG", config.as_str()),
+        ("DPS_EMULATOR_DATA_DIR", "not-used"),
         ("DPS_EMULATOR_ID_SCOPE", "0ne000000E1"),
         ("DPS_EMULATOR_HUB", "env-a;env-b=2,no-policy"),
         ("DPS_EMULATOR_THROTTLE", "1"),
@@ -123,7 +124,7 @@ async fn a_file_that_is_not_valid_is_refused_with_the_place() {
         (
             "b.toml",
             "htps-port = 1",
-            "b.toml: 'htps-port' is not a valid option: it must be one of enrollments, enrollment-groups, data-dir, ",
+            "b.toml: 'htps-port' is not a valid option: it must be one of enrollments, enrollment-groups, faults, data-dir, ",
         ),
         (
             "c.toml",
@@ -248,8 +249,8 @@ async fn the_published_schema_is_the_one_of_the_program() {
     .collect();
     let published = std::fs::read_to_string(&path).expect("published");
     let published: Value = serde_json::from_str(&published).expect("JSON");
-    assert_eq!(
-        printed, published,
+    assert!(
+        printed == published,
         "run: cargo run -p dps-emulator -- --print-schema >docs/emulator-config.schema.json"
     );
     let port = &printed["properties"]["https-port"];

@@ -234,7 +234,7 @@ impl<'a> Client<'a> {
         };
         if !sent {
             let reason = "an answer was dropped: the client does not receive on its link";
-            self.gateway.refusals.ignored(self.caller, None, reason);
+            self.gateway.ignored(self.caller, None, reason);
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ where
             Ok(Some((frames, login)))
         }
         Err(error) => {
-            gateway.refusals.log(caller, name.as_deref(), &error);
+            gateway.refused(caller, name.as_deref(), &error);
             let outcome = match error.is_transient() {
                 true => Outcome::TemporaryFailure,
                 false => Outcome::Unauthorized,

@@ -52,7 +52,7 @@ where
         Ok(Err(error)) => return failed(gateway, caller, error),
         Err(_) => {
             let reason = "the client was not authenticated within 30 seconds";
-            gateway.refusals.closed(caller, None, reason);
+            gateway.closed(caller, None, reason);
             return Ok(());
         }
     };
@@ -85,7 +85,7 @@ where
             event = server.next() => event,
             () = tokio::time::sleep_until(unproven), if !caller.peer.is_proven() => {
                 let reason = "no request of the client was authenticated within 2 minutes";
-                gateway.refusals.closed(caller, None, reason);
+                gateway.closed(caller, None, reason);
                 let refused = Condition::new(condition(401)).with_description(reason);
                 let _ = timeout(CLOSE_TIMEOUT, server.close(Some(refused))).await;
                 return Ok(());
@@ -125,7 +125,7 @@ fn failed(gateway: &Gateway, caller: Caller<'_>, error: dps_amqp::Error) -> Ende
     if error.kind() == dps_amqp::ErrorKind::Io {
         return Err(error.into());
     }
-    gateway.refusals.closed(caller, None, &error.to_string());
+    gateway.closed(caller, None, &error.to_string());
     Ok(())
 }
 

@@ -5,13 +5,15 @@
 
 use dps_types::protocol::ApiVersion;
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
-use dps_types::{RegistrationOperationStatus, RegistrationStatus};
+use dps_types::{ErrorCode, RegistrationOperationStatus, RegistrationStatus};
+use tokio::time::Instant;
 
-use super::super::answer::Answer;
+use super::super::answer::{Answer, Delivery};
 use super::super::call::document;
 use super::super::{Caller, Gateway};
 use crate::attest::Presented;
-use crate::fault::{FaultOutcome, Step};
+use crate::fault::{Effect, FaultOutcome, Step};
+use crate::journal::{Actor, Exchange};
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
@@ -54,28 +56,66 @@ pub(in crate::endpoint) async fn answer(
     call: &DeviceCall<'_>,
     caller: Caller<'_>,
 ) -> Outcome {
-    match perform(gateway, call, caller).await {
+    let started = Instant::now();
+    let performed = Box::pin(perform(gateway, call, caller)).await;
+    if let Some(journal) = &gateway.journal {
+        journal.add(exchange(call, caller, &performed).took(started.elapsed()));
+    }
+    match performed {
         Ok(FaultOutcome::Done(answer)) => Outcome::Reply(answer),
         Ok(FaultOutcome::Malformed) => Outcome::Reply(Answer::malformed()),
         Ok(FaultOutcome::Silence) => Outcome::Silence,
         Ok(FaultOutcome::Cut) => Outcome::Cut,
         Err(error) => {
             let device = call.route.registration_id.as_str();
-            refused(gateway, caller, Some(device), &error)
+            gateway.refusals.log(caller, Some(device), &error);
+            refusal(gateway, &error)
         }
     }
 }
 
-/// The answer to a request that is refused, before or after it could be read as a [`DeviceCall`].
+/// The answer to a request that is refused before it could be read as a [`DeviceCall`].
 pub(in crate::endpoint) fn refused(
     gateway: &Gateway,
     caller: Caller<'_>,
     device: Option<&str>,
     error: &ServiceError,
 ) -> Outcome {
-    gateway.refusals.log(caller, device, error);
+    gateway.refused(caller, device, error);
+    refusal(gateway, error)
+}
+
+fn refusal(gateway: &Gateway, error: &ServiceError) -> Outcome {
     let retry_after = gateway.instance.settings.retry_after_seconds;
     Outcome::Reply(Answer::error(error, retry_after))
+}
+
+/// The request and its outcome, for the journal.
+fn exchange(
+    call: &DeviceCall<'_>,
+    caller: Caller<'_>,
+    performed: &Result<FaultOutcome<Answer>, ServiceError>,
+) -> Exchange {
+    let name = match &call.route.action {
+        DeviceAction::Register => "register",
+        DeviceAction::OperationStatus(_) => "status",
+        _ => "lookup",
+    };
+    let device = Some(call.route.registration_id.as_str());
+    let mut exchange =
+        Exchange::new(Actor::Device, caller.transport.name(), name).by(caller.peer.address, device);
+    exchange.api_version = Some(call.api_version.to_string());
+    match performed {
+        Ok(FaultOutcome::Done(answer)) => exchange.answered(answer.status, call.body, &answer.body),
+        Ok(FaultOutcome::Malformed) => exchange
+            .answered(200, call.body, b"")
+            .ended("fault", Some("a fault: a body that is not JSON")),
+        Ok(FaultOutcome::Silence) => exchange.ended("fault", Some("a fault: no answer")),
+        Ok(FaultOutcome::Cut) => exchange.ended("fault", Some("a fault: the connection is closed")),
+        Err(error) => exchange
+            .answered(error.status(), call.body, b"")
+            .refused(error),
+    }
 }
 
 async fn perform(
@@ -83,7 +123,7 @@ async fn perform(
     call: &DeviceCall<'_>,
     caller: Caller<'_>,
 ) -> Result<FaultOutcome<Answer>, ServiceError> {
-    let (engine, faults) = (&gateway.engine, &gateway.faults);
+    let engine = &gateway.engine;
     let limit = gateway.instance.message_limit();
     if call.body.len() > limit {
         return Err(ServiceError::too_large(limit));
@@ -95,14 +135,14 @@ async fn perform(
                 let status = engine.register(device, document(call.body)?).await?;
                 Ok(progress(gateway, &status))
             };
-            faults.apply(Step::Register, work).await
+            with_faults(gateway, call, Step::Register, work).await
         }
         DeviceAction::OperationStatus(operation) => {
             let work = async {
                 let status = engine.operation_status(device, operation).await?;
                 Ok(progress(gateway, &status))
             };
-            faults.apply(Step::Poll, work).await
+            with_faults(gateway, call, Step::Poll, work).await
         }
         DeviceAction::Lookup => {
             let result = engine.lookup(device, document(call.body)?).await?;
@@ -110,6 +150,43 @@ async fn perform(
         }
         _ => Err(ServiceError::not_implemented("this operation")),
     }
+}
+
+/// Carries a request out, unless a fault prevents it or changes the answer.
+async fn with_faults(
+    gateway: &Gateway,
+    call: &DeviceCall<'_>,
+    step: Step,
+    work: impl Future<Output = Result<Answer, ServiceError>>,
+) -> Result<FaultOutcome<Answer>, ServiceError> {
+    let DeviceRoute {
+        registration_id,
+        action,
+        ..
+    } = call.route;
+    let effect = gateway.faults.take(step, Some(registration_id.as_str()));
+    let operation = match action {
+        DeviceAction::OperationStatus(operation) => Some(operation),
+        _ => None,
+    };
+    let ended = |error| {
+        let status = gateway
+            .engine
+            .ended_by_fault(registration_id, operation, error);
+        Ok(FaultOutcome::Done(Answer::json(200, &status)))
+    };
+    let delivery = match effect {
+        Some(Effect::Failed(code)) => return ended(Some(ErrorCode::new(code))),
+        Some(Effect::Disabled) => return ended(None),
+        Some(Effect::AnswerTwice) => Delivery::Twice,
+        Some(Effect::WrongRequestId) => Delivery::ToAnotherRequest,
+        _ => Delivery::Once,
+    };
+    let outcome = gateway.faults.carry_out(effect, work).await?;
+    Ok(match outcome {
+        FaultOutcome::Done(answer) => FaultOutcome::Done(Answer { delivery, ..answer }),
+        other => other,
+    })
 }
 
 /// 202 with `Retry-After` while the registration is in progress, 200 when it has ended, whether or not it succeeded.

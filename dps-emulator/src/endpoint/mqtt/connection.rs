@@ -86,7 +86,7 @@ where
                 Next::End => return Ok(()),
                 Next::Close(reason) => {
                     let device = Some(self.session.device());
-                    self.gateway.refusals.closed(self.caller, device, &reason);
+                    self.gateway.closed(self.caller, device, &reason);
                     return Ok(());
                 }
             }
@@ -160,10 +160,12 @@ where
         };
         match self.session.answer(request).await {
             Answer::Message(message) => {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(self.gateway.instance.settings.mqtt_answer_delay) => {}
-                }
+                delay(self.gateway, stop).await;
+                self.send(message).await?;
+            }
+            Answer::Twice(message) => {
+                delay(self.gateway, stop).await;
+                self.send(message.clone()).await?;
                 self.send(message).await?;
             }
             Answer::Nothing => {}
@@ -175,7 +177,7 @@ where
 
     fn ignored(&self, reason: &str) {
         let device = Some(self.session.device());
-        self.gateway.refusals.ignored(self.caller, device, reason);
+        self.gateway.ignored(self.caller, device, reason);
     }
 
     fn deadline(&self) -> Instant {
@@ -212,5 +214,13 @@ where
                 return self.last_id;
             }
         }
+    }
+}
+
+/// Waits before an answer, until the emulator stops.
+async fn delay(gateway: &Gateway, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(gateway.instance.settings.mqtt_answer_delay) => {}
     }
 }

@@ -8,6 +8,7 @@ use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 
+use super::super::answer::Delivery;
 use super::super::device::answer::{DeviceCall, Outcome, answer};
 use super::super::{Caller, Gateway};
 use super::session::{Answer, Message, Received, Session, granted};
@@ -160,12 +161,20 @@ impl Session for Client<'_> {
         };
         match (answer(self.gateway, &call, self.caller).await, self.granted) {
             (Outcome::Reply(answer), Some(qos)) => {
-                let topic = ResponseTopic::new(answer.status, request.rid);
+                let rid = match answer.delivery {
+                    Delivery::ToAnotherRequest => format!("{}0", request.rid),
+                    _ => request.rid,
+                };
+                let topic = ResponseTopic::new(answer.status, rid);
                 let topic = match answer.retry_after {
                     Some(seconds) => topic.with_retry_after(seconds),
                     None => topic,
                 };
-                Answer::Message(Message::new(topic.to_string(), answer.body, qos))
+                let message = Message::new(topic.to_string(), answer.body, qos);
+                match answer.delivery {
+                    Delivery::Twice => Answer::Twice(message),
+                    _ => Answer::Message(message),
+                }
             }
             (Outcome::Reply(_), None) => Answer::Lost(format!(
                 "the response was dropped: the client has not subscribed to '{RESPONSE_FILTER}'"

@@ -82,7 +82,10 @@ impl<'a> Client<'a> {
         connect: &Connect,
     ) -> Result<FaultOutcome<Self>, ServiceError> {
         let work = Self::admit_without_faults(gateway, caller, connect);
-        gateway.faults.apply(Step::HubConnect, work).await
+        gateway
+            .faults
+            .apply(Step::HubConnect, Some(&connect.client_id), work)
+            .await
     }
 
     async fn admit_without_faults(
@@ -171,7 +174,16 @@ impl<'a> Client<'a> {
             });
             Ok(())
         };
-        match self.gateway.faults.apply(Step::Telemetry, work).await {
+        match self
+            .gateway
+            .faults
+            .apply(
+                Step::Telemetry,
+                Some(self.identity.device_id.as_str()),
+                work,
+            )
+            .await
+        {
             Ok(FaultOutcome::Done(())) => {
                 tracing::debug!(device = self.name, bytes = size, "telemetry");
                 Received::Done
@@ -225,7 +237,7 @@ impl<'a> Client<'a> {
             return Answer::End("the device is no longer in the hub".to_owned());
         }
         let device = Some(self.name.as_str());
-        self.gateway.refusals.log(self.caller, device, error);
+        self.gateway.refused(self.caller, device, error);
         let mut topic = TwinResponseTopic::new(error.status(), rid);
         if let Some(seconds) = error.retry_after_seconds {
             topic = topic.with_retry_after(seconds);
@@ -356,14 +368,15 @@ impl Session for Client<'_> {
 
     async fn answer(&mut self, request: Request) -> Answer {
         let faults = &self.gateway.faults;
+        let device = Some(self.identity.device_id.as_str());
         let (rid, outcome) = match request.topic {
             TwinRequestTopic::Get { rid } => {
                 let work = self.twin(rid.clone());
-                (rid, faults.apply(Step::TwinGet, work).await)
+                (rid, faults.apply(Step::TwinGet, device, work).await)
             }
             TwinRequestTopic::PatchReported { rid } => {
                 let work = self.report(rid.clone(), &request.body);
-                (rid, faults.apply(Step::TwinReport, work).await)
+                (rid, faults.apply(Step::TwinReport, device, work).await)
             }
             _ => return Answer::End("the request is not supported".to_owned()),
         };

@@ -70,7 +70,7 @@ where
         first = timeout(CONNECT_TIMEOUT, packets.read()) => first,
     };
     let closed = |reason: &str| {
-        gateway.refusals.closed(caller, None, reason);
+        gateway.closed(caller, None, reason);
         Ok(())
     };
     let connect = match first {
@@ -78,7 +78,7 @@ where
         Ok(Ok(None)) => return Ok(()),
         Ok(Err(error)) if error.kind() == ErrorKind::ProtocolVersion => {
             let reason = "the client does not speak MQTT 3.1.1; MQTT 5 and 3.1 are not supported";
-            gateway.refusals.closed(caller, None, reason);
+            gateway.closed(caller, None, reason);
             return write(packets, conn_ack(ConnectCode::UnacceptableProtocolVersion)).await;
         }
         Ok(Err(error)) if error.kind() == ErrorKind::Io => return Err(error.into()),
@@ -118,9 +118,7 @@ async fn refuse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    gateway
-        .refusals
-        .log(caller, Some(&connect.client_id), error);
+    gateway.refused(caller, Some(&connect.client_id), error);
     let code = match error.is_transient() {
         true => ConnectCode::ServerUnavailable,
         false => ConnectCode::NotAuthorized,

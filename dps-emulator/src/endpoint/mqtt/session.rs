@@ -55,6 +55,8 @@ pub(super) enum Received<R> {
 /// What to do after a client's message was acknowledged.
 pub(super) enum Answer {
     Message(Message),
+    /// Sends the message twice, as a fault asked for.
+    Twice(Message),
     Nothing,
     /// Sends nothing, for this reason, which the client does not expect.
     Lost(String),
@@ -63,6 +65,7 @@ pub(super) enum Answer {
 }
 
 /// A message to the client.
+#[derive(Clone)]
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) body: Vec<u8>,

@@ -1,6 +1,7 @@
 //! What the tests stand on: an emulator, a client of its wire that shares no code with it, webhooks, the program.
 
 mod clock;
+mod control;
 mod device;
 mod hook;
 mod hub;
@@ -17,6 +18,7 @@ use dps_emulator::{Emulator, EmulatorBuilder, HubHandle};
 use serde_json::{Value, json};
 
 pub(crate) use clock::TestClock;
+pub(crate) use control::{Control, with_control};
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use hub::HubApi;

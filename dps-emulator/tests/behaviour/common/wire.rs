@@ -77,6 +77,17 @@ impl Wire {
         }
     }
 
+    /// A client that follows no redirect.
+    pub(crate) fn without_redirects(&self) -> reqwest::Client {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(&self.ca_pem, None))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build()
+            .expect("a client")
+    }
+
     /// A device of this id, which has nothing to show yet.
     pub(crate) fn device(&self, id: &str) -> Device {
         Device::new(self.clone(), id)

@@ -2,97 +2,27 @@
 //!
 //! Faults are applied between transport and engine, so that they are the same for every transport.
 
+mod document;
+mod rule;
+
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use dps_types::ErrorCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use rule::{Effect, Fault, Step};
+
+use crate::random::Random;
 use crate::service_error::ServiceError;
-
-/// A step of a device at which a fault can happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// A TLS connection is complete, on any port, and no request was sent. Connections of service clients count as well.
-    Connect,
-    /// A registration. A TPM sends two requests over HTTPS, for its challenge and with the answer, and both count. To reach
-    /// only the second, let the first pass with a [`Delay`](Effect::Delay) of zero.
-    Register,
-    /// A poll for the status of a registration.
-    Poll,
-    /// A device connects to its hub: an MQTT CONNECT.
-    HubConnect,
-    /// A device reads its twin at its hub.
-    TwinGet,
-    /// A device patches its reported properties at its hub.
-    TwinReport,
-    /// A device sends telemetry to its hub.
-    Telemetry,
-}
-
-/// The effect of a fault.
-///
-/// At [`Step::Connect`] there is no request to answer or to carry out: every effect but [`Delay`](Self::Delay) and
-/// [`Silence`](Self::Silence) closes the connection. At [`Step::HubConnect`], [`Throttle`](Self::Throttle) and
-/// [`Fail`](Self::Fail) are answered with CONNACK 3 (server unavailable), and [`Malformed`](Self::Malformed) closes the
-/// connection. At [`Step::Telemetry`], which has no answer, those three close the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Effect {
-    /// 429 with error code 429001. The request is not carried out.
-    Throttle {
-        /// The value of `Retry-After`, in whole seconds.
-        retry_after: Duration,
-    },
-    /// The service fails with this status, 500 to 599. The request is not carried out. Another status is replaced by 500.
-    Fail(u16),
-    /// The connection is closed before the request is carried out.
-    Drop,
-    /// The request is carried out, and the connection is closed before any answer.
-    DropAfter,
-    /// The request is carried out after this time.
-    Delay(Duration),
-    /// The answer has status 200 and a body that is not JSON. The request is not carried out.
-    Malformed,
-    /// The request is not carried out and has no answer. The connection stays open.
-    Silence,
-}
-
-/// A fault at a step, once or several times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    step: Step,
-    effect: Effect,
-    times: usize,
-}
-
-impl Fault {
-    /// A fault that happens once.
-    pub fn new(step: Step, effect: Effect) -> Self {
-        Self {
-            step,
-            effect,
-            times: 1,
-        }
-    }
-
-    /// Makes it happen this many times in a row. With 0 it does not happen.
-    #[must_use]
-    pub fn times(mut self, times: usize) -> Self {
-        self.times = times;
-        self
-    }
-}
 
 /// The queue of faults, for tests of devices. Clones share it.
 ///
-/// A fault is applied to the next request of its step, of any device over any transport, and is then used up. Faults of the
-/// same step are applied in the order in which they were added.
+/// A fault is applied to the next request of its step, over any transport and of any device that it is for, and is then used up.
+/// Faults of the same step are applied in the order in which they were added.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,11 +49,21 @@ pub struct Faults(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    queue: Mutex<VecDeque<Fault>>,
+    queue: Mutex<VecDeque<Rule>>,
+    random: Random,
+    /// The number of faults that were ever added.
+    added: AtomicU64,
     /// The number of faults in the queue, so that a request without a fault needs no lock.
     pending: AtomicUsize,
     applied: Notify,
     stop: CancellationToken,
+}
+
+/// A fault in the queue.
+#[derive(Debug)]
+struct Rule {
+    id: u64,
+    fault: Fault,
 }
 
 /// The result of a request that a fault may have changed.
@@ -145,11 +85,29 @@ pub(crate) const NOT_JSON: &[u8] = b"<html>Not what you are looking for.</html>"
 const MESSAGE: &str = "An injected fault.";
 
 impl Faults {
-    /// Adds a fault to the queue.
-    pub fn next(&self, fault: Fault) {
+    /// Adds a fault to the queue, and returns its id.
+    pub fn next(&self, fault: Fault) -> u64 {
         let mut queue = self.queue();
-        queue.push_back(fault);
+        let id = self.0.added.fetch_add(1, Ordering::Relaxed) + 1;
+        queue.push_back(Rule { id, fault });
         self.count(&queue);
+        id
+    }
+
+    /// The faults in the queue with their ids, each with the number of times that it will still happen.
+    pub fn list(&self) -> Vec<(u64, Fault)> {
+        let queue = self.queue();
+        let rules = queue.iter().filter(|rule| rule.fault.times > 0);
+        rules.map(|rule| (rule.id, rule.fault.clone())).collect()
+    }
+
+    /// Removes a fault from the queue; false if it is not there.
+    pub fn remove(&self, id: u64) -> bool {
+        let mut queue = self.queue();
+        let before = queue.len();
+        queue.retain(|rule| rule.id != id);
+        self.count(&queue);
+        queue.len() < before
     }
 
     /// The number of faults that have not been applied.
@@ -176,9 +134,12 @@ impl Faults {
         self.count(&queue);
     }
 
-    pub(crate) fn new(stop: CancellationToken) -> Self {
+    /// An empty queue. A seed makes probabilities repeatable.
+    pub(crate) fn new(stop: CancellationToken, seed: Option<u64>) -> Self {
         Self(Arc::new(Inner {
             queue: Mutex::default(),
+            random: Random::new(seed),
+            added: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             applied: Notify::new(),
             stop,
@@ -189,12 +150,21 @@ impl Faults {
     pub(crate) async fn apply<T>(
         &self,
         step: Step,
+        device: Option<&str>,
         work: impl Future<Output = Result<T, ServiceError>>,
     ) -> Result<FaultOutcome<T>, ServiceError> {
-        let Some(effect) = self.take(step) else {
+        self.carry_out(self.take(step, device), work).await
+    }
+
+    /// Carries a request out with an effect that [`Faults::take`] returned.
+    pub(crate) async fn carry_out<T>(
+        &self,
+        effect: Option<Effect>,
+        work: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<FaultOutcome<T>, ServiceError> {
+        let Some(effect) = effect else {
             return work.await.map(FaultOutcome::Done);
         };
-        tracing::debug!(?step, ?effect, "injected a fault");
         match effect {
             Effect::Throttle { retry_after } => {
                 Err(ServiceError::new(ErrorCode::THROTTLED, MESSAGE)
@@ -219,6 +189,12 @@ impl Faults {
             },
             Effect::Malformed => Ok(FaultOutcome::Malformed),
             Effect::Silence => Ok(FaultOutcome::Silence),
+            // These change the answer, which the caller makes.
+            Effect::Failed(_)
+            | Effect::Disabled
+            | Effect::TlsAlert(_)
+            | Effect::AnswerTwice
+            | Effect::WrongRequestId => work.await.map(FaultOutcome::Done),
         }
     }
 
@@ -227,48 +203,74 @@ impl Faults {
         self.0.stop.cancelled().await;
     }
 
-    fn take(&self, step: Step) -> Option<Effect> {
+    /// The effect for a request, which is then used up.
+    pub(crate) fn take(&self, step: Step, device: Option<&str>) -> Option<Effect> {
+        self.take_if(|fault| {
+            fault.is_for(step, device) && !matches!(fault.effect, Effect::TlsAlert(_))
+        })
+    }
+
+    /// The TLS alert for a connection that was accepted.
+    pub(crate) fn take_tls_alert(&self) -> Option<u8> {
+        let effect = self.take_if(|fault| {
+            fault.is_for(Step::Connect, None) && matches!(fault.effect, Effect::TlsAlert(_))
+        });
+        match effect {
+            Some(Effect::TlsAlert(alert)) => Some(alert),
+            _ => None,
+        }
+    }
+
+    fn take_if(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Effect> {
         if self.pending() == 0 {
             return None;
         }
         let mut queue = self.queue();
-        let index = queue
-            .iter()
-            .position(|fault| fault.step == step && fault.times > 0)?;
-        let fault = &mut queue[index];
-        fault.times -= 1;
-        let Fault { effect, times, .. } = *fault;
-        if times == 0 {
+        let index = queue.iter().position(|rule| {
+            let probability = rule.fault.probability;
+            is_wanted(&rule.fault) && probability.is_none_or(|it| self.0.random.happens(it))
+        })?;
+        let Fault { effect, step, .. } = queue[index].fault;
+        let times = &mut queue[index].fault.times;
+        if *times != usize::MAX {
+            *times -= 1;
+        }
+        if *times == 0 {
             queue.remove(index);
         }
         self.count(&queue);
+        tracing::debug!(?step, ?effect, "injected a fault");
         Some(effect)
     }
 
-    fn count(&self, queue: &VecDeque<Fault>) {
+    fn count(&self, queue: &VecDeque<Rule>) {
         // Saturating, because a test may write "always" as `usize::MAX` times, for several steps.
         let pending = queue
             .iter()
-            .fold(0, |sum: usize, fault| sum.saturating_add(fault.times));
+            .fold(0, |sum: usize, rule| sum.saturating_add(rule.fault.times));
         self.0.pending.store(pending, Ordering::Release);
         self.0.applied.notify_waiters();
     }
 
-    fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Fault>> {
+    fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Rule>> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn faults() -> Faults {
-        Faults::new(CancellationToken::new())
+        Faults::new(CancellationToken::new(), Some(1))
     }
 
     async fn register(faults: &Faults) -> Result<FaultOutcome<&'static str>, ServiceError> {
-        faults.apply(Step::Register, async { Ok("done") }).await
+        faults
+            .apply(Step::Register, Some("dev-1"), async { Ok("done") })
+            .await
     }
 
     #[tokio::test]
@@ -293,7 +295,7 @@ mod tests {
 
         let used_up = faults.clone();
         let waiting = tokio::spawn(async move { used_up.used_up().await });
-        let poll = faults.apply(Step::Poll, async { Ok(()) }).await;
+        let poll = faults.apply(Step::Poll, None, async { Ok(()) }).await;
         assert_eq!(poll, Ok(FaultOutcome::Malformed));
         waiting.await.expect("every fault was applied");
     }
@@ -341,7 +343,7 @@ mod tests {
                 done += 1;
                 Ok(())
             };
-            let _ = faults.apply(Step::Poll, work).await;
+            let _ = faults.apply(Step::Poll, None, work).await;
         }
         assert_eq!(done, 1);
     }
@@ -358,5 +360,47 @@ mod tests {
         ));
         faults.0.stop.cancel();
         assert_eq!(register(&faults).await, Ok(FaultOutcome::Cut));
+    }
+
+    #[tokio::test]
+    async fn a_fault_for_a_device_waits_for_that_device() {
+        let faults = faults();
+        faults.next(Fault::new(Step::Register, Effect::Drop).device("dev-2*"));
+        assert_eq!(register(&faults).await, Ok(FaultOutcome::Done("done")));
+        let other = faults.apply(Step::Register, Some("DEV-20"), async { Ok("done") });
+        assert_eq!(other.await, Ok(FaultOutcome::Cut));
+        assert_eq!(faults.pending(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_fault_with_a_probability_happens_to_some_requests_and_repeats_with_the_seed() {
+        let run = || async {
+            let faults = faults();
+            let often = Fault::new(Step::Register, Effect::Drop).probability(0.5);
+            faults.next(often.times(usize::MAX));
+            let mut cut = Vec::new();
+            for _ in 0..64 {
+                cut.push(register(&faults).await == Ok(FaultOutcome::Cut));
+            }
+            cut
+        };
+        let cut = run().await;
+        assert_eq!(cut, run().await);
+        let count = cut.iter().filter(|it| **it).count();
+        assert!((16..48).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_fault_can_be_listed_and_removed() {
+        let faults = faults();
+        let first = faults.next(Fault::new(Step::Register, Effect::Drop));
+        let second = faults.next(Fault::new(Step::Connect, Effect::TlsAlert(80)).times(2));
+        assert_eq!(faults.take_tls_alert(), Some(80));
+        let left = Fault::new(Step::Connect, Effect::TlsAlert(80));
+        assert_eq!(faults.list()[1], (second, left));
+        assert!(faults.remove(first));
+        assert!(!faults.remove(first));
+        assert_eq!(faults.take(Step::Connect, None), None);
+        assert_eq!(faults.pending(), 1);
     }
 }

@@ -1,0 +1,57 @@
+//! The faults in force: list, add, remove.
+
+use ::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Control;
+use super::reply::{self, Answer, Failure};
+use super::request::{Ask, BODY_LIMIT};
+use crate::fault::Fault;
+
+/// The most faults in the queue.
+const MAX_FAULTS: usize = 10_000;
+
+/// `GET /faults`
+pub(super) fn list(control: &Control) -> Answer {
+    let faults = control.gateway.faults.list();
+    let faults: Vec<Value> = faults.iter().map(|(id, fault)| show(*id, fault)).collect();
+    reply::ok(&json!({ "faults": faults }))
+}
+
+/// `POST /faults`
+pub(super) async fn add(control: &Control, ask: Ask) -> Answer {
+    let fault: Fault = ask.json(BODY_LIMIT).await?;
+    let faults = &control.gateway.faults;
+    if faults.list().len() >= MAX_FAULTS {
+        let reason = format!("there are {MAX_FAULTS} faults, which is the limit");
+        return Err(Failure::new(StatusCode::CONFLICT, reason));
+    }
+    let id = faults.next(fault.clone());
+    Ok(reply::json(StatusCode::CREATED, &show(id, &fault)))
+}
+
+/// `DELETE /faults`
+pub(super) fn clear(control: &Control) -> Answer {
+    control.gateway.faults.clear();
+    reply::no_content()
+}
+
+/// `DELETE /faults/{id}`
+pub(super) fn remove(control: &Control, id: &str) -> Answer {
+    let removed = id.parse().is_ok_and(|id| control.gateway.faults.remove(id));
+    match removed {
+        true => reply::no_content(),
+        false => Err(Failure::not_found(format!("there is no fault '{id}'"))),
+    }
+}
+
+/// A fault with its id.
+pub(super) fn show(id: u64, fault: &Fault) -> Value {
+    let mut shown = json!({ "id": id });
+    if let (Value::Object(shown), Ok(Value::Object(fields))) =
+        (&mut shown, serde_json::to_value(fault))
+    {
+        shown.extend(fields);
+    }
+    shown
+}

@@ -1,0 +1,63 @@
+//! All devices of the hubs: pages of them, and their removal.
+
+use dps_types::HubHostname;
+
+use super::{Device, HubDevice, Hubs};
+use crate::service_error::ServiceError;
+use crate::state::decode_or_skip;
+use crate::state::store::{Change, Expected, Table};
+
+/// The number of entries that are removed at once.
+const PAGE: usize = 500;
+
+impl Hubs {
+    /// At most `limit` devices of a hub in order of their ids, starting after the id `after`, and whether more follow.
+    pub(crate) async fn page(
+        &self,
+        hub: &HubHostname,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<HubDevice>, bool), ServiceError> {
+        let prefix = format!("{}/", hub.to_lowercase());
+        let start = format!("{prefix}{}", after.unwrap_or_default());
+        let entries = self.store.scan(Table::Hubs, Some(&start), limit + 1);
+        let entries = entries.await?.into_iter();
+        let mut of_hub: Vec<(String, Vec<u8>)> = entries
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .collect();
+        let has_more = of_hub.len() > limit;
+        of_hub.truncate(limit);
+        let devices = of_hub
+            .iter()
+            .filter_map(|(key, bytes)| decode_or_skip::<Device>(key, bytes))
+            .map(HubDevice::new)
+            .collect();
+        Ok((devices, has_more))
+    }
+
+    /// Ends the connections of all devices and modules.
+    pub(crate) fn disconnect_all(&self) {
+        self.connections.disconnect_all();
+    }
+
+    /// Removes the devices and modules of all hubs, and disconnects them.
+    pub(crate) async fn remove_all(&self) -> Result<(), ServiceError> {
+        for table in [Table::Hubs, Table::HubModules, Table::HubMessages] {
+            loop {
+                let page = self.store.scan(table, None, PAGE).await?;
+                let changes: Vec<Change<'_>> = page
+                    .iter()
+                    .map(|(key, _)| Change::delete(table, key, Expected::Anything))
+                    .collect();
+                self.store.apply(&changes).await?;
+                for (key, _) in &page {
+                    self.connections.remove(key);
+                }
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
