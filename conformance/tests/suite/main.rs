@@ -93,6 +93,7 @@ macro_rules! every_scenario {
 
             hub::twin_reported_and_desired,
             hub::telemetry_and_methods,
+            hub::messages_from_the_cloud,
             hub::disconnected_by_the_hub,
             hub::one_connection_for_a_device,
             hub::renewed_before_the_token_ends,

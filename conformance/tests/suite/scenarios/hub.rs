@@ -10,7 +10,7 @@ use dps_device::{
     Error, ErrorKind, HubEndpoint, HubTransport, IdentityRecovery, Message, Mqtt, MqttWebSocket,
     ProvisionedDevice, ProvisioningClient, Recovery, Twin, TwinProperties,
 };
-use dps_emulator::DirectMethod;
+use dps_emulator::{CloudToDeviceMessage, DirectMethod, HubHandle};
 use serde_json::json;
 
 use crate::case::Case;
@@ -149,6 +149,44 @@ pub(crate) async fn telemetry_and_methods(case: Case) {
         assert_eq!(closed.not_sent, 0);
     }
     dps.finish().await;
+}
+
+/// A message waits for the device, and leaves the queue when the program has finished with it.
+pub(crate) async fn messages_from_the_cloud(case: Case) {
+    let (dps, hubs) = assigned(case).await;
+    let operator = dps.hub();
+    for hub in &hubs {
+        let message = CloudToDeviceMessage::new("hello")
+            .message_id("c1")
+            .property("level", "a+b");
+        operator
+            .send_message(DEVICE, &message)
+            .await
+            .expect("it is queued");
+        let mut device = Device::connect(hub);
+        let received = loop {
+            match device.events.next().await.expect("an event") {
+                DeviceEvent::Message(message) => break message,
+                _ => continue,
+            }
+        };
+        assert_eq!(received.payload(), b"hello");
+        assert_eq!(received.message().message_id(), Some("c1"));
+        assert_eq!(received.message().property("level"), Some("a+b"));
+        assert_eq!(queued(&operator).await, 1, "it is not acknowledged yet");
+        drop(received);
+        let closing = device.handle.close(Duration::from_secs(60));
+        device.events.drive(closing).await;
+        while queued(&operator).await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    dps.finish().await;
+}
+
+async fn queued(hub: &HubHandle) -> usize {
+    let queued = hub.queued_messages(DEVICE).await;
+    queued.expect("the registry")
 }
 
 /// A change while the device is disconnected is not lost.
