@@ -8,7 +8,7 @@ use crate::error::Error;
 
 const ERROR: u64 = 0x1d;
 
-/// Reads a condition. Null is none.
+/// Reads a condition, or null as `None`.
 pub(crate) fn read(value: Value) -> Result<Option<Condition>, Error> {
     if value == Value::Null {
         return Ok(None);

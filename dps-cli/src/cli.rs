@@ -10,14 +10,15 @@ use crate::enrollment::kind::{Group, Individual};
 use crate::enrollment::{self, EnrollmentCommand};
 use crate::failure::{Exit, Failure, Result};
 use crate::tools::{completions, compute_device_key, man};
-use crate::{certificate, doctor, emulator, log, policy, registration, webhook};
+use crate::{certificate, doctor, emulator, log, policy, registration, simulate, webhook};
 
 /// Operates the Azure IoT Hub Device Provisioning Service (DPS), registers devices with it, and finds out why it does not work.
 ///
 /// Every command prints a table, or JSON with `-o json` and `-o ndjson`. Messages and errors are on stderr.
 ///
 /// Exit codes: 0 success; 1 failure; 2 the command line, a file or a value is not valid; 3 not found; 4 the credentials were
-/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed, or a check found a problem.
+/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed, or a check found a problem;
+/// 8 a certificate does not need to be renewed.
 #[derive(Parser)]
 #[command(name = "dps", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -54,6 +55,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Run the emulator, or a command that uses it
     Emulator(emulator::EmulatorCommand),
+    /// Register a fleet of devices, or compute how long it takes
+    Simulate(Box<simulate::Simulate>),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Write the man pages into a directory
@@ -106,11 +109,12 @@ impl Cli {
             Command::Register(command) => register::run(*command, &context).await?,
             Command::Lookup(command) => lookup::run(*command, &context).await?,
             Command::Connect(command) => connect::run(*command, &context).await?,
-            Command::Certificate(command) => certificate::run(command, &context)?,
+            Command::Certificate(command) => return certificate::run(command, &context),
             Command::Doctor(command) => return doctor::run(*command, &context).await,
             Command::Webhook(command) => return webhook::run(command, &context).await,
             Command::Policy(command) => return policy::run(command, &context).await,
             Command::Emulator(command) => return emulator::run(command).await,
+            Command::Simulate(command) => return simulate::run(*command, &context).await,
             Command::Completions(command) => completions::run(&command),
             Command::Man(command) => man::run(&command)?,
         }

@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Unavailable = 6,
     /// Some items succeeded, and others failed.
     Partial = 7,
+    /// The certificate does not need to be renewed yet.
+    NotDue = 8,
 }
 
 /// An error of a command.

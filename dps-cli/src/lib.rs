@@ -18,6 +18,7 @@ mod policy;
 mod profile;
 mod registration;
 mod service;
+mod simulate;
 mod tools;
 mod webhook;
 

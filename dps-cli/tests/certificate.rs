@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::time::{Duration, SystemTime};
+
 use common::World;
-use dps_emulator::DeviceCredentials;
+use dps_emulator::{CertificateAuthority, DeviceCredentials};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_of_an_own_ca_registers_and_has_no_problem() {
@@ -164,6 +166,32 @@ async fn a_wrong_key_or_a_certificate_of_a_device_is_not_a_ca() {
     assert!(
         wrong_key.code == 2 && wrong_key.stderr.contains("is not the private key"),
         "{wrong_key:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_needs_to_be_renewed_near_its_end() {
+    let world = World::start().await;
+    let root = CertificateAuthority::new("Contoso Root").unwrap();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    for (validity, code) in [
+        (now - 90 * day..now + 10 * day, 0),
+        (now - 10 * day..now + 90 * day, 8),
+    ] {
+        let device = root.issue_with_validity("toaster-1", validity).unwrap();
+        world.file("device.pem", device.certificate_pem());
+        let ran = world
+            .run(&["certificate", "needs-renewal", "device.pem"])
+            .await;
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    assert_eq!(
+        world
+            .run(&["certificate", "needs-renewal", "nowhere.pem"])
+            .await
+            .code,
+        2
     );
 }
 

@@ -14,7 +14,17 @@ fn the_help_pages_are_as_documented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_and_the_json_are_as_documented() {
+async fn the_session_of_an_operator_is_as_documented() {
+    session("tests/golden/operate.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_of_a_device_is_as_documented() {
+    session("tests/golden/device.md").await;
+}
+
+/// Runs the commands of a file with an emulator of their own.
+async fn session(file: &'static str) {
     let world = World::start().await;
     let variables = world.variables();
     let run = move || {
@@ -22,7 +32,8 @@ async fn the_tables_and_the_json_are_as_documented() {
         for (name, value) in variables {
             cases.env(name, value);
         }
-        cases.case("tests/golden/*.md");
+        cases.case(file);
     };
-    tokio::task::spawn_blocking(run).await.unwrap();
+    let ran = tokio::task::spawn_blocking(run).await;
+    ran.expect("the output is as in the file");
 }

@@ -254,6 +254,36 @@ async fn a_failed_row_is_reported_and_does_not_stop_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_failures_are_in_the_order_of_the_file() {
+    let world = World::start().await;
+    let lines: String = (0..300)
+        .map(|n| {
+            if n % 3 == 0 {
+                format!("not valid {n}!\n")
+            } else {
+                format!("t-{n}\n")
+            }
+        })
+        .collect();
+    let fleet = world.file("fleet.csv", format!("registrationId\n{lines}"));
+    let failures = world.path("failures.ndjson");
+    let ran = world
+        .run(&["enrollment", "import", &fleet, "--failures", &failures])
+        .await;
+    assert_eq!(ran.code, 7, "{ran:?}");
+    let rows: Vec<usize> = world
+        .read("failures.ndjson")
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["row"]
+                .as_u64()
+                .unwrap() as usize
+        })
+        .collect();
+    assert_eq!(rows, (0..300).step_by(3).map(|n| n + 1).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_import_continues_at_its_position() {
     let world = World::start().await;
     let fleet = world.file("fleet.csv", "registrationId\na\nb\nc\n");

@@ -154,6 +154,7 @@ pub use hub::{
     ProvisionedDevice, ReceivedMessage, Recovery, Twin, TwinProperties,
 };
 pub use lookup::Lookup;
+pub use poll::Pace;
 pub use register::Register;
 #[cfg(feature = "amqp")]
 pub use transport::amqp::Amqp;

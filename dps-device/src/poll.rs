@@ -14,32 +14,49 @@ const LAST_BACKOFF: Duration = Duration::from_secs(60);
 /// Prevents a busy loop of failures when the interval is set to zero.
 const LEAST_BACKOFF: Duration = Duration::from_millis(10);
 
-/// The backoff, which doubles with every failure in a row.
+/// The waits of a device between its requests, as [`ProvisioningClient`](crate::ProvisioningClient) computes them. For simulations
+/// and for clients of other services that wait in the same way.
+///
+/// A wait is at least the service's `Retry-After` and the minimum interval. A random part follows, up to a backoff that doubles with
+/// every failure in a row, from one second to a minute.
+///
+/// ```
+/// use std::time::Duration;
+/// use dps_device::{Pace, ProvisioningClient};
+///
+/// let mut pace = Pace::new(ProvisioningClient::DEFAULT_MIN_POLL_INTERVAL);
+/// pace.failed();
+/// let wait = pace.wait(Some(Duration::from_secs(5)), 0.5, Duration::from_secs(60));
+/// assert_eq!(wait, Some(Duration::from_secs(6)));
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Pace {
+pub struct Pace {
     min_interval: Duration,
     backoff: Duration,
 }
 
 impl Pace {
-    pub(crate) fn new(min_interval: Duration) -> Self {
+    /// The pace of a device that has not failed. The interval is the shortest wait.
+    pub fn new(min_interval: Duration) -> Self {
         Self {
             min_interval,
             backoff: Self::first(min_interval),
         }
     }
 
-    pub(crate) fn succeeded(&mut self) {
+    /// Resets the backoff.
+    pub fn succeeded(&mut self) {
         self.backoff = Self::first(self.min_interval);
     }
 
-    pub(crate) fn failed(&mut self) {
+    /// Doubles the backoff.
+    pub fn failed(&mut self) {
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
     }
 
     /// The wait: `retry_after` or the interval, whichever is longer, plus the fraction `draw` (0 to 1) of the backoff. `None`
     /// when no time would remain for a request.
-    pub(crate) fn wait(
+    pub fn wait(
         &self,
         retry_after: Option<Duration>,
         draw: f64,

@@ -43,7 +43,7 @@ fn what_is_documented_of_custom_allocation_comes_back_as_it_was() {
 
 #[test]
 #[ignore = "needs the folder DPS_SHARED: scripts/test recordings"]
-fn what_the_service_said_comes_back_as_it_was_and_in_its_order() {
+fn a_document_of_the_service_is_written_back_unchanged_and_in_its_order() {
     let recording = recording("service-2021-10-01.json");
     let exchanges = recording["exchanges"].as_array().expect("exchanges");
     assert!(exchanges.len() >= 26, "{} exchanges", exchanges.len());

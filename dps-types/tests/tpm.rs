@@ -212,7 +212,7 @@ fn only_the_seed_and_the_uri_data_may_be_empty() {
 }
 
 #[test]
-fn a_part_that_no_length_can_tell_is_refused() {
+fn a_part_that_is_too_long_for_its_length_is_refused() {
     for (length, fits) in [(0xffff, true), (0x1_0000, false)] {
         let mut parts = [(); 6].map(|()| b"part".to_vec());
         parts[5] = vec![0; length];

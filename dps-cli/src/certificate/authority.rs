@@ -11,7 +11,9 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
+use super::files;
 use super::parsed::Parsed;
 use crate::failure::{Exit, Failure, Result};
 use crate::input;
@@ -37,7 +39,7 @@ pub(super) enum KeyType {
 }
 
 /// A CA that can sign.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     /// The certificates that a device presents after its own: the CA and those above it, without a root.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
@@ -45,11 +47,15 @@ pub(super) struct Authority {
 
 impl AuthorityFiles {
     pub(super) fn load(&self) -> Result<Authority> {
-        let certificates =
-            dps_tls::read_certificates(&input::read(&self.ca)?).map_err(|error| {
-                Failure::usage(format!("{} is not a certificate", self.ca.display()))
-                    .because(&error)
-            })?;
+        Authority::load(&self.ca, &self.ca_key)
+    }
+}
+
+impl Authority {
+    pub(crate) fn load(ca: &Path, ca_key: &Path) -> Result<Self> {
+        let certificates = dps_tls::read_certificates(&input::read(ca)?).map_err(|error| {
+            Failure::usage(format!("{} is not a certificate", ca.display())).because(&error)
+        })?;
         let first = certificates
             .first()
             .ok_or_else(|| Failure::usage("the CA file contains no certificate"))?;
@@ -57,16 +63,16 @@ impl AuthorityFiles {
         if !parsed.is_ca {
             return Err(Failure::usage(format!(
                 "{} is not the certificate of a CA: {}",
-                self.ca.display(),
+                ca.display(),
                 parsed.subject
             )));
         }
-        let key = key(&self.ca_key)?;
+        let key = key(ca_key)?;
         if key.public_key_raw() != parsed.public_key {
             let message = format!(
                 "{} is not the private key of {}",
-                self.ca_key.display(),
-                self.ca.display()
+                ca_key.display(),
+                ca.display()
             );
             return Err(Failure::usage(message));
         }
@@ -79,10 +85,24 @@ impl AuthorityFiles {
             .filter(|der| !is_root(der))
             .cloned()
             .collect();
-        Ok(Authority {
+        Ok(Self {
             issuer,
             intermediates,
         })
+    }
+
+    /// Issues a certificate with a new key: the chain of the device, and its key, both in PEM.
+    pub(crate) fn issue_device(&self, id: &str) -> Result<(String, Zeroizing<String>)> {
+        let key = KeyType::P256.generate()?;
+        let signed = device_params(id, 365)
+            .signed_by(&key, &self.issuer)
+            .map_err(|error| failed(&error))?;
+        let above: String = self
+            .intermediates
+            .iter()
+            .map(|der| files::pem(der))
+            .collect();
+        Ok((signed.pem() + &above, key.serialize_pem().into()))
     }
 }
 

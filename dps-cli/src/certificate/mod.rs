@@ -6,10 +6,15 @@ mod csr;
 mod files;
 mod inspect;
 mod issue;
+mod needs_renewal;
 pub(crate) mod parsed;
 mod proof_of_possession;
 
+use std::process::ExitCode;
+
 use clap::{Args, Subcommand};
+
+pub(crate) use authority::Authority;
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -30,16 +35,20 @@ enum Action {
     Csr(csr::Csr),
     /// Prove the possession of a CA certificate: a certificate for the verification code of the instance
     ProofOfPossession(proof_of_possession::ProofOfPossession),
+    /// Report by the exit code whether a certificate needs to be renewed
+    NeedsRenewal(needs_renewal::NeedsRenewal),
     /// Describe the certificates, keys and requests in a file
     Inspect(inspect::Inspect),
 }
 
-pub(crate) fn run(command: CertificateCommand, context: &Context) -> Result {
+pub(crate) fn run(command: CertificateCommand, context: &Context) -> Result<ExitCode> {
     match command.action {
-        Action::CreateCa(create) => create_ca::run(&create, context),
-        Action::Issue(issue) => issue::run(&issue, context),
-        Action::Csr(csr) => csr::run(&csr, context),
-        Action::ProofOfPossession(proof) => proof_of_possession::run(&proof, context),
-        Action::Inspect(inspect) => inspect::run(&inspect, context),
+        Action::CreateCa(create) => create_ca::run(&create, context)?,
+        Action::Issue(issue) => issue::run(&issue, context)?,
+        Action::Csr(csr) => csr::run(&csr, context)?,
+        Action::ProofOfPossession(proof) => proof_of_possession::run(&proof, context)?,
+        Action::NeedsRenewal(command) => return needs_renewal::run(&command, context),
+        Action::Inspect(inspect) => inspect::run(&inspect, context)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

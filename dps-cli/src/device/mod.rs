@@ -15,8 +15,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::service::Network;
 use attestation::AttestationOptions;
-pub(crate) use transport::TransportName;
-use transport::TransportOptions;
+pub(crate) use transport::{TransportName, TransportOptions};
 
 /// How a device reaches the service, and how it authenticates.
 #[derive(Args)]

@@ -77,6 +77,13 @@ impl TransportOptions {
             .any(|name| !matches!(name, Mqtt | MqttWs))
     }
 
+    /// One of the transports for each device of a fleet, in turn.
+    pub(crate) fn nth(&self, index: usize) -> (Box<dyn Transport>, TransportName) {
+        let name = self.transports.get(index % self.transports.len().max(1));
+        let name = name.copied().unwrap_or(TransportName::Http);
+        (self.one(name), name)
+    }
+
     /// The port of a transport.
     pub(crate) fn port(&self, name: TransportName) -> u16 {
         match name {

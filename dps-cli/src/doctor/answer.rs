@@ -90,7 +90,7 @@ fn from_dps(status: StatusCode, content_type: &str, body: &[u8], findings: &mut 
     let kind = if content_type.contains("html") {
         "an HTML page"
     } else {
-        "no JSON"
+        "another document"
     };
     let advice = match status.as_u16() {
         300..400 => "a captive portal redirects requests: sign in to this network",
@@ -108,4 +108,46 @@ fn from_dps(status: StatusCode, content_type: &str, body: &[u8], findings: &mut 
         ),
         advice,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(status: u16, content_type: &str, body: &str) -> String {
+        let mut findings = Findings::default();
+        from_dps(
+            StatusCode::from_u16(status).unwrap(),
+            content_type,
+            body.as_bytes(),
+            &mut findings,
+        );
+        findings.only()
+    }
+
+    #[test]
+    fn an_answer_of_another_server_is_named_with_who_must_act() {
+        let block_page =
+            "<!DOCTYPE html><html><body>The certificate could not be verified.</body></html>";
+        let blocked = found(403, "text/html; charset=iso-8859-1", block_page);
+        assert!(
+            blocked.contains("HTML page with status 403")
+                && blocked.contains("administrator of the network"),
+            "{blocked}"
+        );
+        assert!(found(302, "text/html", "").contains("captive portal"));
+        assert!(found(407, "text/html", "").contains("--proxy"));
+        assert!(found(503, "text/html", "").contains("try again later"));
+        assert!(found(200, "application/json", "{}").starts_with("Problem: another document"));
+    }
+
+    #[test]
+    fn an_answer_of_dps_is_recognized_by_its_error_code() {
+        let body = r#"{"errorCode":401002,"trackingId":"x","message":"Unauthorized"}"#;
+        assert!(found(401, "application/json", body).starts_with("Ok: DPS answers"));
+        assert!(
+            found(429, "application/json", r#"{"errorCode":429001}"#)
+                .starts_with("Warning: the service is throttling")
+        );
+    }
 }

@@ -37,3 +37,42 @@ fn words(difference: Duration) -> String {
         seconds => format!("{} days", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Fri, 27 Nov 2026 03:00:00 GMT";
+
+    fn found(date: Option<&str>, difference: i64) -> String {
+        let server = httpdate::parse_http_date(DATE).unwrap();
+        let offset = Duration::from_secs(difference.unsigned_abs());
+        let now = if difference < 0 {
+            server - offset
+        } else {
+            server + offset
+        };
+        let mut findings = Findings::default();
+        check(date, now, &mut findings);
+        findings.only()
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_named_with_its_difference() {
+        assert!(found(Some(DATE), 2).starts_with("Ok"));
+        assert!(
+            found(Some(DATE), 90)
+                .starts_with("Warning: the clock of this machine is 90 seconds ahead")
+        );
+        assert!(
+            found(Some(DATE), 3600)
+                .starts_with("Problem: the clock of this machine is 60 minutes ahead")
+        );
+        assert!(
+            found(Some(DATE), -3 * 86_400)
+                .starts_with("Problem: the clock of this machine is 3 days behind")
+        );
+        assert!(found(None, 0).starts_with("Skipped"));
+        assert!(found(Some("yesterday"), 0).starts_with("Skipped"));
+    }
+}

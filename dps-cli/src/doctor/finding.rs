@@ -135,3 +135,14 @@ pub(super) fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+impl Findings {
+    /// The only finding, as one line: its result, the finding and the advice.
+    pub(super) fn only(&self) -> String {
+        assert_eq!(self.0.len(), 1, "{self:?}");
+        let finding = &self.0[0];
+        let advice = finding.advice.as_deref().unwrap_or_default();
+        format!("{:?}: {}: {advice}", finding.result, finding.finding)
+    }
+}

@@ -151,4 +151,21 @@ mod tests {
             );
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_value_and_any_path_is_set_or_refused(path in ".{0,40}", text in ".{0,40}") {
+            let mut fields = Map::new();
+            let value = parse(&path, &text);
+            if set(&mut fields, &path, value.clone()).is_ok() {
+                assert!(unset(&mut fields, &path));
+            }
+        }
+
+        #[test]
+        fn a_text_in_a_cell_is_read_back(text in "[a-zA-Z0-9_:. -]{1,40}") {
+            let document = json!({"registrationId": text});
+            assert_eq!(parse("registrationId", &cell(&document, "registrationId")), json!(text));
+        }
+    }
 }

@@ -131,21 +131,19 @@ pub(super) async fn run<K: Kind>(
                 break;
             }
             last = number;
+            report.invalid_before(number, &mut refused)?;
             report.outcome::<K>(number, outcome)?;
             bar.inc(1);
-            if last.is_multiple_of(SAVE_EVERY) {
+            if report.rows().is_multiple_of(SAVE_EVERY) {
+                report.flush()?;
                 save(import.resume.as_deref(), last)?;
             }
         }
     }
     bar.finish_and_clear();
-    while let Ok((number, failure)) = refused.try_recv() {
-        if stopped.is_none_or(|stopped| number < stopped) {
-            report.invalid(number, &failure)?;
-        }
-    }
+    report.invalid_before(stopped.unwrap_or(usize::MAX), &mut refused)?;
     save(import.resume.as_deref(), last)?;
-    report.finish()?;
+    report.flush()?;
     if stopped.is_none() {
         match reading.await {
             Ok(read) => read?,
@@ -207,6 +205,8 @@ struct Report {
     succeeded: usize,
     failed: usize,
     first: Option<String>,
+    /// A row that is not valid, and whose turn has not come.
+    next: Option<(usize, Failure)>,
 }
 
 impl Report {
@@ -228,6 +228,7 @@ impl Report {
             succeeded: 0,
             failed: 0,
             first: None,
+            next: None,
         })
     }
 
@@ -261,6 +262,26 @@ impl Report {
         })
     }
 
+    /// Reports the rows before this one that are not valid. Those after it may be read again by a later run.
+    fn invalid_before(
+        &mut self,
+        row: usize,
+        refused: &mut mpsc::UnboundedReceiver<(usize, Failure)>,
+    ) -> Result {
+        while let Some((number, failure)) = self.next.take().or_else(|| refused.try_recv().ok()) {
+            if number > row {
+                self.next = Some((number, failure));
+                break;
+            }
+            self.invalid(number, &failure)?;
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.succeeded + self.failed
+    }
+
     fn write(&mut self, row: FailedRow) -> Result {
         self.failed += 1;
         let name = row.id.as_deref().unwrap_or("not valid");
@@ -273,7 +294,7 @@ impl Report {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result {
+    fn flush(&mut self) -> Result {
         self.file.as_mut().map_or(Ok(()), |file| Ok(file.flush()?))
     }
 

@@ -250,4 +250,23 @@ mod tests {
     fn an_unknown_extension_asks_for_the_format() {
         assert!(FileFormat::of(Path::new("fleet.xlsx")).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_rows_or_failures(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            for format in [FileFormat::Csv, FileFormat::Json, FileFormat::Ndjson] {
+                let mut expected = 0;
+                let mut pass = |row: Row| {
+                    expected += 1;
+                    assert_eq!(row.number, expected);
+                    true
+                };
+                let _ = match format {
+                    FileFormat::Csv => csv(&*bytes, &mut pass),
+                    FileFormat::Json => json(&*bytes, &mut pass),
+                    FileFormat::Ndjson => ndjson(&*bytes, &mut pass),
+                };
+            }
+        }
+    }
 }

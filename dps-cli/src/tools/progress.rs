@@ -31,3 +31,15 @@ pub(crate) fn spinner(context: &Context) -> ProgressBar {
     }
     bar
 }
+
+/// The state of a fleet of this size.
+pub(crate) fn fleet(context: &Context, devices: u64) -> ProgressBar {
+    let bar = counter(context, "");
+    bar.set_length(devices);
+    if let Ok(style) =
+        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} {elapsed}\n{msg}")
+    {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -15,7 +15,7 @@ use crate::error::Error;
 /// Generates the key pairs of a device, and opens them again after a restart. [`MemoryKeySource`] is one; keys in hardware have their
 /// own.
 ///
-/// Each key pair has a name, which is stored with its certificate. The name of a key in hardware says where the key is; that of a
+/// Each key pair has a name, which is stored with its certificate. The name of a key in hardware is its place; that of a
 /// key in memory is the key itself, so names are secrets.
 #[async_trait]
 pub trait KeySource: fmt::Debug + Send + Sync {

@@ -10,7 +10,7 @@ use super::credential::Credential;
 
 /// A place where a device keeps its issued certificates over restarts. [`CredentialFile`](super::CredentialFile) is one.
 ///
-/// It has room for two: the `current` one, which has connected to a hub, and the `next` one, which has not yet. A power failure
+/// It holds two: the `current` one, which has connected to a hub, and the `next` one, which has not yet. A power failure
 /// during any of the methods must leave the state before it or the state after it.
 #[async_trait]
 pub trait CredentialStore: fmt::Debug + Send + Sync {

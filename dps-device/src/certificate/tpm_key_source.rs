@@ -25,7 +25,7 @@ pub struct TpmKeySource {
 const PREFIX: &str = "tpm:";
 
 impl TpmKeySource {
-    /// Keys at these two handles, which must be different. Whatever is there is replaced when a key is generated.
+    /// Keys at these two handles, which must be different. A key that is there is replaced when a key is generated.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the handles are the same.

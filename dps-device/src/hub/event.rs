@@ -99,8 +99,8 @@ impl EventBuffer {
         fits
     }
 
-    /// Returns false if there is no room for another message.
-    pub(super) fn has_room_for_message(&self) -> bool {
+    /// Returns false if another message does not fit.
+    pub(super) fn has_capacity_for_message(&self) -> bool {
         count(&self.events(), Class::Message) < MAX_MESSAGES
     }
 

@@ -34,7 +34,7 @@ impl Methods {
         Some(deadline)
     }
 
-    /// Returns false if nobody waits for this response.
+    /// Returns false if no caller waits for this response.
     pub(super) fn remove(&mut self, rid: &str) -> bool {
         self.deadlines.remove(rid).is_some()
     }

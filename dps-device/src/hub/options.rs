@@ -99,7 +99,7 @@ impl ConnectOptions {
     }
 
     /// Sets how long the program may take to respond to a direct method. The device then responds with the status 504. The default
-    /// is 30 seconds, as at the hub; a caller can choose another timeout, which the device is not told.
+    /// is 30 seconds, as at the hub; a caller can choose another timeout, which the hub does not send to the device.
     #[must_use]
     pub fn with_method_timeout(mut self, timeout: Duration) -> Self {
         self.method_timeout = timeout.min(Duration::from_secs(300));

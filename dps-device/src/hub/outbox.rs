@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The call waits until there is room.
+    /// The call waits until the message fits.
     #[default]
     Wait,
     /// The oldest message that is not being sent is dropped. Its [`Delivery`](crate::Delivery) fails.
@@ -103,7 +103,7 @@ impl Outbox {
         }
         let mut next_number = self.next_number.lock().await;
         let number = self.load_once(&mut next_number).await?;
-        self.make_room(length).await?;
+        self.make_space(length).await?;
         *next_number = Some(number + 1);
         in_time(self.queue.push(number, message))
             .await
@@ -218,9 +218,9 @@ impl Outbox {
         Ok(number)
     }
 
-    async fn make_room(&self, length: usize) -> Result<(), Error> {
+    async fn make_space(&self, length: usize) -> Result<(), Error> {
         loop {
-            match self.room_for(length)? {
+            match self.space_for(length)? {
                 Room::Free => return Ok(()),
                 Room::Made(number) => self.forget(number).await,
                 Room::None => self.room.notified().await,
@@ -228,7 +228,7 @@ impl Outbox {
         }
     }
 
-    fn room_for(&self, length: usize) -> Result<Room, Error> {
+    fn space_for(&self, length: usize) -> Result<Room, Error> {
         let full = || Error::new(ErrorKind::Queue, "the message queue is full");
         let mut state = self.state();
         if let Some(reason) = &state.closed {

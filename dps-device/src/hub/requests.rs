@@ -33,7 +33,7 @@ pub(super) struct Sent {
 }
 
 impl Requests {
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.waiting.len() + self.sent.len() < MAX_REQUESTS
     }
 

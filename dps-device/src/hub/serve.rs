@@ -61,8 +61,8 @@ impl Driver {
 
     async fn next_step(&mut self, link: &mut Link) -> Result<Step, Error> {
         let wake = self.wake(link);
-        let has_room = link.messages_in_flight() < usize::from(self.options.window);
-        let may_send = has_room && !link.is_renewing();
+        let has_capacity = link.messages_in_flight() < usize::from(self.options.window);
+        let may_send = has_capacity && !link.is_renewing();
         let events = self.shared.monitor.events();
         let is_held_back = self.options.twin && self.follower.is_held_back(events);
         // Packets are last: what comes before ends by itself, and a hub that sends all the time must not delay it.
@@ -71,7 +71,7 @@ impl Driver {
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Step::Look,
             Some(wish) = self.inbox.wishes.recv() => Step::Wish(wish),
             reply = self.inbox.replies.next() => Step::Reply(reply),
-            Some(request) = self.inbox.requests.recv(), if self.requests.has_room() => Step::Request(request),
+            Some(request) = self.inbox.requests.recv(), if self.requests.has_capacity() => Step::Request(request),
             () = events.taken.notified(), if is_held_back => Step::Look,
             () = self.shared.outbox.ready(), if may_send => Step::Message,
             packet = link.packet() => Step::Packet(packet?),
@@ -200,7 +200,7 @@ impl Driver {
         input: Option<String>,
     ) {
         let events = self.shared.monitor.events();
-        if !events.has_room_for_message() {
+        if !events.has_capacity_for_message() {
             debug!("the program does not read its messages: the hub delivers this one later");
             return;
         }

@@ -10,7 +10,7 @@ use super::{Hubs, TelemetryMessage};
 /// The device-to-cloud messages of one hub or of all, from the time at which the stream was made.
 ///
 /// The stream has no buffer of its own: it reads the messages that the emulator keeps. A reader that is slower than the devices
-/// misses messages that are no longer kept, and is told how many.
+/// misses messages that are no longer kept, and receives their number.
 #[derive(Debug)]
 pub struct TelemetryStream {
     hubs: Arc<Hubs>,

@@ -1,6 +1,6 @@
 //! Connections of clients that have not proven who they are: limited in time, in size and in number.
 //!
-//! The times are virtual: tokio's clock is paused, and moves on when nobody has anything to do but wait.
+//! The times are virtual: tokio's clock is paused, and moves on when every task waits.
 
 use std::time::Duration;
 

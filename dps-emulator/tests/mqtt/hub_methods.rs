@@ -46,7 +46,7 @@ async fn a_method_is_executed_and_its_response_returned() {
 }
 
 #[tokio::test]
-async fn methods_in_progress_are_told_apart_by_their_request_ids() {
+async fn methods_in_progress_are_distinguished_by_their_request_ids() {
     let dps = Dps::with_assigned(Value::Null).await;
     let mut client = listening(&dps).await;
     let mut invoked = Vec::new();

@@ -94,7 +94,7 @@ async fn further_connections_wait_until_an_unproven_one_proves_itself_or_ends() 
             // Requests to another port take their time. The second connection is not served meanwhile.
             let meanwhile = async {
                 for _ in 0..5 {
-                    let (status, _) = dps.device_https_with("nobody", None, &"".into()).await;
+                    let (status, _) = dps.device_https_with("dev-2", None, &"".into()).await;
                     assert!(status >= 400);
                 }
             };

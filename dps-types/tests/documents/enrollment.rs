@@ -48,7 +48,7 @@ fn an_individual_enrollment_is_written_in_the_services_order() {
 }
 
 #[test]
-fn an_x509_group_tells_about_its_certificates() {
+fn an_x509_group_reports_its_certificates() {
     let group: EnrollmentGroup = same(
         r#"{"enrollmentGroupId":"grp","attestation":{"type":"x509","x509":{
         "signingCertificates":{"primary":{"info":{"subjectName":"CN=ca","sha1Thumbprint":"AB","sha256Thumbprint":"CD",

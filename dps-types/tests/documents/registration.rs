@@ -139,7 +139,7 @@ fn a_device_asks_with_its_payload_and_its_tpm() {
 
 /// The Python client always sends `"payload": null`.
 #[test]
-fn a_null_payload_is_none_and_stays_null() {
+fn a_null_payload_counts_as_absent_and_stays_null() {
     let request: RegistrationRequest = same(r#"{"registrationId":"dev1","payload":null}"#);
     assert_eq!(request.payload, None);
     assert!(request.extra.is_null("payload"));

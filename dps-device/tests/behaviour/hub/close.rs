@@ -83,7 +83,7 @@ async fn a_device_with_nothing_to_send_is_closed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_returns_also_if_nobody_polls_the_events() {
+async fn close_returns_also_if_the_events_are_not_polled() {
     let hub = unreachable_hub().await;
     let (handle, _events) = hub.connect_with(quick());
     let delivery = handle.enqueue(Message::new("a")).await.unwrap();
@@ -93,9 +93,9 @@ async fn close_returns_also_if_nobody_polls_the_events() {
     assert_eq!(delivery.await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
-/// A call that waits for room in the queue does not wait forever.
+/// A call that waits for space in the queue does not wait forever.
 #[tokio::test(start_paused = true)]
-async fn close_ends_calls_that_wait_for_room() {
+async fn close_ends_calls_that_wait_for_space() {
     let hub = unreachable_hub().await;
     let options = quick().with_queue_limits(1, 100, dps_device::Overflow::Wait);
     let (handle, mut events) = hub.connect_with(options);

@@ -151,7 +151,7 @@ async fn a_cached_assignment_that_is_wrong_is_replaced() {
 
 /// A token of yesterday is refused by hub and DPS. The device continues when its clock is set.
 #[tokio::test]
-async fn a_clock_that_is_a_day_off_stops_nobody_for_good() {
+async fn a_device_recovers_from_a_clock_that_is_a_day_off() {
     const NOW: u64 = 1_700_000_000;
     let hubs = Hubs::new().await;
     let dps = Script::new([
@@ -244,7 +244,7 @@ async fn a_hub_that_is_down_for_an_hour_costs_a_few_questions_and_no_message() {
     assert!(failures > 10, "{failures}");
 }
 
-/// A proxy that closes each connection after every so many reads, which is what a network that drops packets leads to.
+/// A proxy that closes each connection after this number of reads, as a network that drops packets does.
 async fn lossy(port: u16, every: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();

@@ -59,7 +59,7 @@ async fn send_returns_when_the_hub_has_acknowledged() {
 }
 
 #[tokio::test]
-async fn at_most_so_many_messages_are_in_flight() {
+async fn the_number_of_messages_in_flight_is_limited() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let options = quick().with_max_in_flight(3);
     let device = Device::connect_with(&hub, options);
@@ -180,7 +180,7 @@ async fn a_full_queue_drops_what_was_chosen() {
         drop(handle.enqueue(Message::new(payload)).await.unwrap());
     }
     let third = timeout(Duration::from_millis(20), handle.enqueue(Message::new("c")));
-    assert!(third.await.is_err(), "there is no room");
+    assert!(third.await.is_err(), "the queue is full");
 }
 
 #[tokio::test]
@@ -195,9 +195,9 @@ async fn the_bytes_of_the_queue_are_limited_too() {
     assert_eq!(error.kind(), ErrorKind::Rejected);
 }
 
-/// A sender that waits for room goes on when a message was acknowledged.
+/// A sender that waits for space continues when a message was acknowledged.
 #[tokio::test]
-async fn senders_wait_for_room_in_the_queue() {
+async fn senders_wait_for_space_in_the_queue() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let options = quick().with_queue_limits(2, 1000, Overflow::Wait);
     let device = Device::connect_with(&hub, options);
