@@ -64,10 +64,7 @@ impl TryFrom<FaultDocument> for Fault {
             Name::Throttle => Effect::Throttle {
                 retry_after: Duration::from_secs(document.retry_after.unwrap_or(1)),
             },
-            Name::Fail => match document.status.unwrap_or(500) {
-                status @ 500..600 => Effect::Fail(status),
-                status => return Err(format!("'{status}' is not a valid status: 500 to 599")),
-            },
+            Name::Fail => Effect::Fail(document.status.unwrap_or(500)),
             Name::Refuse => match document.error_code {
                 Some(code @ 400_000..600_000) => Effect::Refuse(ErrorCode::new(code)),
                 _ => {
@@ -99,6 +96,11 @@ impl TryFrom<FaultDocument> for Fault {
         }
         if document.step == Step::Connect && document.device.is_some() {
             return Err("at the step connect the device is not known: leave out device".to_owned());
+        }
+        if let Some(status) = document.status
+            && !(500..600).contains(&status)
+        {
+            return Err(format!("'{status}' is not a valid status: 500 to 599"));
         }
         if let Some(probability) = document.probability
             && !(0.0..=1.0).contains(&probability)
