@@ -82,6 +82,24 @@
 //! A `ProvisionedDevice` has the same connection. It stores its assignment, starts without DPS, and registers again only when the
 //! hub rejects it, as Microsoft recommends for fleets.
 //!
+//! # Issued certificates
+//!
+//! With the feature `certificates` the device requests a certificate from DPS with its registration, and connects to its hub with
+//! it. `ProvisionedDevice::with_certificates` stores the certificate and renews it: see the module `certificate`.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "certificates", feature = "hub"))]
+//! # fn device(client: dps_device::ProvisioningClient) -> dps_device::ProvisionedDevice {
+//! use dps_device::certificate::{CertificateOptions, CredentialFile, KeyKind, MemoryKeySource};
+//! use dps_device::{AssignmentFile, ProvisionedDevice};
+//!
+//! let store = CredentialFile::new("/var/lib/toaster/credential.json");
+//! let options = CertificateOptions::new(store, MemoryKeySource::new(KeyKind::P384)).with_report();
+//! ProvisionedDevice::new(client, AssignmentFile::new("/var/lib/toaster/assignment.json"))
+//!     .with_certificates(options)
+//! # }
+//! ```
+//!
 //! # Waiting
 //!
 //! The wait between two requests is `Retry-After` or two seconds, whichever is longer, plus a random part of a backoff that

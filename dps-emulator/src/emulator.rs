@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
 use crate::hub::{HubHandle, HubSettings, Hubs, TelemetryFile, TelemetryStream};
 use crate::instance::{Instance, Settings};
+use crate::issuance::{Issuance, IssuanceHandle};
 use crate::journal::{Exchange, Journal};
 use crate::limits::Throttle;
 use crate::provision::Engine;
@@ -164,6 +165,11 @@ impl Emulator {
             .map(ServiceConnectionString::shared_access_key_name)
     }
 
+    /// The certificates that DPS and the hubs issue to devices: their roots, revocation, expiry.
+    pub fn issuance(&self) -> IssuanceHandle {
+        IssuanceHandle::new(Arc::clone(&self.instance))
+    }
+
     /// All that a client needs, as one JSON object: `idScope`, `https`, `mqtt`, `amqp`, `hubs`, `serviceConnectionString`,
     /// `connectionStrings` by policy and `hubConnectionStrings` by hub, and `insecureHttp` and `control` if they are served. It
     /// holds keys: a secret.
@@ -246,6 +252,7 @@ impl Emulator {
         let default_allocation = builder.checked_default_allocation()?;
         let latencies = Latency::table(builder.checked_latencies(&hubs)?);
         builder.check_verified_cas()?;
+        let authorities = builder.checked_authorities()?;
         #[cfg(feature = "redb")]
         let data_dir = builder.data_dir.as_deref();
         #[cfg(not(feature = "redb"))]
@@ -278,6 +285,7 @@ impl Emulator {
             policies: Vec::with_capacity(policies.len()),
             bearer_tokens: builder.bearer_tokens,
             hosts,
+            local_auth_disabled: builder.local_auth_disabled,
         };
         for policy in policies {
             access.policies.push(policy.open(&*store).await?);
@@ -313,6 +321,14 @@ impl Emulator {
         )
         .with_seed(builder.random_seed);
         let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
+        let faults = Faults::new(stop.clone(), builder.random_seed);
+        let issuance = Issuance::open(
+            authorities,
+            Arc::clone(&store),
+            Arc::clone(&builder.clock),
+            faults.clone(),
+        );
+        let issuance = Arc::new(issuance.await?);
         let hubs = Hubs::new(
             store,
             Arc::clone(&builder.clock),
@@ -324,6 +340,7 @@ impl Emulator {
                 limits: state.limits().clone(),
                 upload_dir: builder.upload_dir,
                 stop: stop_readers.clone(),
+                issuance: Arc::clone(&issuance),
             },
         );
         let instance = Arc::new(Instance {
@@ -333,6 +350,7 @@ impl Emulator {
             throttle,
             allocator,
             hubs: Arc::new(hubs.map_err(configuration)?),
+            issuance,
             access,
             clock: builder.clock,
             settings: Settings {
@@ -340,6 +358,7 @@ impl Emulator {
                 require_verified_ca: builder.require_verified_ca,
                 retry_after_seconds: builder.retry_after.as_secs(),
                 mqtt_answer_delay: builder.mqtt_answer_delay,
+                any_api_version: builder.any_api_version,
             },
         });
         let linked = instance.allocator.hub_names();
@@ -350,7 +369,6 @@ impl Emulator {
             .await
             .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
 
-        let faults = Faults::new(stop.clone(), builder.random_seed);
         for fault in builder.faults {
             faults.next(fault);
         }

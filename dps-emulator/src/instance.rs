@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dps_types::protocol::ApiVersion;
 use dps_types::{Clock, HubHostname, IdScope};
 
 use crate::access::Access;
 use crate::allocate::Allocator;
 use crate::ca_certificates::CaCertificates;
 use crate::hub::Hubs;
+use crate::issuance::Issuance;
 use crate::limits::{HubAction, Throttle};
 use crate::service_error::ServiceError;
 use crate::state::State;
@@ -24,6 +26,7 @@ pub(crate) struct Instance {
     pub(crate) throttle: Throttle,
     pub(crate) allocator: Allocator,
     pub(crate) hubs: Arc<Hubs>,
+    pub(crate) issuance: Arc<Issuance>,
     /// Who may use the service API.
     pub(crate) access: Access,
     pub(crate) clock: Arc<dyn Clock>,
@@ -41,11 +44,24 @@ pub(crate) struct Settings {
     pub(crate) retry_after_seconds: u64,
     /// The delay before each MQTT answer.
     pub(crate) mqtt_answer_delay: Duration,
+    /// Whether api-versions that Microsoft did not publish are accepted.
+    pub(crate) any_api_version: bool,
 }
 
 impl Instance {
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// Whether the instance accepts requests with this api-version, over every transport.
+    pub(crate) fn accepts(&self, version: ApiVersion) -> bool {
+        if version.is_known() {
+            return true;
+        }
+        if self.settings.any_api_version {
+            tracing::warn!(%version, "accepted an api-version that is not known");
+        }
+        self.settings.any_api_version
     }
 
     /// Counts an operation at a hub, and refuses it if there are too many.

@@ -51,6 +51,7 @@ mod error;
 pub mod fault;
 mod hub;
 mod instance;
+mod issuance;
 mod issuer;
 mod journal;
 mod limits;
@@ -75,6 +76,7 @@ pub use hub::{
     Acknowledgement, CloudToDeviceMessage, DirectMethod, FeedbackStatus, HubDevice, HubHandle,
     MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
+pub use issuance::{IssuanceHandle, IssuingAuthority};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use journal::{Actor, Exchange};
 pub use limits::{HubRates, Limits};

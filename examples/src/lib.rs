@@ -16,5 +16,6 @@ mod book {
         allocation_policies = "allocation-policies.md";
         operating = "operating.md";
         ci = "ci.md";
+        troubleshooting = "troubleshooting.md";
     }
 }

@@ -43,6 +43,27 @@ fn register_symmetric_key_falls_back_to_the_secondary() {
 }
 
 #[test]
+fn issued_certificate_is_renewed_and_replaced() {
+    let output = run("issued_certificate");
+    let expected = [
+        "the first certificate:",
+        "  registering with the factory key",
+        "  issued: 3 certificates, 30 days",
+        "  the hub accepted it",
+        "after 26 of 30 days:",
+        "  renewing at Hub",
+        "  issued: 3 certificates, 30 days",
+        "  the hub accepted it",
+        "after the operator revoked it:",
+        "  registering with the factory key",
+        "  issued: 3 certificates, 30 days",
+        "  the hub accepted it",
+        "reported: true",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn register_x509_registers_and_looks_up() {
     let output = run("register_x509");
     let expected = [

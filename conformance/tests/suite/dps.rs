@@ -13,6 +13,9 @@ use crate::wire::{Ports, Wire};
 pub(crate) const HUB: &str = "toasters.azure-devices.net";
 pub(crate) const OTHER_HUB: &str = "more-toasters.azure-devices.net";
 
+/// The certificate authority of [`Enrollment::issuing`](crate::proof::Enrollment::issuing).
+pub(crate) const AUTHORITY: &str = "contoso/factory-1/thermostats=30";
+
 pub(crate) struct Dps {
     emulator: Emulator,
     service: ServiceClient,
@@ -32,6 +35,8 @@ impl Dps {
             builder.link_hub(hub.parse::<LinkedHub>().expect("a hub"))
         };
         let builder = hubs.iter().fold(Emulator::builder(), link);
+        let authority = AUTHORITY.parse().expect("an authority");
+        let builder = builder.certificate_authority(authority);
         let emulator = builder.retry_after(Duration::ZERO).start().await;
         let emulator = emulator.expect("the emulator starts");
         let roots = Roots::from_pem(emulator.ca_pem()).expect("the emulator's root");
@@ -76,6 +81,12 @@ impl Dps {
 
     pub(crate) fn hub_named(&self, name: &str) -> HubHandle {
         self.emulator.hub(name).expect("the hub is linked")
+    }
+
+    /// Revokes the certificates of a device.
+    pub(crate) async fn revoke(&self, device: &str) {
+        let revoked = self.emulator.issuance().revoke(device).await;
+        revoked.expect("the certificates are revoked");
     }
 
     /// Injects a fault once.

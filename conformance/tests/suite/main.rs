@@ -6,6 +6,7 @@
 mod case;
 mod dps;
 mod hook;
+mod life;
 mod proof;
 mod scenarios;
 mod watched;
@@ -90,6 +91,10 @@ macro_rules! every_scenario {
             cancellation::cancelled_at_register,
             cancellation::cancelled_at_poll,
             cancellation::cancelled_between_polls,
+
+            certificates::issued_with_the_registration,
+            certificates::not_issued_without_an_authority,
+            certificates::renewed_and_replaced_after_a_revocation,
 
             hub::twin_reported_and_desired,
             hub::telemetry_and_methods,

@@ -103,6 +103,19 @@ impl Enrollment {
         }
     }
 
+    /// Issues certificates with [`AUTHORITY`](crate::dps::AUTHORITY).
+    pub(crate) fn issuing(self) -> Self {
+        let namespace = "contoso".parse().expect("a namespace");
+        let authority = "factory-1".parse().expect("an authority");
+        let policy = "thermostats".parse().expect("a policy");
+        match self {
+            Self::Individual(one) => one.issue_certificates(namespace, authority, policy).into(),
+            Self::Group(group) => group
+                .issue_certificates(namespace, authority, policy)
+                .into(),
+        }
+    }
+
     pub(crate) fn allocated_by(self, url: &str) -> Self {
         match self {
             Self::Individual(one) => one.allocate_by_webhook(url).into(),

@@ -7,6 +7,12 @@
 #[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
 pub(crate) mod device_key;
 pub(crate) mod identity;
+#[cfg(any(
+    feature = "pkcs11",
+    feature = "tpm",
+    all(test, feature = "certificates")
+))]
+pub(crate) mod key_encoding;
 #[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
 pub(crate) mod key_kind;
 #[cfg(feature = "pkcs11")]

@@ -24,13 +24,21 @@
 mod chain;
 mod credential;
 mod credential_file;
+#[cfg(feature = "hub")]
+mod event;
 mod fault;
 mod issued;
+#[cfg(feature = "hub")]
+pub(crate) mod keeper;
 mod key_pair;
 mod key_source;
+#[cfg(feature = "hub")]
+mod options;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_key_source;
 mod register;
+#[cfg(feature = "hub")]
+pub(crate) mod renewal;
 mod renewal_answer;
 mod request;
 mod store;
@@ -40,13 +48,19 @@ mod tpm_key_source;
 pub use crate::attestation::key_kind::KeyKind;
 pub use credential::Credential;
 pub use credential_file::CredentialFile;
+#[cfg(feature = "hub")]
+pub use event::CertificateEvent;
 pub use fault::CertificateFault;
 pub use issued::IssuedCertificate;
 pub use key_pair::KeyPair;
 pub use key_source::{KeySource, MemoryKeySource};
+#[cfg(feature = "hub")]
+pub use options::CertificateOptions;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11_key_source::Pkcs11KeySource;
 pub use register::RegisterCertificate;
+#[cfg(feature = "hub")]
+pub use renewal::RenewalPlace;
 pub use renewal_answer::{RenewalAnswer, RenewalRefusal, RetryRule};
 pub use request::CertificateRequest;
 pub use store::{CredentialStore, StoredCredentials};

@@ -76,7 +76,7 @@ mod tests {
     use super::super::key_pair::KeyPair;
     use super::super::{CertificateRequest, KeyKind};
     use crate::ErrorKind;
-    use crate::attestation::device_key::verifies;
+    use crate::attestation::key_encoding::verifies;
 
     #[tokio::test]
     async fn the_request_has_the_registration_id_and_the_public_key_and_is_signed() {

@@ -15,6 +15,8 @@ use super::methods::Methods;
 use super::monitor::{Chain, Monitor};
 use super::options::ConnectOptions;
 use super::recovery::{IdentityRecovery, Ladder};
+#[cfg(feature = "certificates")]
+use super::renewal::Renewer;
 use super::reply::LinkId;
 use super::requests::Requests;
 use super::resolve::Reason;
@@ -50,8 +52,11 @@ pub(super) fn start(
         options,
         inbox,
     };
-    let events = DeviceEvents::new(Arc::clone(&shared), Box::pin(driver.run()));
-    (DeviceHandle { shared }, events)
+    let handle = DeviceHandle {
+        shared: Arc::clone(&shared),
+    };
+    let events = DeviceEvents::new(shared, Box::pin(driver.run_with_renewal(handle.clone())));
+    (handle, events)
 }
 
 pub(super) struct Driver {
@@ -93,6 +98,21 @@ enum Failure {
 }
 
 impl Driver {
+    /// Runs, and renews the certificates of the device meanwhile.
+    async fn run_with_renewal(self, handle: DeviceHandle) {
+        #[cfg(feature = "certificates")]
+        if let Some(keeper) = self.finder.dps().and_then(|dps| dps.certificates.clone()) {
+            let renewal = Renewer::new(keeper, handle).run();
+            return tokio::select! {
+                biased;
+                () = self.run() => (),
+                () = renewal => (),
+            };
+        }
+        drop(handle);
+        self.run().await;
+    }
+
     async fn run(mut self) {
         if let Err(error) = self.shared.outbox.load().await {
             warn!(error = %Chain(&error), "messages of an earlier run cannot be sent");
@@ -142,6 +162,15 @@ impl Driver {
         self.last_link = link.id;
         self.outage_ends = None;
         self.shared.monitor.connected(link.hub.hostname());
+        #[cfg(feature = "certificates")]
+        if let Some(keeper) = self.finder.dps().and_then(|dps| dps.certificates.as_ref())
+            && let Some(leaf) = link
+                .hub
+                .identity()
+                .and_then(|identity| identity.chain().next())
+        {
+            keeper.connected(leaf);
+        }
         let outcome = self.serve(&mut link).await;
         if link.age() > STEADY {
             self.accepted();
@@ -358,10 +387,19 @@ async fn open(opening: Opening<'_>) -> Result<Link, Failure> {
         link,
     } = opening;
     sleep_until(not_before).await;
+    let mut reason = reason.clone();
+    if let (Some(_), Some(dps)) = (&endpoint, finder.dps()) {
+        if dps.needs_certificate() {
+            *endpoint = None;
+            reason = Reason::Reprovision;
+        } else {
+            *endpoint = endpoint.take().map(|last| dps.with_credentials(last));
+        }
+    }
     let found = match endpoint {
         Some(endpoint) => endpoint,
         None => {
-            let found = finder.find(reason.clone(), &shared.monitor).await;
+            let found = finder.find(reason, &shared.monitor).await;
             let found = found.map_err(Failure::Finding)?;
             let last = shared.endpoint();
             let is_same = last.is_some_and(|last| last.is_same_device(&found));

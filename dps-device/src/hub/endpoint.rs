@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_types::protocol::hub::{self, DESIRED_FILTER, TWIN_RESPONSE_FILTER, Username};
+#[cfg(feature = "certificates")]
+use dps_types::protocol::hub_certificate::RESPONSE_FILTER;
 use dps_types::protocol::hub_message::{
     EventsTopic, PropertyBag, devicebound_filter, module_filter,
 };
@@ -22,7 +24,7 @@ use crate::assignment::Assignment;
 use crate::attestation::proof::proof;
 use crate::attestation::{Attestation, ClientIdentity, Proof};
 #[cfg(feature = "certificates")]
-use crate::certificate::IssuedCertificate;
+use crate::certificate::{IssuedCertificate, keeper::HubCredentials};
 use crate::client::ProvisioningClient;
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
@@ -76,6 +78,9 @@ pub struct HubEndpoint {
     pub(super) device_id: DeviceId,
     pub(super) module_id: Option<ModuleId>,
     profile: Option<ConnectionProfile>,
+    /// The device requests new certificates here.
+    #[cfg(feature = "certificates")]
+    renews_here: bool,
     model_id: Option<String>,
     pub(super) transport: HubTransport,
     pub(super) token_lifetime: Duration,
@@ -102,6 +107,8 @@ impl ProvisioningClient {
             device_id,
             module_id: None,
             profile: None,
+            #[cfg(feature = "certificates")]
+            renews_here: false,
             model_id: None,
             transport: HubTransport::default(),
             token_lifetime: LIFETIME,
@@ -280,6 +287,8 @@ impl HubEndpoint {
         filters.extend(options.twin.then(|| DESIRED_FILTER.to_owned()));
         filters.extend(options.methods.then(|| METHOD_FILTER.to_owned()));
         filters.extend(options.messages.then(|| self.message_filter()));
+        #[cfg(feature = "certificates")]
+        filters.extend(self.renews_here.then(|| RESPONSE_FILTER.to_owned()));
         filters
     }
 }
@@ -360,6 +369,19 @@ impl HubEndpoint {
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there are no usable roots.
     pub fn tls_config(&self) -> Result<rustls::ClientConfig, Error> {
         Ok(self.endpoint.client_config(self.identity())?)
+    }
+
+    /// Uses these credentials, and not those of an earlier call.
+    #[cfg(feature = "certificates")]
+    pub(super) fn with_credentials(
+        mut self,
+        credentials: HubCredentials,
+        renews_here: bool,
+    ) -> Self {
+        self.attestation = Arc::new(credentials);
+        self.on_secondary = false;
+        self.renews_here = renews_here;
+        self
     }
 
     /// Sets the connection profile of the hub, which DPS returns with an assignment. `None` is the classic profile.

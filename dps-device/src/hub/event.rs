@@ -11,6 +11,8 @@ use super::cached_assignment::CachedAssignment;
 use super::method::MethodRequest;
 use super::received::ReceivedMessage;
 use super::twin::{Twin, TwinProperties};
+#[cfg(feature = "certificates")]
+use crate::certificate::CertificateEvent;
 use crate::error::Error;
 
 /// Something that happened to a device, or that its hub sent. No event shows a credential.
@@ -33,6 +35,9 @@ pub enum DeviceEvent {
         /// The wait before the next attempt. `None` if the failure is not retried.
         retry_in: Option<Duration>,
     },
+    /// Something happened to the certificate that was issued for the device.
+    #[cfg(feature = "certificates")]
+    Certificate(CertificateEvent),
     /// The whole twin: the device has none yet, has another hub, or missed a change.
     Twin(Box<Twin>),
     /// The desired properties that the service changed, to be [merged](TwinProperties::merge) into those that the device has.

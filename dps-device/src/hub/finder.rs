@@ -13,6 +13,8 @@ use super::cached_assignment::CachedAssignment;
 use super::endpoint::HubEndpoint;
 use super::monitor::Monitor;
 use super::resolve::{Reason, Resolved, Resolver, in_time};
+#[cfg(feature = "certificates")]
+use crate::certificate::{RenewalPlace, keeper::Keeper};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
 use crate::poll::{Pace, draw};
@@ -61,6 +63,8 @@ pub(super) struct DpsFinder {
     pub(super) configure: Box<dyn Fn(HubEndpoint) -> HubEndpoint + Send + Sync>,
     pub(super) payload: Option<Value>,
     pub(super) assignment: Option<CachedAssignment>,
+    #[cfg(feature = "certificates")]
+    pub(super) certificates: Option<Arc<Keeper>>,
     /// A search, kept here so that it goes on if the caller's future is dropped.
     resolving: Option<(Discriminant<Reason>, Search)>,
     /// A registration has just ended, and no hub has accepted the device since.
@@ -80,6 +84,8 @@ impl DpsFinder {
             configure: Box::new(|hub| hub),
             payload: None,
             assignment: None,
+            #[cfg(feature = "certificates")]
+            certificates: None,
             resolving: None,
             just_registered: false,
         }
@@ -136,7 +142,28 @@ impl DpsFinder {
         let (hub, device_id) = (assignment.hub(), assignment.device_id());
         let endpoint = self.client.hub_at(hub.clone(), device_id.clone());
         let profile = assignment.connection_profile().cloned();
-        (self.configure)(endpoint.with_profile(profile))
+        self.with_credentials((self.configure)(endpoint.with_profile(profile)))
+    }
+
+    /// The endpoint with the newest certificate, if the device has certificates.
+    pub(super) fn with_credentials(&self, endpoint: HubEndpoint) -> HubEndpoint {
+        #[cfg(feature = "certificates")]
+        if let Some(keeper) = &self.certificates
+            && let Some(credentials) = keeper.credentials()
+        {
+            let renews_here = keeper.options.place == RenewalPlace::Hub;
+            return endpoint.with_credentials(credentials, renews_here);
+        }
+        endpoint
+    }
+
+    /// True if the device has certificates and none of them is valid: it has to register.
+    pub(super) fn needs_certificate(&self) -> bool {
+        #[cfg(feature = "certificates")]
+        if let Some(keeper) = &self.certificates {
+            return keeper.credentials().is_none();
+        }
+        false
     }
 
     fn wait(&self) -> Duration {
@@ -151,6 +178,8 @@ impl DpsFinder {
             payload: self.payload.clone(),
             not_before: self.not_before,
             monitor: monitor.clone(),
+            #[cfg(feature = "certificates")]
+            certificates: self.certificates.clone(),
         }
     }
 }

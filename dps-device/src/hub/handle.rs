@@ -176,7 +176,7 @@ impl DeviceHandle {
     }
 
     /// Sends a request and waits for its response, over as many links as that needs.
-    async fn request<R: Request>(&self, request: R) -> Result<R::Response, Error> {
+    pub(super) async fn request<R: Request>(&self, request: R) -> Result<R::Response, Error> {
         let _in_progress = self.shared.in_progress();
         let (request, response) = pending(request);
         let work = async {

@@ -9,6 +9,8 @@ mod event;
 mod finder;
 mod follower;
 mod handle;
+#[cfg(feature = "certificates")]
+mod issue_certificate;
 mod link;
 mod message;
 mod method;
@@ -22,6 +24,8 @@ mod queue;
 mod queue_file;
 mod received;
 mod recovery;
+#[cfg(feature = "certificates")]
+mod renewal;
 mod reply;
 mod request;
 mod requests;

@@ -5,14 +5,20 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+#[cfg(feature = "certificates")]
+use std::time::SystemTime;
 
 use dps_types::HubHostname;
+#[cfg(feature = "certificates")]
+use dps_types::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::cached_assignment::CachedAssignment;
 use super::event::{DeviceEvent, EventBuffer};
+#[cfg(feature = "certificates")]
+use crate::certificate::CertificateEvent;
 use crate::error::{Error, ErrorKind};
 
 /// How often a repeated failure is logged at `warn`: about once a minute, and each attempt at the slowest pace, which is a minute
@@ -114,6 +120,24 @@ impl Monitor {
         self.status().last_failure = None;
         self.set(DeviceState::Connected);
         self.emit(DeviceEvent::Connected(hub.clone()));
+    }
+
+    #[cfg(feature = "certificates")]
+    pub(super) fn certificate(&self, event: CertificateEvent) {
+        let time = |time: &SystemTime| Timestamp::from(*time);
+        match &event {
+            CertificateEvent::Renewing(place) => info!(?place, "renewing the certificate"),
+            CertificateEvent::Issued(certificate) => {
+                info!(valid_until = %time(&certificate.valid_until()), "a certificate was issued");
+            }
+            CertificateEvent::InUse { valid_until } => {
+                info!(valid_until = %time(valid_until), "the hub accepted the new certificate");
+            }
+            CertificateEvent::Expired { valid_until } => {
+                warn!(valid_until = %time(valid_until), "the certificate has expired");
+            }
+        }
+        self.emit(DeviceEvent::Certificate(event));
     }
 
     /// A failure after which the device tries again.

@@ -15,6 +15,8 @@ use super::monitor::Monitor;
 use super::options::ConnectOptions;
 use super::resolve::Reason;
 use super::stream::DeviceEvents;
+#[cfg(feature = "certificates")]
+use crate::certificate::{CertificateOptions, keeper::Keeper};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
 
@@ -81,6 +83,20 @@ impl ProvisionedDevice {
     #[must_use]
     pub fn with_payload(mut self, payload: impl Into<Value>) -> Self {
         self.finder.payload = Some(payload.into());
+        self
+    }
+
+    /// Connects to the hub with certificates that DPS issues, and renews them. The enrollment must name a certificate authority
+    /// and a policy.
+    #[cfg(feature = "certificates")]
+    #[must_use]
+    pub fn with_certificates(mut self, options: CertificateOptions) -> Self {
+        let target = &self.finder.client.target;
+        let (id, clock) = (
+            target.registration_id().clone(),
+            target.endpoint.clock.clone(),
+        );
+        self.finder.certificates = Some(Arc::new(Keeper::new(options, id, clock)));
         self
     }
 

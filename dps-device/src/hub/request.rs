@@ -1,8 +1,10 @@
 //! The requests that a device makes to its hub and that the hub answers, each defined once: its topic, its body, and its answer.
 
+use std::time::Duration;
+
 use dps_types::json;
 use dps_types::protocol::hub::{TwinRequestTopic, TwinResponseTopic};
-use dps_types::protocol::parse_retry_after;
+use dps_types::protocol::{hub_certificate, parse_retry_after};
 use dps_types::twin::limits::check_properties;
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +26,12 @@ pub(super) trait Request: Send + 'static {
 
     /// Reads an answer whose status reports success. `None` means that another answer follows.
     fn response(&mut self, answer: &Answer) -> Result<Option<Self::Response>, Error>;
+
+    /// The time limit for each answer, for a request that reads refusals itself and that a hub may not know: it is never sent again
+    /// over the same link, and no answer in time is a failure of the request, not of the link. `None` for all others.
+    fn limit(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// An answer of the hub, from whichever topic.
@@ -37,16 +45,19 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads the answer from a message. `None` if the message is something else.
     pub(super) fn read(hub: &HubEndpoint, topic: &str, payload: &[u8]) -> Option<Self> {
-        let topic: TwinResponseTopic = topic.parse().ok()?;
-        let mut reply = Reply::new(topic.status, payload);
+        let (status, rid, version, retry_after) =
+            if let Ok(topic) = topic.parse::<TwinResponseTopic>() {
+                (topic.status, topic.rid, topic.version, topic.retry_after)
+            } else {
+                let topic: hub_certificate::ResponseTopic = topic.parse().ok()?;
+                (topic.status, topic.rid, None, topic.retry_after)
+            };
+        let mut reply = Reply::new(status, payload);
         let now = hub.endpoint.clock.now();
-        reply.retry_after = topic
-            .retry_after
-            .as_deref()
-            .and_then(|text| parse_retry_after(text, now));
+        reply.retry_after = retry_after.and_then(|text| parse_retry_after(&text, now));
         Some(Self {
-            rid: topic.rid,
-            version: topic.version,
+            rid,
+            version,
             reply,
         })
     }
@@ -60,6 +71,8 @@ pub(super) trait Pending: Send {
 
     /// True if the caller does not wait any more.
     fn is_abandoned(&self) -> bool;
+
+    fn limit(&self) -> Option<Duration>;
 
     /// Passes the answer to the caller. Returns the request if another answer follows.
     fn answered(self: Box<Self>, answer: Result<Answer, Error>) -> Option<Box<dyn Pending>>;
@@ -90,6 +103,10 @@ impl<R: Request> Pending for Waiting<R> {
 
     fn is_abandoned(&self) -> bool {
         self.caller.is_closed()
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        self.request.limit()
     }
 
     fn answered(mut self: Box<Self>, answer: Result<Answer, Error>) -> Option<Box<dyn Pending>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::request::{Answer, Pending};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::poll::{Pace, after, draw};
 
 /// How many requests may be in progress. More wait in their callers.
@@ -60,8 +60,10 @@ impl Requests {
         self.waiting.remove(position)
     }
 
-    pub(super) fn sent(&mut self, rid: String, waiting: Waiting, due: Instant) {
+    /// `limit` is the time for an answer, unless the request has its own.
+    pub(super) fn sent(&mut self, rid: String, waiting: Waiting, limit: Duration) {
         let Waiting { pending, pace, .. } = waiting;
+        let due = after(pending.limit().unwrap_or(limit));
         self.sent.insert(rid, Sent { pending, due, pace });
     }
 
@@ -71,8 +73,9 @@ impl Requests {
     }
 
     /// Passes an answer to the request, which stays here if another answer follows.
-    pub(super) fn answered(&mut self, rid: String, sent: Sent, answer: Answer, due: Instant) {
+    pub(super) fn answered(&mut self, rid: String, sent: Sent, answer: Answer, limit: Duration) {
         let Sent { pending, pace, .. } = sent;
+        let due = after(pending.limit().unwrap_or(limit));
         if let Some(pending) = pending.answered(Ok(answer)) {
             self.sent.insert(rid, Sent { pending, due, pace });
         }
@@ -124,6 +127,22 @@ impl Requests {
     /// True if no answer is expected.
     pub(super) fn is_quiet(&self) -> bool {
         self.sent.is_empty()
+    }
+
+    /// Fails the requests with their own limit whose answers are overdue. Returns true if the answer to another one is overdue.
+    pub(super) fn fail_overdue(&mut self) -> bool {
+        let now = Instant::now();
+        let mut overdue: Vec<_> = self
+            .sent
+            .extract_if(|_, sent| sent.due <= now && sent.pending.limit().is_some())
+            .collect();
+        for (_, sent) in overdue.drain(..) {
+            let what = "the hub did not answer, and may not have this request";
+            let _ = sent
+                .pending
+                .answered(Err(Error::new(ErrorKind::Deadline, what)));
+        }
+        self.overdue().is_some_and(|due| due <= now)
     }
 
     /// When an answer is overdue.

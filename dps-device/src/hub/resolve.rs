@@ -12,9 +12,13 @@ use tracing::{info, warn};
 use super::assignment_store::AssignmentStore;
 use super::cached_assignment::CachedAssignment;
 use super::monitor::{Chain, Monitor};
+use crate::assignment::Assignment;
 use crate::attestation::Proof;
+#[cfg(feature = "certificates")]
+use crate::certificate::{CertificateEvent, keeper::Keeper};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
+use crate::register::Register;
 
 /// The timeout of a lookup. It is short, because a registration can replace the lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,11 +50,15 @@ pub(super) struct Resolver {
     /// The next registration starts at this time or later.
     pub(super) not_before: Instant,
     pub(super) monitor: Monitor,
+    #[cfg(feature = "certificates")]
+    pub(super) certificates: Option<Arc<Keeper>>,
 }
 
 impl Resolver {
     pub(super) async fn run(self, reason: Reason) -> Result<Resolved, Error> {
         match reason {
+            #[cfg(feature = "certificates")]
+            Reason::Start if self.needs_certificate().await => self.register().await,
             Reason::Start => match self.load().await {
                 Some(assignment) => Ok(Resolved::known(assignment)),
                 None => self.register().await,
@@ -135,7 +143,7 @@ impl Resolver {
         if let Some(payload) = &self.payload {
             register = register.payload(payload.clone());
         }
-        let assigned = register.await?;
+        let assigned = self.assigned(register).await?;
         let assignment = self
             .assignment(assigned.hub().clone(), assigned.device_id().clone())
             .with_profile(assigned.connection_profile().cloned())
@@ -146,6 +154,34 @@ impl Resolver {
             assignment,
             registered: true,
         })
+    }
+
+    /// Registers, with a certificate request if the device has certificates.
+    async fn assigned(&self, register: Register) -> Result<Assignment, Error> {
+        #[cfg(feature = "certificates")]
+        if let Some(keeper) = &self.certificates {
+            let (key, request) = keeper.request().await?;
+            let (assigned, certificate) = register.certificate(request).await?;
+            keeper.keep(key, certificate.clone()).await;
+            let issued = CertificateEvent::Issued(Box::new(certificate));
+            self.monitor.certificate(issued);
+            return Ok(assigned);
+        }
+        register.await
+    }
+
+    /// True if the device has no valid certificate for its hub.
+    #[cfg(feature = "certificates")]
+    async fn needs_certificate(&self) -> bool {
+        let Some(keeper) = &self.certificates else {
+            return false;
+        };
+        keeper.load().await;
+        if let Some(valid_until) = keeper.expired() {
+            let expired = CertificateEvent::Expired { valid_until };
+            self.monitor.certificate(expired);
+        }
+        keeper.credentials().is_none()
     }
 
     /// The device uses the assignment even if it cannot be stored.

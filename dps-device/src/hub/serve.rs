@@ -111,8 +111,8 @@ impl Driver {
         {
             let rid = request_id()?;
             let (topic, body) = (waiting.pending.topic(&rid), waiting.pending.body());
-            let due = Instant::now() + link.hub.endpoint.request_timeout;
-            self.requests.sent(rid, waiting, due);
+            let limit = link.hub.endpoint.request_timeout;
+            self.requests.sent(rid, waiting, limit);
             link.send(topic, body).await?;
         }
         Ok(())
@@ -245,6 +245,16 @@ impl Driver {
             debug!("ignoring an answer to another request");
             return Ok(());
         };
+        let limit = link.hub.endpoint.request_timeout;
+        if sent.pending.limit().is_some() {
+            let answer = Answer {
+                rid: rid.clone(),
+                version,
+                reply,
+            };
+            self.requests.answered(rid, sent, answer, limit);
+            return Ok(());
+        }
         let error = match accept(reply) {
             Ok(reply) => {
                 self.accepted();
@@ -253,8 +263,7 @@ impl Driver {
                     version,
                     reply,
                 };
-                let due = Instant::now() + link.hub.endpoint.request_timeout;
-                self.requests.answered(rid, sent, answer, due);
+                self.requests.answered(rid, sent, answer, limit);
                 return Ok(());
             }
             Err(error) => error,
@@ -299,9 +308,8 @@ impl Driver {
         }
     }
 
-    fn check_answers(&self, limit: Duration) -> Result<(), Error> {
-        let now = Instant::now();
-        match self.requests.overdue().is_some_and(|due| due <= now) {
+    fn check_answers(&mut self, limit: Duration) -> Result<(), Error> {
+        match self.requests.fail_overdue() {
             true => Err(Error::new(
                 ErrorKind::Connect,
                 format!("the hub did not answer within {limit:?}"),

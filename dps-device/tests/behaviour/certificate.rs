@@ -26,15 +26,17 @@ const DEVICE: &str = "my-device";
 
 /// A service that issues certificates, and a device with a symmetric key.
 #[derive(Debug, Clone)]
-struct Service(Arc<State>);
+pub(crate) struct Service(Arc<State>);
 
 type Edit = dyn Fn(&mut Vec<String>) + Send + Sync;
 
-struct State {
+pub(crate) struct State {
     pki: Pki,
     edit: Box<Edit>,
     seen: Mutex<Vec<(ApiVersion, Value)>>,
     csr: Mutex<Option<String>>,
+    /// The start of the validity of new certificates.
+    starts: Mutex<SystemTime>,
 }
 
 impl std::fmt::Debug for State {
@@ -44,7 +46,7 @@ impl std::fmt::Debug for State {
 }
 
 impl Service {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::editing(|_| {})
     }
 
@@ -55,10 +57,28 @@ impl Service {
             edit: Box::new(edit),
             seen: Mutex::default(),
             csr: Mutex::default(),
+            starts: Mutex::new(SystemTime::now()),
         }))
     }
 
-    fn client(&self) -> ProvisioningClient {
+    /// Issues certificates that are valid from this time on.
+    #[cfg(feature = "hub")]
+    pub(crate) fn issue_from(&self, time: SystemTime) {
+        *self.0.starts.lock().unwrap() = time;
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn pki(&self) -> &Pki {
+        &self.0.pki
+    }
+
+    /// Issues a certificate for a request in base64.
+    pub(crate) fn issue(&self, csr: &str) -> Vec<String> {
+        let start = *self.0.starts.lock().unwrap();
+        self.0.pki.issue(csr, DEVICE, start)
+    }
+
+    pub(crate) fn client(&self) -> ProvisioningClient {
         let key = SymmetricKey::from_base64(KEY).unwrap();
         self.client_of(SymmetricKeyAttestation::new(DEVICE.parse().unwrap(), key))
     }
@@ -68,7 +88,7 @@ impl Service {
     }
 
     /// The api-version and the body of each registration.
-    fn seen(&self) -> Vec<(ApiVersion, Value)> {
+    pub(crate) fn seen(&self) -> Vec<(ApiVersion, Value)> {
         self.0.seen.lock().unwrap().clone()
     }
 
@@ -79,7 +99,7 @@ impl Service {
             state.as_object_mut().unwrap().remove("symmetricKey");
         }
         if let Some(csr) = &*self.0.csr.lock().unwrap() {
-            let mut chain = self.0.pki.issue(csr, DEVICE);
+            let mut chain = self.issue(csr);
             (self.0.edit)(&mut chain);
             if !chain.is_empty() {
                 state["issuedCertificateChain"] = json!(chain);
@@ -292,7 +312,10 @@ async fn a_chain_that_does_not_fit_is_refused() {
 async fn a_certificate_for_another_device_or_key_is_refused() {
     let other = Pki::new();
     let key = device_key(&KeyPair::generate(KeyKind::P256).unwrap());
-    let chain = other.issue_for(&key, DEVICE).map(to_base64).to_vec();
+    let chain = other
+        .issue_for(&key, DEVICE, SystemTime::now())
+        .map(to_base64)
+        .to_vec();
     let other_key = fault(&Service::editing(move |sent| sent.clone_from(&chain))).await;
     assert_eq!(other_key, CertificateFault::OtherKey);
 

@@ -82,6 +82,8 @@ impl Pki {
 /// What a service does with certificate requests.
 #[cfg(feature = "certificates")]
 mod issuing {
+    use std::time::SystemTime;
+
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use dps_device::certificate::KeyPair;
@@ -118,18 +120,23 @@ mod issuing {
 
     impl Pki {
         /// Issues a certificate of 30 days for a request in base64: the chain, each in base64 of DER.
-        pub(crate) fn issue(&self, csr: &str, name: &str) -> Vec<String> {
+        pub(crate) fn issue(&self, csr: &str, name: &str, start: SystemTime) -> Vec<String> {
             let request = CertReq::from_der(&STANDARD.decode(csr).unwrap()).unwrap();
             assert_eq!(request.info.subject.to_string(), format!("CN={name}"));
             let key = request.info.public_key.to_der().unwrap();
             let key = DeviceKey(SubjectPublicKeyInfoOwned::from_der(&key).unwrap());
-            self.issue_for(&key, name).map(to_base64).to_vec()
+            self.issue_for(&key, name, start).map(to_base64).to_vec()
         }
 
         /// Issues a certificate of 30 days.
-        pub(crate) fn issue_for(&self, key: &DeviceKey, name: &str) -> [Vec<u8>; 3] {
+        pub(crate) fn issue_for(
+            &self,
+            key: &DeviceKey,
+            name: &str,
+            start: SystemTime,
+        ) -> [Vec<u8>; 3] {
             let mut leaf = named(name);
-            leaf.not_before = time_now();
+            leaf.not_before = start.into();
             leaf.not_after = leaf.not_before + std::time::Duration::from_secs(30 * 86400);
             let leaf = leaf.signed_by(key, &self.intermediate).unwrap();
             [
@@ -138,10 +145,6 @@ mod issuing {
                 self.root.der().to_vec(),
             ]
         }
-    }
-
-    fn time_now() -> time::OffsetDateTime {
-        std::time::SystemTime::now().into()
     }
 }
 #[cfg(feature = "certificates")]

@@ -32,6 +32,8 @@ pub(crate) struct Access {
     pub(crate) bearer_tokens: Vec<BearerToken>,
     /// The host names that a token may be for.
     pub(crate) hosts: Vec<String>,
+    /// Whether the shared access policies are refused, as the instance's property `disableLocalAuth` demands.
+    pub(crate) local_auth_disabled: bool,
 }
 
 impl Access {
@@ -57,6 +59,10 @@ impl Access {
                 self.check_bearer(token.trim(), action)
             }
             _ if text.is_empty() => Err("the request has no Authorization header".to_owned()),
+            _ if self.local_auth_disabled => Err(
+                "shared access policies are disabled (disableLocalAuth): use a bearer token"
+                    .to_owned(),
+            ),
             _ => self.check_signature(text, path, action, now),
         };
         checked.map_err(|reason| ServiceError::unauthorized().with_reason(reason))
@@ -165,6 +171,7 @@ mod tests {
             ],
             bearer_tokens: vec![BearerToken::new("known", EntraRole::DataReader)],
             hosts: vec!["localhost".to_owned()],
+            local_auth_disabled: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reads an X.509 certificate once, and keeps what attestation and the service API need of it.
 
 mod name;
+mod request;
 mod signature;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use x509_cert::ext::pkix::{
     SubjectKeyIdentifier,
 };
 
+pub(crate) use request::{CertificateRequest, RequestError, RequestedKey};
 pub(crate) use signature::{PublicKey, Signed};
 
 /// An X.509 certificate.
@@ -138,6 +140,11 @@ impl Certificate {
 
     pub(crate) fn der_base64(&self) -> String {
         STANDARD.encode(&self.der)
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        use x509_cert::der::pem::{LineEnding, encode_string};
+        encode_string("CERTIFICATE", LineEnding::LF, &self.der).unwrap_or_default()
     }
 
     /// SHA-256 of the DER, upper-case hex.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::{Latency, Limits, LinkedHub, VerifiedCa};
+use crate::{IssuingAuthority, Latency, Limits, LinkedHub, VerifiedCa};
 use clap::Parser;
 use dps_types::IdScope;
 
@@ -129,6 +129,19 @@ pub(super) struct Options {
     /// CA certificate whose possession counts as proven
     #[arg(long = "verified-ca", value_name = "NAME=PEMFILE", value_parser = verified_ca)]
     pub(super) verified_cas: Vec<VerifiedCa>,
+    /// Certificate authority that issues certificates to devices; the certificates are valid for 1 to 90 days, 30 by default.
+    /// With rsa, it also accepts RSA keys
+    #[arg(
+        long = "certificate-authority",
+        value_name = "NAMESPACE/CA/POLICY[=DAYS][,rsa]"
+    )]
+    pub(super) certificate_authorities: Vec<IssuingAuthority>,
+    /// Accept api-versions that Microsoft did not publish, with a warning
+    #[arg(long)]
+    pub(super) any_api_version: bool,
+    /// Refuse all shared access policies on the service API, as the property disableLocalAuth does; see --bearer-token
+    #[arg(long)]
+    pub(super) disable_local_auth: bool,
     /// Number of telemetry messages of each device that are kept in memory
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(super) kept_telemetry: usize,

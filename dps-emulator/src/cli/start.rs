@@ -32,6 +32,8 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         .assign_delay(Duration::from_millis(options.assign_delay))
         .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))
         .require_verified_ca(options.require_verified_ca)
+        .any_api_version(options.any_api_version)
+        .disable_local_auth(options.disable_local_auth)
         .kept_telemetry(options.kept_telemetry)
         .limits(limits(options)?);
     if let Some(port) = options.insecure_http_port {
@@ -68,6 +70,9 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
         };
         builder = builder.server_certificate(read(chain)?, Zeroizing::new(read(key)?))?;
+    }
+    for authority in &options.certificate_authorities {
+        builder = builder.certificate_authority(authority.clone());
     }
     if let Some(dir) = &options.upload_dir {
         builder = builder.upload_dir(dir);

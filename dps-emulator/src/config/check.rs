@@ -7,6 +7,7 @@ use super::{DEFAULT_HUB, DEFAULT_ID_SCOPE, EmulatorBuilder};
 use crate::access::AccessPolicy;
 use crate::allocate::{Latency, LinkedHub};
 use crate::error::{Error, ErrorKind};
+use crate::issuance::IssuingAuthority;
 
 impl EmulatorBuilder {
     /// The id scope of the instance.
@@ -74,6 +75,19 @@ impl EmulatorBuilder {
             ))),
             None => Ok(self.latencies.clone()),
         }
+    }
+
+    /// The certificate authorities, each once in its namespace. A certificate authority has one policy.
+    pub(crate) fn checked_authorities(&self) -> Result<Vec<IssuingAuthority>, Error> {
+        let all = &self.certificate_authorities;
+        for (index, authority) in all.iter().enumerate() {
+            if all[..index].iter().any(|other| other.is_same(authority)) {
+                return Err(invalid(format!(
+                    "the certificate authority {authority} is configured twice: it has one policy"
+                )));
+            }
+        }
+        Ok(all.clone())
     }
 
     pub(crate) fn check_verified_cas(&self) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use crate::allocate::{Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::fault::Fault;
+use crate::issuance::IssuingAuthority;
 use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
@@ -52,6 +53,9 @@ pub struct EmulatorBuilder {
     pub(crate) mqtt_answer_delay: Duration,
     pub(crate) require_verified_ca: bool,
     pub(crate) webhook_roots: Option<Roots>,
+    pub(crate) any_api_version: bool,
+    pub(crate) local_auth_disabled: bool,
+    certificate_authorities: Vec<IssuingAuthority>,
     pub(crate) kept_telemetry: usize,
     pub(crate) telemetry_file: Option<PathBuf>,
     pub(crate) upload_dir: Option<PathBuf>,
@@ -92,6 +96,9 @@ impl Default for EmulatorBuilder {
             mqtt_answer_delay: Duration::ZERO,
             require_verified_ca: false,
             webhook_roots: None,
+            any_api_version: false,
+            local_auth_disabled: false,
+            certificate_authorities: Vec::new(),
             kept_telemetry: 100,
             telemetry_file: None,
             upload_dir: None,

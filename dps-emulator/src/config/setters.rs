@@ -16,6 +16,7 @@ use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
 use crate::fault::Fault;
+use crate::issuance::IssuingAuthority;
 use crate::limits::Limits;
 use crate::state::store::Store;
 
@@ -235,6 +236,32 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn verified_ca(mut self, ca: VerifiedCa) -> Self {
         self.verified_cas.push(ca);
+        self
+    }
+
+    /// Adds a certificate authority that issues certificates to devices, in the namespace that it names. Enrollments refer to it
+    /// with `namespaceName`, `certificateAuthorityName` and `certificatePolicyName`.
+    ///
+    /// Its root and its intermediate are made at the first start and kept with the other data.
+    #[must_use]
+    pub fn certificate_authority(mut self, authority: IssuingAuthority) -> Self {
+        self.certificate_authorities.push(authority);
+        self
+    }
+
+    /// Accepts requests with api-versions that Microsoft did not publish, and logs a warning for each. By default they are
+    /// refused.
+    #[must_use]
+    pub fn any_api_version(mut self, any: bool) -> Self {
+        self.any_api_version = any;
+        self
+    }
+
+    /// Refuses all shared access policies on the service API, as the property `disableLocalAuth` of an instance does: only
+    /// [bearer tokens](Self::bearer_token) are accepted. False by default.
+    #[must_use]
+    pub fn disable_local_auth(mut self, disable: bool) -> Self {
+        self.local_auth_disabled = disable;
         self
     }
 

@@ -51,6 +51,11 @@ impl AdjustableClock {
     }
 
     fn advance(&self, seconds: i64) -> Result<(), Failure> {
+        if seconds.unsigned_abs() > MAX_OFFSET.unsigned_abs() {
+            return Err(Failure::invalid(
+                "the clock may be advanced by 100 years at most",
+            ));
+        }
         self.replace(self.offset() + i128::from(seconds) * SECOND)
     }
 

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::instance::Instance;
 use crate::service_error::ServiceError;
 
 /// The largest body of a service client: ten enrollments with their twins and certificates.
@@ -235,13 +236,13 @@ pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceErr
     })
 }
 
-/// The api-version of a request. Microsoft must have published it.
-pub(super) fn api_version(query: &str) -> Result<ApiVersion, ServiceError> {
+/// The api-version of a request, which the instance must accept.
+pub(super) fn api_version(query: &str, instance: &Instance) -> Result<ApiVersion, ServiceError> {
     let refused = |message: String| ServiceError::new(ErrorCode::INVALID_PROTOCOL_VERSION, message);
     let text = parameter(query, ApiVersion::PARAMETER)?
         .ok_or_else(|| refused("The api-version query parameter is missing.".to_owned()))?;
     match text.parse::<ApiVersion>() {
-        Ok(version) if version.is_known() => Ok(version),
+        Ok(version) if instance.accepts(version) => Ok(version),
         _ => Err(refused(format!("The api-version '{text}' is not known."))),
     }
 }

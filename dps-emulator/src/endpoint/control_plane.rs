@@ -21,7 +21,7 @@ use crate::certificate::Certificate;
 use crate::service_error::ServiceError;
 
 /// The api-versions of the control plane.
-const API_VERSIONS: [&str; 11] = [
+const API_VERSIONS: [&str; 16] = [
     "2017-08-21-preview",
     "2017-11-15",
     "2018-01-22",
@@ -33,6 +33,11 @@ const API_VERSIONS: [&str; 11] = [
     "2022-12-12",
     "2023-03-01-preview",
     "2025-02-01-preview",
+    "2026-03-01-preview",
+    "2026-04-01",
+    "2026-06-01-preview",
+    "2026-08-01",
+    "2026-11-01",
 ];
 
 /// The first segment of the control plane's paths.

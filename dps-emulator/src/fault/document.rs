@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dps_types::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use super::rule::{Effect, Fault, Step};
@@ -29,7 +30,7 @@ pub(super) struct FaultDocument {
     /// In milliseconds, for `delay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u64>,
-    /// For `failed`.
+    /// For `failed` and `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error_code: Option<u32>,
     /// For `tlsAlert`.
@@ -42,6 +43,7 @@ pub(super) struct FaultDocument {
 enum Name {
     Throttle,
     Fail,
+    Refuse,
     Drop,
     DropAfter,
     Delay,
@@ -62,9 +64,14 @@ impl TryFrom<FaultDocument> for Fault {
             Name::Throttle => Effect::Throttle {
                 retry_after: Duration::from_secs(document.retry_after.unwrap_or(1)),
             },
-            Name::Fail => match document.status.unwrap_or(500) {
-                status @ 500..600 => Effect::Fail(status),
-                status => return Err(format!("'{status}' is not a valid status: 500 to 599")),
+            Name::Fail => Effect::Fail(document.status.unwrap_or(500)),
+            Name::Refuse => match document.error_code {
+                Some(code @ 400_000..600_000) => Effect::Refuse(ErrorCode::new(code)),
+                _ => {
+                    return Err(
+                        "the effect refuse requires an errorCode of 400000 to 599999".to_owned(),
+                    );
+                }
             },
             Name::Drop => Effect::Drop,
             Name::DropAfter => Effect::DropAfter,
@@ -89,6 +96,11 @@ impl TryFrom<FaultDocument> for Fault {
         }
         if document.step == Step::Connect && document.device.is_some() {
             return Err("at the step connect the device is not known: leave out device".to_owned());
+        }
+        if let Some(status) = document.status
+            && !(500..600).contains(&status)
+        {
+            return Err(format!("'{status}' is not a valid status: 500 to 599"));
         }
         if let Some(probability) = document.probability
             && !(0.0..=1.0).contains(&probability)
@@ -130,6 +142,10 @@ impl From<Fault> for FaultDocument {
             Effect::Fail(status) => {
                 document.status = Some(status);
                 Name::Fail
+            }
+            Effect::Refuse(code) => {
+                document.error_code = Some(code.get());
+                Name::Refuse
             }
             Effect::Drop => Name::Drop,
             Effect::DropAfter => Name::DropAfter,

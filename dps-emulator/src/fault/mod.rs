@@ -178,6 +178,7 @@ impl Faults {
                 let code = ErrorCode::new(u32::from(status) * 1000);
                 Err(ServiceError::new(code, MESSAGE))
             }
+            Effect::Refuse(code) => Err(ServiceError::new(code, MESSAGE)),
             Effect::Drop => Ok(FaultOutcome::Cut),
             Effect::DropAfter => {
                 let _ = work.await;

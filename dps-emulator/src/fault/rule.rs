@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dps_types::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use super::document::FaultDocument;
@@ -26,6 +27,8 @@ pub enum Step {
     TwinReport,
     /// A device sends telemetry to its hub.
     Telemetry,
+    /// DPS or a hub issues a certificate to a device, after it has accepted the request: the device waits or polls.
+    IssueCertificate,
 }
 
 /// The effect of a fault.
@@ -34,7 +37,8 @@ pub enum Step {
 /// [`Silence`](Self::Silence) and [`TlsAlert`](Self::TlsAlert) closes the connection. At [`Step::HubConnect`],
 /// [`Throttle`](Self::Throttle) and [`Fail`](Self::Fail) are answered with CONNACK 3 (server unavailable), and
 /// [`Malformed`](Self::Malformed) closes the connection. At [`Step::Telemetry`], which has no answer, those three close the
-/// connection.
+/// connection. At [`Step::IssueCertificate`], every effect but [`Delay`](Self::Delay) and [`Silence`](Self::Silence) makes the
+/// issuance fail with an error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -45,6 +49,8 @@ pub enum Effect {
     },
     /// The service fails with this status, 500 to 599. The request is not carried out. Another status is replaced by 500.
     Fail(u16),
+    /// The service refuses the request with this error code, such as 503001. The request is not carried out.
+    Refuse(ErrorCode),
     /// The connection is closed before the request is carried out.
     Drop,
     /// The request is carried out, and the connection is closed before any answer.

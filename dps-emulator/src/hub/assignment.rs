@@ -5,6 +5,7 @@
 use dps_types::{DeviceId, HubHostname};
 
 use super::{Authentication, Device, Hubs, Identity, Twin};
+use crate::issuance::Credential;
 use crate::service_error::ServiceError;
 use crate::state::encode;
 use crate::state::store::{Change, Expected, Table};
@@ -100,6 +101,37 @@ impl Hubs {
             after: encode(&after)?,
             removed,
         })
+    }
+
+    /// Plans a change of the credential of a device with an issued certificate. `None` if the hub has no such device.
+    pub(crate) async fn plan_credential(
+        &self,
+        hub: &HubHostname,
+        device_id: &DeviceId,
+        credential: Credential,
+    ) -> Result<Option<AssignmentChange>, ServiceError> {
+        let identity = Identity::device(hub, device_id);
+        let (Some(mut device), before) = self.readable_device(&identity).await? else {
+            return Ok(None);
+        };
+        let Authentication::CertificateAuthority(_) = device.authentication else {
+            return Ok(None);
+        };
+        device.refresh(
+            Authentication::CertificateAuthority(credential),
+            device.iot_edge,
+        );
+        Ok(Some(AssignmentChange {
+            key: identity.key(),
+            before,
+            after: encode(&device)?,
+            removed: None,
+        }))
+    }
+
+    /// Ends the connection of the device that was changed, after the change is written.
+    pub(crate) fn disconnect_changed(&self, change: &AssignmentChange) {
+        self.connections.disconnect(&change.key);
     }
 
     /// Ends the connection to the previous hub and removes what belongs to the device there, after the change is written.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use super::twin::Twin;
 use crate::attest::Presented;
+use crate::issuance::{Credential, Issuance};
 
 /// A device or module in a hub's identity registry, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub(crate) enum Authentication {
         primary: String,
         secondary: Option<String>,
     },
+    /// With a certificate that DPS or the hub issued.
+    CertificateAuthority(Credential),
 }
 
 impl Device {
@@ -89,6 +92,7 @@ impl Device {
         identity: &Identity,
         presented: &Presented<'_>,
         now: SystemTime,
+        issuance: &Issuance,
     ) -> bool {
         self.enabled
             && match (&self.authentication, presented) {
@@ -110,6 +114,9 @@ impl Device {
                             .into_iter()
                             .flatten()
                             .any(|thumbprint| thumbprint == leaf.sha256_thumbprint())
+                }
+                (Authentication::CertificateAuthority(credential), Presented::Chain(chain)) => {
+                    issuance.accepts(credential, chain)
                 }
                 _ => false,
             }

@@ -17,6 +17,7 @@ mod message_queue;
 mod methods;
 mod outgoing_message;
 mod registry;
+mod renewals;
 mod section;
 mod subscriptions;
 mod telemetry;
@@ -52,6 +53,7 @@ pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodCall};
 #[cfg(feature = "control")]
 pub(crate) use outgoing_message::QueuedMessage;
 pub use outgoing_message::{Acknowledgement, CloudToDeviceMessage};
+pub(crate) use renewals::{NotBegun, Renewal};
 pub(crate) use subscriptions::Subscription;
 pub(crate) use telemetry_file::TelemetryFile;
 pub use telemetry_message::TelemetryMessage;
@@ -62,6 +64,7 @@ pub(crate) use twin::{Twin, TwinError, TwinPatch};
 pub(crate) use uploads::{BlobFile, CONTAINER};
 
 use crate::attest::Presented;
+use crate::issuance::Issuance;
 use crate::limits::Limits;
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
@@ -69,6 +72,7 @@ use connections::Connections;
 use device::Device;
 use dps_types::Clock;
 use feedback::ServiceQueue;
+use renewals::Renewals;
 use telemetry::TelemetryLog;
 use uploads::Uploads;
 
@@ -82,6 +86,8 @@ pub(crate) struct Hubs {
     clock: Arc<dyn Clock>,
     linked: Vec<LinkedHub>,
     connections: Connections,
+    issuance: Arc<Issuance>,
+    renewals: Renewals,
     telemetry: TelemetryLog,
     pub(crate) feedback: ServiceQueue<MessageFeedback>,
     pub(crate) uploads: Uploads,
@@ -106,7 +112,8 @@ struct LinkedHub {
 }
 
 /// The settings of all hubs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct HubSettings {
     /// The most telemetry messages of one device that are kept.
     pub(crate) kept_telemetry: usize,
@@ -114,6 +121,8 @@ pub(crate) struct HubSettings {
     /// The folder of uploaded files.
     pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
+    /// Verifies the certificates that were issued to devices.
+    pub(crate) issuance: Arc<Issuance>,
 }
 
 /// A device or module that was admitted to its hub.
@@ -149,6 +158,8 @@ impl Hubs {
             clock,
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
             connections: Connections::default(),
+            issuance: settings.issuance,
+            renewals: Renewals::default(),
             telemetry: TelemetryLog::new(settings.kept_telemetry),
             feedback: ServiceQueue::default(),
             uploads: Uploads::new(settings.upload_dir),
@@ -231,7 +242,7 @@ impl Hubs {
             .ok_or_else(unauthorized)?;
         let found = self.device(identity).await?;
         let (device, _) = found.ok_or_else(unauthorized)?;
-        if !device.accepts(identity, presented, self.clock.now()) {
+        if !device.accepts(identity, presented, self.clock.now(), &self.issuance) {
             return Err(unauthorized());
         }
         if identity.module_id.is_some() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use dps_mqtt::QoS;
 use dps_types::protocol::hub::{DESIRED_FILTER, TWIN_RESPONSE_FILTER};
+use dps_types::protocol::hub_certificate::RESPONSE_FILTER as CERTIFICATE_FILTER;
 use dps_types::protocol::hub_message::{devicebound_filter, module_filter};
 use dps_types::protocol::hub_method::METHOD_FILTER;
 
@@ -22,6 +23,8 @@ pub(crate) enum Subscription {
     Methods,
     /// Cloud-to-device messages.
     Messages,
+    /// The answers to certificate requests.
+    Certificates,
     /// Messages between modules, which the emulator never sends.
     Inputs,
 }
@@ -33,6 +36,7 @@ impl Subscription {
             TWIN_RESPONSE_FILTER => return Some(Self::TwinResponses),
             DESIRED_FILTER => return Some(Self::Desired),
             METHOD_FILTER => return Some(Self::Methods),
+            CERTIFICATE_FILTER if identity.module_id.is_none() => return Some(Self::Certificates),
             _ => {}
         }
         // Clients write ids as they are; most ids need no encoding.
@@ -102,6 +106,7 @@ mod tests {
                 Subscription::Desired,
             ),
             ("$iothub/methods/POST/#", Subscription::Methods),
+            ("$iothub/credentials/res/#", Subscription::Certificates),
             (
                 "devices/dev-1/messages/devicebound/#",
                 Subscription::Messages,
@@ -135,6 +140,7 @@ mod tests {
             "devices/dev-1/modules/mod-2/#",
             "devices/dev-1/messages/devicebound/#",
             "devices/+/messages/devicebound/#",
+            "$iothub/credentials/res/#",
         ] {
             assert_eq!(Subscription::of(filter, &module), None, "{filter}");
         }

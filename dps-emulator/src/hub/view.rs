@@ -85,7 +85,7 @@ impl Hubs {
             Authentication::Sas { primary, secondary } => {
                 json!({ "primaryKey": primary, "secondaryKey": secondary })
             }
-            Authentication::SelfSigned { .. } => {
+            Authentication::SelfSigned { .. } | Authentication::CertificateAuthority(_) => {
                 json!({ "primaryKey": null, "secondaryKey": null })
             }
         };
@@ -135,6 +135,7 @@ fn kind(authentication: &Authentication) -> &'static str {
     match authentication {
         Authentication::Sas { .. } => "sas",
         Authentication::SelfSigned { .. } => "selfSigned",
+        Authentication::CertificateAuthority(_) => "certificateAuthority",
     }
 }
 
@@ -143,7 +144,7 @@ fn thumbprints(authentication: &Authentication) -> Value {
         Authentication::SelfSigned { primary, secondary } => {
             json!({ "primaryThumbprint": primary, "secondaryThumbprint": secondary })
         }
-        Authentication::Sas { .. } => {
+        Authentication::Sas { .. } | Authentication::CertificateAuthority(_) => {
             json!({ "primaryThumbprint": null, "secondaryThumbprint": null })
         }
     }

@@ -52,7 +52,7 @@ impl CertificateAuthority {
     }
 
     pub(super) fn with_key(common_name: &str, key: KeyPair) -> Result<Self, Error> {
-        let params = authority_params(common_name)?;
+        let params = authority_params(subject::common_name(common_name)?, years(20));
         let certificate = params.self_signed(&key).map_err(generate)?.pem();
         Ok(Self {
             name: common_name.to_owned(),
@@ -68,7 +68,8 @@ impl CertificateAuthority {
     ///
     /// As for [`new`](Self::new).
     pub fn intermediate(&self, common_name: &str) -> Result<Self, Error> {
-        let (params, key) = (authority_params(common_name)?, new_key()?);
+        let params = authority_params(subject::common_name(common_name)?, years(20));
+        let key = new_key()?;
         let signed = params.signed_by(&key, &self.issuer).map_err(generate)?;
         Ok(Self {
             name: common_name.to_owned(),
@@ -171,7 +172,10 @@ impl CertificateAuthority {
         let key = KeyPair::from_pem(key).map_err(|_| unusable())?;
         let restored = Self {
             name: name.to_owned(),
-            issuer: Issuer::new(authority_params(name)?, key),
+            issuer: Issuer::new(
+                authority_params(subject::common_name(name)?, years(20)),
+                key,
+            ),
             certificate,
             above: Vec::new(),
         };

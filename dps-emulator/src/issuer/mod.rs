@@ -6,7 +6,7 @@ mod files;
 mod request;
 mod rsa;
 mod server;
-mod subject;
+pub(crate) mod subject;
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -25,16 +25,22 @@ pub(crate) use server::ServerAuthority;
 
 use crate::error::{Error, ErrorKind};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn authority_params(common_name: &str) -> Result<CertificateParams, Error> {
-    let mut params = params(subject::common_name(common_name)?, years(20));
+pub(crate) fn authority_params(
+    subject: DistinguishedName,
+    validity: Range<SystemTime>,
+) -> CertificateParams {
+    let mut params = params(subject, validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params)
+    params
 }
 
-fn device_params(subject: DistinguishedName, validity: Range<SystemTime>) -> CertificateParams {
+pub(crate) fn device_params(
+    subject: DistinguishedName,
+    validity: Range<SystemTime>,
+) -> CertificateParams {
     let mut params = params(subject, validity);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -65,6 +71,6 @@ fn whole_second(moment: SystemTime) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn generate(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(crate) fn generate(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Certificate, "the certificate could not be made").with_source(error)
 }

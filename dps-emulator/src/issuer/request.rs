@@ -1,15 +1,11 @@
 //! Issues certificates for keys that never leave their device, from certificate signing requests.
 
-use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
-use rcgen::{PublicKeyData, SignatureAlgorithm};
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::oid::db::rfc5912::{RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
-use x509_cert::der::{DecodePem, Encode};
+use x509_cert::der::Document;
+use x509_cert::der::pem::PemLabel;
 use x509_cert::request::CertReq;
-use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::{CertificateAuthority, device_params, generate, subject, years};
-use crate::certificate::{PublicKey, Signed};
+use crate::certificate::{CertificateRequest, RequestedKey};
 use crate::error::{Error, ErrorKind};
 
 impl CertificateAuthority {
@@ -22,74 +18,35 @@ impl CertificateAuthority {
     ///
     /// [`ErrorKind::InvalidRequest`]; and as for [`new`](Self::new).
     pub fn issue_for_request(&self, registration_id: &str, request: &str) -> Result<String, Error> {
-        let key = RequestedKey::from_pem(request)?;
+        let key = read(request)?;
         let params = device_params(subject::common_name(registration_id)?, years(10));
         let signed = params.signed_by(&key, &self.issuer).map_err(generate)?;
         Ok(signed.pem() + &self.intermediates_pem())
     }
 }
 
-/// The public key of a request, whose private key signed the request.
-struct RequestedKey {
-    bytes: Vec<u8>,
-    algorithm: &'static SignatureAlgorithm,
-}
-
-impl RequestedKey {
-    fn from_pem(request: &str) -> Result<Self, Error> {
-        let request = CertReq::from_pem(request)
-            .map_err(|error| refused("it is not PKCS#10 in PEM").with_source(error))?;
-        let key = &request.info.public_key;
-        let algorithm = algorithm(key)
-            .ok_or_else(|| refused("its key is neither RSA nor ECDSA on P-256 or P-384"))?;
-        if !is_signed(&request) {
-            return Err(refused("it is not signed with its own key"));
-        }
-        Ok(Self {
-            bytes: key.subject_public_key.raw_bytes().to_vec(),
-            algorithm,
-        })
-    }
-}
-
-impl PublicKeyData for RequestedKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.algorithm
-    }
-}
-
-fn algorithm(key: &SubjectPublicKeyInfoOwned) -> Option<&'static SignatureAlgorithm> {
-    if key.algorithm.oid == RSA_ENCRYPTION {
-        return Some(&PKCS_RSA_SHA256);
-    }
-    let curve: ObjectIdentifier = key.algorithm.parameters.as_ref()?.decode_as().ok()?;
-    match curve {
-        SECP_256_R_1 => Some(&PKCS_ECDSA_P256_SHA256),
-        SECP_384_R_1 => Some(&PKCS_ECDSA_P384_SHA384),
-        _ => None,
-    }
-}
-
-/// Returns true if the request is signed with the private key of its public key.
-fn is_signed(request: &CertReq) -> bool {
-    let (Ok(der), Some(key)) = (request.to_der(), PublicKey::new(&request.info.public_key)) else {
-        return false;
+/// Reads a request in PEM.
+fn read(request: &str) -> Result<RequestedKey, Error> {
+    let refused = |why: &str| {
+        let what = format!("the certificate signing request is refused: {why}");
+        Error::new(ErrorKind::InvalidRequest, what)
     };
-    Signed::from_der(&der).is_some_and(|signed| signed.is_by(&key))
-}
-
-fn refused(why: &str) -> Error {
-    let what = format!("the certificate signing request is refused: {why}");
-    Error::new(ErrorKind::InvalidRequest, what)
+    let (label, der) = Document::from_pem(request)
+        .map_err(|error| refused("it is not PKCS#10 in PEM").with_source(error))?;
+    if label != CertReq::PEM_LABEL {
+        return Err(refused("it is not PKCS#10 in PEM"));
+    }
+    let request = CertificateRequest::from_der(der.as_bytes())
+        .map_err(|error| refused(&error.to_string()))?;
+    Ok(request.into_key())
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::{
+        CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PublicKeyData,
+    };
+    use x509_cert::der::{DecodePem, Encode};
 
     use super::*;
     use crate::certificate::Certificate;

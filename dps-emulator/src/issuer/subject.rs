@@ -24,12 +24,12 @@ const ATTRIBUTES: [(&str, &[u64]); 13] = [
 ];
 
 /// A subject of one common name.
-pub(super) fn common_name(common_name: &str) -> Result<DistinguishedName, Error> {
+pub(crate) fn common_name(common_name: &str) -> Result<DistinguishedName, Error> {
     parse([("CN", common_name)])
 }
 
 /// Reads attributes such as `("OU", "Line 1")` or `("2.5.4.11", "Line 1")`, the most general one first.
-pub(super) fn parse<'a>(
+pub(crate) fn parse<'a>(
     attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<DistinguishedName, Error> {
     let mut subject = DistinguishedName::new();

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod mask;
+#[cfg(feature = "control")]
 mod metrics;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use dps_types::Clock;
 use tokio::sync::broadcast;
 
 pub use exchange::{Actor, Exchange};
+#[cfg(feature = "control")]
 use metrics::Metrics;
 #[cfg(feature = "control")]
 pub(crate) use metrics::Sample;
@@ -28,6 +30,7 @@ pub(crate) struct Journal {
     latest: Mutex<VecDeque<Arc<Exchange>>>,
     live: broadcast::Sender<Arc<Exchange>>,
     count: AtomicU64,
+    #[cfg(feature = "control")]
     metrics: Metrics,
 }
 
@@ -39,6 +42,7 @@ impl Journal {
             latest: Mutex::default(),
             live: broadcast::channel(LIVE).0,
             count: AtomicU64::new(0),
+            #[cfg(feature = "control")]
             metrics: Metrics::default(),
         }
     }
@@ -46,6 +50,7 @@ impl Journal {
     /// Adds an exchange, and sets its id and time.
     pub(crate) fn add(&self, mut exchange: Exchange) {
         exchange.time = self.clock.now().into();
+        #[cfg(feature = "control")]
         self.metrics.count(&exchange);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         exchange.id = self.count.fetch_add(1, Ordering::Relaxed) + 1;

@@ -58,6 +58,8 @@ pub struct Limits {
     pub registrations_per_minute: Option<u64>,
     /// Polls of one device in 10 seconds; not counted by default.
     pub polls_per_10_seconds: Option<u64>,
+    /// Certificates issued to one device in 24 hours; not counted by default.
+    pub certificates_per_day: Option<u64>,
     /// The rates of each linked hub; not limited by default.
     pub hub_rates: HubRates,
 }
@@ -81,6 +83,7 @@ impl Default for Limits {
             operations_per_minute: None,
             registrations_per_minute: None,
             polls_per_10_seconds: None,
+            certificates_per_day: None,
             hub_rates: HubRates::default(),
         }
     }
@@ -105,16 +108,18 @@ impl Limits {
         "operations-per-minute",
         "registrations-per-minute",
         "polls-per-10-seconds",
+        "certificates-per-day",
     ];
 
-    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds;
-    /// for the hubs those of one unit of the tier S1.
+    /// With the service's rates: 1,000 operations and 1,000 registrations a minute, 5 polls of a device in 10 seconds,
+    /// 20 certificates of a device in 24 hours; for the hubs those of one unit of the tier S1.
     #[must_use]
     pub fn throttled(self) -> Self {
         Self {
             operations_per_minute: Some(1000),
             registrations_per_minute: Some(1000),
             polls_per_10_seconds: Some(5),
+            certificates_per_day: Some(20),
             hub_rates: HubRates::s1(),
             ..self
         }
@@ -158,6 +163,7 @@ impl Limits {
             "operations-per-minute" => self.operations_per_minute.insert(value),
             "registrations-per-minute" => self.registrations_per_minute.insert(value),
             "polls-per-10-seconds" => self.polls_per_10_seconds.insert(value),
+            "certificates-per-day" => self.certificates_per_day.insert(value),
             _ => {
                 let hub_rates = HubAction::ALL.iter().map(|action| action.name());
                 let names: Vec<&str> = Self::NAMES.iter().copied().chain(hub_rates).collect();

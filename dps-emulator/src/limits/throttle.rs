@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dps_types::{ErrorCode, HubHostname};
+use dps_types::{ErrorCode, HubHostname, RegistrationId};
 
 use super::{HubAction, Limits};
 use crate::service_error::ServiceError;
@@ -15,6 +15,7 @@ pub(crate) struct Throttle {
     operations: Rate,
     registrations: Rate,
     polls: Rate,
+    certificates: Rate,
     /// In the order of [`HubAction::ALL`].
     hubs: [Rate; HubAction::ALL.len()],
 }
@@ -25,6 +26,7 @@ impl Throttle {
             operations: Rate::new(limits.operations_per_minute, 60),
             registrations: Rate::new(limits.registrations_per_minute, 60),
             polls: Rate::new(limits.polls_per_10_seconds, 10),
+            certificates: Rate::new(limits.certificates_per_day, 24 * 60 * 60),
             hubs: HubAction::ALL.map(|action| {
                 let most = *limits.hub_rates.clone().of(action);
                 Rate::new(most, action.seconds())
@@ -45,6 +47,16 @@ impl Throttle {
     /// Counts a poll of this device.
     pub(crate) fn poll(&self, device: &str, now: SystemTime) -> Result<(), ServiceError> {
         self.polls.admit(device, now)
+    }
+
+    /// Counts a certificate for the device with this registration id. Source: azure-docs, limits of Azure Device Registry.
+    pub(crate) fn certificate(
+        &self,
+        registration_id: &RegistrationId,
+        now: SystemTime,
+    ) -> Result<(), ServiceError> {
+        self.certificates
+            .admit(&registration_id.to_lowercase(), now)
     }
 
     /// Counts an operation at this hub.

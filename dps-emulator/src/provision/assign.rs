@@ -10,6 +10,7 @@ use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
 use crate::attest::{EnrollmentRef, Proof};
 use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
+use crate::issuance::{Credential, IssuerName};
 use crate::service_error::{ServiceError, ServiceFailure};
 use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
 
@@ -70,19 +71,20 @@ impl Engine {
         stored: &Stored,
         outcome: &Result<Allocated, ServiceFailure>,
     ) -> Result<bool, ServiceError> {
-        let record = completed(stored.record.clone(), outcome);
-        let (record, change) = match outcome {
-            Ok(decision) => match credentials::of(&record, &decision.attestation) {
-                Ok(authentication) => {
-                    let assignment = decision.assignment(&stored.record, authentication);
-                    (
-                        record,
-                        Some(self.instance.hubs.plan_assignment(assignment).await?),
-                    )
-                }
-                Err(failure) => (completed(stored.record.clone(), &Err(failure)), None),
-            },
-            Err(_) => (record, None),
+        let settled = match outcome {
+            Ok(decision) => {
+                let settled = self.settle(&stored.record, decision).await;
+                settled.map(|settled| (decision, settled))
+            }
+            Err(failure) => Err(failure.clone()),
+        };
+        let (record, change) = match settled {
+            Ok((decision, (record, authentication))) => {
+                let assignment = decision.assignment(&stored.record, authentication);
+                let change = self.instance.hubs.plan_assignment(assignment).await?;
+                (record, Some(change))
+            }
+            Err(failure) => (failed(stored.record.clone(), failure), None),
         };
         let changes = change.as_ref().map(AssignmentChange::changes);
         let written = self
@@ -98,6 +100,33 @@ impl Engine {
         }
         log(&record);
         Ok(true)
+    }
+
+    /// The record of a successful assignment, and how the device authenticates to its hub. A certificate request of the device
+    /// is answered now.
+    async fn settle(
+        &self,
+        before: &Record,
+        decision: &Allocated,
+    ) -> Result<(Record, Authentication), ServiceFailure> {
+        let mut record = assigned(before.clone(), decision);
+        let csr = before.pending.as_ref().and_then(|it| it.csr.as_deref());
+        record.credential = match (&decision.issuer, csr) {
+            (Ok(issuer), Some(_)) => {
+                let kept = record.credential.take();
+                let kept = kept.filter(|credential| credential.issuer == *issuer);
+                let new = || Credential::new(record.registration_id.clone(), issuer.clone());
+                Some(kept.unwrap_or_else(new))
+            }
+            (Ok(_), None) => record.credential.take(),
+            (Err(failure), Some(_)) => return Err(failure.clone()),
+            (Err(_), None) => None,
+        };
+        if let (Some(csr), Some(credential)) = (csr, &record.credential) {
+            record.issued_chain = self.instance.issuance.issue(csr, credential).await?;
+        }
+        let authentication = credentials::of(&record, &decision.attestation)?;
+        Ok((record, authentication))
     }
 
     async fn decide(
@@ -135,6 +164,7 @@ impl Engine {
             },
             reprovision,
             attestation: terms.attestation.clone(),
+            issuer: self.instance.issuance.issuer(&terms).map_err(Into::into),
             iot_edge: terms.capabilities.is_some_and(|it| it.iot_edge),
             initial_twin,
             hub: allocation.hub,
@@ -168,6 +198,8 @@ struct Allocated {
     payload: Option<Value>,
     reprovision: Reprovision,
     attestation: AttestationMechanism,
+    /// The certificate authority of the enrollment, or why there is none.
+    issuer: Result<IssuerName, ServiceFailure>,
     iot_edge: bool,
     /// The twin for a device that has no twin yet.
     initial_twin: Twin,
@@ -191,23 +223,24 @@ impl Allocated {
     }
 }
 
-fn completed(mut record: Record, outcome: &Result<Allocated, ServiceFailure>) -> Record {
+fn assigned(mut record: Record, decision: &Allocated) -> Record {
     record.pending = None;
-    record.outcome = Some(match outcome {
-        Ok(decision) => {
-            let substatus = decision
-                .reprovision
-                .substatus(record.hub.as_ref(), &decision.hub);
-            record.hub_key = tpm::hub_key(&record, &decision.hub);
-            record.hub = Some(decision.hub.clone());
-            record.device_id = Some(decision.device_id.clone());
-            Outcome::Assigned {
-                substatus,
-                payload: decision.payload.clone(),
-            }
-        }
-        Err(failure) => Outcome::Failed(failure.clone()),
+    let substatus = decision
+        .reprovision
+        .substatus(record.hub.as_ref(), &decision.hub);
+    record.hub_key = tpm::hub_key(&record, &decision.hub);
+    record.hub = Some(decision.hub.clone());
+    record.device_id = Some(decision.device_id.clone());
+    record.outcome = Some(Outcome::Assigned {
+        substatus,
+        payload: decision.payload.clone(),
     });
+    record
+}
+
+fn failed(mut record: Record, failure: ServiceFailure) -> Record {
+    record.pending = None;
+    record.outcome = Some(Outcome::Failed(failure));
     record
 }
 

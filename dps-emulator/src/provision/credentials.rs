@@ -9,11 +9,14 @@ use crate::hub::Authentication;
 use crate::service_error::ServiceFailure;
 use crate::state::Record;
 
-/// Returns the device's credentials according to the current enrollment. For a TPM it is the hub key in the record.
+/// Returns the device's credentials according to the current enrollment. A device with an issued certificate has no other. For a TPM it is the hub key in the record.
 pub(super) fn of(
     record: &Record,
     attestation: &AttestationMechanism,
 ) -> Result<Authentication, ServiceFailure> {
+    if let Some(credential) = &record.credential {
+        return Ok(Authentication::CertificateAuthority(credential.clone()));
+    }
     let authentication = match &record.proof {
         Proof::SymmetricKey => keys(record, &record.registration_id, attestation),
         Proof::LowerCaseKey => {

@@ -19,16 +19,18 @@ use std::time::SystemTime;
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
+    DeviceRegistrationResult, Enrollment, ErrorCode, IdScope, OperationId, RegistrationId,
     RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attest::{self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented};
+use crate::attest::{
+    self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented, Proof,
+};
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
-use crate::state::{Outcome, Pending, Record, Stored};
+use crate::state::{Document, Outcome, Pending, Record, Stored, issues_certificates};
 use challenges::Challenges;
 
 /// A device that sends a request, with its proof.
@@ -92,15 +94,21 @@ impl Engine {
     pub(crate) async fn register(
         self: &Arc<Self>,
         device: Device<'_>,
-        request: RegistrationRequest,
+        mut request: RegistrationRequest,
     ) -> Result<RegistrationOperationStatus, ServiceError> {
         check_body(&device, &request)?;
+        if !issues_certificates(device.api_version) {
+            request.csr = None;
+        }
         self.instance.throttle.registration(self.now())?;
         let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
             Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
         };
+        if let (Some(csr), false) = (&request.csr, enrolled.is_disabled()) {
+            self.check_csr(csr, &device, &enrolled)?;
+        }
         let key = device.registration_id.to_lowercase();
         let before = self.instance.state.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
@@ -109,8 +117,13 @@ impl Engine {
         {
             // A second registration joins the one in progress.
             let status = in_progress(record);
-            self.keep_latest_key(stored, enrolled.proof).await?;
+            self.keep_latest(stored, enrolled.proof, request.csr)
+                .await?;
             return Ok(status);
+        }
+        if request.csr.is_some() {
+            let id = device.registration_id;
+            self.instance.throttle.certificate(id, self.now())?;
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
         let record = self.record(before, record).await?;
@@ -157,6 +170,11 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Result<DeviceRegistrationResult, ServiceError> {
         check_body(&device, &request)?;
+        if request.csr.is_some() && issues_certificates(device.api_version) {
+            return Err(ServiceError::invalid(
+                "A status look-up must not have a csr: register to get a certificate.",
+            ));
+        }
         self.instance.throttle.registration(self.now())?;
         let id = device.registration_id;
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
@@ -266,6 +284,53 @@ impl Engine {
         }
     }
 
+    /// A device that registers again while its registration is in progress continues with its latest key and its latest
+    /// certificate request: a TPM was challenged again, and a device may have made a new key pair.
+    async fn keep_latest(
+        &self,
+        stored: &Stored,
+        proof: Proof,
+        csr: Option<String>,
+    ) -> Result<(), ServiceError> {
+        let mut record = stored.record.clone();
+        if proof.tpm().is_some() && proof != record.proof {
+            record.hub_key = tpm::kept_hub_key(&record, &proof);
+            record.proof = proof;
+        }
+        if let (Some(pending), Some(csr)) = (&mut record.pending, csr) {
+            if pending.csr.as_ref() != Some(&csr) {
+                let id = &record.registration_id;
+                self.instance.throttle.certificate(id, self.now())?;
+            }
+            pending.csr = Some(csr);
+        }
+        if record == stored.record {
+            return Ok(());
+        }
+        let written = self.instance.state.write_registration(Some(stored), record);
+        match written.await? {
+            Some(_) => Ok(()),
+            None => Err(ServiceError::conflict()),
+        }
+    }
+
+    /// Checks that the enrollment's certificate authority can answer a certificate request.
+    fn check_csr(
+        &self,
+        csr: &str,
+        device: &Device<'_>,
+        enrolled: &Enrolled,
+    ) -> Result<(), ServiceError> {
+        let terms = match &enrolled.enrollment {
+            Enrollment::Individual(one) => one.terms(),
+            Enrollment::Group(group) => group.terms(),
+            _ => return Err(ServiceError::not_enrolled()),
+        };
+        let issuance = &self.instance.issuance;
+        let issuer = issuance.issuer(&terms)?;
+        issuance.check(csr, device.registration_id, &issuer)
+    }
+
     /// The record of a new registration: it keeps the device's assignment and has a new operation.
     fn next_record(
         &self,
@@ -282,6 +347,7 @@ impl Engine {
                 (
                     Some(Pending {
                         payload: request.payload,
+                        csr: request.csr,
                         api_version,
                     }),
                     None,
@@ -302,9 +368,11 @@ impl Engine {
             operation: operation::new_id(&self.instance.id_scope, self.instance.state.random()),
             pending,
             hub: known.as_ref().and_then(|record| record.hub.clone()),
+            credential: known.as_ref().and_then(|record| record.credential.clone()),
             device_id: known.and_then(|record| record.device_id),
             hub_key,
             outcome,
+            issued_chain: Vec::new(),
         }
     }
 
@@ -356,14 +424,8 @@ fn in_progress(record: &Record) -> RegistrationOperationStatus {
     )
 }
 
-/// Checks that the id in the body, if there is one, is the one in the path. The emulator does not issue certificates, so a
-/// request for one is refused.
+/// Checks that the id in the body, if there is one, is the one in the path.
 fn check_body(device: &Device<'_>, request: &RegistrationRequest) -> Result<(), ServiceError> {
-    if request.csr.is_some() {
-        return Err(ServiceError::invalid(
-            "A csr requires an enrollment that names a certificate authority, which this emulator does not have.",
-        ));
-    }
     if let Some(payload) = &request.payload {
         json::check_depth(payload)?;
     }

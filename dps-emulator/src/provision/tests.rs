@@ -94,10 +94,12 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
             WebhookClient::new(),
         ),
         hubs: Arc::new(hubs.unwrap()),
+        issuance: Arc::default(),
         access: Access {
             policies: Vec::new(),
             bearer_tokens: Vec::new(),
             hosts: Vec::new(),
+            local_auth_disabled: false,
         },
         clock,
         settings: Settings {
@@ -105,6 +107,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
             require_verified_ca: false,
             retry_after_seconds: 3,
             mqtt_answer_delay: Duration::ZERO,
+            any_api_version: false,
         },
     };
     let engine = Arc::new(Engine::new(Arc::new(instance), CancellationToken::new()));

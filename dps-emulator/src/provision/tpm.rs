@@ -11,7 +11,7 @@ use super::{Device, Engine, in_progress, operation};
 use crate::attest::tpm::{HmacKey, TpmKeys, TpmProof};
 use crate::attest::{Candidates, EnrollmentRef, Presented, Proof};
 use crate::service_error::ServiceError;
-use crate::state::{Outcome, Record, Stored};
+use crate::state::{Outcome, Record};
 
 impl Engine {
     /// The key that the TPM with these keys must open, for a transport that sends the challenge before any request.
@@ -98,37 +98,13 @@ impl Engine {
             hub: None,
             device_id: None,
             hub_key: None,
+            credential: None,
+            issued_chain: Vec::new(),
             outcome: Some(Outcome::Failed(ServiceError::not_enrolled().into())),
         };
         let status = in_progress(&record);
         self.challenges.keep_failed(record, self.now());
         status
-    }
-
-    /// A TPM that registers again while its registration is under way was challenged again, and continues with the
-    /// new key.
-    pub(super) async fn keep_latest_key(
-        &self,
-        stored: &Stored,
-        proof: Proof,
-    ) -> Result<(), ServiceError> {
-        if proof.tpm().is_none() || proof == stored.record.proof {
-            return Ok(());
-        }
-        let record = Record {
-            hub_key: kept_hub_key(&stored.record, &proof),
-            proof,
-            ..stored.record.clone()
-        };
-        match self
-            .instance
-            .state
-            .write_registration(Some(stored), record)
-            .await?
-        {
-            Some(_) => Ok(()),
-            None => Err(ServiceError::conflict()),
-        }
     }
 }
 

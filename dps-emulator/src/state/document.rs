@@ -4,7 +4,10 @@ use dps_types::enrollment::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
     EnrollmentGroup, IndividualEnrollment, InitialTwin, ProvisioningStatus, ReprovisionPolicy,
 };
-use dps_types::{ETag, ErrorCode, Extra, HubHostname, Timestamp};
+use dps_types::{
+    CertificateAuthorityName, CertificatePolicyName, ETag, ErrorCode, Extra, HubHostname,
+    NamespaceName, Timestamp,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::store::Table;
@@ -42,6 +45,10 @@ pub(crate) struct Terms<'a> {
     pub(crate) iot_hubs: Option<&'a [HubHostname]>,
     pub(crate) iot_hub_host_name: Option<&'a HubHostname>,
     pub(crate) custom_allocation_definition: Option<&'a CustomAllocationDefinition>,
+    pub(crate) namespace_name: Option<&'a NamespaceName>,
+    pub(crate) certificate_authority_name: Option<&'a CertificateAuthorityName>,
+    pub(crate) certificate_policy_name: Option<&'a CertificatePolicyName>,
+    pub(crate) credential_policy_name: Option<&'a str>,
 }
 
 /// The parts of an enrollment that the service writes or completes.
@@ -53,6 +60,16 @@ pub(crate) struct Parts<'a> {
     pub(crate) custom_allocation_definition: &'a mut Option<CustomAllocationDefinition>,
     pub(crate) initial_twin: &'a mut Option<InitialTwin>,
     pub(crate) extra: &'a mut Extra,
+    pub(crate) issuing: Issuing<'a>,
+}
+
+/// The names that switch certificate issuance on.
+pub(crate) struct Issuing<'a> {
+    pub(crate) namespace_name: &'a mut Option<NamespaceName>,
+    pub(crate) certificate_authority_name: &'a mut Option<CertificateAuthorityName>,
+    pub(crate) certificate_policy_name: &'a mut Option<CertificatePolicyName>,
+    /// Api-version 2025-07-01-preview only.
+    pub(crate) credential_policy_name: &'a mut Option<String>,
 }
 
 macro_rules! document {
@@ -75,6 +92,10 @@ macro_rules! document {
                     iot_hubs: self.iot_hubs.as_deref().filter(|hubs| !hubs.is_empty()),
                     iot_hub_host_name: self.iot_hub_host_name.as_ref(),
                     custom_allocation_definition: self.custom_allocation_definition.as_ref(),
+                    namespace_name: self.namespace_name.as_ref(),
+                    certificate_authority_name: self.certificate_authority_name.as_ref(),
+                    certificate_policy_name: self.certificate_policy_name.as_ref(),
+                    credential_policy_name: self.credential_policy_name.as_deref(),
                 }
             }
 
@@ -87,6 +108,12 @@ macro_rules! document {
                     custom_allocation_definition: &mut self.custom_allocation_definition,
                     initial_twin: &mut self.initial_twin,
                     extra: &mut self.extra,
+                    issuing: Issuing {
+                        namespace_name: &mut self.namespace_name,
+                        certificate_authority_name: &mut self.certificate_authority_name,
+                        certificate_policy_name: &mut self.certificate_policy_name,
+                        credential_policy_name: &mut self.credential_policy_name,
+                    },
                 }
             }
 

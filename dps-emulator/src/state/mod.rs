@@ -33,11 +33,11 @@ pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
 pub(crate) use message::sentence;
 pub(crate) use page::Page;
-pub(crate) use record::{Outcome, Pending, Record};
+pub(crate) use record::{Outcome, Pending, Record, issues_certificates};
 pub(crate) use registrations::Stored;
 pub(crate) use validate::document as read_document;
 pub(crate) use version::storage_form;
-pub(crate) use views::{for_webhook, with_secrets, without_secrets};
+pub(crate) use views::{for_webhook, of_version, with_secrets, without_secrets};
 
 /// Typed access to the store of an instance.
 #[derive(Debug, Clone)]

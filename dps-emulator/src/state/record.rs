@@ -2,8 +2,8 @@
 
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceId, DeviceRegistrationResult, ETag, HubHostname, OperationId, RegistrationId,
-    RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
+    ConnectionProfile, DeviceId, DeviceRegistrationResult, ETag, HubHostname, OperationId,
+    RegistrationId, RegistrationOperationStatus, RegistrationStatus, RegistrationSubstatus,
     SymmetricKeyRegistrationResult, Timestamp, TpmRegistrationResult, X509RegistrationResult,
 };
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::attest::tpm::HmacKey;
 use crate::attest::{EnrollmentRef, Proof};
+use crate::issuance::Credential;
 use crate::service_error::ServiceFailure;
 
 /// The stored state of a device that has registered.
@@ -32,12 +33,21 @@ pub(crate) struct Record {
     pub(crate) hub_key: Option<HmacKey>,
     /// The result of the last operation.
     pub(crate) outcome: Option<Outcome>,
+    /// What the device's issued certificates have in common, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<Credential>,
+    /// The certificate that the last operation issued, and its issuers: base64 of DER.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) issued_chain: Vec<String>,
 }
 
 /// The input of an operation in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) payload: Option<Value>,
+    /// The certificate request of the device, which was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) csr: Option<String>,
     /// The api-version of the device's request.
     pub(crate) api_version: String,
 }
@@ -72,12 +82,16 @@ impl Record {
 
     /// The answer to a request for the operation's status.
     pub(crate) fn operation_status(&self, api_version: ApiVersion) -> RegistrationOperationStatus {
-        let state = match self.status() {
+        let mut state = match self.status() {
             RegistrationStatus::Assigning | RegistrationStatus::Disabled => {
                 DeviceRegistrationResult::new(self.registration_id.clone(), self.status())
             }
             _ => self.result(api_version),
         };
+        let is_assigned = self.status() == RegistrationStatus::Assigned;
+        if is_assigned && !self.issued_chain.is_empty() && issues_certificates(api_version) {
+            state.issued_certificate_chain = Some(self.issued_chain.clone());
+        }
         // The service returns no operation id if the enrollment is disabled.
         let operation =
             Some(self.operation.clone()).filter(|_| self.status() != RegistrationStatus::Disabled);
@@ -110,6 +124,10 @@ impl Record {
         match (&self.pending, &self.outcome) {
             (None, Some(Outcome::Assigned { substatus, payload })) => {
                 result.assigned_hub.clone_from(&self.hub);
+                // Every linked hub is classic. The member is older than no other version.
+                if api_version >= ApiVersion::V2026_11_02_PREVIEW {
+                    result.connection_profile = Some(ConnectionProfile::Classic);
+                }
                 result.device_id.clone_from(&self.device_id);
                 result.substatus = Some(substatus_for(substatus, api_version));
                 result.payload.clone_from(payload);
@@ -122,6 +140,11 @@ impl Record {
         }
         result
     }
+}
+
+/// Whether an api-version of the device API has `csr` and `issuedCertificateChain`.
+pub(crate) fn issues_certificates(api_version: ApiVersion) -> bool {
+    api_version >= ApiVersion::V2025_07_01_PREVIEW
 }
 
 /// Clients with an older api-version do not know `reprovisionedToInitialAssignment`.

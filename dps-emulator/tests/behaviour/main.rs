@@ -4,6 +4,7 @@ mod common;
 
 mod access_policies;
 mod ambiguous_requests;
+mod api_versions;
 mod bearer_tokens;
 mod ca_certificates;
 mod certificate_versions;
@@ -25,6 +26,7 @@ mod hub_rest;
 mod hub_restarts;
 mod hub_twins;
 mod hub_uploads;
+mod issued_certificates;
 mod key_usage;
 mod lifecycle;
 mod limits;

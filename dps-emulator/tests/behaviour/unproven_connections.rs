@@ -1,10 +1,9 @@
-//! Connections of clients that have not proven who they are: limited in time, in size and in number.
+//! Connections of clients that have not proven who they are: limited in time.
 //!
-//! The times are virtual: tokio's clock is paused, and moves on when every task waits.
+//! The times are virtual: tokio's clock is paused, and moves on when all tasks wait.
 
 use std::time::Duration;
 
-use dps_emulator::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -46,26 +45,6 @@ async fn an_mqtt_client_has_thirty_seconds_for_its_connect() {
         tokio::time::resume();
         assert!(answer.is_empty() && is_about(elapsed, 30), "{elapsed:?}");
     }
-}
-
-/// The largest remaining length of 16 KiB, and one byte more: the emulator closes the second without reading on.
-#[tokio::test]
-async fn a_connect_packet_has_16_kib_at_most() {
-    let dps = Dps::start().await;
-    let mut stream = dps.connect_to(dps.emulator.mqtt_port()).await;
-    // CONNECT with a remaining length of 16,384: 0x80 0x80 0x01. With its header it has more than 16 KiB.
-    stream.write_all(b"\x10\x80\x80\x01").await.unwrap();
-    let begin = Instant::now();
-    let (answer, _) = until_closed(&mut stream).await;
-    assert!(answer.is_empty());
-    assert!(begin.elapsed() < Duration::from_secs(30), "it was refused");
-
-    let mut stream = dps.connect_to(dps.emulator.mqtt_port()).await;
-    // 16,000: 0x80 0x7D.
-    stream.write_all(b"\x10\x80\x7D").await.unwrap();
-    tokio::time::pause();
-    let (_, elapsed) = until_closed(&mut stream).await;
-    assert!(is_about(elapsed, 30), "it was waited for: {elapsed:?}");
 }
 
 #[tokio::test]
@@ -129,23 +108,4 @@ async fn an_https_client_has_two_minutes_to_prove_itself() {
         assert_eq!(sent.is_ok() && length > 0, is_open, "after 135 seconds");
         tokio::time::resume();
     }
-}
-
-/// More connections than the limit are open and silent: the next client waits until the first of them are closed.
-#[tokio::test]
-async fn the_number_of_unproven_connections_is_limited_and_the_wait_for_a_place_ends() {
-    let mut limits = Limits::default();
-    limits.unproven_connections = 20;
-    let dps = Dps::start_with(|builder| builder.limits(limits)).await;
-    let port = dps.emulator.mqtt_port();
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
-    }
-    let begin = Instant::now();
-    tokio::time::pause();
-    // Nothing of TLS is answered before there is a place: the handshakes of the others end after 10 seconds.
-    let _stream = dps.connect_to(port).await;
-    let elapsed = begin.elapsed();
-    assert!(elapsed >= Duration::from_secs(9), "{elapsed:?}");
 }

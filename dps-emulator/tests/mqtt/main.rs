@@ -18,6 +18,7 @@ mod hub_service;
 mod hub_sessions;
 mod hub_telemetry;
 mod hub_twin;
+mod issued_certificates;
 mod keep_alive;
 mod limits;
 mod log;

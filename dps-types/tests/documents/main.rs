@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bulk;
+mod data_plane_2026;
 mod enrollment;
 mod refusal;
 mod registration;

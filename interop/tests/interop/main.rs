@@ -100,6 +100,7 @@ mod dialogue;
 mod emulator;
 mod hub;
 mod hub_messages;
+mod issued_certificate;
 #[cfg(feature = "tpm")]
 mod node_tpm;
 mod program;

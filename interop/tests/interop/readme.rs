@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::emulator::{TURN, binary};
 
 const README: &str = include_str!("../../../README.md");
+const EMULATOR: &str = include_str!("../../../docs/book/src/emulator.md");
 const OTHER_LANGUAGES: &str = include_str!("../../../docs/book/src/other-languages.md");
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -21,13 +22,32 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 async fn the_devices_of_the_readme_register() {
     let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().unwrap();
-    let (mut emulator, _stdout) = start(folder.path()).await;
-    enroll(folder.path()).await;
+    let folder = folder.path();
+    let commands = block(README, "sh", "--control-port");
+    let (mut emulator, _stdout) = start(&commands, folder).await;
 
-    let output = run(&mut Command::new(example("readme_device")), folder.path()).await;
+    let output = run(&mut Command::new(example("readme_device")), folder).await;
     assert_eq!(output.trim(), "toaster-1 is assigned to 127.0.0.1");
 
-    register_with_sdks(README, folder.path()).await;
+    let curl = commands.lines().find(|line| line.starts_with("curl "));
+    run(Command::new("sh").args(["-ec", curl.unwrap()]), folder).await;
+    let python = commands
+        .lines()
+        .find_map(|line| line.strip_prefix("python3 "));
+    let (device, comment) = python.unwrap().split_once('#').unwrap();
+    let device = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(device.trim());
+    let python = sdk("python/.venv/bin/python");
+    let output = run(Command::new(python).arg(&device), folder).await;
+    assert_eq!(comment.trim().strip_prefix("prints: "), Some(output.trim()));
+
+    let page = run(
+        Command::new("curl").args(["-fsS", "http://127.0.0.1:8080"]),
+        folder,
+    )
+    .await;
+    assert!(page.contains("toaster-1"), "{page}");
     emulator.kill().await.unwrap();
 }
 
@@ -37,9 +57,9 @@ async fn the_devices_of_the_book_register() {
     let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let (mut emulator, _stdout) = start(folder).await;
+    let command = block(EMULATOR, "sh", "cargo run -p dps-emulator -- ");
+    let (mut emulator, _stdout) = start(&command, folder).await;
     enroll(folder).await;
-
     register_with_sdks(OTHER_LANGUAGES, folder).await;
 
     for script in ["token.sh", "register.sh"] {
@@ -58,9 +78,9 @@ async fn the_devices_of_the_book_register() {
     emulator.kill().await.unwrap();
 }
 
-/// Creates the enrollment of toaster-1 as the README does.
+/// Creates the enrollment of toaster-1 as the book does.
 async fn enroll(folder: &Path) {
-    let enrollment = block(README, "sh", "curl --cacert");
+    let enrollment = block(EMULATOR, "sh", "curl --cacert");
     let command = format!("{} --fail -sS", enrollment.trim_end());
     let output = run(Command::new("sh").args(["-c", &command]), folder).await;
     assert!(
@@ -124,15 +144,17 @@ fn block(document: &str, language: &str, text: &str) -> String {
         .to_owned()
 }
 
-/// Starts the emulator in this folder with the options that the README uses.
-async fn start(folder: &Path) -> (Child, BufReader<ChildStdout>) {
-    let command = block(README, "sh", "cargo run -p dps-emulator -- ");
-    let options = command
-        .trim()
-        .strip_prefix("cargo run -p dps-emulator -- ")
+/// Starts the emulator in this folder, with the options of the command in these lines.
+async fn start(commands: &str, folder: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut lines = commands.lines();
+    let options = lines
+        .find_map(|line| line.strip_prefix("cargo run -p dps-emulator -- "))
+        .and_then(|options| options.split('#').next())
         .expect("the command");
     let mut emulator = Command::new(binary());
-    emulator.args(options.split(' ')).current_dir(folder);
+    emulator
+        .args(options.split_whitespace())
+        .current_dir(folder);
     let mut emulator = emulator
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -18,7 +18,7 @@ use crate::dps::{Dps, HUB, OTHER_HUB};
 use crate::proof::DEVICE;
 
 /// Every transport to a hub.
-fn hub_transports(dps: &Dps) -> [HubTransport; 2] {
+pub(super) fn hub_transports(dps: &Dps) -> [HubTransport; 2] {
     let ports = dps.ports();
     [
         Mqtt::default().with_port(ports.mqtt).into(),
@@ -273,7 +273,7 @@ pub(crate) async fn refuses_an_impostor(case: Case) {
 
 /// The assignment that a device stores over a restart.
 #[derive(Debug, Clone, Default)]
-struct Memory(Arc<Mutex<Option<CachedAssignment>>>);
+pub(super) struct Memory(Arc<Mutex<Option<CachedAssignment>>>);
 
 impl Memory {
     fn set(&self, to: Option<CachedAssignment>) -> io::Result<()> {

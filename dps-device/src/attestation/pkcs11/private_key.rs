@@ -16,9 +16,8 @@ use rustls::pki_types::CertificateDer;
 
 use self::mechanism::plan;
 use super::super::ClientIdentity;
-use super::super::device_key::{
-    DeviceKey, KeyAlgorithm, certificate_request, ecdsa_signature, identity, verifies,
-};
+use super::super::device_key::{DeviceKey, KeyAlgorithm, certificate_request, identity};
+use super::super::key_encoding::{ecdsa_signature, verifies};
 use super::connection::{Connection, Link};
 use super::failure::Failure;
 use super::key_place::KeyPlace;

@@ -7,9 +7,8 @@ use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetStringRef};
 use x509_cert::der::{Decode, Encode};
 
-use super::super::device_key::{
-    KeyAlgorithm, PRIME256V1, SECP384R1, ec_public_key, rsa_public_key,
-};
+use super::super::device_key::{KeyAlgorithm, PRIME256V1, SECP384R1};
+use super::super::key_encoding::{ec_public_key, rsa_public_key};
 use super::failure::Failure;
 use super::object::{Class, Selector, bytes};
 use crate::error::Error;

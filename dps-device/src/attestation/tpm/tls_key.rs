@@ -18,9 +18,8 @@ use super::connection::Connection;
 use super::error::TpmError;
 use super::handle::Tpm;
 use super::options::{AuthValue, PersistentHandle};
-use crate::attestation::device_key::{
-    DeviceKey, KeyAlgorithm, ec_public_key, ecdsa_signature, rsa_public_key, verifies,
-};
+use crate::attestation::device_key::{DeviceKey, KeyAlgorithm};
+use crate::attestation::key_encoding::{ec_public_key, ecdsa_signature, rsa_public_key, verifies};
 
 /// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;

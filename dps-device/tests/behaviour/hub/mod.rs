@@ -1,5 +1,7 @@
 //! The assigned hub: the bytes on the wire, reconnects, and how a device finds its next hub.
 
+#[cfg(feature = "certificates")]
+mod certificates;
 mod close;
 mod device;
 mod log;

@@ -124,10 +124,11 @@ fn faults(control: &Control, page: &mut Html) {
         "tlsAlert",
         "answerTwice",
         "wrongRequestId",
+        "refuse",
     ] {
         html!(page, "<option>", effect, "</option>");
     }
-    page.raw("</select></label><label>Device <input name=\"device\" placeholder=\"dev-*\"></label><label>Times <input name=\"count\" type=\"number\" min=\"1\"></label><label>Probability <input name=\"probability\" type=\"number\" min=\"0\" max=\"1\" step=\"any\"></label><label>Retry-After in seconds <input name=\"retryAfter\" type=\"number\" min=\"0\"></label><label>Delay in milliseconds <input name=\"milliseconds\" type=\"number\" min=\"0\"></label><button>Add a fault</button></form></section>");
+    page.raw("</select></label><label>Device <input name=\"device\" placeholder=\"dev-*\"></label><label>Times <input name=\"count\" type=\"number\" min=\"1\"></label><label>Probability <input name=\"probability\" type=\"number\" min=\"0\" max=\"1\" step=\"any\"></label><label>Retry-After in seconds <input name=\"retryAfter\" type=\"number\" min=\"0\"></label><label>Error code <input name=\"errorCode\" type=\"number\" min=\"0\"></label><label>Delay in milliseconds <input name=\"milliseconds\" type=\"number\" min=\"0\"></label><button>Add a fault</button></form></section>");
 }
 
 fn exchanges(control: &Control, page: &mut Html) {

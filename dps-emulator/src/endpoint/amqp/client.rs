@@ -94,7 +94,7 @@ impl<'a> Client<'a> {
                 ServiceError::invalid(format!("the link property {API_VERSION} is missing"))
             })?;
         let api_version: ApiVersion = version.parse()?;
-        if !api_version.is_known() {
+        if !self.gateway.instance.accepts(api_version) {
             let reason = format!("the api-version {api_version} of the link is not known");
             return Err(ServiceError::invalid(reason));
         }

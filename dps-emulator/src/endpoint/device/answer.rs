@@ -135,7 +135,7 @@ async fn perform(
                 let status = engine.register(device, document(call.body)?).await?;
                 Ok(progress(gateway, &status))
             };
-            with_faults(gateway, call, Step::Register, work).await
+            Box::pin(with_faults(gateway, call, Step::Register, work)).await
         }
         DeviceAction::OperationStatus(operation) => {
             let work = async {

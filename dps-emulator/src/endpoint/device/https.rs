@@ -47,7 +47,7 @@ async fn perform(
     caller: Caller<'_>,
 ) -> Result<Outcome, ServiceError> {
     call.check_headers()?;
-    let api_version = api_version(&call.query)?;
+    let api_version = api_version(&call.query, &gateway.instance)?;
     let token = call.text(header::AUTHORIZATION).map_err(|_| {
         ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
     })?;

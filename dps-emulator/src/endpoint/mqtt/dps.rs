@@ -54,7 +54,7 @@ impl<'a> Client<'a> {
             );
             return Err(ServiceError::invalid(reason));
         }
-        if !username.api_version.is_known() {
+        if !gateway.instance.accepts(username.api_version) {
             let version = username.api_version;
             let reason = format!("the api-version {version} of the username is not known");
             return Err(ServiceError::invalid(reason));

@@ -10,6 +10,7 @@ use dps_mqtt::{Connect, Publish, QoS};
 use dps_types::protocol::hub::{
     DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic, TwinResponseTopic, Username, client_id,
 };
+use dps_types::protocol::hub_certificate::RESPONSE_FILTER as CERTIFICATE_FILTER;
 use dps_types::protocol::hub_message::{DeviceboundTopic, EventsTopic, PropertyBag};
 use dps_types::protocol::hub_method::MethodResponseTopic;
 use serde_json::{Map, Value};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::super::call::document;
 use super::super::{Caller, Gateway};
+use super::hub_certificate::{CertificateRequest, Renewing};
 use super::hub_methods::PendingMethods;
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
@@ -44,16 +46,19 @@ pub(super) struct Client<'a> {
     end: Option<Instant>,
     idle_timeout: Duration,
     methods: PendingMethods,
+    /// The certificate request that this connection carries out.
+    renewing: Option<Renewing<'a>>,
+    keeps_session: bool,
     /// Whether there may be cloud-to-device messages that were not sent over this connection.
     check_queue: bool,
     /// The number of the last cloud-to-device message that was sent over this connection.
     last_sent: u64,
 }
 
-/// A request about the twin.
-pub(super) struct Request {
-    topic: TwinRequestTopic,
-    body: Bytes,
+/// A request of the client.
+pub(super) enum Request {
+    Twin(TwinRequestTopic, Bytes),
+    Certificate(CertificateRequest),
 }
 
 /// The answer to a request about the twin.
@@ -117,6 +122,9 @@ impl<'a> Client<'a> {
         let admitted = hubs
             .admit(&identity, &presented, model_id.clone(), clean)
             .await?;
+        if let (true, Some(left)) = (clean, hubs.active_renewal(&identity)) {
+            hubs.end_renewal(&identity, &left);
+        }
         tracing::info!(%hub, device = name, transport = caller.transport.name(), "connected to its hub");
         Ok(Self {
             gateway,
@@ -130,6 +138,8 @@ impl<'a> Client<'a> {
                 .and_then(|left| Instant::now().checked_add(left)),
             idle_timeout: bounded_idle_timeout(connect.keep_alive),
             methods: PendingMethods::default(),
+            renewing: None,
+            keeps_session: !connect.clean_session,
             // A session that continues may have the subscription.
             check_queue: true,
             last_sent: 0,
@@ -199,6 +209,34 @@ impl<'a> Client<'a> {
             Ok(()) => Received::Done,
             Err(reason) => Received::End(reason),
         }
+    }
+
+    /// Reads a certificate request. Without a subscription or a valid request id, there is no answer.
+    fn certificate_request(&self, publish: Publish) -> Received<Request> {
+        let subscribed = self.session.qos(Subscription::Certificates);
+        let request = match subscribed {
+            Some(_) => CertificateRequest::read(publish),
+            None => Err(format!(
+                "no answer to a certificate request: the client has not subscribed to '{CERTIFICATE_FILTER}'"
+            )),
+        };
+        match request {
+            Ok(request) => Received::Request(Request::Certificate(request)),
+            Err(reason) => {
+                let device = Some(self.name.as_str());
+                self.gateway.refusals.ignored(self.caller, device, &reason);
+                Received::Done
+            }
+        }
+    }
+
+    async fn certificate(&mut self, request: CertificateRequest) -> Answer {
+        let Some(qos) = self.session.qos(Subscription::Certificates) else {
+            return Answer::Nothing;
+        };
+        let (answer, renewing) = request.answer(self.gateway, &self.identity, qos).await;
+        self.renewing = renewing.or(self.renewing.take());
+        answer
     }
 
     async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
@@ -294,6 +332,9 @@ impl<'a> Client<'a> {
 
 impl Drop for Client<'_> {
     fn drop(&mut self) {
+        if let (Some(renewing), false) = (&self.renewing, self.keeps_session) {
+            renewing.forget(self.gateway, &self.identity);
+        }
         tracing::info!(hub = %self.identity.hub, device = self.name, "disconnected from its hub");
     }
 }
@@ -355,11 +396,11 @@ impl Session for Client<'_> {
             }
             _ => {}
         }
+        if CertificateRequest::is_for(topic) {
+            return self.certificate_request(publish);
+        }
         match topic.parse() {
-            Ok(topic) => Received::Request(Request {
-                topic,
-                body: publish.payload,
-            }),
+            Ok(topic) => Received::Request(Request::Twin(topic, publish.payload)),
             Err(error) => Received::End(format!(
                 "PUBLISH to '{topic}', which is not a twin request, a response to a direct method or this device's telemetry: {error}"
             )),
@@ -367,15 +408,19 @@ impl Session for Client<'_> {
     }
 
     async fn answer(&mut self, request: Request) -> Answer {
+        let (topic, body) = match request {
+            Request::Twin(topic, body) => (topic, body),
+            Request::Certificate(request) => return self.certificate(request).await,
+        };
         let faults = &self.gateway.faults;
         let device = Some(self.identity.device_id.as_str());
-        let (rid, outcome) = match request.topic {
+        let (rid, outcome) = match topic {
             TwinRequestTopic::Get { rid } => {
                 let work = self.twin(rid.clone());
                 (rid, faults.apply(Step::TwinGet, device, work).await)
             }
             TwinRequestTopic::PatchReported { rid } => {
-                let work = self.report(rid.clone(), &request.body);
+                let work = self.report(rid.clone(), &body);
                 (rid, faults.apply(Step::TwinReport, device, work).await)
             }
             _ => return Answer::End("the request is not supported".to_owned()),
@@ -397,8 +442,16 @@ impl Session for Client<'_> {
             if let Some(message) = self.queued_message().await? {
                 return Ok(message);
             }
+            let answer_qos = self.session.qos(Subscription::Certificates);
+            let (gateway, identity) = (self.gateway, &self.identity);
             let sent = tokio::select! {
                 () = until(self.end) => return Err("the token has expired"),
+                answer = certificate(&mut self.renewing, gateway, identity, answer_qos) => {
+                    match answer {
+                        Some(message) => return Ok(message),
+                        None => continue,
+                    }
+                }
                 sent = self.session.next() => sent,
             };
             let Some(sent) = sent else {
@@ -419,6 +472,28 @@ impl Session for Client<'_> {
             self.gateway.refusals.log(self.caller, device, &error);
         }
     }
+}
+
+/// Waits for the answer to a certificate request, for ever without one or without a subscription. Dropping the future loses
+/// nothing. `None` if the request has no answer any more.
+async fn certificate<'a>(
+    renewing: &mut Option<Renewing<'a>>,
+    gateway: &'a Gateway,
+    identity: &Identity,
+    qos: Option<QoS>,
+) -> Option<Message> {
+    let Some(qos) = qos else {
+        return pending().await;
+    };
+    if renewing.is_none() {
+        *renewing = Renewing::resume(gateway, identity).await;
+    }
+    let Some(active) = renewing else {
+        return pending().await;
+    };
+    let answer = active.finish(gateway, identity, qos).await;
+    *renewing = None;
+    answer
 }
 
 /// The idle timeout of a client. Without a keep-alive it is the longest.

@@ -5,6 +5,7 @@
 mod connection;
 mod dps;
 mod hub;
+mod hub_certificate;
 mod hub_methods;
 mod session;
 

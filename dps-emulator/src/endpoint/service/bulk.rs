@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::reply::Reply;
 use super::Service;
 use crate::service_error::ServiceError;
-use crate::state::{Document, read_document};
+use crate::state::{Document, of_version, read_document};
 
 /// The most items in a request. Source: the documentation of the official SDKs.
 const MAX_ITEMS: usize = 10;
@@ -62,7 +62,8 @@ impl Service<'_> {
                 "An etag is required in the mode 'updateIfMatchETag'.",
             )),
             _ => {
-                let mut document: D = read_document(item.document.clone().into())?;
+                let document: D = read_document(item.document.clone().into())?;
+                let mut document = of_version(document, self.api_version);
                 document.forget_read_only();
                 self.state
                     .put_enrollment(document, condition.as_ref(), &self.hubs)

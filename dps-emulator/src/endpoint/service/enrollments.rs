@@ -2,27 +2,29 @@
 
 use ::http::StatusCode;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
-use dps_types::protocol::ApiVersion;
 use dps_types::{DeviceRegistrationState, EnrollmentGroupId, RegistrationId, RegistrationStatus};
 
 use super::super::reply::Reply;
 use super::Service;
 use crate::service_error::ServiceError;
-use crate::state::{Document, read_document, with_secrets, without_secrets};
+use crate::state::{Document, of_version, read_document, with_secrets, without_secrets};
 
 impl Service<'_> {
     pub(super) async fn group(&self, id: &EnrollmentGroupId) -> Result<Reply, ServiceError> {
         let group: EnrollmentGroup = self.state.required_enrollment(&id.to_lowercase()).await?;
-        Ok(Reply::json(StatusCode::OK, &without_secrets(group)))
+        Ok(Reply::json(
+            StatusCode::OK,
+            &of_version(without_secrets(group), self.api_version),
+        ))
     }
 
     /// The only answer that has the device's registration in its enrollment.
     pub(super) async fn individual(&self, id: &RegistrationId) -> Result<Reply, ServiceError> {
         let key = id.to_lowercase();
         let individual: IndividualEnrollment = self.state.required_enrollment(&key).await?;
-        let mut shown = without_secrets(individual);
+        let mut shown = of_version(without_secrets(individual), self.api_version);
         shown.registration_state = Some(match self.state.readable_registration(&key).await? {
-            Some(record) => record.result(ApiVersion::V2021_10_01).into(),
+            Some(record) => record.result(self.api_version).into(),
             None => unassigned(&shown.registration_id),
         });
         Ok(Reply::json(StatusCode::OK, &shown))
@@ -30,7 +32,8 @@ impl Service<'_> {
 
     pub(super) async fn put<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {
         let condition = self.call.condition()?;
-        let mut document: D = read_document(self.call.json()?)?;
+        let document: D = read_document(self.call.json()?)?;
+        let mut document = of_version(document, self.api_version);
         if document.key() != key {
             return Err(ServiceError::invalid(format!(
                 "The {} in the body is not the one in the path.",
@@ -42,7 +45,10 @@ impl Service<'_> {
             .state
             .put_enrollment(document, condition.as_ref(), &self.hubs)
             .await?;
-        Ok(Reply::json(StatusCode::OK, &with_secrets(document)))
+        Ok(Reply::json(
+            StatusCode::OK,
+            &of_version(with_secrets(document), self.api_version),
+        ))
     }
 
     pub(super) async fn delete<D: Document>(&self, key: &str) -> Result<Reply, ServiceError> {

@@ -7,6 +7,7 @@ mod registrations;
 
 use dps_types::HubHostname;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
+use dps_types::protocol::ApiVersion;
 use dps_types::protocol::service::{Crud, ServiceRoute};
 
 use super::Gateway;
@@ -22,13 +23,14 @@ pub(super) const ROOTS: [&str; 3] = ["enrollments", "enrollmentGroups", "registr
 /// Answers a request. The token is checked before the body is read.
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
-    api_version(&call.query)?;
+    let api_version = api_version(&call.query, &gateway.instance)?;
     gateway.authorize(call, ServiceAction::of(&route))?;
     call.receive(SERVICE_LIMIT).await?;
     let service = Service {
         state: &gateway.instance.state,
         hubs: gateway.instance.allocator.hub_names(),
         call,
+        api_version,
     };
     // Writes are boxed: their futures are large, and most requests are not writes.
     match &route {
@@ -74,4 +76,6 @@ struct Service<'a> {
     state: &'a State,
     hubs: Vec<HubHostname>,
     call: &'a Call,
+    /// Decides which members documents have.
+    api_version: ApiVersion,
 }

@@ -2,7 +2,7 @@
 
 use ::http::{HeaderName, StatusCode, header};
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
-use dps_types::protocol::{ApiVersion, CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
+use dps_types::protocol::{CONTINUATION, ITEM_TYPE, MAX_ITEM_COUNT};
 use dps_types::{DeviceRegistrationState, EnrollmentGroupId, QuerySpecification};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::super::reply::Reply;
 use super::Service;
 use crate::query::{Continuation, Listing, check, item_count};
 use crate::service_error::ServiceError;
-use crate::state::{Document, Page, without_secrets};
+use crate::state::{Document, Page, of_version, without_secrets};
 
 impl Service<'_> {
     pub(super) async fn individuals(&self) -> Result<Reply, ServiceError> {
@@ -35,9 +35,11 @@ impl Service<'_> {
             .state
             .registration_page(group, request.after(), request.count)
             .await?;
-        Ok(request.reply(page.map(|record| -> DeviceRegistrationState {
-            record.result(ApiVersion::V2021_10_01).into()
-        })))
+        Ok(request.reply(
+            page.map(|record| -> DeviceRegistrationState {
+                record.result(self.api_version).into()
+            }),
+        ))
     }
 
     async fn enrollments<D: Document>(&self, listing: Listing<'_>) -> Result<Reply, ServiceError> {
@@ -47,7 +49,8 @@ impl Service<'_> {
             .state
             .enrollment_page(request.after(), request.count)
             .await?;
-        Ok(request.reply(page.map(without_secrets)))
+        Ok(request
+            .reply(page.map(|document| of_version(without_secrets(document), self.api_version))))
     }
 
     fn check_query(&self) -> Result<(), ServiceError> {

@@ -1,7 +1,6 @@
 //! One registration record: get, delete.
 
 use ::http::StatusCode;
-use dps_types::protocol::ApiVersion;
 use dps_types::{DeviceRegistrationState, RegistrationId};
 
 use super::super::reply::Reply;
@@ -11,7 +10,7 @@ use crate::service_error::ServiceError;
 impl Service<'_> {
     pub(super) async fn registration(&self, id: &RegistrationId) -> Result<Reply, ServiceError> {
         let stored = self.state.required_registration(id).await?;
-        let state: DeviceRegistrationState = stored.record.result(ApiVersion::V2021_10_01).into();
+        let state: DeviceRegistrationState = stored.record.result(self.api_version).into();
         Ok(Reply::json(StatusCode::OK, &state))
     }
 

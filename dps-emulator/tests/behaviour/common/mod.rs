@@ -2,6 +2,7 @@
 
 mod clock;
 mod control;
+mod csr;
 mod device;
 mod hook;
 mod hub;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 pub(crate) use clock::TestClock;
 pub(crate) use control::{Control, with_control};
+pub(crate) use csr::{Csr, issuing};
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use hub::HubApi;

@@ -159,7 +159,12 @@ impl Wire {
 
     /// An operator's request.
     pub(crate) fn service(&self, method: &str, path: &str) -> RequestBuilder {
-        self.request(method, &format!("{path}?api-version=2021-10-01"))
+        self.service_at("2021-10-01", method, path)
+    }
+
+    /// An operator's request with this api-version.
+    pub(crate) fn service_at(&self, version: &str, method: &str, path: &str) -> RequestBuilder {
+        self.request(method, &format!("{path}?api-version={version}"))
             .header("Authorization", self.service_sas().sign(&self.service_key))
     }
 

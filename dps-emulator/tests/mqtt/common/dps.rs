@@ -61,7 +61,13 @@ impl Dps {
     }
 
     pub(crate) async fn create(&self, path: &str, document: &Value) {
-        let answer = self.service(Method::PUT, path).json(document).send();
+        self.create_at("2021-10-01", path, document).await;
+    }
+
+    /// As [`create`](Self::create), with this api-version.
+    pub(crate) async fn create_at(&self, version: &str, path: &str, document: &Value) {
+        let request = self.service_at(version, Method::PUT, path);
+        let answer = request.json(document).send();
         let answer = answer.await.expect("an answer");
         assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     }
@@ -73,6 +79,10 @@ impl Dps {
 
     /// An operator's request.
     fn service(&self, method: Method, path: &str) -> RequestBuilder {
+        self.service_at("2021-10-01", method, path)
+    }
+
+    fn service_at(&self, version: &str, method: Method, path: &str) -> RequestBuilder {
         let connection = self.emulator.service_connection_string();
         let parts: HashMap<&str, &str> = connection
             .split(';')
@@ -84,7 +94,7 @@ impl Dps {
             FOREVER,
             parts["SharedAccessKeyName"],
         );
-        let url = format!("{}{path}?api-version=2021-10-01", self.emulator.https_url());
+        let url = format!("{}{path}?api-version={version}", self.emulator.https_url());
         self.http
             .request(method, url)
             .header("Authorization", token)

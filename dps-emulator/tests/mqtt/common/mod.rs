@@ -40,6 +40,12 @@ pub(crate) const PINGREQ: &[u8] = b"\xC0\x00";
 pub(crate) const PINGRESP: &[u8] = b"\xD0\x00";
 pub(crate) const DISCONNECT: &[u8] = b"\xE0\x00";
 
+/// The names of an object's members, in their order.
+pub(crate) fn names(object: &serde_json::Value) -> Vec<&str> {
+    let members = object.as_object().expect("an object");
+    members.keys().map(String::as_str).collect()
+}
+
 /// A clock that stands where a test puts it.
 #[derive(Clone, Debug)]
 pub(crate) struct TestClock(Arc<Mutex<SystemTime>>);
