@@ -28,7 +28,7 @@ pub(super) enum Backoff {
     Sdk,
     /// Retry-After alone: all devices come back at the same moment.
     RetryAfterOnly,
-    /// Five seconds, whatever the service asks for.
+    /// Five seconds: `Retry-After` is ignored.
     FiveSeconds,
 }
 
