@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use data_encoding::HEXLOWER;
 use dps_types::AllocationRequest;
 use x509_cert::der::Decode as _;
@@ -213,7 +215,7 @@ impl fmt::Display for Property {
     }
 }
 
-/// Reads the leaf certificate: base64 of DER, as DPS sends it, or any other form that the crates read.
+/// Reads the leaf certificate: base64 of DER, as DPS sends it, or PEM.
 fn certificate(request: &AllocationRequest) -> Result<Certificate, Rejection> {
     let text = request
         .device_runtime_context
@@ -224,12 +226,19 @@ fn certificate(request: &AllocationRequest) -> Result<Certificate, Rejection> {
     let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
         Rejection::new("the device's certificate is not valid").with_source(error)
     };
-    let chain = dps_tls::read_certificates(text.as_bytes());
-    let chain = chain.map_err(|error| unreadable(error.into()))?;
-    let leaf = chain
-        .first()
-        .ok_or_else(|| unreadable("it contains no certificate".into()))?;
-    Certificate::from_der(leaf).map_err(|error| unreadable(error.into()))
+    if text.contains("-----BEGIN") {
+        let chain = Certificate::load_pem_chain(text.trim().as_bytes());
+        let leaf = chain
+            .map_err(|error| unreadable(error.into()))?
+            .into_iter()
+            .next();
+        return leaf.ok_or_else(|| unreadable("the PEM contains no certificate".into()));
+    }
+    let base64: String = text.split_ascii_whitespace().collect();
+    let der = STANDARD
+        .decode(base64)
+        .map_err(|error| unreadable(error.into()))?;
+    Certificate::from_der(&der).map_err(|error| unreadable(error.into()))
 }
 
 fn attributes(name: &Name, oid: ObjectIdentifier) -> Vec<String> {

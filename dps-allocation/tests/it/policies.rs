@@ -196,17 +196,7 @@ async fn a_property_of_the_certificate_chooses_the_policy() {
         (extension("1.3.6.1.4.1.99999.2"), "0402abcd"),
     ] {
         let policy = policy.when("other", to(HUB_B)).when(value, to(HUB_A));
-        let glued = pem.replace(['\r', '\n'], "");
-        let literal = pem.replace('\n', "\\n");
-        let indented = pem.replace('\n', "\n    ");
-        for text in [
-            &base64(&der),
-            &pem,
-            &format!("\u{feff}\r\n{pem}\r\n"),
-            &glued,
-            &literal,
-            &indented,
-        ] {
+        for text in [&base64(&der), &pem, &format!("\r\n{pem}\r\n")] {
             let request = with_certificate(text);
             assert_eq!(ask(&policy, &request).await.unwrap(), HUB_A, "{text}");
         }

@@ -85,7 +85,7 @@ impl Keeper {
         }
     }
 
-    /// The credentials for the hub: the newest certificate, and the one before as the second proof. `None` if there is none that
+    /// The credentials for the hub: the newest certificate, and the one before as the second proof. `None` without one that
     /// is valid.
     pub(crate) fn credentials(&self) -> Option<HubCredentials> {
         let now = self.clock.now();
@@ -108,7 +108,7 @@ impl Keeper {
         Some(pair.certificate.clone())
     }
 
-    /// The end of the validity if no certificate is valid any more. `None` if one is, or if there is none.
+    /// The end of the validity if no certificate is valid any more. `None` if one is valid, or without any.
     pub(crate) fn expired(&self) -> Option<SystemTime> {
         match self.credentials() {
             Some(_) => None,
@@ -166,7 +166,7 @@ impl Keeper {
         self.changed.notify_one();
     }
 
-    /// Tells the store that the next certificate has connected. Returns the certificate if there was news.
+    /// Reports to the store that the next certificate has connected. Returns the certificate if there was news.
     pub(crate) async fn confirm(&self) -> Option<IssuedCertificate> {
         let certificate = {
             let held = self.held();

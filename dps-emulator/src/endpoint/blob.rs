@@ -159,7 +159,7 @@ async fn receive(call: &mut Call, path: &Path, limit: u64) -> Result<(), Service
 struct Part(PathBuf);
 
 impl Part {
-    /// Creates a file in the folder of its place. Its name begins with a dot, as no uploaded file has.
+    /// Creates a file in the folder of its place. Its name begins with a dot, which no uploaded file has.
     async fn create(path: &Path) -> Result<(Self, File), ServiceError> {
         let folder = path.parent().unwrap_or(path);
         let created = fs::create_dir_all(folder).await;

@@ -198,7 +198,7 @@ struct Allocated {
     payload: Option<Value>,
     reprovision: Reprovision,
     attestation: AttestationMechanism,
-    /// The certificate authority of the enrollment, or why there is none.
+    /// The certificate authority of the enrollment, or the reason for which it has no certificate authority.
     issuer: Result<IssuerName, ServiceFailure>,
     iot_edge: bool,
     /// The twin for a device that has no twin yet.

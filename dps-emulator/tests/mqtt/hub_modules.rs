@@ -34,7 +34,7 @@ async fn at_hub(dps: &Dps) -> Client<Tls> {
 }
 
 #[tokio::test]
-async fn a_module_connects_beside_its_device() {
+async fn a_module_and_its_device_are_connected_at_the_same_time() {
     let dps = with_module().await;
     let mut device = dps.at_hub().await;
     let mut module = at_hub(&dps).await;

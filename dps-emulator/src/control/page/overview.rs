@@ -107,6 +107,7 @@ fn faults(control: &Control, page: &mut Html) {
         "twinGet",
         "twinReport",
         "telemetry",
+        "issueCertificate",
     ] {
         html!(page, "<option>", step, "</option>");
     }

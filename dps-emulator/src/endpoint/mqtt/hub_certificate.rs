@@ -43,7 +43,7 @@ pub(super) struct Renewing<'a> {
     work: Mutex<Work<'a>>,
 }
 
-/// A certificate with its issuers, or why there is none.
+/// A certificate with its issuers, or the reason for which it was not issued.
 type Work<'a> = Pin<Box<dyn Future<Output = Result<Vec<String>, Refusal>> + Send + 'a>>;
 
 /// An error, and the member `info` of its body.
