@@ -31,6 +31,7 @@ mod base64_text;
 mod bulk;
 mod clock;
 mod connection_string;
+pub mod device_update;
 pub mod enrollment;
 mod error;
 mod error_details;

@@ -1,5 +1,5 @@
 //! The documents of api-versions 2026-11-01 and 2026-11-02-preview with all their members, typed from `device.json` and
-//! `service.json`. The operations of Device Update are not part of this crate.
+//! `service.json`. Those of Device Update are in `device_update.rs`.
 
 use dps_types::enrollment::{
     AllocationPolicyKind, AttestationType, EnrollmentGroup, IndividualEnrollment,

@@ -3,6 +3,7 @@
 mod allocation;
 mod bulk;
 mod data_plane_2026;
+mod device_update;
 mod enrollment;
 mod refusal;
 mod registration;
