@@ -145,9 +145,9 @@ async fn a_message_before_the_subscription_is_granted_is_ignored() {
         b"",
     ))
     .await;
-    assert_eq!(peer.packet().await, b"\x40\x02\x00\x09");
     peer.send(SUBACK).await;
     let request = peer.registration().await;
+    assert_eq!(peer.packet().await, b"\x40\x02\x00\x09");
     peer.assign(&request).await;
     running.outcome().await.unwrap();
 }
