@@ -5,7 +5,7 @@
 //! DPS; the issued certificate proves it to the hub.
 //!
 //! ```no_run
-//! # async fn provision(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+//! # async fn provision(client: dps_device::ProvisioningClient) -> Result<(), Box<dyn std::error::Error>> {
 //! use dps_device::certificate::{CertificateRequest, KeyKind, KeyPair};
 //!
 //! let key = KeyPair::generate(KeyKind::P256)?;
