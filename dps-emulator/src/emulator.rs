@@ -107,7 +107,7 @@ impl Emulator {
     /// seconds; a data directory keeps it as `ca-rsa.pem`.
     ///
     /// # Errors
-    /// [`ErrorKind::Certificate`] if it cannot be made, read or written.
+    /// [`ErrorKind::Certificate`](crate::ErrorKind::Certificate) if it cannot be made, read or written.
     pub async fn rsa_ca_pem(&self) -> Result<String, Error> {
         self.tls.rsa_root_pem().await
     }
