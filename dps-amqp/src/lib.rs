@@ -1,3 +1,4 @@
+//! AMQP 1.0 as the Azure IoT Hub Device Provisioning Service uses it, over any stream, for a client and for a server.
 #![doc = include_str!("../README.md")]
 //!
 //! # What is in it

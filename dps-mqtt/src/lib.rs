@@ -1,3 +1,4 @@
+//! MQTT 3.1.1 packets over any stream.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!

@@ -1,3 +1,4 @@
+//! A WebSocket as a stream of bytes, for a client and for a server.
 #![doc = include_str!("../README.md")]
 //!
 //! The opening handshake is tungstenite's. The frames after it are read and written here: tungstenite logs whole

@@ -43,7 +43,7 @@ pub(super) struct Outbox {
     next_number: AsyncMutex<Option<u64>>,
     /// A message was accepted, or sent messages have to be sent again.
     pub(super) changed: Notify,
-    room: Notify,
+    space_freed: Notify,
 }
 
 #[derive(Default)]
@@ -62,7 +62,7 @@ struct Entry {
     done: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
-enum Room {
+enum Space {
     Free,
     /// This message was dropped.
     Made(u64),
@@ -77,7 +77,7 @@ impl Outbox {
             state: Mutex::default(),
             next_number: AsyncMutex::default(),
             changed: Notify::new(),
-            room: Notify::new(),
+            space_freed: Notify::new(),
         }
     }
 
@@ -188,13 +188,13 @@ impl Outbox {
             }
         }
         drop(state);
-        self.room.notify_one();
+        self.space_freed.notify_one();
     }
 
     /// Accepts nothing more.
     pub(super) fn stop_accepting(&self, reason: &Error) {
         self.state().closed.get_or_insert_with(|| reason.clone());
-        self.room.notify_one();
+        self.space_freed.notify_one();
     }
 
     async fn load_once(&self, next_number: &mut Option<u64>) -> Result<u64, Error> {
@@ -221,14 +221,14 @@ impl Outbox {
     async fn make_space(&self, length: usize) -> Result<(), Error> {
         loop {
             match self.space_for(length)? {
-                Room::Free => return Ok(()),
-                Room::Made(number) => self.forget(number).await,
-                Room::None => self.room.notified().await,
+                Space::Free => return Ok(()),
+                Space::Made(number) => self.forget(number).await,
+                Space::None => self.space_freed.notified().await,
             }
         }
     }
 
-    fn space_for(&self, length: usize) -> Result<Room, Error> {
+    fn space_for(&self, length: usize) -> Result<Space, Error> {
         let full = || Error::new(ErrorKind::Queue, "the message queue is full");
         let mut state = self.state();
         if let Some(reason) = &state.closed {
@@ -238,23 +238,23 @@ impl Outbox {
             messages, bytes, ..
         } = self.limits;
         if state.entries.len() < messages && state.bytes.saturating_add(length) <= bytes {
-            return Ok(Room::Free);
+            return Ok(Space::Free);
         }
         match self.limits.overflow {
-            Overflow::Wait => Ok(Room::None),
+            Overflow::Wait => Ok(Space::None),
             Overflow::DropNewest => Err(full()),
             Overflow::DropOldest => {
                 let Some(oldest) = state.entries.iter().position(|entry| !entry.sent) else {
-                    return Ok(Room::None);
+                    return Ok(Space::None);
                 };
                 let Some(entry) = state.take(oldest) else {
-                    return Ok(Room::None);
+                    return Ok(Space::None);
                 };
                 let dropped = full().with_note("the message was dropped for a newer one");
                 if let Some(done) = entry.done {
                     let _ = done.send(Err(dropped));
                 }
-                Ok(Room::Made(entry.number))
+                Ok(Space::Made(entry.number))
             }
         }
     }
@@ -272,7 +272,7 @@ impl Outbox {
         if let Some(done) = done {
             let _ = done.send(outcome);
         }
-        self.room.notify_one();
+        self.space_freed.notify_one();
     }
 
     async fn forget(&self, number: u64) {
