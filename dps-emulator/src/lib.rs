@@ -88,9 +88,9 @@ mod state;
 mod tls;
 
 pub use access::{AccessPolicy, EntraRole, Permission};
-pub use allocate::{Latency, LinkedHub};
+pub use allocate::{DefaultAllocation, Latency, LinkedHub};
 pub use attest::VerifiedCa;
-pub use config::EmulatorBuilder;
+pub use config::{EmulatorBuilder, HostName};
 #[cfg(feature = "control")]
 pub use control::ControlEndpoint;
 pub use dps_types::{Clock, SystemClock};

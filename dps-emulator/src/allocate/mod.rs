@@ -2,6 +2,7 @@
 //!
 //! Source: azure-docs `iot-dps/how-to-use-allocation-policies.md`.
 
+mod default_allocation;
 mod latency;
 mod linked_hub;
 
@@ -17,6 +18,7 @@ use dps_types::{
 };
 use serde_json::Value;
 
+pub use default_allocation::DefaultAllocation;
 pub use latency::Latency;
 pub use linked_hub::LinkedHub;
 

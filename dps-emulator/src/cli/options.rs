@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::{IssuingAuthority, Latency, Limits, LinkedHub, VerifiedCa};
+use crate::{
+    DefaultAllocation, HostName, IssuingAuthority, Latency, Limits, LinkedHub, VerifiedCa,
+};
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use dps_types::IdScope;
 
 use super::with_causes;
@@ -79,7 +82,7 @@ pub(super) struct Options {
     /// Name in the server's certificate, in addition to localhost and 127.0.0.1. The first one is the host in the URLs and
     /// connection strings that the emulator prints
     #[arg(long = "host", value_name = "NAME")]
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<HostName>,
     /// Linked IoT hub, with its weight of 1 to 1000; 127.0.0.1 by default. With no-policy, hashed and geoLatency
     /// exclude it
     #[arg(long = "hub", value_name = "HOSTNAME[=WEIGHT][,no-policy]")]
@@ -89,9 +92,9 @@ pub(super) struct Options {
         long,
         value_name = "POLICY",
         default_value = "hashed",
-        value_parser = ["hashed", "geoLatency", "static"]
+        value_parser = PossibleValuesParser::new(DefaultAllocation::NAMES).try_map(|name| name.parse::<DefaultAllocation>())
     )]
-    pub(super) default_allocation: String,
+    pub(super) default_allocation: DefaultAllocation,
     /// Latency between a hub and the devices of a region, for geoLatency; a device is in the region that its payload names
     #[arg(long = "latency", value_name = "[REGION/]HUB=MS")]
     pub(super) latencies: Vec<Latency>,

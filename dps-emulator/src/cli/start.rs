@@ -26,7 +26,7 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         .mqtt_port(mqtt)
         .amqp_port(amqp)
         .id_scope(options.id_scope.clone())
-        .default_allocation(options.default_allocation.as_str().into())
+        .default_allocation(options.default_allocation)
         .latencies(options.latencies.iter().cloned())
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
@@ -63,7 +63,7 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         builder = builder.link_hub(hub.clone());
     }
     for host in &options.hosts {
-        builder = builder.host_name(host);
+        builder = builder.host_name(host.clone());
     }
     if let (Some(chain), Some(key)) = (&options.server_certificate, &options.server_key) {
         let read = |file: &Path| {

@@ -1,6 +1,5 @@
 //! Checks the options of an emulator when it starts.
 
-use dps_types::enrollment::AllocationPolicyKind;
 use dps_types::{HubHostname, IdScope};
 
 use super::{DEFAULT_HUB, DEFAULT_ID_SCOPE, EmulatorBuilder};
@@ -52,18 +51,6 @@ impl EmulatorBuilder {
             all.push(policy.clone());
         }
         Ok(all)
-    }
-
-    /// The default allocation policy. It cannot be custom, because only an enrollment has a webhook.
-    pub(crate) fn checked_default_allocation(&self) -> Result<AllocationPolicyKind, Error> {
-        match &self.default_allocation {
-            policy @ (AllocationPolicyKind::Hashed
-            | AllocationPolicyKind::GeoLatency
-            | AllocationPolicyKind::Static) => Ok(policy.clone()),
-            other => Err(invalid(format!(
-                "the default allocation policy must be hashed, geoLatency or static, and is '{other}'"
-            ))),
-        }
     }
 
     /// The latencies, all of linked hubs.

@@ -1,6 +1,7 @@
 //! The options of an emulator.
 
 mod check;
+mod host_name;
 mod setters;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::Roots;
-use dps_types::enrollment::AllocationPolicyKind;
 use dps_types::{Clock, IdScope, SymmetricKey, SystemClock};
 use rustls::sign::CertifiedKey;
 
 use crate::access::{AccessPolicy, BearerToken};
-use crate::allocate::{Latency, LinkedHub};
+use crate::allocate::{DefaultAllocation, Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::fault::Fault;
@@ -22,6 +22,8 @@ use crate::issuance::IssuingAuthority;
 use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
+
+pub use host_name::HostName;
 
 /// The hub that is linked when no other is; [`EmulatorBuilder::link_hub`] has the reason for this name.
 const DEFAULT_HUB: &str = "127.0.0.1";
@@ -33,11 +35,11 @@ pub struct EmulatorBuilder {
     pub(crate) bind: IpAddr,
     /// The protocols that are served, each on a port. 0 stands for a free one.
     pub(crate) ports: Vec<(Protocol, u16)>,
-    pub(crate) host_names: Vec<String>,
+    pub(crate) host_names: Vec<HostName>,
     pub(crate) id_scope: Option<IdScope>,
     hubs: Vec<LinkedHub>,
     latencies: Vec<Latency>,
-    default_allocation: AllocationPolicyKind,
+    pub(crate) default_allocation: DefaultAllocation,
     pub(crate) verified_cas: Vec<VerifiedCa>,
     pub(crate) server_certificate: Option<CertifiedKey>,
     #[cfg(feature = "redb")]
@@ -80,7 +82,7 @@ impl Default for EmulatorBuilder {
             id_scope: None,
             hubs: Vec::new(),
             latencies: Vec::new(),
-            default_allocation: AllocationPolicyKind::Hashed,
+            default_allocation: DefaultAllocation::default(),
             verified_cas: Vec::new(),
             server_certificate: None,
             #[cfg(feature = "redb")]

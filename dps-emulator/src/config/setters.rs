@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dps_tls::{Roots, certified_key};
-use dps_types::enrollment::{AllocationPolicyKind, EnrollmentGroup, IndividualEnrollment};
+use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use dps_types::{Clock, HubHostname, IdScope, SymmetricKey};
 
-use super::EmulatorBuilder;
+use super::{EmulatorBuilder, HostName};
 use crate::access::{AccessPolicy, BearerToken, EntraRole};
-use crate::allocate::{Latency, LinkedHub};
+use crate::allocate::{DefaultAllocation, Latency, LinkedHub};
 use crate::attest::VerifiedCa;
 use crate::endpoint::Protocol;
 use crate::error::{Error, ErrorKind};
@@ -33,10 +33,9 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The allocation policy of enrollments without one: [`Hashed`](AllocationPolicyKind::Hashed), which is the default,
-    /// [`GeoLatency`](AllocationPolicyKind::GeoLatency) or [`Static`](AllocationPolicyKind::Static).
+    /// The allocation policy of enrollments that have none; [`Hashed`](DefaultAllocation::Hashed) by default.
     #[must_use]
-    pub fn default_allocation(mut self, policy: AllocationPolicyKind) -> Self {
+    pub fn default_allocation(mut self, policy: DefaultAllocation) -> Self {
         self.default_allocation = policy;
         self
     }
@@ -140,11 +139,11 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds a DNS name or IP address to the server's certificate. `localhost` and the loopback addresses are always in it. The
-    /// first name is the host in the URLs and connection strings of the emulator.
+    /// Adds a name to the server's certificate. `localhost` and the loopback addresses are always in it. The first name is the
+    /// host in the URLs and connection strings of the emulator.
     #[must_use]
-    pub fn host_name(mut self, name: impl Into<String>) -> Self {
-        self.host_names.push(name.into());
+    pub fn host_name(mut self, name: HostName) -> Self {
+        self.host_names.push(name);
         self
     }
 

@@ -9,6 +9,7 @@ use ::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::{ControlEndpoint, Token};
+use crate::config::HostName;
 
 /// The cookie that holds the token for the page.
 pub(super) const COOKIE: &str = "dps-emulator-control";
@@ -28,8 +29,8 @@ pub(super) struct Denied {
 }
 
 impl Guard {
-    pub(crate) fn new(options: &ControlEndpoint, host_names: &[String]) -> Self {
-        let mut names = host_names.to_vec();
+    pub(crate) fn new(options: &ControlEndpoint, host_names: &[HostName]) -> Self {
+        let mut names: Vec<String> = host_names.iter().map(HostName::to_string).collect();
         names.push("localhost".to_owned());
         Self {
             names,
@@ -149,7 +150,7 @@ mod tests {
         if let Some(token) = token {
             options = options.token(token);
         }
-        Guard::new(&options, &["dps.example".to_owned()])
+        Guard::new(&options, &["dps.example".parse().expect("a name")])
     }
 
     fn status(guard: &Guard, method: &Method, path: &str, fields: &[(&str, &str)]) -> u16 {

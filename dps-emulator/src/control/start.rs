@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Guard;
 use super::{AdjustableClock, Control, ControlEndpoint, serve};
 use crate::Emulator;
-use crate::config::EmulatorBuilder;
+use crate::config::{EmulatorBuilder, HostName};
 use crate::emulator::{bracketed, listen};
 use crate::endpoint::Gateway;
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(crate) struct Prepared {
     listener: TcpListener,
     port: u16,
     clock: Arc<AdjustableClock>,
-    host_names: Vec<String>,
+    host_names: Vec<HostName>,
 }
 
 /// Checks the options, listens, and replaces the clock of the emulator by one that can be set.

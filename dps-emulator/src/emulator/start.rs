@@ -16,7 +16,7 @@ use super::Emulator;
 use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
 use crate::ca_certificates::CaCertificates;
-use crate::config::EmulatorBuilder;
+use crate::config::{EmulatorBuilder, HostName};
 use crate::endpoint::{ConnectionCounts, Gateway, Protocol, RefusalLog, serve};
 use crate::error::{Error, ErrorKind};
 use crate::fault::Faults;
@@ -45,7 +45,6 @@ impl Emulator {
         let id_scope = builder.chosen_id_scope()?;
         let hubs = builder.chosen_hubs()?;
         let policies = builder.all_policies()?;
-        let default_allocation = builder.checked_default_allocation()?;
         let latencies = Latency::table(builder.checked_latencies(&hubs)?);
         builder.check_verified_cas()?;
         let authorities = builder.checked_authorities()?;
@@ -70,13 +69,15 @@ impl Emulator {
         let host = builder
             .host_names
             .first()
-            .map_or("localhost", String::as_str);
+            .map_or("localhost", HostName::as_str);
         let host = bracketed(host);
         let local_host = authority(&host, https.map_or(443, |(_, port)| *port));
 
         let store = open_store(&builder).await?;
-        let mut hosts = builder.host_names.clone();
-        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+        let names = builder.host_names.iter().map(HostName::to_string);
+        let hosts = names
+            .chain(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned))
+            .collect();
         let mut access = Access {
             policies: Vec::with_capacity(policies.len()),
             bearer_tokens: builder.bearer_tokens,
@@ -91,7 +92,7 @@ impl Emulator {
         let names: Vec<String> = hub_names
             .filter(|name| DnsName::try_from(*name).is_ok())
             .map(str::to_owned)
-            .chain(builder.host_names.iter().cloned())
+            .chain(builder.host_names.iter().map(HostName::to_string))
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
@@ -116,7 +117,8 @@ impl Emulator {
             builder.limits,
         )
         .with_seed(builder.random_seed);
-        let allocator = Allocator::new(hubs, default_allocation, latencies, webhooks);
+        let allocator =
+            Allocator::new(hubs, builder.default_allocation.into(), latencies, webhooks);
         let faults = Faults::new(stop.clone(), builder.random_seed);
         let issuance = Issuance::open(
             authorities,

@@ -1,4 +1,4 @@
-//! What devices and operators see of a running emulator, over real TLS sockets.
+//! Behaviour of a running emulator for devices and operators, over real TLS sockets.
 
 mod common;
 
@@ -30,6 +30,7 @@ mod issued_certificates;
 mod key_usage;
 mod lifecycle;
 mod limits;
+mod mqtt;
 mod openapi;
 mod persistence;
 mod program;

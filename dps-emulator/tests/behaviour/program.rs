@@ -247,7 +247,11 @@ async fn an_option_that_is_not_valid_is_refused_with_its_name() {
             1,
             "invalid value for --service-key: ",
         ),
-        (&["--host", "no name!"], 1, "no name!"),
+        (
+            &["--host", "no name!"],
+            2,
+            "'--host <NAME>': 'no name!' is not a valid DNS name or IP address",
+        ),
         (
             &["--verified-ca", "root.pem"],
             2,

@@ -15,7 +15,8 @@ async fn ask(dps: &Dps, token: &str) -> Answer {
 }
 
 async fn with_enrollment() -> Dps {
-    let dps = Dps::start_with(|builder| builder.host_name("dps.example")).await;
+    let dps =
+        Dps::start_with(|builder| builder.host_name("dps.example".parse().expect("a name"))).await;
     dps.create("/enrollments/e", &key_enrollment("e", KEY_1, KEY_2))
         .await;
     dps

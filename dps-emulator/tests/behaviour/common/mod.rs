@@ -1,4 +1,4 @@
-//! What the tests stand on: an emulator, a client of its wire that shares no code with it, webhooks, the program.
+//! Test support: an emulator, clients that share no code with it, webhooks, and the program.
 
 mod clock;
 mod control;
@@ -6,9 +6,11 @@ mod csr;
 mod device;
 mod hook;
 mod hub;
+mod mqtt;
 mod program;
 mod sas;
 mod shared;
+mod tls;
 mod tpm;
 mod wire;
 
@@ -24,9 +26,15 @@ pub(crate) use csr::{Csr, issuing};
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use hub::HubApi;
+pub(crate) use mqtt::{
+    ACCEPTED, Client, Connect, DESIRED, DISCONNECT, FILTER, GET, NOT_AUTHORIZED, PINGREQ, PINGRESP,
+    REGISTER, REPORT, RESPONSES, STATUS, Transport, Ws, handshake, head, hub_token, publish,
+    publish_at_most_once, subscribe, unsubscribe,
+};
 pub(crate) use program::Program;
-pub(crate) use sas::{FOREVER, Sas, derive, percent, unix_now};
+pub(crate) use sas::{FOREVER, Sas, derive, percent, token, token_until, unix_now};
 pub(crate) use shared::shared;
+pub(crate) use tls::Tls;
 pub(crate) use tpm::{TpmDevice, shown, tpm_enrollment};
 pub(crate) use wire::{Answer, Wire};
 
@@ -35,7 +43,7 @@ pub(crate) const KEY_1: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 pub(crate) const KEY_2: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=";
 pub(crate) const KEY_3: &str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpBQkNERUY=";
 
-/// Longer than anything here takes: what is not done by then hangs.
+/// The time after which a test fails because the emulator does not answer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An emulator, and its wire.
@@ -62,6 +70,24 @@ impl Dps {
             &emulator.service_connection_string(),
         );
         Self { emulator, wire }
+    }
+
+    /// As [`start`](Self::start), with an enrollment of the device `dev-1`.
+    pub(crate) async fn with_device() -> Self {
+        let dps = Self::start().await;
+        dps.enroll("dev-1").await;
+        dps
+    }
+
+    /// Enrolls a device with [`KEY_1`] and [`KEY_2`].
+    pub(crate) async fn enroll(&self, id: &str) {
+        let document = key_enrollment(id, KEY_1, KEY_2);
+        self.create(&format!("/enrollments/{id}"), &document).await;
+    }
+
+    /// The hub that an emulator has unless others are linked.
+    pub(crate) fn default_hub(&self) -> HubHandle {
+        self.hub("127.0.0.1")
     }
 
     /// A linked hub.
@@ -172,7 +198,7 @@ pub(crate) fn assert_etag(value: &Value) {
     );
 }
 
-/// What an ETag is the base64 of.
+/// Decodes an ETag.
 pub(crate) fn stored_etag(value: &Value) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let bytes = STANDARD.decode(value.as_str().expect("an ETag is text"));

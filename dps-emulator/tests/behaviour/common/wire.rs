@@ -2,22 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dps_emulator::DeviceCredentials;
-use dps_tls::{ClientTls, Roots, certified_key, read_chain, read_key};
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use rustls::ClientConfig;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::sas::{FOREVER, Sas, percent};
+use super::tls::{Tls, connect, tls};
 use super::{Device, TIMEOUT};
 
 /// Where an emulator is, whom to trust, and the operator's key.
@@ -93,26 +86,15 @@ impl Wire {
         Device::new(self.clone(), id)
     }
 
-    /// The same emulator, called by a client that shows this chain.
+    /// The same emulator, called by a client that presents this chain.
     pub(crate) fn showing(&self, chain_pem: &str, credentials: &DeviceCredentials) -> Self {
-        let identity = (chain_pem, credentials.private_key_pem());
-        Self {
-            http: client(tls(&self.ca_pem, Some(identity))),
-            ..self.clone()
-        }
+        self.presenting(chain_pem, credentials.private_key_pem())
     }
 
     /// The same emulator, called by a client that presents this chain and key without checking them.
     pub(crate) fn presenting(&self, chain_pem: &str, key_pem: &str) -> Self {
-        let mut tls = tls(&self.ca_pem, None);
-        let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes());
-        let chain = chain.collect::<Result<_, _>>().expect("a chain");
-        let key = read_key(key_pem.as_bytes()).expect("a key");
-        let key = any_supported_type(&key).expect("a supported key");
-        let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-        tls.client_auth_cert_resolver = Arc::new(identity);
         Self {
-            http: client(tls),
+            http: client(tls(&self.ca_pem, Some((chain_pem, key_pem)))),
             ..self.clone()
         }
     }
@@ -134,21 +116,17 @@ impl Wire {
     }
 
     /// A connection with nothing but TLS on it.
-    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self) -> Tls {
         self.connect_to(self.port).await
     }
 
     /// The same to another port, for MQTT and AMQP.
-    pub(crate) async fn connect_to(&self, port: u16) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await;
-        let name = ServerName::try_from("localhost").expect("a name");
-        TlsConnector::from(Arc::new(tls(&self.ca_pem, None)))
-            .connect(name, stream.expect("connected"))
-            .await
-            .expect("TLS")
+    pub(crate) async fn connect_to(&self, port: u16) -> Tls {
+        let connected = connect(port, tls(&self.ca_pem, None)).await;
+        connected.expect("TLS")
     }
 
-    /// What an operator's token claims by default.
+    /// The claims of an operator's token.
     pub(crate) fn service_sas(&self) -> Sas {
         Sas {
             sr: percent(&format!("localhost:{}", self.port)),
@@ -227,17 +205,6 @@ impl Answer {
         assert_eq!(body["errorCode"], code, "{self:?}");
         assert_eq!(body["message"], message, "{self:?}");
     }
-}
-
-fn tls(ca_pem: &str, identity: Option<(&str, &str)>) -> ClientConfig {
-    let roots = Roots::from_pem(ca_pem).expect("the CA");
-    let mut tls = ClientTls::new(roots);
-    if let Some((chain, key)) = identity {
-        let chain = read_chain(chain.as_bytes()).expect("a chain");
-        let key = read_key(key.as_bytes()).expect("a key");
-        tls = tls.with_identity(certified_key(chain, key).expect("an identity"));
-    }
-    tls.build().expect("TLS")
 }
 
 fn client(tls: ClientConfig) -> reqwest::Client {
