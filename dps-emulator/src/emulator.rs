@@ -1,5 +1,6 @@
 //! A running emulator: how clients reach it, how it stops.
 
+mod address;
 mod start;
 
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use crate::issuance::IssuanceHandle;
 use crate::journal::{Exchange, Journal};
 use crate::provision::Engine;
 use crate::tls::TlsAcceptor;
-use start::authority;
+use address::authority;
 #[cfg(feature = "control")]
-pub(crate) use start::{bracketed, listen};
+pub(crate) use address::{bracketed, listen};
 
 /// A running emulator. Dropping it stops it; [`Emulator::shutdown`] also waits until it has stopped.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use dps_types::{AllocationRequest, HubHostname, json};
 use serde_json::{Map, Value};
 
-use super::{HUB, member};
+/// The name of the one required member.
+pub(super) const HUB: &str = "iotHubHostName";
 
 /// Longer excerpts of an answer are cut.
 const MAX_EXCERPT: usize = 80;
@@ -214,6 +215,21 @@ fn quoted(text: &str) -> String {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
     }
+}
+
+/// The member with this name. The service ignores the case of names, and so do our documents: the exact name first,
+/// then the first name that differs only in case.
+pub(super) fn member<'a>(
+    members: &'a serde_json::Map<String, Value>,
+    name: &str,
+) -> Option<&'a Value> {
+    let ignoring_case = || {
+        let mut members = members.iter();
+        members.find(|(key, _)| key.eq_ignore_ascii_case(name))
+    };
+    members
+        .get(name)
+        .or_else(|| ignoring_case().map(|(_, value)| value))
 }
 
 #[cfg(test)]

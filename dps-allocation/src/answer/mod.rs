@@ -5,15 +5,12 @@ mod diagnosis;
 use dps_types::{AllocationRequest, AllocationResponse, ErrorCode, json};
 use serde_json::Value;
 
-use self::diagnosis::explain;
+use self::diagnosis::{HUB, explain, member};
 use crate::{Allocation, Rejection, RejectionKind};
 
 /// The largest answer, in bytes: DPS accepts messages of up to 96 KB.
 #[cfg(feature = "client")]
 pub(crate) const MAX_BYTES: usize = 96 * 1024;
-
-/// The name of the one required member.
-const HUB: &str = "iotHubHostName";
 
 /// Reads the webhook's allocation for the request from the body of a response with status 200.
 pub(crate) fn read(body: &[u8], request: &AllocationRequest) -> Result<Allocation, Rejection> {
@@ -97,16 +94,4 @@ fn failed(reason: impl AsRef<str>) -> Rejection {
 /// Parses the body, or explains why it is not JSON.
 fn parse(body: &[u8]) -> Result<Value, String> {
     json::from_slice(body).map_err(|error| diagnosis::not_json(body, &error))
-}
-
-/// The member with this name. The service ignores the case of names, and so do our documents: the exact name first,
-/// then the first name that differs only in case.
-fn member<'a>(members: &'a serde_json::Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let ignoring_case = || {
-        let mut members = members.iter();
-        members.find(|(key, _)| key.eq_ignore_ascii_case(name))
-    };
-    members
-        .get(name)
-        .or_else(|| ignoring_case().map(|(_, value)| value))
 }

@@ -9,8 +9,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
-use super::fault::CertificateFault as Fault;
-use super::issued::IssuedCertificate;
+use super::fault::{CertificateFault as Fault, MAX_CERTIFICATES};
 use crate::attestation::x509::common_name_of;
 
 /// How far the start of a validity may be in the future: the clocks of the device and of the service differ.
@@ -37,7 +36,7 @@ pub(super) fn check(ders: Vec<Vec<u8>>, expected: &Expected<'_>) -> Result<Check
     match ders.len() {
         0 => return Err(Fault::Missing),
         1 => return Err(Fault::NoIssuer),
-        found if found > IssuedCertificate::MAX_CERTIFICATES => {
+        found if found > MAX_CERTIFICATES => {
             return Err(Fault::TooMany { found });
         }
         _ => {}
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn the_number_of_certificates_is_limited() {
         let mut chain = chain();
-        while chain.ders.len() <= IssuedCertificate::MAX_CERTIFICATES {
+        while chain.ders.len() <= MAX_CERTIFICATES {
             chain.ders.push(chain.ders[2].clone());
         }
         assert_eq!(fault(&chain), Fault::TooMany { found: 9 });

@@ -7,6 +7,9 @@ use dps_types::{RegistrationId, Timestamp};
 
 use crate::error::{Error, ErrorKind};
 
+/// The maximum number of certificates in an issued chain. The service sends three.
+pub(super) const MAX_CERTIFICATES: usize = 8;
+
 /// What is wrong with the certificates that a service issued: the source of an error of the kind
 /// [`Certificate`](ErrorKind::Certificate). Positions count from 1, and the device's certificate is 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl fmt::Display for CertificateFault {
             Self::TooMany { found } => write!(
                 f,
                 "the chain has {found} certificates: at most {} are accepted",
-                super::IssuedCertificate::MAX_CERTIFICATES
+                MAX_CERTIFICATES
             ),
             Self::NoIssuer => {
                 f.write_str("the chain has only the device's certificate: its issuer is missing")

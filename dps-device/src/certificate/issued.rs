@@ -9,7 +9,7 @@ use dps_types::{RegistrationId, Timestamp};
 use rustls::pki_types::CertificateDer;
 
 use super::chain::{self, CheckedChain, Expected, is_self_issued};
-use super::fault::CertificateFault as Fault;
+use super::fault::{CertificateFault as Fault, MAX_CERTIFICATES};
 use super::key_pair::KeyPair;
 use super::request::CertificateRequest;
 use crate::attestation::{Attestation, ClientIdentity, Proof};
@@ -31,7 +31,7 @@ pub struct IssuedCertificate {
 
 impl IssuedCertificate {
     /// The maximum number of certificates in an issued chain. The service sends three.
-    pub const MAX_CERTIFICATES: usize = 8;
+    pub const MAX_CERTIFICATES: usize = MAX_CERTIFICATES;
 
     /// Reads the answer to a request: certificates in base64 of DER, the device's first, then each issuer up to the root.
     ///

@@ -6,6 +6,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dps_mqtt::{Connect, Packet};
+use dps_types::protocol::hub::{DESIRED_FILTER, TWIN_RESPONSE_FILTER};
+#[cfg(feature = "certificates")]
+use dps_types::protocol::hub_certificate::RESPONSE_FILTER;
+use dps_types::protocol::hub_method::METHOD_FILTER;
 use tokio::time::{Instant, timeout};
 
 use super::endpoint::HubEndpoint;
@@ -171,7 +175,7 @@ impl Link {
         let mut connect = Connect::new(hub.client_id());
         connect.username = Some(hub.username());
         connect.password = signed.as_ref().map(|signed| signed.token.reveal());
-        let filters = hub.filters(options);
+        let filters = topic_filters(hub, options);
         let filters: Vec<_> = filters.iter().map(String::as_str).collect();
         let timeout = hub.endpoint.request_timeout;
         let connection = MqttConnection::open(stream, connect, &filters, timeout).await?;
@@ -221,3 +225,14 @@ impl Link {
 
 /// How long a renewal that the program asked for waits for a quiet moment.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The topics that a connection subscribes to. A hub allows five for each connection.
+fn topic_filters(hub: &HubEndpoint, options: &ConnectOptions) -> Vec<String> {
+    let mut filters = vec![TWIN_RESPONSE_FILTER.to_owned()];
+    filters.extend(options.twin.then(|| DESIRED_FILTER.to_owned()));
+    filters.extend(options.methods.then(|| METHOD_FILTER.to_owned()));
+    filters.extend(options.messages.then(|| hub.message_filter()));
+    #[cfg(feature = "certificates")]
+    filters.extend(hub.renews_here.then(|| RESPONSE_FILTER.to_owned()));
+    filters
+}

@@ -3,6 +3,7 @@
 mod assignment_file;
 mod assignment_store;
 mod cached_assignment;
+mod connect;
 mod driver;
 mod endpoint;
 mod event;

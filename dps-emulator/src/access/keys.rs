@@ -2,9 +2,11 @@
 
 use dps_types::SymmetricKey;
 
-use super::OWNER;
 use crate::error::{Error, ErrorKind};
 use crate::state::store::{Expected, Store, StoreError, Table};
+
+/// The policy that every instance has.
+pub(crate) const OWNER: &str = "provisioningserviceowner";
 
 /// One of a policy's two keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

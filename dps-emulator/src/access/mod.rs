@@ -20,7 +20,7 @@ pub(crate) use bearer::BearerToken;
 pub use bearer::EntraRole;
 pub use permission::Permission;
 pub use policy::AccessPolicy;
-pub(crate) use policy::{OWNER, Policy};
+pub(crate) use policy::Policy;
 
 use crate::attest::elapsed;
 use crate::service_error::ServiceError;
@@ -153,6 +153,7 @@ mod tests {
 
     use dps_types::sas::SasTokenBuilder;
 
+    use super::keys::OWNER;
     use super::*;
 
     const NOW: u64 = 1_800_000_000;

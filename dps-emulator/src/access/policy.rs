@@ -4,13 +4,10 @@ use std::str::FromStr;
 
 use dps_types::SymmetricKey;
 
-use super::keys::{Slot, stored_key};
+use super::keys::{OWNER, Slot, stored_key};
 use super::{Permission, ServiceAction};
 use crate::error::{Error, ErrorKind};
 use crate::state::store::Store;
-
-/// The policy that every instance has.
-pub(crate) const OWNER: &str = "provisioningserviceowner";
 
 /// The configuration of a shared access policy. Without keys, the emulator makes random ones and keeps them in the data directory.
 ///

@@ -9,8 +9,7 @@ use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::options::FLAGS_ONLY;
-use super::sources::conflict;
+use super::options::{FLAGS_ONLY, conflict};
 
 /// A configuration file.
 pub(super) struct ConfigFile {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::{
     DefaultAllocation, HostName, IssuingAuthority, Latency, Limits, LinkedHub, VerifiedCa,
 };
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Parser};
 use dps_types::IdScope;
 
 use super::with_causes;
@@ -180,4 +180,13 @@ fn verified_ca(text: &str) -> Result<VerifiedCa, String> {
     let (name, file) = text.split_once('=').ok_or("it must be NAME=PEMFILE")?;
     let pem = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     VerifiedCa::from_pem(name, &pem).map_err(|error| with_causes(&error))
+}
+
+/// Whether two options cannot be used together.
+pub(super) fn conflict(command: &clap::Command, one: &Arg, other: &Arg) -> bool {
+    let names = |a: &Arg, b: &Arg| {
+        let ids = command.get_arg_conflicts_with(a);
+        ids.iter().any(|it| it.get_id() == b.get_id())
+    };
+    names(one, other) || names(other, one)
 }

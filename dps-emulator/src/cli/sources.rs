@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Id};
 
 use super::config_file::{ConfigFile, Documents};
-use super::options::{FLAGS_ONLY, Options};
+use super::options::{FLAGS_ONLY, Options, conflict};
 use super::{Command, Settings};
 
 /// Reads what the program was asked to do. Ends the program after `--help` and for an option that is not valid, as clap does.
@@ -75,15 +75,6 @@ fn without_replaced(command: clap::Command, given: &ArgMatches) -> clap::Command
         true => arg.env(Resettable::Reset),
         false => arg,
     })
-}
-
-/// Whether two options cannot be used together.
-pub(super) fn conflict(command: &clap::Command, one: &Arg, other: &Arg) -> bool {
-    let names = |a: &Arg, b: &Arg| {
-        let ids = command.get_arg_conflicts_with(a);
-        ids.iter().any(|it| it.get_id() == b.get_id())
-    };
-    names(one, other) || names(other, one)
 }
 
 /// What the command line and the environment set. Errors are reported later, when the file's values are there as well.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Control;
+use super::methods::not_answered;
 use super::reply::{self, Answer, Failure};
 use super::request::{Ask, BODY_LIMIT};
-use super::route::not_answered;
 use crate::hub::HubHandle;
 
 /// Answers `/hubs/{hub}/…`; `rest` is what follows.

@@ -9,6 +9,7 @@ mod exchanges;
 mod faults;
 mod guard;
 mod hubs;
+mod methods;
 mod metrics;
 mod options;
 mod page;

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::guard::COOKIE;
+use super::methods::not_answered;
 use super::reply::{self, Answer, Body, Failure};
 use super::request::Ask;
 use super::{Control, clock, connection, exchanges, faults, hubs, metrics, page, reset, state};
@@ -83,31 +84,6 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
         }
         (_, path) => Err(not_answered(path)),
     }
-}
-
-/// 405 with the methods of the path, or 404.
-pub(super) fn not_answered(path: &[&str]) -> Failure {
-    let methods = match path {
-        [] | ["page", ..] => "GET",
-        [
-            "health" | "ready" | "metrics" | "ca.pem" | "connection" | "openapi.json" | "hubs"
-            | "page.js" | "page.css",
-        ]
-        | ["exchanges", "stream"]
-        | ["hubs", _, "devices"]
-        | ["hubs", _, "devices", _, "telemetry"] => "GET",
-        ["exchanges"] => "GET, DELETE",
-        ["faults"] => "GET, POST, DELETE",
-        ["faults", _] => "DELETE",
-        ["clock" | "state"] => "GET, PUT",
-        ["clock", "advance"]
-        | ["reset" | "deviceKey"]
-        | ["hubs", _, "devices", _, "disconnect"] => "POST",
-        ["hubs", _, "devices", _] => "GET, PATCH, DELETE",
-        ["hubs", _, "devices", _, "twin"] => "PATCH",
-        _ => return Failure::not_found("the path does not exist: /openapi.json lists them"),
-    };
-    Failure::method_not_allowed(methods)
 }
 
 /// Ready means that the store answers as well.

@@ -1,18 +1,16 @@
 //! How an emulator starts: checks the options, opens the store, and serves.
 
-use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use dps_allocation::WebhookClient;
 use dps_types::ServiceConnectionString;
 use rustls_pki_types::DnsName;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Emulator;
+use super::address::{authority, bracketed, listen};
 use crate::access::{Access, Policy};
 use crate::allocate::{Allocator, Latency};
 use crate::ca_certificates::CaCertificates;
@@ -34,8 +32,6 @@ use crate::tls::TlsAcceptor;
 
 #[cfg(feature = "redb")]
 const STORE_FILE: &str = "dps.redb";
-/// The most connections that wait to be accepted, for many devices that start at once. The system may allow fewer.
-const BACKLOG: u32 = 4096;
 
 impl Emulator {
     #[cfg_attr(not(feature = "control"), allow(unused_mut))]
@@ -226,30 +222,6 @@ impl Emulator {
     }
 }
 
-/// A listener and its port.
-pub(crate) fn listen(address: IpAddr, port: u16) -> Result<(TcpListener, u16), Error> {
-    let listen = || {
-        let socket = match address {
-            IpAddr::V4(_) => TcpSocket::new_v4(),
-            IpAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        // Makes a port free as soon as its emulator has stopped. On Windows the option has another meaning.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        socket.bind((address, port).into())?;
-        let listener = socket.listen(BACKLOG)?;
-        let port = listener.local_addr()?.port();
-        Ok((listener, port))
-    };
-    listen().map_err(|error: io::Error| {
-        Error::new(
-            ErrorKind::Bind,
-            format!("cannot listen on {address}:{port}"),
-        )
-        .with_source(error)
-    })
-}
-
 async fn open_store(builder: &EmulatorBuilder) -> Result<Arc<dyn Store>, Error> {
     if let Some(store) = &builder.store {
         return Ok(Arc::clone(store));
@@ -269,22 +241,6 @@ fn connections(access: &Access, host: &str) -> Result<Vec<ServiceConnectionStrin
             .map_err(configuration)
     };
     access.policies.iter().map(connection).collect()
-}
-
-/// The host in connection strings, with the port unless it is the usual one.
-pub(super) fn authority(host: &str, https_port: u16) -> String {
-    match https_port {
-        443 => host.to_owned(),
-        port => format!("{host}:{port}"),
-    }
-}
-
-/// The host in a URL: an IPv6 address has brackets.
-pub(crate) fn bracketed(host: &str) -> String {
-    match host.parse::<Ipv6Addr>() {
-        Ok(address) => format!("[{address}]"),
-        Err(_) => host.to_owned(),
-    }
 }
 
 /// Creates a directory that only its owner can read, because it will hold keys.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Protocol;
+use super::protocol::Protocol;
 
 /// The protocols with the names of their ports.
 const PORTS: [(Protocol, &str); 4] = [

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection_counts::OpenConnection;
+use super::protocol::Protocol;
 use super::write_timeout::WriteTimeout;
 use super::{Caller, Gateway, Peer, Transport, amqp, https, mqtt};
 use crate::attest::PresentedChain;
@@ -29,27 +30,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The pause after an accept that failed, usually because the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A protocol with a port of its own, inside TLS unless its name has `Insecure`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Protocol {
-    /// HTTP/1.1, and MQTT and AMQP over WebSocket.
-    Https,
-    /// The same without TLS, on loopback only.
-    InsecureHttp,
-    Mqtt,
-    Amqp,
-}
-
-impl Protocol {
-    /// The address to listen on, for an emulator that listens on `bind`.
-    pub(crate) fn address(self, bind: IpAddr) -> IpAddr {
-        match self {
-            Self::InsecureHttp => Ipv4Addr::LOCALHOST.into(),
-            _ => bind,
-        }
-    }
-}
 
 /// Serves until the emulator stops, then waits for the requests in progress.
 pub(crate) async fn serve(

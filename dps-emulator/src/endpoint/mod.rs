@@ -15,6 +15,7 @@ mod hub_api;
 mod listen;
 mod mqtt;
 mod peer;
+mod protocol;
 mod refusal_log;
 mod reply;
 mod service;
@@ -33,7 +34,8 @@ use tokio::time::Instant;
 #[cfg(feature = "control")]
 pub(crate) use connection_counts::ConnectionCount;
 pub(crate) use connection_counts::ConnectionCounts;
-pub(crate) use listen::{Protocol, serve};
+pub(crate) use listen::serve;
+pub(crate) use protocol::Protocol;
 pub(crate) use refusal_log::RefusalLog;
 
 use crate::access::ServiceAction;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use dps_types::ErrorCode;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::{Effect, Fault, Step};
 
 /// A fault as the control endpoint and the configuration file have it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct FaultDocument {
+struct FaultDocument {
     step: Step,
     effect: Name,
     /// Registration id or device id, with `*` and `?`.
@@ -54,6 +55,19 @@ enum Name {
     TlsAlert,
     AnswerTwice,
     WrongRequestId,
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = FaultDocument::deserialize(deserializer)?;
+        document.try_into().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        FaultDocument::from(self.clone()).serialize(serializer)
+    }
 }
 
 impl TryFrom<FaultDocument> for Fault {

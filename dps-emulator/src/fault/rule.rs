@@ -5,8 +5,6 @@ use std::time::Duration;
 use dps_types::ErrorCode;
 use serde::{Deserialize, Serialize};
 
-use super::document::FaultDocument;
-
 /// A step of a device at which a fault can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,8 +91,7 @@ impl Effect {
 ///
 /// As JSON it is one object, which the control endpoint and the configuration file of the program accept:
 /// `{"step": "register", "effect": "throttle", "retryAfter": 7, "device": "dev-*", "count": 2, "probability": 0.5}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "FaultDocument", into = "FaultDocument")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     pub(super) step: Step,
     pub(super) effect: Effect,

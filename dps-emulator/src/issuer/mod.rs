@@ -4,7 +4,6 @@ mod authority;
 mod device;
 mod files;
 mod request;
-mod rsa;
 mod server;
 pub(crate) mod subject;
 
@@ -20,7 +19,6 @@ use time::OffsetDateTime;
 
 pub use authority::CertificateAuthority;
 pub use device::DeviceCredentials;
-pub(crate) use rsa::RsaCertificates;
 pub(crate) use server::ServerAuthority;
 
 use crate::error::{Error, ErrorKind};

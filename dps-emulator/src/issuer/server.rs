@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) struct ServerAuthority(CertificateAuthority);
 
 impl ServerAuthority {
-    pub(super) const RSA_CERTIFICATE_FILE: &str = "ca-rsa.pem";
+    pub(crate) const RSA_CERTIFICATE_FILE: &str = "ca-rsa.pem";
     /// The longest validity of a server's certificate that all usual clients accept.
     const VALIDITY: Duration = Duration::from_secs(820 * DAY.as_secs());
 
@@ -32,7 +32,7 @@ impl ServerAuthority {
     }
 
     /// Like [`load_or_create`](Self::load_or_create), for the authority with an RSA key.
-    pub(super) fn load_or_create_rsa(
+    pub(crate) fn load_or_create_rsa(
         dir: Option<&Path>,
         new_key: impl FnOnce() -> Result<KeyPair, Error>,
     ) -> Result<Self, Error> {
@@ -87,7 +87,7 @@ impl ServerAuthority {
     }
 
     /// Like [`issue`](Self::issue), with this key.
-    pub(super) fn issue_for(&self, key: KeyPair, names: &[String]) -> Result<CertifiedKey, Error> {
+    pub(crate) fn issue_for(&self, key: KeyPair, names: &[String]) -> Result<CertifiedKey, Error> {
         let now = SystemTime::now();
         let subject = subject::common_name("dps-emulator")?;
         let mut params = params(subject, now - DAY..now + Self::VALIDITY);

@@ -2,22 +2,19 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::crypto::ring;
 use rustls::server::{Acceptor, ClientHello};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CipherSuite, ServerConfig, SignatureScheme};
+use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_cert::der::pem::{LineEnding, encode_string};
 
-use super::client_certificates::AnyClient;
-use crate::error::{Error, ErrorKind};
-use crate::issuer::{RsaCertificates, ServerAuthority};
-
-const HTTP_1_1: &[u8] = b"http/1.1";
+use super::configs::{Configs, HTTP_1_1, certificate_error};
+use super::rsa::RsaCertificates;
+use crate::error::Error;
+use crate::issuer::ServerAuthority;
 
 /// Accepts TLS 1.2 and 1.3, with one certificate for every name that a client may ask for.
 ///
@@ -29,15 +26,6 @@ pub(crate) struct TlsAcceptor {
     root_pem: String,
     /// Absent if the user configured a certificate.
     rsa: Option<RsaCertificates>,
-}
-
-/// The configurations for one certificate.
-#[derive(Debug, Clone)]
-pub(crate) struct Configs {
-    /// Selects `http/1.1`.
-    http: Arc<ServerConfig>,
-    /// Selects no application protocol.
-    plain: Arc<ServerConfig>,
 }
 
 impl TlsAcceptor {
@@ -94,39 +82,6 @@ impl TlsAcceptor {
     }
 }
 
-impl Configs {
-    pub(crate) fn new(identity: CertifiedKey) -> Result<Self, Error> {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = AnyClient::new(provider.signature_verification_algorithms);
-        let plain = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(certificate_error)?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-        let mut http = plain.clone();
-        http.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(Self {
-            http: Arc::new(http),
-            plain: Arc::new(plain),
-        })
-    }
-
-    fn select(&self, is_http: bool) -> Arc<ServerConfig> {
-        Arc::clone(match is_http {
-            true => &self.http,
-            false => &self.plain,
-        })
-    }
-}
-
-fn certificate_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(
-        ErrorKind::Certificate,
-        "the server's certificate cannot be used",
-    )
-    .with_source(error)
-}
-
 fn offers_http(hello: &ClientHello<'_>) -> bool {
     hello
         .alpn()
@@ -173,7 +128,10 @@ const RSA_SIGNATURES: [SignatureScheme; 6] = [
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustls::client::ResolvesClientCert;
+    use rustls::crypto::ring;
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use rustls::version::{TLS12, TLS13};

@@ -5,7 +5,9 @@
 
 mod acceptor;
 mod client_certificates;
+mod configs;
 mod failure;
+mod rsa;
 
-pub(crate) use acceptor::{Configs, TlsAcceptor};
+pub(crate) use acceptor::TlsAcceptor;
 pub(crate) use failure::explain;

@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::InitialTwinBuilder;
-
 /// A free-form JSON object of a twin: tags, or desired properties.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -56,11 +54,6 @@ lossless! {
 }
 
 impl InitialTwin {
-    /// Starts a twin whose tags and properties are checked: [`InitialTwinBuilder`].
-    pub fn builder() -> InitialTwinBuilder {
-        InitialTwinBuilder::default()
-    }
-
     /// Creates a twin with these desired properties, without a check.
     ///
     /// ```

@@ -34,6 +34,13 @@ pub struct InitialTwinBuilder {
     desired: Map<String, Value>,
 }
 
+impl InitialTwin {
+    /// Starts a twin whose tags and properties are checked: [`InitialTwinBuilder`].
+    pub fn builder() -> InitialTwinBuilder {
+        InitialTwinBuilder::default()
+    }
+}
+
 impl InitialTwinBuilder {
     /// Adds a tag, which only the back end sees. Replaces an earlier tag of this name.
     #[must_use]

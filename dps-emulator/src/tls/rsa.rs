@@ -1,4 +1,4 @@
-//! The RSA certificates for clients that do not verify ECDSA signatures: made when the first such client connects.
+//! The RSA certificates for clients that do not verify ECDSA signatures. They are made when the first such client connects.
 //!
 //! Such a client verifies the whole chain with RSA, so there is a second root. Making two RSA keys takes seconds, which most
 //! runs of the emulator do not need.
@@ -17,10 +17,9 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::generate;
-use super::server::ServerAuthority;
+use super::configs::Configs;
 use crate::error::{Error, ErrorKind};
-use crate::tls::Configs;
+use crate::issuer::{ServerAuthority, generate};
 
 /// The size that every client supports.
 const BITS: usize = 2048;
