@@ -33,7 +33,7 @@ const DEFAULT_ID_SCOPE: &str = "0ne00000001";
 #[derive(Debug, Clone)]
 pub struct EmulatorBuilder {
     pub(crate) bind: IpAddr,
-    /// The protocols that are served, each on a port. 0 stands for a free one.
+    /// The protocols that are served, each on a port. 0 selects a free one.
     pub(crate) ports: Vec<(Protocol, u16)>,
     pub(crate) host_names: Vec<HostName>,
     pub(crate) id_scope: Option<IdScope>,

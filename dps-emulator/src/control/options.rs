@@ -28,7 +28,7 @@ impl Default for ControlEndpoint {
 }
 
 impl ControlEndpoint {
-    /// The port; 0, which stands for a free one, by default.
+    /// The port; 0, which selects a free one, by default.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
