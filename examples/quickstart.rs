@@ -26,7 +26,7 @@ impl AllocationPolicy for ByModel {
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What a device does at boot: registers, connects to its hub, reports, and reads its twin.
+/// The tasks of a device at boot: registers, connects to its hub, reports, and reads its twin.
 async fn boot(dps: &Emulator, who: impl Attestation + 'static, model: &str) -> Result<(Assignment, Twin)> {
     let client = ProvisioningClient::new(dps.id_scope().clone(), who, Http::default().with_port(dps.https_port()))
         .with_host(Host::LOCALHOST)

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (name, endorsement_key) = (who.registration_id().clone(), who.endorsement_key().to_base64());
     println!("the registration id from the TPM is {name}");
 
-    // The operator gets the registration id and the endorsement key from the factory. Neither is secret.
+    // The operator receives the registration id and the endorsement key from the factory. Neither is secret.
     let service = ServiceClient::from_connection_string(&dps.service_connection_string())?.with_roots(roots.clone());
     let enrollment =
         IndividualEnrollment::new(name, AttestationMechanism::tpm(endorsement_key)).with_device_id("boiler-1".parse()?);

@@ -24,7 +24,7 @@ const CHANNEL: u16 = 0;
 const RECEIVER: u32 = 0;
 const SENDER: u32 = 1;
 
-/// How many answers the server may send before it gets new credit, and how many transfers fit the session's window.
+/// How many answers the server may send before it receives new credit, and how many transfers fit the session's window.
 const CREDIT: u32 = 16;
 const WINDOW: u32 = 2048;
 
@@ -352,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.session.remote_window = base
             .wrapping_add(flow.incoming_window)
             .wrapping_sub(self.session.next_outgoing_id);
-        // The flow of a link has the handle that the server gave it.
+        // The flow of a link has the handle that the server assigned.
         if flow.handle.is_some()
             && flow.handle == self.request_link
             && let Some(credit) = flow.link_credit
@@ -423,7 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-/// What a frame meant to a request.
+/// The effect of a frame on a request.
 enum Incoming {
     Attached(Role),
     Settled {

@@ -33,7 +33,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

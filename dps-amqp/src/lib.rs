@@ -1,7 +1,7 @@
 //! AMQP 1.0 as the Azure IoT Hub Device Provisioning Service uses it, over any stream, for a client and for a server.
 #![doc = include_str!("../README.md")]
 //!
-//! # What is in it
+//! # Contents
 //! * [`Client`] opens a connection with one session and a pair of links, and sends one request at a time.
 //! * [`Server`] accepts a connection with any number of sessions and links within [`Limits`], and reports what the peer does as
 //!   [`Event`]s.

@@ -22,7 +22,7 @@ use crate::message::Message;
 /// How long a peer may leave what is sent unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a connection may use.
+/// The limits of a connection.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -54,7 +54,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(u64);
 
-/// What the peer did.
+/// An action of the peer.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Event {
@@ -62,7 +62,7 @@ pub enum Event {
     Attached {
         /// The link.
         link: LinkId,
-        /// What the peer is on it.
+        /// The role of the peer on the link.
         role: Role,
         /// The address: of the source where the peer receives, of the target where it sends. As the peer wrote it.
         address: Option<String>,

@@ -1,4 +1,4 @@
-//! What a reply of the service means: the status first, then the body.
+//! Interprets a reply of the service: the status first, then the body.
 
 use std::time::Duration;
 

@@ -78,7 +78,7 @@ pub async fn check_attestation(attestation: &dyn Attestation) {
     }
 }
 
-/// What identifies a proof: it must be stable.
+/// The identity of a proof, which must be stable.
 #[derive(PartialEq)]
 enum Fingerprint {
     Certificate(Vec<Vec<u8>>),

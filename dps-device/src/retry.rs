@@ -1,10 +1,10 @@
-//! What the client does after a failed request. Every decision about a retry is here.
+//! Decides about retries after a failed request. Every such decision is here.
 
 use dps_types::ErrorCode;
 
 use crate::error::{Error, ErrorKind};
 
-/// What to do after a failure.
+/// The next step after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reaction {
     /// Send the same request again with the secondary proof.

@@ -41,7 +41,7 @@ pub struct Emulator {
     control_url: Option<String>,
     server: JoinSet<()>,
     stop: DropGuard,
-    /// What is done with the telemetry of the hubs, until the last connection has ended.
+    /// The readers of the hubs' telemetry, which run until the last connection has ended.
     readers: JoinSet<()>,
     stop_readers: DropGuard,
 }

@@ -43,7 +43,7 @@
 //! # }
 //! ```
 //!
-//! Without [`EmulatorBuilder::link_hub`], a hub named `127.0.0.1` is linked, because that name suits every SDK: those for C and
+//! Without [`EmulatorBuilder::link_hub`], a hub named `127.0.0.1` is linked, because that name works with all SDKs: those for C and
 //! Java require a dot in the name of a hub, and those for Python and Node.js resolve it.
 //!
 //! # Log

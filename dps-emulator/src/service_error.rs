@@ -24,7 +24,7 @@ impl ServiceFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceError {
     failure: ServiceFailure,
-    /// What was expected and what was found, for the log only: the service does not send it to clients.
+    /// The expected and the found value, for the log only. The service does not send it to clients.
     reason: Option<String>,
     /// The value of `Retry-After`, if it differs from the instance's.
     pub(crate) retry_after_seconds: Option<u64>,

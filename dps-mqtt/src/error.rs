@@ -38,7 +38,7 @@ impl StdError for Error {
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -89,9 +89,9 @@ impl Error {
 pub enum ErrorKind {
     /// The stream failed, or ended inside a packet.
     Io,
-    /// What arrived is not MQTT 3.1.1, or what was to be written would not be.
+    /// The received packet is not MQTT 3.1.1, or the packet to write would not be.
     Malformed,
-    /// What arrived is larger than the limit, or what was to be written is larger than MQTT allows (256 MiB).
+    /// The received packet is larger than the limit, or the packet to write is larger than MQTT allows (256 MiB).
     TooLarge,
     /// A CONNECT of another version of MQTT. A server answers
     /// [`UnacceptableProtocolVersion`](crate::ConnectCode::UnacceptableProtocolVersion) and closes (MQTT-3.1.2-2).

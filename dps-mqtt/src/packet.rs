@@ -89,7 +89,7 @@ pub struct Connect {
     pub keep_alive: u16,
     /// Whether the server discards an earlier session of this client.
     pub clean_session: bool,
-    /// Whether there is a will, a message for when the client gets lost. Its content is dropped in reading; a
+    /// Whether there is a will, a message that the server publishes when the client is lost. Its content is dropped in reading; a
     /// CONNECT with writing a CONNECT with a will is not supported.
     pub has_will: bool,
 }

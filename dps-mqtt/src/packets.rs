@@ -66,7 +66,7 @@ impl<S> Packets<S> {
 impl<S: AsyncRead + Unpin> Packets<S> {
     /// The next packet, or `None` when the stream has ended between two packets.
     ///
-    /// Dropping the future loses nothing: the next call goes on where this one stopped.
+    /// Dropping the future loses nothing: the next call continues where this one stopped.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl<S: AsyncWrite + Unpin> Packets<S> {
     /// packet is not valid MQTT, and then nothing was written.
     pub async fn write(&mut self, packet: Packet) -> Result<(), Error> {
         let packet = convert::encode(packet)?;
-        // What an earlier call left goes first, so that never more than one packet is held.
+        // The rest of an earlier call is sent first, so that never more than one packet is held.
         self.write_rest().await?;
         self.outgoing = packet;
         self.write_rest().await?;

@@ -111,7 +111,7 @@ impl Error {
         self
     }
 
-    /// What an operator can do. The hints of `dps_types` are for devices, so those that differ for an operator are here.
+    /// The remedy for an operator. The hints of `dps_types` are for devices, so those that differ for an operator are here.
     fn hint(&self) -> Option<&'static str> {
         match self.0.kind {
             ErrorKind::Unauthorized => Some(

@@ -39,7 +39,7 @@ impl StdError for Error {
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -38,7 +38,7 @@ fn a_system_without_roots_is_an_error() {
     );
 }
 
-/// What the processes run; in this one it does nothing.
+/// The test that the child processes run; in this process it does nothing.
 #[test]
 fn look_at_the_system() {
     if std::env::var_os(LOOK).is_none() {

@@ -27,7 +27,7 @@ impl ParseError {
         self.expected
     }
 
-    /// What is wrong with the text.
+    /// The reason why the text is not valid.
     pub fn reason(&self) -> &str {
         &self.reason
     }

@@ -119,7 +119,7 @@ error_codes! {
     SUSPENDED = 403_001, "the service instance is suspended: look at its subscription";
     /// A quota is used up.
     QUOTA_EXCEEDED = 403_002, "a quota of the service instance is used up";
-    /// There is no such thing.
+    /// The resource does not exist.
     NOT_FOUND = 404_001, "it does not exist: check the id scope and the ids";
     /// There is no such individual enrollment.
     ENROLLMENT_NOT_FOUND = 404_201, "there is no individual enrollment with this registration id";

@@ -180,7 +180,7 @@ string_id! {
     /// The id of a device at DPS, unique within an id scope.
     ///
     /// 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, the last one alphanumeric or `-`. Compared without
-    /// regard to case, sent in the case it was given. With X.509 it is the common name of the leaf certificate.
+    /// regard to case, sent in its original case. With X.509 it is the common name of the leaf certificate.
     /// Source: azure-docs `iot-dps/concepts-service.md`.
     pub struct RegistrationId("registration id", enrollment_name) @ ignoring_case
 }

@@ -66,7 +66,7 @@ impl SymmetricKey {
     }
 
     /// Derives the key of one device from this key of its enrollment group:
-    /// HMAC-SHA256 of the registration id, in the case in which it is given.
+    /// HMAC-SHA256 of the registration id, in its original case.
     ///
     /// Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
     #[must_use]
@@ -137,7 +137,7 @@ impl EncodedKey {
     }
 
     /// Whether the text is empty or only white space. SDKs that read an enrollment and write it back send such keys, and
-    /// they mean that no key is given.
+    /// they mean that there is no key.
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()
     }
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(SymmetricKey::generate().to_base64().len(), 88);
     }
 
-    /// The registration id goes into the HMAC in its own case: lower-casing it gives another key.
+    /// The HMAC is of the registration id in its own case: another case results in another key.
     #[test]
     fn derivation_keeps_the_case_of_the_registration_id() {
         let group = SymmetricKey::from_bytes([1; 32]).expect("valid");

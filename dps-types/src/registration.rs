@@ -150,7 +150,7 @@ lossless! {
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc" via Lenient<Timestamp>,
         /// The version of the registration record.
         etag: Option<ETag> = "etag" via Lenient<ETag>,
-        /// What the custom allocation webhook sends to the device.
+        /// The payload that the custom allocation webhook returns for the device.
         payload: Option<Value> = "payload",
         /// The issued certificate, then its issuers up to the root: DER in base64. Only the answer to a poll of a registration
         /// with a certificate request has it (api-version 2025-07-01-preview and later).
@@ -226,7 +226,7 @@ lossless! {
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
         /// The version of the record.
         etag: Option<ETag> = "etag",
-        /// What the custom allocation webhook sends to the device.
+        /// The payload that the custom allocation webhook returns for the device.
         payload: Option<Value> = "payload",
     }
 }

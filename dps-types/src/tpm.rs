@@ -115,7 +115,7 @@ impl TpmPublic {
         self.attributes
     }
 
-    /// The registration id that Azure's SDKs give a device by its endorsement key: SHA-256 of the `TPM2B_PUBLIC`, in lower
+    /// The registration id that Azure's SDKs derive from the endorsement key of a device: SHA-256 of the `TPM2B_PUBLIC`, in lower
     /// case base32 without padding, 52 characters.
     pub fn default_registration_id(&self) -> RegistrationId {
         let mut id = BASE32_NOPAD.encode(&Sha256::digest(&self.bytes));

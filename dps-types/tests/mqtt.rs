@@ -238,7 +238,7 @@ fn responses_are_read_in_either_order_and_any_case() {
     ] {
         assert_eq!(text.parse(), Ok(expected), "{text}");
     }
-    // The wait is handed on as it is written: what it means is for the reader of Retry-After.
+    // The wait is passed on as text; the parser of Retry-After interprets it.
     let junk: ResponseTopic = "$dps/registrations/res/429/?$rid=1&retry-after=soon"
         .parse()
         .unwrap();

@@ -45,7 +45,7 @@ fn what_is_missing_is_not_shown() {
     }
 }
 
-/// What IoT Edge reads (`code`, `errorMessage`), and what an IoT hub answers in place of DPS (csharp#3479).
+/// The fields that IoT Edge reads (`code`, `errorMessage`), and the answer of an IoT hub in place of DPS (csharp#3479).
 #[test]
 fn other_spellings_are_understood() {
     let problem = read(r#"{"code":429001,"errorMessage":"Slow down."}"#);

@@ -286,7 +286,7 @@ fn docs_hub_spelling() {
     }
 }
 
-/// Doubles in a twin come back as they went: a read, a change and a write alters nothing else.
+/// Doubles in a twin are unchanged: a read, a change and a write alter nothing else.
 #[test]
 fn twin_numbers_survive_a_read_and_a_write() {
     let text = r#"{"tags":{"n":0.22931038504253454}}"#;

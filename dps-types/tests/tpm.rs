@@ -1,4 +1,4 @@
-//! The keys of a TPM and the keys wrapped for it, as literals: a vector with known keys, and every way to be no such thing.
+//! The keys of a TPM and the keys wrapped for it, as literals: a vector with known keys, and every invalid form.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -24,7 +24,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// The stream failed or ended.
     Io,
-    /// What arrived is not WebSocket.
+    /// The received bytes are not WebSocket.
     Protocol,
     /// A message is larger than the limit.
     TooLarge,
@@ -45,7 +45,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// What went wrong, to match on.
+    /// The kind of the failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -32,7 +32,7 @@ struct Frame {
     header: Header,
     /// How much of the payload was read.
     read: u64,
-    /// The payload of a control frame. A message goes to the caller directly.
+    /// The payload of a control frame. A message is returned to the caller directly.
     control: Zeroizing<Vec<u8>>,
 }
 
@@ -172,7 +172,7 @@ impl Incoming {
     }
 }
 
-/// What a whole control frame means. A pong means nothing.
+/// The meaning of a complete control frame. A pong has none.
 fn control(frame: Frame) -> Option<Result<Event, Violation>> {
     match frame.header.opcode {
         Opcode::Ping => Some(Ok(Event::Ping(frame.control))),

@@ -2,7 +2,7 @@
 #![doc = include_str!("../README.md")]
 //!
 //! The opening handshake is tungstenite's. The frames after it are read and written here: tungstenite logs whole
-//! frames, and with them passwords, and its queue of pongs has no bound that suits a peer that does not read.
+//! frames, and with them passwords, and its queue of pongs has no bound against a peer that does not read.
 //!
 //! Source: RFC 6455.
 

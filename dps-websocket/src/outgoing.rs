@@ -41,7 +41,7 @@ impl Outgoing {
         self.is_closed
     }
 
-    /// Stops writing: the peer is gone.
+    /// Stops writing because the peer has closed the connection.
     pub(crate) fn abandon(&mut self) {
         self.is_closed = true;
         self.frames = Zeroizing::default();
@@ -66,7 +66,7 @@ impl Outgoing {
         self.push(Opcode::Binary, payload)?;
         match self.poll_write(stream, cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            // What is left is written by the next call, whichever it is.
+            // The next call, of any kind, writes the rest.
             _ => Poll::Ready(Ok(())),
         }
     }

@@ -25,7 +25,7 @@ const MESSAGE_TOO_BIG: u16 = 1009;
 /// * Pings are answered while reading. A close frame is answered and is the end of the stream.
 /// * Shutting down sends a close frame and shuts the underlying stream down. It does not wait for the peer, and reading
 ///   continues until the peer ends.
-/// * What waits to be written never exceeds one message, one pong and one close frame.
+/// * The bytes that wait to be written never exceed one message, one pong and one close frame.
 ///
 /// Nothing here has a timeout: the handshake, reads and writes wait until the caller stops them or the underlying
 /// stream ends.

@@ -20,7 +20,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     assert!(whole.0.len() <= bytes.len());
 });
 
-/// What was read, and whether the stream ended with an error.
+/// The messages that were read, and whether the stream ended with an error.
 fn read(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
     let mut stream = WebSocketIo::accept(Pieces { bytes, piece }, MAX);
     let mut read = Vec::new();

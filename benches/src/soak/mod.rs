@@ -27,7 +27,7 @@ pub use memory::Memory;
 /// The hub of the devices.
 const HUB: &str = "contoso-hub";
 
-/// What to run.
+/// The options of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Soak {
@@ -176,14 +176,14 @@ fn due(soak: &Soak, elapsed: Duration, done: u32) -> Option<Duration> {
     (elapsed + soak.duration / 100 >= next).then_some(next)
 }
 
-/// What a device has sent.
+/// The messages that a device has sent.
 #[derive(Debug, Default)]
 struct Sent {
     enqueued: u64,
     accepted: Vec<u64>,
 }
 
-/// What the hub has received, by device.
+/// The messages that the hub has received, by device.
 #[derive(Debug, Default)]
 struct Received {
     messages: HashMap<String, HashSet<u64>>,

@@ -69,7 +69,7 @@ fn wrapper(members: &Map<String, Value>) -> Option<&str> {
     found.map(|(name, _)| name.as_str())
 }
 
-/// The answer is JSON, but not an allocation response. `error` comes from the reader of the document.
+/// The answer is JSON, but not an allocation response. `error` is the error of the parser.
 pub(super) fn explain(answer: &Value, error: &serde_json::Error) -> String {
     let not_an_object = "the webhook's answer is not an allocation response";
     let members = match answer {
@@ -141,7 +141,7 @@ fn explain_hub(hub: &str, reason: &str) -> String {
     format!("{HUB} in the webhook's answer is {shown}, which is not a valid host name: {hint}")
 }
 
-/// What is wrong with the twin, if something is.
+/// The fault of the twin, if it has one.
 fn explain_twin(twin: &Value) -> Option<String> {
     let wrong = |path: &str, value: &Value| {
         let hint = match value {

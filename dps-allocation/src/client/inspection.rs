@@ -166,7 +166,7 @@ fn is_html(body: &[u8]) -> bool {
         .starts_with('<')
 }
 
-/// A call that takes longer gets a remark.
+/// The report remarks on a call that takes longer.
 const SLOW: Duration = Duration::from_secs(5);
 
 impl fmt::Display for Inspection {

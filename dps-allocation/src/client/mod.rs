@@ -34,7 +34,7 @@ pub struct WebhookClient {
 impl WebhookClient {
     /// The default timeout of connecting: 5 seconds.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The default timeout of a whole call: 30 seconds. The documentation of DPS does not give its timeout.
+    /// The default timeout of a whole call: 30 seconds. The documentation of DPS does not state its timeout.
     pub const DEFAULT_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Creates a client that trusts the roots of the operating system.

@@ -15,7 +15,7 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// of a webhook makes the same choice. When a hub is unlinked, only its own devices move. When a hub is linked, devices of
 /// all other hubs move to it, in proportion.
 ///
-/// The algorithm is weighted rendezvous hashing: each hub gets a number *u* in (0, 1) from SHA-256 of registration id and
+/// The algorithm is weighted rendezvous hashing: each hub has a number *u* in (0, 1) from SHA-256 of registration id and
 /// hub, and the hub with the greatest -*weight* / ln *u* is chosen. How DPS computes its own *evenly weighted distribution*
 /// is not published.
 #[derive(Debug, Clone, Default)]

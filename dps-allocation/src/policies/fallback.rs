@@ -10,7 +10,7 @@ use crate::{Allocation, AllocationPolicy, Rejection, RejectionKind};
 /// Calls policies in order, until one chooses a linked hub.
 ///
 /// The next policy is called only if the policies before it [declined](RejectionKind::Declined) the device or chose a hub
-/// that is not linked. If a policy is [unavailable](RejectionKind::Unavailable), or a webhook gives an invalid answer, the
+/// that is not linked. If a policy is [unavailable](RejectionKind::Unavailable), or a webhook returns an invalid answer, the
 /// registration fails: otherwise a database that is down would send the devices that it knows to the hub for unknown
 /// devices. [`Fallback::on_any_rejection`] calls the next policy in these cases as well.
 ///

@@ -10,7 +10,7 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// Keeps a device at the hub to which it is assigned, as long as that hub is linked, and calls another policy for all
 /// other devices.
 ///
-/// The other policy is not called for a device that stays, so that device gets no payload from it.
+/// The other policy is not called for a device that stays, so that device receives no payload from it.
 pub struct Sticky(Box<dyn AllocationPolicy>);
 
 impl Sticky {

@@ -50,7 +50,7 @@ pub struct Webhook {
 impl Webhook {
     /// The default limit for a body: 128 KiB. A DPS message has at most 96 KB.
     pub const DEFAULT_BODY_LIMIT: usize = 128 * 1024;
-    /// The default timeout of the policy: 25 seconds. DPS is assumed to wait 30 seconds; its documentation gives no number.
+    /// The default timeout of the policy: 25 seconds. DPS is assumed to wait 30 seconds; its documentation states no number.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25);
     /// The default timeout of a client: 10 seconds.
     #[cfg(feature = "server")]

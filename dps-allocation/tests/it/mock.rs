@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 /// The function key in the URL.
 pub(crate) const SECRET: &str = "s3cret";
 
-/// What a mock does after it has read the request.
+/// The action of a mock after it has read the request.
 #[derive(Clone)]
 pub(crate) enum Then {
     /// Sends this and closes.

@@ -224,7 +224,7 @@ async fn a_body_over_the_limit_is_refused_by_its_length_or_as_it_arrives() {
 async fn a_request_without_a_key_is_refused_with_and_without_a_body() {
     let webhook = Webhook::new(fixed()).with_function_key("s3cret");
     let served = Served::start(webhook.with_client_timeout(CLIENT_TIMEOUT)).await;
-    // A client that sends the whole body before it reads gets the answer, not a reset.
+    // A client that sends the whole body before it reads receives the answer, not a reset.
     let request = post("/", JSON, &" ".repeat(96 * 1024));
     let mut stream = connect(served.address).await;
     for part in request.as_bytes().chunks(1024) {
@@ -350,7 +350,7 @@ async fn requests_in_flight_are_finished_when_the_server_stops() {
         tokio::task::yield_now().await;
     }
     assert!(!stopping.is_finished());
-    // ... and the request in flight gets its answer.
+    // ... and the request in flight is answered.
     release.notify_one();
     assert_eq!(in_flight.await.unwrap().status, 200);
     (&mut stopping).await.unwrap().unwrap();

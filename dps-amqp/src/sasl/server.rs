@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::frames::Frames;
 use crate::header::ProtocolHeader;
 
-/// What a client chose, with its initial response. Debug output has no secret.
+/// The mechanism that a client chose, with its initial response. Debug output has no secret.
 #[non_exhaustive]
 pub enum Mechanism {
     /// A user name and a password.

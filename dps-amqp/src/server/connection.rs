@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::performative::{Begin, Open, Performative};
 use crate::transfer::Transfer;
 
-/// What a frame brought about.
+/// The effect of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     pub(super) frames: Vec<Frame>,
@@ -281,7 +281,7 @@ impl Connection {
         session.send_waiting(channel, max_frame).map(Some)
     }
 
-    /// An open goes before a close (AMQP 2.4.3).
+    /// An open must precede a close (AMQP 2.4.3).
     pub(super) fn close(&mut self, condition: Option<Condition>) -> Result<Vec<Frame>, Error> {
         if self.sent_close {
             return Ok(Vec::new());

@@ -14,7 +14,7 @@ use crate::transfer::{Disposition, Outcome, Transfer};
 /// How many transfers the peer may send before the window is announced again.
 const WINDOW: u32 = 2048;
 
-/// How many requests a peer may send on a link before it gets new credit.
+/// How many requests a peer may send on a link before it receives new credit.
 const CREDIT: u32 = 32;
 
 /// `settled` as a sender's settlement mode (AMQP 2.8.2).

@@ -25,7 +25,7 @@ fn request(correlation: &str, body: &[u8]) -> Message {
         .with_property("iotdps-forceRegistration", Property::Boolean(false))
 }
 
-/// What the server of a test does with a request.
+/// The action of a test's server on a request.
 enum Reaction {
     Echo,
     AnswerFirst,

@@ -1,4 +1,4 @@
-//! An encoder that shares no code with the crate: AMQP 1.0 bytes, put together by hand.
+//! An encoder that shares no code with the crate: AMQP 1.0 bytes, written by hand.
 
 pub(crate) const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
 pub(crate) const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";

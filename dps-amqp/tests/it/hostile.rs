@@ -228,7 +228,7 @@ async fn what_is_not_amqp_is_not_answered() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any cut of the stream gives the same answers.
+    /// Any cut of the stream results in the same answers.
     #[test]
     fn the_cut_of_the_stream_does_not_matter(cuts in prop::collection::vec(0usize..600, 0..20)) {
         let bytes = [AMQP.to_vec(), open(), begin(0), sender(0), transfer(0, 0, FALSE, b"\x00\x53\x75\xa0\x01x"), frame(0, 0, &list(0x18, &[]))].concat();

@@ -7,7 +7,7 @@ use crate::encode::{
     AMQP, FALSE, NULL, TRUE, binary, described, frame, list, map, string, symbol, uint, ushort,
 };
 
-/// What a peer sends to open its connection, and one request.
+/// The bytes with which a peer opens its connection, and one request.
 struct Peer {
     open: Vec<u8>,
     receiver: Vec<u8>,
@@ -15,7 +15,7 @@ struct Peer {
     request: Vec<u8>,
 }
 
-/// What the server saw.
+/// The bytes that the server received.
 #[derive(Debug)]
 struct Seen {
     addresses: Vec<(Role, Option<String>)>,

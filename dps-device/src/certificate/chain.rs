@@ -22,7 +22,7 @@ pub(super) struct CheckedChain {
     pub(super) valid_until: SystemTime,
 }
 
-/// What the chain must be for.
+/// The device and the key that the chain must be for.
 pub(super) struct Expected<'a> {
     pub(super) registration_id: &'a RegistrationId,
     /// SubjectPublicKeyInfo, DER.

@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
     }
 
-    /// What is on a disk that loses power: contents and names that were not flushed may be lost.
+    /// A disk that loses power: contents and names that were not flushed may be lost.
     #[derive(Clone, Default)]
     struct Model {
         /// The names as a program sees them, and those that survive for certain.
@@ -213,7 +213,7 @@ mod tests {
         contents: Vec<(Vec<u8>, bool)>,
     }
 
-    /// What survives of the changes that were not flushed.
+    /// The changes that survive although they were not flushed.
     #[derive(Clone, Copy, Debug)]
     enum Survives {
         Everything,
@@ -352,7 +352,7 @@ mod tests {
                     "{steps} {survives:?}: {stored:?}"
                 );
                 seen.push((current, next));
-                // The device goes on: it stores another credential and uses it.
+                // The device continues: it stores another credential and uses it.
                 files.save_next(&credential("later").to_json()).unwrap();
                 files.confirm_next().unwrap();
                 assert_eq!(names(&files.load().unwrap()), (Some("later"), None));

@@ -1,4 +1,4 @@
-//! What happens to the certificate of a device, as events and in the log.
+//! Events about the certificate of a device, for the program and for the log.
 
 use std::time::SystemTime;
 

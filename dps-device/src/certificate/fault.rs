@@ -1,4 +1,4 @@
-//! What is wrong with an issued chain. It is the source of an error of the kind `Certificate`.
+//! The faults of an issued chain. A fault is the source of an error of the kind `Certificate`.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 /// The maximum number of certificates in an issued chain. The service sends three.
 pub(super) const MAX_CERTIFICATES: usize = 8;
 
-/// What is wrong with the certificates that a service issued: the source of an error of the kind
+/// A fault of the certificates that a service issued: the source of an error of the kind
 /// [`Certificate`](ErrorKind::Certificate). Positions count from 1, and the device's certificate is 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Where the key pairs of certificate requests come from, and where they are found again after a restart.
+//! The source of the key pairs of certificate requests, which finds them again after a restart.
 
 use std::fmt;
 use std::sync::Arc;

@@ -66,7 +66,7 @@ impl Renewal {
         self.step(Duration::ZERO, None)
     }
 
-    /// What follows a failure. `draw` is a random number from 0 to 1.
+    /// The next step after a failure. `draw` is a random number from 0 to 1.
     pub(crate) fn after_failure(&mut self, error: &Error, draw: f64) -> Step {
         self.failures += 1;
         let wait = |first: Duration, doublings: u32| {

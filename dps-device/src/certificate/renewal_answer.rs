@@ -65,7 +65,7 @@ pub enum RenewalRefusal {
     /// 400037 and 400040: the certificate request cannot be verified.
     #[non_exhaustive]
     InvalidCsr {
-        /// What is wrong with it, for example `FailedToDecodeCsr`.
+        /// The fault of the request, for example `FailedToDecodeCsr`.
         error: Option<String>,
         /// The explanation of the hub.
         message: Option<String>,
@@ -75,7 +75,7 @@ pub enum RenewalRefusal {
     InProgress {
         /// The id of that request.
         request_id: Option<String>,
-        /// When the hub gives it up.
+        /// When the hub abandons the request.
         expires: Option<Timestamp>,
     },
     /// 412001: there is no request that could be replaced.
@@ -90,7 +90,7 @@ pub enum RenewalRefusal {
     Other,
 }
 
-/// What to do after a [`RenewalRefusal`].
+/// The next step after a [`RenewalRefusal`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryRule {
@@ -105,7 +105,7 @@ pub enum RetryRule {
 }
 
 impl RenewalRefusal {
-    /// What to do next. A `retry-after` of the hub is a lower limit for the wait.
+    /// The next step. A `retry-after` of the hub is a lower limit for the wait.
     pub fn rule(&self) -> RetryRule {
         match self {
             Self::InProgress { request_id, .. } => {

@@ -39,7 +39,7 @@ pub trait CredentialStore: fmt::Debug + Send + Sync {
     async fn clear(&self) -> io::Result<()>;
 }
 
-/// What a [`CredentialStore`] holds.
+/// The contents of a [`CredentialStore`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredCredentials {

@@ -75,7 +75,7 @@ pub(super) struct Driver {
     ladder: Ladder,
     /// Refusals of the hub or of DPS in a row.
     refusals: u32,
-    /// When an unreachable hub leads to a question to DPS.
+    /// When the device asks DPS about an unreachable hub.
     outage_ends: Option<Instant>,
     last_link: LinkId,
 }
@@ -87,7 +87,7 @@ pub(super) enum End {
     Wish(Wish),
 }
 
-/// What failed.
+/// The failure.
 enum Failure {
     /// The hub could not be found.
     Finding(Error),
@@ -195,7 +195,7 @@ impl Driver {
                 .is_some_and(|finder| !finder.just_registered)
     }
 
-    /// What was not acknowledged or answered is sent again over the next link.
+    /// Messages without an acknowledgement and requests without an answer are sent again over the next link.
     fn rewind(&mut self) {
         self.shared.outbox.rewind();
         self.requests.rewind();
@@ -280,7 +280,7 @@ impl Driver {
         Ok(())
     }
 
-    /// A hub that is unreachable for long leads to a question to DPS.
+    /// The device asks DPS about a hub that is unreachable for long.
     fn after_outage(&mut self) {
         let recovery = &self.options.recovery;
         let ends = *self

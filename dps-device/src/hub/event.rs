@@ -1,4 +1,4 @@
-//! What happens to a device, and what its hub sends, as one stream of events.
+//! The events of a device: changes of its state, and everything that its hub sends.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -65,7 +65,7 @@ pub(super) struct DpsFinder {
     pub(super) assignment: Option<CachedAssignment>,
     #[cfg(feature = "certificates")]
     pub(super) certificates: Option<Arc<Keeper>>,
-    /// A search, kept here so that it goes on if the caller's future is dropped.
+    /// A search, kept here so that it continues if the caller's future is dropped.
     resolving: Option<(Discriminant<Reason>, Search)>,
     /// A registration has just ended, and no hub has accepted the device since.
     pub(super) just_registered: bool,
@@ -91,7 +91,7 @@ impl DpsFinder {
         }
     }
 
-    /// Finds the hub. A search for the same reason that was interrupted goes on.
+    /// Finds the hub. An interrupted search for the same reason continues.
     pub(super) async fn find(
         &mut self,
         reason: Reason,

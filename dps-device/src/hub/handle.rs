@@ -36,7 +36,7 @@ pub struct DeviceHandle {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What a [`close`](DeviceHandle::close) has left.
+/// The result of a [`close`](DeviceHandle::close).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {

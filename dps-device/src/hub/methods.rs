@@ -23,7 +23,7 @@ impl Methods {
         }
     }
 
-    /// Adds the request with this id, and returns when its time is over. `None` if there are too many.
+    /// Adds the request with this id, and returns when its time limit has passed. `None` if there are too many.
     pub(super) fn add(&mut self, rid: &str) -> Option<Instant> {
         let is_known = self.deadlines.contains_key(rid);
         if !is_known && self.deadlines.len() == MAX_METHODS {
@@ -39,7 +39,7 @@ impl Methods {
         self.deadlines.remove(rid).is_some()
     }
 
-    /// Removes a request whose time is over.
+    /// Removes a request whose time limit has passed.
     pub(super) fn take_overdue(&mut self) -> Option<String> {
         let now = Instant::now();
         let overdue = self

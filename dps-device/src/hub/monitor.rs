@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind};
 /// less a fifth at most. In between it is logged at `debug`.
 const WARNING_INTERVAL: Duration = Duration::from_secs(48);
 
-/// What a connection is doing, as of the last time that its events were polled.
+/// The state of a connection, as of the last time that its events were polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceState {

@@ -12,7 +12,7 @@ use super::queue::MessageQueue;
 use super::resolve::in_time;
 use crate::error::{Error, ErrorKind};
 
-/// What happens to a message that does not fit into the queue.
+/// The treatment of a message that does not fit into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Overflow {

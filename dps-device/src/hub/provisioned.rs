@@ -27,7 +27,7 @@ use crate::error::Error;
 ///
 /// * At boot it connects to the hub in its [store](AssignmentStore) without asking DPS, so a device that boots while DPS is down
 ///   reaches its hub. It registers if the store has no assignment, or one for another device.
-/// * What it does when the hub refuses it or is unreachable is its [`Recovery`](crate::Recovery).
+/// * A [`Recovery`](crate::Recovery) sets its actions when the hub refuses it or is unreachable.
 /// * It never registers in a tight loop: there is a wait between two registrations, which grows while no hub accepts the device.
 ///
 /// [`connect`](Self::connect) returns the connection. [`hub`](Self::hub) is for programs with another MQTT client.
@@ -120,7 +120,7 @@ impl ProvisionedDevice {
     /// The hub with the device's credentials, for another MQTT client: from the store, or from a registration if the store has
     /// no assignment. Call [`reprovision`](Self::reprovision) if the hub refuses the device.
     ///
-    /// Dropping the future loses nothing: a registration in progress goes on with the next call.
+    /// Dropping the future loses nothing: a registration in progress continues with the next call.
     ///
     /// # Errors
     /// Those of a registration.

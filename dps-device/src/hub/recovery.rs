@@ -1,11 +1,11 @@
-//! What a connection does after a failure: the waits between attempts, and when the device looks for another hub.
+//! Recovery of a connection after a failure: the waits between attempts, and when the device looks for another hub.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::poll::draw;
 
-/// What a connection does after a failure.
+/// The actions of a connection after a failure.
 ///
 /// | Failure | What happens |
 /// | --- | --- |
@@ -28,7 +28,7 @@ pub struct Recovery {
     pub(super) outage_timeout: RangeInclusive<Duration>,
 }
 
-/// What a connection does if the hub refuses the device: the device was removed or disabled there, or has another key.
+/// The action of a connection if the hub refuses the device: the device was removed or disabled there, or has another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum IdentityRecovery {

@@ -1,4 +1,4 @@
-//! What the program sends back for what it received: acknowledgements of messages, and responses to methods.
+//! The program's replies: acknowledgements of messages, and responses to methods.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -65,7 +65,7 @@ impl Driver {
         let may_send = has_capacity && !link.is_renewing();
         let events = self.shared.monitor.events();
         let is_held_back = self.options.twin && self.follower.is_held_back(events);
-        // Packets are last: what comes before ends by itself, and a hub that sends all the time must not delay it.
+        // Packets are last: the branches before end by themselves, and a hub that sends all the time must not delay them.
         Ok(tokio::select! {
             biased;
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Step::Look,
@@ -293,7 +293,7 @@ impl Driver {
         if link.must_be_replaced(self.requests.is_quiet() && self.methods.is_empty()) {
             return Ok(());
         }
-        // What is overdue may have arrived while the events were not polled.
+        // An overdue answer may have arrived while the events were not polled.
         let arrived = tokio::select! {
             biased;
             packet = link.packet() => Some(packet?),

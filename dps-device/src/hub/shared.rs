@@ -1,4 +1,4 @@
-//! What the handles of a connection and its driver share.
+//! The state that the handles of a connection share with its driver.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,9 +37,9 @@ pub(super) struct Shared {
     pub(super) request_timeout: Duration,
     /// Requests whose callers wait.
     in_progress: AtomicUsize,
-    /// One of the things that a close waits for has happened.
+    /// An event that a close waits for has happened.
     progress: Notify,
-    /// When a close gives up. `None` while no close was requested.
+    /// When a close stops waiting. `None` while no close was requested.
     closing: watch::Sender<Option<Instant>>,
     /// Why the connection has ended.
     end: watch::Sender<Option<Error>>,
@@ -103,7 +103,7 @@ impl Shared {
         self.progressed();
     }
 
-    /// Waits until a close was requested, and everything is sent or its time is over.
+    /// Waits until a close was requested, and everything is sent or the time limit has passed.
     pub(super) async fn finished(&self) {
         let mut closing = self.closing.subscribe();
         let deadline = match closing.wait_for(Option::is_some).await {

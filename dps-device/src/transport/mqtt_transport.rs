@@ -1,4 +1,4 @@
-//! What the MQTT transports share: they differ only in their port and in the stream that they open.
+//! The common part of the MQTT transports, which differ only in their port and in the stream that they open.
 
 use async_trait::async_trait;
 

@@ -42,7 +42,7 @@ fn is_page(content_type: Option<&str>, body: &[u8]) -> bool {
         .iter()
         .any(|html| essence.eq_ignore_ascii_case(html));
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    // A page that claims to be JSON is a page all the same, and no JSON document starts with this character.
+    // A page may be labelled as JSON, and no JSON document starts with this character.
     is_html && !is_json(body) || body.trim_ascii_start().starts_with(b"<")
 }
 

@@ -33,7 +33,7 @@ impl AmqpServer {
     }
 }
 
-/// Serves one connection until it ends, or a request comes for which there is no reply.
+/// Serves one connection until it ends, or a request arrives for which there is no reply.
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, replies: Replies) -> Result<(), Error> {
     let Ok(stream) = acceptor.accept(stream).await else {
         return Ok(());

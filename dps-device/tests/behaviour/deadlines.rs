@@ -85,7 +85,7 @@ async fn a_lost_operation_is_not_registered_for_ever() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(start.elapsed() <= 5 * MINUTE);
 
-    // Registrations are billed: each comes advance_clock than the last, though the service accepts every one.
+    // Registrations are billed: each waits longer than the last, although the service accepts every one.
     let asked = script.asked();
     let registrations = asked.iter().filter(|what| what.starts_with("PUT")).count();
     assert!(registrations < 30, "{registrations} registrations");

@@ -79,7 +79,7 @@ impl Pki {
     }
 }
 
-/// What a service does with certificate requests.
+/// The actions of a service on certificate requests.
 #[cfg(feature = "certificates")]
 mod issuing {
     use std::time::SystemTime;

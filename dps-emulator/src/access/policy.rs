@@ -37,7 +37,7 @@ impl AccessPolicy {
         }
     }
 
-    /// The policy that every instance has, with the permissions that Azure gives it.
+    /// The policy that every instance has, with the permissions that it has in Azure.
     pub(crate) fn owner(key: Option<SymmetricKey>) -> Self {
         let permissions = [
             Permission::ServiceConfig,

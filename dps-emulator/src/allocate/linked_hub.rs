@@ -35,7 +35,7 @@ impl LinkedHub {
         }
     }
 
-    /// The share of devices that the hub gets under evenly weighted allocation, relative to the other hubs.
+    /// The share of devices that the hub receives under evenly weighted allocation, relative to the other hubs.
     ///
     /// # Panics
     /// If the weight is not 1 to 1000, which is what the service accepts.

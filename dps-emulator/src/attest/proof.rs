@@ -12,7 +12,7 @@ pub(crate) enum EnrollmentRef {
     Group(EnrollmentGroupId),
 }
 
-/// The proof of identity that a device gave.
+/// The proof of identity that a device sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Proof {
     SymmetricKey,

@@ -26,7 +26,7 @@ impl Default for ChainVerifier {
 }
 
 impl ChainVerifier {
-    /// Runs the work on a blocking thread. A caller that goes away does not stop it, and its permit stays in use.
+    /// Runs the work on a blocking thread. A caller that is dropped does not stop it, and its permit stays in use.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use config_file::Documents;
 use options::Options;
 
-/// What the program was asked to do.
+/// The task of the program.
 pub(crate) enum Command {
     Run(Box<Settings>),
     PrintSchema,

@@ -77,7 +77,7 @@ fn without_replaced(command: clap::Command, given: &ArgMatches) -> clap::Command
     })
 }
 
-/// What the command line and the environment set. Errors are reported later, when the file's values are there as well.
+/// The options that the command line and the environment set. Errors are reported later, when the file's values are there as well.
 fn given(arguments: &[OsString]) -> Option<ArgMatches> {
     let command = command().ignore_errors(true);
     command.try_get_matches_from(arguments).ok()

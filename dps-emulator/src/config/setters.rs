@@ -23,7 +23,7 @@ use crate::state::store::Store;
 impl EmulatorBuilder {
     /// Links an IoT hub: a [`HubHostname`], or a [`LinkedHub`] with a weight. Without any, a hub named `127.0.0.1` is linked.
     ///
-    /// A device connects to its hub by the hub's name, so a name must lead to the emulator. `127.0.0.1` suits every SDK: those
+    /// A device connects to its hub by the hub's name, so a name must lead to the emulator. `127.0.0.1` works with every SDK: those
     /// for C and Java require a dot in the name of a hub, which `localhost` does not have, and those for Python and Node.js
     /// resolve it. For a name of your own, add it to the hosts file of the device's machine; it is in the server's
     /// certificate.
@@ -102,7 +102,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Adds a fault that is in force from the start. [`Emulator::faults`](crate::Emulator::faults) adds others later.
+    /// Adds a fault from the start. [`Emulator::faults`](crate::Emulator::faults) adds others later.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);

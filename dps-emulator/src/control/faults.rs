@@ -1,4 +1,4 @@
-//! The faults in force: list, add, remove.
+//! The active faults: list, add, remove.
 
 use ::http::StatusCode;
 use serde_json::{Value, json};

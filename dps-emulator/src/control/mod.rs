@@ -38,7 +38,7 @@ pub(crate) use start::prepare;
 use guard::Guard;
 use server::serve;
 
-/// What the control endpoint shows and changes.
+/// The parts of the emulator that the control endpoint reads and changes.
 pub(crate) struct Control {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) journal: Arc<Journal>,

@@ -8,7 +8,7 @@ use super::reply::{self, Answer, Failure};
 use super::request::{Ask, BODY_LIMIT};
 use crate::state::store::Table;
 
-/// What can be removed.
+/// The kinds of state that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
@@ -34,7 +34,7 @@ const ALL: [Kind; 8] = [
     Kind::Clock,
 ];
 
-/// What to remove; everything if there are no kinds.
+/// The kinds to remove; all kinds if the list is empty.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reset {

@@ -155,7 +155,7 @@ async fn receive(call: &mut Call, path: &Path, limit: u64) -> Result<(), Service
     part.place(path).await
 }
 
-/// A file that is not yet in its place. It is removed if it does not get there.
+/// A file that is not complete yet. It is removed if it is dropped before.
 struct Part(PathBuf);
 
 impl Part {

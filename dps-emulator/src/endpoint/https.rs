@@ -15,7 +15,7 @@ use super::{Caller, Gateway, Peer, Transport, amqp, mqtt, websocket};
 
 /// The time within which the head of a request must arrive. An idle connection stays open as long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// The time after which a connection ends if no request on it has proven who the client is.
+/// The time after which a connection ends if no request on it authenticated the client.
 const UNPROVEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;

@@ -219,7 +219,7 @@ fn handshake_failed(gateway: &Gateway, address: SocketAddr, error: &io::Error) {
     gateway.closed(caller, None, &reason);
 }
 
-/// What the client presented in the handshake. Certificates that cannot be read count as none: the device is then refused
+/// The chain that the client presented in the handshake. Certificates that cannot be read count as none: the device is then refused
 /// in the service's words, or has a valid token.
 fn peer(
     gateway: &Gateway,

@@ -71,7 +71,7 @@ impl Peer {
         }
     }
 
-    /// The client has proven who it is: its connection no longer counts against the limit of unproven ones.
+    /// The client is authenticated. Its connection no longer counts against the limit of unproven ones.
     pub(super) fn prove(&self) {
         self.is_proven.store(true, Ordering::Release);
         self.place

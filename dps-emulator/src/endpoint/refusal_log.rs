@@ -1,4 +1,4 @@
-//! Logs each refusal once, in one line: who, over which transport, and the reason.
+//! Logs each refusal once, in one line: the device, the transport and the reason.
 //!
 //! DPS does not send the reason to its clients, and MQTT has no error body at all. The number of lines is limited, per client and in all, so that a client that retries without a pause does not fill the log.
 

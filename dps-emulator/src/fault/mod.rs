@@ -115,7 +115,7 @@ impl Faults {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// Waits until every fault has been applied. The effect of the last one may not be over.
+    /// Waits until every fault has been applied. The effect of the last one may still continue.
     pub async fn used_up(&self) {
         loop {
             let mut applied = pin!(self.0.applied.notified());

@@ -25,12 +25,12 @@ pub(crate) struct NewAssignment<'a> {
     pub(crate) twin_transfer: TwinTransfer,
 }
 
-/// What happens to the twin of a device that moves to another hub.
+/// The treatment of the twin of a device that moves to another hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TwinTransfer {
     /// The twin is copied to the new hub.
     Migrate,
-    /// The device gets its initial twin.
+    /// The device receives its initial twin.
     Reset,
 }
 

@@ -47,7 +47,7 @@ struct Connection {
     receives_methods: bool,
 }
 
-/// What the hub sends to a connected device unasked.
+/// The messages that the hub sends to a connected device without a request.
 #[derive(Debug)]
 pub(crate) enum ToDevice {
     Desired(DesiredUpdate),

@@ -1,4 +1,4 @@
-//! What hubs have for back ends: feedback about cloud-to-device messages, and notifications of uploaded files.
+//! The queues of a hub for back ends: feedback about cloud-to-device messages, and notifications of uploaded files.
 //!
 //! A back end receives a batch, which is locked for a minute, and completes or abandons it. Kept in memory only. Source:
 //! azure-docs `iot-hub/iot-hub-devguide-messages-c2d.md`, `iot-hub-devguide-file-upload.md`.
@@ -138,7 +138,7 @@ impl<T: Clone> ServiceQueue<T> {
         })
     }
 
-    /// Runs `work` after locks and items that are over were removed.
+    /// Runs `work` after expired locks and items were removed.
     fn with<R>(&self, hub: &HubHostname, now: Timestamp, work: impl FnOnce(&mut Hub<T>) -> R) -> R {
         let mut hubs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let hub = hubs.entry(hub.to_lowercase()).or_insert_with(|| Hub {

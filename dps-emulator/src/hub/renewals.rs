@@ -22,7 +22,7 @@ pub(crate) struct Renewal {
     /// The request id of the device.
     pub(crate) rid: String,
     pub(crate) correlation_id: String,
-    /// When the hub gives the request up.
+    /// When the hub abandons the request.
     pub(crate) expires: Timestamp,
     /// The certificate request in DER.
     pub(crate) csr: Vec<u8>,

@@ -51,7 +51,7 @@ struct Content {
     body: Bytes,
 }
 
-/// What the hub received, before it is numbered.
+/// A message that the hub received, before it is numbered.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) identity: Identity,

@@ -55,7 +55,7 @@ pub(crate) struct UploadGrant {
     pub(crate) sas_token: String,
 }
 
-/// What a back end receives about an uploaded file.
+/// The notification that a back end receives about an uploaded file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileNotification {

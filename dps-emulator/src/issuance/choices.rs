@@ -1,4 +1,4 @@
-//! What Microsoft's documents leave open about issued certificates, and what this emulator does. Everything of that kind is here.
+//! The choices that Microsoft's documents leave open about issued certificates. All of them are here.
 //!
 //! - A request that cannot be answered is refused when the device registers, with 400004 and a message. The service may report
 //!   it as a failed registration instead.
@@ -26,7 +26,7 @@ use crate::issuer::DAY;
 /// How long before its issuance a certificate is valid, for devices with a slow clock.
 pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
-/// The time after which a hub gives a certificate request up: `operationExpires`.
+/// The time after which a hub abandons a certificate request: `operationExpires`.
 pub(crate) const RENEWAL_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// An intermediate that ends sooner than this is replaced, so that it outlives every leaf. Microsoft's is replaced with overlap.

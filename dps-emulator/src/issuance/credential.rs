@@ -1,4 +1,4 @@
-//! What all certificates of a device have in common: the authority that issues them, and the identifier that the hub compares.
+//! The common part of all certificates of a device: the authority that issues them, and the identifier that the hub compares.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -3,7 +3,7 @@
 use dps_types::mask_url;
 use serde_json::Value;
 
-/// What replaces a secret.
+/// The text that replaces a secret.
 const MASK: &str = "****";
 
 /// The fields of documents that hold secrets, in lower case.

@@ -7,7 +7,7 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubRates {
-    /// New connections of devices in a second; 100 at S1. A device that exceeds it gets CONNACK 3.
+    /// New connections of devices in a second; 100 at S1. A device that exceeds it receives CONNACK 3.
     pub connections_per_second: Option<u64>,
     /// Telemetry messages in a second; 100 at S1. The connection of a device that exceeds it ends.
     pub telemetry_per_second: Option<u64>,

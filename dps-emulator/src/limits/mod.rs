@@ -46,7 +46,7 @@ pub struct Limits {
     pub hub_upload_bytes: u64,
     /// The body of a device's message, in bytes; 98,304 (96 KiB) by default.
     pub message_bytes: usize,
-    /// Open connections to one port whose clients have not proven who they are; 2,048 by default, 1 at least. Further ones
+    /// Open connections to one port whose clients are not authenticated; 2,048 by default, 1 at least. Further ones
     /// wait. Each of these connections has a time limit, so the wait ends.
     pub unproven_connections: usize,
     /// Open challenges to TPMs of one network address; 1,000 by default, 1 at least. A further one replaces the oldest. The

@@ -1,4 +1,4 @@
-//! What happens when a device registers again.
+//! The rules for a device that registers again.
 //!
 //! Source: azure-docs `iot-dps/concepts-device-reprovision.md`.
 
@@ -31,7 +31,7 @@ impl Reprovision {
         }
     }
 
-    /// What happens to the twin of a device that moves to another hub.
+    /// The treatment of the twin of a device that moves to another hub.
     pub(super) fn twin_transfer(self) -> TwinTransfer {
         match self {
             Self::Reset => TwinTransfer::Reset,

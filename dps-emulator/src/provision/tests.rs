@@ -138,7 +138,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         _ = engine.register(device, RegistrationRequest::default()) => panic!("the store has not answered"),
         () = store.written.notified() => {}
     }
-    // The device is gone. The store answers, now and when the assignment is written.
+    // The device does not exist. The store answers, now and when the assignment is written.
     store.answers.add_permits(2);
     engine.stopped().await;
 

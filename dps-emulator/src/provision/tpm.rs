@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Whether a device that is refused gets a challenge instead: one that shows no token, or whose challenge was
-    /// forgotten. A challenge that stands is not replaced for a wrong answer.
+    /// forgotten. A wrong answer does not replace the challenge.
     pub(super) fn may_challenge(
         &self,
         device: &Device<'_>,
@@ -146,7 +146,7 @@ pub(super) fn hub_key(record: &Record, hub: &HubHostname) -> Option<HmacKey> {
     Some(kept.unwrap_or_else(HmacKey::generate))
 }
 
-/// The hub key that a device with this proof keeps: another TPM must not get it.
+/// The hub key that a device with this proof keeps: another TPM must not receive it.
 pub(super) fn kept_hub_key(known: &Record, proof: &Proof) -> Option<HmacKey> {
     let (before, now) = (known.proof.tpm()?, proof.tpm()?);
     let same = before.keys.endorsement_key() == now.keys.endorsement_key();

@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub(crate) hub_key: Option<HmacKey>,
     /// The result of the last operation.
     pub(crate) outcome: Option<Outcome>,
-    /// What the device's issued certificates have in common, if it has any.
+    /// The common part of the device's issued certificates, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<Credential>,
     /// The certificate that the last operation issued, and its issuers: base64 of DER.

@@ -12,7 +12,7 @@ pub(crate) fn with_secrets<D: Document>(mut document: D) -> D {
     document
 }
 
-/// The answer to a get or query: also without symmetric keys.
+/// The answer to a get or query, which has no symmetric keys.
 pub(crate) fn without_secrets<D: Document>(document: D) -> D {
     let mut shown = with_secrets(document);
     shown.parts().attestation.symmetric_key = None;

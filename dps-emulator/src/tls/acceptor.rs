@@ -18,7 +18,7 @@ use crate::issuer::ServerAuthority;
 
 /// Accepts TLS 1.2 and 1.3, with one certificate for every name that a client may ask for.
 ///
-/// A client that verifies no ECDSA signatures gets the RSA certificate. An application protocol (ALPN) that the server does
+/// A client that verifies no ECDSA signatures receives the RSA certificate. An application protocol (ALPN) that the server does
 /// not know is ignored, as most servers do: RFC 7301 allows it, and old clients offer one fixed name.
 #[derive(Debug)]
 pub(crate) struct TlsAcceptor {
@@ -66,7 +66,7 @@ impl TlsAcceptor {
     /// Performs the handshake.
     ///
     /// # Errors
-    /// What [`explain`](super::explain) describes.
+    /// The errors that [`explain`](super::explain) describes.
     pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -66,7 +66,7 @@ impl RsaCertificates {
             .map_err(|error| Error::new(ErrorKind::Certificate, error))
     }
 
-    /// A caller that goes away does not stop the work; the next one waits for its result.
+    /// A caller that is dropped does not stop the work; the next one waits for its result.
     async fn made(&self) -> Result<Made, String> {
         if let Some(made) = self.made.get() {
             return made.clone();

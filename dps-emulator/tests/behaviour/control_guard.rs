@@ -1,4 +1,4 @@
-//! Who may use the control endpoint: no web page of another origin, and on other addresses only who has the token.
+//! Access to the control endpoint: no web page of another origin, and on other addresses only with the token.
 
 use dps_emulator::{ControlEndpoint, Emulator};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The device API when all goes well: register, poll, look up, as a plain HTTP client sees them.
+//! The device API without failures: register, poll and look up, from a plain HTTP client.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Peers that speak badly, slowly or not at all: the emulator goes on serving.
+//! Peers that send invalid data, slowly or nothing: the emulator continues to serve.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ async fn still_serves(dps: &Dps) {
     dps.device("dev-1").key(KEY_1).assigned().await;
 }
 
-/// What comes back until the other side closes, or breaks off.
+/// Reads until the other side closes or aborts the connection.
 async fn rest(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
     let mut answer = Vec::new();
     let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;

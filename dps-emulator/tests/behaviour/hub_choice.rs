@@ -21,7 +21,7 @@ async fn enroll(dps: &Dps, fields: Value) {
     dps.create("/enrollments/dev-1", &document).await;
 }
 
-/// How many of these devices each hub gets.
+/// The number of these devices at each hub.
 async fn spread(dps: &Dps, devices: usize) -> HashMap<String, usize> {
     let mut hubs = HashMap::new();
     for number in 0..devices {

@@ -131,7 +131,7 @@ async fn a_twin_is_patched_and_replaced() {
     assert_eq!(twin["properties"]["desired"].get("darkness"), None);
     assert_eq!(twin["properties"]["desired"]["$version"], 2);
 
-    // What was read can be written back, with what only the hub writes.
+    // A document that was read can be written back, with the fields that only the hub writes.
     let changed = with(twin, json!({ "tags": { "only": true } }));
     let answer = hub.send("PUT", "/twins/dev-1", &changed).await;
     let twin = answer.json();

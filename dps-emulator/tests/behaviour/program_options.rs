@@ -1,4 +1,4 @@
-//! The program's options for who may do what, and how much.
+//! The program's options for access and limits.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What happens when a device registers again: the documented matrix, and how it shows.
+//! A device that registers again: the documented matrix, and its effects.
 
 use std::sync::{Arc, Mutex};
 

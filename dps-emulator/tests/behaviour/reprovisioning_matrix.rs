@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         self.expect_webhook().await;
     }
 
-    /// The enrollment, such that the device goes to this hub.
+    /// The enrollment that assigns the device to this hub.
     async fn enroll(&self, hub: &'static str, again: bool) {
         let key = derive(KEY_1, &self.registration_id);
         let (path, document) = match self.cell.group {

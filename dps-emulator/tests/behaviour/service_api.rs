@@ -1,4 +1,4 @@
-//! The service API: what an operator writes, and what comes back to be read.
+//! The service API: documents that an operator writes and reads.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What the service API refuses to take, and in which words.
+//! Requests that the service API refuses, with their messages.
 
 use dps_emulator::CertificateAuthority;
 use serde_json::{Value, json};

@@ -100,7 +100,7 @@ async fn a_challenge_can_be_answered_for_ten_minutes() {
         .await;
     let answer = signed.register().await;
     answer.assert_error(401_002, "Unauthorized");
-    // A request that repeats the keys gets a new challenge.
+    // A request that repeats the keys is answered with a new challenge.
     let again = signed.register_with(device.body()).await;
     device.open(&again).await.assigned().await;
 }
@@ -260,7 +260,7 @@ async fn one_address_does_not_use_up_the_challenges_of_others() {
     let mine = device.open(&challenge).await;
     assert_eq!(mine.provision().await["status"], "assigned");
 
-    // The oldest challenges of that client were replaced, so that their answers get a new challenge.
+    // The oldest challenges of that client were replaced, so that their answers are followed by a new challenge.
     let (challenge, oldest) = &challenges[0];
     let answer = oldest.open(challenge).await;
     let answer = answer.register_with(oldest.body()).await;

@@ -1,4 +1,4 @@
-//! Connections of clients that have not proven who they are: limited in time.
+//! Connections of clients that are not authenticated have a time limit.
 //!
 //! The times are virtual: tokio's clock is paused, and moves on when all tasks wait.
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::common::{Dps, KEY_1, KEY_2, key_enrollment};
 
-/// What the emulator sends until it closes the connection, and how long that takes.
+/// Returns the bytes that the emulator sends until it closes the connection, and the time that this takes.
 async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Duration) {
     let begin = Instant::now();
     let mut answer = Vec::new();

@@ -173,7 +173,7 @@ async fn an_answer_without_end() {
 #[tokio::test]
 async fn a_webhook_that_is_not_there() {
     let dps = Dps::start().await;
-    // The port is bound, so that no other program gets it, and nothing listens on it.
+    // The port is bound, so that no other program can bind it, and nothing listens on it.
     let socket = TcpSocket::new_v4().expect("a socket");
     let any = "127.0.0.1:0".parse().expect("an address");
     socket.bind(any).expect("a port");

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Test support.
 
 use dps_mqtt::{Error, Packet, Packets};
 

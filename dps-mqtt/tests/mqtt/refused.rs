@@ -1,4 +1,4 @@
-//! What is not MQTT 3.1.1 is refused, on the way in and on the way out.
+//! Packets that are not MQTT 3.1.1 are refused, in both directions.
 
 use std::error::Error as _;
 use std::io;
@@ -325,7 +325,7 @@ async fn more_than_mqtt_can_count_is_not_written() {
     );
 }
 
-/// What a future has to say at once.
+/// Returns the output of a future that is ready.
 fn futures_now<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     match future.poll(&mut cx) {

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use zeroize::Zeroizing;
 
-/// A stream that gives a piece at a time, and lets wait before each.
+/// A stream that returns one piece at a time, and waits before each.
 struct Pieces {
     pieces: VecDeque<Vec<u8>>,
     waited: bool,

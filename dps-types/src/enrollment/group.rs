@@ -16,9 +16,9 @@ lossless! {
     pub struct EnrollmentGroup {
         /// The group's name.
         enrollment_group_id: EnrollmentGroupId = "enrollmentGroupId",
-        /// How its devices prove who they are.
+        /// The attestation of its devices.
         attestation: AttestationMechanism = "attestation",
-        /// What its devices can do.
+        /// The capabilities of its devices.
         capabilities: Option<DeviceCapabilities> = "capabilities",
         /// Their hub, in the oldest api-versions: a static allocation.
         iot_hub_host_name: Option<HubHostname> = "iotHubHostName" | "iotHubHostname",
@@ -28,7 +28,7 @@ lossless! {
         etag: Option<ETag> = "etag",
         /// Whether its devices may register; unset means enabled.
         provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
-        /// What happens when a device registers again; unset means migrate.
+        /// The rules for a device that registers again; unset means migrate.
         reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
         /// When it was created (read only).
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
@@ -103,7 +103,7 @@ impl EnrollmentGroup {
     }
 }
 
-/// What an operator chooses for either kind of enrollment.
+/// The settings of both kinds of enrollment.
 macro_rules! enrollment_choices {
     ($Name:ident) => {
         impl $Name {
@@ -177,7 +177,7 @@ macro_rules! enrollment_choices {
                 self
             }
 
-            /// What happens when a device registers again.
+            /// The rules for a device that registers again.
             #[must_use]
             pub fn with_reprovision_policy(mut self, policy: ReprovisionPolicy) -> Self {
                 self.reprovision_policy = Some(policy);
@@ -191,7 +191,7 @@ macro_rules! enrollment_choices {
                 self
             }
 
-            /// What the devices can do.
+            /// The capabilities of the devices.
             #[must_use]
             pub fn with_capabilities(mut self, capabilities: DeviceCapabilities) -> Self {
                 self.capabilities = Some(capabilities);

@@ -36,7 +36,7 @@ lossless! {
         etag: Option<ETag> = "etag",
         /// Whether the device may register; the default is enabled.
         provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
-        /// What happens when the device registers again; the default is to migrate.
+        /// The rules for a device that registers again; the default is to migrate.
         reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
         /// When it was created (read only).
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",

@@ -1,4 +1,4 @@
-//! What an operator writes down: individual enrollments, enrollment groups, attestation, twin, capabilities, policies.
+//! Documents of an operator: individual enrollments, enrollment groups, attestation, twin, capabilities, policies.
 
 mod attestation;
 mod group;

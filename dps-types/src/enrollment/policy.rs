@@ -31,7 +31,7 @@ open_enum! {
 }
 
 lossless! {
-    /// What happens when a device registers again. The default of the service is to migrate.
+    /// The rules for a device that registers again. The default of the service is to migrate.
     ///
     /// Source: azure-docs `iot-dps/concepts-device-reprovision.md`.
     pub struct ReprovisionPolicy {

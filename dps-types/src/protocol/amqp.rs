@@ -97,7 +97,7 @@ impl FromStr for Address {
     }
 }
 
-/// What a request asks for, in its application properties.
+/// The operation of a request, in its application properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {

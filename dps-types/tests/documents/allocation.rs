@@ -1,4 +1,4 @@
-//! What a webhook is asked and answers, and other spellings of names.
+//! Requests and answers of a webhook, and other spellings of names.
 
 use dps_types::{
     AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment,
@@ -75,7 +75,7 @@ fn a_payload_is_also_read_from_json_text_in_a_string() {
     // As the device SDK for Java sends it.
     let java = with_payload(json!("{\"model\":\"toaster\"}"));
     assert_eq!(java.payload::<Hello>().unwrap().model, "toaster");
-    // A policy that expects a string, or any value, gets the string.
+    // A policy that expects a string, or any value, receives the string.
     assert_eq!(java.payload::<String>().unwrap(), "{\"model\":\"toaster\"}");
     assert!(java.payload::<Value>().unwrap().is_string());
     assert_eq!(with_payload(json!("17")).payload::<u32>().unwrap(), 17);

@@ -1,4 +1,4 @@
-//! What holds for any input: nothing panics, and what is written is read as the same.
+//! Properties of all parsers: no input panics, and a written value is read as the same value.
 
 mod documents;
 mod texts;

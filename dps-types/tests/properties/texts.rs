@@ -71,14 +71,14 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// What is taken is written as it was given.
+/// An accepted text is written unchanged.
 fn keeps<T: std::str::FromStr<Err = ParseError> + ToString>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         assert_eq!(value.to_string(), text);
     }
 }
 
-/// What is taken is written in a form that is taken for the same.
+/// An accepted text is written in a form that is read as the same value.
 fn settles<T: std::str::FromStr + ToString + PartialEq>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         let written = value.to_string();

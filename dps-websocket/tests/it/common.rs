@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Test support.
 
 pub(crate) const MAX: usize = 4096;
 

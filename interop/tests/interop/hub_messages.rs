@@ -119,7 +119,7 @@ impl Bench {
     }
 }
 
-/// What a device does at its hub.
+/// The tasks of a device at its hub.
 pub(crate) async fn device(program: Program, transport: &str) {
     let mut bench = Bench::start(program, transport, None).await;
     let line = bench.telemetry().await;
@@ -154,7 +154,7 @@ pub(crate) async fn device(program: Program, transport: &str) {
     bench.emulator.stop().await;
 }
 
-/// What a module does at the hub.
+/// The tasks of a module at the hub.
 pub(crate) async fn module(program: Program, transport: &str) {
     let mut bench = Bench::start(program, transport, Some("mod-1")).await;
     let line = bench.telemetry().await;

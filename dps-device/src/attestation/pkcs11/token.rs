@@ -1,4 +1,4 @@
-//! An open token, which gives access to its keys and certificates.
+//! An open token, with access to its keys and certificates.
 
 use std::sync::Arc;
 

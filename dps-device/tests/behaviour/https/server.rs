@@ -144,7 +144,7 @@ impl Connection {
         while let Some(mut request) = read_request(&mut stream).await {
             request.connection = self.number;
             request.certificates = certificates;
-            // The test may be over.
+            // The test may have ended.
             let _ = self.seen.send(Seen::Request(request));
             let answer = self.answers.lock().unwrap().pop_front();
             match answer.expect("there is an answer to this request") {

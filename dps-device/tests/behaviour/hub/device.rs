@@ -14,7 +14,7 @@ pub(super) struct Device {
     pub(super) events: DeviceEvents,
 }
 
-/// What a device learns about its twin.
+/// The messages that a device receives about its twin.
 #[derive(Debug)]
 pub(super) enum Update {
     Twin(Twin),

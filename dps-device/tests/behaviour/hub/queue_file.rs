@@ -159,7 +159,7 @@ async fn a_directory_that_cannot_be_used_is_an_error_of_each_message() {
     assert_eq!(error.kind(), dps_device::ErrorKind::Queue);
 }
 
-/// What one connection did not send, the next one sends, in order and before newer messages.
+/// The next connection sends the messages that one connection did not send, in order and before newer ones.
 #[tokio::test]
 async fn messages_of_an_earlier_run_are_sent_first() {
     let directory = tempfile::tempdir().unwrap();

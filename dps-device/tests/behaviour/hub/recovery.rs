@@ -1,4 +1,4 @@
-//! What a device does after the failures that a fleet meets: each is played to its end.
+//! Recovery after the failures that a fleet meets. Each test continues until the device has recovered or has stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

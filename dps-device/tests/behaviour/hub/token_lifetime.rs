@@ -13,7 +13,7 @@ use crate::mqtt::{MqttKind, SECOND};
 use crate::pki::Pki;
 use crate::script::Script;
 
-/// A clock that stands still just before the end of a second.
+/// A clock that is stopped just before the end of a second.
 #[derive(Debug)]
 struct EndOfSecond;
 

@@ -1,4 +1,4 @@
-//! The page: what is enrolled, who registered where and why, hubs, exchanges, faults, clock. Rendered here, without a framework.
+//! The page: enrollments, registrations with their reasons, hubs, exchanges, faults and clock. It is rendered without a framework.
 
 mod enrollments;
 mod html;

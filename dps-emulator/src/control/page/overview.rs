@@ -1,4 +1,4 @@
-//! The first page: counts, clock, faults in force, and the exchanges as they happen.
+//! The first page: counts, clock, active faults, and the exchanges as they happen.
 
 use dps_types::{Clock, Timestamp};
 

@@ -39,7 +39,7 @@ struct AcceptedLink {
     api_version: ApiVersion,
 }
 
-/// What to do after an event.
+/// The next step after an event.
 pub(super) enum Next {
     Continue,
     /// Closes the connection without a word, as a fault asked for.

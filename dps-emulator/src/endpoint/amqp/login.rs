@@ -27,7 +27,7 @@ pub(super) enum Login {
     Certificate,
 }
 
-/// Reads the headers, and goes through the SASL layer if the client begins one. `None` if the client was refused.
+/// Reads the headers, and performs the SASL exchange if the client begins one. `None` if the client was refused.
 pub(super) async fn login<S>(
     mut frames: Frames<S>,
     gateway: &Gateway,

@@ -120,7 +120,7 @@ where
     }
 }
 
-/// A client that breaks the protocol is reported. One that goes away is not.
+/// A client that violates the protocol is reported. One that disconnects is not.
 fn failed(gateway: &Gateway, caller: Caller<'_>, error: dps_amqp::Error) -> Ended {
     if error.kind() == dps_amqp::ErrorKind::Io {
         return Err(error.into());

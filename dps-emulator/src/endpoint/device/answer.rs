@@ -27,7 +27,7 @@ pub(in crate::endpoint) struct DeviceCall<'a> {
     pub(in crate::endpoint) takes_challenge: bool,
 }
 
-/// What the transport does with a request.
+/// The action of the transport on a request.
 pub(in crate::endpoint) enum Outcome {
     /// Sends this answer.
     Reply(Answer),

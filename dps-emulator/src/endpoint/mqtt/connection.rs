@@ -22,12 +22,12 @@ pub(super) struct Connection<'a, S, C> {
     receipts: HashMap<u16, u64>,
 }
 
-/// What to do after a packet.
+/// The next step after a packet.
 enum Next {
     Continue,
     /// The client or the emulator ends the connection in order.
     End,
-    /// The client broke a rule, or its time is over.
+    /// The client broke a rule, or its time limit has passed.
     Close(String),
 }
 

@@ -27,7 +27,7 @@ use session::Session;
 
 /// The most bytes that MQTT adds to a message: its header and its topic.
 const ENVELOPE: usize = 32 * 1024;
-/// The largest CONNECT, in bytes. Until then the client has not proven who it is.
+/// The largest CONNECT, in bytes. Until then the client is not authenticated.
 pub(super) const MAX_CONNECT: usize = 16 * 1024;
 /// The time within which a client must send CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -40,7 +40,7 @@ pub(super) trait Session {
     async fn delivered(&mut self, receipt: u64);
 }
 
-/// What to do with a client's message.
+/// The next step for a client's message.
 pub(super) enum Received<R> {
     /// Acknowledge it, then answer.
     Request(R),
@@ -52,7 +52,7 @@ pub(super) enum Received<R> {
     End(String),
 }
 
-/// What to do after a client's message was acknowledged.
+/// The next step after a client's message was acknowledged.
 pub(super) enum Answer {
     Message(Message),
     /// Sends the message twice, as a fault asked for.
@@ -70,7 +70,7 @@ pub(super) struct Message {
     pub(super) topic: String,
     pub(super) body: Vec<u8>,
     pub(super) qos: QoS,
-    /// What [`Session::delivered`] is called with when the client has received the message.
+    /// The argument of [`Session::delivered`] when the client has received the message.
     pub(super) receipt: Option<u64>,
 }
 

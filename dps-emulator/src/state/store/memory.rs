@@ -1,4 +1,4 @@
-//! The store that forgets: ordered maps behind a lock, for tests and throw-away emulators.
+//! The store in memory: ordered maps behind a lock, for tests and temporary emulators.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A clock that stands where a test puts it.
+//! A clock that a test sets.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};

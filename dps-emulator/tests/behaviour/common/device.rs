@@ -94,7 +94,7 @@ impl Device {
         Answer::to(self.request("POST", "").json(&body)).await
     }
 
-    /// Registers, polls until it is over, and gives the last answer's document.
+    /// Registers and polls until the operation is complete. Returns the document of the last answer.
     pub(crate) async fn provision(&self) -> Value {
         self.provision_with(json!({ "registrationId": self.id }))
             .await
@@ -108,7 +108,7 @@ impl Device {
             .await
     }
 
-    /// Polls until the operation is over.
+    /// Polls until the operation is complete.
     pub(crate) async fn finish(&self, operation: &str) -> Value {
         let polls = async {
             loop {
@@ -123,14 +123,14 @@ impl Device {
         timeout(TIMEOUT, polls).await.expect("it comes to an end")
     }
 
-    /// Registers and gives the registration of a device that got a hub.
+    /// Registers. Returns the registration of a device that was assigned.
     pub(crate) async fn assigned(&self) -> Value {
         let mut document = self.provision().await;
         assert_eq!(document["status"], "assigned", "{document}");
         document["registrationState"].take()
     }
 
-    /// Registers and gives code and message of the failure.
+    /// Registers. Returns the code and the message of the failure.
     pub(crate) async fn failed(&self) -> (u64, String) {
         let document = self.provision().await;
         assert_eq!(document["status"], "failed", "{document}");

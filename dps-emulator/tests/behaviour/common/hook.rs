@@ -26,7 +26,7 @@ pub(crate) struct Hook {
     _server: JoinSet<()>,
 }
 
-/// What came in.
+/// A request that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// Request line and headers.
@@ -48,7 +48,7 @@ impl Hook {
         Self::start(move |_| Some((status, body.clone()))).await
     }
 
-    /// Always answers this over TLS. Also gives the certificate to trust.
+    /// Always answers this over TLS. Also returns the certificate to trust.
     pub(crate) async fn saying_over_tls(body: &str) -> (Self, String) {
         let (tls, certificate) = server_tls();
         let body = body.to_owned();
@@ -86,7 +86,7 @@ impl Hook {
         }
     }
 
-    /// Waits until it was asked so often, and gives all requests.
+    /// Waits for this number of requests, and returns all of them.
     pub(crate) async fn asked(&self, times: usize) -> Vec<Request> {
         let mut asked = self.asked.clone();
         let requests = timeout(TIMEOUT, asked.wait_for(|all| all.len() >= times)).await;
@@ -132,7 +132,7 @@ async fn read(stream: &mut BufReader<impl AsyncRead + Unpin>) -> Option<Request>
     Some(Request { head, body })
 }
 
-/// Serves a policy of `dps-allocation` as long as the set is kept, and gives its URL.
+/// Serves a policy of `dps-allocation` until the set is dropped. Returns its URL.
 pub(crate) async fn serve(webhook: Webhook) -> (String, JoinSet<()>) {
     let (listener, address) = listen().await;
     let mut server = JoinSet::new();

@@ -31,7 +31,7 @@ impl HubApi {
         }
     }
 
-    /// What `azure-iot-hub` for Python claims.
+    /// The token of `azure-iot-hub` for Python.
     pub(crate) fn sas(&self) -> Sas {
         Sas {
             sr: percent(&format!("localhost:{}", self.wire.port)).replace("%3A", "%3a"),

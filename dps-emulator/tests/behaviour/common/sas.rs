@@ -19,7 +19,7 @@ pub(crate) struct Sas {
 }
 
 impl Sas {
-    /// As most device SDKs claim: `0ne00000001%2Fregistrations%2Fdev-1`.
+    /// The resource of most device SDKs: `0ne00000001%2Fregistrations%2Fdev-1`.
     pub(crate) fn device(scope: &str, id: &str) -> Self {
         Self {
             sr: percent(&format!("{scope}/registrations/{id}")),

@@ -51,12 +51,12 @@ impl TpmDevice {
         self.wire.device(&self.id)
     }
 
-    /// Asks for a challenge, and gives the answer.
+    /// Requests a challenge. Returns the answer.
     pub(crate) async fn ask(&self) -> Answer {
         self.unsigned().register_with(self.body()).await
     }
 
-    /// Opens a challenge, and gives the device with a token that its key signed.
+    /// Opens a challenge. Returns the device with a token that the key of the challenge signed.
     pub(crate) async fn open(&self, challenge: &Answer) -> Device {
         assert_eq!(challenge.status, 401, "{challenge:?}");
         let key = blob(&challenge.json()["authenticationKey"]);
@@ -68,12 +68,12 @@ impl TpmDevice {
         self.unsigned().token(token)
     }
 
-    /// Is challenged, and gives the device with its token.
+    /// Requests and opens a challenge. Returns the device with its token.
     pub(crate) async fn challenged(&self) -> Device {
         self.open(&self.ask().await).await
     }
 
-    /// Registers, and gives the registration of a device that got a hub.
+    /// Registers. Returns the registration of a device that was assigned.
     pub(crate) async fn assigned(&self) -> Value {
         let mut document = self.challenged().await.provision().await;
         assert_eq!(document["status"], "assigned", "{document}");

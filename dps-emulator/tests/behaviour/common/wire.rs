@@ -150,7 +150,7 @@ impl Wire {
         Answer::to(self.service("GET", path)).await
     }
 
-    /// Creates an enrollment, and gives the answer's document.
+    /// Creates an enrollment. Returns the document of the answer.
     pub(crate) async fn create(&self, path: &str, document: &Value) -> Value {
         let answer = self.put(path, document).await;
         assert_eq!(answer.status, 200, "{answer:?}");

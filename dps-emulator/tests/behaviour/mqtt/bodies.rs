@@ -36,7 +36,7 @@ async fn another_registration_id() {
         400_004,
         "The registrationId in the body is not the one in the path.",
     );
-    // The connection goes on.
+    // The connection stays open.
     client.provision().await;
 }
 

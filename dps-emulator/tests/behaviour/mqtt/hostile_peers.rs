@@ -1,4 +1,4 @@
-//! Peers that speak badly or not at all: their connection ends, and the emulator goes on serving.
+//! Peers that send invalid data or nothing: their connection ends, and the emulator continues to serve.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -9,7 +9,7 @@ use crate::common::{Connect, Dps, GET, KEY_1, KEY_2, REPORT, TestClock, key_enro
 
 const EVENTS: &str = "devices/dev-1/messages/events/";
 
-/// An emulator whose clock stands, so that all requests are in one second.
+/// An emulator with a stopped clock, so that all requests are in one second.
 async fn limited(choose: impl FnOnce(&mut HubRates)) -> Dps {
     let mut limits = Limits::default();
     choose(&mut limits.hub_rates);

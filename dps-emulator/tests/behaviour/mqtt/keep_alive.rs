@@ -1,4 +1,4 @@
-//! Keep-alive: who is silent for one and a half times as long is gone (MQTT-3.1.2-24).
+//! Keep-alive: a client that sends nothing for one and a half times as long is disconnected (MQTT-3.1.2-24).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the emulator logs at its default level: each refusal is one line with the device, the transport and the reason.
+//! The log at the default level: each refusal is one line with the device, the transport and the reason.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! SUBSCRIBE and UNSUBSCRIBE: there is one thing to subscribe to.
+//! SUBSCRIBE and UNSUBSCRIBE: there is one topic filter.
 
 use crate::common::{
     Connect, Dps, FILTER, KEY_1, PINGREQ, PINGRESP, REGISTER, publish, subscribe, unsubscribe,

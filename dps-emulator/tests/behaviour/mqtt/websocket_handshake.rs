@@ -25,7 +25,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Switches, and MQTT is spoken behind it.
+/// Switches protocols, and MQTT follows.
 async fn assert_switched(dps: &Dps, request: &str, protocol: &str) -> String {
     let (tls, head) = asked(dps, request).await;
     assert!(

@@ -71,7 +71,7 @@ fn assert_field(at: &str, name: &str, recorded: &Value, ours: &Value) {
     }
 }
 
-/// What was new is new here, and what was changed is changed.
+/// A value that was new is new here, and a value that was changed is changed.
 fn assert_times(at: &str, recorded: &Map<String, Value>, ours: &Map<String, Value>) {
     let is_new = |document: &Map<String, Value>| {
         Some(document.get("createdDateTimeUtc")? == document.get("lastUpdatedDateTimeUtc")?)

@@ -1,4 +1,4 @@
-//! What the live service was seen to answer, asked again of the emulator.
+//! Recorded answers of the live service, compared with the answers of the emulator.
 
 mod compare;
 mod replay;
@@ -14,7 +14,7 @@ async fn the_recorded_exchanges_have_the_same_answers() {
     assert_eq!(Replay::start().await.run(&recording).await, 26);
 }
 
-/// The few of them that say most, so that the crate can be tested alone.
+/// A few of them, so that the crate can be tested without the others.
 #[tokio::test]
 async fn a_few_recorded_exchanges_have_the_same_answers() {
     let recording = include_str!("exchanges.json");

@@ -23,7 +23,7 @@ pub(super) struct Replay {
     ca: CertificateAuthority,
     /// Our version of a document, by the path of its last write.
     etags: HashMap<String, String>,
-    /// What was last sent to a path.
+    /// The body that was last sent to a path.
     sent: HashMap<String, Value>,
 }
 
@@ -82,7 +82,7 @@ impl Replay {
         let path = path(exchange);
         let mut request = self.dps.service(text(&exchange["method"]), &path);
         for (name, value) in exchange["requestHeaders"].as_object().expect("headers") {
-            // The version that the service gave is ours by now.
+            // The ETag of the service has been replaced by the emulator's.
             let value = match name.as_str() {
                 "If-Match" => &self.etags[&path],
                 _ => text(value),

@@ -1,4 +1,4 @@
-//! What each certificate of a chain must allow: validity, usage and constraints.
+//! The rules for each certificate of a chain: validity, usage and constraints.
 
 use rcgen::{
     CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, KeyUsagePurpose, NameConstraints,

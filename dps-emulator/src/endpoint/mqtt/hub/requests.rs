@@ -1,4 +1,4 @@
-//! What a device publishes at its hub: telemetry, responses to direct methods, requests for its twin and for a certificate.
+//! The messages that a device publishes at its hub: telemetry, responses to direct methods, requests for its twin and certificate.
 
 use dps_mqtt::Publish;
 use dps_types::protocol::hub::{TWIN_RESPONSE_FILTER, TwinResponseTopic};

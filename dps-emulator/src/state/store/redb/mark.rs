@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 const OPEN: &str = "open\n";
 
-/// What the mark reports about its registry file.
+/// The state of a registry file as its mark reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// The file was closed in order, and has the same length and modification time as then.

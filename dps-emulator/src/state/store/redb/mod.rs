@@ -192,7 +192,7 @@ impl Shared {
     /// Commits all pending changes in one transaction and reports the result to each caller.
     fn commit_pending(&self) {
         let mut batch = mem::take(&mut *self.pending());
-        // A caller that is gone must not see its change made at a later time.
+        // The change of a caller that has been dropped must not be made later.
         batch.retain(|pending| !pending.done.is_closed());
         let changes = || batch.iter().map(|pending| &*pending.changes);
         match self

@@ -58,7 +58,7 @@ fn open_existing(path: &Path, backend: Backend) -> Result<Database, OpenError> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let metadata = file.metadata()?;
     let mark = Mark::of(path, &metadata);
-    // A complete registry file never looks like this, because it gets its name only when it is complete. redb would
+    // A complete registry file never looks like this, because it is renamed only when it is complete. redb would
     // treat an empty file as a new one.
     if begins_with_zeros(&mut file)? {
         return Err(OpenError::new(DAMAGED));

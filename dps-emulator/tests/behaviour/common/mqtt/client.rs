@@ -110,7 +110,7 @@ impl<C: Transport> Client<C> {
         response
     }
 
-    /// Publishes with QoS 1, is acknowledged, and gets a response.
+    /// Publishes with QoS 1. Asserts the acknowledgement and returns the response.
     pub(crate) async fn ask(&mut self, topic: &str, body: &[u8]) -> Response {
         self.send(&publish(7, topic, body)).await;
         self.expect(b"\x40\x02\x00\x07").await;

@@ -92,7 +92,7 @@ impl<C: Transport> Client<C> {
         response.json()
     }
 
-    /// Reports, and gives the topic of the answer.
+    /// Reports. Returns the topic of the answer.
     pub(crate) async fn report(&mut self, patch: &Value) -> String {
         let patch = patch.to_string();
         let response = self.ask(&format!("{REPORT}r"), patch.as_bytes()).await;
