@@ -36,6 +36,7 @@ mod persistence;
 mod program;
 mod program_options;
 mod recorded;
+mod recording;
 mod reprovisioning;
 mod reprovisioning_matrix;
 mod server_tls;
