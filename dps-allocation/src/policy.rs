@@ -11,6 +11,28 @@ use crate::{Allocation, Rejection};
 ///
 /// DPS calls the webhook at every registration, also when the device is already assigned. It waits about 30 seconds for
 /// the answer and does not retry. A policy may be called many times concurrently.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use dps_allocation::{Allocation, AllocationPolicy, Rejection};
+/// use dps_types::{AllocationRequest, HubHostname};
+///
+/// struct ById {
+///     test_devices: HubHostname,
+/// }
+///
+/// #[async_trait]
+/// impl AllocationPolicy for ById {
+///     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
+///         match request.registration_id().as_str().starts_with("test-") {
+///             true => Ok(Allocation::to(self.test_devices.clone())),
+///             false => Err(Rejection::new("not a test device")),
+///         }
+///     }
+/// }
+/// ```
+///
+/// See the page [Allocation policies](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/allocation-policies.md) of the book.
 #[async_trait]
 pub trait AllocationPolicy: Send + Sync {
     /// Chooses one of the request's `linked_hubs`.

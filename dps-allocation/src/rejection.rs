@@ -13,6 +13,14 @@ type Source = Box<dyn Error + Send + Sync>;
 /// `Custom allocation failed with status code: 400`. The message is for the webhook's log and its caller.
 ///
 /// The text does not repeat the source, except with `{:#}`.
+///
+/// ```
+/// use dps_allocation::{Rejection, RejectionKind};
+///
+/// let rejection = Rejection::new("no hub for model kettle");
+/// assert_eq!(rejection.kind(), RejectionKind::Declined);
+/// assert_eq!(rejection.status(), 400);
+/// ```
 // Not derived with thiserror, whose Display cannot print the sources for `{:#}`.
 #[derive(Debug)]
 pub struct Rejection {

@@ -9,6 +9,17 @@ use serde_json::Value;
 use crate::error::Error;
 
 /// The IoT hub and the device id that DPS assigned to the device.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+/// let assignment = client.register().await?;
+/// println!("{} is assigned to {}", assignment.device_id(), assignment.hub());
+/// // What the allocation webhook sent to the device.
+/// let payload: Option<std::collections::BTreeMap<String, String>> = assignment.payload()?;
+/// # drop(payload);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
     hub: HubHostname,

@@ -19,6 +19,20 @@ use dps_tls::Proxy;
 ///
 /// It keeps no connection and no state of a registration: register as often as you like, after any outcome, and several
 /// times at once. Clones are cheap.
+///
+/// ```no_run
+/// # #[cfg(feature = "http")]
+/// # fn client() -> Result<dps_device::ProvisioningClient, Box<dyn std::error::Error>> {
+/// use dps_device::{Http, ProvisioningClient, SymmetricKey, SymmetricKeyAttestation};
+///
+/// let key = SymmetricKey::from_base64(&std::env::var("DPS_KEY")?)?;
+/// let attestation = SymmetricKeyAttestation::new("toaster-1".parse()?, key);
+/// let client = ProvisioningClient::new("0ne00123ABC".parse()?, attestation, Http::default());
+/// # Ok(client)
+/// # }
+/// ```
+///
+/// See the page [Your first device in Rust](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/first-device.md) of the book.
 #[derive(Debug, Clone)]
 pub struct ProvisioningClient {
     pub(crate) attestation: Arc<dyn Attestation>,

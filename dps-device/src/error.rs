@@ -11,6 +11,21 @@ use dps_types::{ErrorCode, ErrorDetails, write_sources};
 /// Error from a registration, a lookup or a hub operation.
 ///
 /// It holds no key and no token. `{error}` shows this error only, `{error:#}` also shows its causes.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) {
+/// use dps_device::ErrorKind;
+///
+/// match client.register().await {
+///     Ok(assignment) => println!("{}", assignment.hub()),
+///     Err(error) if error.kind() == ErrorKind::Unauthorized => eprintln!("check the key or the certificate: {error:#}"),
+///     Err(error) if error.is_retryable() => eprintln!("try again after {:?}: {error:#}", error.retry_after()),
+///     Err(error) => eprintln!("{error:#}"),
+/// }
+/// # }
+/// ```
+///
+/// See the page [When it does not work](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/troubleshooting.md) of the book.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 

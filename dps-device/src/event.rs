@@ -20,6 +20,22 @@ use crate::error::Error;
 use crate::log_limit::LogLimit;
 
 /// A step of a registration. No event holds a secret.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) {
+/// use dps_device::Event;
+///
+/// let mut events = client.register().events();
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::Retrying { error, wait, .. } => eprintln!("again in {wait:?}: {error:#}"),
+///         Event::Assigned(assignment) => println!("{}", assignment.hub()),
+///         Event::Failed(error) => eprintln!("{error:#}"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -32,6 +32,14 @@ impl ProvisioningClient {
 }
 
 /// A status lookup that has not started: set it up, then await it.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+/// let record = client.lookup().await?; // changes nothing
+/// println!("{:?} {:?}", record.status, record.assigned_hub);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a lookup does nothing unless it is awaited"]
 #[derive(Debug, Clone)]
 pub struct Lookup {

@@ -34,6 +34,17 @@ impl ProvisioningClient {
 /// A registration that has not started: set it up, then await it, or watch its [`events`](Self::events).
 ///
 /// Nothing is sent before it is polled. Dropping the future ends the registration and closes its connection.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+/// use std::time::Duration;
+///
+/// let payload = serde_json::json!({"model": "toaster"}); // for the allocation webhook
+/// let assignment = client.register().payload(payload).timeout(Duration::from_secs(300)).await?;
+/// # drop(assignment);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a registration does nothing unless it is awaited"]
 #[derive(Clone)]
 pub struct Register {

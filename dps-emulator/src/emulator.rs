@@ -26,6 +26,20 @@ use address::authority;
 pub(crate) use address::{bracketed, listen};
 
 /// A running emulator. Dropping it stops it; [`Emulator::shutdown`] also waits until it has stopped.
+///
+/// ```
+/// use dps_emulator::{Emulator, LinkedHub};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dps = Emulator::builder().link_hub("toasters".parse::<LinkedHub>()?).start().await?;
+/// println!("{} {} {}", dps.id_scope(), dps.https_url(), dps.ca_pem());
+/// dps.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [The emulator in CI](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/ci.md#in-a-rust-test) of the book.
 #[derive(Debug)]
 pub struct Emulator {
     ports: Vec<(Protocol, u16)>,

@@ -22,6 +22,22 @@ use crate::transport::Transport;
 ///
 /// Clones share their connections and their token. Nothing is sent before the first operation. Nothing is read from the
 /// environment: a proxy has to be set with [`ServiceClient::with_proxy`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_service::ServiceClient;
+/// use dps_types::SymmetricKey;
+/// use dps_types::enrollment::IndividualEnrollment;
+///
+/// let dps = ServiceClient::from_connection_string(&std::env::var("DPS_CONNECTION_STRING")?)?;
+/// let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
+/// let enrollment = IndividualEnrollment::from_keys("toaster-1".parse()?, &primary, &secondary);
+/// dps.individual_enrollments().create(&enrollment).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [Operating a fleet](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/operating.md) of the book.
 #[derive(Clone)]
 pub struct ServiceClient {
     base: Url,

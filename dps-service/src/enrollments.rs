@@ -36,6 +36,21 @@ impl ServiceClient {
 /// with the kinds of [`ErrorKind`] that concern connection, credentials and service; each operation lists its other kinds.
 ///
 /// Source: `service.json` of api-version 2021-10-01, and recorded answers of the service.
+///
+/// ```no_run
+/// # async fn example(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_types::QuerySpecification;
+///
+/// let groups = dps.enrollment_groups();
+/// let group = groups.get(&"toasters".parse()?).await?;
+/// groups.update(&group.allocate_evenly()).await?;
+/// let mut devices = dps.individual_enrollments().query(QuerySpecification::new("SELECT * FROM enrollments"));
+/// while let Some(device) = devices.try_next().await? {
+///     println!("{}", device.registration_id);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Enrollments<'a, E> {
     pub(crate) client: &'a ServiceClient,
     kind: PhantomData<fn() -> E>,

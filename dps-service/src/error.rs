@@ -11,6 +11,21 @@ use dps_types::{ErrorCode, ErrorDetails};
 /// Why an operation failed.
 ///
 /// Neither the text nor the sources contain a key or a token. `{:#}` prints the sources as well.
+///
+/// ```no_run
+/// # async fn example(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_service::ErrorKind;
+///
+/// match dps.individual_enrollments().get(&"toaster-1".parse()?).await {
+///     Ok(enrollment) => println!("{:?}", enrollment.provisioning_status),
+///     Err(error) if error.kind() == ErrorKind::NotFound => println!("it is not enrolled"),
+///     Err(error) => eprintln!("{error:#}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [When it does not work](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/troubleshooting.md) of the book.
 // Not derived with thiserror: the text is composed of the service's answer and a hint for the operator.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);

@@ -29,6 +29,14 @@ impl ServiceClient {
 /// The operations on registration records. Created by [`ServiceClient::registrations`].
 ///
 /// Source: `service.json` of api-version 2021-10-01.
+///
+/// ```no_run
+/// # async fn example(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+/// let record = dps.registrations().get(&"toaster-1".parse()?).await?;
+/// println!("{:?} {:?}", record.status, record.assigned_hub);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Registrations<'a> {
     client: &'a ServiceClient,

@@ -10,6 +10,19 @@ use crate::registration::SymmetricKeyRegistrationResult;
 use crate::{DeviceId, Extra, HubHostname, RegistrationId, json};
 
 /// The request that DPS posts to the webhook at each registration through an enrollment with custom allocation.
+///
+/// ```
+/// # fn example(request: &dps_types::AllocationRequest) -> Result<(), Box<dyn std::error::Error>> {
+/// #[derive(serde::Deserialize)]
+/// struct Device {
+///     model: String,
+/// }
+///
+/// let device: Device = request.payload()?;
+/// println!("{}: {}", request.registration_id(), device.model);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Wire", into = "Wire")]
 #[non_exhaustive]

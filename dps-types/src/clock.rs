@@ -7,6 +7,22 @@ use std::time::SystemTime;
 /// A wall clock. A test may set its own, and a device without a battery may have a better one than its system's.
 ///
 /// Timeouts are measured on a monotonic clock, not on this one.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use dps_types::Clock;
+///
+/// /// Tomorrow, to test a token or a certificate that expires.
+/// #[derive(Debug)]
+/// struct Tomorrow;
+///
+/// impl Clock for Tomorrow {
+///     fn now(&self) -> SystemTime {
+///         SystemTime::now() + Duration::from_secs(86400)
+///     }
+/// }
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns the current time.
     fn now(&self) -> SystemTime;

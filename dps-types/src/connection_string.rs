@@ -13,6 +13,16 @@ const EXPECTED: &str = "service connection string";
 ///
 /// The host name may carry a port (`localhost:8443`). Field names are read without regard to case;
 /// unknown fields are ignored. Display leaves the key out: [`ServiceConnectionString::reveal`] includes it.
+///
+/// ```
+/// use dps_types::ServiceConnectionString;
+///
+/// let text = "HostName=contoso.azure-devices-provisioning.net;SharedAccessKeyName=provisioningserviceowner;\
+///             SharedAccessKey=dGhpcyBpcyBhIGtleSBmb3IgdGhlIGV4YW1wbGU=";
+/// let connection: ServiceConnectionString = text.parse()?;
+/// assert_eq!(connection.shared_access_key_name(), "provisioningserviceowner");
+/// # Ok::<_, dps_types::ParseError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
     host_name: String,

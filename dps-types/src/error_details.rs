@@ -69,6 +69,16 @@ impl fmt::Display for ErrorDetails {
 }
 
 /// An error code of the service: six digits whose first three are the HTTP status.
+///
+/// ```
+/// use dps_types::ErrorCode;
+///
+/// let code = ErrorCode::new(401_002);
+/// assert_eq!(code.http_status(), 401);
+/// println!("{code}: {}", code.hint().unwrap_or("unknown"));
+/// ```
+///
+/// See the page [When it does not work](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/troubleshooting.md#error-codes-of-the-service) of the book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ErrorCode(u32);

@@ -17,6 +17,15 @@ use crate::{ParseError, RegistrationId, base64_text};
 /// A symmetric key of 16 to 64 bytes. It is wiped from memory when dropped.
 ///
 /// Debug prints `SymmetricKey(..)`; comparison runs in constant time.
+///
+/// ```
+/// use dps_types::SymmetricKey;
+///
+/// let group_key = SymmetricKey::generate();
+/// let device_key = group_key.derive_device_key(&"toaster-1".parse()?);
+/// assert_eq!(SymmetricKey::from_base64(&device_key.to_base64())?.as_bytes(), device_key.as_bytes());
+/// # Ok::<_, dps_types::ParseError>(())
+/// ```
 #[derive(Clone)]
 pub struct SymmetricKey(Zeroizing<Vec<u8>>);
 

@@ -4,6 +4,13 @@
 ///
 /// DPS knows one sentence, `SELECT *`, optionally with `FROM enrollments` or `FROM enrollmentGroups`;
 /// projections and conditions are refused. An empty text counts as `SELECT *`.
+///
+/// ```
+/// use dps_types::QuerySpecification;
+///
+/// let query = QuerySpecification::new("SELECT * FROM enrollments WHERE provisioningStatus = 'disabled'");
+/// # drop(query);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct QuerySpecification {

@@ -15,6 +15,14 @@ const LAST_SECOND: i128 = 253_402_300_799;
 const NANOS: i128 = 1_000_000_000;
 
 /// A point in time in UTC, with a resolution of 100 nanoseconds: `2022-08-31T22:02:50.5163352Z`.
+///
+/// ```
+/// use dps_types::Timestamp;
+///
+/// let time: Timestamp = "2026-11-27T06:00:00Z".parse()?;
+/// assert_eq!(time.unix_seconds(), 1_795_759_200);
+/// # Ok::<_, dps_types::ParseError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 

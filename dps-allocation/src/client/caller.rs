@@ -27,6 +27,20 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// | status 400, 409 or 422 | `Declined` |
 /// | no connection, no answer in time, status 408, 429 or 5xx | `Unavailable` |
 /// | any other status, or a 200 that is not a valid allocation response | `Protocol` |
+///
+/// ```no_run
+/// # fn example() -> Result<(), dps_allocation::Error> {
+/// use dps_allocation::WebhookClient;
+/// use dps_allocation::policies::Fallback;
+///
+/// // The policy of another team, with a second one for the time in which it is not available.
+/// let first = WebhookClient::new().caller("https://contoso.azurewebsites.net/api/allocate")?;
+/// let second = WebhookClient::new().caller("https://fabrikam.azurewebsites.net/api/allocate")?;
+/// let policy = Fallback::new(first).or(second);
+/// # drop(policy);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct WebhookCaller {
     url: WebhookUrl,

@@ -22,6 +22,19 @@ use crate::{Error, ErrorKind};
 /// Creates callers of webhooks. Create one and keep it: it reads the trusted roots once, for the first `https` webhook.
 ///
 /// It reads nothing from the environment: no proxy, and no process-wide TLS provider.
+///
+/// ```no_run
+/// # async fn example(request: dps_types::AllocationRequest) -> Result<(), dps_allocation::Error> {
+/// use dps_allocation::WebhookClient;
+///
+/// let inspection = WebhookClient::new().inspect("https://contoso.azurewebsites.net/api/allocate", &request).await?;
+/// println!("{:?} in {:?}", inspection.outcome().hub(), inspection.elapsed());
+/// for remark in inspection.remarks() {
+///     println!("{remark}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct WebhookClient {
     roots: Roots,

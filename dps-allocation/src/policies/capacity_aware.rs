@@ -39,6 +39,29 @@ forward!(Arc<C>, Box<C>, &C);
 ///
 /// A device can always stay: the hub to which it is assigned does not count as full. The count is read before the device is
 /// assigned, so devices that register concurrently may exceed the capacity by their number.
+///
+/// ```
+/// # let (north, south): (dps_types::HubHostname, dps_types::HubHostname) =
+/// #     ("north.azure-devices.net".parse()?, "south.azure-devices.net".parse()?);
+/// use async_trait::async_trait;
+/// use dps_allocation::Rejection;
+/// use dps_allocation::policies::{CapacityAware, DeviceCounter, EvenlyWeighted};
+/// use dps_types::HubHostname;
+///
+/// struct Registry;
+///
+/// #[async_trait]
+/// impl DeviceCounter for Registry {
+///     async fn devices(&self, hub: &HubHostname) -> Result<u64, Rejection> {
+///         # drop(hub);
+///         Ok(17) // from a database or from the hub
+///     }
+/// }
+///
+/// let policy = CapacityAware::new(Registry, EvenlyWeighted::new()).with_capacity(north, 500_000).with_capacity(south, 1_000_000);
+/// # drop(policy);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct CapacityAware {
     counter: Box<dyn DeviceCounter>,
     capacities: BTreeMap<HubHostname, u64>,

@@ -18,6 +18,16 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// The algorithm is weighted rendezvous hashing: each hub has a number *u* in (0, 1) from SHA-256 of registration id and
 /// hub, and the hub with the greatest -*weight* / ln *u* is chosen. How DPS computes its own *evenly weighted distribution*
 /// is not published.
+///
+/// ```
+/// # let (north, south): (dps_types::HubHostname, dps_types::HubHostname) =
+/// #     ("north.azure-devices.net".parse()?, "south.azure-devices.net".parse()?);
+/// use dps_allocation::policies::EvenlyWeighted;
+///
+/// let policy = EvenlyWeighted::new().with_weight(north, 3).with_weight(south, 1);
+/// # drop(policy);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct EvenlyWeighted {
     weights: BTreeMap<HubHostname, u32>,

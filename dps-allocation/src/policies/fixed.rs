@@ -9,6 +9,14 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 ///
 /// It does not check that the hub is linked: [`Webhook`](crate::Webhook) and
 /// [`Fallback`](crate::policies::Fallback) do.
+///
+/// ```
+/// use dps_allocation::policies::Fixed;
+///
+/// let policy = Fixed::to("toasters.azure-devices.net".parse()?);
+/// # drop(policy);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fixed(HubHostname);
 

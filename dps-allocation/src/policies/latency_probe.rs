@@ -17,6 +17,13 @@ use crate::Rejection;
 /// That is the latency of the device only if the policy runs near the device, such as in an edge gateway or a regional
 /// webhook. A measurement is used for a while, five minutes by default. So is a failed measurement: the latency of that hub
 /// is then not known. Nothing is sent on the connection.
+///
+/// ```
+/// use dps_allocation::policies::{LatencyProbe, LowestLatency};
+///
+/// let policy = LowestLatency::by(LatencyProbe::new());
+/// # drop(policy);
+/// ```
 #[derive(Debug)]
 pub struct LatencyProbe {
     port: u16,

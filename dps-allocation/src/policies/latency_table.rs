@@ -14,6 +14,21 @@ use crate::Rejection;
 ///
 /// The region is a field of the payload that the device sends when it registers. A device without the field, or with a
 /// region that is not in the table, is in the region [`ELSEWHERE`](Self::ELSEWHERE).
+///
+/// ```
+/// # let (north, south): (dps_types::HubHostname, dps_types::HubHostname) =
+/// #     ("north.azure-devices.net".parse()?, "south.azure-devices.net".parse()?);
+/// use std::time::Duration;
+///
+/// use dps_allocation::policies::{LatencyTable, LowestLatency};
+///
+/// let table = LatencyTable::by_payload("region")
+///     .with("europe", north, Duration::from_millis(20))
+///     .with("africa", south, Duration::from_millis(45));
+/// let policy = LowestLatency::by(table);
+/// # drop(policy);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LatencyTable {
     field: Option<Field>,

@@ -11,6 +11,13 @@ use crate::{Allocation, AllocationPolicy, Rejection};
 /// other devices.
 ///
 /// The other policy is not called for a device that stays, so that device receives no payload from it.
+///
+/// ```
+/// use dps_allocation::policies::{EvenlyWeighted, Sticky};
+///
+/// let policy = Sticky::or(EvenlyWeighted::new()); // a new device gets one of the linked hubs
+/// # drop(policy);
+/// ```
 pub struct Sticky(Box<dyn AllocationPolicy>);
 
 impl Sticky {

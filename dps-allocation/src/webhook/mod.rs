@@ -38,6 +38,20 @@ use crate::{Allocation, AllocationPolicy, Rejection, answer};
 ///
 /// DPS reports only the status to a device: `Custom allocation failed with status code: 400`. The reason is in the body
 /// and, through `tracing`, in the log. A panic is caught unless the program is built with `panic = "abort"`.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_allocation::Webhook;
+/// use dps_allocation::policies::Fixed;
+///
+/// let policy = Fixed::to("toasters.azure-devices.net".parse()?);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// Webhook::new(policy).serve(listener).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [Allocation policies](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/allocation-policies.md#host-it) of the book.
 pub struct Webhook {
     policy: Box<dyn AllocationPolicy>,
     function_keys: FunctionKeys,

@@ -18,6 +18,15 @@ use crate::error::Error;
 /// The identity of the device in a TLS handshake: the certificate chain, the leaf first, and a key that signs.
 ///
 /// The chain must have all intermediate certificates, or the service refuses the leaf. The root is optional.
+///
+/// ```no_run
+/// # fn attestation() -> Result<dps_device::X509Attestation, dps_device::Error> {
+/// use dps_device::{ClientIdentity, X509Attestation};
+///
+/// let identity = ClientIdentity::from_files("device-chain.pem", "device-key.pem")?;
+/// X509Attestation::new(identity)
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ClientIdentity(Arc<CertifiedKey>);
 

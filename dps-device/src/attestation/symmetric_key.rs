@@ -10,6 +10,15 @@ use super::proof::{Attestation, Proof};
 /// Symmetric key attestation.
 ///
 /// Source: azure-docs `iot-dps/concepts-symmetric-key-attestation.md`.
+///
+/// ```
+/// use dps_device::{SymmetricKey, SymmetricKeyAttestation};
+///
+/// let (primary, secondary) = (SymmetricKey::generate(), SymmetricKey::generate());
+/// let attestation = SymmetricKeyAttestation::new("toaster-1".parse()?, primary).with_secondary(secondary);
+/// # drop(attestation);
+/// # Ok::<_, dps_device::ParseError>(())
+/// ```
 pub struct SymmetricKeyAttestation {
     registration_id: RegistrationId,
     primary: Box<dyn Sign>,

@@ -17,6 +17,18 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 ///
 /// The registration id is the subject common name of the leaf certificate, and the last one if there are several.
 /// Source: azure-docs `iot-dps/concepts-x509-attestation.md`.
+///
+/// ```no_run
+/// # fn attestation() -> Result<dps_device::X509Attestation, dps_device::Error> {
+/// use dps_device::X509Attestation;
+///
+/// // The device's certificate first, then the intermediates. The common name is the registration id.
+/// let attestation = X509Attestation::from_files("device-chain.pem", "device-key.pem")?;
+/// # Ok(attestation)
+/// # }
+/// ```
+///
+/// See the page [Your first device in Rust](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/first-device.md#with-an-x509-certificate) of the book.
 #[derive(Debug, Clone)]
 pub struct X509Attestation {
     registration_id: RegistrationId,

@@ -19,6 +19,13 @@ use crate::private_file::{Disk, FileSystem, replace, with_suffix};
 ///
 /// Only the owner can read the files (mode 600). They hold the private key if it is in memory, and only the name of a key in
 /// hardware. A damaged file is logged and left out. Only one program may use the files at a time.
+///
+/// ```
+/// use dps_device::certificate::CredentialFile;
+///
+/// let store = CredentialFile::new("/var/lib/toaster/credential.json");
+/// assert!(store.path().ends_with("credential.json"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct CredentialFile {
     path: PathBuf,

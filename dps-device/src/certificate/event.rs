@@ -7,6 +7,19 @@ use super::renewal::RenewalPlace;
 
 /// Something that happened to the certificate of a device. Failures are
 /// [`DeviceEvent::Failed`](crate::DeviceEvent::Failed).
+///
+/// ```
+/// # fn print(event: dps_device::DeviceEvent) {
+/// use dps_device::DeviceEvent;
+/// use dps_device::certificate::CertificateEvent;
+///
+/// match event {
+///     DeviceEvent::Certificate(CertificateEvent::Issued(certificate)) => println!("until {:?}", certificate.valid_until()),
+///     DeviceEvent::Certificate(CertificateEvent::InUse { .. }) => println!("the hub accepted it"),
+///     _ => {}
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CertificateEvent {

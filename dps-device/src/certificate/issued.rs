@@ -19,6 +19,17 @@ use crate::error::Error;
 ///
 /// It is an [`Attestation`] for the hub: pass it to `HubEndpoint::with_certificate`. It does not replace the attestation that the
 /// device has for DPS. Clones are cheap.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_device::certificate::{CertificateRequest, KeyKind, KeyPair};
+///
+/// let request = CertificateRequest::new("toaster-1".parse()?, KeyPair::generate(KeyKind::P256)?).await?;
+/// let (_assignment, certificate) = client.register().certificate(request).await?;
+/// println!("{} certificates, until {:?}", certificate.chain().count(), certificate.valid_until());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct IssuedCertificate {
     registration_id: RegistrationId,

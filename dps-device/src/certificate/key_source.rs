@@ -36,6 +36,13 @@ pub trait KeySource: fmt::Debug + Send + Sync {
 }
 
 /// Key pairs in memory, which are stored with their certificates.
+///
+/// ```
+/// use dps_device::certificate::{KeyKind, MemoryKeySource};
+///
+/// let keys = MemoryKeySource::new(KeyKind::P256);
+/// # drop(keys);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MemoryKeySource {
     kind: KeyKind,

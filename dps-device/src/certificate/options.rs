@@ -14,6 +14,19 @@ use super::store::CredentialStore;
 /// lifetime, a random time within a tenth of it, it renews the certificate with a new key. The old certificate stays in the store
 /// until the hub has accepted the new one. A certificate that has expired or that the hub refuses leads to a registration with the
 /// attestation that the device has for DPS.
+///
+/// ```no_run
+/// # fn device(client: dps_device::ProvisioningClient) -> dps_device::ProvisionedDevice {
+/// use dps_device::certificate::{CertificateOptions, CredentialFile, KeyKind, MemoryKeySource};
+/// use dps_device::{AssignmentFile, ProvisionedDevice};
+///
+/// let store = CredentialFile::new("/var/lib/toaster/credential.json");
+/// let options = CertificateOptions::new(store, MemoryKeySource::new(KeyKind::P256)).with_report();
+/// ProvisionedDevice::new(client, AssignmentFile::new("/var/lib/toaster/assignment.json")).with_certificates(options)
+/// # }
+/// ```
+///
+/// See the page [Your first device in Rust](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/first-device.md#with-a-certificate-that-dps-issues) of the book.
 #[derive(Clone)]
 pub struct CertificateOptions {
     pub(crate) store: Arc<dyn CredentialStore>,

@@ -12,6 +12,16 @@ use crate::error::Error;
 /// A request for a certificate, PKCS#10. The common name of its subject is the registration id.
 ///
 /// Use a new key pair for each certificate. DPS documents P-384 and is known to accept P-256; it refuses RSA.
+///
+/// ```no_run
+/// # async fn request() -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_device::certificate::{CertificateRequest, KeyKind, KeyPair};
+///
+/// let request = CertificateRequest::new("toaster-1".parse()?, KeyPair::generate(KeyKind::P256)?).await?;
+/// # drop(request);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct CertificateRequest {
     registration_id: RegistrationId,

@@ -19,6 +19,14 @@ use crate::private_file::{Disk, FileSystem, replace};
 ///
 /// Only the owner can read the file (mode 600): it holds no credential, but may hold the payload of the operator's webhook. A
 /// damaged file is logged and counts as missing. Only one program may use the file at a time.
+///
+/// ```no_run
+/// # fn device(client: dps_device::ProvisioningClient) -> dps_device::ProvisionedDevice {
+/// use dps_device::{AssignmentFile, ProvisionedDevice};
+///
+/// ProvisionedDevice::new(client, AssignmentFile::new("/var/lib/toaster/assignment.json"))
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct AssignmentFile {
     path: PathBuf,

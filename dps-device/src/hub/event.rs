@@ -16,6 +16,24 @@ use crate::certificate::CertificateEvent;
 use crate::error::Error;
 
 /// Something that happened to a device, or that its hub sent. No event shows a credential.
+///
+/// ```no_run
+/// # async fn example(mut events: dps_device::DeviceEvents) -> Result<(), dps_device::Error> {
+/// use dps_device::DeviceEvent;
+///
+/// while let Some(event) = events.next().await {
+///     match event {
+///         DeviceEvent::Connected(hub) => println!("connected to {hub}"),
+///         DeviceEvent::Desired(change) => println!("changed: {:?}", change.as_map()),
+///         DeviceEvent::Message(message) => println!("{} bytes", message.payload().len()),
+///         DeviceEvent::Method(method) => method.respond(200, "done")?,
+///         DeviceEvent::Failed { error, .. } => eprintln!("{error:#}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DeviceEvent {

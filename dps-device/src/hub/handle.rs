@@ -31,6 +31,23 @@ use crate::poll::after;
 /// A method whose connection has ended returns the reason: [`ErrorKind::Closed`] after [`close`](Self::close), or the error that
 /// the [`Recovery`](crate::Recovery) did not retry. Requests that the hub does not answer within the
 /// [timeout](crate::ConnectOptions::with_request_timeout) return [`ErrorKind::Deadline`], with the last failure as the source.
+///
+/// ```no_run
+/// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
+/// use dps_device::Message;
+/// use serde_json::json;
+///
+/// let assignment = client.register().await?;
+/// let (handle, mut events) = client.hub(&assignment).connect();
+/// events.drive(handle.send(Message::json(&json!({"temperature": 21.5}))?)).await?;
+/// events.drive(handle.report(json!({"firmware": "1.2.3"}))).await?;
+/// let twin = events.drive(handle.twin()).await?;
+/// println!("desired: {:?}", twin.desired.as_map());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [Your first device in Rust](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/first-device.md#after-the-assignment) of the book.
 #[derive(Clone)]
 pub struct DeviceHandle {
     pub(super) shared: Arc<Shared>,
@@ -213,6 +230,20 @@ impl fmt::Debug for DeviceHandle {
 /// # Errors
 /// [`ErrorKind::Queue`] if the message was dropped for a newer one or is damaged in the queue. [`ErrorKind::Closed`], or the
 /// reason for which the connection ended, if it was not acknowledged before the end.
+///
+/// ```no_run
+/// # async fn example(
+/// #     handle: dps_device::DeviceHandle, mut events: dps_device::DeviceEvents,
+/// # ) -> Result<(), dps_device::Error> {
+/// use dps_device::Message;
+///
+/// let first = events.drive(handle.enqueue(Message::new("1"))).await?;
+/// let second = events.drive(handle.enqueue(Message::new("2"))).await?;
+/// events.drive(first).await?; // acknowledged by the hub
+/// events.drive(second).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "it has the outcome of the message"]
 pub struct Delivery {
     outcome: Outcome,

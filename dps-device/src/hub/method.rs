@@ -20,6 +20,17 @@ pub(super) const TIMEOUT: i32 = 504;
 /// [timeout](crate::ConnectOptions::with_method_timeout), with 504.
 ///
 /// Source: azure-docs `iot-hub/iot-hub-devguide-direct-methods.md`.
+///
+/// ```no_run
+/// # fn example(method: dps_device::MethodRequest) -> Result<(), dps_device::Error> {
+/// use serde_json::json;
+///
+/// match method.name() {
+///     "eject" => method.respond(200, json!({"slices": 2})),
+///     _ => method.respond(404, json!(null)),
+/// }
+/// # }
+/// ```
 #[must_use = "the caller waits for the response"]
 pub struct MethodRequest {
     name: String,

@@ -25,6 +25,18 @@ use crate::client::ProvisioningClient;
 /// * If the future of `enqueue` or `send` is dropped before it has returned, the message may be sent or not.
 ///
 /// To find duplicates, the receiver needs an id in the message: see [`Message::with_message_id`](crate::Message::with_message_id).
+///
+/// ```no_run
+/// # fn device(device: dps_device::ProvisionedDevice) -> dps_device::ProvisionedDevice {
+/// use dps_device::{ConnectOptions, FileQueue, Overflow};
+///
+/// let options = ConnectOptions::new()
+///     .with_queue(FileQueue::new("/var/lib/toaster/queue"))
+///     .with_queue_limits(10_000, 64 * 1024 * 1024, Overflow::DropOldest)
+///     .without_methods();
+/// device.with_options(options)
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConnectOptions {
     pub(super) recovery: Recovery,

@@ -30,6 +30,13 @@ const REMOVAL: u32 = 1 << 31;
 /// one megabyte, and the damage is logged.
 ///
 /// Only the owner can read the files (mode 600). Only one program may use the directory at a time.
+///
+/// ```no_run
+/// use dps_device::{ConnectOptions, FileQueue};
+///
+/// let options = ConnectOptions::new().with_queue(FileQueue::new("/var/lib/toaster/queue"));
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone)]
 pub struct FileQueue {
     directory: PathBuf,

@@ -13,6 +13,14 @@ use super::reply::{LinkId, Replies, Reply};
 /// program may receive a message twice. A value that is dropped by a panic is not acknowledged.
 ///
 /// Source: azure-docs `iot-hub/iot-hub-devguide-messages-c2d.md`.
+///
+/// ```
+/// # fn example(message: dps_device::ReceivedMessage) {
+/// let text = String::from_utf8_lossy(message.payload()).into_owned();
+/// println!("{text} ({:?})", message.message().property("urgency"));
+/// message.complete(); // as dropping it does; `abandon` leaves it with the hub
+/// # }
+/// ```
 pub struct ReceivedMessage {
     message: Message,
     input: Option<String>,

@@ -19,6 +19,18 @@ use crate::poll::draw;
 /// pass by itself, such as a certificate that is not trusted, they fail at once with that failure.
 ///
 /// Source of the numbers: azure-docs `iot-dps/concepts-deploy-at-scale.md`, and the policy of Microsoft's device SDKs.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use dps_device::{ConnectOptions, IdentityRecovery, Recovery};
+///
+/// let recovery = Recovery::new()
+///     .with_waits(Duration::from_secs(5), Duration::from_secs(300))
+///     .with_identity(IdentityRecovery::RetryHub);
+/// let options = ConnectOptions::new().with_recovery(recovery);
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Recovery {
     pub(super) first_wait: Duration,

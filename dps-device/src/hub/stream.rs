@@ -23,6 +23,15 @@ use crate::error::Error;
 /// A slow reader is no problem for the connection: it loses old events about the state of the device, not what the hub sends.
 /// Changes of the desired properties are replaced by the whole twin, further messages are delivered again later, and methods
 /// are answered with the status 429.
+///
+/// ```no_run
+/// # async fn example(device: dps_device::ProvisionedDevice) {
+/// let (_handle, mut events) = device.connect();
+/// while let Some(event) = events.next().await {
+///     println!("{event:?}");
+/// }
+/// # }
+/// ```
 pub struct DeviceEvents {
     shared: Arc<Shared>,
     driver: Option<BoxFuture<'static, ()>>,

@@ -12,6 +12,16 @@ use crate::error::Error;
 /// The twin of a device.
 ///
 /// Source: azure-docs `iot-hub/iot-hub-devguide-device-twins.md`.
+///
+/// ```no_run
+/// # async fn example(
+/// #     handle: dps_device::DeviceHandle, mut events: dps_device::DeviceEvents,
+/// # ) -> Result<(), dps_device::Error> {
+/// let twin = events.drive(handle.twin()).await?;
+/// println!("{:?}, version {}", twin.desired.get("mode"), twin.desired.version());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Twin {

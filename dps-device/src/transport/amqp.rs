@@ -16,6 +16,13 @@ const PORT: u16 = 5671;
 ///
 /// A session is one connection. When more than three minutes pass between two requests, or the SAS token of the connection
 /// is about to expire, the next request uses a new connection.
+///
+/// ```
+/// use dps_device::Amqp;
+///
+/// let transport = Amqp::default(); // port 5671
+/// # drop(transport);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Amqp {
     port: u16,

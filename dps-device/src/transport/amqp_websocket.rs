@@ -13,6 +13,13 @@ use crate::attestation::proof::Proof;
 
 /// AMQP 1.0 over WebSocket over TLS, for symmetric keys, certificates and TPMs. It does what [`Amqp`](super::Amqp) does, for
 /// networks that allow only port 443.
+///
+/// ```
+/// use dps_device::AmqpWebSocket;
+///
+/// let transport = AmqpWebSocket::default(); // port 443
+/// # drop(transport);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct AmqpWebSocket {
     port: u16,

@@ -32,6 +32,15 @@ const ALL_FAILED: &str = "all transports failed";
 /// request. When all fail, the error lists the failure of each. The transport that worked is tried first the next time.
 ///
 /// The failure of each transport is logged at `warn`, at most once a minute.
+///
+/// ```
+/// # #[cfg(all(feature = "http", feature = "mqtt"))]
+/// # fn transport() -> dps_device::Fallback {
+/// use dps_device::{Fallback, Http, Mqtt};
+///
+/// Fallback::new(Mqtt::default()).or(Http::default())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Fallback {
     candidates: Vec<Candidate>,

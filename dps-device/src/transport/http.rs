@@ -36,6 +36,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 const MAX_BODY: usize = 256 * 1024;
 
 /// HTTPS, for every kind of proof: symmetric keys, certificates and TPMs.
+///
+/// ```
+/// use dps_device::Http;
+///
+/// let azure = Http::default();
+/// let emulator = Http::default().with_port(8443);
+/// # drop((azure, emulator));
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Http {
     port: Option<u16>,

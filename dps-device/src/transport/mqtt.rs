@@ -20,6 +20,13 @@ const PORT: u16 = 8883;
 /// connection is about to expire, the next request uses a new connection.
 ///
 /// MQTT does not carry the reason of a refused connection. [`Http`](crate::Http) reports it.
+///
+/// ```
+/// use dps_device::Mqtt;
+///
+/// let transport = Mqtt::default(); // port 8883
+/// # drop(transport);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Mqtt {
     port: u16,

@@ -16,6 +16,13 @@ use crate::attestation::proof::Proof;
 
 /// MQTT 3.1.1 over WebSocket over TLS, for symmetric keys and certificates. It does what [`Mqtt`](super::Mqtt) does, for
 /// networks that allow only port 443.
+///
+/// ```
+/// use dps_device::MqttWebSocket;
+///
+/// let transport = MqttWebSocket::default(); // port 443
+/// # drop(transport);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct MqttWebSocket {
     port: u16,

@@ -31,7 +31,7 @@ impl Latency {
     /// The field of the registration payload that names the region.
     const FIELD: &str = "region";
 
-    /// The latency between `hub` and the devices of `region`. An empty region stands for the devices of all regions that have
+    /// The latency between `hub` and the devices of `region`. An empty region applies to the devices of all regions that have
     /// no latency of their own.
     pub fn new(region: impl Into<String>, hub: HubHostname, latency: Duration) -> Self {
         Self {

@@ -30,10 +30,27 @@ const DEFAULT_HUB: &str = "127.0.0.1";
 const DEFAULT_ID_SCOPE: &str = "0ne00000001";
 
 /// The options of an emulator. The defaults suit a test: everything in memory, on free ports of the loopback interface.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use dps_emulator::{Emulator, LinkedHub};
+///
+/// let dps = Emulator::builder()
+///     .link_hub("toasters".parse::<LinkedHub>()?)
+///     .certificate_authority("contoso/factory-1/toasters=30".parse()?)
+///     .retry_after(Duration::ZERO) // devices need not wait between two polls
+///     .start()
+///     .await?;
+/// # drop(dps);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct EmulatorBuilder {
     pub(crate) bind: IpAddr,
-    /// The protocols that are served, each on a port. 0 stands for a free one.
+    /// The protocols that are served, each on a port. 0 selects a free one.
     pub(crate) ports: Vec<(Protocol, u16)>,
     pub(crate) host_names: Vec<HostName>,
     pub(crate) id_scope: Option<IdScope>,

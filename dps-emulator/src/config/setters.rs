@@ -41,7 +41,7 @@ impl EmulatorBuilder {
     }
 
     /// Sets the latency between a linked hub and the devices of a region, for lowest-latency allocation. A device is in the
-    /// region that the field `region` of its registration payload names. An empty region stands for the devices of all regions
+    /// region that the field `region` of its registration payload names. An empty region applies to the devices of all regions
     /// that have no latency of their own. Hubs without a latency come last; evenly weighted decides between equal ones.
     #[must_use]
     pub fn latency(self, region: impl Into<String>, hub: HubHostname, latency: Duration) -> Self {
@@ -69,26 +69,26 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The port for HTTPS; by default 0, which stands for a free port.
+    /// The port for HTTPS; by default 0, which selects a free port.
     #[must_use]
     pub fn https_port(self, port: u16) -> Self {
         self.port(Protocol::Https, port)
     }
 
-    /// The port for MQTT; by default 0, which stands for a free port. MQTT over WebSocket is on the HTTPS port.
+    /// The port for MQTT; by default 0, which selects a free port. MQTT over WebSocket is on the HTTPS port.
     #[must_use]
     pub fn mqtt_port(self, port: u16) -> Self {
         self.port(Protocol::Mqtt, port)
     }
 
-    /// The port for AMQP; by default 0, which stands for a free port. AMQP over WebSocket is on the HTTPS port.
+    /// The port for AMQP; by default 0, which selects a free port. AMQP over WebSocket is on the HTTPS port.
     #[must_use]
     pub fn amqp_port(self, port: u16) -> Self {
         self.port(Protocol::Amqp, port)
     }
 
     /// Serves the same APIs over plain HTTP and plain WebSocket on this port of the loopback interface, for tools that cannot
-    /// be given a CA certificate; 0 stands for a free port. Without it, nothing is served without TLS.
+    /// be given a CA certificate; 0 selects a free port. Without it, nothing is served without TLS.
     #[must_use]
     pub fn insecure_http_port(self, port: u16) -> Self {
         self.port(Protocol::InsecureHttp, port)

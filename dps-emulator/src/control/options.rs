@@ -10,6 +10,18 @@ use crate::error::{Error, ErrorKind};
 ///
 /// The endpoint shows keys and changes state. By default it listens on 127.0.0.1, on a free port, and needs no token: a web page
 /// of another origin cannot use it, because it checks `Host` and `Origin`.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_emulator::{ControlEndpoint, Emulator};
+///
+/// let dps = Emulator::builder().control(ControlEndpoint::default().port(8080)).start().await?;
+/// # drop(dps);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// See the page [The emulator](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/emulator.md#the-control-endpoint) of the book.
 #[derive(Clone)]
 pub struct ControlEndpoint {
     pub(crate) bind: IpAddr,
@@ -28,7 +40,7 @@ impl Default for ControlEndpoint {
 }
 
 impl ControlEndpoint {
-    /// The port; 0, which stands for a free one, by default.
+    /// The port; 0, which selects a free one, by default.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;

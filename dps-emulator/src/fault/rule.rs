@@ -91,6 +91,14 @@ impl Effect {
 ///
 /// As JSON it is one object, which the control endpoint and the configuration file of the program accept:
 /// `{"step": "register", "effect": "throttle", "retryAfter": 7, "device": "dev-*", "count": 2, "probability": 0.5}`.
+///
+/// ```no_run
+/// # async fn example(dps: &dps_emulator::Emulator) {
+/// use dps_emulator::fault::{Effect, Fault, Step};
+///
+/// dps.faults().next(Fault::new(Step::Register, Effect::Fail(503)).times(3).device("toaster-*"));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     pub(super) step: Step,

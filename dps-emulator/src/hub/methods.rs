@@ -21,6 +21,17 @@ const MAX_NAME: usize = 100;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A direct method to invoke on a device.
+///
+/// ```no_run
+/// # async fn example(dps: &dps_emulator::Emulator) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_emulator::DirectMethod;
+///
+/// let hub = dps.hub("toasters").ok_or("the hub is not linked")?;
+/// let response = hub.invoke_method("toaster-1", &DirectMethod::new("eject").payload(2)).await?;
+/// println!("{} {}", response.status, response.payload);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct DirectMethod {
     pub(crate) name: String,

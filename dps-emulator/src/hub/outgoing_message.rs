@@ -75,6 +75,16 @@ impl FromStr for Acknowledgement {
 }
 
 /// A cloud-to-device message.
+///
+/// ```no_run
+/// # async fn example(dps: &dps_emulator::Emulator) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_emulator::CloudToDeviceMessage;
+///
+/// let hub = dps.hub("toasters").ok_or("the hub is not linked")?;
+/// hub.send_message("toaster-1", &CloudToDeviceMessage::new("hello").message_id("1")).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct CloudToDeviceMessage {
     body: Bytes,

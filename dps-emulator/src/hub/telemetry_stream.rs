@@ -11,6 +11,22 @@ use super::{Hubs, TelemetryMessage};
 ///
 /// The stream has no buffer of its own: it reads the messages that the emulator keeps. A reader that is slower than the devices
 /// misses messages that are no longer kept, and receives their number.
+///
+/// ```no_run
+/// # async fn example(dps: &dps_emulator::Emulator) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_emulator::Telemetry;
+///
+/// let mut telemetry = dps.hub("toasters").ok_or("the hub is not linked")?.telemetry_stream();
+/// while let Some(item) = telemetry.next().await {
+///     match item {
+///         Telemetry::Message(message) => println!("{}", String::from_utf8_lossy(message.body())),
+///         Telemetry::Missed(number) => println!("{number} messages were missed"),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TelemetryStream {
     hubs: Arc<Hubs>,

@@ -13,6 +13,13 @@ use crate::instance::Instance;
 ///
 /// To delay the issuance of a certificate or to make it fail, add a [fault](crate::fault) at
 /// [`Step::IssueCertificate`](crate::fault::Step::IssueCertificate).
+///
+/// ```no_run
+/// # async fn example(dps: &dps_emulator::Emulator) -> Result<(), Box<dyn std::error::Error>> {
+/// dps.issuance().revoke("toaster-1").await?; // the device registers again
+/// # Ok(())
+/// # }
+/// ```
 pub struct IssuanceHandle {
     instance: Arc<Instance>,
 }

@@ -18,6 +18,7 @@ mod custom_allocation;
 mod device_api;
 mod device_errors;
 mod enrollment_attestation;
+mod forgeries;
 mod hostile_peers;
 mod hub_choice;
 mod hub_identities;

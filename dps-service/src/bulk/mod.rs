@@ -36,6 +36,24 @@ pub use outcome::{BulkOutcome, BulkProgress, BulkReport};
 /// because an item cannot be created twice. If a retry finds that an earlier attempt has already changed an item, the item
 /// is reported as [`ErrorKind::Conflict`] or [`ErrorKind::PreconditionFailed`] with [`Error::is_in_doubt`]; an item that is
 /// already deleted is a success.
+///
+/// ```no_run
+/// # async fn example(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_types::{BulkOperationMode, SymmetricKey};
+/// use dps_types::enrollment::IndividualEnrollment;
+///
+/// let mut devices = Vec::new();
+/// for number in 1..=25 {
+///     let (id, key) = (format!("toaster-{number}").parse()?, SymmetricKey::generate());
+///     devices.push(IndividualEnrollment::from_keys(id, &key, &SymmetricKey::generate()));
+/// }
+/// let report = dps.individual_enrollments().bulk(BulkOperationMode::Create).run(devices).finish().await;
+/// for failed in &report.failed {
+///     eprintln!("{}: {:?}", failed.item.registration_id, failed.result);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bulk<E> {
     client: ServiceClient,

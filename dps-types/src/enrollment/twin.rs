@@ -4,6 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A free-form JSON object of a twin: tags, or desired properties.
+///
+/// ```
+/// use dps_types::enrollment::TwinCollection;
+///
+/// let mut tags = TwinCollection::default();
+/// tags.insert("model", "toaster");
+/// assert_eq!(tags.get("model"), Some(&"toaster".into()));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TwinCollection(Map<String, Value>);

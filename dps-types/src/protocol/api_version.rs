@@ -6,6 +6,13 @@ use std::str::FromStr;
 use crate::ParseError;
 
 /// An api-version: a date, and whether it is a preview. Ordered by date, a preview before its release.
+///
+/// ```
+/// use dps_types::protocol::ApiVersion;
+///
+/// let version = ApiVersion::V2021_06_01;
+/// assert!(version.is_known() && version < ApiVersion::V2026_11_01);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiVersion {
     year: u16,

@@ -51,6 +51,14 @@ pub fn module_filter(device_id: &DeviceId, module_id: &ModuleId) -> String {
 /// Properties of a message: names and values, in order. System properties have a name that begins with `$.`.
 ///
 /// As text it is `name=value&name=value`, with percent-encoding; a `+` is a plus sign.
+///
+/// ```
+/// use dps_types::protocol::hub_message::PropertyBag;
+///
+/// let mut properties = PropertyBag::new();
+/// properties.insert("urgency", "high");
+/// assert_eq!(properties.to_string(), "urgency=high");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PropertyBag(Vec<(String, String)>);
 

@@ -5,6 +5,17 @@ use crate::SymmetricKey;
 use crate::protocol::encode;
 
 /// A SAS token that is not signed yet.
+///
+/// ```
+/// use dps_types::SymmetricKey;
+/// use dps_types::sas::SasTokenBuilder;
+///
+/// let key = SymmetricKey::generate();
+/// let token = SasTokenBuilder::new("0ne00123ABC/registrations/toaster-1", 1_800_000_000)
+///     .policy("registration")
+///     .sign_with(&key);
+/// assert!(token.verify(&key));
+/// ```
 #[derive(Debug, Clone)]
 pub struct SasTokenBuilder<'a> {
     resource: &'a str,

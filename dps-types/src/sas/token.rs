@@ -14,6 +14,16 @@ use crate::protocol::{decode, encode};
 use crate::{ParseError, SymmetricKey, Timestamp};
 
 /// A shared access signature. Debug shows no signature.
+///
+/// ```
+/// use dps_types::sas::SasToken;
+///
+/// let text = "SharedAccessSignature sr=0ne00123ABC%2Fregistrations%2Ftoaster-1\
+///     &sig=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D&se=1800000000&skn=registration";
+/// let token: SasToken = text.parse()?;
+/// assert_eq!(token.resource(), "0ne00123ABC/registrations/toaster-1");
+/// # Ok::<_, dps_types::ParseError>(())
+/// ```
 #[derive(Clone)]
 pub struct SasToken {
     /// The text in the token, still encoded: the signature covers it as it is.

@@ -14,6 +14,7 @@ use crate::emulator::{TURN, binary};
 
 const README: &str = include_str!("../../../README.md");
 const EMULATOR: &str = include_str!("../../../docs/book/src/emulator.md");
+const COMMAND_LINE: &str = include_str!("../../../docs/book/src/command-line.md");
 const OTHER_LANGUAGES: &str = include_str!("../../../docs/book/src/other-languages.md");
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -119,6 +120,24 @@ async fn register_with_sdks(document: &str, folder: &Path) {
     )
     .await;
     assert_eq!(output.trim(), "assigned toaster-1 127.0.0.1");
+}
+
+#[tokio::test]
+#[ignore = "needs the program dps: scripts/test interop"]
+async fn the_commands_of_the_book_register_a_device() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let commands = block(COMMAND_LINE, "sh", "dps emulator exec");
+    let programs = binary().parent().unwrap().display().to_string();
+    let path = std::env::var("PATH").unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-ec", &commands])
+        .env("PATH", format!("{programs}:{path}"));
+    let output = run(&mut shell, folder.path()).await;
+    for expected in ["initialAssignment", "reprovisionedToInitialAssignment"] {
+        assert!(output.contains(expected), "{output}");
+    }
 }
 
 /// The Rust program of the README is the example that the test above runs.

@@ -16,6 +16,13 @@ const MAX_BYTES: usize = 4096;
 /// The source of a token's user PIN. The PIN is read at each login and wiped afterwards.
 ///
 /// A byte order mark and line ends at the end are removed. A PIN of more than one line or of more than 4096 bytes is an error.
+///
+/// ```
+/// use dps_device::pkcs11::Pin;
+///
+/// let pin = Pin::from_file("/etc/toaster/pin"); // read when the token is opened
+/// # drop(pin);
+/// ```
 #[derive(Clone)]
 pub struct Pin(Source);
 

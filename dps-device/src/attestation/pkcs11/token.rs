@@ -16,6 +16,18 @@ use crate::error::{Error, ErrorKind};
 ///
 /// The methods have no timeout, because a token with a key pad waits for a person: use `tokio::time::timeout`. A registration has a
 /// timeout, but it cannot interrupt a token that hangs in the TLS handshake.
+///
+/// ```no_run
+/// # async fn attestation() -> Result<dps_device::X509Attestation, Box<dyn std::error::Error>> {
+/// use dps_device::X509Attestation;
+/// use dps_device::pkcs11::{Pin, Token, Uri};
+///
+/// let uri: Uri = "pkcs11:token=device;object=toaster-1?module-path=/usr/lib/softhsm/libsofthsm2.so".parse()?;
+/// let token = Token::open_with_pin(&uri, Pin::from_file("/etc/toaster/pin")).await?;
+/// let attestation = X509Attestation::new(token.identity(&uri).await?)?;
+/// # Ok(attestation)
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Token(pub(super) Arc<Link>);
 

@@ -14,6 +14,14 @@ use zeroize::Zeroizing;
 /// that occurs twice is an error.
 ///
 /// Neither Debug nor Display shows a `pin-value`. Prefer `pin-source`, because URIs end up in configuration files.
+///
+/// ```
+/// use dps_device::pkcs11::Uri;
+///
+/// let uri: Uri = "pkcs11:token=device;object=toaster-1?module-path=/usr/lib/softhsm/libsofthsm2.so".parse()?;
+/// # drop(uri);
+/// # Ok::<_, dps_device::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Uri {
     pub(super) token: TokenAttributes,

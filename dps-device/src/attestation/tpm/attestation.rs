@@ -26,6 +26,18 @@ use crate::error::Error;
 /// because the key of the later challenge would sign for both.
 ///
 /// Source: azure-docs `iot-dps/concepts-tpm-attestation.md`.
+///
+/// ```no_run
+/// # async fn attestation() -> Result<(), dps_device::Error> {
+/// use dps_device::Attestation;
+/// use dps_device::tpm::{Tpm, TpmAttestation, TpmOptions};
+///
+/// let tpm = Tpm::open(TpmOptions::default()).await?;
+/// let attestation = TpmAttestation::new(&tpm).await?;
+/// println!("enroll {} with {}", attestation.registration_id(), attestation.endorsement_key().to_base64());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TpmAttestation {
     tpm: Tpm,

@@ -13,6 +13,15 @@ use crate::error::Error;
 /// The options of a TPM. The defaults are those of Azure's SDKs.
 ///
 /// Debug shows no authorization value.
+///
+/// ```no_run
+/// # fn options() -> Result<dps_device::tpm::TpmOptions, dps_device::Error> {
+/// use dps_device::tpm::{Tcti, TpmOptions};
+///
+/// let options = TpmOptions::default().with_tcti(Tcti::swtpm("127.0.0.1", 2321)?); // a software TPM, for tests
+/// # Ok(options)
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TpmOptions {
     pub(super) tcti: Tcti,

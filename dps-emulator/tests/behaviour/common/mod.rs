@@ -34,7 +34,7 @@ pub(crate) use mqtt::{
 pub(crate) use program::Program;
 pub(crate) use sas::{FOREVER, Sas, derive, percent, token, token_until, unix_now};
 pub(crate) use shared::shared;
-pub(crate) use tls::Tls;
+pub(crate) use tls::{Tls, connect, tls};
 pub(crate) use tpm::{TpmDevice, shown, tpm_enrollment};
 pub(crate) use wire::{Answer, Wire};
 

@@ -31,6 +31,16 @@ use file::DatabaseFile;
 ///
 /// After an I/O error, for example of a full disk, the store opens the file again at the next call. Writes succeed as soon
 /// as the disk allows them.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use dps_emulator::Emulator;
+///
+/// let dps = Emulator::builder().data_dir("dps-emulator-data").start().await?; // has a `RedbStore` in this directory
+/// # drop(dps);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RedbStore {
     shared: Arc<Shared>,

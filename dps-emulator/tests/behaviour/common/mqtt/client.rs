@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{ACCEPTED, Connect, FILTER, REGISTER, STATUS, Transport, publish, subscribe};
+use super::{
+    ACCEPTED, Connect, FILTER, NOT_AUTHORIZED, REGISTER, STATUS, Transport, publish, subscribe,
+};
 
 pub(crate) struct Client<C> {
     pub(crate) transport: C,
@@ -79,6 +81,21 @@ impl<C: Transport> Client<C> {
             let read = self.take(4).await;
             assert_eq!(read.as_deref(), Some(ACCEPTED), "{caller}");
         }
+    }
+
+    /// Connects. Returns false if the server refuses the credentials.
+    pub(crate) async fn try_connect(&mut self, connect: &Connect) -> bool {
+        self.send(&connect.bytes()).await;
+        match self.take(4).await.as_deref() {
+            Some(ACCEPTED) => true,
+            Some(NOT_AUTHORIZED) => false,
+            other => panic!("neither accepted nor refused: {other:?}"),
+        }
+    }
+
+    /// Returns the next bytes as they arrive, or `None` if the server closes the connection.
+    pub(crate) async fn transport_answer(&mut self) -> Option<Vec<u8>> {
+        self.transport.receive().await
     }
 
     /// Subscribes to responses, with QoS 1.
