@@ -90,24 +90,28 @@ async fn device(endpoint: &HubEndpoint, first: Instant, interval: Duration, end:
     let mut deliveries = FuturesUnordered::new();
     loop {
         tokio::select! {
-            () = sleep_until(end) => break,
-            _ = tick.tick() => {
-                let number = sent.enqueued;
-                let body = format!("{{\"n\":{number},\"text\":\"{:0>100}\"}}", number);
-                let message = Message::new(body).with_message_id(number.to_string());
-                if let Ok(delivery) = handle.enqueue(message).await {
-                    sent.enqueued += 1;
-                    deliveries.push(async move { (number, delivery.await) });
-                }
-            }
-            Some((number, outcome)) = deliveries.next() => {
-                sent.accepted.extend(outcome.ok().map(|()| number));
-            }
+                   () = sleep_until(end) => break,
+                   _ = tick.tick() => {
+                       let number = sent.enqueued;
+                       let body = format!("{{\"n\":{number},\"text\":\"{:0>100}\"}}", number);
+                       let message = Message::new(body).with_message_id(number.to_string());
+                       if let Ok(delivery) = handle.enqueue(message).await {
+                           sent.enqueued += 1;
+                           deliveries.push(async move { (number, delivery.await) });
+                       }
+                   }
+                   Some((number, outcome)) = deliveries.next() => {
+                       if outcome.is_ok() {
+        sent.accepted.insert(number);
         }
+                   }
+               }
     }
     handle.close(CLOSE).await;
     while let Some((number, outcome)) = deliveries.next().await {
-        sent.accepted.extend(outcome.ok().map(|()| number));
+        if outcome.is_ok() {
+            sent.accepted.insert(number);
+        }
     }
     sent
 }

@@ -157,10 +157,7 @@ impl Soak {
         let received = Received::read(dir.path())?;
         Ok(Report {
             enqueued: sent.values().map(|device| device.enqueued).sum(),
-            accepted: sent
-                .values()
-                .map(|device| device.accepted.len() as u64)
-                .sum(),
+            accepted: sent.values().map(|device| device.accepted.len()).sum(),
             received: received.messages.values().map(|it| it.len() as u64).sum(),
             lost: received.lost(&sent),
             duplicates: received.duplicates,
@@ -185,7 +182,34 @@ fn due(soak: &Soak, elapsed: Duration, done: u32) -> Option<Duration> {
 #[derive(Debug, Default)]
 struct Sent {
     enqueued: u64,
-    accepted: Vec<u64>,
+    accepted: Numbers,
+}
+
+/// A set of small numbers, one bit each, so that the memory of the devices is not that of this record.
+#[derive(Debug, Default)]
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    fn insert(&mut self, number: u64) {
+        let word = usize::try_from(number / 64).unwrap_or(usize::MAX);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (number % 64);
+    }
+
+    fn len(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let words = (0..).zip(&self.0);
+        words.flat_map(|(index, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| index * 64 + bit)
+        })
+    }
 }
 
 /// The messages that the hub has received, by device.

@@ -315,7 +315,7 @@ impl Driver {
 
     fn has_too_many_refusals(&self) -> bool {
         let max = self.options.recovery.max_refusals;
-        max.is_some_and(|max| self.refusals > max)
+        max.is_some_and(|max| self.refusals >= max)
     }
 
     async fn fulfil(&mut self, wish: Wish) {

@@ -155,9 +155,9 @@ impl Segments {
                         offset,
                         length,
                     };
-                    if self.places.insert(number, place).is_none() {
-                        self.count(id, 1);
-                    }
+                    self.forget(number);
+                    self.places.insert(number, place);
+                    self.count(id, 1);
                     offset += (HEADER + length) as u64;
                 }
                 Record::Removal(number) => {
@@ -184,6 +184,7 @@ impl Segments {
             offset,
             length: message.len(),
         };
+        self.forget(number);
         self.places.insert(number, place);
         self.count(segment, 1);
         Ok(())
@@ -224,7 +225,7 @@ impl Segments {
     }
 
     fn create(&mut self) -> io::Result<File> {
-        let id = self.all.back().map_or(1, |(id, _)| id + 1);
+        let id = self.all.back().map_or(1, |(id, _)| id.saturating_add(1));
         let mut options = OpenOptions::new();
         options.append(true).create_new(true);
         #[cfg(unix)]

@@ -43,6 +43,15 @@ impl Pki {
         self.server_with(asks, |_| {})
     }
 
+    /// A server for 127.0.0.1.
+    #[cfg(feature = "hub")]
+    pub(crate) fn server_at_address(&self) -> Arc<ServerConfig> {
+        self.server_with(false, |params| {
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            params.subject_alt_names = vec![rcgen::SanType::IpAddress(address)];
+        })
+    }
+
     /// A server whose certificate is valid from the start of one year to the start of another.
     #[cfg(feature = "http")]
     pub(crate) fn server_valid(&self, from: i32, to: i32) -> Arc<ServerConfig> {

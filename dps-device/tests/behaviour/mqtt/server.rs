@@ -44,9 +44,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(kind: MqttKind, config: Arc<ServerConfig>) -> Self {
+        Self::start_at(0, kind, config).await
+    }
+
+    /// Starts on this port, which was free before.
+    pub(crate) async fn start_at(port: u16, kind: MqttKind, config: Arc<ServerConfig>) -> Self {
         Self {
             kind,
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            listener: TcpListener::bind(("127.0.0.1", port)).await.unwrap(),
             acceptor: TlsAcceptor::from(config),
         }
     }
