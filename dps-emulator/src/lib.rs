@@ -82,6 +82,8 @@ mod limits;
 mod provision;
 mod query;
 mod random;
+#[cfg(feature = "control")]
+mod recording;
 mod seed;
 mod service_error;
 mod state;

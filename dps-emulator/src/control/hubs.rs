@@ -1,4 +1,4 @@
-//! The linked hubs: devices, twins, telemetry; and the key of a device of a group.
+//! The linked hubs: devices, twins, telemetry, messages; and the key of a device of a group.
 
 use ::http::{Method, StatusCode};
 use dps_types::enrollment::EnrollmentGroup;
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Control;
+use super::messages;
 use super::methods::not_answered;
 use super::reply::{self, Answer, Failure};
 use super::request::{Ask, BODY_LIMIT};
@@ -47,6 +48,9 @@ pub(super) async fn answer(control: &Control, ask: Ask, hub: &str, rest: &[&str]
         (&Method::POST, ["devices", id, "disconnect"]) => {
             reply::ok(&json!({ "wasConnected": hub.disconnect(id) }))
         }
+        (&Method::GET, ["devices", id, "messages"]) => messages::queued(&hub, id).await,
+        (&Method::POST, ["devices", id, "messages"]) => messages::send(&hub, id, ask).await,
+        (&Method::POST, ["devices", id, "methods"]) => messages::invoke(&hub, id, ask).await,
         _ => Err(not_answered(&path)),
     }
 }

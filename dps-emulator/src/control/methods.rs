@@ -15,11 +15,15 @@ pub(super) fn not_answered(path: &[&str]) -> Failure {
         | ["hubs", _, "devices", _, "telemetry"] => "GET",
         ["exchanges"] => "GET, DELETE",
         ["faults"] => "GET, POST, DELETE",
+        ["recording"] => "GET, POST, DELETE",
+        ["recording", "replay"] => "POST",
         ["faults", _] => "DELETE",
         ["clock" | "state"] => "GET, PUT",
         ["clock", "advance"]
         | ["reset" | "deviceKey"]
-        | ["hubs", _, "devices", _, "disconnect"] => "POST",
+        | ["hubs", _, "devices", _, "disconnect" | "methods"]
+        | ["issuedCertificates", _, "revoke" | "expire"] => "POST",
+        ["hubs", _, "devices", _, "messages"] => "GET, POST",
         ["hubs", _, "devices", _] => "GET, PATCH, DELETE",
         ["hubs", _, "devices", _, "twin"] => "PATCH",
         _ => return Failure::not_found("the path does not exist: /openapi.json lists them"),

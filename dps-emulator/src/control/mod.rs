@@ -3,16 +3,21 @@
 //! It shows keys and changes state. It therefore listens on loopback by default, requires a token elsewhere, and
 //! refuses requests that a foreign web page makes.
 
+mod certificates;
 mod clock;
 mod connection;
 mod exchanges;
 mod faults;
 mod guard;
 mod hubs;
+mod messages;
 mod methods;
 mod metrics;
 mod options;
 mod page;
+mod recording;
+mod replay;
+mod replay_proof;
 mod reply;
 mod request;
 mod reset;

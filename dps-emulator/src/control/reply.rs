@@ -94,7 +94,9 @@ impl From<crate::Error> for Failure {
             crate::ErrorKind::InvalidTwin | crate::ErrorKind::InvalidMessage => {
                 StatusCode::BAD_REQUEST
             }
-            crate::ErrorKind::DeviceNotOnline => StatusCode::CONFLICT,
+            crate::ErrorKind::DeviceNotOnline
+            | crate::ErrorKind::QueueFull
+            | crate::ErrorKind::InvalidRequest => StatusCode::CONFLICT,
             crate::ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -10,7 +10,10 @@ use super::guard::COOKIE;
 use super::methods::not_answered;
 use super::reply::{self, Answer, Body, Failure};
 use super::request::Ask;
-use super::{Control, clock, connection, exchanges, faults, hubs, metrics, page, reset, state};
+use super::{
+    Control, certificates, clock, connection, exchanges, faults, hubs, metrics, page, recording,
+    replay, reset, state,
+};
 
 /// The OpenAPI document.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -73,11 +76,23 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
         (&Method::GET, ["clock"]) => clock::read(control),
         (&Method::PUT, ["clock"]) => clock::set(control, ask).await,
         (&Method::POST, ["clock", "advance"]) => clock::advance(control, ask).await,
+        (&Method::GET, ["recording"]) => recording::read(control),
+        (&Method::POST, ["recording"]) => recording::change(control, ask).await,
+        (&Method::DELETE, ["recording"]) => recording::clear(control),
+        (&Method::POST, ["recording", "replay"]) => {
+            Box::pin(replay::answer(control, ask, address)).await
+        }
         (&Method::POST, ["reset"]) => reset::answer(control, ask).await,
         (&Method::GET, ["state"]) => state::export(control, &ask).await,
         (&Method::PUT, ["state"]) => state::import(control, ask).await,
         (&Method::GET, ["hubs"]) => hubs::list(control),
         (_, ["hubs", hub, rest @ ..]) => hubs::answer(control, ask, hub, rest).await,
+        (&Method::POST, ["issuedCertificates", id, "revoke"]) => {
+            certificates::revoke(control, id).await
+        }
+        (&Method::POST, ["issuedCertificates", id, "expire"]) => {
+            certificates::expire(control, id).await
+        }
         (&Method::POST, ["deviceKey"]) => hubs::device_key(control, ask).await,
         (&Method::GET, [] | ["page.js"] | ["page.css"] | ["page", ..]) => {
             page::answer(control, &ask, &segments).await

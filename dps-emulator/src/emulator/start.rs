@@ -176,6 +176,8 @@ impl Emulator {
             faults: faults.clone(),
             refusals: RefusalLog::default(),
             journal: journal.clone(),
+            #[cfg(feature = "control")]
+            recorder: crate::recording::Recorder::default(),
             connections: ConnectionCounts::default(),
             local_host,
         });

@@ -75,6 +75,26 @@ impl Call {
         call
     }
 
+    /// A whole request that needs no token.
+    #[cfg(feature = "control")]
+    pub(super) fn again(
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            is_trusted: true,
+            headers,
+            incoming: None,
+            body,
+        }
+    }
+
     /// Refuses a request with two values for a header that has one.
     pub(super) fn check_headers(&self) -> Result<(), ServiceError> {
         check_headers(&self.headers)

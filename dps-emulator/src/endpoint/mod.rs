@@ -3,6 +3,8 @@
 //! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane, the
 //! REST API of the hubs, or the files that devices upload.
 
+#[cfg(feature = "control")]
+mod again;
 mod amqp;
 mod answer;
 mod blob;
@@ -32,8 +34,12 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 #[cfg(feature = "control")]
+pub(crate) use again::{Again, HEADERS};
+#[cfg(feature = "control")]
 pub(crate) use connection_counts::ConnectionCount;
 pub(crate) use connection_counts::ConnectionCounts;
+#[cfg(feature = "control")]
+pub(crate) use hub_api::MethodDocument;
 pub(crate) use listen::serve;
 pub(crate) use protocol::Protocol;
 pub(crate) use refusal_log::RefusalLog;
@@ -43,6 +49,8 @@ use crate::fault::Faults;
 use crate::instance::Instance;
 use crate::journal::{Actor, Exchange, Journal};
 use crate::provision::Engine;
+#[cfg(feature = "control")]
+use crate::recording::{RecordedExchange, Recorder};
 use crate::service_error::ServiceError;
 use answer::Answer;
 use call::Call;
@@ -59,6 +67,8 @@ pub(crate) struct Gateway {
     pub(crate) refusals: RefusalLog,
     /// The exchanges that are kept, if they are.
     pub(crate) journal: Option<Arc<Journal>>,
+    #[cfg(feature = "control")]
+    pub(crate) recorder: Recorder,
     pub(crate) connections: ConnectionCounts,
     /// `localhost` with the HTTPS port, for a `Location` if the device did not name one of the instance's hosts.
     pub(crate) local_host: String,
@@ -153,18 +163,30 @@ impl Gateway {
         if let Some(journal) = &self.journal {
             journal.add(operator_exchange(&call, caller, &outcome).took(started.elapsed()));
         }
-        let error = match outcome {
-            Ok(reply) => return reply,
-            Err(error) => error,
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => {
+                call.discard().await;
+                let request = format!("{} {}", call.method, call.path);
+                self.refusals.operator(caller, &request, &error);
+                self.error_reply(api, &error)
+            }
         };
-        call.discard().await;
-        let request = format!("{} {}", call.method, call.path);
-        self.refusals.operator(caller, &request, &error);
+        #[cfg(feature = "control")]
+        if matches!(api, Api::Service | Api::ControlPlane) {
+            let now = self.instance.now().into();
+            self.recorder
+                .add(|| recorded_exchange(now, &call, caller, &reply));
+        }
+        reply
+    }
+
+    fn error_reply(&self, api: Api, error: &ServiceError) -> Reply {
         match api {
-            Api::Hub => hub_api::error_reply(&error),
-            Api::Blob => blob::error_reply(&error),
-            Api::ControlPlane => control_plane::error_reply(&error, self.retry_after_seconds()),
-            Api::Service | Api::Device => Answer::error(&error, self.retry_after_seconds()).into(),
+            Api::Hub => hub_api::error_reply(error),
+            Api::Blob => blob::error_reply(error),
+            Api::ControlPlane => control_plane::error_reply(error, self.retry_after_seconds()),
+            Api::Service | Api::Device => Answer::error(error, self.retry_after_seconds()).into(),
         }
     }
 
@@ -245,6 +267,31 @@ fn operator_exchange(
             .answered(error.status(), call.body(), b"")
             .refused(error),
     }
+}
+
+/// The request of an operator as a recording has it.
+#[cfg(feature = "control")]
+fn recorded_exchange(
+    now: dps_types::Timestamp,
+    call: &Call,
+    caller: Caller<'_>,
+    reply: &Reply,
+) -> RecordedExchange {
+    let path = match call.query.as_str() {
+        "" => call.path.clone(),
+        query => format!("{}?{query}", call.path),
+    };
+    let mut exchange = RecordedExchange::new(now, caller.transport.name(), &call.method, &path)
+        .asked(call.body())
+        .answered(reply.status(), reply.body());
+    for name in HEADERS {
+        let value = call.text(::http::HeaderName::from_static(name));
+        if let Ok(Some(value)) = value {
+            let headers = &mut exchange.request_headers;
+            headers.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    exchange
 }
 
 impl From<RouteError> for ServiceError {

@@ -4,7 +4,7 @@ use dps_types::mask_url;
 use serde_json::Value;
 
 /// The text that replaces a secret.
-const MASK: &str = "****";
+pub(crate) const MASK: &str = "****";
 
 /// The fields of documents that hold secrets, in lower case.
 const SECRETS: [&str; 10] = [
@@ -21,7 +21,7 @@ const SECRETS: [&str; 10] = [
 ];
 
 /// The document with its secrets masked, at any depth.
-pub(super) fn masked(document: Value) -> Value {
+pub(crate) fn masked(document: Value) -> Value {
     match document {
         Value::Object(fields) => fields
             .into_iter()
@@ -46,7 +46,7 @@ pub(super) fn masked(document: Value) -> Value {
 }
 
 /// The text with the secrets of connection strings and signatures masked.
-pub(super) fn masked_text(text: &str) -> String {
+pub(crate) fn masked_text(text: &str) -> String {
     let mut masked = text.to_owned();
     for name in ["SharedAccessKey=", "sig="] {
         let mut from = 0;

@@ -14,6 +14,8 @@ use tokio::sync::broadcast;
 
 pub use exchange::{Actor, Exchange};
 #[cfg(feature = "control")]
+pub(crate) use mask::{MASK, masked, masked_text};
+#[cfg(feature = "control")]
 use metrics::Metrics;
 #[cfg(feature = "control")]
 pub(crate) use metrics::Sample;

@@ -25,6 +25,7 @@ async fn every_operation_answers_with_a_documented_status() {
         let concrete = path
             .replace("{hub}", "127.0.0.1")
             .replace("{deviceId}", "dev-1")
+            .replace("{registrationId}", "dev-1")
             .replace("{id}", "7");
         for (method, operation) in operations.as_object().expect("operations") {
             let id = operation["operationId"].as_str().expect("an id");

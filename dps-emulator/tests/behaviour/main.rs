@@ -37,6 +37,7 @@ mod persistence;
 mod program;
 mod program_options;
 mod recorded;
+mod recording;
 mod reprovisioning;
 mod reprovisioning_matrix;
 mod server_tls;

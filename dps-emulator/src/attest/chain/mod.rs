@@ -50,6 +50,15 @@ impl PresentedChain {
         })
     }
 
+    /// Each certificate as base64 of its DER, the leaf first.
+    #[cfg(feature = "control")]
+    pub(crate) fn der_base64(&self) -> Vec<String> {
+        self.certificates
+            .iter()
+            .map(Certificate::der_base64)
+            .collect()
+    }
+
     pub(crate) fn leaf(&self) -> &Certificate {
         &self.certificates[0]
     }

@@ -15,6 +15,8 @@ use crate::attest::Presented;
 use crate::fault::{Effect, FaultOutcome, Step};
 use crate::journal::{Actor, Exchange};
 use crate::provision::Device;
+#[cfg(feature = "control")]
+use crate::recording::{Attestation, RecordedExchange};
 use crate::service_error::ServiceError;
 
 /// A request of a device.
@@ -62,16 +64,44 @@ pub(in crate::endpoint) async fn answer(
         journal.add(exchange(call, caller, &performed).took(started.elapsed()));
     }
     match performed {
-        Ok(FaultOutcome::Done(answer)) => Outcome::Reply(answer),
+        Ok(FaultOutcome::Done(answer)) => {
+            record(gateway, call, caller, &answer);
+            Outcome::Reply(answer)
+        }
         Ok(FaultOutcome::Malformed) => Outcome::Reply(Answer::malformed()),
         Ok(FaultOutcome::Silence) => Outcome::Silence,
         Ok(FaultOutcome::Cut) => Outcome::Cut,
         Err(error) => {
             let device = call.route.registration_id.as_str();
             gateway.refusals.log(caller, Some(device), &error);
-            refusal(gateway, &error)
+            let answer = error_answer(gateway, &error);
+            record(gateway, call, caller, &answer);
+            Outcome::Reply(answer)
         }
     }
+}
+
+/// Adds the request and its answer to the recording, if the control endpoint has started one.
+#[cfg_attr(not(feature = "control"), expect(unused_variables))]
+fn record(gateway: &Gateway, call: &DeviceCall<'_>, caller: Caller<'_>, answer: &Answer) {
+    #[cfg(feature = "control")]
+    gateway.recorder.add(|| {
+        let version = (ApiVersion::PARAMETER, call.api_version);
+        let path = format!("{}?{}={}", call.route.path(), version.0, version.1);
+        let now = gateway.instance.now().into();
+        let method = call.route.method();
+        let mut exchange = RecordedExchange::new(now, caller.transport.name(), method, &path)
+            .asked(call.body)
+            .answered(answer.status, &answer.body);
+        exchange.attestation = Some(match &call.presented {
+            Presented::Nothing => Attestation::None,
+            Presented::Token(_) => Attestation::Token,
+            Presented::Chain(chain) => Attestation::X509 {
+                certificates: chain.der_base64(),
+            },
+        });
+        exchange
+    });
 }
 
 /// The answer to a request that is refused before it could be read as a [`DeviceCall`].
@@ -82,12 +112,11 @@ pub(in crate::endpoint) fn refused(
     error: &ServiceError,
 ) -> Outcome {
     gateway.refused(caller, device, error);
-    refusal(gateway, error)
+    Outcome::Reply(error_answer(gateway, error))
 }
 
-fn refusal(gateway: &Gateway, error: &ServiceError) -> Outcome {
-    let retry_after = gateway.instance.settings.retry_after_seconds;
-    Outcome::Reply(Answer::error(error, retry_after))
+fn error_answer(gateway: &Gateway, error: &ServiceError) -> Answer {
+    Answer::error(error, gateway.instance.settings.retry_after_seconds)
 }
 
 /// The request and its outcome, for the journal.

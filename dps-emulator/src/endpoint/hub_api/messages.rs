@@ -37,7 +37,7 @@ const HEADERS: [(&str, &str); 5] = [
 /// The body of a request for a direct method.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct MethodDocument {
+pub(crate) struct MethodDocument {
     method_name: String,
     #[serde(default)]
     payload: Value,
@@ -46,7 +46,7 @@ struct MethodDocument {
 }
 
 impl MethodDocument {
-    fn into_method(self) -> Result<DirectMethod, ServiceError> {
+    pub(crate) fn into_method(self) -> Result<DirectMethod, ServiceError> {
         let mut method = DirectMethod::new(self.method_name).payload(self.payload);
         if let Some(seconds) = self.response_timeout_in_seconds {
             check_seconds("responseTimeoutInSeconds", seconds, &RESPONSE_SECONDS)?;

@@ -13,6 +13,9 @@ use dps_types::protocol::{ApiVersion, decode};
 use dps_types::sas::SasToken;
 use dps_types::{ErrorCode, HubHostname};
 
+#[cfg(feature = "control")]
+pub(crate) use messages::MethodDocument;
+
 use super::Gateway;
 use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::peer::Caller;

@@ -11,8 +11,8 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 
 use crate::common::{
-    Answer, Client, Connect, Dps, KEY_1, KEY_2, NOT_AUTHORIZED, PINGREQ, PINGRESP, TestClock, Tls,
-    Transport, key_enrollment, publish, unsubscribe, with,
+    Answer, Client, Connect, Control, Dps, KEY_1, KEY_2, NOT_AUTHORIZED, PINGREQ, PINGRESP,
+    TestClock, Tls, Transport, key_enrollment, publish, unsubscribe, with, with_control,
 };
 
 const ANSWERS: &str = "$iothub/credentials/res/#";
@@ -576,4 +576,24 @@ async fn a_device_without_an_issued_certificate_cannot_renew_one() {
         400_003,
         "The device has no issued certificate: register with a csr first.",
     );
+}
+
+#[tokio::test]
+async fn certificates_are_revoked_and_expire_over_the_control_endpoint() {
+    let dps = dps_with(with_control).await;
+    let control = Control::of(&dps);
+    let change = async |end: &str| {
+        let path = format!("/issuedCertificates/dev-1/{end}");
+        control.send("POST", &path, &json!({})).await.status
+    };
+    for end in ["revoke", "expire"] {
+        assert_eq!(change(end).await, 404, "the device has not registered");
+    }
+    for end in ["revoke", "expire"] {
+        let issued = registered(&dps).await;
+        let mut client = at_hub(&dps, &issued).await;
+        assert_eq!(change(end).await, 204);
+        client.closed().await;
+        assert_refused(&dps, &issued, &to_hub()).await;
+    }
 }

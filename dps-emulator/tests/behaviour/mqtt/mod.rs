@@ -1,8 +1,10 @@
 //! Behaviour of a running emulator for devices on MQTT and MQTT over WebSocket: literal bytes on real TLS sockets.
 
+mod answer_faults;
 mod bodies;
 mod certificates;
 mod connect;
+mod control_messages;
 mod conversation;
 mod hostile_peers;
 mod hub_connect;
