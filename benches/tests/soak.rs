@@ -33,5 +33,5 @@ fn no_accepted_message_is_lost_when_the_hub_restarts() {
 
 #[test]
 fn no_accepted_message_is_lost_when_connections_are_cut() {
-    soak(&["--cut"]);
+    soak(&["--cut", "--cut-kib", "24"]);
 }

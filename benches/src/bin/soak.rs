@@ -1,6 +1,7 @@
 //! Runs many devices at a hub for a long time, restarts the hub, and reports whether messages were lost and memory has grown.
 //!
-//! usage: `soak [--devices 2000] [--seconds 600] [--interval-ms 1000] [--token-seconds 60] [--restarts 2] [--cut]`
+//! usage: `soak [--devices 2000] [--seconds 600] [--interval-ms 1000] [--token-seconds 60] [--restarts 2] [--cut]
+//! [--cut-kib 96]`
 //!
 //! With `--cut`, a proxy cuts each connection after some bytes. Exit code 1 if a message that was accepted was lost.
 

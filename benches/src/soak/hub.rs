@@ -177,7 +177,7 @@ async fn serve(dir: &Path, https: &str, mqtt: &str) -> Result<(), Box<dyn Error>
         .mqtt_port(mqtt.parse()?)
         .data_dir(dir.join("data"))
         .retry_after(std::time::Duration::ZERO)
-        .kept_telemetry(20)
+        .kept_telemetry(200)
         .start()
         .await?;
     let log = std::fs::File::options()

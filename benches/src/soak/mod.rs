@@ -43,6 +43,9 @@ pub struct Soak {
     pub restarts: u32,
     /// Whether a proxy cuts connections; false by default.
     pub cut: bool,
+    /// The most KiB after which the proxy cuts a connection; 96 by default. A connection that is cut within its first minute does not
+    /// shorten the wait before the next, so that messages queue up.
+    pub cut_kib: u64,
 }
 
 /// The result of a run.
@@ -78,6 +81,7 @@ impl Default for Soak {
             token_lifetime: Duration::from_secs(60),
             restarts: 2,
             cut: false,
+            cut_kib: 96,
         }
     }
 }
@@ -104,6 +108,7 @@ impl Soak {
                 "--seconds" => soak.duration = Duration::from_secs(number),
                 "--interval-ms" => soak.interval = Duration::from_millis(number.max(1)),
                 "--token-seconds" => soak.token_lifetime = Duration::from_secs(number),
+                "--cut-kib" => soak.cut_kib = number,
                 "--restarts" => soak.restarts = u32::try_from(number)?,
                 _ => return Err(format!("there is no option {name}").into()),
             }
@@ -119,7 +124,7 @@ impl Soak {
         let dir = tempfile::tempdir()?;
         let mut hub = Hub::start(dir.path()).await?;
         let proxy = match self.cut {
-            true => Some(Proxy::start(hub.mqtt_port()).await?),
+            true => Some(Proxy::start(hub.mqtt_port(), self.cut_kib * 1024).await?),
             false => None,
         };
         let port = proxy.as_ref().map_or(hub.mqtt_port(), Proxy::port);

@@ -8,9 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The fewest and the most bytes of a connection, in both directions together. A TLS handshake needs about 3 KiB.
-const FEWEST: u64 = 4 * 1024;
-const MOST: u64 = 24 * 1024;
+/// The fewest bytes of a connection, in both directions together. A TLS handshake needs about 3 KiB.
+const FEWEST: u64 = 2 * 1024;
 
 /// A proxy in front of a port of this machine. Dropping it ends its connections.
 #[derive(Debug)]
@@ -21,7 +20,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) async fn start(target: u16) -> Result<Self, Box<dyn Error>> {
+    /// Starts a proxy whose connections have at most `most` bytes.
+    pub(super) async fn start(target: u16, most: u64) -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let cuts = Arc::new(AtomicU64::new(0));
@@ -35,7 +35,7 @@ impl Proxy {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                let bytes = FEWEST + (random >> 33) % (MOST - FEWEST);
+                let bytes = FEWEST + (random >> 33) % most.saturating_sub(FEWEST).max(1);
                 let counter = Arc::clone(&counter);
                 connections.spawn(async move {
                     if pass(stream, target, bytes).await {

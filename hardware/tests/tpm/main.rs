@@ -13,6 +13,7 @@ mod key_pair;
 #[path = "../pkcs11/key_source.rs"]
 mod key_source;
 mod keys;
+mod power_cut;
 mod raw;
 mod registration;
 mod secrets;

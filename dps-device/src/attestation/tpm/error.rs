@@ -73,6 +73,11 @@ impl TpmError {
         self.code.is_some_and(ResponseCode::is_unsupported_scheme)
     }
 
+    /// Whether the TPM has no space for another persistent object.
+    pub(super) fn is_out_of_space(&self) -> bool {
+        self.code.is_some_and(ResponseCode::is_out_of_space)
+    }
+
     pub(super) fn sign_error(self, what: &'static str) -> SignError {
         SignError::new(what).with_source(self)
     }

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use dps_types::sas::{Sign, SignError, Signature};
-use tracing::debug;
+use tracing::{debug, warn};
+use tss_esapi::handles::ObjectHandle;
 use tss_esapi::structures::MaxBuffer;
 
 use super::connection::Connection;
 use super::error::TpmError;
 use super::handle::Tpm;
+use super::options::PersistentHandle;
 use super::wrapped_key::{WrappedKey, hmac, message, signs_with_hmac};
 
 /// Signs with the hub key in a TPM: SAS tokens for the device's IoT hub. It needs no registration after a restart.
@@ -38,31 +40,69 @@ impl Sign for HubSigner {
     }
 }
 
-/// Stores a hub key in place of the previous one, which is removed only after the new one was loaded successfully. If the power
-/// fails between the two, or the TPM refuses the second write, there is no hub key until the next registration.
+/// Stores a hub key in place of the previous one. The new key is first stored at the spare handle, so that the TPM has a hub key at
+/// every moment, also after a power failure.
+///
+/// If the TPM has no space for a second hub key, the previous one is removed first.
 pub(super) fn store(connection: &mut Connection<'_>, key: &WrappedKey) -> Result<(), TpmError> {
-    let handle = connection.options.hub_key;
+    let (handle, spare) = handles(connection);
     key.loaded(connection, |connection, new| {
-        if let Some(old) = connection.persistent(handle)? {
-            if !signs_with_hmac(&connection.public(old)?) {
-                return Err(TpmError::configuration(format!(
-                    "the object at {handle} is not a hub key and is not replaced: choose another handle"
-                )));
+        // An interrupted replacement may have left a key at the spare handle.
+        let left = hub_key_at(connection, spare)?;
+        if let Some(old) = hub_key_at(connection, handle)? {
+            if let Some(left) = left {
+                connection.evict_control(left, spare)?;
+            }
+            match connection.evict_control(new, spare) {
+                Err(error) if error.is_out_of_space() => {
+                    warn!(%error, "the hub key is replaced without a spare");
+                }
+                stored => stored?,
             }
             connection.evict_control(old, handle)?;
         }
-        connection.evict_control(new, handle)
+        connection.evict_control(new, handle)?;
+        match hub_key_at(connection, spare)? {
+            Some(replaced) => connection.evict_control(replaced, spare),
+            None => Ok(()),
+        }
     })?;
     debug!(%handle, "the hub key was stored");
     Ok(())
 }
 
 fn sign(connection: &mut Connection<'_>, data: MaxBuffer) -> Result<Signature, TpmError> {
-    let handle = connection.options.hub_key;
-    match connection.persistent(handle)? {
+    let (handle, spare) = handles(connection);
+    let key = match connection.persistent(handle)? {
+        Some(key) => Some(key),
+        None => hub_key_at(connection, spare)?,
+    };
+    match key {
         Some(key) => hmac(connection, key, data),
         None => Err(TpmError::configuration(format!(
             "the TPM has no hub key at {handle}: register the device first"
+        ))),
+    }
+}
+
+/// The handle of the hub key, and the one of a key that is about to replace it.
+fn handles(connection: &Connection<'_>) -> (PersistentHandle, PersistentHandle) {
+    let options = &connection.options;
+    (options.hub_key, options.hub_key_spare)
+}
+
+/// The hub key at a handle. `None` if the handle is not in use.
+fn hub_key_at(
+    connection: &mut Connection<'_>,
+    handle: PersistentHandle,
+) -> Result<Option<ObjectHandle>, TpmError> {
+    let Some(object) = connection.persistent(handle)? else {
+        return Ok(None);
+    };
+    match signs_with_hmac(&connection.public(object)?) {
+        true => Ok(Some(object)),
+        false => Err(TpmError::configuration(format!(
+            "the object at {handle} is not a hub key and is not replaced: choose another handle"
         ))),
     }
 }

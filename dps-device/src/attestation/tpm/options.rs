@@ -28,6 +28,7 @@ pub struct TpmOptions {
     pub(super) endorsement_key: PersistentHandle,
     pub(super) storage_root_key: PersistentHandle,
     pub(super) hub_key: PersistentHandle,
+    pub(super) hub_key_spare: PersistentHandle,
     pub(super) template: EndorsementTemplate,
     pub(super) owner: AuthValue,
     pub(super) endorsement: AuthValue,
@@ -63,6 +64,14 @@ impl TpmOptions {
     #[must_use]
     pub fn with_hub_key(mut self, handle: PersistentHandle) -> Self {
         self.hub_key = handle;
+        self
+    }
+
+    /// Sets the handle at which a new hub key is stored while it replaces the previous one, so that a power failure leaves one of the
+    /// two. The handle is free at all other times. The default is [`PersistentHandle::HUB_KEY_SPARE`].
+    #[must_use]
+    pub fn with_hub_key_spare(mut self, handle: PersistentHandle) -> Self {
+        self.hub_key_spare = handle;
         self
     }
 
@@ -107,6 +116,7 @@ impl Default for TpmOptions {
             endorsement_key: PersistentHandle::ENDORSEMENT_KEY,
             storage_root_key: PersistentHandle::STORAGE_ROOT_KEY,
             hub_key: PersistentHandle::HUB_KEY,
+            hub_key_spare: PersistentHandle::HUB_KEY_SPARE,
             template: EndorsementTemplate::default(),
             owner: AuthValue::default(),
             endorsement: AuthValue::default(),
@@ -122,6 +132,7 @@ impl fmt::Debug for TpmOptions {
             .field("endorsement_key", &self.endorsement_key)
             .field("storage_root_key", &self.storage_root_key)
             .field("hub_key", &self.hub_key)
+            .field("hub_key_spare", &self.hub_key_spare)
             .field("endorsement_template", &self.template)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
@@ -155,6 +166,9 @@ impl PersistentHandle {
     pub const HUB_KEY: Self = Self(0x8100_0100);
     /// 0x81000101, the default handle of a [`TpmKeyPair`](super::TpmKeyPair).
     pub const KEY_PAIR: Self = Self(0x8100_0101);
+
+    /// 0x81000102, the default handle of a hub key that is about to replace another.
+    pub const HUB_KEY_SPARE: Self = Self(0x8100_0102);
 
     /// The handle with this number.
     ///

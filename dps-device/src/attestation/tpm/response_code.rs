@@ -141,6 +141,11 @@ impl ResponseCode {
             )
     }
 
+    /// True if the TPM has no space for another persistent object.
+    pub(super) fn is_out_of_space(self) -> bool {
+        self.is_of_tpm() && self.base() == rc::NV_SPACE
+    }
+
     fn layer(self) -> u32 {
         (self.0 >> 16) & 0xff
     }
