@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transport = Http::default().with_port(8443); // Azure: Http::default()
     let client = ProvisioningClient::new("0ne00000001".parse()?, attestation, transport)
         .with_host(Host::LOCALHOST) // Azure: leave out this line and the next
-        .with_roots(Roots::from_pem_file("dps-emulator-data/ca.pem")?);
+        .with_roots(Roots::from_pem_file("ca.pem")?);
 
     let assignment = client.register().payload(json!({"model": "toaster"})).await?;
     println!("{} is assigned to {}", assignment.device_id(), assignment.hub());

@@ -10,7 +10,6 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// Retrying does not help. The text contains no part of a URL except scheme, host, port and path. `{:#}` prints the
 /// sources as well.
 // Not derived with thiserror, whose Display cannot print the sources for `{:#}`.
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -36,6 +35,13 @@ impl Error {
             source: Some(source.into()),
             ..self
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
     }
 }
 

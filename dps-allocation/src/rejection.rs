@@ -22,7 +22,6 @@ type Source = Box<dyn Error + Send + Sync>;
 /// assert_eq!(rejection.status(), 400);
 /// ```
 // Not derived with thiserror, whose Display cannot print the sources for `{:#}`.
-#[derive(Debug)]
 pub struct Rejection {
     kind: RejectionKind,
     status: u16,
@@ -146,6 +145,13 @@ impl Rejection {
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl fmt::Debug for Rejection {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
     }
 }
 

@@ -11,13 +11,20 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// Why a connection could not go on. Close the connection after it.
 ///
 /// Neither the text nor the sources hold anything of a message's content. `{:#}` prints the message and all its sources.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     condition: &'static str,
     peer: Option<Box<Condition>>,
     source: Option<Source>,
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
 }
 
 impl fmt::Display for Error {

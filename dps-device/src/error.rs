@@ -26,10 +26,10 @@ use dps_types::{ErrorCode, ErrorDetails, write_sources};
 /// ```
 ///
 /// See the page [When it does not work](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/troubleshooting.md) of the book.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     what: Cow<'static, str>,
@@ -211,6 +211,13 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)?;
@@ -242,6 +249,16 @@ impl ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_returns_the_error_prints_the_kind_and_the_causes() {
+        let error = Error::new(ErrorKind::Connect, "the connection failed")
+            .with_source(std::io::Error::other("no route"));
+        assert_eq!(
+            format!("{error:?}"),
+            "Connect: the connection failed: no route"
+        );
+    }
 
     #[test]
     fn the_plain_text_does_not_repeat_the_source_and_the_alternate_text_has_the_chain() {

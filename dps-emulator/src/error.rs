@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// An error of the emulator: it does not start, or a hub refuses a change. `{:#}` prints the message and all its sources.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub struct Error {
     kind: ErrorKind,
     what: String,
@@ -39,6 +39,13 @@ pub enum ErrorKind {
     DeviceNotOnline,
     /// The device did not respond in time.
     Timeout,
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
 }
 
 impl fmt::Display for Error {

@@ -11,11 +11,17 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// Neither the message nor the sources contain a part of a packet's content.
 /// `{:#}` prints the message and all its sources.
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     source: Option<Source>,
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
 }
 
 impl fmt::Display for Error {

@@ -27,10 +27,10 @@ use dps_types::{ErrorCode, ErrorDetails};
 ///
 /// See the page [When it does not work](https://github.com/dps-rs/dps-rs/blob/main/docs/book/src/troubleshooting.md) of the book.
 // Not derived with thiserror: the text is composed of the service's answer and a hint for the operator.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
@@ -152,6 +152,13 @@ impl Error {
     fn has_code(&self, code: ErrorCode) -> bool {
         let details = self.0.details.as_ref();
         details.and_then(|details| details.error_code) == Some(code)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
     }
 }
 

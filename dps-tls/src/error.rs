@@ -12,11 +12,17 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// A retry with the same input fails again. Neither the text nor the sources hold bytes of a
 /// private key.
 /// `{:#}` prints the message and all its sources.
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
     source: Option<Source>,
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
 }
 
 impl fmt::Display for Error {

@@ -7,7 +7,7 @@ use std::fmt;
 /// A text is not a valid id, key, token, time or document.
 ///
 /// The message names what was expected and what is wrong, and never contains a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {expected}: {reason}")]
 pub struct ParseError {
     expected: &'static str,
@@ -30,6 +30,13 @@ impl ParseError {
     /// The reason why the text is not valid.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+}
+
+impl fmt::Debug for ParseError {
+    /// The text: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -10,7 +10,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// An error while reading or writing is an [`io::Error`] with this error as its source. Neither the text nor the sources hold
 /// anything of a message's content. `{:#}` prints the message and all its sources.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
@@ -30,6 +30,13 @@ pub enum ErrorKind {
     TooLarge,
     /// The server did not switch to WebSocket, or its response is not valid.
     Upgrade,
+}
+
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns, and for `unwrap`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind())
+    }
 }
 
 impl fmt::Display for Error {

@@ -16,6 +16,18 @@ fn every_known_error_code_is_in_the_book_as_it_is_printed() {
     }
 }
 
+/// A reader who copies both blocks of the book has the example, whose test is run.
+#[test]
+fn the_policy_of_the_book_is_the_example() {
+    let example = include_str!("../allocate_by_model.rs");
+    let (_, example) = example.split_once('\n').unwrap();
+    let page = include_str!("../../docs/book/src/allocation-policies.md");
+    let program = page.split("```rust,no_run\n").nth(1).unwrap();
+    let tests = page.split("```rust\n").nth(1).unwrap();
+    let block = |text: &'static str| text.split("```").next().unwrap();
+    assert_eq!(example, format!("{}\n{}", block(program), block(tests)));
+}
+
 /// A table of kinds follows the name of its types, in a heading or in the first row.
 #[test]
 fn every_error_kind_is_in_the_book_and_the_book_has_no_other() {
