@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sound_is_refused() {
+    fn invalid_values_are_refused() {
         let deep = [b'\xc0', 0x7f].repeat(40);
         for bytes in [
             &b""[..],

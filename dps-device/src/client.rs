@@ -77,7 +77,7 @@ impl ProvisioningClient {
         self.edit_target(|target| target.endpoint.set_roots(roots))
     }
 
-    /// Connects through this proxy. The default is no proxy: environment variables are not read.
+    /// Connects through this proxy. Without it, no proxy is used: environment variables are not read.
     #[must_use]
     pub fn with_proxy(self, proxy: Proxy) -> Self {
         self.edit_target(|target| target.endpoint.proxy = Some(proxy))

@@ -1,4 +1,4 @@
-//! A running emulator: how clients reach it, how it stops.
+//! A running emulator: its addresses, its hubs, and its end.
 
 mod address;
 mod start;

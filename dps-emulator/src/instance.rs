@@ -27,13 +27,13 @@ pub(crate) struct Instance {
     pub(crate) allocator: Allocator,
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) issuance: Arc<Issuance>,
-    /// Who may use the service API.
+    /// The service clients that are authorized.
     pub(crate) access: Access,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
 }
 
-/// How an instance behaves.
+/// The settings of an instance.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The shortest time that an assignment takes.

@@ -93,7 +93,7 @@ impl ServiceError {
         Self::new(ErrorCode::UNAUTHORIZED, "Unauthorized")
     }
 
-    /// 401: the service's challenge to a TPM, in the service's words.
+    /// 401: the service's challenge to a TPM, with the service's message.
     pub(crate) fn challenge(key: AuthenticationKey) -> Self {
         let message = "Authorization required, resend request using supplied key";
         Self {
@@ -107,7 +107,7 @@ impl ServiceError {
         Self::new(ErrorCode::ENROLLMENT_NOT_FOUND, "Enrollment not found.")
     }
 
-    /// 401002, for a certificate, in the service's words.
+    /// 401002, for a certificate, with the service's message.
     pub(crate) fn invalid_certificate() -> Self {
         Self::new(ErrorCode::UNAUTHORIZED, "Invalid certificate.")
     }

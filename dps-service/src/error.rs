@@ -65,7 +65,7 @@ impl Error {
     /// Returns whether the same operation may succeed later.
     ///
     /// The client has already retried where that was safe, until the timeout or up to eight attempts. A write that failed
-    /// in this way may have been carried out all the same: read before you write again.
+    /// in this way may have been carried out nevertheless: read before you write again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,

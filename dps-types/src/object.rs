@@ -1,4 +1,4 @@
-//! Methods of the types that hold a JSON object: they are read and changed by name, and are no maps of serde_json themselves.
+//! Methods of the types that hold a JSON object: they are read and changed by name, and are not maps of serde_json themselves.
 
 /// Gives a tuple struct around `serde_json::Map` the methods of an object.
 macro_rules! json_object {

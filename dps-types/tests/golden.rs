@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 #[test]
 #[ignore = "needs the folder DPS_SHARED: scripts/test recordings"]
-fn what_is_documented_of_custom_allocation_comes_back_as_it_was() {
+fn documented_custom_allocation_is_written_unchanged() {
     let documents = recording("custom-allocation.json");
     let documents = documents.as_object().expect("an object");
     let mut checked = 0;

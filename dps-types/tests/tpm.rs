@@ -160,7 +160,7 @@ fn an_authentication_key_is_taken_apart() {
 
 /// Azure's SDKs take it so.
 #[test]
-fn what_comes_after_an_authentication_key_is_passed_over() {
+fn bytes_after_an_authentication_key_are_ignored() {
     let longer = [&bytes(AUTHENTICATION_KEY)[..], b"more"].concat();
     let key = AuthenticationKey::parse(&longer).unwrap();
     assert_eq!(key.to_base64(), AUTHENTICATION_KEY);

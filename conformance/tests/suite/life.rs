@@ -150,7 +150,7 @@ async fn reported(device: &mut (DeviceHandle, DeviceEvents)) -> String {
 }
 
 #[tokio::test]
-async fn a_device_lives_for_90_days_with_issued_certificates() {
+async fn a_device_runs_for_90_days_with_issued_certificates() {
     let world = World::new().await;
     let mut device = world.boot();
     in_use(&mut device.1).await;

@@ -56,7 +56,7 @@ impl Wire {
         self.ports
     }
 
-    /// How many connections there were.
+    /// The number of connections.
     pub(crate) fn begun(&self) -> usize {
         self.connections.borrow().begun
     }

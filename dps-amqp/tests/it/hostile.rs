@@ -214,7 +214,7 @@ async fn each_violation_has_its_condition() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_amqp_is_not_answered() {
+async fn bytes_that_are_not_amqp_are_not_answered() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         b"AMQP\x00\x00\x09\x01",

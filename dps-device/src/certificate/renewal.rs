@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_in_progress_is_replaced_and_one_that_is_gone_is_not() {
+    fn a_request_in_progress_is_replaced_and_one_that_has_ended_is_not() {
         let mut renewal = Renewal::new(RenewalPlace::Hub);
         let body = br#"{"errorCode":409005,"info":{"requestId":"a1b2"}}"#;
         let active = RenewalAnswer::read(409, body, None).unwrap_err();

@@ -85,8 +85,8 @@ impl Recovery {
         self
     }
 
-    /// Ends the connection with this refusal in a row, of the hub or of DPS: 1, which is the least, ends it with the first one. The
-    /// default is no limit: the device tries again once a minute at most.
+    /// Ends the connection with this refusal in a row, of the hub or of DPS: 1, which is the least, ends it with the first one.
+    /// Without a limit, the device tries again once a minute at most.
     #[must_use]
     pub fn with_max_refusals(mut self, refusals: u32) -> Self {
         self.max_refusals = Some(refusals.max(1));

@@ -20,7 +20,7 @@ use crate::error::Error;
 /// [`DeviceHandle::close`](crate::DeviceHandle::close), and after a failure that the [`Recovery`](crate::Recovery) does not retry,
 /// which is the last event. Dropping the stream closes the connection.
 ///
-/// A slow reader is no problem for the connection: it loses old events about the state of the device, not what the hub sends.
+/// A slow reader does not delay the connection: it loses old events about the state of the device, not those of the hub.
 /// Changes of the desired properties are replaced by the whole twin, further messages are delivered again later, and methods
 /// are answered with the status 429.
 ///

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_answers_is_not_a_page() {
+    fn answers_of_the_service_are_not_pages() {
         for (content_type, body) in [
             (
                 Some("application/json; charset=utf-8"),

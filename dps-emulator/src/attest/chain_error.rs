@@ -2,7 +2,7 @@
 
 use crate::certificate::Certificate;
 
-/// Why a chain does not lead to an anchor: the rule, and the certificate that violates it.
+/// The reason for which a chain does not lead to an anchor: the rule, and the certificate that violates it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}: {detail}")]
 pub(crate) struct ChainError {

@@ -55,7 +55,7 @@ pub(crate) enum Candidates {
     Groups(Vec<EnrollmentGroup>),
 }
 
-/// The request that a device authenticates, and what the instance knows for it.
+/// The request that a device authenticates, and the parts of the instance that the verification needs.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) id_scope: IdScope,

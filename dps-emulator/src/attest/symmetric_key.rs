@@ -10,7 +10,7 @@ use dps_types::{RegistrationId, SymmetricKey};
 use super::{Context, Proof, elapsed};
 use crate::service_error::ServiceError;
 
-/// How long after its end a token is still accepted, for devices with a slow clock.
+/// The time after its expiry in which a token is still accepted, for devices with a slow clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Requires that the primary or secondary key signed the token.

@@ -208,7 +208,7 @@ impl Signers {
 
 /// Returns true if an inline signing certificate at this distance is trusted.
 ///
-/// The service requires that it chains to a CA with a proof of possession, which then is no nearer to the leaf. Unless it is
+/// The service requires that it chains to a CA with a proof of possession, which then is not nearer to the leaf. Unless it is
 /// configured to do the same, the emulator trusts the operator.
 fn is_trusted(distance: usize, distances: &Distances, context: &Context) -> bool {
     !context.require_verified_ca

@@ -153,7 +153,7 @@ impl CaCertificates {
         .await
     }
 
-    /// Takes a certificate that the CA signed, with the code as its common name, for the proof that its key is possessed.
+    /// Accepts a certificate that the CA signed, with the code as its common name, as the proof of possession of its key.
     pub(crate) async fn verify(
         &self,
         name: &str,

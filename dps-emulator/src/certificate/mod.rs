@@ -63,7 +63,7 @@ enum Authority {
     PathLength(u8),
 }
 
-/// Why a text is not a certificate: a clause without a full stop.
+/// The reason for which a text is not a certificate: a clause without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct CertificateError(String);

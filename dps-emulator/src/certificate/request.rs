@@ -26,7 +26,7 @@ pub(crate) struct RequestedKey {
     algorithm: &'static SignatureAlgorithm,
 }
 
-/// Why data is not a certificate signing request that can be answered: a clause without a full stop.
+/// The reason for which a certificate signing request is not valid: a clause without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("it is not PKCS#10 in DER")]

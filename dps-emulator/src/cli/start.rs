@@ -111,7 +111,7 @@ fn ports(options: &Options) -> [u16; 3] {
     [https, mqtt, options.amqp_port.unwrap_or(default_amqp)]
 }
 
-/// Adds what service clients authenticate with.
+/// Adds the credentials of service clients.
 fn with_operators(
     mut builder: EmulatorBuilder,
     options: &Options,

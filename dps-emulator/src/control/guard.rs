@@ -16,12 +16,12 @@ pub(super) const COOKIE: &str = "dps-emulator-control";
 
 /// The requests that may use the control endpoint.
 pub(crate) struct Guard {
-    /// Names that `Host` may have. IP addresses are always accepted, because no DNS entry can stand for them.
+    /// Names that `Host` may have. IP addresses are always accepted, because a DNS entry cannot replace them.
     names: Vec<String>,
     token: Option<Token>,
 }
 
-/// Why a request may not use the control endpoint.
+/// The reason for which a request may not use the control endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,

@@ -26,7 +26,7 @@ use crate::recording::{RecordedExchange, differences};
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The most exchanges of each kind that the report lists.
 const MOST: usize = 1000;
-/// How often and after which time a registration in progress is read again.
+/// The number of polls of a registration in progress, and the time between two of them.
 const POLLS: usize = 200;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The status of a registration in progress.
@@ -92,7 +92,7 @@ struct Replay<'a> {
     address: SocketAddr,
     api_version: Option<String>,
     recorded_scope: IdScope,
-    /// Operation ids and ETags of now, by the recorded ones.
+    /// The current operation ids and ETags, by the recorded ones.
     names: HashMap<String, String>,
     report: Report,
 }
@@ -203,14 +203,14 @@ impl Replay<'_> {
         Ok(Ok(answered))
     }
 
-    /// The differences of the answers. Remembers the names of now.
+    /// Returns the differences of the answers, and stores the current names.
     fn compare(&mut self, recorded: &RecordedExchange, answered: Answered) -> Vec<String> {
         let Some((status, body)) = answered else {
             return vec!["no answer, because of a fault".to_owned()];
         };
         let body: Option<Value> = serde_json::from_slice(&body).ok();
         if let (Some(before), Some(now)) = (&recorded.response_body, &body) {
-            self.learn(before, now);
+            self.store_ids(before, now);
         }
         if status != recorded.status {
             return vec![format!(
@@ -221,7 +221,7 @@ impl Replay<'_> {
         differences(recorded.response_body.as_ref(), body.as_ref())
     }
 
-    fn learn(&mut self, recorded: &Value, now: &Value) {
+    fn store_ids(&mut self, recorded: &Value, now: &Value) {
         match (recorded, now) {
             (Value::Object(before), Value::Object(now)) => {
                 for (name, recorded) in before {
@@ -230,20 +230,20 @@ impl Replay<'_> {
                         ("etag" | "operationId", Value::String(recorded), Value::String(now)) => {
                             self.names.insert(recorded.clone(), now.clone());
                         }
-                        _ => self.learn(recorded, now),
+                        _ => self.store_ids(recorded, now),
                     }
                 }
             }
             (Value::Array(before), Value::Array(now)) => {
                 for (recorded, now) in before.iter().zip(now) {
-                    self.learn(recorded, now);
+                    self.store_ids(recorded, now);
                 }
             }
             _ => {}
         }
     }
 
-    /// The name of now. `If-Match` may have quotation marks.
+    /// The current name. `If-Match` may have quotation marks.
     fn now<'t>(&'t self, recorded: &'t str) -> &'t str {
         let found = self.names.get(recorded);
         let found = found.or_else(|| self.names.get(recorded.trim_matches('"')));

@@ -1,4 +1,4 @@
-//! How an emulator starts: checks the options, opens the store, and serves.
+//! The start of an emulator: checks the options, opens the store, and serves.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -277,7 +277,7 @@ pub(super) fn parameter(query: &str, name: &str) -> Result<Option<String>, Servi
     match query.split('&').filter(named).count() {
         0 | 1 => Ok(query_parameter(query, name)),
         _ => Err(ServiceError::invalid(format!(
-            "The query parameter {name} is there more than once."
+            "The query parameter {name} occurs more than once."
         ))),
     }
 }

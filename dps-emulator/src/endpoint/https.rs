@@ -35,7 +35,7 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // A request that asks for a WebSocket leaves it here.
+    // A request for a WebSocket stores its connection here.
     let upgraded: Arc<Mutex<Option<(OnUpgrade, Transport)>>> = Arc::default();
     let answer = {
         let (gateway, peer, upgraded) = (
@@ -99,7 +99,7 @@ where
     Ok(())
 }
 
-/// Ends when the client has had its time and has proven nothing.
+/// Ends when the time limit of a client that is not authenticated has passed.
 async fn ended_unproven(peer: &Peer) {
     tokio::time::sleep(UNPROVEN_TIMEOUT).await;
     if peer.is_proven() {

@@ -206,7 +206,7 @@ impl Gateway {
         }
     }
 
-    /// Logs something that a client did in vain, and keeps it in the journal.
+    /// Logs an action of a client that had no effect, and keeps it in the journal.
     fn ignored(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
         self.refusals.ignored(caller, device, reason);
         if let Some(journal) = &self.journal {

@@ -54,7 +54,7 @@ impl RefusalLog {
         }
     }
 
-    /// Logs that a connection was closed because of what the client did.
+    /// Logs that a connection was closed because of an action of the client.
     pub(super) fn closed(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
         if self.permits(device, caller.peer.address.ip()) {
             tracing::warn!(
@@ -67,7 +67,7 @@ impl RefusalLog {
         }
     }
 
-    /// Logs something that a client did in vain, on a connection that stays open.
+    /// Logs an action of a client that had no effect, on a connection that stays open.
     pub(super) fn ignored(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
         if self.permits(device, caller.peer.address.ip()) {
             tracing::warn!(
@@ -80,7 +80,7 @@ impl RefusalLog {
         }
     }
 
-    /// Logs that a request of a service client was refused. What happens in everyday use, such as 404, is at `debug`.
+    /// Logs that a request of a service client was refused. A refusal in everyday use, such as 404, is at `debug`.
     pub(super) fn operator(&self, caller: Caller<'_>, request: &str, error: &ServiceError) {
         let peer = caller.peer.address;
         let (code, reason) = (error.code().get(), shortened(error.reason()));

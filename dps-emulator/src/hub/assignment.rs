@@ -134,13 +134,13 @@ impl Hubs {
         self.connections.disconnect(&change.key);
     }
 
-    /// Ends the connection to the previous hub and removes what belongs to the device there, after the change is written.
+    /// Ends the connection to the previous hub and removes the device's modules and messages there, after the change is written.
     pub(crate) async fn committed(&self, change: &AssignmentChange) {
         if let Some(removed) = &change.removed {
             self.connections.remove(&removed.key);
-            // The next device of this id does not see what is left.
+            // The next device with this id does not receive them.
             if let Err(error) = self.forget(&removed.identity).await {
-                tracing::warn!(device = %removed.identity, error = error.message(), "modules or messages of a device that moved are left");
+                tracing::warn!(device = %removed.identity, error = error.message(), "modules or messages of a device that moved could not be removed");
             }
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Device {
     /// The module, if it is a module of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) module_id: Option<ModuleId>,
-    /// Who manages the module, such as `iotEdge`.
+    /// The manager of the module, such as `iotEdge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) managed_by: Option<String>,
     pub(super) generation_id: String,
@@ -30,7 +30,7 @@ pub(crate) struct Device {
     pub(super) twin: Twin,
 }
 
-/// How a device authenticates to its hub.
+/// The credentials of a device at its hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Authentication {
     /// With a SAS token signed with one of the keys.

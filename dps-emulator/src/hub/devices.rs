@@ -7,7 +7,7 @@ use crate::service_error::ServiceError;
 use crate::state::store::{Change, Expected, Table};
 use crate::state::{decode, decode_or_skip, encode};
 
-/// How often a write is attempted if other requests change the device at the same time.
+/// The maximum number of write attempts if other requests change the device at the same time.
 const ATTEMPTS: usize = 10;
 /// The number of devices that are read from the store at once.
 const PAGE: usize = 100;

@@ -332,7 +332,7 @@ impl Hubs {
         self.forget(identity).await
     }
 
-    /// Removes what belongs to a device that is no longer in the hub.
+    /// Removes the modules and messages of a device that is no longer in the hub.
     async fn forget(&self, identity: &Identity) -> Result<(), ServiceError> {
         if identity.module_id.is_none() {
             self.forget_modules(identity).await?;

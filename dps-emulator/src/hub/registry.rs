@@ -23,7 +23,7 @@ const DEVICE_EXISTS: ErrorCode = ErrorCode::new(409_001);
 /// 409301, IoT Hub's `ModuleAlreadyExistsOnDevice`.
 const MODULE_EXISTS: ErrorCode = ErrorCode::new(409_301);
 
-/// The document of a device or module, as a back end writes it. What only the hub writes is ignored.
+/// The document of a device or module, as a back end writes it. Fields that only the hub writes are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IdentityDocument {

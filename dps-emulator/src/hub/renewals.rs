@@ -22,13 +22,13 @@ pub(crate) struct Renewal {
     /// The request id of the device.
     pub(crate) rid: String,
     pub(crate) correlation_id: String,
-    /// When the hub abandons the request.
+    /// The time at which the hub abandons the request.
     pub(crate) expires: Timestamp,
     /// The certificate request in DER.
     pub(crate) csr: Vec<u8>,
 }
 
-/// Why a request does not begin.
+/// The reason for which a request does not begin.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotBegun {
     /// Another request is in progress.

@@ -25,7 +25,7 @@ pub(crate) struct Twin {
     etag_counter: u64,
 }
 
-/// Why a twin or a patch of one is not valid.
+/// The reason for which a twin or a patch is not valid.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum TwinError {
     #[error("{0}")]
@@ -155,7 +155,7 @@ impl Twin {
         Ok(update)
     }
 
-    /// The device changes its reported properties. Gives their new version.
+    /// Applies the device's change of its reported properties. Returns their new version.
     pub(super) fn report(&mut self, patch: &Object, now: Timestamp) -> Result<u64, TwinError> {
         self.reported.version += 1;
         let patch = without_read_only(patch);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_twin_is_what_the_documentation_shows() {
+    fn a_new_twin_is_that_of_the_documentation() {
         let initial = InitialTwin::desired([("darkness", "medium")]).with_tags([("site", "k")]);
         let twin = Twin::new(Some(&initial), at()).expect("valid");
         assert_eq!(
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_leaves_nothing_and_ignores_what_only_the_hub_writes() {
+    fn a_replacement_removes_all_fields_and_ignores_those_of_the_hub() {
         let initial = InitialTwin::desired([("x", json!(1)), ("z", json!({ "a": 1, "b": 2 }))]);
         let initial = initial.with_tags([("t", 1)]);
         let mut twin = Twin::new(Some(&initial), at()).expect("valid");
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_reports_does_not_change_the_etag() {
+    fn reported_properties_do_not_change_the_etag() {
         let mut twin = Twin::new(None, at()).expect("valid");
         let patch = json!({ "t": 21, "gone": null });
         let version = twin.report(patch.as_object().expect("object"), at());

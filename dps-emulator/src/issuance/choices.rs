@@ -23,7 +23,7 @@ use dps_types::ErrorCode;
 use crate::certificate::RequestError;
 use crate::issuer::DAY;
 
-/// How long before its issuance a certificate is valid, for devices with a slow clock.
+/// The time before its issuance from which a certificate is valid, for devices with a slow clock.
 pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
 /// The time after which a hub abandons a certificate request: `operationExpires`.

@@ -8,7 +8,7 @@ use super::choices;
 use super::config::IssuingAuthority;
 use crate::certificate::{CertificateRequest, RequestedKey};
 
-/// Why a certificate request is refused.
+/// The reason for which a certificate request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestRefused {
     /// The value of `info.credentialError` at the hub.

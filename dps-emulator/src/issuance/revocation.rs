@@ -7,7 +7,7 @@ use crate::hub::AssignmentChange;
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
 
-/// How often a write is attempted if other requests change the record at the same time.
+/// The maximum number of write attempts if other requests change the record at the same time.
 const ATTEMPTS: usize = 10;
 
 /// Changes the credential of a device, and ends its connection to its hub.

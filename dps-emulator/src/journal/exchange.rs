@@ -14,7 +14,7 @@ const MAX_BODY: usize = 16 * 1024;
 /// The longest text of a client that is kept, in characters.
 const MAX_TEXT: usize = 500;
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub enum Actor {
     Device,
     /// A service client or a back end of a hub.
     Operator,
-    /// A client that the emulator does not know yet, such as one whose TLS handshake failed.
+    /// A client that is not authenticated yet, such as one whose TLS handshake failed.
     Connection,
 }
 
@@ -38,7 +38,7 @@ pub struct Exchange {
     pub time: Timestamp,
     /// The time from the request to the answer, in microseconds.
     pub microseconds: u64,
-    /// Who sent the request.
+    /// The sender of the request.
     pub actor: Actor,
     /// The transport, such as `MQTT over WebSocket`.
     pub transport: &'static str,

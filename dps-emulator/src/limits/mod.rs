@@ -1,4 +1,4 @@
-//! How much an instance takes: as many enrollments as the service, as many requests as is asked for.
+//! The limits of an instance: quotas and rates.
 
 mod hub_rates;
 mod throttle;
@@ -9,7 +9,7 @@ pub(crate) use throttle::Throttle;
 
 use crate::error::{Error, ErrorKind};
 
-/// How much an instance takes. By default as much as the service does; requests are not counted, so that no test is slowed
+/// The limits of an instance. The default quotas are those of the service; requests are not counted, so that no test is slowed
 /// down: [`Limits::throttled`] counts them as the service does.
 ///
 /// Source: azure-docs `iot-dps/about-iot-dps.md`, quotas and limits.

@@ -138,7 +138,7 @@ impl Engine {
         let (terms, device_id) = match &enrollment {
             Enrollment::Individual(one) => (one.terms(), one.device_id.clone()),
             Enrollment::Group(group) => (group.terms(), None),
-            _ => return Err(gone()),
+            _ => return Err(enrollment_deleted()),
         };
         let reprovision = Reprovision::of(terms.reprovision_policy, pending.api_version());
         let keep = record
@@ -187,7 +187,7 @@ impl Engine {
                 group.map(|group| Enrollment::Group(Box::new(group)))
             }
         };
-        found.ok_or_else(gone)
+        found.ok_or_else(enrollment_deleted)
     }
 }
 
@@ -272,7 +272,7 @@ fn default_device_id(record: &Record) -> Result<DeviceId, ServiceFailure> {
         .map_err(|error| ServiceFailure::new(ErrorCode::ARGUMENT_INVALID, error.to_string()))
 }
 
-fn gone() -> ServiceFailure {
+fn enrollment_deleted() -> ServiceFailure {
     ServiceFailure::new(
         ErrorCode::ENROLLMENT_NOT_FOUND,
         "The enrollment was deleted.",

@@ -188,7 +188,7 @@ impl Pool {
         let ages = self.by_device.get(device)?;
         let is_match = |age: &u64| {
             let challenge = self.by_age.get(age);
-            challenge.is_some_and(|of| !of.is_over(now) && matches(of))
+            challenge.is_some_and(|of| !of.has_expired(now) && matches(of))
         };
         let age = ages.iter().copied().find(is_match)?;
         self.by_age.get_mut(&age)
@@ -211,7 +211,7 @@ impl Pool {
             self.remove(oldest);
         }
         while self.by_age.len() >= self.capacity && self.remove_oldest() {}
-        while self.oldest().is_some_and(|oldest| oldest.is_over(now)) && self.remove_oldest() {}
+        while self.oldest().is_some_and(|oldest| oldest.has_expired(now)) && self.remove_oldest() {}
         let age = self.next;
         self.next += 1;
         let device = challenge.device.clone();
@@ -258,7 +258,7 @@ impl Pool {
 }
 
 impl Challenge {
-    fn is_over(&self, now: SystemTime) -> bool {
+    fn has_expired(&self, now: SystemTime) -> bool {
         now.duration_since(self.made).unwrap_or_default() >= LIFETIME
     }
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_does_not_remove_the_challenge_of_an_enrolled_device() {
+    fn a_client_without_enrollment_does_not_remove_the_challenge_of_an_enrolled_device() {
         let challenges = Challenges::with_limits(3, 3);
         let now = SystemTime::now();
         challenges.make(&id("device"), tpm_keys(), true, SOURCE, now);

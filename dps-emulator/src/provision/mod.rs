@@ -104,7 +104,9 @@ impl Engine {
         let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
-            Authenticated::NotEnrolled(proof) => return Ok(self.register_stranger(&device, proof)),
+            Authenticated::NotEnrolled(proof) => {
+                return Ok(self.register_not_enrolled(&device, proof));
+            }
         };
         if let (Some(csr), false) = (&request.csr, enrolled.is_disabled()) {
             self.check_csr(csr, &device, &enrolled)?;

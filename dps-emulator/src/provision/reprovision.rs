@@ -11,16 +11,16 @@ use crate::hub::TwinTransfer;
 /// The reprovisioning policy of an enrollment, for devices that register again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reprovision {
-    /// Allocate again; the twin moves along.
+    /// Allocate again; the twin moves to the new hub.
     Migrate,
-    /// Allocate again; the twin starts afresh.
+    /// Allocate again; the device receives its initial twin.
     Reset,
     /// Keep the hub.
     Never,
 }
 
 impl Reprovision {
-    /// Without a policy the service migrates, but for clients so old that they cannot know of it.
+    /// Without a policy the service migrates, except for clients whose api-version has no such policy.
     pub(super) fn of(policy: Option<&ReprovisionPolicy>, api_version: ApiVersion) -> Self {
         match policy {
             Some(policy) if !policy.update_hub_assignment => Self::Never,
@@ -39,7 +39,7 @@ impl Reprovision {
         }
     }
 
-    /// How a device came to `hub`, having been at `previous`.
+    /// The substatus of a device at `hub` that was at `previous` before.
     pub(super) fn substatus(
         self,
         previous: Option<&HubHostname>,

@@ -24,7 +24,7 @@ use dps_types::SystemClock;
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// A store that has written a registration, and takes its time to say so.
+/// A store that has written a registration, and delays its answer.
 #[derive(Debug)]
 struct Slow {
     store: MemoryStore,
@@ -58,7 +58,7 @@ impl Store for Slow {
 }
 
 #[tokio::test]
-async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_all_the_same() {
+async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned() {
     let store = Arc::new(Slow {
         store: MemoryStore::new(),
         written: Notify::new(),
@@ -138,7 +138,7 @@ async fn a_device_that_hangs_up_while_its_registration_is_written_is_assigned_al
         _ = engine.register(device, RegistrationRequest::default()) => panic!("the store has not answered"),
         () = store.written.notified() => {}
     }
-    // The device does not exist. The store answers, now and when the assignment is written.
+    // The device has disconnected. The store answers, now and when the assignment is written.
     store.answers.add_permits(2);
     engine.stopped().await;
 

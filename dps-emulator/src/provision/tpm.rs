@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// Stores the registration of a TPM that is not enrolled. It has failed, and the first poll reports the failure.
-    pub(super) fn register_stranger(
+    pub(super) fn register_not_enrolled(
         &self,
         device: &Device<'_>,
         proof: TpmProof,

@@ -41,7 +41,9 @@ impl Continuation {
             (found == check(listing, &key)).then_some(key)
         };
         key().map(Self).ok_or_else(|| {
-            ServiceError::invalid("The x-ms-continuation is not one that this query was given.")
+            ServiceError::invalid(
+                "The x-ms-continuation is not a continuation token of this query.",
+            )
         })
     }
 }

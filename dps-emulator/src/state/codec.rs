@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_can_be_decoded() {
+    fn encoded_values_can_be_decoded() {
         for levels in [0, 1, 64, 126, 127] {
             let bytes = encode(&nested(levels)).expect("readable");
             let decoded: Value = decode(&bytes).expect("readable");

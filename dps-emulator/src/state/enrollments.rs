@@ -10,7 +10,7 @@ use super::{
 };
 use crate::service_error::ServiceError;
 
-/// How often a write is attempted if other requests change the document at the same time.
+/// The maximum number of write attempts if other requests change the document at the same time.
 pub(super) const ATTEMPTS: usize = 10;
 /// The number of entries that are read from the store at once.
 const PAGE: usize = 100;

@@ -52,7 +52,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         ) => "the client offers neither TLS 1.2 nor TLS 1.3",
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => "the client does not speak TLS on this port; use https:// or mqtts://",
+        ) => "the client does not use TLS on this port; use https:// or mqtts://",
         _ => return None,
     })
 }

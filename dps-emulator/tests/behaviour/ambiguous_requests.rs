@@ -58,7 +58,7 @@ async fn a_query_parameter_that_is_there_twice_is_invalid() {
         let answer = Answer::to(request.header("Authorization", &token)).await;
         answer.assert_error(
             400_004,
-            "The query parameter api-version is there more than once.",
+            "The query parameter api-version occurs more than once.",
         );
     }
 }
@@ -159,7 +159,7 @@ async fn the_last_of_several_members_counts() {
 }
 
 #[tokio::test]
-async fn what_a_hub_has_and_the_emulator_lacks_is_not_implemented() {
+async fn operations_of_a_hub_that_the_emulator_lacks_are_not_implemented() {
     let dps = with_device().await;
     for (method, path, missing) in [
         (

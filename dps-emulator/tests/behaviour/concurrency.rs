@@ -53,7 +53,7 @@ async fn fifty_devices_at_once() {
     assert_eq!(hubs.len(), 3, "{hubs:?}");
 }
 
-/// Registers as one of many that speak for the same device: a conflict sends it back to the start, and an operation
+/// Registers as one of many clients of the same device. After a conflict it registers again, and an operation
 /// that a later registration has replaced makes it look up the device.
 async fn contend(device: Device) -> Value {
     let operation = loop {
@@ -126,7 +126,7 @@ async fn registrations_at_once_begin_one_operation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registrations_while_one_is_under_way_share_its_operation() {
+async fn registrations_while_one_is_in_progress_share_its_operation() {
     let dps = Dps::start().await;
     let hook = Hook::start(|_| None).await;
     let enrollment = with(key_enrollment("d", KEY_1, KEY_2), by(&hook.url));

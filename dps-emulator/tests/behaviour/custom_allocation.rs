@@ -29,7 +29,7 @@ fn by(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_webhook_is_asked_in_the_documented_words() {
+async fn the_webhook_request_is_that_of_the_documentation() {
     let dps = two_hubs().await;
     let hook = Hook::saying(200, r#"{"iotHubHostName":"hub-b.example"}"#).await;
     let group = with(
@@ -83,7 +83,7 @@ async fn the_webhook_is_asked_in_the_documented_words() {
 }
 
 #[tokio::test]
-async fn a_device_that_registers_again_brings_where_it_is() {
+async fn the_webhook_receives_the_current_hub_of_a_device_that_registers_again() {
     let dps = two_hubs().await;
     let hook = Hook::saying(200, r#"{"iotHubHostName":"hub-b.example"}"#).await;
     let enrollment = with(key_enrollment("dev-1", KEY_1, KEY_2), by(&hook.url));
@@ -238,7 +238,7 @@ async fn a_webhook_that_is_changed_counts_from_the_next_registration() {
 }
 
 #[tokio::test]
-async fn what_else_an_answer_holds_does_not_matter() {
+async fn unknown_members_of_an_answer_are_ignored() {
     let dps = two_hubs().await;
     for answer in [
         r#"{"iotHubHostName":"hub-b.example","initialTwin":null,"payload":null,"more":{"x":1}}"#,

@@ -123,7 +123,7 @@ async fn a_finished_poll_answers_200_with_the_registration_of_an_individual_key(
 }
 
 #[tokio::test]
-async fn a_device_of_a_key_group_learns_its_group() {
+async fn a_device_of_a_key_group_receives_its_group() {
     let dps = Dps::start().await;
     dps.create("/enrollmentGroups/grp", &key_group("grp", KEY_1, KEY_2))
         .await;
@@ -406,7 +406,7 @@ async fn a_lookup_while_the_device_is_assigned_again_reports_assigning() {
 
 /// The documented sample sends `Content-Encoding: utf-8`.
 #[tokio::test]
-async fn the_headers_of_the_documented_sample_are_fine() {
+async fn the_headers_of_the_documented_sample_are_accepted() {
     let dps = Dps::start().await;
     dps.create("/enrollments/dev-1", &key_enrollment("dev-1", KEY_1, KEY_2))
         .await;

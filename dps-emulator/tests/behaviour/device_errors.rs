@@ -1,4 +1,4 @@
-//! The device API when something is wrong: each mistake has its status, its code and one shape.
+//! The errors of the device API: each has its status, its code and the same form.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -197,5 +197,5 @@ async fn every_device_of_a_moving_fleet_is_in_exactly_one_hub() {
         );
         moved += usize::from(state["assignedHub"] == "hub-b");
     }
-    assert!(moved >= FLEET / 3, "what was promised is done: {moved}");
+    assert!(moved >= FLEET / 3, "the moves are complete: {moved}");
 }

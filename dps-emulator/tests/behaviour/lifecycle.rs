@@ -226,7 +226,7 @@ async fn a_port_in_use_is_reported() {
 }
 
 #[tokio::test]
-async fn the_server_goes_by_its_names() {
+async fn the_server_accepts_its_names() {
     let dps =
         Dps::start_with(|builder| builder.host_name("dps.example".parse().expect("a name"))).await;
     for host in ["localhost", "127.0.0.1"] {

@@ -168,7 +168,7 @@ async fn a_policy_counts_for_old_clients_too() {
 }
 
 #[tokio::test]
-async fn after_its_registration_is_deleted_a_device_starts_afresh() {
+async fn after_its_registration_is_deleted_a_device_registers_as_a_new_one() {
     let setup = Setup::with(policy(false, false)).await;
     setup.expect("hub-a", "initialAssignment").await;
     assert_eq!(setup.dps.delete("/registrations/dev-1").await.status, 204);

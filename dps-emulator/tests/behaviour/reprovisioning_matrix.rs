@@ -107,7 +107,7 @@ async fn every_cell_is_as_documented() {
     }
 }
 
-/// One cell, being played.
+/// The state of one cell's test.
 struct Run<'a> {
     dps: &'a Dps,
     cell: Cell,
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A webhook that answers with the choice, or with what it is left.
+/// A webhook that answers with the choice, or with the only hub that is left.
 async fn hook(pick: Pick, choice: Arc<Mutex<&'static str>>) -> Hook {
     Hook::start(move |request| {
         let choice = *choice.lock().expect("not poisoned");

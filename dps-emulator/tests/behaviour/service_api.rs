@@ -8,7 +8,7 @@ use crate::common::{
     key_group, names, with,
 };
 
-/// Everything an operator can say about a device.
+/// An enrollment with every field.
 fn full() -> Value {
     json!({
         "allocationPolicy": "custom",
@@ -176,7 +176,7 @@ async fn a_read_adds_the_devices_registration_to_an_individual_enrollment_alone(
 }
 
 #[tokio::test]
-async fn what_is_null_counts_as_absent_but_for_the_provisioning_status() {
+async fn null_counts_as_absent_except_for_the_provisioning_status() {
     let dps = Dps::start().await;
     let nulls = json!({
         "deviceId": null,
@@ -213,7 +213,7 @@ async fn what_is_null_counts_as_absent_but_for_the_provisioning_status() {
 }
 
 #[tokio::test]
-async fn an_endorsement_key_is_no_secret() {
+async fn an_endorsement_key_is_not_secret() {
     let dps = Dps::start().await;
     let document = json!({
         "registrationId": "dev-1",

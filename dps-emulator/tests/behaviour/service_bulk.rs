@@ -52,7 +52,7 @@ async fn both_kinds_are_created_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_exists_is_not_created_and_the_rest_is() {
+async fn existing_enrollments_are_not_created_and_the_others_are() {
     let dps = Dps::start().await;
     assert_done(&bulk(&dps, "create", &[device("b"), device("d")]).await);
     let five = ["a", "b", "c", "d", "e"].map(device);
@@ -175,7 +175,7 @@ async fn a_delete_needs_an_id_and_honours_an_etag() {
 }
 
 #[tokio::test]
-async fn a_bad_item_does_not_spoil_the_others() {
+async fn an_invalid_item_does_not_affect_the_others() {
     let dps = Dps::start().await;
     let items = [
         device("good-1"),

@@ -9,7 +9,7 @@ use crate::common::{
 const STALE: &str = "IjAwMDAwMDAwLTAwMDAtMDMwMC0wMDAwLTAwMDAwMDAwMDAwMCI=";
 
 #[tokio::test]
-async fn what_exists_is_not_created_again() {
+async fn an_existing_enrollment_is_not_created_again() {
     let dps = Dps::start().await;
     for (path, document, code, message) in [
         (
@@ -102,7 +102,7 @@ async fn a_condition_on_what_is_missing_finds_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_not_found() {
+async fn a_missing_enrollment_is_not_found() {
     let dps = Dps::start().await;
     for (path, code, message) in [
         ("/enrollments/e", 404_201, "Enrollment not found."),
@@ -166,7 +166,7 @@ async fn an_update_keeps_when_it_was_created_and_changes_the_etag() {
 }
 
 #[tokio::test]
-async fn a_replaced_enrollment_forgets_what_is_not_sent() {
+async fn a_replaced_enrollment_has_no_field_that_is_not_sent() {
     let dps = Dps::start().await;
     let document = with(
         key_enrollment("e", KEY_1, KEY_2),

@@ -222,19 +222,19 @@ async fn a_wrong_count_or_token_is_refused() {
             "/enrollments/query",
             "x-ms-continuation",
             "nonsense",
-            "The x-ms-continuation is not one that this query was given.",
+            "The x-ms-continuation is not a continuation token of this query.",
         ),
         (
             "/enrollmentGroups/query",
             "x-ms-continuation",
             token,
-            "The x-ms-continuation is not one that this query was given.",
+            "The x-ms-continuation is not a continuation token of this query.",
         ),
         (
             "/registrations/g/query",
             "x-ms-continuation",
             token,
-            "The x-ms-continuation is not one that this query was given.",
+            "The x-ms-continuation is not a continuation token of this query.",
         ),
     ] {
         let request = dps.service("POST", path).header(header, value);

@@ -53,7 +53,7 @@ async fn the_challenge_has_the_form_of_the_service() {
     );
     let length = answer.text.len().to_string();
     assert_eq!(answer.header("Content-Length"), Some(&*length));
-    assert_eq!(answer.header("x-ms-error-code"), None, "it is no error");
+    assert_eq!(answer.header("x-ms-error-code"), None, "it is not an error");
     assert!(answer.header("x-ms-request-id").is_some());
 }
 

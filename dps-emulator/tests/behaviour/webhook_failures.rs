@@ -189,7 +189,7 @@ async fn a_webhook_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_failure_is_over_when_the_webhook_recovers() {
+async fn a_device_is_assigned_when_the_webhook_recovers() {
     let dps =
         Dps::start_with(|builder| builder.link_hub(linked("hub-a")).link_hub(linked("hub-b")))
             .await;

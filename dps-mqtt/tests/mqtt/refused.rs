@@ -158,7 +158,7 @@ const MALFORMED: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_malformed() {
+async fn malformed_packets() {
     for (name, bytes) in MALFORMED {
         match read_all(&hex(bytes)).await {
             Ok(read) => panic!("{name}: {read:?}"),
@@ -252,7 +252,7 @@ async fn errors_hold_nothing_of_the_packet() {
 }
 
 #[tokio::test]
-async fn what_mqtt_cannot_say_is_not_written() {
+async fn packets_that_mqtt_does_not_allow_are_not_written() {
     let long = "x".repeat(65_536);
     let mut will = Connect::new("c");
     will.has_will = true;

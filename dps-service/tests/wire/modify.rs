@@ -184,7 +184,7 @@ async fn without_a_version_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_modified() {
+async fn a_missing_enrollment_is_not_modified() {
     let service = Service::start([answer("404 Not Found", r#"{"errorCode":404202}"#)]).await;
     let error = disable(&service.client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

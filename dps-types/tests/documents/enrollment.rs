@@ -70,7 +70,7 @@ fn an_x509_group_reports_its_certificates() {
 }
 
 #[test]
-fn what_an_operator_builds_is_what_the_service_expects() {
+fn built_enrollments_have_the_form_of_the_service() {
     let key = SymmetricKey::from_bytes([0; 16]).unwrap();
     let hub = || "hub.azure-devices.net".parse().unwrap();
     let group = EnrollmentGroup::from_keys("grp".parse().unwrap(), &key, &key)

@@ -17,7 +17,7 @@ const ASSIGNED: &str = r#"{"operationId":"5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-
     "etag":"IjY5MDAzNTUyLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI=","payload":{}}}"#;
 
 #[test]
-fn an_assigned_device_learns_its_hub() {
+fn an_assigned_device_receives_its_hub() {
     let answer: RegistrationOperationStatus = same(ASSIGNED);
     assert_eq!(answer.status, RegistrationStatus::Assigned);
     let state = answer.registration_state.expect("a state");

@@ -83,7 +83,7 @@ pub(crate) async fn renewed_and_replaced_after_a_revocation(case: Case) {
         let (handle, mut events) = device.connect();
         in_use(&mut events).await;
 
-        // The device thinks that the certificate is due. The hub has the true time.
+        // By the device's clock the certificate is due. The hub has the correct time.
         clock.shift(Duration::from_secs(26 * 86400));
         until(&mut events, |event| {
             matches!(event, CertificateEvent::Renewing(_))

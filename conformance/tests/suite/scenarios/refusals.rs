@@ -1,4 +1,4 @@
-//! The service refuses, throttles, fails or answers nonsense.
+//! The service refuses, throttles, fails or sends an invalid answer.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ async fn malformed(case: Case, step: Step) {
     let (dps, client) = case.enrolled().await;
     case.next(&dps, step, Effect::Malformed);
 
-    let error = client.register().await.expect_err("this is no answer");
+    let error = client.register().await.expect_err("this is not an answer");
 
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert_eq!(error.status(), Some(200));

@@ -89,7 +89,7 @@ async fn the_number_of_messages_in_flight_is_limited() {
 }
 
 #[tokio::test]
-async fn what_was_not_acknowledged_is_sent_again_in_order_over_the_next_connection() {
+async fn unacknowledged_messages_are_sent_again_in_order_over_the_next_connection() {
     let (mut device, mut peer, server) = connected().await;
     let mut deliveries = Vec::new();
     for payload in ["a", "b", "c"] {

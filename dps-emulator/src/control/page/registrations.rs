@@ -1,4 +1,4 @@
-//! Who registered where and why, page by page.
+//! The registration records with their reasons, page by page.
 
 use dps_types::protocol::encode;
 

@@ -42,7 +42,7 @@ struct AcceptedLink {
 /// The next step after an event.
 pub(super) enum Next {
     Continue,
-    /// Closes the connection without a word, as a fault asked for.
+    /// Closes the connection without an answer, as a fault requires.
     Cut,
 }
 

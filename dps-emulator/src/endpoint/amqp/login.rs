@@ -1,4 +1,4 @@
-//! Who a client is: the SASL layer, or the certificate of a client that has none.
+//! The login of a client: the SASL layer, or the certificate of a client without one.
 
 use dps_amqp::sasl::{Mechanism, Outcome, SaslServer};
 use dps_amqp::{Error, Frames, ProtocolHeader};

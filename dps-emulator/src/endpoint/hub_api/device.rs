@@ -116,7 +116,7 @@ fn telemetry(
 }
 
 /// The device and the generation of its identity. A token names the hub in its resource; with a certificate it is the hub in
-/// the `Host` header, or any that knows the device.
+/// the `Host` header, or any that has the device.
 async fn authenticate(
     gateway: &Gateway,
     call: &Call,

@@ -1,4 +1,4 @@
-//! A hub's REST API: devices, modules and twins, messages and direct methods, uploads of files. What else a hub has is answered
+//! A hub's REST API: devices, modules and twins, messages and direct methods, uploads of files. Other paths of a hub are answered
 //! with 501 and the name of what is missing.
 //!
 //! All hubs share one port: the key that signed the token decides which hub a request is for. Source: azure-rest-api-specs

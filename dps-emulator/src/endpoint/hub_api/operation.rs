@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_emulator_lacks_is_501_with_its_name() {
+    fn an_operation_that_is_not_implemented_is_501_with_its_name() {
         for (method, path, missing) in [
             (
                 "GET",

@@ -184,7 +184,7 @@ impl Session for Client<'_> {
         }
     }
 
-    /// DPS sends nothing unasked.
+    /// DPS sends nothing without a request.
     async fn next(&mut self) -> Result<Message, &'static str> {
         pending().await
     }

@@ -78,7 +78,7 @@ where
         Ok(Ok(Some(Packet::Connect(connect)))) => connect,
         Ok(Ok(None)) => return Ok(()),
         Ok(Err(error)) if error.kind() == ErrorKind::ProtocolVersion => {
-            let reason = "the client does not speak MQTT 3.1.1; MQTT 5 and 3.1 are not supported";
+            let reason = "the client does not use MQTT 3.1.1; MQTT 5 and 3.1 are not supported";
             gateway.closed(caller, None, reason);
             return write(packets, conn_ack(ConnectCode::UnacceptableProtocolVersion)).await;
         }

@@ -32,7 +32,7 @@ pub(super) trait Session {
     /// Answers a message that has been acknowledged.
     async fn answer(&mut self, request: Self::Request) -> Answer;
 
-    /// Waits for the next message that the service sends unasked. An error is the reason for which the connection ends.
+    /// Waits for the next message that the service sends without a request. An error is the reason for which the connection ends.
     /// Dropping the future must lose nothing.
     async fn next(&mut self) -> Result<Message, &'static str>;
 

@@ -253,7 +253,7 @@ async fn the_number_is_limited() {
 }
 
 #[tokio::test]
-async fn the_service_takes_25() {
+async fn the_service_accepts_25() {
     let dps = Dps::start().await;
     let cas = Cas(&dps);
     let root = authority("Contoso Root");

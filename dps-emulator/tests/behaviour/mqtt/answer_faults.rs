@@ -33,7 +33,7 @@ async fn an_answer_that_is_sent_twice() {
     );
     assert_eq!((&second.topic, &second.body), (&first.topic, &first.body));
     assert_ne!(second.packet_id, first.packet_id, "it is not a repetition");
-    // Nothing more comes, and the fault is over.
+    // There is no further answer, and the fault has ended.
     device.send(PINGREQ).await;
     device.expect(PINGRESP).await;
     let operation = first.json()["operationId"].clone();

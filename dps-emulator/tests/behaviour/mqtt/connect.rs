@@ -103,7 +103,7 @@ async fn two_connections_of_one_device() {
 }
 
 #[tokio::test]
-async fn a_will_does_no_harm() {
+async fn a_will_is_accepted() {
     let dps = Dps::with_device().await;
     let token = crate::common::token("dev-1", KEY_1);
     let mut body = b"\x00\x04MQTT\x04\xC6\x00\x3C\x00\x05dev-1\

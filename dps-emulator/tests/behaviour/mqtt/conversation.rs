@@ -87,7 +87,7 @@ async fn a_registration_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn every_byte_for_itself() {
+async fn every_byte_in_a_segment_of_its_own() {
     let dps = dps().await;
     let mut client = dps.mqtt().await;
     for byte in [CONNECT, SUBSCRIBE, REGISTER].concat() {

@@ -69,7 +69,7 @@ async fn packets_that_only_a_server_sends() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_of_nothing_does_no_harm() {
+async fn an_acknowledgement_of_no_packet_is_ignored() {
     let dps = Dps::with_device().await;
     let mut client = dps.mqtt_device("dev-1").await;
     client.send(b"\x40\x02\x12\x34").await;

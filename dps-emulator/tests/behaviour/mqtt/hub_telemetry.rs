@@ -148,7 +148,10 @@ async fn telemetry_is_appended_to_a_file_one_document_per_line() {
 async fn a_file_that_cannot_be_opened_is_refused_at_the_start() {
     let dir = TempDir::new().expect("a directory");
     let builder = dps_emulator::Emulator::builder().telemetry_file(dir.path());
-    let error = builder.start().await.expect_err("a directory is no file");
+    let error = builder
+        .start()
+        .await
+        .expect_err("a directory is not a file");
     assert_eq!(error.kind(), dps_emulator::ErrorKind::Configuration);
 }
 

@@ -1,4 +1,4 @@
-//! How much and how fast: the same as over HTTPS.
+//! Quotas and rates, which are the same as over HTTPS.
 
 use std::sync::Arc;
 use std::time::Duration;

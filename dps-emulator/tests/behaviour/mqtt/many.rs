@@ -7,7 +7,7 @@ use crate::common::{Connect, Dps, KEY_1, PINGREQ, PINGRESP};
 const IDLE: usize = 500;
 const AT_ONCE: usize = 50;
 
-/// As many idle connections as the system lets this process have: each has two ends.
+/// The number of idle connections that the system allows this process: each has two ends.
 fn idle_connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits

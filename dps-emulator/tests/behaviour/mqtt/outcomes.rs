@@ -1,4 +1,4 @@
-//! How a registration ends, and that MQTT and HTTPS are two doors to one service.
+//! The outcomes of a registration, which are the same over MQTT and HTTPS.
 
 use std::sync::Arc;
 use std::time::Duration;

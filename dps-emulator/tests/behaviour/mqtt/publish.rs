@@ -1,4 +1,4 @@
-//! PUBLISH: which topics there are, how the answer's topic looks, and what ends the connection.
+//! PUBLISH: the topics, the topic of an answer, and packets that end the connection.
 
 use crate::common::{Dps, PINGREQ, PINGRESP, REGISTER, STATUS, publish, publish_at_most_once};
 
@@ -246,7 +246,7 @@ async fn publishes_that_are_not_mqtt() {
     }
 }
 
-/// MQTT has no say in what a client acknowledges when.
+/// MQTT does not set the time at which a client acknowledges.
 #[tokio::test]
 async fn responses_that_are_never_acknowledged() {
     let dps = Dps::with_device().await;

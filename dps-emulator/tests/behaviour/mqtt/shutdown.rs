@@ -1,4 +1,4 @@
-//! The end of an emulator is the end of its connections.
+//! An emulator that ends closes its connections.
 
 use std::time::Duration;
 

@@ -41,7 +41,7 @@ async fn other_filters_fail() {
         client.send(&subscribe(3, &[(filter, 1)])).await;
         client.expect(b"\x90\x03\x00\x03\x80").await;
     }
-    // None of them brings a response, nor does a failure end the connection.
+    // None of them has a response, and a failure does not end the connection.
     client
         .send(&publish(4, &format!("{REGISTER}1"), b"{}"))
         .await;
@@ -93,7 +93,7 @@ async fn no_response_without_a_subscription() {
     client.expect(b"\x40\x02\x00\x04").await;
     client.send(PINGREQ).await;
     client.expect(PINGRESP).await;
-    // It was done all the same.
+    // The topic filter was removed.
     client.subscribe().await;
     let document = client.provision().await;
     assert_eq!(document["status"], "assigned", "{document}");

@@ -44,6 +44,6 @@ async fn the_token_of_a_tpm_is_accepted_over_https_and_refused_over_mqtt() {
     let device = dps.device("dev-1").token(token.as_str());
     let accepted = device.register_with(body).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
-    // Nor with the key of a registration.
+    // The key of a registration is refused as well.
     refused().await;
 }

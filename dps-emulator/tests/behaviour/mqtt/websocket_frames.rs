@@ -92,7 +92,7 @@ async fn a_frame_in_pieces() {
 }
 
 #[tokio::test]
-async fn empty_messages_and_unasked_pongs_do_no_harm() {
+async fn empty_messages_and_pongs_without_a_ping_are_accepted() {
     let dps = Dps::with_device().await;
     let mut client = dps.websocket().await;
     client.transport.frame(FIN | BINARY, &[]).await;

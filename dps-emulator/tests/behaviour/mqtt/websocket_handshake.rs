@@ -1,4 +1,4 @@
-//! The way from HTTPS to WebSocket: RFC 6455, section 4.
+//! The change from HTTPS to WebSocket: RFC 6455, section 4.
 
 use crate::common::{Client, Connect, Dps, KEY_1, Tls, Transport, Ws, head};
 
@@ -158,7 +158,7 @@ async fn handshakes_that_lack_something() {
     }
 }
 
-/// RFC 6455, section 4.4: the client learns which version there is.
+/// RFC 6455, section 4.4: the answer has the supported version.
 #[tokio::test]
 async fn another_version_of_websocket() {
     let dps = Dps::with_device().await;

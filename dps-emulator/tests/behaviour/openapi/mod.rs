@@ -1,4 +1,4 @@
-//! Every operation of the service API, in every api-version whose OpenAPI document there is: what it answers fits the document.
+//! Every operation of the service API in every api-version with an OpenAPI document: the answers match the document.
 
 mod schema;
 
@@ -121,7 +121,7 @@ impl Check {
             }
             let first = &documents[0];
             let id = first[id].as_str().expect("an id");
-            // Where there are no bulk operations it is still there.
+            // Without bulk operations the enrollment still exists.
             self.dps.delete(&one.replace("{id}", id)).await;
             self.ask("PUT", &one, id, 200, Some(first)).await;
             self.ask("DELETE", &one, id, 204, None).await;

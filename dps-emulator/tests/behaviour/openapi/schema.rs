@@ -1,4 +1,4 @@
-//! As much of JSON Schema as the OpenAPI documents of the service use.
+//! The part of JSON Schema that the OpenAPI documents of the service use.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ impl Document {
         let responses = &self.0["paths"][path][method.to_lowercase()]["responses"];
         let response = responses.get(status.to_string());
         let at = format!("{method} {path}: {status}");
-        // The oldest documents name the errors, and say nothing about them but under "default".
+        // The oldest documents list the errors, and describe them under "default" only.
         let schema = response.and_then(|response| response.get("schema"));
         match (schema, status) {
             (Some(schema), _) => self.assert(&at, schema, &json(body)),
@@ -100,7 +100,7 @@ fn json(body: &str) -> Value {
 }
 
 #[test]
-fn what_is_wrong_is_found() {
+fn violations_are_found() {
     let document = Document::parse(
         r##"{
             "paths": { "/a": { "get": { "responses": {

@@ -1,4 +1,4 @@
-//! Whether two answers are the same, apart from what differs each time: times, versions, keys, thumbprints.
+//! Compares two answers, except for values that differ each time: times, versions, keys, thumbprints.
 
 use serde_json::{Map, Value};
 

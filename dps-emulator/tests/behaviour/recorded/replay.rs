@@ -1,4 +1,4 @@
-//! Asks what was asked, after bringing about what went before and was not recorded.
+//! Sends the recorded requests, after the requests that preceded them and were not recorded.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::common::{
     Answer, Dps, KEY_1, KEY_2, certificate_group, derive, key_enrollment, key_group,
 };
 
-/// The hub that the recorded device came to.
+/// The hub of the recorded device.
 const HUB: &str = "rk-cli-test-hub.azure-devices.net";
 /// The name in the recorded certificate.
 const SUBJECT: &str = "enroll_cert_ead0363a";
@@ -49,7 +49,7 @@ impl Replay {
         exchanges.len()
     }
 
-    /// Recordings are cut: what a list does not show was deleted before, and a device that is shown had registered.
+    /// Recordings are excerpts: an enrollment that a list does not have was deleted before, and a device in it had registered.
     async fn prepare(&mut self, exchange: &Value) {
         let path = path(exchange);
         if let Some(folder) = path.strip_suffix("/query")

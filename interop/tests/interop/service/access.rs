@@ -36,7 +36,7 @@ pub(crate) async fn an_entra_token(sdk: ServiceSdk) {
         .await
         .unwrap();
     reads_only(sdk.operator(&emulator, Access::Bearer("only-looks"))).await;
-    does_not_come_in(sdk.operator(&emulator, Access::Bearer("made-up"))).await;
+    is_refused(sdk.operator(&emulator, Access::Bearer("made-up"))).await;
     emulator.stop().await;
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn a_bad_signature(sdk: ServiceSdk) {
     let line = emulator.connection_string("line");
     let connection = line.replace("=line;", "=provisioningserviceowner;");
     assert_ne!(connection, line);
-    does_not_come_in(sdk.operator(&emulator, Access::ConnectionString(&connection))).await;
+    is_refused(sdk.operator(&emulator, Access::ConnectionString(&connection))).await;
     emulator.stop().await;
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn an_unknown_policy(sdk: ServiceSdk) {
     operator.get(Kind::Enrollments, "pump").await.unwrap();
     let connection = line.replace("=line;", "=lin;");
     assert_ne!(connection, line);
-    does_not_come_in(sdk.operator(&emulator, Access::ConnectionString(&connection))).await;
+    is_refused(sdk.operator(&emulator, Access::ConnectionString(&connection))).await;
     emulator.stop().await;
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn an_expired_token(sdk: ServiceSdk) {
     let mut operator = sdk.operator(&emulator, Access::Sas(&good));
     operator.get(Kind::Enrollments, "pump").await.unwrap();
     let expired = token(unix_now() - HOUR.as_secs());
-    does_not_come_in(sdk.operator(&emulator, Access::Sas(&expired))).await;
+    is_refused(sdk.operator(&emulator, Access::Sas(&expired))).await;
     emulator.stop().await;
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn a_token_for_another_host(sdk: ServiceSdk) {
     ] {
         let claim = SasTokenBuilder::new(resource, unix_now() + HOUR.as_secs());
         let token = claim.policy("line").sign_with(&key).reveal();
-        does_not_come_in(sdk.operator(&emulator, Access::Sas(&token))).await;
+        is_refused(sdk.operator(&emulator, Access::Sas(&token))).await;
     }
     emulator.stop().await;
 }
@@ -169,7 +169,7 @@ async fn reads_only(mut reader: Operator) {
     );
 }
 
-async fn does_not_come_in(mut stranger: Operator) {
+async fn is_refused(mut stranger: Operator) {
     let refused = [
         stranger.get(Kind::Enrollments, "pump").await,
         stranger
