@@ -32,7 +32,7 @@ pub(super) enum Proofs {
 }
 
 impl Proofs {
-    /// The credentials of a request, or the reason for which there are none.
+    /// The credentials of a request, or the reason why it has no credentials.
     pub(super) async fn new(
         gateway: &Gateway,
         route: &DeviceRoute,
