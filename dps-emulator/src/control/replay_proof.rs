@@ -32,7 +32,7 @@ pub(super) enum Proofs {
 }
 
 impl Proofs {
-    /// The credentials of a request, or the reason why it has no credentials.
+    /// The credentials of a request, or the reason that there is no such credential.
     pub(super) async fn new(
         gateway: &Gateway,
         route: &DeviceRoute,

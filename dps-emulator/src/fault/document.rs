@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::{Effect, Fault, Step};
 
+/// The longest pattern of a device, in characters: a device id and a module id with a slash between them.
+const MAX_PATTERN: usize = 128 + 1 + 128;
+
 /// A fault as the control endpoint and the configuration file have it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -111,6 +114,11 @@ impl TryFrom<FaultDocument> for Fault {
         if document.step == Step::Connect && document.device.is_some() {
             return Err("at the step connect the device is not known: leave out device".to_owned());
         }
+        if let Some(device) = &document.device
+            && device.chars().count() > MAX_PATTERN
+        {
+            return Err(format!("the device has more than {MAX_PATTERN} characters"));
+        }
         if let Some(status) = document.status
             && !(500..600).contains(&status)
         {
@@ -140,7 +148,8 @@ impl From<Fault> for FaultDocument {
             step: fault.step,
             effect: Name::Drop,
             device: fault.device,
-            count: (fault.times != usize::MAX).then_some(fault.times),
+            count: (fault.times != usize::MAX || fault.probability.is_none())
+                .then_some(fault.times),
             probability: fault.probability,
             retry_after: None,
             status: None,
@@ -210,6 +219,7 @@ mod tests {
             json!({ "step": "register", "effect": "disabled", "count": 1 }),
             json!({ "step": "connect", "effect": "tlsAlert", "count": 1, "alert": 80 }),
             json!({ "step": "poll", "effect": "answerTwice", "count": 1 }),
+            json!({ "step": "poll", "effect": "drop", "count": usize::MAX }),
             json!({ "step": "poll", "effect": "wrongRequestId", "count": 1 }),
         ] {
             let fault = read(document.clone()).expect("valid");
@@ -262,6 +272,10 @@ mod tests {
             (
                 json!({ "step": "connect", "effect": "drop", "device": "d" }),
                 "leave out device",
+            ),
+            (
+                json!({ "step": "poll", "effect": "drop", "device": "d".repeat(258) }),
+                "more than 257 characters",
             ),
             (
                 json!({ "step": "poll", "effect": "drop", "count": -1 }),

@@ -142,8 +142,8 @@ impl Fault {
         self
     }
 
-    /// Whether this request is one that the fault is for.
-    pub(super) fn is_for(&self, step: Step, device: Option<&str>) -> bool {
+    /// Whether the fault is for this step of this device. `device` is `None` while the device is not known.
+    pub fn is_for(&self, step: Step, device: Option<&str>) -> bool {
         let is_device = match (&self.device, device) {
             (None, _) => true,
             (Some(pattern), Some(device)) => matches(pattern, device),

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod connection;
+mod error;
+mod image;
+
+pub use connection::Connection;
+pub use error::{Error, ErrorKind};
+pub use image::DpsEmulatorImage;
