@@ -62,7 +62,7 @@ impl Assignment {
             })
     }
 
-    /// How the device connects to the hub, with the word of the service if this client does not know it. `None` means
+    /// The connection profile of the hub, which may be one that this client does not support. `None` means
     /// [`ConnectionProfile::Classic`].
     pub fn connection_profile(&self) -> Option<&ConnectionProfile> {
         self.registration.connection_profile.as_ref()
