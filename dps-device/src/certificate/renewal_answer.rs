@@ -56,7 +56,7 @@ impl RenewalAnswer {
     }
 }
 
-/// Why a hub refused a certificate request: the source of the error.
+/// The reason for which a hub refused a certificate request: the source of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenewalRefusal {

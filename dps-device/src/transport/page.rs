@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_the_service_are_not_pages() {
+    fn an_answer_of_the_service_is_not_a_page() {
         for (content_type, body) in [
             (
                 Some("application/json; charset=utf-8"),

@@ -127,7 +127,7 @@ impl Fault {
         self
     }
 
-    /// Limits it to devices whose registration id or device id matches. In the pattern, `*` matches any text and `?` one
+    /// Limits it to devices whose registration id or device id matches. In the pattern, `*` matches any text and `?` for one
     /// character; case does not matter. At [`Step::Connect`] the device is not known yet, so that such a fault never happens.
     #[must_use]
     pub fn device(mut self, pattern: impl Into<String>) -> Self {

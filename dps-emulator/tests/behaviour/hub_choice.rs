@@ -114,7 +114,7 @@ async fn evenly_weighted_keeps_to_the_enrollments_hubs_and_to_its_choice() {
 }
 
 #[tokio::test]
-async fn the_device_id_is_that_of_the_enrollment_or_the_registration_id() {
+async fn the_device_id_in_the_hub_is_that_of_the_enrollment_or_the_registration_id() {
     let dps = Dps::start().await;
     enroll(&dps, json!({ "deviceId": "Toaster#1_(kitchen)" })).await;
     let state = dps.device("dev-1").key(KEY_1).assigned().await;
@@ -126,7 +126,7 @@ async fn the_device_id_is_that_of_the_enrollment_or_the_registration_id() {
 }
 
 #[tokio::test]
-async fn a_new_device_id_applies_from_the_next_registration() {
+async fn a_renamed_device_has_its_new_name_from_the_next_registration() {
     let dps = Dps::start().await;
     enroll(&dps, json!({ "deviceId": "toaster" })).await;
     let device = dps.device("dev-1").key(KEY_1);
