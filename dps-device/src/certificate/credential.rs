@@ -80,16 +80,16 @@ impl Credential {
             key: self.key.to_string(),
             certificates,
         };
-        // Text only: it can always be encoded.
+        // The fields are strings, so the encoding cannot fail.
         let _ = serde_json::to_writer(&mut *json, &document);
         json
     }
 
-    /// Reads what [`to_json`](Self::to_json) has written. Unknown fields are ignored.
+    /// Reads a document that [`to_json`](Self::to_json) has written. Unknown fields are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
-    /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not know.
+    /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not support.
     pub fn from_json(document: &[u8]) -> Result<Self, Error> {
         let damaged =
             |why: &str| Error::configuration(format!("the stored credential is damaged: {why}"));

@@ -29,7 +29,7 @@ use crate::private_file::{Disk, FileSystem, replace, with_suffix};
 #[derive(Debug, Clone)]
 pub struct CredentialFile {
     path: PathBuf,
-    /// Held during each use of the files, also after the caller's future was dropped, so that uses do not overtake each other.
+    /// Held during each use of the files, even after the caller's future was dropped, so that reads and writes keep their order.
     turn: Arc<Mutex<()>>,
 }
 

@@ -30,7 +30,7 @@ use crate::private_file::{Disk, FileSystem, replace};
 #[derive(Debug, Clone)]
 pub struct AssignmentFile {
     path: PathBuf,
-    /// Held during each use of the file, also after the caller's future was dropped, so that uses do not overtake each other.
+    /// Held during each use of the file, even after the caller's future was dropped, so that reads and writes keep their order.
     turn: Arc<Mutex<()>>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a device keeps its assignment over restarts.
+//! The trait for a store that keeps the assignment of a device over restarts.
 
 use std::fmt;
 use std::io;

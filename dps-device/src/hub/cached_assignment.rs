@@ -1,4 +1,4 @@
-//! The assignment that a device keeps over restarts: what it needs to find its hub without DPS. It holds no credential.
+//! The assignment that a device keeps over restarts, so that it finds its hub without DPS. It holds no credential.
 
 use std::fmt;
 
@@ -50,18 +50,18 @@ impl CachedAssignment {
         &self.device_id
     }
 
-    /// How the device connects to the hub, with the word of the service if this client does not know it. `None` means
+    /// The connection profile of the hub, which may be one that this client does not support. `None` means
     /// [`ConnectionProfile::Classic`].
     pub fn connection_profile(&self) -> Option<&ConnectionProfile> {
         self.connection_profile.as_ref()
     }
 
-    /// The payload of the custom allocation webhook as JSON. `None` if the last registration brought none.
+    /// The payload of the custom allocation webhook as JSON. `None` if the last registration returned none.
     pub fn payload_json(&self) -> Option<&Value> {
         self.payload.as_ref()
     }
 
-    /// The payload of the custom allocation webhook. `None` if the last registration brought none.
+    /// The payload of the custom allocation webhook. `None` if the last registration returned none.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if the payload is not a valid `T`.
@@ -75,15 +75,15 @@ impl CachedAssignment {
 
     /// Writes the assignment as JSON, for a store of your own.
     pub fn to_json(&self) -> Vec<u8> {
-        // Names and a JSON value: none of them can fail to be encoded.
+        // The fields are names and a JSON value, so the encoding cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads what [`to_json`](Self::to_json) has written. Unknown fields are ignored, and so is a byte order mark.
+    /// Reads a document that [`to_json`](Self::to_json) has written. Unknown fields are ignored, and so is a byte order mark.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
-    /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not know.
+    /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not support.
     pub fn from_json(document: &[u8]) -> Result<Self, Error> {
         if document.len() > Self::MAX_BYTES {
             return Err(Error::configuration(format!(
@@ -142,7 +142,7 @@ impl fmt::Debug for CachedAssignment {
     }
 }
 
-/// The version of the document. Version 1 is the only one so far.
+/// The version of the document. Only version 1 exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 struct Version;
@@ -170,7 +170,7 @@ impl fmt::Display for UnknownVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "its version is {}, and this program knows version 1",
+            "its version is {}, but this program supports only version 1",
             self.0
         )
     }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_profile_is_kept_with_the_word_of_the_service() {
+    fn an_unknown_connection_profile_is_kept() {
         let json = JSON.replace(
             r#""deviceId""#,
             r#""connectionProfile":"quantum","deviceId""#,
@@ -281,7 +281,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_document_is_refused_or_read_as_what_it_is(
+        fn a_document_with_a_changed_byte_is_refused_or_read_consistently(
             cut in 0..JSON.len(),
             at in 0..JSON.len(),
             byte in any::<u8>(),

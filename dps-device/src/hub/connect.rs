@@ -9,9 +9,9 @@ use super::options::ConnectOptions;
 use super::stream::DeviceEvents;
 
 impl HubEndpoint {
-    /// Connects for everything that a device does at its hub: telemetry, the twin, messages and direct methods.
+    /// Opens one connection to the hub for telemetry, the twin, messages and direct methods.
     ///
-    /// Nothing happens until the events are polled. The connection handles what happens on a network: it is opened again when it
+    /// Nothing happens until the events are polled. The connection recovers from network failures: it is opened again when it
     /// is lost or its password expires, with the other key if the hub refuses the first, as [`Recovery`](crate::Recovery)
     /// describes. Failures are logged at `warn` with their causes: the first one, and then one a minute.
     ///

@@ -14,13 +14,13 @@ use super::link::Link;
 use super::methods::Methods;
 use super::monitor::{Chain, Monitor};
 use super::options::ConnectOptions;
-use super::recovery::{IdentityRecovery, Ladder};
+use super::recovery::{ConnectBackoff, IdentityRecovery};
 #[cfg(feature = "certificates")]
 use super::renewal::Renewer;
 use super::reply::LinkId;
 use super::requests::Requests;
 use super::resolve::Reason;
-use super::shared::{Inbox, Shared, Wish};
+use super::shared::{Command, Inbox, Shared};
 use super::stream::DeviceEvents;
 use crate::error::{Error, ErrorKind};
 use crate::poll::{after, draw};
@@ -37,7 +37,7 @@ pub(super) fn start(
     let (shared, inbox) = Shared::new(&options, monitor);
     let shared = Arc::new(shared);
     let driver = Driver {
-        ladder: Ladder::new(&options.recovery),
+        backoff: ConnectBackoff::new(&options.recovery),
         methods: Methods::new(options.method_timeout),
         requests: Requests::default(),
         follower: Follower::default(),
@@ -72,22 +72,22 @@ pub(super) struct Driver {
     reason: Reason,
     /// The next attempt starts at this time or later.
     not_before: Instant,
-    ladder: Ladder,
+    backoff: ConnectBackoff,
     /// Refusals of the hub or of DPS in a row.
     refusals: u32,
-    /// When the device asks DPS about an unreachable hub.
+    /// The time at which the device asks DPS about an unreachable hub.
     outage_ends: Option<Instant>,
     last_link: LinkId,
 }
 
-/// Why a link or an attempt has ended without a failure.
+/// The reason for which a link or an attempt has ended without a failure.
 pub(super) enum End {
-    /// It has to be replaced.
+    /// The link has to be replaced.
     Renewed,
-    Wish(Wish),
+    Command(Command),
 }
 
-/// The failure.
+/// A failure of an attempt or of a link.
 enum Failure {
     /// The hub could not be found.
     Finding(Error),
@@ -127,10 +127,10 @@ impl Driver {
             self.rewind();
             let outcome = match outcome {
                 Ok(End::Renewed) => Ok(()),
-                Ok(End::Wish(wish)) => tokio::select! {
+                Ok(End::Command(command)) => tokio::select! {
                     biased;
                     () = shared.finished() => Err(Error::closed()),
-                    () = self.fulfil(wish) => Ok(()),
+                    () = self.execute(command) => Ok(()),
                 },
                 Err(failure) => self.recover(failure),
             };
@@ -146,7 +146,7 @@ impl Driver {
     async fn attempt(&mut self) -> Result<End, Failure> {
         let opened = tokio::select! {
             biased;
-            Some(wish) = self.inbox.wishes.recv() => return Ok(End::Wish(wish)),
+            Some(command) = self.inbox.commands.recv() => return Ok(End::Command(command)),
             opened = open(Opening {
                 shared: &self.shared,
                 finder: &mut self.finder,
@@ -212,7 +212,7 @@ impl Driver {
             Failure::Connecting(error) => ("the connection to the hub failed", error),
             Failure::Serving(error, age) => {
                 if age > STEADY {
-                    self.ladder.reset();
+                    self.backoff.reset();
                 }
                 ("the connection to the hub was lost", error)
             }
@@ -230,7 +230,7 @@ impl Driver {
                 let jitter = self.endpoint.as_ref().map(|endpoint| endpoint.jitter);
                 let jitter = jitter.unwrap_or_default().mul_f64(draw());
                 let wait = self
-                    .ladder
+                    .backoff
                     .wait()
                     .max(error.retry_after().unwrap_or_default());
                 self.retry(what, &error, wait + jitter);
@@ -270,7 +270,7 @@ impl Driver {
                 self.reason = Reason::Reprovision;
                 finder.pause()
             }
-            _ => self.ladder.wait(),
+            _ => self.backoff.wait(),
         };
         match recovers {
             // Requests wait for the registration.
@@ -318,14 +318,14 @@ impl Driver {
         max.is_some_and(|max| self.refusals > max)
     }
 
-    async fn fulfil(&mut self, wish: Wish) {
-        match wish {
-            Wish::Renew => debug!("the credentials are renewed with the next connection"),
-            Wish::Reprovision(caller) => {
+    async fn execute(&mut self, command: Command) {
+        match command {
+            Command::Renew => debug!("the credentials are renewed with the next connection"),
+            Command::Reprovision(caller) => {
                 let outcome = self.reprovision().await;
                 let _ = caller.send(outcome);
             }
-            Wish::Forget(caller) => {
+            Command::Forget(caller) => {
                 let outcome = match self.finder.dps_mut() {
                     Some(finder) => finder.forget().await,
                     None => Err(without_dps()),
@@ -363,7 +363,7 @@ impl Driver {
     }
 }
 
-/// The parts of the driver that open a link, so that a wish can arrive in the meantime.
+/// The parts of the driver that open a link, so that a command can arrive in the meantime.
 struct Opening<'a> {
     shared: &'a Shared,
     finder: &'a mut Finder,
@@ -434,7 +434,7 @@ async fn open_with_either_proof(
     };
     match endpoint.other_proof() {
         Some(other) if refusal.kind() == ErrorKind::Unauthorized => {
-            debug!(error = %refusal, "the hub refused the credentials: trying the other ones");
+            debug!(error = %refusal, "the hub refused the credentials: trying the other credentials");
             let link = Link::open(&other, options, link).await?;
             Ok((Some(other), link))
         }

@@ -1,4 +1,4 @@
-//! How to reach the assigned hub: its address, and the device's identity there.
+//! The assigned hub: its address, and the device's credentials for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,11 +37,11 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// # Another MQTT client
 ///
 /// The values that any MQTT client needs are available here. A hub keeps one connection for each device: a newer one closes the
-/// older, so use either `connect` or the other client. What the other client has to do itself:
+/// older, so use either `connect` or the other client. The other client must do the following itself:
 ///
 /// * Connect with a clean session, MQTT 3.1.1, and a keep-alive of at most 1,177 seconds.
 /// * Publish telemetry to the [`events_topic`](Self::events_topic), with QoS 0 or 1. A hub closes the connection if a client
-///   publishes with QoS 2 or to a topic that it does not know.
+///   publishes with QoS 2 or to an unknown topic.
 /// * Subscribe to the [`message_filter`](Self::message_filter) for messages from the cloud.
 /// * Before the password expires, request a new one and connect again with it, because the hub closes the connection then.
 /// * If the hub refuses the device, call [`ProvisionedDevice::reprovision`](crate::ProvisionedDevice::reprovision).
@@ -174,7 +174,7 @@ impl HubEndpoint {
     ///
     /// A hub closes the connection when the password expires. A connection is therefore replaced before that: when a tenth of the
     /// lifetime is left, and for lifetimes under ten seconds when a second or half of the lifetime is left, whichever is shorter.
-    /// From then on it sends nothing new, and it is replaced when nothing is in progress, or when half of that time is over.
+    /// From then on it sends nothing new, and it is replaced when nothing is in progress, or when half of that time has passed.
     #[must_use]
     pub fn with_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime.clamp(MIN_TOKEN_LIFETIME, YEAR);

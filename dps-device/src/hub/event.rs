@@ -39,7 +39,7 @@ use crate::error::Error;
 pub enum DeviceEvent {
     /// The device starts to register with DPS.
     Registering,
-    /// The device knows its hub: from a registration, or because DPS was asked after an outage.
+    /// The device has found its hub: by a registration, or by a lookup at DPS after an outage.
     Assigned(Box<CachedAssignment>),
     /// The device starts to connect to this hub.
     Connecting(HubHostname),
@@ -53,7 +53,7 @@ pub enum DeviceEvent {
         /// The wait before the next attempt. `None` if the failure is not retried.
         retry_in: Option<Duration>,
     },
-    /// Something happened to the certificate that was issued for the device.
+    /// An event of the certificate that was issued for the device.
     #[cfg(feature = "certificates")]
     Certificate(CertificateEvent),
     /// The whole twin: the device has none yet, has another hub, or missed a change.
@@ -67,7 +67,7 @@ pub enum DeviceEvent {
     Method(MethodRequest),
 }
 
-/// How many events of each class are kept for a slow reader.
+/// The maximum number of events of each class that are kept for a slow reader.
 const MAX_STATES: usize = 64;
 const MAX_CHANGES: usize = 32;
 const MAX_MESSAGES: usize = 64;
@@ -140,7 +140,7 @@ impl EventBuffer {
         count(&self.events(), Class::Change) == 0
     }
 
-    /// Drops what can no longer be acknowledged or responded to.
+    /// Drops the messages and methods that can no longer be acknowledged or answered.
     pub(super) fn clear(&self) {
         let events = std::mem::take(&mut *self.events());
         drop(events);

@@ -1,4 +1,4 @@
-//! Finds the hub of a device, and keeps registrations apart: a fixed hub, or the one that DPS assigns.
+//! Finds the hub of a device, a fixed one or the one that DPS assigns, and limits how often the device registers.
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub(super) struct DpsFinder {
     resolving: Option<(Discriminant<Reason>, Search)>,
     /// A registration has just ended, and no hub has accepted the device since.
     pub(super) just_registered: bool,
-    /// How fast the device may register.
+    /// The waits between registrations.
     pace: Pace,
     not_before: Instant,
 }
@@ -113,7 +113,7 @@ impl DpsFinder {
         Ok(self.assignment.insert(resolved?.assignment).clone())
     }
 
-    /// Forgets an interrupted search.
+    /// Discards an interrupted search.
     pub(super) fn cancel(&mut self) {
         self.resolving = None;
     }
@@ -133,7 +133,7 @@ impl DpsFinder {
         self.pace.succeeded();
     }
 
-    /// How long it takes until the next registration may start.
+    /// The time until the next registration may start.
     pub(super) fn pause(&self) -> Duration {
         self.not_before.saturating_duration_since(Instant::now())
     }

@@ -12,10 +12,10 @@ use super::request::{GetTwin, Pending, pending};
 use super::twin::{Twin, TwinProperties};
 use crate::error::Error;
 
-/// The wait after a download that the hub refused: a hub of the basic tier has no twins, and is still a hub for telemetry.
+/// The wait after a download that the hub refused: a hub of the basic tier has no twins, but accepts telemetry.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// How many changes are kept while the twin is downloaded.
+/// The maximum number of changes that are kept while the twin is downloaded.
 const MAX_CHANGES: usize = 32;
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Follower {
         self.changes.clear();
     }
 
-    /// The device has another hub, whose versions mean something else.
+    /// The device has another hub, whose versions cannot be compared with those of the previous one.
     pub(super) fn new_hub(&mut self) {
         *self = Self::default();
     }
@@ -50,7 +50,7 @@ impl Follower {
         !self.caught_up && self.download.is_none() && !events.changes_are_read()
     }
 
-    /// When a download that failed is repeated.
+    /// The time at which a download that failed is repeated.
     pub(super) fn wake(&self) -> Option<Instant> {
         self.not_before
             .filter(|not_before| *not_before > Instant::now())

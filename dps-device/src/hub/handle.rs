@@ -1,4 +1,4 @@
-//! The handle of a connection: sends, reports and asks, from any task.
+//! The handle of a connection, with which any task sends messages and requests.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use super::message::Message;
 use super::monitor::DeviceState;
 use super::outbox::Outcome;
 use super::request::{GetTwin, PatchReported, Request, pending};
-use super::shared::{Shared, Wish};
+use super::shared::{Command, Shared};
 use super::twin::Twin;
 use crate::error::{Error, ErrorKind};
 use crate::poll::after;
@@ -140,13 +140,13 @@ impl DeviceHandle {
         self.shared.outbox.len()
     }
 
-    /// Connects again with new credentials at a good moment: when nothing is in progress, or after a short wait. Call it when the
+    /// Connects again with new credentials when nothing is in progress, or after a short wait. Call it when the
     /// device has another key or certificate. Tokens are renewed without it.
     ///
     /// # Errors
     /// The reason if the connection has ended.
     pub async fn renew(&self) -> Result<(), Error> {
-        let sent = self.shared.wishes.send(Wish::Renew).await;
+        let sent = self.shared.commands.send(Command::Renew).await;
         sent.map_err(|_| self.shared.reason())
     }
 
@@ -156,7 +156,7 @@ impl DeviceHandle {
     /// Those of a registration, after which the device continues with its last assignment. [`ErrorKind::Unsupported`] for a
     /// connection without DPS.
     pub async fn reprovision(&self) -> Result<(), Error> {
-        self.wish(Wish::Reprovision).await
+        self.command(Command::Reprovision).await
     }
 
     /// Removes the assignment, also from the store, and registers again as if the device were new.
@@ -165,7 +165,7 @@ impl DeviceHandle {
     /// [`ErrorKind::InvalidConfiguration`] if the assignment may still be in the store. [`ErrorKind::Unsupported`] for a connection
     /// without DPS.
     pub async fn forget(&self) -> Result<(), Error> {
-        self.wish(Wish::Forget).await
+        self.command(Command::Forget).await
     }
 
     /// Ends the connection in order: accepts nothing more, sends what was accepted, waits for the acknowledgements and for the
@@ -175,24 +175,24 @@ impl DeviceHandle {
     pub async fn close(&self, limit: Duration) -> Closed {
         let deadline = after(limit);
         self.shared.close_by(deadline);
-        // The events may not be polled any more.
+        // The events may no longer be polled.
         let _ = timeout_at(deadline + Duration::from_secs(1), self.shared.ended()).await;
         Closed {
             not_sent: self.shared.outbox.len(),
         }
     }
 
-    async fn wish(
+    async fn command(
         &self,
-        wish: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Wish,
+        command: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command,
     ) -> Result<(), Error> {
         let (sender, outcome) = oneshot::channel();
-        let sent = self.shared.wishes.send(wish(sender)).await;
+        let sent = self.shared.commands.send(command(sender)).await;
         sent.map_err(|_| self.shared.reason())?;
         outcome.await.unwrap_or_else(|_| Err(self.shared.reason()))
     }
 
-    /// Sends a request and waits for its response, over as many links as that needs.
+    /// Sends a request and waits for its response, also after reconnects.
     pub(super) async fn request<R: Request>(&self, request: R) -> Result<R::Response, Error> {
         let _in_progress = self.shared.in_progress();
         let (request, response) = pending(request);
@@ -271,7 +271,7 @@ mod tests {
     use crate::hub::DeviceEvents;
 
     #[test]
-    fn a_handle_is_for_any_task_and_events_can_be_moved_to_one() {
+    fn handles_are_send_and_sync_and_events_are_send() {
         fn any_task<T: Clone + Send + Sync + 'static>() {}
         fn one_task<T: Send + 'static>() {}
         any_task::<DeviceHandle>();

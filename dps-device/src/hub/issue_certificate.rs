@@ -10,7 +10,7 @@ use super::request::{Answer, Request};
 use crate::certificate::RenewalAnswer;
 use crate::error::Error;
 
-/// How long the hub may need for each of its two answers. Source: Microsoft's unified device SDK for C.
+/// The time limit for each of the hub's two answers. Source: Microsoft's unified device SDK for C.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) struct IssueCertificate(IssueCertificateRequest);
@@ -32,7 +32,7 @@ impl Request for IssueCertificate {
     }
 
     fn body(&self) -> Vec<u8> {
-        // Text only: it can always be encoded.
+        // The fields are strings, so the encoding cannot fail.
         serde_json::to_vec(&self.0).unwrap_or_default()
     }
 

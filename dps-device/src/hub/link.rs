@@ -1,4 +1,4 @@
-//! One MQTT connection to a hub, from CONNECT to its end: what was sent over it, and when to replace it. It retries nothing.
+//! One MQTT connection to a hub, from CONNECT to its end: the unacknowledged packets, and its replacement. It retries nothing.
 //!
 //! Source: azure-docs `iot/iot-mqtt-connect-to-iot-hub.md`.
 
@@ -33,7 +33,7 @@ pub(super) struct Link {
     last_packet_id: u16,
 }
 
-/// When to replace the link. This is the one place for everything that changes the credentials.
+/// The times at which the link is replaced. Every change of the credentials uses it.
 struct Renewal {
     /// From now on nothing new is sent, so that the link becomes quiet.
     from: Instant,
@@ -82,7 +82,7 @@ impl Link {
         self.publish(topic, payload, Some(number)).await
     }
 
-    /// Sends anything else.
+    /// Sends a packet that is not a message from the queue.
     pub(super) async fn send(&mut self, topic: String, payload: Vec<u8>) -> Result<(), Error> {
         self.publish(topic, payload, None).await
     }
@@ -103,7 +103,7 @@ impl Link {
         self.messages_in_flight
     }
 
-    /// Replaces the link at the next good moment.
+    /// Replaces the link as soon as nothing is in progress.
     pub(super) fn renew(&mut self) {
         let now = Instant::now();
         self.renewal = Some(Renewal {
@@ -129,7 +129,7 @@ impl Link {
             .is_some_and(|renewal| renewal.from <= now && (is_quiet || renewal.by <= now))
     }
 
-    /// When to look at the link again: a renewal, or an acknowledgement that is overdue.
+    /// The time of the next check of the link: for a renewal, or for an overdue acknowledgement.
     pub(super) fn wake(&self) -> Option<Instant> {
         let renewal = self.renewal.as_ref().map(|renewal| {
             if renewal.from > Instant::now() {
@@ -218,12 +218,12 @@ impl Link {
         }
         Err(Error::new(
             ErrorKind::Connect,
-            "the hub does not acknowledge what it receives",
+            "the hub does not acknowledge messages: all packet ids are in use",
         ))
     }
 }
 
-/// How long a renewal that the program asked for waits for a quiet moment.
+/// The maximum wait of a renewal that the program requested, until nothing is in progress.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The topics that a connection subscribes to. A hub allows five for each connection.

@@ -199,7 +199,7 @@ impl Message {
         Ok(bytes)
     }
 
-    /// Reads what [`encode`](Self::encode) has written. `None` if it is damaged.
+    /// Reads the bytes that [`encode`](Self::encode) has written. `None` if it is damaged.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;

@@ -95,7 +95,7 @@ impl MethodRequest {
     ///
     /// # Errors
     /// [`ErrorKind::Rejected`] if the payload cannot be encoded or is larger than [`MAX_BYTES`](Self::MAX_BYTES): the device then
-    /// responds with 500. [`ErrorKind::Deadline`] if the timeout is over, [`ErrorKind::Closed`] if the connection has ended.
+    /// responds with 500. [`ErrorKind::Deadline`] if the timeout has passed, [`ErrorKind::Closed`] if the connection has ended.
     pub fn respond(mut self, status: i32, payload: impl Serialize) -> Result<(), Error> {
         let rejected = |what: &'static str| Error::new(ErrorKind::Rejected, what);
         let payload = serde_json::to_vec(&payload)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::poll::after;
 
-/// How many callers may wait. More are answered with 429.
+/// The maximum number of callers that wait. Further requests are answered with 429.
 const MAX_METHODS: usize = 64;
 
 pub(super) struct Methods {
@@ -23,7 +23,7 @@ impl Methods {
         }
     }
 
-    /// Adds the request with this id, and returns when its time limit has passed. `None` if there are too many.
+    /// Adds the request with this id, and returns its deadline. `None` if there are too many.
     pub(super) fn add(&mut self, rid: &str) -> Option<Instant> {
         let is_known = self.deadlines.contains_key(rid);
         if !is_known && self.deadlines.len() == MAX_METHODS {

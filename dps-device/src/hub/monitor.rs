@@ -21,8 +21,8 @@ use super::event::{DeviceEvent, EventBuffer};
 use crate::certificate::CertificateEvent;
 use crate::error::{Error, ErrorKind};
 
-/// How often a repeated failure is logged at `warn`: about once a minute, and each attempt at the slowest pace, which is a minute
-/// less a fifth at most. In between it is logged at `debug`.
+/// The minimum interval between two warnings about a repeated failure, which is logged at `debug` in between. It is the shortest
+/// possible wait at the slowest pace (60 s less 20 %), so that each attempt at that pace is logged at `warn`.
 const WARNING_INTERVAL: Duration = Duration::from_secs(48);
 
 /// The state of a connection, as of the last time that its events were polled.

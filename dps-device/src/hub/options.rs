@@ -21,7 +21,7 @@ use crate::client::ProvisioningClient;
 /// * With a [`MemoryQueue`] a restart of the program loses the messages that were not acknowledged. With a
 ///   [`FileQueue`](crate::FileQueue) it loses none, also if the power fails; messages that were acknowledged just before may be sent
 ///   again.
-/// * A message is dropped only by [`Overflow::DropOldest`], and by the hub, which does not acknowledge what it refuses.
+/// * A message is dropped only by [`Overflow::DropOldest`], and by the hub, which does not acknowledge a message that it refuses.
 /// * If the future of `enqueue` or `send` is dropped before it has returned, the message may be sent or not.
 ///
 /// To find duplicates, the receiver needs an id in the message: see [`Message::with_message_id`](crate::Message::with_message_id).
@@ -84,7 +84,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets how many messages and how many bytes the queue may have, and what happens to a message that does not fit.
+    /// Sets the maximum number of messages and of bytes in the queue, and the treatment of a message that does not fit.
     #[must_use]
     pub fn with_queue_limits(mut self, messages: usize, bytes: usize, overflow: Overflow) -> Self {
         self.limits = Limits {

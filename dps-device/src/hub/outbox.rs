@@ -1,4 +1,4 @@
-//! The messages that were accepted and not yet acknowledged: their order, the limits, and who waits for them.
+//! The messages that were accepted and not yet acknowledged: their order, the limits, and the callers that wait for them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub enum Overflow {
     DropNewest,
 }
 
-/// How many messages may wait.
+/// The limits of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) messages: usize,
@@ -81,7 +81,7 @@ impl Outbox {
         }
     }
 
-    /// Loads what an earlier run left, unless that was done.
+    /// Loads the messages of an earlier run, once.
     ///
     /// # Errors
     /// `Queue` if the queue cannot be read.
@@ -96,7 +96,7 @@ impl Outbox {
         let length = message.len();
         if length > self.limits.bytes {
             let what = format!(
-                "the message has {length} bytes; the queue may have {}",
+                "the message has {length} bytes; the maximum of the queue is {}",
                 self.limits.bytes
             );
             return Err(Error::new(ErrorKind::Rejected, what));
@@ -165,7 +165,7 @@ impl Outbox {
         self.finish(number, Ok(())).await;
     }
 
-    /// The link is lost: what was not acknowledged is sent again, in order.
+    /// The link is lost: messages that were not acknowledged are sent again, in order.
     pub(super) fn rewind(&self) {
         let mut state = self.state();
         state
@@ -178,7 +178,7 @@ impl Outbox {
         self.state().entries.len()
     }
 
-    /// Accepts nothing more, and fails what was accepted for this reason. The messages stay in the queue.
+    /// Accepts no further message, and fails the accepted ones with this error. The messages stay in the queue.
     pub(super) fn close(&self, reason: &Error) {
         let mut state = self.state();
         state.closed.get_or_insert_with(|| reason.clone());
@@ -191,7 +191,7 @@ impl Outbox {
         self.space_freed.notify_one();
     }
 
-    /// Accepts nothing more.
+    /// Accepts no further message.
     pub(super) fn stop_accepting(&self, reason: &Error) {
         self.state().closed.get_or_insert_with(|| reason.clone());
         self.space_freed.notify_one();

@@ -1,4 +1,4 @@
-//! The password for a hub: a SAS token, when it expires, and when to replace it.
+//! The password for a hub: a SAS token, its expiry, and the time of its replacement.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ impl HubPassword {
         &self.text
     }
 
-    /// When the password expires, by the client's [`Clock`](crate::Clock). The hub closes the connection then.
+    /// The time at which the password expires, by the client's [`Clock`](crate::Clock). The hub closes the connection then.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
@@ -42,11 +42,11 @@ impl fmt::Debug for HubPassword {
     }
 }
 
-/// A token, and when a connection that uses it should be replaced.
+/// A token, and the time at which a connection that uses it should be replaced.
 pub(super) struct TimedToken {
     pub(super) token: SasToken,
     pub(super) renew_at: Instant,
-    /// The last moment for it, half of the reserve later.
+    /// The latest time for the replacement, half of the reserve later.
     pub(super) renew_by: Instant,
 }
 
@@ -97,7 +97,7 @@ fn expiry(now: SystemTime, lifetime: Duration) -> u64 {
         .saturating_add(u64::from(end.subsec_nanos() > 0))
 }
 
-/// How long before its end a token is replaced. A reconnect needs time, so a tenth is not enough of a short lifetime.
+/// The time before its expiry at which a token is replaced. A reconnect needs time, so a tenth is not enough of a short lifetime.
 fn reserve(lifetime: Duration) -> Duration {
     let least = (lifetime / 2).min(Duration::from_secs(1));
     (lifetime / 10).max(least)
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_is_the_reserve_of_a_long_lifetime_and_up_to_half_of_a_short_one() {
+    fn the_reserve_is_a_tenth_of_a_long_lifetime_and_up_to_half_of_a_short_one() {
         for (lifetime, expected) in [
             (1_000, 500),
             (1_500, 750),

@@ -1,4 +1,4 @@
-//! Where messages wait until the hub has acknowledged them: the trait, and the queue in memory.
+//! The queue of the messages that the hub has not acknowledged: the trait, and the queue in memory.
 
 use std::collections::BTreeMap;
 use std::fmt;

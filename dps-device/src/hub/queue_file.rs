@@ -95,7 +95,7 @@ impl MessageQueue for FileQueue {
     }
 }
 
-/// The files of a queue. A segment is deleted only if all older ones are, because it may have removals from them.
+/// The files of a queue. A segment is deleted only if all older ones are, because it may record removals of their messages.
 #[derive(Debug)]
 struct Segments {
     directory: PathBuf,
@@ -113,7 +113,7 @@ struct Place {
 }
 
 impl Segments {
-    /// Reads what is there. Nothing is appended to an old segment, since its end may be damaged.
+    /// Reads the existing segments. Nothing is appended to an old segment, since its end may be damaged.
     fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let mut segments = Self {

@@ -44,8 +44,8 @@ pub struct Recovery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum IdentityRecovery {
-    /// Registers with DPS again and connects to the hub that DPS returns. A connection without DPS does what
-    /// [`RetryHub`](Self::RetryHub) does.
+    /// Registers with DPS again and connects to the hub that DPS returns. A connection without DPS behaves as
+    /// with [`RetryHub`](Self::RetryHub).
     #[default]
     Reprovision,
     /// Tries the same hub again.
@@ -59,7 +59,7 @@ impl Recovery {
     pub const DEFAULT_OUTAGE_TIMEOUT: RangeInclusive<Duration> =
         Duration::from_secs(15 * 60)..=Duration::from_secs(30 * 60);
 
-    /// The policy above.
+    /// The default policy, which the table describes.
     pub fn new() -> Self {
         Self {
             first_wait: Duration::from_secs(1),
@@ -73,7 +73,7 @@ impl Recovery {
     /// Sets the first and the longest wait between two attempts to connect, at least 10 ms each.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, last: Duration) -> Self {
-        self.first_wait = first.max(LEAST_WAIT);
+        self.first_wait = first.max(MIN_WAIT);
         self.last_wait = last.max(self.first_wait);
         self
     }
@@ -113,19 +113,19 @@ impl Default for Recovery {
 }
 
 /// Prevents a busy loop of failures.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
+const MIN_WAIT: Duration = Duration::from_millis(10);
 /// How much longer or shorter than its step a wait may be.
 const SPREAD: f64 = 0.2;
 
 /// The waits between attempts to connect.
 #[derive(Debug)]
-pub(super) struct Ladder {
+pub(super) struct ConnectBackoff {
     first: Duration,
     last: Duration,
     next: Duration,
 }
 
-impl Ladder {
+impl ConnectBackoff {
     pub(super) fn new(recovery: &Recovery) -> Self {
         Self {
             first: recovery.first_wait,
@@ -159,28 +159,28 @@ mod tests {
 
     #[test]
     fn the_waits_double_from_one_second_to_a_minute() {
-        let mut ladder = Ladder::new(&Recovery::new());
+        let mut backoff = ConnectBackoff::new(&Recovery::new());
         for step in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let wait = ladder.wait().as_secs_f64();
+            let wait = backoff.wait().as_secs_f64();
             let step = f64::from(step);
             assert!(
                 wait >= 0.799 * step && wait <= 1.201 * step,
                 "{wait}, {step}"
             );
         }
-        ladder.reset();
-        assert!(ladder.wait() <= Duration::from_millis(1200));
+        backoff.reset();
+        assert!(backoff.wait() <= Duration::from_millis(1200));
     }
 
     #[test]
     fn a_wait_is_never_zero() {
         let recovery = Recovery::new().with_waits(Duration::ZERO, Duration::ZERO);
-        assert!(Ladder::new(&recovery).wait() >= Duration::from_millis(8));
+        assert!(ConnectBackoff::new(&recovery).wait() >= Duration::from_millis(8));
     }
 
     proptest! {
         #[test]
-        fn an_outage_takes_a_time_in_the_range(least in 0..u64::MAX, more in 0..u64::MAX) {
+        fn the_outage_timeout_is_in_the_range(least in 0..u64::MAX, more in 0..u64::MAX) {
             let (least, more) = (Duration::from_secs(least), Duration::from_secs(more));
             let most = least.saturating_add(more);
             let limit = Recovery::new().with_outage_timeout(least..=most).outage_limit();

@@ -52,7 +52,7 @@ impl Renewer {
         }
     }
 
-    /// How long there is nothing to do. `None` without a certificate.
+    /// The time until the next step. `None` without a certificate.
     fn schedule(&mut self) -> Option<Duration> {
         let newest = self.keeper.newest()?;
         if self

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Which connection a message or a method arrived over. A reply over another one means nothing to the hub.
+/// The connection that a message or a method arrived over. A reply over another one has no effect.
 pub(super) type LinkId = u64;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) enum Reply {
     },
 }
 
-/// The way to the driver. There is at most one reply for each message and method, so that it needs no bound.
+/// The channel to the driver. There is at most one reply for each message and method, so that it needs no bound.
 #[derive(Debug, Clone)]
 pub(super) struct Replies {
     sender: mpsc::UnboundedSender<Reply>,

@@ -34,7 +34,7 @@ pub(super) trait Request: Send + 'static {
     }
 }
 
-/// An answer of the hub, from whichever topic.
+/// An answer of the hub, from any of its response topics.
 pub(super) struct Answer {
     pub(super) rid: String,
     /// The version of the reported properties.
@@ -83,10 +83,10 @@ struct Waiting<R: Request> {
     caller: oneshot::Sender<Result<R::Response, Error>>,
 }
 
-/// Where the response to a request arrives.
+/// The receiver of the response to a request.
 pub(super) type Response<R> = oneshot::Receiver<Result<<R as Request>::Response, Error>>;
 
-/// The request for the driver, and the place where its response arrives.
+/// The request for the driver, and the receiver of its response.
 pub(super) fn pending<R: Request>(request: R) -> (Box<dyn Pending>, Response<R>) {
     let (caller, response) = oneshot::channel();
     (Box::new(Waiting { request, caller }), response)
@@ -111,7 +111,7 @@ impl<R: Request> Pending for Waiting<R> {
 
     fn answered(mut self: Box<Self>, answer: Result<Answer, Error>) -> Option<Box<dyn Pending>> {
         let response = answer.and_then(|answer| self.request.response(&answer));
-        // A caller that does not wait any more does not matter.
+        // Sending fails if the caller no longer waits, which is fine.
         let _ = match response {
             Ok(None) => return Some(self),
             Ok(Some(response)) => self.caller.send(Ok(response)),

@@ -1,4 +1,4 @@
-//! The requests that have no response yet: which wait to be sent, and which wait for an answer.
+//! The requests that have no response yet: those to be sent, and those that wait for an answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::request::{Answer, Pending};
 use crate::error::{Error, ErrorKind};
 use crate::poll::{Pace, after, draw};
 
-/// How many requests may be in progress. More wait in their callers.
+/// The maximum number of requests in progress. The callers of further requests wait.
 const MAX_REQUESTS: usize = 64;
 
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Requests {
         });
     }
 
-    /// The next request that may be sent. Requests whose callers are gone are dropped.
+    /// The next request that may be sent. Requests whose callers no longer wait are dropped.
     pub(super) fn next_due(&mut self) -> Option<Waiting> {
         self.waiting
             .retain(|waiting| !waiting.pending.is_abandoned());
@@ -111,7 +111,7 @@ impl Requests {
         });
     }
 
-    /// The link is lost: what has no answer is sent again.
+    /// The link is lost: requests without an answer are sent again.
     pub(super) fn rewind(&mut self) {
         let sent: Vec<_> = self.sent.drain().map(|(_, sent)| sent).collect();
         sent.into_iter().for_each(|sent| self.again(sent));
@@ -145,12 +145,12 @@ impl Requests {
         self.overdue().is_some_and(|due| due <= now)
     }
 
-    /// When an answer is overdue.
+    /// The time at which an answer is overdue.
     pub(super) fn overdue(&self) -> Option<Instant> {
         self.sent.values().map(|sent| sent.due).min()
     }
 
-    /// When the next waiting request may be sent.
+    /// The time at which the next waiting request may be sent.
     pub(super) fn next_start(&self) -> Option<Instant> {
         let first = self
             .waiting

@@ -25,7 +25,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The timeout of each use of the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why the device needs to find its hub.
+/// The reason for which the device looks for its hub.
 #[derive(Debug, Clone)]
 pub(super) enum Reason {
     /// The device was started.
@@ -42,7 +42,7 @@ pub(super) struct Resolved {
     pub(super) registered: bool,
 }
 
-/// Owns everything that it needs, so that it can go on after the caller's future was dropped.
+/// Owns everything that it needs, so that it can continue after the caller's future was dropped.
 pub(super) struct Resolver {
     pub(super) client: ProvisioningClient,
     pub(super) store: Arc<dyn AssignmentStore>,
@@ -94,7 +94,7 @@ impl Resolver {
         Some(cached)
     }
 
-    /// DPS may already have another hub for the device. If it has not, a registration may bring one. If DPS is unreachable as
+    /// DPS may already have another hub for the device. If it has not, a registration may assign one. If DPS is unreachable as
     /// well, the device stays with its last hub.
     async fn after_outage(self, last: CachedAssignment) -> Result<Resolved, Error> {
         if let Some(known) = self.look_up().await
@@ -115,7 +115,7 @@ impl Resolver {
         }
     }
 
-    /// Costs DPS less than a registration. A TPM cannot use it, because only a registration brings the hub key.
+    /// Looks up the assignment, which costs DPS less than a registration. Not for a TPM: only a registration returns the hub key.
     async fn look_up(&self) -> Option<CachedAssignment> {
         if matches!(self.client.attestation.proof(), Proof::Tpm(_)) {
             return None;

@@ -1,4 +1,4 @@
-//! Serves one link: sends what waits, and sorts what arrives.
+//! Serves one link: sends waiting messages, requests and replies, and dispatches the packets that arrive.
 
 use std::future::ready;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::method::{MethodRequest, Response, TIMEOUT, TOO_MANY};
 use super::received::{Acknowledgement, ReceivedMessage};
 use super::reply::Reply;
 use super::request::{Answer, Pending};
-use super::shared::Wish;
+use super::shared::Command;
 use super::twin::TwinProperties;
 use crate::answer::accept;
 use crate::error::{Error, ErrorKind};
@@ -29,7 +29,7 @@ enum Step {
     Request(Box<dyn Pending>),
     Reply(Reply),
     Message,
-    Wish(Wish),
+    Command(Command),
     Look,
 }
 
@@ -47,12 +47,12 @@ impl Driver {
                 Step::Request(request) => self.requests.add(request, link.hub.min_interval),
                 Step::Reply(reply) => self.reply(link, reply).await?,
                 Step::Message => self.send_message(link).await?,
-                Step::Wish(Wish::Renew) => link.renew(),
-                Step::Wish(wish) => {
+                Step::Command(Command::Renew) => link.renew(),
+                Step::Command(command) => {
                     while let Some(reply) = self.inbox.replies.try_next() {
                         self.reply(link, reply).await?;
                     }
-                    return Ok(End::Wish(wish));
+                    return Ok(End::Command(command));
                 }
                 Step::Look => self.look(link).await?,
             }
@@ -69,7 +69,7 @@ impl Driver {
         Ok(tokio::select! {
             biased;
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Step::Look,
-            Some(wish) = self.inbox.wishes.recv() => Step::Wish(wish),
+            Some(command) = self.inbox.commands.recv() => Step::Command(command),
             reply = self.inbox.replies.next() => Step::Reply(reply),
             Some(request) = self.inbox.requests.recv(), if self.requests.has_capacity() => Step::Request(request),
             () = events.taken.notified(), if is_held_back => Step::Look,
@@ -78,7 +78,7 @@ impl Driver {
         })
     }
 
-    /// When something is due.
+    /// The time at which something is due.
     fn wake(&self, link: &Link) -> Option<Instant> {
         let next_start = self.requests.next_start().filter(|_| !link.is_renewing());
         [
@@ -141,7 +141,9 @@ impl Driver {
                 link.send(topic.to_string(), payload).await
             }
             _ => {
-                debug!("a reply is too late: its connection was lost, or its time is over");
+                debug!(
+                    "a reply is too late: its connection was lost, or its time limit has passed"
+                );
                 Ok(())
             }
         };
@@ -165,7 +167,7 @@ impl Driver {
         }
     }
 
-    /// Sorts a message of the hub by its topic.
+    /// Dispatches a message of the hub by its topic.
     async fn publish(&mut self, link: &mut Link, publish: Publish) -> Result<(), Error> {
         let topic = publish.topic.as_str();
         if let Some((properties, input)) = message_topic(topic) {
@@ -186,7 +188,7 @@ impl Driver {
             self.follower.change(change, self.shared.monitor.events());
             Ok(())
         } else {
-            debug!("ignoring a message whose topic or payload is not one of a hub");
+            debug!("ignoring a message whose topic or payload is not valid");
             Ok(())
         }
     }

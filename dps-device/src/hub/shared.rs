@@ -16,13 +16,13 @@ use super::reply::{Replies, ReplyReceiver, replies};
 use super::request::Pending;
 use crate::error::Error;
 
-/// How many requests wait for the driver. More wait in their callers.
+/// The maximum number of requests that wait for the driver. The callers of further requests wait.
 const MAX_REQUESTS: usize = 64;
-const MAX_WISHES: usize = 8;
+const MAX_COMMANDS: usize = 8;
 
 /// A change of the connection that the program asks for.
-pub(super) enum Wish {
-    /// Connect again with new credentials, at a good moment.
+pub(super) enum Command {
+    /// Connect again with new credentials, as soon as nothing is in progress.
     Renew,
     Reprovision(oneshot::Sender<Result<(), Error>>),
     Forget(oneshot::Sender<Result<(), Error>>),
@@ -32,16 +32,16 @@ pub(super) struct Shared {
     pub(super) outbox: Outbox,
     pub(super) monitor: Monitor,
     pub(super) requests: mpsc::Sender<Box<dyn Pending>>,
-    pub(super) wishes: mpsc::Sender<Wish>,
+    pub(super) commands: mpsc::Sender<Command>,
     pub(super) replies: Replies,
     pub(super) request_timeout: Duration,
     /// Requests whose callers wait.
     in_progress: AtomicUsize,
     /// An event that a close waits for has happened.
     progress: Notify,
-    /// When a close stops waiting. `None` while no close was requested.
+    /// The time at which a close stops waiting. `None` while no close was requested.
     closing: watch::Sender<Option<Instant>>,
-    /// Why the connection has ended.
+    /// The reason for the end of the connection.
     end: watch::Sender<Option<Error>>,
     place: Mutex<Place>,
 }
@@ -55,20 +55,20 @@ struct Place {
 /// The driver's side of the channels.
 pub(super) struct Inbox {
     pub(super) requests: mpsc::Receiver<Box<dyn Pending>>,
-    pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) commands: mpsc::Receiver<Command>,
     pub(super) replies: ReplyReceiver,
 }
 
 impl Shared {
     pub(super) fn new(options: &ConnectOptions, monitor: Monitor) -> (Self, Inbox) {
         let (request_sender, request_receiver) = mpsc::channel(MAX_REQUESTS);
-        let (wish_sender, wish_receiver) = mpsc::channel(MAX_WISHES);
+        let (command_sender, command_receiver) = mpsc::channel(MAX_COMMANDS);
         let (replies, reply_receiver) = replies();
         let shared = Self {
             outbox: Outbox::new(options.queue.clone(), options.limits),
             monitor,
             requests: request_sender,
-            wishes: wish_sender,
+            commands: command_sender,
             replies,
             request_timeout: options.request_timeout,
             in_progress: AtomicUsize::default(),
@@ -79,7 +79,7 @@ impl Shared {
         };
         let inbox = Inbox {
             requests: request_receiver,
-            wishes: wish_receiver,
+            commands: command_receiver,
             replies: reply_receiver,
         };
         (shared, inbox)
@@ -131,7 +131,7 @@ impl Shared {
         self.monitor.disconnected();
     }
 
-    /// Why the connection has ended, or `Closed` if it has not.
+    /// The reason for the end of the connection, or `Closed` if it has not ended.
     pub(super) fn reason(&self) -> Error {
         self.end.borrow().clone().unwrap_or_else(Error::closed)
     }

@@ -13,14 +13,14 @@ use super::event::DeviceEvent;
 use super::shared::Shared;
 use crate::error::Error;
 
-/// The events of a connection. Polling them drives it: there is no task behind it.
+/// The events of a connection. Polling them drives it: there is no background task.
 ///
 /// Await [`next`](Self::next) in a loop, in a task of its own or in `select!`. A program that does something else for minutes is
 /// disconnected by the hub, and connects again when the events are polled. The stream ends after
 /// [`DeviceHandle::close`](crate::DeviceHandle::close), and after a failure that the [`Recovery`](crate::Recovery) does not retry,
 /// which is the last event. Dropping the stream closes the connection.
 ///
-/// A slow reader is no problem for the connection: it loses old events about the state of the device, not what the hub sends.
+/// A slow reader does not disturb the connection. It loses old events about the state of the device, but no data from the hub.
 /// Changes of the desired properties are replaced by the whole twin, further messages are delivered again later, and methods
 /// are answered with the status 429.
 ///
@@ -101,7 +101,7 @@ impl Stream for DeviceEvents {
 
 impl Drop for DeviceEvents {
     fn drop(&mut self) {
-        // The link first, so that nothing is sent any more.
+        // Drop the link first, so that nothing more is sent.
         self.driver = None;
         self.shared.end(&Error::closed());
         self.shared.monitor.events().clear();

@@ -1,4 +1,4 @@
-//! How the bytes travel to a hub: the same MQTT transports that reach DPS.
+//! The transports to a hub, which are the MQTT transports to DPS.
 
 #[cfg(feature = "websocket")]
 use dps_types::protocol::mqtt::WEBSOCKET_PATH;

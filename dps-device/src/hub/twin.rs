@@ -121,7 +121,7 @@ impl fmt::Debug for TwinProperties {
     }
 }
 
-/// Removes what the hub adds, whose names begin with `$`, and returns the version.
+/// Removes the fields that the hub adds, whose names begin with `$`, and returns the version.
 fn take_version(properties: &mut Map<String, Value>) -> Option<u64> {
     let version = properties.get("$version").and_then(Value::as_u64);
     properties.retain(|name, _| !name.starts_with('$'));

@@ -157,7 +157,7 @@ async fn a_power_failure_at_any_command_leaves_a_hub_key() {
         }
         assert!(lost_power, "{commands}");
     }
-    // The next registration replaces whatever was left.
+    // The next registration replaces what was left.
     who.keep_hub_key(&keys[0]).await.unwrap();
     assert_eq!(was_kept, [true; 2]);
     let objects = raw::persistent(&swtpm);

@@ -76,7 +76,7 @@ async fn messages_that_are_not_valid_or_too_many_are_refused() {
     assert_eq!(unknown.status, 404);
     for body in [
         json!({ "ack": "perhaps" }),
-        json!({ "boddy": "a" }),
+        json!({ "unknown": "a" }),
         json!({ "expiryTimeUtc": "tomorrow" }),
         json!({ "properties": { "a": 1 } }),
         json!({ "body": "x".repeat(64 * 1024 + 1) }),
