@@ -1,4 +1,4 @@
-//! A device with an MQTT client of its own, here rumqttc: this crate registers it and supplies what the client needs.
+//! A device with its own MQTT client, here rumqttc: this crate registers it and supplies what the client needs.
 //! Offline: `cargo run --example own_mqtt_client`
 //!
 //! A hub keeps one connection for each device, and closes it when its password expires. So the program connects again with a new

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = CertificateAuthority::new("Contoso Root")?;
     let factory = root.intermediate("Contoso Factory 7")?;
     let issued = factory.issue("heatpump-1")?;
-    let disk = tempfile::tempdir()?; // stands for the storage of the device
+    let disk = tempfile::tempdir()?; // in place of the storage of the device
     let (chain_file, key_file) = (disk.path().join("device-chain.pem"), disk.path().join("device-key.pem"));
     fs::write(&chain_file, issued.certificate_chain_pem())?; // the leaf first, then the intermediate; no root
     fs::write(&key_file, issued.private_key_pem())?;

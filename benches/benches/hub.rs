@@ -1,4 +1,4 @@
-//! Messages a second and heap bytes of a connection at a hub, compared with rumqttc alone. Each client is a process of its own;
+//! Messages a second and heap bytes of a connection at a hub, compared with rumqttc alone. Each client is a separate process;
 //! the emulator is in this one.
 
 use std::error::Error;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Registers the devices, so that the hub knows them.
+/// Registers the devices, so that they exist at the hub.
 async fn register(service: &Service, devices: usize) -> Result<(), Box<dyn Error>> {
     for number in 0..devices {
         let who = service.with_key(&format!("bench-{number}"))?;

@@ -1,7 +1,7 @@
 //! A thousand enrollments compared with a million: creation, lookups, pages, resident memory, restart. Once with a data directory,
 //! where lookups and pages are measured after a restart, and once in memory.
 //!
-//! Each emulator is a process of its own, used over HTTPS. Requests to the small and the large one alternate, so that other load on
+//! Each emulator is a separate process, used over HTTPS. Requests to the small and the large one alternate, so that other load on
 //! the machine affects both.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]

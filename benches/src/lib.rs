@@ -35,7 +35,7 @@ impl Service {
     /// Starts the emulator in this process, in memory.
     ///
     /// # Errors
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
         let builder = Emulator::builder().link_hub("contoso-hub".parse::<LinkedHub>()?);
         let emulator = builder.retry_after(Duration::ZERO).start().await?;
@@ -76,7 +76,7 @@ impl Service {
     /// Returns an attestation with a symmetric key.
     ///
     /// # Errors
-    /// When the name is not a valid registration id.
+    /// If the name is not a valid registration id.
     pub fn with_key(&self, name: &str) -> Result<SymmetricKeyAttestation, Box<dyn Error>> {
         Ok(SymmetricKeyAttestation::from_group(
             name.parse()?,
@@ -87,7 +87,7 @@ impl Service {
     /// Returns an attestation with a newly issued certificate.
     ///
     /// # Errors
-    /// When the name is not a valid registration id.
+    /// If the name is not a valid registration id.
     pub fn with_certificate(&self, name: &str) -> Result<X509Attestation, Box<dyn Error>> {
         let issued = self.factory.issue(name)?;
         Ok(X509Attestation::from_pem(

@@ -5,7 +5,7 @@ use std::fmt;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a webhook cannot be called or served, or why a policy or a test cannot be set up.
+/// An error while a webhook, a policy or a test is set up.
 ///
 /// Retrying does not help. The text contains no part of a URL except scheme, host, port and path. `{:#}` prints the
 /// sources as well.

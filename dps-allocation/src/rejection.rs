@@ -1,4 +1,4 @@
-//! Why a policy did not choose a hub for a device.
+//! The rejection of a device by a policy.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use dps_types::{ErrorCode, ErrorDetails, PayloadError};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a policy did not choose a hub for a device.
+/// The reason for which a policy did not choose a hub for a device.
 ///
 /// DPS reports only the HTTP status to the device: the registration fails with error code 400207 and
 /// `Custom allocation failed with status code: 400`. The message is for the webhook's log and its caller.

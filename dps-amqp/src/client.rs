@@ -24,11 +24,11 @@ const CHANNEL: u16 = 0;
 const RECEIVER: u32 = 0;
 const SENDER: u32 = 1;
 
-/// How many answers the server may send before it receives new credit, and how many transfers fit the session's window.
+/// The number of answers that the server may send before it receives new credit, and of transfers in the session's window.
 const CREDIT: u32 = 16;
 const WINDOW: u32 = 2048;
 
-/// How to open a connection.
+/// The parameters of a connection.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClientOptions {
@@ -70,7 +70,7 @@ impl ClientOptions {
     }
 }
 
-/// How the server answered a request.
+/// The server's answer to a request.
 #[expect(
     clippy::exhaustive_enums,
     reason = "a request is answered or it is rejected"
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends a request and waits for its answer. An answer with another correlation id is dropped.
     ///
     /// # Errors
-    /// When the connection fails or the server ends it; [`Error::peer`] has the server's reason.
+    /// If the connection fails or the server ends it; [`Error::peer`] has the server's reason.
     pub async fn request(&mut self, request: &Message) -> Result<Answer, Error> {
         while self.session.sent == self.session.sendable_until {
             self.step().await?;
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// How long the connection may be silent before the server ends it.
+    /// The time after which the server ends a silent connection.
     pub fn peer_idle_time_out(&self) -> Option<Duration> {
         self.peer_idle
     }
@@ -210,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends close, and does not wait for the server's.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn begin_close(&mut self) -> Result<(), Error> {
         self.push(&Performative::Close(None))?;
         self.flush().await
@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Closes the connection in order: sends close, and waits for the server's.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn close(mut self) -> Result<(), Error> {
         self.begin_close().await?;
         loop {
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.flush().await
     }
 
-    /// Reads and processes one frame. Sends a sign of life while the server is silent.
+    /// Reads and processes one frame. Sends an empty frame while the server is silent, so that the connection stays open.
     async fn step(&mut self) -> Result<Option<Incoming>, Error> {
         let frame = loop {
             let Some(idle) = self.peer_idle else {
@@ -327,7 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     fn opened(&mut self, open: &Open) {
         let max_frame = open.max_frame_size.map_or(usize::MAX, |size| size as usize);
-        // Larger frames than our own limit bring nothing.
+        // Frames larger than our own limit have no benefit.
         self.peer_max_frame = max_frame.clamp(MIN_MAX_FRAME, self.frames.max_frame());
         self.peer_idle = open
             .idle_time_out

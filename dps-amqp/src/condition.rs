@@ -1,4 +1,4 @@
-//! Error conditions: why a peer rejects a request, detaches a link, or ends a session or a connection (AMQP 2.8.14).
+//! Error conditions: the reason of a rejected request, a detached link, or an ended session or connection (AMQP 2.8.14).
 
 /// An error that a peer reports (AMQP 2.8.14).
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use crate::condition::Condition;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a connection could not go on. Close the connection after it.
+/// An error of a connection. Close the connection after it.
 ///
 /// Neither the text nor the sources hold anything of a message's content. `{:#}` prints the message and all its sources.
 #[derive(thiserror::Error)]
@@ -77,13 +77,13 @@ impl Error {
         Self::new(ErrorKind::NotAllowed, what)
     }
 
-    /// A failure of the stream. An error of this crate that passed through a stream stays what it was.
+    /// A failure of the stream. An error of this crate that passed through a stream is unchanged.
     pub(crate) fn io(source: io::Error) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own,
-            // A stream such as a WebSocket reports so what is not valid in it.
+            // A stream such as a WebSocket reports invalid data with this kind.
             Err(source) if source.kind() == io::ErrorKind::InvalidData => {
-                Self::framing("what arrived is not valid").with_source(source)
+                Self::framing("the received data is not valid").with_source(source)
             }
             Err(source) => Self::new(ErrorKind::Io, "the connection failed").with_source(source),
         }
@@ -128,7 +128,7 @@ pub enum ErrorKind {
     Mechanism,
     /// The peer refused the credentials.
     Unauthorized,
-    /// The peer refused the credentials because of a problem of its own, which is temporary (SASL outcome 4).
+    /// The peer could not check the credentials because of a temporary problem (SASL outcome 4).
     Unavailable,
 }
 

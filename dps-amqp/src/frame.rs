@@ -18,7 +18,7 @@ pub(crate) enum FrameType {
     Sasl,
 }
 
-/// One frame. An empty body is a sign of life (AMQP 2.4.5).
+/// One frame. A frame with an empty body only shows that the peer is alive (AMQP 2.4.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: FrameType,

@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// Reads the header that begins a layer.
     ///
     /// # Errors
-    /// When the stream fails or ends, or the peer speaks another protocol or version.
+    /// If the stream fails or ends, or the peer speaks another protocol or version.
     pub async fn read_header(&mut self) -> Result<ProtocolHeader, Error> {
         loop {
             if let Some(header) = frame::take_header(&mut self.received)? {
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// Writes the header that begins a layer.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn write_header(&mut self, header: ProtocolHeader) -> Result<(), Error> {
         self.push_header(header);
         self.flush().await

@@ -14,7 +14,7 @@ const SOURCE: u64 = 0x28;
 const TARGET: u64 = 0x29;
 const COORDINATOR: u64 = 0x30;
 
-/// Which end of a link a peer is (AMQP 2.8.1).
+/// The role of a peer on a link (AMQP 2.8.1).
 #[expect(clippy::exhaustive_enums, reason = "a link has two ends")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -1,4 +1,4 @@
-//! Performatives: what a frame does (AMQP 2.7). Each has the fields that this crate uses; others are skipped and never sent.
+//! Performatives: the operations of frames (AMQP 2.7). Each has the fields that this crate uses; others are skipped and never sent.
 
 use serde_amqp::Value;
 

@@ -19,7 +19,7 @@ use crate::header::ProtocolHeader;
 use crate::link::Role;
 use crate::message::Message;
 
-/// How long a peer may leave what is sent unread.
+/// The time limit for a peer to read sent data.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limits of a connection.
@@ -28,11 +28,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Limits {
     /// The largest message, in bytes: 65,536, which is what Microsoft's C SDK asks for.
     pub max_message: usize,
-    /// How many sessions may be open: 4.
+    /// The maximum number of open sessions: 4.
     pub sessions: usize,
-    /// How many links a session may have: 8.
+    /// The maximum number of links of a session: 8.
     pub links: usize,
-    /// How many messages may wait for the peer's credit on one link: 16.
+    /// The maximum number of messages that wait for the peer's credit on one link: 16.
     pub waiting: usize,
     /// The silence after which the connection is closed: 4 minutes. Half of it is announced to the peer (AMQP 2.4.5).
     pub idle: Duration,
@@ -98,7 +98,7 @@ impl Request {
 
 /// The server's end of a connection, after its SASL layer if there was one.
 ///
-/// [`Server::next`] drives it: it reads frames, answers what needs no decision, and sends signs of life. The other methods only note what is to be
+/// [`Server::next`] drives it: it reads frames, answers frames that need no decision, and sends empty frames in time. The other methods only note what is to be
 /// sent, and the next call of `next` or [`Server::flush`] sends it.
 pub struct Server<S> {
     frames: Frames<S>,
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Answers the client's AMQP header, which has been read.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn accept_connection(mut frames: Frames<S>, limits: Limits) -> Result<Self, Error> {
         frames.write_header(ProtocolHeader::Amqp).await?;
         let now = Instant::now();
@@ -129,10 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         })
     }
 
-    /// Waits for what the peer does next. Cancel-safe.
+    /// Waits for the next event of the peer. Cancel-safe.
     ///
     /// # Errors
-    /// When the stream fails or ends, the peer was silent for too long, or it broke the protocol. In the last two cases a close with the error's
+    /// If the stream fails or ends, the peer was silent for too long, or it broke the protocol. In the last two cases a close with the error's
     /// condition has been sent. Drop the connection after it.
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Accepts a link that the peer attached, and grants credit where the peer sends.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn accept_link(&mut self, link: LinkId) -> Result<(), Error> {
         let frames = self.connection.accept_link(link)?;
         self.push(&frames);
@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Refuses a link that the peer attached, with the reason (AMQP 2.6.3).
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn refuse_link(&mut self, link: LinkId, condition: Condition) -> Result<(), Error> {
         let frames = self.connection.refuse_link(link, condition)?;
         self.push(&frames);
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Accepts a request.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn accept(&mut self, request: &Request) -> Result<(), Error> {
         let frame = self.connection.settle(request, None)?;
         self.push(frame.as_slice());
@@ -205,17 +205,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Rejects a request with the reason.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn reject(&mut self, request: &Request, condition: Condition) -> Result<(), Error> {
         let frame = self.connection.settle(request, Some(condition))?;
         self.push(frame.as_slice());
         Ok(())
     }
 
-    /// Sends a message on a link where the peer receives, when there is credit. Returns `false` when the link is gone, or too many messages wait on it.
+    /// Sends a message on a link where the peer receives, when there is credit. Returns `false` if the link was detached, or if
+    /// too many messages wait on it.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn send(&mut self, link: LinkId, message: &Message) -> Result<bool, Error> {
         match self.connection.send(link, message)? {
             Some(frames) => {
@@ -226,10 +227,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
-    /// Sends everything that was noted.
+    /// Sends everything that is queued.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn flush(&mut self) -> Result<(), Error> {
         match timeout(WRITE_TIMEOUT, self.frames.flush()).await {
             Ok(result) => result,
@@ -246,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Closes the connection, with the reason if there is one.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn close(&mut self, condition: Option<Condition>) -> Result<(), Error> {
         let frames = self.connection.close(condition)?;
         self.push(&frames);
@@ -272,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
-    /// Reports the error to the peer before the connection ends. What cannot be sent any more is dropped.
+    /// Reports the error to the peer before the connection ends. Data that can no longer be sent is dropped.
     async fn fail(&mut self, error: Error) -> Error {
         if error.kind() != ErrorKind::Io {
             let condition = Condition::new(error.condition()).with_description(error.to_string());

@@ -1,16 +1,16 @@
-//! Encoded values: where one ends, and whether it is safe to decode (AMQP 1.2 and 1.6).
+//! Encoded values: finds the end of a value, and checks that it can be decoded safely (AMQP 1.2 and 1.6).
 //!
-//! serde_amqp decodes recursively and believes the counts that it reads. So the structure of the bytes is checked first: known types,
+//! serde_amqp decodes recursively and does not check the counts that it reads. So the structure is checked first: known types,
 //! sizes that add up, at most [`MAX_DEPTH`] levels and [`MAX_ELEMENTS`] elements.
 
 use serde_amqp::Value;
 
 use crate::error::Error;
 
-/// How deep values may be nested. An attach with a terminus, its filter and a described filter value has five levels.
+/// The maximum depth of nested values. An attach with a terminus, its filter and a described filter value has five levels.
 pub(crate) const MAX_DEPTH: usize = 12;
 
-/// How many elements a list, a map or an array may have.
+/// The maximum number of elements of a list, a map or an array.
 pub(crate) const MAX_ELEMENTS: usize = 1024;
 
 /// Decodes the first value, and returns it with the number of its bytes.

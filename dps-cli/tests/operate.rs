@@ -246,7 +246,7 @@ async fn a_failed_row_is_reported_and_does_not_stop_the_others() {
         3
     );
 
-    // The report can be imported: after the cause is gone, the failed enrollment succeeds.
+    // The report can be imported: after the cause is removed, the failed enrollment succeeds.
     assert_eq!(world.run(&["enrollment", "delete", "b"]).await.code, 0);
     let again = world.run(&["enrollment", "import", &failures]).await;
     assert_eq!(again.code, 7, "{again:?}");

@@ -14,7 +14,7 @@ use crate::error::Error;
 /// # async fn example(client: dps_device::ProvisioningClient) -> Result<(), dps_device::Error> {
 /// let assignment = client.register().await?;
 /// println!("{} is assigned to {}", assignment.device_id(), assignment.hub());
-/// // What the allocation webhook sent to the device.
+/// // The payload that the allocation webhook sent to the device.
 /// let payload: Option<std::collections::BTreeMap<String, String>> = assignment.payload()?;
 /// # drop(payload);
 /// # Ok(())
@@ -38,7 +38,7 @@ impl Assignment {
         &self.device_id
     }
 
-    /// How the device was assigned, for example for the first time or moved from another hub.
+    /// The kind of the assignment, for example the first one or a move from another hub.
     pub fn substatus(&self) -> Option<&RegistrationSubstatus> {
         self.registration.substatus.as_ref()
     }

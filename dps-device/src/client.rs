@@ -1,4 +1,4 @@
-//! The client: the service instance, the attestation and the transport, and how to connect.
+//! The client: the service instance, the attestation, the transport and the settings of connections.
 
 use std::sync::Arc;
 use std::time::Duration;

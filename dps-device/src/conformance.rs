@@ -36,7 +36,7 @@ pub trait TransportHarness: Send + Sync {
     /// The server accepts every proof that the transport can carry.
     async fn start(&self, replies: Vec<Reply>) -> ProvisioningClient;
 
-    /// Whether the protocol of the transport can carry this reply. The default is true.
+    /// Returns true if the protocol of the transport can carry this reply. The default is true.
     ///
     /// AMQP, for example, carries the status of an error only in the error code of its body.
     fn carries(&self, reply: &Reply) -> bool {
@@ -48,7 +48,7 @@ pub trait TransportHarness: Send + Sync {
 /// Checks the rules of [`Transport`](crate::Transport) and [`Session`].
 ///
 /// # Panics
-/// When the transport breaks a rule.
+/// If the transport breaks a rule.
 pub async fn check_transport(harness: &dyn TransportHarness) {
     every_status_is_a_reply(harness).await;
     a_session_sends_several_requests(harness).await;
@@ -59,7 +59,7 @@ pub async fn check_transport(harness: &dyn TransportHarness) {
 /// Checks the rules of [`Attestation`].
 ///
 /// # Panics
-/// When the attestation breaks a rule.
+/// If the attestation breaks a rule.
 pub async fn check_attestation(attestation: &dyn Attestation) {
     assert_eq!(
         attestation.registration_id(),

@@ -60,7 +60,7 @@ pub enum ErrorKind {
     ///
     /// [`Assignment::connection_profile`]: crate::Assignment::connection_profile
     ConnectionProfile,
-    /// The timeout is over, or the service asks for a longer wait than is left ([`Error::retry_after`]). Try again later,
+    /// The timeout has passed, or the service asks for a longer wait than is left ([`Error::retry_after`]). Try again later,
     /// after that wait.
     Deadline,
     /// The enrollment is disabled. Not retried. Enable the enrollment.
@@ -93,7 +93,7 @@ pub enum ErrorKind {
     /// The TLS connection failed: the certificate of the server or of the device is not accepted. Not retried. Check the
     /// roots, the host name, the device's chain, and the clock.
     Tls,
-    /// The credentials were refused, and the secondary ones too if there are any. Not retried. Check the key or the chain,
+    /// The credentials were refused, and also the secondary ones if there are any. Not retried. Check the key or the chain,
     /// the ids, and the clock.
     Unauthorized,
     /// This transport cannot carry this proof or this request. Nothing was sent. Use another transport.
@@ -185,7 +185,7 @@ impl Error {
         self
     }
 
-    /// Adds what the client knows about the cause, or what to do about it.
+    /// Adds a note about the cause, or about the remedy.
     pub(crate) fn with_note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
         let note = note.into();
         self.0.note = Some(match self.0.note.take() {

@@ -77,7 +77,7 @@ impl Register {
         outcome.map(|(assignment, ())| assignment)
     }
 
-    /// Registers with this certificate request, and accepts what the assignment brings for it.
+    /// Registers with this certificate request, and accepts the certificate that the assignment has for it.
     pub(crate) async fn run_with<T>(
         self,
         csr: Result<Option<String>, Error>,

@@ -24,7 +24,7 @@ pub(crate) struct Situation {
     pub(crate) polling: bool,
     /// There is a secondary proof that was not used yet.
     pub(crate) has_secondary: bool,
-    /// The proof is a TPM whose challenge key the service or the TPM may have lost. A new registration brings a new
+    /// The proof is a TPM whose challenge key the service or the TPM may have lost. A new registration starts with a new
     /// challenge. After a second loss without a successful poll it is a refusal.
     pub(crate) can_lose_challenge: bool,
 }

@@ -7,7 +7,7 @@ use std::io;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a packet could not be read or written. Close the connection after it.
+/// An error while a packet is read or written. Close the connection after it.
 ///
 /// Neither the message nor the sources contain a part of a packet's content.
 /// `{:#}` prints the message and all its sources.
@@ -73,9 +73,9 @@ impl Error {
     pub(crate) fn io(source: io::Error) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own,
-            // A stream such as a WebSocket reports so what is not valid in it.
+            // A stream such as a WebSocket reports invalid data with this kind.
             Err(source) if source.kind() == io::ErrorKind::InvalidData => {
-                Self::malformed("what arrived is not valid").with_source(source)
+                Self::malformed("the received data is not valid").with_source(source)
             }
             Err(source) => Self::new(ErrorKind::Io, "the connection failed").with_source(source),
         }

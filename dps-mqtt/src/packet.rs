@@ -13,9 +13,9 @@ pub enum Packet {
     Connect(Connect),
     /// The answer to CONNECT.
     ConnAck {
-        /// Whether the server kept a session of this client.
+        /// True if the server kept a session of this client.
         session_present: bool,
-        /// Whether the client is accepted.
+        /// The answer of the server: accepted, or the reason of a refusal.
         code: ConnectCode,
     },
     /// A message, in either direction.
@@ -87,10 +87,10 @@ pub struct Connect {
     pub password: Option<Zeroizing<String>>,
     /// The longest time between two packets of the client, in seconds. 0 disables it.
     pub keep_alive: u16,
-    /// Whether the server discards an earlier session of this client.
+    /// True if the server discards an earlier session of this client.
     pub clean_session: bool,
-    /// Whether there is a will, a message that the server publishes when the client is lost. Its content is dropped in reading; a
-    /// CONNECT with writing a CONNECT with a will is not supported.
+    /// True if there is a will, a message that the server publishes when the client is lost. Its content is not kept when it is
+    /// read, and a CONNECT with a will cannot be written.
     pub has_will: bool,
 }
 
@@ -133,7 +133,7 @@ pub struct Publish {
     pub qos: QoS,
     /// `None` for [`QoS::AtMostOnce`], and only then.
     pub packet_id: Option<u16>,
-    /// Whether it may have been sent before; never for [`QoS::AtMostOnce`].
+    /// True if it may have been sent before; never for [`QoS::AtMostOnce`].
     pub duplicate: bool,
     /// Kept by the server for later subscribers.
     pub retain: bool,

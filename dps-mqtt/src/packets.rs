@@ -21,7 +21,7 @@ pub struct Packets<S> {
     /// Never holds more than [`IDLE`] bytes after the packet that is being read.
     incoming: Zeroizing<Vec<u8>>,
     outgoing: Zeroizing<Vec<u8>>,
-    /// How much of `outgoing` was written.
+    /// The number of bytes of `outgoing` that were written.
     sent: usize,
 }
 
@@ -42,7 +42,7 @@ impl<S> Packets<S> {
         self.max_packet_bytes = max_packet_bytes;
     }
 
-    /// The stream. What was read from it ahead is lost, and so is what was not yet written.
+    /// The stream. Bytes that were read ahead and bytes that were not yet written are lost.
     pub fn into_inner(self) -> S {
         self.stream
     }
@@ -70,9 +70,9 @@ impl<S: AsyncRead + Unpin> Packets<S> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] when the stream fails or ends inside a packet; [`ErrorKind::TooLarge`] as soon as a packet
-    /// announces itself to be; [`ErrorKind::ProtocolVersion`] for a CONNECT of another version;
-    /// [`ErrorKind::Malformed`] for all else that is not MQTT 3.1.1.
+    /// [`ErrorKind::Io`] when the stream fails or ends inside a packet; [`ErrorKind::TooLarge`] as soon as the
+    /// header of a packet reports too great a length; [`ErrorKind::ProtocolVersion`] for a CONNECT of another version;
+    /// [`ErrorKind::Malformed`] for any other data that is not MQTT 3.1.1.
     pub async fn read(&mut self) -> Result<Option<Packet>, Error> {
         loop {
             let missing = match frame::scan(&self.incoming, self.max_packet_bytes)? {

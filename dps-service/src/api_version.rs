@@ -1,4 +1,4 @@
-//! Which fields and operations each api-version has. The service would silently drop a field that its api-version does
+//! The fields and operations of each api-version. The service would silently drop a field that its api-version does
 //! not have, so such a request is refused before it is sent.
 //!
 //! Source: `service.json` of api-versions 2017-11-15 to 2026-11-02-preview; for 2019-03-31, which has no published

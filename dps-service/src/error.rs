@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dps_types::{ErrorCode, ErrorDetails};
 
-/// Why an operation failed.
+/// The error of an operation.
 ///
 /// Neither the text nor the sources contain a key or a token. `{:#}` prints the sources as well.
 ///
@@ -62,7 +62,7 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Returns whether the same operation may succeed later.
+    /// Returns true if the same operation may succeed later.
     ///
     /// The client has already retried where that was safe, until the timeout or up to eight attempts. A write that failed
     /// in this way may have been carried out all the same: read before you write again.
@@ -77,7 +77,7 @@ impl Error {
         )
     }
 
-    /// Returns whether the service may have carried out an attempt although no answer confirms it: the connection was
+    /// Returns true if the service may have carried out an attempt although no answer confirms it: the connection was
     /// lost, no answer arrived in time, or the service failed while it was working.
     ///
     /// An [`ErrorKind::Conflict`] in doubt, as bulk operations report it, may be the effect of an earlier attempt whose

@@ -28,11 +28,11 @@
 //! # Timeouts and retries
 //!
 //! Each operation has one timeout for all its attempts, [`ServiceClient::DEFAULT_TIMEOUT`] by default. Each page of a query
-//! and each request of a bulk operation is an operation of its own. Within the timeout the client retries errors that may go
-//! away, with growing random pauses, and never earlier than a `Retry-After` header allows:
+//! and each request of a bulk operation is a separate operation. Within the timeout the client retries errors that may be
+//! temporary, with growing random pauses, and never earlier than a `Retry-After` header allows:
 //!
 //! * A request that the service has not begun to carry out is always retried: after a connection failure, 429 and 503.
-//! * After a lost connection, or any other 5xx except 501, the client does not know whether the request was carried out.
+//! * After a lost connection, or any other 5xx except 501, it is unknown whether the request was carried out.
 //!   It retries reads, deletes, unconditional writes, and bulk operations, which report a result for each item. It does not
 //!   retry [`create`](Enrollments::create), and writes and deletes with an ETag: the retry would find the effect of the first
 //!   attempt and report a conflict. [`Error::is_in_doubt`] reports this case.

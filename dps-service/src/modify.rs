@@ -17,7 +17,7 @@ const ATTEMPTS: u32 = 8;
 
 impl<E: EnrollmentKind> Enrollments<'_, E> {
     /// Reads an enrollment with its keys, changes it, and writes it if it was not changed in between. Otherwise it starts
-    /// over, up to eight times within the timeout. Nothing is lost: the keys, fields that this crate does not know, and
+    /// over, up to eight times within the timeout. Nothing is lost: the keys, fields that are unknown to this crate, and
     /// the changes of other clients are kept. Certificates, which no read returns, stay in the service.
     ///
     /// The closure is called once for each version that was read. It returns nothing, or a `Result` whose error ends the

@@ -39,7 +39,7 @@ pub struct Pager<T> {
     pages: Pages<T>,
     /// The remaining results of the current page.
     items: vec::IntoIter<T>,
-    /// The place where the current page begins.
+    /// The start of the current page.
     page: Option<Continuation>,
 }
 
@@ -104,7 +104,7 @@ impl<T: DeserializeOwned + Send + Unpin + 'static> Pager<T> {
     }
 
     /// Returns the page at which a new query has to begin to return all remaining results: the current page, some of whose
-    /// results will be returned again, or the page after it. `None` stands for the first page.
+    /// results will be returned again, or the page after it. `None` means the first page.
     pub fn continuation(&self) -> Option<&Continuation> {
         match self.items.as_slice() {
             [] => self.pages.continuation(),
@@ -149,7 +149,7 @@ impl<T> fmt::Debug for Pager<T> {
 pub struct Page<T> {
     /// The results.
     pub items: Vec<T>,
-    /// The place where the next page begins; `None` for the last page.
+    /// The start of the next page; `None` for the last page.
     pub continuation: Option<Continuation>,
 }
 
@@ -180,7 +180,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     }
 
     /// Returns the place where the next page begins, or the page that failed; after the last page, where that page began.
-    /// `None` stands for the first page.
+    /// `None` means the first page.
     pub fn continuation(&self) -> Option<&Continuation> {
         self.next.as_ref()
     }

@@ -16,7 +16,7 @@ use crate::pager::Pager;
 use crate::request::Request;
 use crate::retry::Repeat;
 
-/// How many registration records are read concurrently.
+/// The number of registration records that are read concurrently.
 const AT_A_TIME: usize = 8;
 
 impl ServiceClient {

@@ -15,10 +15,10 @@ const ONE_ATTEMPT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, unless the service asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Stands for "no timeout": a longer duration could overflow the clock.
+/// The duration that means "no timeout": a longer one could overflow the clock.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Whether a request may be retried.
+/// The effect of a second attempt, which decides about retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// The request is idempotent.
@@ -30,7 +30,7 @@ pub(crate) enum Repeat {
 /// The result of a request that may have been retried.
 pub(crate) struct Done<T> {
     pub(crate) value: T,
-    /// Whether an earlier attempt may have been carried out although its answer was lost.
+    /// True if an earlier attempt may have been carried out although its answer was lost.
     pub(crate) in_doubt: bool,
 }
 

@@ -175,7 +175,7 @@ fn error_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Syste
         .in_doubt_if(in_doubt)
 }
 
-/// Whether another server answered: every answer of the service is JSON or empty.
+/// Returns true if another server answered: every answer of the service is JSON or empty.
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let declared = content_type.is_some_and(|it| {

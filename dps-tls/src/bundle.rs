@@ -20,7 +20,7 @@ impl Roots {
     /// DigiCert Global Root G2 and G3, Microsoft RSA Root CA 2017 and Microsoft ECC Root CA 2017. They are Mozilla's copies.
     ///
     /// Use it for a device without a store of roots, and plan an update of the program before these roots are replaced. A proxy
-    /// that inspects TLS has a root of its own: add it with [`Roots::and`]. Sovereign clouds may use other roots.
+    /// that inspects TLS has its own root: add it with [`Roots::and`]. Sovereign clouds may use other roots.
     pub fn bundled() -> Self {
         Self::given(certificates().map(|(_, root)| root.clone()).collect())
     }

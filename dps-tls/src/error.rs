@@ -7,7 +7,7 @@ use std::path::Path;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why roots, an identity or a configuration could not be made.
+/// An error while roots, an identity or a configuration are created.
 ///
 /// A retry with the same input fails again. Neither the text nor the sources hold bytes of a
 /// private key.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{io, iter};
 
-/// Whether the cause is an error of rustls. A TLS failure does not recover by itself, a network failure may.
+/// Returns true if the cause is an error of rustls. A TLS failure does not recover by itself, a network failure may.
 ///
 /// ```
 /// use dps_tls::is_tls_failure;

@@ -1,4 +1,4 @@
-//! An HTTP proxy that tunnels with CONNECT, and how to recognise that it refused the credentials.
+//! An HTTP proxy that tunnels with CONNECT, and the recognition of its refusal of credentials.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -115,7 +115,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether an HTTP client failed because the proxy answered 407: credentials are missing or rejected.
+/// Returns true if an HTTP client failed because the proxy answered 407: credentials are missing or rejected.
 ///
 /// hyper-util does not export the type of its error, so its text decides.
 pub fn proxy_refused(error: &(dyn StdError + 'static)) -> bool {

@@ -103,7 +103,7 @@ impl Roots {
     }
 }
 
-/// Adds the usable roots of the platform's store. Some unusable ones are common; an error is when none is usable.
+/// Adds the usable roots of the platform's store. Some unusable ones are common; the result is an error only if no root is usable.
 fn add_system(store: &mut RootCertStore, found: CertificateResult) -> Result<(), Error> {
     let (added, _ignored) = store.add_parsable_certificates(found.certs);
     if added > 0 {

@@ -208,7 +208,7 @@ fn format_of(key: &PrivateKeyDer<'_>) -> Format {
         PrivateKeyDer::Pkcs8(_) => Format::Pkcs8,
         PrivateKeyDer::Sec1(_) => Format::Sec1,
         PrivateKeyDer::Pkcs1(_) => Format::Pkcs1,
-        _ => panic!("a format we do not know"),
+        _ => panic!("an unexpected format"),
     }
 }
 

@@ -33,7 +33,7 @@ pub struct AllocationRequest {
     pub device_runtime_context: DeviceRuntimeContext,
     /// The hubs to choose from.
     pub linked_hubs: Vec<HubHostname>,
-    /// Fields that this version does not know. They are written back unchanged.
+    /// Fields that are not known to this version. They are written back unchanged.
     pub extra: Extra,
 }
 
@@ -73,7 +73,7 @@ impl AllocationRequest {
     /// not a `T` itself is therefore read as JSON text.
     ///
     /// # Errors
-    /// When the device sent no payload, or the payload is not a `T`.
+    /// If the device sent no payload, or the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         let Some(payload) = &self.device_runtime_context.payload else {
             return Err(PayloadError(None));
@@ -90,7 +90,7 @@ impl AllocationRequest {
         }
     }
 
-    /// Whether the hub is one of the linked hubs in the request.
+    /// Returns true if the hub is one of the linked hubs in the request.
     pub fn links(&self, hub: &HubHostname) -> bool {
         self.linked_hubs.contains(hub)
     }
@@ -195,7 +195,7 @@ impl AllocationResponse {
 pub struct PayloadError(Option<String>);
 
 impl PayloadError {
-    /// Whether the device sent no payload.
+    /// Returns true if the device sent no payload.
     pub fn is_missing(&self) -> bool {
         self.0.is_none()
     }

@@ -1,4 +1,4 @@
-//! Base64 as people copy it: white space anywhere is ignored, as .NET's `Convert.FromBase64String` does.
+//! Base64 with white space anywhere, which is ignored as .NET's `Convert.FromBase64String` does.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;

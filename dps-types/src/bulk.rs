@@ -42,7 +42,7 @@ lossless! {
     pub struct BulkOperationResult {
         /// The items that failed.
         errors: Vec<BulkOperationError> = "errors",
-        /// Whether every item succeeded.
+        /// True if every item succeeded.
         is_successful: bool = "isSuccessful",
     }
 }

@@ -34,7 +34,7 @@ impl ServiceConnectionString {
     /// Creates a connection string.
     ///
     /// # Errors
-    /// When host or policy are empty or hold a `;`, white space, `/` or a control character.
+    /// If host or policy are empty or hold a `;`, white space, `/` or a control character.
     pub fn new(
         host_name: impl Into<String>,
         shared_access_key_name: impl Into<String>,

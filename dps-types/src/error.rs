@@ -46,7 +46,7 @@ impl fmt::Debug for ParseError {
 /// [`source`](std::error::Error::source), `{:#}` prints them on the same line, each after `: `.
 ///
 /// # Errors
-/// When the formatter fails.
+/// If the formatter fails.
 pub fn write_sources(f: &mut fmt::Formatter<'_>, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut source = error.source().filter(|_| f.alternate());
     while let Some(error) = source {

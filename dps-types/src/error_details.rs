@@ -23,7 +23,7 @@ lossless! {
         message: Option<String> = "message" | "errorMessage" via Lenient<String>,
         /// More information.
         info: Option<BTreeMap<String, Value>> = "info" via Lenient<BTreeMap<String, Value>>,
-        /// When the error occurred.
+        /// The time of the error.
         timestamp_utc: Option<Timestamp> = "timestampUtc" via Lenient<Timestamp>,
     }
 }
@@ -103,7 +103,7 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// The api-version is not one that the service knows.
+    /// The service does not support the api-version.
     INVALID_PROTOCOL_VERSION = 400_001, "use an api-version that the service knows, such as 2021-06-01";
     /// The operation does not fit the state.
     INVALID_OPERATION = 400_003, "the operation is not allowed here: look at the message";
@@ -111,7 +111,7 @@ error_codes! {
     ARGUMENT_INVALID = 400_004, "a value is not valid: the message names it";
     /// A value is missing.
     ARGUMENT_NULL = 400_005, "a required value is missing: the message names it";
-    /// The body is not what it should be.
+    /// The body is not the expected document.
     FORMAT_ERROR = 400_006, "the body is not the JSON document that the operation takes";
     /// The custom allocation webhook refused, failed or did not answer.
     CUSTOM_ALLOCATION_FAILED = 400_207, "the custom allocation webhook refused or failed: look at its log; registering again calls it again";
@@ -121,8 +121,8 @@ error_codes! {
     HUB_UNAUTHORIZED = 400_209, "the linked IoT hub refused the provisioning service: link it again with a key that may write its registry";
     /// The credentials were refused (older form).
     UNAUTHORIZED_LEGACY = 401_000, "check the key, the id scope and the clock of the device";
-    /// The linked hub does not exist any more.
-    IOT_HUB_NOT_FOUND = 401_001, "the linked IoT hub is gone or its connection string is unusable: link it again";
+    /// The linked hub no longer exists.
+    IOT_HUB_NOT_FOUND = 401_001, "the linked IoT hub no longer exists, or its connection string is unusable: link it again";
     /// The credentials were refused.
     UNAUTHORIZED = 401_002, "check the key or the certificate chain (leaf and intermediates), the registration id, the id scope and the clock of the device";
     /// The instance is suspended.
@@ -172,7 +172,7 @@ impl ErrorCode {
         self.0
     }
 
-    /// The HTTP status that the code stands for: its first three digits.
+    /// The HTTP status of the code: its first three digits.
     pub fn http_status(self) -> u16 {
         u16::try_from(self.0 / 1000).unwrap_or_default()
     }

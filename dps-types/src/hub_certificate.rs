@@ -38,7 +38,7 @@ lossless! {
     pub struct CertificateRequestAccepted {
         /// Identifies the request in the service's logs.
         correlation_id: Option<String> = "correlationId",
-        /// When the service abandons the request.
+        /// The time at which the service abandons the request.
         operation_expires: Option<Timestamp> = "operationExpires",
     }
 }

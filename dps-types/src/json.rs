@@ -7,7 +7,7 @@ use crate::ParseError;
 
 /// The deepest nesting of a value that a device, a webhook or an operator may store: `1` has depth 0, `[1]` has depth 1.
 ///
-/// A stored document wraps such a value in a few levels of its own. serde_json reads 128 levels, so a value within
+/// A stored document wraps such a value in a few more levels. serde_json reads 128 levels, so a value within
 /// this limit can be read again. The service's own limit is not documented; 64 is the default of .NET's JSON readers.
 pub const MAX_DEPTH: usize = 64;
 
@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// The service is written in .NET, whose readers skip the mark and whose writers often produce one (inferred).
 ///
 /// # Errors
-/// When the text is not JSON, or not a document of this type.
+/// If the text is not JSON, or not a document of this type.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(
         json.strip_prefix(BYTE_ORDER_MARK.as_bytes())
@@ -29,7 +29,7 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Err
 /// Reads a document from a text, with or without a byte order mark.
 ///
 /// # Errors
-/// When the text is not JSON, or not a document of this type.
+/// If the text is not JSON, or not a document of this type.
 pub fn from_str<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json))
 }
@@ -37,7 +37,7 @@ pub fn from_str<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error>
 /// Checks that the value is not nested deeper than [`MAX_DEPTH`].
 ///
 /// # Errors
-/// When it is.
+/// If the value is nested deeper than [`MAX_DEPTH`].
 pub fn check_depth(value: &Value) -> Result<(), ParseError> {
     match is_within(value, MAX_DEPTH) {
         true => Ok(()),

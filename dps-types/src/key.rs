@@ -1,4 +1,4 @@
-//! A symmetric key that never prints itself, and the derivation of device keys from a group key.
+//! A symmetric key that is never printed, and the derivation of device keys from a group key.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl SymmetricKey {
     /// Creates a key from its bytes.
     ///
     /// # Errors
-    /// When there are fewer than 16 or more than 64.
+    /// If there are fewer than 16 or more than 64.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         Self::from_zeroizing(Zeroizing::new(bytes.into()))
     }
@@ -57,7 +57,7 @@ impl SymmetricKey {
     /// ignored.
     ///
     /// # Errors
-    /// When the text is not base64 of 16 to 64 bytes. The error does not repeat the text.
+    /// If the text is not base64 of 16 to 64 bytes. The error does not repeat the text.
     pub fn from_base64(text: &str) -> Result<Self, ParseError> {
         let bytes = base64_text::decode(text)
             .ok_or_else(|| ParseError::new("symmetric key", "it is not base64"))?;
@@ -67,7 +67,7 @@ impl SymmetricKey {
     /// Generates a random key of 64 bytes, with the random numbers of the operating system.
     ///
     /// # Panics
-    /// When the operating system cannot provide random numbers.
+    /// If the operating system cannot provide random numbers.
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new(vec![0; Self::MAX_BYTES]);
         getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
@@ -135,7 +135,7 @@ impl EncodedKey {
     /// Parses the key.
     ///
     /// # Errors
-    /// When the text is not base64 of 16 to 64 bytes.
+    /// If the text is not base64 of 16 to 64 bytes.
     pub fn parse(&self) -> Result<SymmetricKey, ParseError> {
         SymmetricKey::from_base64(&self.0)
     }
@@ -145,7 +145,7 @@ impl EncodedKey {
         &self.0
     }
 
-    /// Whether the text is empty or only white space. SDKs that read an enrollment and write it back send such keys, and
+    /// Returns true if the text is empty or only white space. SDKs that read an enrollment and write it back send such keys, and
     /// they mean that there is no key.
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub struct Extra(Map<String, Value>);
 
 impl Extra {
-    /// Whether the field was sent as an explicit `null`.
+    /// Returns true if the field was sent as an explicit `null`.
     pub fn is_null(&self, field: &str) -> bool {
         self.0.get(field).is_some_and(Value::is_null)
     }
@@ -133,7 +133,7 @@ fn in_field<E: Error>(name: &str, error: &impl fmt::Display) -> E {
     E::custom(format!("{name}: {text}"))
 }
 
-/// Whether a field is omitted in writing: [`Absent`] and [`Present`] decide by its type.
+/// A field that may be omitted in writing: [`Absent`] and [`Present`] decide by its type.
 pub(crate) struct Field<'a, T>(pub(crate) &'a T);
 
 /// An optional field may be absent.
@@ -188,7 +188,7 @@ macro_rules! lossless {
         #[non_exhaustive]
         $vis struct $Name {
             $($(#[$field_meta])* $vis $field: $Type,)*
-            /// Fields that this version does not know, and explicit nulls. They are written back unchanged.
+            /// Fields that are not known to this version, and explicit nulls. They are written back unchanged.
             $vis extra: $crate::Extra,
         }
 

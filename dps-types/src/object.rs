@@ -28,7 +28,7 @@ macro_rules! json_object {
                 self.0.remove(name)
             }
 
-            /// Whether there is such a member.
+            /// Returns true if there is such a member.
             pub fn contains_key(&self, name: &str) -> bool {
                 self.0.contains_key(name)
             }
@@ -48,7 +48,7 @@ macro_rules! json_object {
                 self.0.len()
             }
 
-            /// Whether there are no members.
+            /// Returns true if there are no members.
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }

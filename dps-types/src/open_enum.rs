@@ -11,7 +11,7 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $Name {
             $($(#[$variant_meta])* $Variant,)*
-            /// A value that this version does not know.
+            /// A value that is not known to this version.
             Unknown(String),
         }
 

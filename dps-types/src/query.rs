@@ -1,8 +1,8 @@
-//! Asking for a page.
+//! Queries for enrollments and enrollment groups.
 
 /// A query for enrollments or enrollment groups.
 ///
-/// DPS knows one sentence, `SELECT *`, optionally with `FROM enrollments` or `FROM enrollmentGroups`;
+/// DPS supports one query, `SELECT *`, optionally with `FROM enrollments` or `FROM enrollmentGroups`;
 /// projections and conditions are refused. An empty text counts as `SELECT *`.
 ///
 /// ```
@@ -19,7 +19,7 @@ pub struct QuerySpecification {
 }
 
 impl QuerySpecification {
-    /// A query in the service's words.
+    /// A query in the language of the service.
     pub fn new(query: impl Into<String>) -> Self {
         Self {
             query: query.into(),

@@ -40,9 +40,9 @@ open_enum! {
 }
 
 open_enum! {
-    /// How a device connects to its hub (api-version 2026-11-02-preview). An absent one means [`Classic`](Self::Classic).
+    /// The protocol profile of a hub (api-version 2026-11-02-preview). An absent one means [`Classic`](Self::Classic).
     ///
-    /// A client must stop at a profile that it does not know. Source: `device.json` of that api-version.
+    /// A client must not connect with a profile that it does not support. Source: `device.json` of that api-version.
     pub enum ConnectionProfile {
         /// MQTT 3.1.1, AMQP and HTTPS, as all hubs before 2026.
         Classic = "classic",
@@ -130,11 +130,11 @@ lossless! {
         symmetric_key: Option<SymmetricKeyRegistrationResult> = "symmetricKey" via Lenient<SymmetricKeyRegistrationResult>,
         /// The registration id of the device.
         registration_id: Option<RegistrationId> = "registrationId",
-        /// When it first registered.
+        /// The time of the first registration.
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc" via Lenient<Timestamp>,
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
-        /// How the device connects to that hub (api-version 2026-11-02-preview).
+        /// The connection profile of that hub (api-version 2026-11-02-preview).
         connection_profile: Option<ConnectionProfile> = "connectionProfile",
         /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
@@ -146,7 +146,7 @@ lossless! {
         error_code: Option<ErrorCode> = "errorCode" via Lenient<ErrorCode>,
         /// The error message of a failed registration.
         error_message: Option<String> = "errorMessage" via Lenient<String>,
-        /// When the registration last changed.
+        /// The time of the last change of the registration.
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc" via Lenient<Timestamp>,
         /// The version of the registration record.
         etag: Option<ETag> = "etag" via Lenient<ETag>,
@@ -206,11 +206,11 @@ lossless! {
     pub struct DeviceRegistrationState {
         /// The registration id of the device.
         registration_id: Option<RegistrationId> = "registrationId",
-        /// When it first registered.
+        /// The time of the first registration.
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
         /// The hub it is assigned to.
         assigned_hub: Option<HubHostname> = "assignedHub",
-        /// How the device connects to that hub (api-version 2026-11-02-preview).
+        /// The connection profile of that hub (api-version 2026-11-02-preview).
         connection_profile: Option<ConnectionProfile> = "connectionProfile",
         /// The device id in that hub.
         device_id: Option<DeviceId> = "deviceId",
@@ -222,7 +222,7 @@ lossless! {
         error_code: Option<ErrorCode> = "errorCode",
         /// The error message of a failed registration.
         error_message: Option<String> = "errorMessage",
-        /// When the registration last changed.
+        /// The time of the last change of the registration.
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
         /// The version of the record.
         etag: Option<ETag> = "etag",

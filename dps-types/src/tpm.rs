@@ -40,7 +40,7 @@ impl TpmPublic {
     /// Reads a `TPM2B_PUBLIC`, its length included, and nothing after it.
     ///
     /// # Errors
-    /// When it is malformed, or a key of another kind.
+    /// If it is malformed, or a key of another kind.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let mut outer = Reader::new("TPM public key", bytes);
         let area = outer.sized("public area")?;
@@ -133,7 +133,7 @@ impl fmt::Debug for TpmPublic {
 }
 
 /// The `authenticationKey` of DPS: a symmetric key, wrapped so that only the TPM with the right endorsement key and storage
-/// root key can use it. Its owner never sees it.
+/// root key can use it. It is never visible outside the TPM.
 ///
 /// Six `TPM2B` in sequence. Each accessor returns the content without the length.
 #[derive(Clone, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl AuthenticationKey {
     /// Creates a wrapped key from its six parts.
     ///
     /// # Errors
-    /// When one is longer than 65535 bytes, or one that cannot be empty is: all but the URI data and the seed.
+    /// If one is longer than 65535 bytes, or one that cannot be empty is: all but the URI data and the seed.
     pub fn new(parts: [Vec<u8>; 6]) -> Result<Self, ParseError> {
         for (index, (part, name)) in parts.iter().zip(Self::PARTS).enumerate() {
             if u16::try_from(part.len()).is_err() {
@@ -171,7 +171,7 @@ impl AuthenticationKey {
     /// Parses the six parts. Bytes after them are ignored, as Azure's SDKs do.
     ///
     /// # Errors
-    /// When a part is missing, cut off, or empty where it cannot be.
+    /// If a part is missing, cut off, or empty where it cannot be.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let mut reader = Reader::new("authenticationKey", bytes);
         let mut parts: [Vec<u8>; 6] = Default::default();

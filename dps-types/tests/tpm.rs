@@ -67,7 +67,7 @@ fn a_storage_root_key_is_read() {
     );
 }
 
-/// Zero in the public area stands for the usual exponent, which may be written too. It is then another key by name.
+/// Zero in the public area means the usual exponent, which may also be written out. The key then has another name.
 #[test]
 fn the_exponent_may_be_written_out() {
     let mut written = bytes(SRK);
@@ -78,7 +78,7 @@ fn the_exponent_may_be_written_out() {
 
 #[test]
 fn an_invalid_public_key_is_refused() {
-    /// Where in the storage root key, and what instead.
+    /// The position in the storage root key, the new bytes, and the expected error.
     const CHANGES: [(usize, &[u8], &str); 16] = [
         (0, &[0x01, 0x19], "bytes too many"),
         (0, &[0x01, 0x1b], "ends within the public area"),

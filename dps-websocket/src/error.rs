@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why there is no WebSocket, or why it cannot be used any more. Close the stream after it.
+/// An error of the handshake or of the WebSocket. Close the stream after it.
 ///
 /// An error while reading or writing is an [`io::Error`] with this error as its source. Neither the text nor the sources hold
 /// anything of a message's content. `{:#}` prints the message and all its sources.

@@ -117,7 +117,7 @@ pub(crate) fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opt
     }
 }
 
-/// How many bytes [`write`] appends at most.
+/// The maximum number of bytes that [`write`] appends.
 pub(crate) fn max_size(payload: usize) -> usize {
     MAX_HEADER + payload
 }

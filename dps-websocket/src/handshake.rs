@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The most that is read of a response's head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// How much is read at once, in bytes.
+/// The size of one read, in bytes.
 const READ: usize = 512;
 
 /// The `Sec-WebSocket-Accept` with which a server answers a client's `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).

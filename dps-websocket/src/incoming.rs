@@ -1,11 +1,11 @@
-//! The reading half of a WebSocket: takes payload and control frames out of the bytes that arrive.
+//! The reading half of a WebSocket: finds payload and control frames in the bytes that arrive.
 
 use tokio::io::ReadBuf;
 use zeroize::Zeroizing;
 
 use crate::frame::{Header, MAX_CONTROL, Opcode, unmask};
 
-/// How many bytes are read from the stream at once, and kept for every connection.
+/// The size of the read buffer of each connection, in bytes.
 const BUFFER: usize = 512;
 
 /// Something that the peer sent.
@@ -19,7 +19,7 @@ pub(crate) enum Event {
     Close(Option<[u8; 2]>),
 }
 
-/// Why the connection cannot go on.
+/// The reason for which the connection must be closed.
 pub(crate) enum Violation {
     /// The peer broke the protocol.
     Protocol(&'static str),
@@ -30,7 +30,7 @@ pub(crate) enum Violation {
 /// The rest of a frame whose header was read.
 struct Frame {
     header: Header,
-    /// How much of the payload was read.
+    /// The number of bytes of the payload that were read.
     read: u64,
     /// The payload of a control frame. A message is returned to the caller directly.
     control: Zeroizing<Vec<u8>>,
@@ -42,7 +42,7 @@ pub(crate) struct Incoming {
     start: usize,
     end: usize,
     frame: Option<Frame>,
-    /// How long the message is so far, while its last frame has not arrived.
+    /// The length of the message so far, while its last frame has not arrived.
     message: Option<u64>,
     max_message_bytes: usize,
     /// A server requires masks, a client refuses them.
@@ -82,7 +82,7 @@ impl Incoming {
         &mut self.buffer[self.end..]
     }
 
-    /// Takes note of bytes that were put into [`space`](Self::space).
+    /// Counts bytes that were put into [`space`](Self::space).
     pub(crate) fn filled(&mut self, length: usize) {
         self.end += length;
     }

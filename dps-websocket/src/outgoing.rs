@@ -1,4 +1,4 @@
-//! The writing half of a WebSocket: what waits for the peer has a bound.
+//! The writing half of a WebSocket: the queue for the peer has a bound.
 
 use std::io;
 use std::pin::Pin;
@@ -9,18 +9,18 @@ use zeroize::Zeroizing;
 
 use crate::frame::{self, Opcode};
 
-/// How many pings a peer may send without reading what is written to it.
+/// The maximum number of pings that a peer may send without reading the answers.
 const MAX_UNREAD_PINGS: u32 = 64;
 
 /// Holds at most one message, one pong and one close frame.
 pub(crate) struct Outgoing {
     frames: Zeroizing<Vec<u8>>,
-    /// How much of `frames` was written.
+    /// The number of bytes of `frames` that were written.
     sent: usize,
     /// The answer to the latest ping. An older one may be left out (RFC 6455, section 5.5.3).
     pong: Option<Zeroizing<Vec<u8>>>,
     unread_pings: u32,
-    /// Whether a close frame was queued: nothing can follow it.
+    /// True if a close frame was queued: nothing can follow it.
     is_closed: bool,
     is_server: bool,
 }

@@ -19,7 +19,7 @@ const MESSAGE_TOO_BIG: u16 = 1009;
 
 /// A WebSocket as a stream of bytes.
 ///
-/// * A write is one binary message. What arrives may be cut into messages at any place (as MQTT-6.0.0-2 requires).
+/// * A write is one binary message. Received data may be divided into messages at any place (as MQTT-6.0.0-2 requires).
 /// * A text message is an error and closes the connection (MQTT-6.0.0-1). So does a message that is too large, anything
 ///   else that is not WebSocket, and a peer that sends many pings and does not read the answers.
 /// * Pings are answered while reading. A close frame is answered and is the end of the stream.
@@ -33,7 +33,7 @@ pub struct WebSocketIo<S> {
     stream: S,
     incoming: Incoming,
     outgoing: Outgoing,
-    /// Whether the end of what the peer sends was reached.
+    /// True after the peer has sent its last byte.
     ended: bool,
 }
 

@@ -1,4 +1,4 @@
-//! No password of a CONNECT in any log, at the level `trace`. A test binary of its own: a logger is global.
+//! No password of a CONNECT in any log, at the level `trace`. A separate test binary, because a logger is global.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

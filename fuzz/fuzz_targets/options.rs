@@ -1,4 +1,4 @@
-//! The emulator's options that are text, and the masking of webhook URLs, which stand in logs.
+//! The emulator's options that are text, and the masking of webhook URLs, which appear in logs.
 #![no_main]
 
 use dps_emulator::{Latency, LinkedHub};

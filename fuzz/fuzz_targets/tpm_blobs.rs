@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         let mut opened = pin!(TPM.activate(&key));
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(opened) = opened.as_mut().poll(&mut context) else {
-            panic!("a TPM in Rust has nothing to wait for");
+            panic!("a TPM in Rust is always ready");
         };
         assert_eq!(opened.is_ok(), TPM.challenge_key().is_some());
         TPM.restart();

@@ -1,4 +1,4 @@
-//! SoftHSM, a PKCS#11 module in software: its tokens are in a temporary folder, and each test uses it in a process of its own.
+//! SoftHSM, a PKCS#11 module in software: its tokens are in a temporary folder, and each test uses it in a separate process.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! An emulator as a process of its own, so that its memory can be measured. It prints its address on one line and shuts down when
+//! An emulator as a separate process, so that its memory can be measured. It prints its address on one line and shuts down when
 //! its standard input is closed.
 //!
 //! usage: `emulator_host [DATA_DIR]`

@@ -1,4 +1,4 @@
-//! Devices at a hub as a process of their own. It prints `messages-a-second CPU-microseconds-a-message heap-bytes-a-connection`.
+//! Devices at a hub as a separate process. It prints `messages-a-second CPU-microseconds-a-message heap-bytes-a-connection`.
 //!
 //! usage: `hub_device CLIENT PORT HUB KEY CA_FILE CONNECTIONS MESSAGES`
 //!

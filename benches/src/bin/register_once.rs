@@ -1,4 +1,4 @@
-//! Registers once as a process of its own, and prints its cost: `CPU-microseconds peak-KiB allocations allocated-bytes`.
+//! Registers once as a separate process, and prints its cost: `CPU-microseconds peak-KiB allocations allocated-bytes`.
 //!
 //! usage: register_once MODE TRANSPORT PORT ID_SCOPE REGISTRATION_ID KEY CA_FILE
 //!

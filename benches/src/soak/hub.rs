@@ -1,4 +1,4 @@
-//! The hub as a process of its own, which can be restarted.
+//! The hub as a separate process, which can be restarted.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -162,7 +162,7 @@ impl std::fmt::Debug for Ready {
 /// The process of the hub, if the program was started as one; otherwise `None`. It ends when its standard input is closed.
 ///
 /// # Errors
-/// When the emulator does not start, or the log cannot be written.
+/// If the emulator does not start, or the log cannot be written.
 pub async fn host(arguments: &[String]) -> Option<Result<(), Box<dyn Error>>> {
     match arguments {
         [word, dir, https, mqtt] if word == HOST => Some(serve(Path::new(dir), https, mqtt).await),

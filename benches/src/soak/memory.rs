@@ -25,7 +25,7 @@ impl Memory {
         (mean(&self.0[quarter..2 * quarter]), mean(&self.0[last..]))
     }
 
-    /// Whether the last quarter is at most a tenth and 8 MiB above the second one.
+    /// Returns true if the last quarter is at most a tenth and 8 MiB above the second one.
     pub fn is_flat(&self) -> bool {
         let (before, after) = self.means();
         after <= before + before / 10 + 8 * 1024

@@ -33,15 +33,15 @@ const HUB: &str = "contoso-hub";
 pub struct Soak {
     /// The number of devices; 2,000 by default.
     pub devices: usize,
-    /// How long the devices send; 10 minutes by default.
+    /// The time for which the devices send; 10 minutes by default.
     pub duration: Duration,
     /// The time between two messages of a device; a second by default.
     pub interval: Duration,
     /// The lifetime of the devices' tokens; a minute by default.
     pub token_lifetime: Duration,
-    /// How often the hub is restarted; twice by default.
+    /// The number of restarts of the hub; 2 by default.
     pub restarts: u32,
-    /// Whether a proxy cuts connections; false by default.
+    /// True if a proxy cuts connections; false by default.
     pub cut: bool,
     /// The most KiB after which the proxy cuts a connection; 96 by default. A connection that is cut within its first minute does not
     /// shorten the wait before the next, so that messages queue up.
@@ -64,7 +64,7 @@ pub struct Report {
     pub duplicates: u64,
     /// The messages that the reader of the telemetry missed, so that the others are not known.
     pub missed: u64,
-    /// How often the proxy has cut a connection.
+    /// The number of connections that the proxy has cut.
     pub cuts: u64,
     /// The resident memory of the devices' process.
     pub device_memory: Memory,
@@ -90,7 +90,7 @@ impl Soak {
     /// Reads options such as `--devices 20`.
     ///
     /// # Errors
-    /// When an option or its value is not valid.
+    /// If an option or its value is not valid.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Box<dyn Error>> {
         let mut soak = Self::default();
         let mut arguments = arguments.into_iter();
@@ -119,7 +119,7 @@ impl Soak {
     /// Runs devices and hub.
     ///
     /// # Errors
-    /// When the hub does not start, or a device cannot register.
+    /// If the hub does not start, or a device cannot register.
     pub async fn run(&self) -> Result<Report, Box<dyn Error>> {
         let dir = tempfile::tempdir()?;
         let mut hub = Hub::start(dir.path()).await?;
@@ -172,7 +172,7 @@ impl Soak {
     }
 }
 
-/// When the next restart is, if it is due before the next sample. The restarts are spread evenly.
+/// The time of the next restart, if it is due before the next sample. The restarts are spread evenly.
 fn due(soak: &Soak, elapsed: Duration, done: u32) -> Option<Duration> {
     if done >= soak.restarts {
         return None;
@@ -228,7 +228,7 @@ impl Received {
 }
 
 impl Report {
-    /// Whether every message that was accepted has arrived, and messages were accepted at all.
+    /// Returns true if every message that was accepted has arrived, and messages were accepted at all.
     pub fn is_complete(&self) -> bool {
         self.accepted > 0 && self.lost == 0 && self.missed == 0
     }

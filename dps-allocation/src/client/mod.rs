@@ -153,7 +153,7 @@ impl fmt::Debug for WebhookClient {
     }
 }
 
-/// Port 0 stands for the port in the URL.
+/// Port 0 means the port in the URL.
 const LOCALHOST: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),

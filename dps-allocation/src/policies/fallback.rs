@@ -11,7 +11,7 @@ use crate::{Allocation, AllocationPolicy, Rejection, RejectionKind};
 ///
 /// The next policy is called only if the policies before it [declined](RejectionKind::Declined) the device or chose a hub
 /// that is not linked. If a policy is [unavailable](RejectionKind::Unavailable), or a webhook returns an invalid answer, the
-/// registration fails: otherwise a database that is down would send the devices that it knows to the hub for unknown
+/// registration fails: otherwise a database that is down would assign the devices in it to the hub for unknown
 /// devices. [`Fallback::on_any_rejection`] calls the next policy in these cases as well.
 ///
 /// When no policy chooses a hub, the rejection has the kind, status, code and source of the last one, and the reasons of

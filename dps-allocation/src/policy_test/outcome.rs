@@ -56,7 +56,7 @@ impl Outcome {
     ///
     /// # Panics
     ///
-    /// When it is not. The message contains the outcome.
+    /// If the assertion fails. The message contains the outcome.
     #[track_caller]
     pub fn assert_hub(self, hub: &str) -> Self {
         let is_hub = self
@@ -66,11 +66,11 @@ impl Outcome {
         self
     }
 
-    /// Asserts that the device receives this payload; `null` stands for no payload.
+    /// Asserts that the device receives this payload; `null` means no payload.
     ///
     /// # Panics
     ///
-    /// When it does not. The message contains the outcome.
+    /// If the assertion fails. The message contains the outcome.
     #[track_caller]
     pub fn assert_payload(self, payload: impl Into<Value>) -> Self {
         let sent = self
@@ -84,12 +84,12 @@ impl Outcome {
         self
     }
 
-    /// Asserts that the answer sets this initial twin, in the form of an enrollment's `initialTwin`; `null` stands for
+    /// Asserts that the answer sets this initial twin, in the form of an enrollment's `initialTwin`; `null` means
     /// the twin of the enrollment.
     ///
     /// # Panics
     ///
-    /// When it does not. The message contains the outcome.
+    /// If the assertion fails. The message contains the outcome.
     #[track_caller]
     pub fn assert_initial_twin(self, twin: impl Into<Value>) -> Self {
         let set = self.response().map(|response| json!(response.initial_twin));

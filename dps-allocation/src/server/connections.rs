@@ -23,7 +23,7 @@ pub(super) struct Server {
     router: Router,
     /// The timeout of each step of a client: sending the head of a request, reading a part of the answer.
     client_timeout: Duration,
-    /// How long a connection is kept, so that a client that reads one byte now and then is disconnected as well.
+    /// The maximum lifetime of a connection, so that a client that reads one byte now and then is also disconnected.
     lifetime: Duration,
     /// The timeout of the request in flight when the connection has to end.
     grace: Duration,
@@ -118,7 +118,7 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     }
 }
 
-/// Stands for "no limit": a longer duration could overflow the clock.
+/// The duration that means "no limit": a longer one could overflow the clock.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const MAX_CONNECTIONS: usize = 1024;
 const MAX_HEADERS: usize = 100;

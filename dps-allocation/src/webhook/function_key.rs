@@ -17,7 +17,7 @@ const PARAMETER: &str = "code";
 #[derive(Default)]
 pub(super) struct FunctionKeys(Vec<[u8; 32]>);
 
-/// Why a request is refused.
+/// The reason for which a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyError {
     MissingOrWrong,

@@ -47,7 +47,7 @@ fn is_json_in_utf8(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a `Content-Type` is `application/json`, without a charset or with UTF-8.
+/// Returns true if a `Content-Type` is `application/json`, without a charset or with UTF-8.
 pub(crate) fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::{Allocation, AllocationPolicy, Rejection, answer};
 ///
 /// | status | when |
 /// |---|---|
-/// | 400 | the body is not an allocation request, there is more than one function key, or the policy rejects the device without a status of its own |
+/// | 400 | the body is not an allocation request, there is more than one function key, or the policy rejects the device and sets no status |
 /// | 401 | a function key is required, and is missing or wrong |
 /// | 405 | the method is not `POST` |
 /// | 413 | the body is larger than the limit |
@@ -86,7 +86,7 @@ impl Webhook {
     ///
     /// As with an Azure Function, the caller sends it in the query of the webhook's URL as `code`, or in the header
     /// `x-functions-key`. White space around the key is ignored, such as the line end of a file. Only a hash is kept. An
-    /// empty key matches nothing, so that a setting that is empty by mistake does not open the webhook to everybody.
+    /// empty key matches nothing, so that a setting that is empty by mistake does not allow every caller.
     #[must_use]
     pub fn with_function_key(mut self, key: impl AsRef<str>) -> Self {
         self.function_keys.add(key.as_ref());

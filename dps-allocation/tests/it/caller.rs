@@ -303,7 +303,7 @@ const EXPLAINED: &[(&str, &str)] = &[
         r#"{"iotHubHostName":"hub-a.azure-devices.net","initialTwin":{"properties":{"desired":[1]}}}"#,
         "initialTwin.properties.desired in the webhook's answer is an array, not an object",
     ),
-    // No hub at all.
+    // No hub.
     ("{}", "has no iotHubHostName: it is {}"),
     (
         r#"{"iotHubHostName":null}"#,

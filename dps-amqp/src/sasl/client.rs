@@ -12,7 +12,8 @@ use crate::header::ProtocolHeader;
 /// The control bit of a piece that holds a storage root key.
 const STORAGE_ROOT_KEY: u8 = 0x10;
 
-/// Authenticates with a user name and a password (RFC 4616). DPS takes `{idScope}/registrations/{registrationId}` and a SAS token.
+/// Authenticates with a user name and a password (RFC 4616). DPS expects `{idScope}/registrations/{registrationId}` and a SAS
+/// token.
 ///
 /// # Errors
 /// [`ErrorKind::Mechanism`] when the server does not offer PLAIN, [`ErrorKind::Unauthorized`] when it refuses the credentials.
@@ -49,8 +50,8 @@ pub struct Tpm {
 }
 
 impl Tpm {
-    /// Sends who the device is and its public keys, and returns the step that is left with the server's challenge: the wrapped
-    /// authentication key. `registration` is the id scope and the registration id; the keys are `TPM2B_PUBLIC` bytes.
+    /// Sends the identity of the device and its public keys, and returns the next step with the server's challenge: the
+    /// wrapped authentication key. `registration` is the id scope and the registration id; the keys are `TPM2B_PUBLIC` bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Mechanism`] when the server does not offer TPM, [`ErrorKind::Unauthorized`] when it refuses the device.

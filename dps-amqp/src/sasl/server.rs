@@ -38,7 +38,7 @@ pub enum Mechanism {
     },
 }
 
-/// How the SASL layer ends (AMQP 5.3.3.6).
+/// The outcome of the SASL layer (AMQP 5.3.3.6).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,7 +61,7 @@ impl SaslServer {
     /// Answers the client's SASL header, which has been read, offers the mechanisms, and reads what the client chose.
     ///
     /// # Errors
-    /// When the stream fails, or the client breaks the protocol or chooses another mechanism.
+    /// If the stream fails, or the client breaks the protocol or chooses another mechanism.
     pub async fn accept<S>(frames: &mut Frames<S>) -> Result<(Self, Mechanism), Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -94,7 +94,7 @@ impl SaslServer {
         match chosen {
             Ok(mechanism) => Ok((Self { _private: () }, mechanism)),
             Err(error) => {
-                // The client learns that its response cannot be used; the cause goes to the server's log.
+                // The client receives an outcome that its response cannot be used; the cause is in the server's log.
                 frames.push(&SaslFrame::Outcome(1).encode()?);
                 frames.flush().await?;
                 Err(error)
@@ -105,7 +105,7 @@ impl SaslServer {
     /// Sends the wrapped authentication key to a client that chose TPM, and returns its answer: the SAS token.
     ///
     /// # Errors
-    /// When the stream fails or the client breaks the protocol.
+    /// If the stream fails or the client breaks the protocol.
     pub async fn challenge<S>(
         &mut self,
         frames: &mut Frames<S>,
@@ -131,7 +131,7 @@ impl SaslServer {
     /// Sends the outcome. After [`Outcome::Ok`] the client begins the AMQP layer.
     ///
     /// # Errors
-    /// When the stream fails.
+    /// If the stream fails.
     pub async fn finish<S>(self, frames: &mut Frames<S>, outcome: Outcome) -> Result<(), Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! The state of a connection, without I/O: what a frame changes, and what is sent for it.
+//! The state of a connection, without I/O: the effect of each frame, and the frames to send.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Received {
     pub(super) events: Vec<Event>,
 }
 
-/// The connection. The server uses the channels and handles that the peer chose, since it begins no session and attaches no link of its own.
+/// The connection. The server uses the channels and handles that the peer chose, since it begins no session and attaches no link itself.
 #[derive(Debug)]
 pub(super) struct Connection {
     limits: Limits,

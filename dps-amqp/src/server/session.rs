@@ -11,10 +11,10 @@ use crate::link::{Attach, Detach, Role, Terminus};
 use crate::performative::{Begin, Flow, Performative};
 use crate::transfer::{Disposition, Outcome, Transfer};
 
-/// How many transfers the peer may send before the window is announced again.
+/// The number of transfers that the peer may send before the window is announced again.
 const WINDOW: u32 = 2048;
 
-/// How many requests a peer may send on a link before it receives new credit.
+/// The number of requests that a peer may send on a link before it receives new credit.
 const CREDIT: u32 = 32;
 
 /// `settled` as a sender's settlement mode (AMQP 2.8.2).
@@ -38,7 +38,7 @@ pub(super) struct Link {
     assembly: Assembly,
     /// Deliveries so far, in both directions.
     delivery_count: u32,
-    /// How many deliveries the receiver still allows.
+    /// The number of deliveries that the receiver still allows.
     credit: u32,
     waiting: VecDeque<Vec<u8>>,
 }
@@ -232,7 +232,7 @@ impl Session {
         })
     }
 
-    /// Notes a message for a link where the peer receives. Returns `false` when the link does not take it.
+    /// Queues a message for a link where the peer receives. Returns `false` if the link does not accept it.
     pub(super) fn enqueue(&mut self, handle: u32, message: Vec<u8>, limit: usize) -> bool {
         match self.links.get_mut(&handle) {
             Some(link)

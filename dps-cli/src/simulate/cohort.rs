@@ -6,7 +6,7 @@ use super::random::Random;
 
 /// The states of a pace: more failures in a row do not change it.
 pub(super) const LEVELS: usize = 8;
-/// The values of the random part of a wait: each one stands for an equal part of a cohort.
+/// The values of the random part of a wait: each one represents an equal part of a cohort.
 const PARTS: u64 = 64;
 
 /// Devices that wait, by their wake-up and their number of failures. The longest wait bounds the memory.

@@ -284,7 +284,7 @@ mod tests {
         }
 
         fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SignError> {
-            Err(SignError::new("the device is gone"))
+            Err(SignError::new("the device was removed"))
         }
     }
 
@@ -297,6 +297,6 @@ mod tests {
         let error = sign_request(&key, &id, |request| request.pem()).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Signing);
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(cause, "the device is gone");
+        assert_eq!(cause, "the device was removed");
     }
 }

@@ -1,6 +1,6 @@
 //! Attestations: how a device proves its identity. This module has what an implementor of [`Attestation`] needs.
 //!
-//! DPS knows three proofs: a client certificate, a shared key, and a TPM. Each attestation has one of them, which is a
+//! DPS accepts three proofs: a client certificate, a shared key, and a TPM. Each attestation has one of them, which is a
 //! [`Proof`]. A key that stays in hardware implements [`Sign`] (HMAC-SHA256) or is a [`CertifiedKey`](rustls::sign::CertifiedKey)
 //! in a [`ClientIdentity`]; a TPM implements [`TpmKeys`].
 

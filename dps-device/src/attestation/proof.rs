@@ -1,4 +1,4 @@
-//! How a device proves its identity to DPS: the trait of all attestations, and the three kinds of proof.
+//! The proof of a device's identity to DPS: the trait of all attestations, and the three kinds of proof.
 
 use std::fmt;
 use std::sync::Arc;

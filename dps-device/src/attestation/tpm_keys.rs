@@ -1,4 +1,4 @@
-//! The keys of a TPM as DPS uses them.
+//! The trait for the keys of a TPM that attestation requires.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub trait TpmKeys: Sign {
     /// The key is used for this registration only. The hub key in the TPM does not change.
     ///
     /// # Errors
-    /// When the challenge is not for this TPM, or the TPM fails. Nothing has changed then.
+    /// If the challenge is not for this TPM, or the TPM fails. Nothing has changed then.
     async fn activate(&self, challenge: &AuthenticationKey) -> Result<(), SignError>;
 
     /// Stores the hub key of an assignment in place of the previous one. It signs from then on.
@@ -38,7 +38,7 @@ pub trait TpmKeys: Sign {
     /// The default signs as [`Sign::sign`] does.
     ///
     /// # Errors
-    /// When the TPM has no hub key, or fails.
+    /// If the TPM has no hub key, or fails.
     async fn sign_for_hub(&self, data: &[u8]) -> Result<Signature, SignError> {
         self.sign(data).await
     }

@@ -12,7 +12,7 @@ use x509_cert::der::{Decode, Encode};
 use super::fault::{CertificateFault as Fault, MAX_CERTIFICATES};
 use crate::attestation::x509::common_name_of;
 
-/// How far the start of a validity may be in the future: the clocks of the device and of the service differ.
+/// The maximum time by which the start of a validity may be in the future: the clocks of the device and of the service differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// An issued chain that passed the checks.

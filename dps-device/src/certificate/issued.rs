@@ -112,7 +112,7 @@ impl IssuedCertificate {
         now >= self.valid_until
     }
 
-    /// How long the certificate is valid in all.
+    /// The whole duration of the validity.
     pub fn lifetime(&self) -> Duration {
         self.valid_until
             .duration_since(self.valid_from)

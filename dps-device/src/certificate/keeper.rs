@@ -36,7 +36,7 @@ struct Held {
     is_loaded: bool,
     current: Option<Pair>,
     next: Option<Pair>,
-    /// The hub accepted the next one, and the store does not know yet.
+    /// The hub accepted the next one, which was not yet reported to the store.
     is_unconfirmed: bool,
 }
 
@@ -62,7 +62,7 @@ impl Keeper {
         }
     }
 
-    /// Loads the stored certificates, the first time that it is called. What cannot be used is logged and left out.
+    /// Loads the stored certificates, the first time that it is called. Certificates that cannot be used are logged and left out.
     pub(crate) async fn load(&self) {
         if self.held().is_loaded {
             return;
@@ -108,7 +108,7 @@ impl Keeper {
         Some(pair.certificate.clone())
     }
 
-    /// The end of the validity if no certificate is valid any more. `None` if one is valid, or without any.
+    /// The end of the validity if no certificate is still valid. `None` if one is valid, or without any.
     pub(crate) fn expired(&self) -> Option<SystemTime> {
         match self.credentials() {
             Some(_) => None,
@@ -166,7 +166,7 @@ impl Keeper {
         self.changed.notify_one();
     }
 
-    /// Reports to the store that the next certificate has connected. Returns the certificate if there was news.
+    /// Reports to the store that the next certificate has connected. Returns the certificate if it was not reported before.
     pub(crate) async fn confirm(&self) -> Option<IssuedCertificate> {
         let certificate = {
             let held = self.held();

@@ -1,4 +1,4 @@
-//! How a device keeps and renews its certificates.
+//! The options for a device that keeps and renews its certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::key_source::KeySource;
 use super::renewal::RenewalPlace;
 use super::store::CredentialStore;
 
-/// How a device obtains, keeps and renews its certificates: for `ProvisionedDevice::with_certificates`.
+/// Options for obtaining, keeping and renewing certificates: for `ProvisionedDevice::with_certificates`.
 ///
 /// The device registers with a certificate request, and connects to its hub with the issued certificate. At about 80 % of the
 /// lifetime, a random time within a tenth of it, it renews the certificate with a new key. The old certificate stays in the store

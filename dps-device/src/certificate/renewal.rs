@@ -1,4 +1,4 @@
-//! When a certificate is renewed, where, and what follows a failure. It is plain logic: the caller sends and waits.
+//! The time and the place of a renewal, and the next step after a failure. This module does no I/O: the caller sends and waits.
 
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::renewal_answer::{RenewalRefusal, RetryRule};
 use crate::error::{Error, ErrorKind};
 
-/// Where a device renews its certificate.
+/// The place at which a device renews its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RenewalPlace {
@@ -19,7 +19,7 @@ pub enum RenewalPlace {
 
 /// The part of the lifetime after which a certificate is renewed.
 const RENEW_AFTER: f64 = 0.8;
-/// How much earlier or later a renewal may be, as a part of the lifetime: devices of one batch must not renew at once.
+/// The random part of the time of a renewal, as a part of the lifetime: devices of one batch must not renew at once.
 const SPREAD: f64 = 0.05;
 /// After this number of failures in a row at the hub the device renews at DPS.
 const MAX_FAILURES_AT_HUB: u32 = 8;
@@ -28,14 +28,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// The first wait after a failure at DPS.
 const FIRST_WAIT_AT_DPS: Duration = Duration::from_secs(60);
 
-/// When a certificate of this validity is renewed: at about 80 % of it. `draw` is a random number from 0 to 1.
+/// The time at which a certificate of this validity is renewed: at about 80 % of it. `draw` is a random number from 0 to 1.
 pub(crate) fn due(from: SystemTime, until: SystemTime, draw: f64) -> SystemTime {
     let lifetime = until.duration_since(from).unwrap_or_default();
     let part = RENEW_AFTER - SPREAD + 2.0 * SPREAD * draw.clamp(0.0, 1.0);
     from + lifetime.mul_f64(part)
 }
 
-/// The next thing to do.
+/// The next step of a renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) after: Duration,
@@ -108,7 +108,7 @@ impl Renewal {
 /// The wait before a request that the hub is expected to accept.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
-/// The rule for a failure at the hub. A hub that does not answer may not know the request, or may be slow.
+/// The rule for a failure at the hub. A hub that does not answer may not support the request, or may be slow.
 fn rule(error: &Error) -> RetryRule {
     let refusal = error
         .source()
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_in_progress_is_replaced_and_one_that_is_gone_is_not() {
+    fn a_request_in_progress_is_replaced_and_one_that_has_ended_is_not() {
         let mut renewal = Renewal::new(RenewalPlace::Hub);
         let body = br#"{"errorCode":409005,"info":{"requestId":"a1b2"}}"#;
         let active = RenewalAnswer::read(409, body, None).unwrap_err();

@@ -56,7 +56,7 @@ impl RenewalAnswer {
     }
 }
 
-/// Why a hub refused a certificate request: the source of the error.
+/// The reason for which a hub refused a certificate request: the source of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenewalRefusal {
@@ -75,7 +75,7 @@ pub enum RenewalRefusal {
     InProgress {
         /// The id of that request.
         request_id: Option<String>,
-        /// When the hub abandons the request.
+        /// The time at which the hub abandons the request.
         expires: Option<Timestamp>,
     },
     /// 412001: there is no request that could be replaced.

@@ -1,4 +1,4 @@
-//! Where a device keeps its issued certificate over restarts.
+//! The trait for a store that keeps the issued certificates of a device over restarts.
 
 use std::fmt;
 use std::io;

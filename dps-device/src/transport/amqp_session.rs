@@ -222,7 +222,7 @@ impl Drop for AmqpSession<'_> {
     }
 }
 
-/// An answer has no status of its own. As over HTTPS, one that asks for a wait is a 202.
+/// An answer has no status. As over HTTPS, one that asks for a wait is a 202.
 fn reply(message: &Message) -> Result<Reply, TransportError> {
     let body = match &message.body {
         Body::Data(bytes) => bytes.clone(),
@@ -279,7 +279,7 @@ fn refusal(error: dps_amqp::Error) -> Result<Reply, TransportError> {
     }
 }
 
-/// The service ends connections and links for reasons of its own.
+/// The service ends connections and links for its own reasons, such as maintenance.
 fn is_forced(condition: &Condition) -> bool {
     matches!(
         condition.condition.as_str(),

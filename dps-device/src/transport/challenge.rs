@@ -69,7 +69,7 @@ mod parse {
             }))
         }
 
-        /// Lets the TPM open the challenge. Returns the name of the key that signs from then on.
+        /// Opens the challenge with the TPM. Returns the name of the key that signs from then on.
         pub(in crate::transport) async fn open(
             self,
             tpm: &dyn TpmKeys,

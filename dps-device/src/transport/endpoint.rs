@@ -1,4 +1,4 @@
-//! A host and how to connect to it: trusted roots, proxy, time limit, clock.
+//! A host and the settings of a connection to it: trusted roots, proxy, time limit, clock.
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use dps_types::write_sources;
 
 use crate::error::{Error, ErrorKind};
 
-/// Why a transport has no reply of the service.
+/// The error of a transport that has no reply of the service.
 ///
 /// `{error}` shows this error only, `{error:#}` also shows its causes.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl TransportError {
         self
     }
 
-    /// Adds what to do about it to the text.
+    /// Adds the remedy to the text.
     #[cfg(any(feature = "mqtt", feature = "amqp"))]
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.what = format!("{}; {hint}", self.what).into();

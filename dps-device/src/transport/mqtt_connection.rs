@@ -27,10 +27,10 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(180);
 
 const SUBSCRIBE_ID: u16 = 1;
 
-/// How many messages may arrive before a subscription is confirmed. A hub keeps 50 messages for a device.
+/// The maximum number of messages that may arrive before a subscription is confirmed. A hub keeps 50 messages for a device.
 const MAX_EARLY: usize = 64;
 
-/// A connection that is connected and subscribed. It has no task of its own: pings are sent while a caller waits.
+/// A connection that is connected and subscribed. It has no background task: pings are sent while a caller waits.
 ///
 /// The caller chooses packet ids, acknowledges messages, and reads acknowledgements.
 pub(crate) struct MqttConnection {
@@ -228,7 +228,7 @@ fn check_connack(code: ConnectCode) -> Result<(), TransportError> {
     Err(TransportError::new(kind, what))
 }
 
-/// The first subscription is required. The server may not have what the others are for.
+/// The first subscription is required. The server may not support the others.
 fn check_granted(filters: &[&str], granted: &[Option<QoS>]) -> Result<(), TransportError> {
     if granted.len() != filters.len() {
         return Err(unexpected());

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_answers_is_not_a_page() {
+    fn an_answer_of_the_service_is_not_a_page() {
         for (content_type, body) in [
             (
                 Some("application/json; charset=utf-8"),

@@ -1,4 +1,4 @@
-//! The reply of the service as it arrives: a status, a wait and a body. `answer.rs` decides what it means.
+//! The reply of the service as it arrives: a status, a wait and a body. `answer.rs` interprets it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

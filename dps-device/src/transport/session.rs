@@ -56,19 +56,19 @@ pub trait Session: Send {
     /// Sends a registration.
     ///
     /// # Errors
-    /// When there is no reply.
+    /// If there is no reply.
     async fn register(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError>;
 
     /// Asks for the state of a registration.
     ///
     /// # Errors
-    /// When there is no reply.
+    /// If there is no reply.
     async fn status(&mut self, operation: &OperationId) -> Result<Reply, TransportError>;
 
     /// Asks for the registration record of the device. Only HTTPS has this request.
     ///
     /// # Errors
-    /// When there is no reply. The default is [`ErrorKind::Unsupported`].
+    /// If there is no reply. The default is [`ErrorKind::Unsupported`].
     async fn lookup(&mut self, body: &RegistrationRequest) -> Result<Reply, TransportError> {
         let _ = body;
         Err(TransportError::new(

@@ -1,4 +1,4 @@
-//! The service instance, the device, and how to connect: everything that a transport needs except the proof.
+//! The service instance, the device and the settings of a connection: everything that a transport needs except the proof.
 
 use std::fmt;
 use std::time::Duration;

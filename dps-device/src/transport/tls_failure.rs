@@ -1,4 +1,4 @@
-//! Explains a TLS connection that failed: what is wrong, and what to do about it.
+//! Explains a TLS connection that failed: the cause and the remedy.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -67,7 +67,7 @@ fn of_alert(alert: AlertDescription) -> Cow<'static, str> {
             "the server refused the device's certificate because it has expired: issue a new one"
         }
         AlertDescription::UnknownCA => {
-            "the server refused the device's certificate because it does not know the CA: send the whole chain, and check \
+            "the server refused the device's certificate because the CA is unknown to it: send the whole chain, and check \
              that the CA is enrolled"
         }
         AlertDescription::BadCertificate
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_sign_is_not_a_tls_failure() {
-        let unsigned = rustls::OtherError(Arc::new(SignError::new("the token is gone")));
+        let unsigned = rustls::OtherError(Arc::new(SignError::new("the token was removed")));
         assert_eq!(
             described(rustls::Error::Other(unsigned)).0,
             ErrorKind::Signing

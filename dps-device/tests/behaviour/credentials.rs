@@ -22,7 +22,7 @@ const GROUP_KEY: &str =
 const GROUP_DEVICE: &str = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6";
 const DERIVED_KEY: &str = "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=";
 
-/// A service that accepts some keys: it lets the proof sign data, and records its answers.
+/// A service that accepts some keys: it requests a signature of the proof, and records its answers.
 #[derive(Debug, Clone, Default)]
 struct KeyService {
     accepted: Arc<Mutex<Vec<[u8; 32]>>>,

@@ -38,7 +38,7 @@ pub(super) const LISTS: [(&str, &str); 3] = [
     ),
     (
         "faults",
-        "Faults that are in force from the start, as documents of the control endpoint",
+        "Faults that are active from the start, as documents of the control endpoint",
     ),
 ];
 

@@ -16,7 +16,7 @@ pub(super) const COOKIE: &str = "dps-emulator-control";
 
 /// The requests that may use the control endpoint.
 pub(crate) struct Guard {
-    /// Names that `Host` may have. IP addresses are always accepted, because no DNS entry can stand for them.
+    /// Names that `Host` may have. IP addresses are always accepted, because no DNS entry can replace them.
     names: Vec<String>,
     token: Option<Token>,
 }

@@ -164,7 +164,7 @@ pub(super) fn agreed(response: &Response<Body>) -> Option<Transport> {
     subprotocol(protocol.to_str().ok()?)
 }
 
-/// The transport that a subprotocol stands for.
+/// The transport of a subprotocol.
 fn subprotocol(word: &str) -> Option<Transport> {
     let is = |name: &str| word.eq_ignore_ascii_case(name);
     if is(protocol::mqtt::WEBSOCKET_PROTOCOL) {

@@ -127,7 +127,7 @@ impl Fault {
         self
     }
 
-    /// Limits it to devices whose registration id or device id matches. In the pattern, `*` stands for any text and `?` for one
+    /// Limits it to devices whose registration id or device id matches. In the pattern, `*` matches any text and `?` for one
     /// character; case does not matter. At [`Step::Connect`] the device is not known yet, so that such a fault never happens.
     #[must_use]
     pub fn device(mut self, pattern: impl Into<String>) -> Self {
@@ -158,7 +158,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at_pattern, mut at_text) = (0, 0);
-    // The place after the last `*`, and the end of the text that it stands for.
+    // The place after the last `*`, and the end of the text that it matches.
     let mut star: Option<(usize, usize)> = None;
     while at_text < text.len() {
         match pattern.get(at_pattern) {

@@ -30,7 +30,7 @@ pub(crate) enum Subscription {
 }
 
 impl Subscription {
-    /// The subscription that this topic filter stands for.
+    /// The subscription for this topic filter.
     pub(crate) fn of(filter: &str, identity: &Identity) -> Option<Self> {
         match filter {
             TWIN_RESPONSE_FILTER => return Some(Self::TwinResponses),

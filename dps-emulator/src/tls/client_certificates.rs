@@ -22,7 +22,7 @@ impl AnyClient {
         Self { algorithms }
     }
 
-    /// Verifies with each algorithm that the signature scheme stands for. In TLS 1.2 that is one for each curve.
+    /// Verifies with each algorithm of the signature scheme. In TLS 1.2 that is one for each curve.
     fn verify(
         &self,
         message: &[u8],

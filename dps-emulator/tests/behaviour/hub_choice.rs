@@ -114,7 +114,7 @@ async fn evenly_weighted_keeps_to_the_enrollments_hubs_and_to_its_choice() {
 }
 
 #[tokio::test]
-async fn the_device_goes_by_its_own_name_in_the_hub_or_by_its_registration_id() {
+async fn the_device_id_in_the_hub_is_that_of_the_enrollment_or_the_registration_id() {
     let dps = Dps::start().await;
     enroll(&dps, json!({ "deviceId": "Toaster#1_(kitchen)" })).await;
     let state = dps.device("dev-1").key(KEY_1).assigned().await;
@@ -126,7 +126,7 @@ async fn the_device_goes_by_its_own_name_in_the_hub_or_by_its_registration_id() 
 }
 
 #[tokio::test]
-async fn a_device_that_is_renamed_goes_by_its_new_name_from_the_next_registration() {
+async fn a_renamed_device_has_its_new_name_from_the_next_registration() {
     let dps = Dps::start().await;
     enroll(&dps, json!({ "deviceId": "toaster" })).await;
     let device = dps.device("dev-1").key(KEY_1);
@@ -141,7 +141,7 @@ async fn a_device_that_is_renamed_goes_by_its_new_name_from_the_next_registratio
 }
 
 #[tokio::test]
-async fn an_enrollment_that_is_gone_fails_the_registration_under_way() {
+async fn a_deleted_enrollment_fails_the_registration_in_progress() {
     let dps =
         Dps::start_with(|builder| builder.assign_delay(std::time::Duration::from_millis(300)))
             .await;
@@ -222,7 +222,7 @@ async fn hashed_among_hubs_without_policies_has_no_choice() {
 }
 
 #[tokio::test]
-async fn lowest_latency_goes_by_the_region_that_the_device_names() {
+async fn lowest_latency_uses_the_region_that_the_device_names() {
     let dps = Dps::start_with(|builder| {
         let hubs = ["hub-a", "hub-b", "hub-c=1000"];
         let builder = hubs

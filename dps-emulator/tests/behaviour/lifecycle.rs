@@ -18,7 +18,7 @@ async fn shut_down(dps: Dps) {
 }
 
 /// Returns true if the emulator no longer answers: the port is closed, or another program uses it.
-async fn is_gone(wire: &Wire) -> bool {
+async fn is_shut_down(wire: &Wire) -> bool {
     let request = wire.request("GET", "/enrollments/e");
     request.send().await.is_err()
 }
@@ -74,9 +74,9 @@ async fn an_emulator_reports_its_settings() {
 async fn after_a_shutdown_no_request_is_answered() {
     let dps = Dps::start().await;
     let wire = (*dps).clone();
-    assert!(!is_gone(&wire).await);
+    assert!(!is_shut_down(&wire).await);
     shut_down(dps).await;
-    assert!(is_gone(&wire).await);
+    assert!(is_shut_down(&wire).await);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn dropping_an_emulator_stops_it() {
     let wire = (*dps).clone();
     drop(dps);
     let gone = async {
-        while !is_gone(&wire).await {
+        while !is_shut_down(&wire).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -226,7 +226,7 @@ async fn a_port_in_use_is_reported() {
 }
 
 #[tokio::test]
-async fn the_server_goes_by_its_names() {
+async fn the_server_has_its_host_names() {
     let dps =
         Dps::start_with(|builder| builder.host_name("dps.example".parse().expect("a name"))).await;
     for host in ["localhost", "127.0.0.1"] {

@@ -28,8 +28,8 @@ pub use outcome::{BulkOutcome, BulkProgress, BulkReport};
 /// the whole request (400, 413), its items are sent again one by one. The modes are:
 ///
 /// * `Create`: an enrollment that exists is an [`ErrorKind::Conflict`].
-/// * `Update` and `UpdateIfMatchETag`: replace the enrollment if its version is the item's `etag`. In `Update`, `*` stands
-///   for any version; without an `etag` the service reports an [`ErrorKind::Conflict`].
+/// * `Update` and `UpdateIfMatchETag`: replace the enrollment if its version is the item's `etag`. In `Update`, `*` means
+///   any version; without an `etag` the service reports an [`ErrorKind::Conflict`].
 /// * `Delete`: delete the enrollment; if the item has an `etag`, only that version.
 ///
 /// Requests are retried as described in the [crate's documentation](crate#timeouts-and-retries), also after a lost answer,

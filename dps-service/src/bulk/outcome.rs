@@ -10,12 +10,12 @@ pub struct BulkOutcome<E> {
     pub index: usize,
     /// The item.
     pub item: E,
-    /// Whether the operation succeeded.
+    /// The result of the operation on the item.
     pub result: Result<(), Error>,
 }
 
 impl<E> BulkOutcome<E> {
-    /// Returns whether the service refused the item itself, so that another run would fail in the same way.
+    /// Returns true if the service refused the item itself, so that another run would fail in the same way.
     pub fn is_refused(&self) -> bool {
         let kind = self.result.as_ref().err().map(Error::kind);
         matches!(
@@ -52,7 +52,7 @@ pub struct BulkReport<E> {
 }
 
 impl<E> BulkReport<E> {
-    /// Returns whether every item succeeded.
+    /// Returns true if every item succeeded.
     pub fn is_successful(&self) -> bool {
         self.failed.is_empty()
     }

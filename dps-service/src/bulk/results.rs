@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) struct Sent<'a, E> {
     pub(crate) items: &'a [E],
     pub(crate) mode: &'a BulkOperationMode,
-    /// Whether an earlier attempt may have been carried out although its answer was lost.
+    /// True if an earlier attempt may have been carried out although its answer was lost.
     pub(crate) in_doubt: bool,
 }
 
@@ -78,7 +78,7 @@ mod tests {
         ids.iter().map(group).collect()
     }
 
-    /// The kind of each result, and whether it is in doubt; `None` stands for a success.
+    /// The kind of each result, and whether it is in doubt; `None` means a success.
     fn kinds(
         ids: &[&str],
         mode: &BulkOperationMode,

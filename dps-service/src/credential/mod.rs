@@ -20,7 +20,7 @@ pub use provider::{AccessToken, TokenProvider};
 /// A token is replaced when less time is left: clocks differ, and a request takes a while.
 const RESERVE: Duration = Duration::from_secs(60);
 
-/// How the client authenticates.
+/// The credentials of a client.
 #[derive(Debug)]
 pub(crate) enum Credential {
     Policy(SharedAccessPolicy),

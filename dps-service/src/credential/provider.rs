@@ -40,7 +40,7 @@ pub trait TokenProvider: Send + Sync {
     /// # Errors
     ///
     /// When no token is available. The client returns an error with this one as its source, and does not retry: the
-    /// provider knows better whether a retry may help.
+    /// provider itself can decide whether a retry may help.
     async fn token(&self) -> Result<AccessToken, Box<dyn StdError + Send + Sync>>;
 }
 

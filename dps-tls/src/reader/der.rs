@@ -46,7 +46,7 @@ impl fmt::Display for Content {
     }
 }
 
-/// Whether the input looks like DER. A text can begin with the character `0`, which is the tag of a sequence.
+/// Returns true if the input looks like DER. A text can begin with the character `0`, which is the tag of a sequence.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&SEQUENCE)
         && (bytes.get(1).is_some_and(|length| *length >= 0x80)
@@ -89,7 +89,7 @@ pub(super) fn content_of(der: &[u8]) -> Content {
     }
 }
 
-/// Whether a certificate has no version field, which is what version 1 means.
+/// Returns true if a certificate has no version field, which means version 1.
 pub(crate) fn is_version_1(certificate: &[u8]) -> bool {
     let to_be_signed = element(certificate)
         .and_then(|(_, content, _)| element(content))
@@ -99,7 +99,7 @@ pub(crate) fn is_version_1(certificate: &[u8]) -> bool {
         .is_some_and(|(tag, ..)| tag == INTEGER)
 }
 
-/// Whether the settings after a TRUSTED CERTIFICATE name uses that it is rejected for, or cannot be read.
+/// Returns true if the settings after a TRUSTED CERTIFICATE name uses that it is rejected for, or cannot be read.
 pub(super) fn rejects_uses(settings: &[u8]) -> bool {
     match element(settings) {
         _ if settings.is_empty() => false,

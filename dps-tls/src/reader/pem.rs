@@ -17,12 +17,12 @@ pub(super) struct Block {
     pub(super) label: String,
     /// The line of BEGIN, from 1.
     pub(super) line: usize,
-    /// Whether the content is encrypted in the way of older versions of OpenSSL. Then `der` is empty.
+    /// True if the content is encrypted in the way of older versions of OpenSSL. Then `der` is empty.
     pub(super) is_encrypted: bool,
     pub(super) der: Zeroizing<Vec<u8>>,
 }
 
-/// Whether the input looks like PEM, valid or not.
+/// Returns true if the input looks like PEM, valid or not.
 pub(super) fn is_pem(bytes: &[u8]) -> bool {
     [b"--BEGIN".as_slice(), b"--END", b"-BEGIN ", b"BEGIN CERT"]
         .iter()

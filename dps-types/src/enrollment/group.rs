@@ -1,4 +1,4 @@
-//! An enrollment of many devices, and what both kinds of enrollment let an operator choose.
+//! An enrollment of many devices, and the settings that both kinds of enrollment have.
 
 use super::{
     AllocationPolicyKind, AttestationMechanism, CustomAllocationDefinition, DeviceCapabilities,
@@ -26,15 +26,15 @@ lossless! {
         initial_twin: Option<InitialTwin> = "initialTwin",
         /// The version of this document.
         etag: Option<ETag> = "etag",
-        /// Whether its devices may register; unset means enabled.
+        /// Enabled if its devices may register; unset means enabled.
         provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
         /// The rules for a device that registers again; unset means migrate.
         reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
-        /// When it was created (read only).
+        /// The time at which it was created (read only).
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
-        /// When it last changed (read only).
+        /// The time of its last change (read only).
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
-        /// How a hub is picked; unset means the policy of the instance.
+        /// The allocation policy; unset means that of the instance.
         allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
         /// The hubs to select from; the default is all linked hubs.
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",
@@ -53,8 +53,8 @@ lossless! {
 }
 
 impl EnrollmentGroup {
-    /// A group whose devices prove themselves in this way. Not every way is one for groups: each that is has a
-    /// constructor of its own.
+    /// A group with this attestation. Not every attestation is valid for groups: each one that is has its
+    /// own constructor.
     fn new(enrollment_group_id: EnrollmentGroupId, attestation: AttestationMechanism) -> Self {
         Self {
             enrollment_group_id,
@@ -151,7 +151,7 @@ macro_rules! enrollment_choices {
             }
 
             /// The hubs to choose from, instead of all linked hubs. Evenly, unless another way to choose was named: the
-            /// service takes no hubs without an allocation policy, and a static one takes a single hub.
+            /// service accepts no hubs without an allocation policy, and a static one accepts a single hub.
             #[must_use]
             pub fn with_hubs(mut self, hubs: impl IntoIterator<Item = HubHostname>) -> Self {
                 self.iot_hubs = Some(hubs.into_iter().collect());
@@ -184,7 +184,7 @@ macro_rules! enrollment_choices {
                 self
             }
 
-            /// Whether devices may register.
+            /// Sets whether devices may register.
             #[must_use]
             pub fn with_provisioning_status(mut self, status: ProvisioningStatus) -> Self {
                 self.provisioning_status = Some(status);

@@ -34,15 +34,15 @@ lossless! {
         initial_twin: Option<InitialTwin> = "initialTwin",
         /// The version of this document.
         etag: Option<ETag> = "etag",
-        /// Whether the device may register; the default is enabled.
+        /// Enabled if the device may register; the default is enabled.
         provisioning_status: Option<ProvisioningStatus> = "provisioningStatus",
         /// The rules for a device that registers again; the default is to migrate.
         reprovision_policy: Option<ReprovisionPolicy> = "reprovisionPolicy",
-        /// When it was created (read only).
+        /// The time at which it was created (read only).
         created_date_time_utc: Option<Timestamp> = "createdDateTimeUtc",
-        /// When it last changed (read only).
+        /// The time of its last change (read only).
         last_updated_date_time_utc: Option<Timestamp> = "lastUpdatedDateTimeUtc",
-        /// How the hub is selected; the default is the policy of the instance.
+        /// The allocation policy; the default is that of the instance.
         allocation_policy: Option<AllocationPolicyKind> = "allocationPolicy",
         /// The hubs to select from; the default is all linked hubs.
         iot_hubs: Option<Vec<HubHostname>> = "iotHubs",

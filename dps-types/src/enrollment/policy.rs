@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::protocol::ApiVersion;
 
 open_enum! {
-    /// How a hub is selected.
+    /// The rule by which DPS selects a hub.
     pub enum AllocationPolicyKind {
         /// Evenly weighted: by a hash of the registration id.
         Hashed = "hashed",
@@ -21,7 +21,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// Whether devices may register.
+    /// The permission of devices to register.
     pub enum ProvisioningStatus {
         /// Devices may register.
         Enabled = "enabled",
@@ -35,9 +35,9 @@ lossless! {
     ///
     /// Source: azure-docs `iot-dps/concepts-device-reprovision.md`.
     pub struct ReprovisionPolicy {
-        /// Whether to allocate again.
+        /// True to allocate again.
         update_hub_assignment: bool = "updateHubAssignment",
-        /// Whether the twin is migrated when the hub changes.
+        /// True if the twin is migrated when the hub changes.
         migrate_device_data: bool = "migrateDeviceData",
     }
 }
@@ -144,7 +144,7 @@ lossless! {
     /// The capabilities of a device.
     #[derive(Default)]
     pub struct DeviceCapabilities {
-        /// Whether it is an IoT Edge device.
+        /// True if it is an IoT Edge device.
         iot_edge: bool = "iotEdge",
     }
 }

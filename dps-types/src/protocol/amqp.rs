@@ -127,7 +127,7 @@ impl Operation {
     /// Reads the values of [`OPERATION_TYPE`] and [`OPERATION_ID`].
     ///
     /// # Errors
-    /// When the type is missing or unknown, or a status request has no valid operation id.
+    /// If the type is missing or unknown, or a status request has no valid operation id.
     pub fn parse(name: Option<&str>, operation_id: Option<&str>) -> Result<Self, ParseError> {
         let wrong = |reason| ParseError::new("AMQP request", reason);
         match name {

@@ -25,18 +25,18 @@ impl ApiVersion {
     /// The name of the query parameter that carries it.
     pub const PARAMETER: &'static str = "api-version";
 
-    /// Device API: the newest one whose device has no reprovision policy of its own.
+    /// Device API: the newest one in which a device has no separate reprovision policy.
     pub const V2018_04_01: Self = Self::released(2018, 4, 1);
     /// Service API: the first one with symmetric keys, allocation and reprovision policies.
     pub const V2018_09_01_PREVIEW: Self = Self {
         released: false,
         ..Self::released(2018, 9, 1)
     };
-    /// Device API: what the C#, Node, Java and Python SDKs send.
+    /// Device API: the api-version that the C#, Node, Java and Python SDKs send.
     pub const V2019_03_31: Self = Self::released(2019, 3, 31);
     /// Device API: the first one with the substatus `reprovisionedToInitialAssignment`.
     pub const V2019_04_15: Self = Self::released(2019, 4, 15);
-    /// Device API: what the C SDK and IoT Edge send, and our default.
+    /// Device API: the api-version that the C SDK and IoT Edge send, and the default of `dps-device`.
     pub const V2021_06_01: Self = Self::released(2021, 6, 1);
     /// Service API: the current one.
     pub const V2021_10_01: Self = Self::released(2021, 10, 1);
@@ -85,7 +85,7 @@ impl ApiVersion {
         }
     }
 
-    /// Whether Microsoft is known to have published it.
+    /// Returns true if it is one of the published api-versions that this crate lists.
     pub fn is_known(&self) -> bool {
         Self::KNOWN.contains(self)
     }

@@ -79,7 +79,7 @@ impl DeviceRoute {
     /// Parses a method and a path. Fixed segments are compared without regard to case, ids are decoded.
     ///
     /// # Errors
-    /// When the path is not one of the API, the method is not allowed for it, or an id is not valid.
+    /// If the path is not one of the API, the method is not allowed for it, or an id is not valid.
     pub fn parse(method: &str, path: &str) -> Result<Self, RouteError> {
         let segments = segments(path).ok_or(RouteError::NotFound)?;
         let words: Vec<&str> = segments.iter().map(String::as_str).collect();

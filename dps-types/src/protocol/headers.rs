@@ -56,7 +56,7 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// Whether a document with this ETag meets the condition.
+    /// Returns true if a document with this ETag meets the condition.
     pub fn matches(&self, current: &ETag) -> bool {
         match self {
             Self::Any => true,

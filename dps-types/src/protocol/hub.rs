@@ -205,7 +205,7 @@ pub struct TwinResponseTopic {
     pub rid: String,
     /// The version of the reported properties after a patch.
     pub version: Option<u64>,
-    /// How many seconds to wait before the next request, as the topic has it.
+    /// The number of seconds to wait before the next request, as the topic has it.
     pub retry_after: Option<String>,
 }
 

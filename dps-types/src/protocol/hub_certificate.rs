@@ -29,7 +29,7 @@ impl RequestTopic {
         Self { rid: rid.into() }
     }
 
-    /// Whether the service accepts the request id.
+    /// Returns true if the service accepts the request id.
     pub fn has_valid_id(&self) -> bool {
         let rid = self.rid.as_bytes();
         (4..=36).contains(&rid.len())
@@ -68,7 +68,7 @@ pub struct ResponseTopic {
     pub status: u16,
     /// The request id.
     pub rid: String,
-    /// How many seconds to wait before the next request, as the topic has it.
+    /// The number of seconds to wait before the next request, as the topic has it.
     pub retry_after: Option<String>,
 }
 

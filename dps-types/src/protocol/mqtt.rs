@@ -179,7 +179,7 @@ pub struct ResponseTopic {
     pub status: u16,
     /// The request id.
     pub rid: String,
-    /// How many seconds to wait before the next request, as the topic has it.
+    /// The number of seconds to wait before the next request, as the topic has it.
     pub retry_after: Option<String>,
 }
 

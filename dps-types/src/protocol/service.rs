@@ -100,7 +100,7 @@ impl ServiceRoute {
     /// and a slash at the end changes nothing (the Node SDK sends one on bulk operations).
     ///
     /// # Errors
-    /// When the path is not one of the API, the method is not allowed for it, or an id is not valid.
+    /// If the path is not one of the API, the method is not allowed for it, or an id is not valid.
     pub fn parse(method: &str, path: &str) -> Result<Self, RouteError> {
         let segments =
             segments(path.strip_suffix('/').unwrap_or(path)).ok_or(RouteError::NotFound)?;

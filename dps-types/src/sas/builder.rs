@@ -40,10 +40,10 @@ impl<'a> SasTokenBuilder<'a> {
         self
     }
 
-    /// Signs with a key wherever it is.
+    /// Signs with a key in memory or in hardware.
     ///
     /// # Errors
-    /// When the signer fails.
+    /// If the signer fails.
     pub async fn sign(self, signer: &dyn Sign) -> Result<SasToken, SignError> {
         let signature = signer.sign(self.string_to_sign().as_bytes()).await?;
         Ok(self.signed(signature))

@@ -1,8 +1,8 @@
 //! Parses the fields of a SAS token as Microsoft's published parser does.
 //!
 //! How DPS itself parses a token is not published. The rules here are inferred from the class
-//! `SharedAccessSignature` of the provisioning service client in azure-iot-sdk-csharp, and this is the only place that
-//! knows them:
+//! `SharedAccessSignature` of the provisioning service client in azure-iot-sdk-csharp. Only this module implements
+//! them:
 //!
 //! * The scheme, one white space, the fields. White space between the fields is refused.
 //! * Fields are separated by `&`; empty ones are skipped, unknown ones are ignored.

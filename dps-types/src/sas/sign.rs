@@ -1,4 +1,4 @@
-//! The trait for keys that sign, wherever they are: in memory, in a TPM, in a PKCS#11 token.
+//! The trait for keys that sign: in memory, in a TPM, or in a PKCS#11 token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub trait Sign: Send + Sync {
     /// Signs the data.
     ///
     /// # Errors
-    /// When the device that holds the key refuses or cannot be reached.
+    /// If the device that holds the key refuses or cannot be reached.
     async fn sign(&self, data: &[u8]) -> Result<Signature, SignError>;
 }
 

@@ -37,15 +37,15 @@ pub struct SasToken {
 }
 
 impl SasToken {
-    /// When the token expires.
+    /// The time at which the token expires.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// Whether a token that was made to live for `lifetime` can still be used at `now`, with `reserve` left.
+    /// Returns true if a token that was created with `lifetime` can still be used at `now`, with `reserve` left.
     ///
-    /// A token that expires later than `now + lifetime` was made before the clock was set back. To the service it comes
-    /// from the future, so it is not fresh.
+    /// A token that expires later than `now + lifetime` was created before the clock was set back. The service would accept
+    /// it for too long, so it is not fresh.
     pub fn is_fresh(&self, now: SystemTime, lifetime: Duration, reserve: Duration) -> bool {
         let latest = now.checked_add(lifetime);
         now.checked_add(reserve)
@@ -63,7 +63,7 @@ impl SasToken {
         &self.resource
     }
 
-    /// Whether the token is for `resource` or for a path above it, without regard to case.
+    /// Returns true if the token is for `resource` or for a path above it, without regard to case.
     pub fn covers(&self, resource: &str) -> bool {
         let claimed = self.resource.trim_end_matches('/');
         match resource.get(..claimed.len()) {
@@ -74,7 +74,7 @@ impl SasToken {
         }
     }
 
-    /// Whether the key made the signature. Uses the text of `sr` as it was sent, since clients encode differently, and
+    /// Returns true if the key made the signature. Uses the text of `sr` as it was sent, since clients encode differently, and
     /// compares in constant time.
     pub fn verify(&self, key: &SymmetricKey) -> bool {
         let made = key.hmac_sha256(string_to_sign(&self.sr, &self.se).as_bytes());

@@ -14,7 +14,7 @@ use crate::json;
 pub const MAX_TAGS_BYTES: usize = 8 * 1024;
 /// The largest size of all desired, or of all reported, properties together, in bytes as the hub counts them.
 pub const MAX_PROPERTIES_BYTES: usize = 32 * 1024;
-/// How many objects may be nested below the section itself. Arrays do not count.
+/// The maximum number of nested objects below the section itself. Arrays do not count.
 pub const MAX_DEPTH: usize = 10;
 /// The longest name of a tag or property, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 1024;
@@ -32,7 +32,7 @@ pub struct LimitError {
 }
 
 impl LimitError {
-    /// Whether the section as a whole is too large. A hub answers that with another status.
+    /// Returns true if the section as a whole is too large. A hub answers that with another status.
     pub fn is_size(&self) -> bool {
         self.is_size
     }

@@ -34,7 +34,7 @@ pub(crate) async fn keeps_the_key_in_use(keys: &dyn KeySource) {
     let error = keys.open("pkcs8:AQID").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
 
-    // With the second key in use, the first one is replaced, and its certificate is of no use.
+    // With the second key in use, the first one is replaced, and its certificate can no longer be used.
     keys.generate(&[&second]).await.unwrap();
     let error = open(&stored, keys).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Certificate);

@@ -65,7 +65,7 @@ fn a_device_registers_with_its_own_key() {
         dps.enroll(&enrolled).await;
 
         for transport in TRANSPORTS {
-            // As after a restart, the device knows only the name of the key.
+            // As after a restart, the device has only the name of the key.
             let key: SecretKey = token.secret_key(&uri).await.unwrap();
             let id = "toaster-0815".parse().unwrap();
             dps.register(SymmetricKeyAttestation::from_signer(id, key), transport)

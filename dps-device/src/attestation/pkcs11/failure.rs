@@ -162,7 +162,7 @@ fn advice(code: RvError) -> &'static str {
             "other code in this process has finalized the module, or the process was forked"
         }
         RvError::DeviceError | RvError::FunctionFailed | RvError::GeneralError => {
-            "it failed; the log of its module may say more"
+            "it failed; see the log of its module"
         }
         _ => "",
     }

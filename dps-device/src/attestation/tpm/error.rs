@@ -73,7 +73,7 @@ impl TpmError {
         self.code.is_some_and(ResponseCode::is_unsupported_scheme)
     }
 
-    /// Whether the TPM has no space for another persistent object.
+    /// Returns true if the TPM has no space for another persistent object.
     pub(super) fn is_out_of_space(&self) -> bool {
         self.code.is_some_and(ResponseCode::is_out_of_space)
     }

@@ -1,4 +1,4 @@
-//! The options of a TPM: how to reach it, the handles of its keys, and its authorization values.
+//! The options of a TPM: its address, the handles of its keys, and its authorization values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ impl TpmOptions {
     /// The default timeout of one use of the TPM. The first use creates keys, and a slow TPM needs half a minute for each.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// Sets how to reach the TPM. The default is [`Tcti::resource_manager`].
+    /// Sets the address of the TPM. The default is [`Tcti::resource_manager`].
     #[must_use]
     pub fn with_tcti(mut self, tcti: Tcti) -> Self {
         self.tcti = tcti;

@@ -1,4 +1,4 @@
-//! How to reach a TPM: the TCTI (TPM command transmission interface).
+//! The address of a TPM: the TCTI (TPM command transmission interface).
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use crate::error::Error;
 const VARIABLES: [&str; 3] = ["TPM2TOOLS_TCTI", "TCTI", "TEST_TCTI"];
 const RESOURCE_MANAGER: &str = "/dev/tpmrm0";
 
-/// How to reach a TPM. The default is [`resource_manager`](Self::resource_manager).
+/// The address of a TPM. The default is [`resource_manager`](Self::resource_manager).
 ///
 /// Each kind is a library of the TSS that is loaded at run time: the Debian packages `libtss2-tcti-device0` and so on.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct Tcti {
 }
 
 impl Tcti {
-    /// The kernel's resource manager, `/dev/tpmrm0`, which lets programs share the TPM and removes the objects that they leave.
+    /// The kernel's resource manager, `/dev/tpmrm0`, with which programs share the TPM. It removes the objects that they
+    /// leave.
     ///
     /// The user must be in the group `tss`.
     pub fn resource_manager() -> Self {

@@ -46,7 +46,7 @@ pub(crate) struct Request {
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// How many certificates the client showed.
+    /// The number of certificates that the client presented.
     pub(crate) certificates: usize,
 }
 
@@ -161,7 +161,7 @@ impl Connection {
     }
 }
 
-/// One request, `None` when the client is gone.
+/// One request, `None` after the client has disconnected.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

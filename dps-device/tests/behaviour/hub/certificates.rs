@@ -103,7 +103,7 @@ impl World {
         (peer, serde_json::from_str(&report.body).unwrap())
     }
 
-    /// Which certificates are stored: the last bytes of the current and the next one.
+    /// The stored certificates: the last bytes of the current and the next one.
     async fn stored(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         let stored = self.store().load().await.unwrap();
         let leaf = |credential: Option<dps_device::certificate::Credential>| {
@@ -321,7 +321,7 @@ async fn the_old_certificate_is_used_until_the_hub_accepts_the_new_one() {
     play(&mut device, async {
         let request = request(&mut peer).await;
         world.issue(&mut peer, &request).await;
-        // The hub does not know the new certificate yet.
+        // The hub does not have the new certificate yet.
         let mut refused = world.hub.accept().await;
         refused.packet().await;
         refused.send(b"\x20\x02\x00\x05").await;
@@ -333,7 +333,7 @@ async fn the_old_certificate_is_used_until_the_hub_accepts_the_new_one() {
     assert_eq!(current, first);
     assert!(next.is_some());
 
-    // After a restart the hub knows it.
+    // After a restart the hub has it.
     drop(device);
     let mut device = world.device(RenewalPlace::Hub);
     play(&mut device, world.accept()).await;

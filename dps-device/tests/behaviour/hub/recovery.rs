@@ -133,7 +133,7 @@ async fn a_key_that_was_rotated_leads_to_the_other_key_and_not_to_a_registration
     assert_eq!(dps.asked(), [""; 0]);
 }
 
-/// The cached assignment names a hub that does not know the device.
+/// The cached assignment names a hub in which the device does not exist.
 #[tokio::test]
 async fn a_cached_assignment_that_is_wrong_is_replaced() {
     let hubs = Hubs::new().await;

@@ -1,6 +1,6 @@
 //! A server that reads and writes bytes under the control of a test, over TLS and over WebSocket.
 //!
-//! It only knows where a packet ends: OASIS, MQTT Version 3.1.1, section 2.2.3.
+//! It only finds the end of a packet: OASIS, MQTT Version 3.1.1, section 2.2.3.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// A connected client. Dropping it closes the connection.
 pub(crate) struct Peer {
     stream: Box<dyn Stream>,
-    /// How many certificates the client showed.
+    /// The number of certificates that the client presented.
     pub(crate) certificates: usize,
     pub(crate) alpn: Option<Vec<u8>>,
     /// The request to switch to WebSocket.
@@ -153,7 +153,7 @@ impl Peer {
         self.stream.flush().await.unwrap();
     }
 
-    /// Returns false when the client is gone.
+    /// Returns false after the client has disconnected.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
     }
@@ -163,7 +163,7 @@ impl Peer {
         Request::read(&self.packet().await)
     }
 
-    /// The next request, `None` when the client is gone.
+    /// The next request, `None` after the client has disconnected.
     #[cfg(all(feature = "conformance", feature = "http", feature = "websocket"))]
     pub(crate) async fn next_request(&mut self) -> Option<Request> {
         loop {

@@ -64,7 +64,7 @@ fn clock(control: &Control, page: &mut Html) {
 }
 
 fn faults(control: &Control, page: &mut Html) {
-    page.raw("<section aria-labelledby=\"faults\"><h2 id=\"faults\">Faults in force</h2>");
+    page.raw("<section aria-labelledby=\"faults\"><h2 id=\"faults\">Active faults</h2>");
     let faults = control.gateway.faults.list();
     if faults.is_empty() {
         page.raw("<p>There are no faults.</p>");

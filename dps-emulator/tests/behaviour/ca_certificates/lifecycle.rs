@@ -170,7 +170,7 @@ async fn an_update_keeps_the_proof_of_the_same_certificate_only() {
 }
 
 #[tokio::test]
-async fn a_deleted_certificate_is_gone() {
+async fn a_deleted_certificate_does_not_exist() {
     let (dps, root) = (Dps::start().await, authority("Contoso Root"));
     let cas = Cas(&dps);
     let created = cas.create("root", root.certificate_pem()).await;
