@@ -157,7 +157,7 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn keys_that_a_read_shows_as_nothing_are_read_too() {
+async fn keys_that_a_read_returns_empty_are_read_separately() {
     let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"symmetricKey","symmetricKey":{}},"etag":"IjAi"}"#;
     let script = [stored, MECHANISM, stored].map(|body| answer("200 OK", body));
     let service = Service::start(script).await;
@@ -184,7 +184,7 @@ async fn without_a_version_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_modified() {
+async fn a_missing_enrollment_is_not_modified() {
     let service = Service::start([answer("404 Not Found", r#"{"errorCode":404202}"#)]).await;
     let error = disable(&service.client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
