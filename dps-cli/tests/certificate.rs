@@ -223,6 +223,40 @@ async fn a_file_is_described_in_words() {
         .run(&["certificate", "inspect", &fixture("device.pfx")])
         .await;
     assert!(pfx.code == 2 && pfx.stderr.contains("PKCS#12"), "{pfx:?}");
+    assert!(pfx.stderr.contains("--password-file"), "{pfx:?}");
+    world.file("password.txt", "contoso\n");
+    world.file("wrong.txt", "fabrikam\n");
+    for file in ["device-password.pfx", "device-legacy.pfx"] {
+        let inspect = ["certificate", "inspect", &fixture(file), "--password-file"];
+        let content = world
+            .json(&[&inspect[..], &["password.txt"]].concat())
+            .await;
+        assert_eq!(content[0]["kind"], "certificate", "{content}");
+        assert_eq!(content[0]["key"], "ECDSA on P-256", "{content}");
+        assert_eq!(content[1]["kind"], "private key", "{content}");
+        let wrong = world.run(&[&inspect[..], &["wrong.txt"]].concat()).await;
+        assert!(
+            wrong.code == 2 && wrong.stderr.contains("password"),
+            "{wrong:?}"
+        );
+        assert!(
+            !wrong.stderr.contains("fabrikam"),
+            "the password is not printed"
+        );
+    }
+    let mut command = world.command(&["certificate", "inspect", &fixture("device-password.pfx")]);
+    command.env("DPS_FILE_PASSWORD", "contoso");
+    let ran = common::Ran::of(command).await;
+    assert!(
+        ran.code == 0 && ran.stdout.contains("private key"),
+        "{ran:?}"
+    );
+    let whole = std::fs::read(fixture("device-password.pfx")).unwrap();
+    for length in [4, 10, 100, whole.len() - 1] {
+        world.file("cut.pfx", &whole[..length]);
+        let cut = world.run(&["certificate", "inspect", "cut.pfx"]).await;
+        assert_eq!(cut.code, 2, "{length}: {cut:?}");
+    }
     let chain = world
         .json(&["certificate", "inspect", &fixture("glued-chain.pem")])
         .await;

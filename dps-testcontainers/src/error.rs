@@ -3,8 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The connection of a container cannot be read.
-#[derive(Debug)]
+/// The connection of a container cannot be read. `{:#}` prints the message and all its sources.
 pub struct Error {
     kind: ErrorKind,
     what: &'static str,
@@ -50,14 +49,42 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    /// The kind, and the text with all sources: what Rust prints for an error that `main` returns.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self:#}", self.kind)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
+        f.write_str(self.what)?;
+        let mut source = self.source().filter(|_| f.alternate());
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_its_sources() {
+        let source = std::io::Error::other("no engine");
+        let error = Error::engine("a port of the container is not mapped", source);
+        assert_eq!(error.to_string(), "a port of the container is not mapped");
+        let whole = "a port of the container is not mapped: no engine";
+        assert_eq!(format!("{error:#}"), whole);
+        assert_eq!(format!("{error:?}"), format!("Engine: {whole}"));
     }
 }

@@ -36,7 +36,7 @@ fn the_server_sees_the_whole_chain() {
 }
 
 #[test]
-fn the_newest_version_wins() {
+fn the_newest_version_is_used() {
     let pki = Pki::new();
     let config = ClientTls::new(pki.roots()).build().unwrap();
     let (client, _) = handshake(config, pki.server_of(&VERSIONS, false)).unwrap();

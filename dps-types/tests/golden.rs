@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 #[test]
 #[ignore = "needs the folder DPS_SHARED: scripts/test recordings"]
-fn documented_custom_allocation_is_written_unchanged() {
+fn documented_messages_of_custom_allocation_are_written_back_unchanged() {
     let documents = recording("custom-allocation.json");
     let documents = documents.as_object().expect("an object");
     let mut checked = 0;
@@ -124,7 +124,7 @@ fn same_text<T: DeserializeOwned + Serialize + Debug>(document: &Value) {
     assert_eq!(written, document.to_string());
 }
 
-/// The body of an exchange, with what the recording abridges put in:
+/// The body of an exchange, with the parts that the recording abbreviates:
 /// `"...": "as above"` is the same body of the exchange before it on the same path, and
 /// `"{full IndividualEnrollment some_name}"` is any such enrollment with that kind of attestation.
 fn whole(exchanges: &[Value], index: usize, body: &str) -> Value {

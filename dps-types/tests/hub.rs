@@ -1,4 +1,4 @@
-//! The hub over MQTT: username and topics as literals from the documentation and from what official clients send.
+//! The hub over MQTT: username and topics as literals from the documentation and from official clients.
 
 use dps_types::protocol::hub::{
     API_VERSION, DESIRED_FILTER, DesiredTopic, TWIN_RESPONSE_FILTER, TwinRequestTopic,
@@ -60,7 +60,7 @@ fn usernames_of_other_clients_are_read() {
         assert_eq!(read.client_type.as_deref(), client_type, "{text}");
         assert_eq!(read.model_id.as_deref(), model_id, "{text}");
     }
-    // A device id may hold what looks like an escape.
+    // A device id may contain text that looks like an escape.
     let read: Username = "hub/a%41#+?/?api-version=2021-04-12"
         .parse()
         .expect("valid");
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mark_goes_back_as_it_came(rid in "[A-Za-z0-9%._~:@-]{1,40}", version in any::<u64>()) {
+    fn a_request_id_is_returned_unchanged(rid in "[A-Za-z0-9%._~:@-]{1,40}", version in any::<u64>()) {
         let asked = format!("$iothub/twin/PATCH/properties/reported/?$rid={rid}");
         let Ok(TwinRequestTopic::PatchReported { rid: mark }) = asked.parse() else {
             return Err(TestCaseError::fail(asked));

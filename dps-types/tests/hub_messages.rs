@@ -1,4 +1,4 @@
-//! Messages and direct methods of a hub over MQTT: topics as literals from the documentation and from what official clients send.
+//! Messages and direct methods of a hub over MQTT: topics as literals from the documentation and from official clients.
 
 use dps_types::protocol::hub_message::{
     DeviceboundTopic, EventsTopic, InputTopic, PropertyBag, devicebound_filter, module_filter,

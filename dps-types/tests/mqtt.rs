@@ -1,4 +1,4 @@
-//! MQTT: username and topics as literals from the documentation and from what official clients send.
+//! MQTT: username and topics as literals from the documentation and from official clients.
 
 use dps_types::protocol::ApiVersion;
 use dps_types::protocol::mqtt::{
@@ -286,7 +286,7 @@ fn an_invalid_response_is_refused_with_a_reason() {
 }
 
 #[test]
-fn names_on_the_wire_are_the_services() {
+fn names_on_the_wire_are_those_of_the_service() {
     assert_eq!(RESPONSE_FILTER, "$dps/registrations/res/#");
     assert_eq!(WEBSOCKET_PATH, "/$iothub/websocket");
     assert_eq!(WEBSOCKET_PROTOCOL, "mqtt");

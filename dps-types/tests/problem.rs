@@ -1,4 +1,4 @@
-//! The service's account of a failure: what is known, what is shown, and what rubbish does to it.
+//! The error document of the service: known codes, the displayed text, and malformed documents.
 
 use dps_types::{ErrorCode, ErrorDetails};
 use serde_json::json;
@@ -8,7 +8,7 @@ fn read(text: &str) -> ErrorDetails {
 }
 
 #[test]
-fn the_documented_body_is_read_whole() {
+fn the_documented_body_is_read_completely() {
     let text = r#"{"errorCode":401002,"trackingId":"8ad0463c-6427-4479-9dfa-3e8bb7003e9b","message":"Invalid certificate.","info":{"k":"v"},"timestampUtc":"2020-04-10T05:24:22.4718526Z"}"#;
     let problem = read(text);
     assert_eq!(problem.error_code, Some(ErrorCode::UNAUTHORIZED));
@@ -24,7 +24,7 @@ fn the_documented_body_is_read_whole() {
 }
 
 #[test]
-fn what_is_missing_is_not_shown() {
+fn missing_members_are_not_shown() {
     for (text, shown) in [
         ("{}", "the service gave no message"),
         (r#"{"message":"Boom."}"#, "Boom."),
@@ -64,7 +64,7 @@ fn other_spellings_are_understood() {
 }
 
 #[test]
-fn rubbish_hides_nothing_and_is_kept() {
+fn malformed_members_are_kept_and_hide_no_others() {
     let rubbish = json!({
         "errorCode": "four hundred", "trackingId": 7, "message": "Still here.", "info": [1],
         "timestampUtc": "yesterday", "new": {"a": null}
@@ -108,7 +108,7 @@ fn every_known_code_has_a_hint_and_an_http_status() {
 }
 
 #[test]
-fn the_codes_are_the_services() {
+fn the_codes_are_those_of_the_service() {
     for (code, number) in [
         (ErrorCode::ARGUMENT_INVALID, 400_004),
         (ErrorCode::CUSTOM_ALLOCATION_FAILED, 400_207),

@@ -139,7 +139,7 @@ fn one_encoder_serves_path_and_signature() {
 }
 
 #[test]
-fn names_on_the_wire_are_the_services() {
+fn names_on_the_wire_are_those_of_the_service() {
     assert_eq!(device::GLOBAL_HOST, "global.azure-devices-provisioning.net");
     assert_eq!(device::SAS_POLICY, "registration");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Bugs that users of other SDKs reported, or that are in their code, each as a test.
 //!
-//! | test | where | what went wrong there |
+//! | test | where | the bug |
 //! | --- | --- | --- |
 //! | `azure_cli_30610` | azure-cli#30610, #31673 | metadata keys of twins added or lost: twins corrupted |
 //! | `csharp_3478` | azure-iot-sdk-csharp#3478 | `registrationState` only in the answer to a get |
@@ -196,7 +196,7 @@ fn node_893() {
     );
 }
 
-/// Which statuses are tried again is for the clients; here each must be readable as what it is.
+/// The clients decide which statuses are retried. Here each status must be read as its own value.
 #[test]
 fn azc_retry() {
     for status in [500, 502, 503, 504] {

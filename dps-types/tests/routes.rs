@@ -366,7 +366,7 @@ fn a_service_request_without_a_route_is_refused_with_a_reason() {
 }
 
 #[test]
-fn an_error_of_a_route_is_worded_once() {
+fn an_error_of_a_route_has_one_text() {
     let error = ServiceRoute::parse("GET", "/enrollments/a.").expect_err("a bad id");
     assert_eq!(
         error.to_string(),

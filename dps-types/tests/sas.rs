@@ -49,7 +49,7 @@ fn without_a_policy_there_is_no_skn() {
 
 /// The id looks the same in the path and in the signature (csharp#3061).
 #[test]
-fn a_colon_in_an_id_is_encoded_in_what_is_signed() {
+fn a_colon_in_an_id_is_encoded_in_the_signed_text() {
     let token =
         SasTokenBuilder::new("0ne00111111/registrations/dev:1", 1_700_000_001).sign_with(&key());
     assert_eq!(
@@ -154,7 +154,7 @@ fn the_token_that_a_tpm_signed_is_verified() {
 }
 
 #[test]
-fn a_change_of_anything_that_is_signed_is_noticed() {
+fn a_change_of_any_signed_part_is_detected() {
     let text = CLIENTS[1].1;
     for (from, to) in [
         ("my-symkey-device", "my-symkey-devicf"),
@@ -458,7 +458,7 @@ fn a_device_key_derives_from_the_group_key() {
 
 /// RFC 4231, test case 1.
 #[test]
-fn the_hmac_is_the_standards() {
+fn the_hmac_is_that_of_the_standard() {
     let hmac = SymmetricKey::from_bytes([0x0b; 20])
         .unwrap()
         .hmac_sha256(b"Hi There");

@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
-/// Made with the usual templates, from keys for tests alone.
+/// Created with the usual templates, from keys for tests only.
 const EK: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAhd/jHPPN1T7SDbuFkhsq\
      oYwC8j050YSZHLdpCDUdVtD62Jzlr2/Ake7IW0Hl6vq3Y+Nxmt9aLfLBVXqavy/1obXJsjMzhbxZyb16inLcSZaJfG73FknlSj3h\
      kuz6VUaNQou1rH1syoqxhcibzA+tbTtKt94f5l0bK5xKzssrN4CFfGF8kFtevJKAxHOFiIE7dmi9NThSFmG6xsd5/ttg1491+Jj/\
@@ -129,7 +129,7 @@ fn an_invalid_public_key_is_refused() {
 }
 
 #[test]
-fn an_authentication_key_is_taken_apart() {
+fn the_parts_of_an_authentication_key_are_read() {
     let key = AuthenticationKey::from_base64(AUTHENTICATION_KEY).unwrap();
     let parts = [
         key.credential(),
@@ -158,7 +158,7 @@ fn an_authentication_key_is_taken_apart() {
     );
 }
 
-/// Azure's SDKs take it so.
+/// As Azure's SDKs do.
 #[test]
 fn bytes_after_an_authentication_key_are_ignored() {
     let longer = [&bytes(AUTHENTICATION_KEY)[..], b"more"].concat();

@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn written_packets_are_read(
             length in prop_oneof![0_usize..300, 65_500_usize..65_600],
             mask in any::<Option<[u8; 4]>>(),
             cut in any::<prop::sample::Index>(),

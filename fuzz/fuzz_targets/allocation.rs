@@ -21,6 +21,6 @@ fuzz_target!(|bytes: &[u8]| {
         let answer: AllocationResponse = serde_json::from_slice(&answer).expect("readable");
         assert!(request.links(&answer.iot_hub_host_name));
     }
-    let text = serde_json::to_vec(&request).expect("what we read, we write");
-    serde_json::from_slice::<AllocationRequest>(&text).expect("what we write, we read");
+    let text = serde_json::to_vec(&request).expect("an accepted value can be written");
+    serde_json::from_slice::<AllocationRequest>(&text).expect("a written value can be read");
 });

@@ -42,8 +42,8 @@ fn check<T: DeserializeOwned + Serialize + PartialEq + Debug>(document: &Value) 
         return;
     };
     let _ = format!("{read:?}");
-    let written = serde_json::to_value(&read).expect("what we read, we write");
-    let again: T = serde_json::from_value(written.clone()).expect("what we write, we read");
+    let written = serde_json::to_value(&read).expect("an accepted value can be written");
+    let again: T = serde_json::from_value(written.clone()).expect("a written value can be read");
     assert_eq!(again, read);
     assert_eq!(serde_json::to_value(&again).expect("writable"), written);
     // The spelling of a name may change (aliases, case); the number of fields does not.

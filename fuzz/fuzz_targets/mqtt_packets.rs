@@ -20,11 +20,11 @@ fuzz_target!(|bytes: &[u8]| {
             _ => {}
         }
         let mut out = Packets::new(Vec::new(), MAX);
-        now(out.write(packet.clone())).expect("what we read, we write");
+        now(out.write(packet.clone())).expect("an accepted value can be written");
         let written = out.into_inner();
         assert!(written.len() <= bytes.len());
         let mut again = Packets::new(&written[..], MAX);
-        assert_eq!(now(again.read()).expect("what we write, we read"), Some(packet));
+        assert_eq!(now(again.read()).expect("a written value can be read"), Some(packet));
         assert!(matches!(now(again.read()), Ok(None)));
     }
 });

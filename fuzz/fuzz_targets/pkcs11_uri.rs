@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     let written = read.to_string();
     assert!(!written.contains("pin-value="));
     assert!(format!("{read:?}").contains(&written));
-    let again: Uri = written.parse().expect("what is written can be read");
+    let again: Uri = written.parse().expect("a written value can be read");
     assert_eq!(again.to_string(), written);
     assert_eq!(again.object(), read.object());
     assert_eq!(again.id(), read.id());

@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let _ = token.covers("0ne00000A0A/registrations/dev1");
     let _ = token.covers(text);
 
-    let again: SasToken = token.reveal().parse().expect("what we write, we read");
+    let again: SasToken = token.reveal().parse().expect("a written value can be read");
     assert_eq!(format!("{again:?}"), format!("{token:?}"));
     assert_eq!(again.verify(&key), verified);
 });

@@ -135,6 +135,15 @@ try {
     await page.getByRole("button", { name: "Change the twin" }).click();
     await page.locator("#message[data-error=true]").waitFor();
 
+    // A message waits for the device. A method reaches no device, because none is connected.
+    await open("/page/hubs/127.0.0.1/dev-1");
+    await page.getByText("Messages in the queue: 0.").waitFor();
+    await reloaded(() => page.getByRole("button", { name: "Send the message" }).click());
+    await page.getByText("Messages in the queue: 1.").waitFor();
+    await page.getByRole("button", { name: "Invoke the method" }).click();
+    await page.locator("#message[data-error=true]").waitFor();
+    problems.length = 0;
+
     // A fault, the clock, a registration that is deleted, a group that is disabled.
     await open("/");
     await page.getByLabel("Effect").selectOption("throttle");

@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn neither_case_nor_order_matters(
+    fn the_case_of_ids_and_the_order_of_hubs_do_not_matter(
         hubs in hubs(),
         id in registration_id(),
         shuffled in any::<prop::sample::Index>(),

@@ -60,7 +60,7 @@ async fn the_device_gets_the_status_and_the_test_gets_the_reason() {
 }
 
 #[tokio::test]
-async fn a_test_checks_what_the_webhook_checks() {
+async fn a_test_makes_the_checks_of_the_webhook() {
     // The webhook rejects a hub that is not linked, and catches a panic.
     let outcome = documented().run(to("gone.azure-devices.net")).await;
     outcome.assert_rejected("gone.azure-devices.net, which is not one of the linked hubs");

@@ -272,9 +272,9 @@ proptest! {
         runtime.block_on(provoke(&[AMQP, &open(), &frame(0, 0, &bytes)].concat()));
     }
 
-    /// A flipped byte in a sound conversation.
+    /// A flipped byte in a valid conversation.
     #[test]
-    fn a_flipped_byte_ends_or_not_but_never_panics(at in 8usize..300, value in any::<u8>()) {
+    fn a_flipped_byte_never_causes_a_panic(at in 8usize..300, value in any::<u8>()) {
         let mut bytes = [AMQP.to_vec(), open(), begin(0), sender(0), transfer(0, 0, FALSE, b"\x00\x53\x75\xa0\x01x")].concat();
         let at = at % bytes.len();
         bytes[at] = value;

@@ -285,7 +285,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn the_c_sdk_is_understood() {
+async fn the_requests_of_the_c_sdk_are_read() {
     let (seen, received) = exchange(&c()).await;
     let url = Some("amqps://localhost/0ne1/registrations/d1".to_owned());
 
@@ -316,7 +316,7 @@ async fn the_c_sdk_is_understood() {
 }
 
 #[tokio::test]
-async fn the_csharp_sdk_is_understood() {
+async fn the_requests_of_the_csharp_sdk_are_read() {
     let (seen, received) = exchange(&csharp()).await;
 
     assert_eq!(
@@ -344,7 +344,7 @@ async fn the_csharp_sdk_is_understood() {
 }
 
 #[tokio::test]
-async fn the_java_sdk_is_understood() {
+async fn the_requests_of_the_java_sdk_are_read() {
     let (seen, _) = exchange(&java()).await;
 
     assert_eq!(
@@ -359,7 +359,7 @@ async fn the_java_sdk_is_understood() {
 }
 
 #[tokio::test]
-async fn a_correlation_id_of_another_type_comes_back_as_it_was() {
+async fn a_correlation_id_of_another_type_is_returned_unchanged() {
     let mut peer = csharp();
     for id in [
         &b"\x80\x00\x00\x00\x00\x00\x00\x00\x2a"[..],

@@ -135,7 +135,7 @@ async fn a_refused_token_ends_the_tpm_mechanism() {
 
 /// The frames of a TPM registration as Java's SDK exchanges them: exactly three challenges, `00`, one with 0x80, one with 0xC1.
 #[tokio::test]
-async fn java_gets_exactly_three_challenges_within_512_bytes() {
+async fn the_java_sdk_receives_exactly_three_challenges_within_512_bytes() {
     let (mut near, far) = duplex(8192);
     let server = tokio::spawn(async move {
         let (mut frames, mut server, _) = accept(far).await;

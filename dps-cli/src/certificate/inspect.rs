@@ -1,12 +1,15 @@
 //! `dps certificate inspect`: the content of a file in words.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 use x509_cert::der::DecodePem as _;
 use x509_cert::request::CertReq;
+use zeroize::Zeroizing;
 
+use super::container;
 use super::parsed::Parsed;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -22,15 +25,22 @@ const COLUMNS: &[Column] = &[
     ("NOT AFTER", "/notAfter"),
 ];
 
+const PASSWORD_VARIABLE: &str = "DPS_FILE_PASSWORD";
+
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// File in PEM, DER or base64; - for stdin
+    /// File in PEM, DER, base64 or PKCS#12 (.pfx, .p12); - for stdin
     file: PathBuf,
+    /// File with the password of a PKCS#12 file; - for stdin. Without it, the variable DPS_FILE_PASSWORD
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
 }
 
 pub(super) fn run(inspect: &Inspect, context: &Context) -> Result {
     let bytes = input::read(&inspect.file)?;
-    let documents = describe(&bytes).map_err(|failure| failure.about(inspect.file.display()))?;
+    let password = password(inspect.password_file.as_deref())?;
+    let documents =
+        describe(&bytes, &password).map_err(|failure| failure.about(inspect.file.display()))?;
     // One object is shown with all its fields.
     if let ([only], Format::Table) = (&documents[..], context.output.format()) {
         return context.output.item(only);
@@ -42,7 +52,21 @@ pub(super) fn run(inspect: &Inspect, context: &Context) -> Result {
     list.finish()
 }
 
-fn describe(bytes: &[u8]) -> Result<Vec<Value>> {
+/// The password without the end of its line; the default is empty.
+fn password(file: Option<&Path>) -> Result<Zeroizing<String>> {
+    let text = match file {
+        Some(file) => input::read_text(file)?,
+        None => Zeroizing::new(env::var(PASSWORD_VARIABLE).unwrap_or_default()),
+    };
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
+}
+
+fn describe(bytes: &[u8], password: &str) -> Result<Vec<Value>> {
+    if let Some(documents) = container::describe(bytes, password) {
+        return documents;
+    }
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     if text.contains("CERTIFICATE REQUEST-----") {
         let request = CertReq::from_pem(text.trim())

@@ -1,6 +1,7 @@
 //! `dps certificate`: certificate authorities, device certificates, requests, proof of possession, and what a file contains.
 
 mod authority;
+mod container;
 mod create_ca;
 mod csr;
 mod files;

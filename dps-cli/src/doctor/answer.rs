@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use super::clock;
 use super::finding::{Findings, chain_of};
-use super::network::Place;
+use super::network::{Place, STEP};
 use crate::context::Context;
 use crate::device::DeviceOptions;
 use crate::failure::Result;
@@ -30,7 +30,7 @@ pub(super) async fn check(
         place.host.for_url()
     );
     let client = http::client(place.roots.clone(), place.proxy.as_ref())?;
-    let answer = match client.get(url).send().await {
+    let answer = match client.get(url).timeout(STEP).send().await {
         Ok(answer) => answer,
         Err(error) => {
             let error = error.without_url();
@@ -79,6 +79,13 @@ fn from_dps(status: StatusCode, content_type: &str, body: &[u8], findings: &mut 
             "answer",
             "the service is throttling requests (429)",
             "wait, and distribute the devices over time",
+        );
+    }
+    if error.is_some() && status.is_server_error() {
+        return findings.warning(
+            "answer",
+            format!("the service fails (status {})", status.as_u16()),
+            "try again later, and look at the status of Azure",
         );
     }
     if error.is_some() {
@@ -145,6 +152,10 @@ mod tests {
     fn an_answer_of_dps_is_recognized_by_its_error_code() {
         let body = r#"{"errorCode":401002,"trackingId":"x","message":"Unauthorized"}"#;
         assert!(found(401, "application/json", body).starts_with("Ok: DPS answers"));
+        assert!(
+            found(500, "application/json", r#"{"errorCode":500000}"#)
+                .starts_with("Warning: the service fails (status 500)")
+        );
         assert!(
             found(429, "application/json", r#"{"errorCode":429001}"#)
                 .starts_with("Warning: the service is throttling")

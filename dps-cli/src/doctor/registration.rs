@@ -1,5 +1,6 @@
 //! The request itself: a lookup with the credentials, which changes nothing, and a registration on demand.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use dps_device::{
@@ -120,7 +121,7 @@ fn recorded(record: &dps_device::DeviceRegistrationResult, findings: &mut Findin
 
 fn refused(error: &Error, confused: Option<&'static str>, findings: &mut Findings) {
     let finding = chain_of(error);
-    let advice: String = match (error.kind(), confused) {
+    let advice: String = match (cause(error).kind(), confused) {
         (_, Some(confused)) => confused.to_owned(),
         (ErrorKind::Unauthorized, None) => {
             "the enrollment does not accept these credentials: compare the id scope, the registration id and its case, and the key; \
@@ -146,6 +147,18 @@ fn refused(error: &Error, confused: Option<&'static str>, findings: &mut Finding
         _ => "the message names the cause".into(),
     };
     findings.problem("registration", finding, advice);
+}
+
+/// The last answer of the service, if the time was over while the device waited to try again.
+fn cause(error: &Error) -> &Error {
+    if error.kind() != ErrorKind::Deadline {
+        return error;
+    }
+    let sources = std::iter::successors(error.source(), |&source| source.source());
+    sources
+        .filter_map(|source| source.downcast_ref::<Error>())
+        .find(|source| source.kind() != ErrorKind::Deadline)
+        .unwrap_or(error)
 }
 
 /// The usual confusions of symmetric keys, each of them tried: a group key in place of a device key, a derived key that is derived

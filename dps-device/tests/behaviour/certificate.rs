@@ -1,4 +1,4 @@
-//! A registration with a certificate request: what is sent, and what of the answer is accepted.
+//! A registration with a certificate request: the requests that are sent, and the answers that are accepted.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};

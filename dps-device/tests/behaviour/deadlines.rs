@@ -77,7 +77,7 @@ async fn endless_failures_end_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_operation_is_not_registered_for_ever() {
+async fn a_lost_operation_is_not_registered_without_end() {
     let start = Instant::now();
     let steps = (0..500).flat_map(|_| [assigning(), answer(404, "{}")]);
     let script = Script::new(steps);
@@ -85,7 +85,7 @@ async fn a_lost_operation_is_not_registered_for_ever() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(start.elapsed() <= 5 * MINUTE);
 
-    // Registrations are billed: each waits longer than the last, although the service accepts every one.
+    // Registrations are billed: each wait is longer than the one before, although the service accepts every registration.
     let asked = script.asked();
     let registrations = asked.iter().filter(|what| what.starts_with("PUT")).count();
     assert!(registrations < 30, "{registrations} registrations");
@@ -187,7 +187,7 @@ async fn a_timeout_may_be_the_longest_duration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_zero_is_over_at_once() {
+async fn a_timeout_of_zero_has_passed_at_once() {
     let script = Script::forever(Step::Silence);
     let register = script.client().register().timeout(Duration::ZERO);
     assert_eq!(register.await.unwrap_err().kind(), ErrorKind::Deadline);

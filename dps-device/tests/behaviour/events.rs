@@ -66,7 +66,7 @@ async fn events_come_in_order_and_the_outcome_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_an_outcome_too() {
+async fn a_failure_is_also_an_outcome() {
     let script = Script::new([answer(404, "{}")]);
     match events(&script).await.last() {
         Some(Event::Failed(error)) => assert_eq!(error.kind(), ErrorKind::NotFound),

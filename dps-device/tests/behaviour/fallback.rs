@@ -1,4 +1,4 @@
-//! `Fallback`: which transport is used, when, and the error when all fail.
+//! `Fallback`: the transport that is used, and the error when all fail.
 
 use std::error::Error as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The log of a device: which failures are logged, at which level, and how often.
+//! The log of a device: the failures that are logged, their level and their rate.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

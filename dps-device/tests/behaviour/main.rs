@@ -2,7 +2,7 @@
 //!
 //! Bugs of other clients that are tests here:
 //!
-//! | Where it was | What happened | Test |
+//! | Client | Bug | Test |
 //! | --- | --- | --- |
 //! | azure-iot-sdk-c | Retry-After outside 1..300 s became 1 s, dates were ignored | `polling::retry_after_600_is_waited_not_shortened`, `https::requests::retry_after_may_be_a_date` |
 //! | azure-iot-sdk-c#2634 | no second registration after a timeout | `deadlines::the_client_registers_again_after_a_timeout` |
@@ -16,7 +16,7 @@
 //! | azure-iot-sdk-csharp | the delay of a 429 while polling was overwritten | `retrying::a_throttled_poll_waits_for_retry_after_and_keeps_its_operation` |
 //! | azure-iot-sdk-csharp#3061 | ids with `:` failed over HTTP | `https::requests::ids_with_colons_are_encoded_alike_in_path_and_token` |
 //! | azure-iot-sdk-csharp#547 | ids were sent in lower case | `https::requests::the_case_of_an_id_is_kept` |
-//! | azure-iot-sdk-csharp#1010 | intermediates were not sent | `https::tls::the_whole_chain_is_shown` |
+//! | azure-iot-sdk-csharp#1010 | intermediates were not sent | `https::tls::the_whole_chain_is_sent` |
 //! | azure-iot-sdk-java | Retry-After above 5 s became 2 s | `polling::retry_after_7_is_waited_not_shortened` |
 //! | azure-iot-sdk-java | an endless read timeout | `deadlines::a_silent_service_ends_at_the_deadline`, `https::failures::a_slow_server_ends_at_the_deadline` |
 //! | azure-iot-sdk-java#289 | the body was read before the status | `outcomes::the_status_decides_before_the_body` |
@@ -41,7 +41,7 @@
 //! | azure-iot-sdk-java#1796, azure-iot-sdk-node#1140 | no proxy over MQTT, or none with credentials | `mqtt::proxy::*` |
 //! | azure-iot-sdk-csharp | MQTT required the PUBACK before the answer | `mqtt::answers::the_answer_may_come_before_the_acknowledgement` |
 //! | azure-iot-sdk-csharp#1215 | a TPM over MQTT failed late and unclear | `mqtt::refusals::a_tpm_is_unsupported_before_anything_is_sent` |
-//! | azure-iot-sdk-c, -csharp, -java, -node | the key of a challenge took the place of the hub key in the TPM: a registration that failed left the device without its hub | `https::challenge::a_lookup_is_challenged_too_and_leaves_the_hub_key_alone`, `hub_key::a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays` |
+//! | azure-iot-sdk-c, -csharp, -java, -node | the key of a challenge took the place of the hub key in the TPM: a registration that failed left the device without its hub | `https::challenge::a_lookup_is_also_challenged_and_does_not_change_the_hub_key`, `hub_key::a_hub_key_for_another_tpm_is_refused_and_the_old_one_stays` |
 //! | azure-iot-sdk-node | the first answer to a TPM had to be 401: 429 and 5xx were thrown | `https::challenge::every_attempt_starts_without_a_token` |
 //! | azure-iot-sdk-csharp | the fallback from MQTT to WebSocket was never written | `fallback::*` |
 //! | azure-iot-sdk-csharp | WebSocket asked for the root path | `mqtt::websocket::the_upgrade_request_is_as_documented` |

@@ -124,7 +124,7 @@ async fn a_failed_allocation_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_without_a_reason_is_still_one() {
+async fn a_failure_without_a_reason_is_a_failure() {
     let error = ends(200, r#"{"status":"failed"}"#).await;
     assert_eq!(error.kind(), ErrorKind::Failed);
     assert!(error.error_details().is_none());

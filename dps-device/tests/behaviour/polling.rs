@@ -54,7 +54,7 @@ async fn retry_after_600_is_waited_not_shortened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_0_does_not_make_a_hot_loop() {
+async fn retry_after_0_does_not_cause_a_busy_loop() {
     let script = Script::new([answer_after(202, 0, ASSIGNING), assigned()]);
     script.client().register().await.unwrap();
     assert_wait(script.gaps()[0], 2, 3);

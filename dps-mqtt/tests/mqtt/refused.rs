@@ -252,7 +252,7 @@ async fn errors_hold_nothing_of_the_packet() {
 }
 
 #[tokio::test]
-async fn packets_that_mqtt_does_not_allow_are_not_written() {
+async fn packets_that_are_not_valid_mqtt_are_not_written() {
     let long = "x".repeat(65_536);
     let mut will = Connect::new("c");
     will.has_will = true;
@@ -315,7 +315,7 @@ async fn packets_that_mqtt_does_not_allow_are_not_written() {
 }
 
 #[tokio::test]
-async fn more_than_mqtt_can_count_is_not_written() {
+async fn packets_over_the_limits_of_mqtt_are_not_written() {
     // The largest length is 268,435,455; topic and its length take three bytes.
     let payload = vec![0; 268_435_453];
     let packet = Packet::Publish(Publish::new("t", payload, QoS::AtMostOnce, None));

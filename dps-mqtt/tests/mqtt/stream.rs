@@ -1,4 +1,4 @@
-//! However a stream is cut, and wherever a future is dropped, the packets are the same.
+//! The packets do not depend on the division of the stream or on dropped futures.
 
 use std::collections::VecDeque;
 use std::io;
@@ -139,7 +139,7 @@ async fn bytes_of(packets: &[Packet]) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(packets in vec(packet(), 0..8)) {
+    fn written_packets_are_read(packets in vec(packet(), 0..8)) {
         let read = block_on(async { read_all(&bytes_of(&packets).await).await });
         prop_assert_eq!(read.unwrap(), packets);
     }

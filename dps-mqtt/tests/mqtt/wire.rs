@@ -154,7 +154,7 @@ async fn all_are_read_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_will_is_noticed() {
+async fn a_will_is_reported() {
     // Will of QoS 1, retained: topic "w", message FF.
     let bytes = hex("10 13 00 04 4D 51 54 54 04 2E 00 3C 00 01 63 00 01 77 00 01 FF");
     let Packet::Connect(read) = read_all(&bytes).await.unwrap().remove(0) else {
@@ -211,7 +211,7 @@ async fn a_long_password_has_a_long_length() {
 }
 
 #[tokio::test]
-async fn a_length_may_be_longer_than_need_be() {
+async fn a_length_may_have_more_bytes_than_necessary() {
     let read = read_all(&hex("40 82 80 00 12 34 D0 00")).await.unwrap();
     assert_eq!(
         read,

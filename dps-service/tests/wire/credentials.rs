@@ -1,4 +1,4 @@
-//! Credentials: bearer tokens on the wire, and when a new token is fetched.
+//! Credentials: bearer tokens on the wire, and the replacement of a token.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Failures: the kind of error, its text, and what is retried.
+//! Failures: the kind of error, its text, and the retries.
 
 use std::error::Error as _;
 use std::time::Duration;

@@ -157,7 +157,7 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn keys_that_a_read_shows_as_nothing_are_read_too() {
+async fn keys_that_a_read_returns_empty_are_read_separately() {
     let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"symmetricKey","symmetricKey":{}},"etag":"IjAi"}"#;
     let script = [stored, MECHANISM, stored].map(|body| answer("200 OK", body));
     let service = Service::start(script).await;

@@ -1,4 +1,4 @@
-//! Queries: the requests for pages, and how a query is continued later.
+//! Queries: the requests for pages, and the continuation of a query.
 
 use crate::support::{Action, Service, answer, answer_with};
 use dps_service::{Continuation, ErrorKind, Pager, QuerySpecification, ServiceClient};
@@ -105,7 +105,7 @@ async fn each_kind_has_its_own_route_and_registrations_have_no_body() {
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_again_as_any_read() {
+async fn a_request_for_a_page_is_retried() {
     let service = Service::start([
         answer_with("429 Too Many Requests", "retry-after: 0", ""),
         Action::HangUp,
@@ -118,7 +118,7 @@ async fn a_page_is_asked_for_again_as_any_read() {
 }
 
 #[tokio::test]
-async fn after_an_error_a_new_query_goes_on_where_this_one_ended() {
+async fn after_an_error_a_new_query_continues_where_this_one_ended() {
     let service = Service::start([
         page(&["a", "b"], Some("second")),
         answer("403 Forbidden", ""),
@@ -151,7 +151,7 @@ async fn after_an_error_a_new_query_goes_on_where_this_one_ended() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_half_read_comes_again() {
+async fn a_page_that_was_read_in_part_is_returned_again() {
     let service = Service::start([
         page(&["a"], Some("second")),
         page(&["b", "c"], Some("third")),
@@ -167,7 +167,7 @@ async fn a_page_that_is_half_read_comes_again() {
 }
 
 #[tokio::test]
-async fn pages_can_be_had_whole() {
+async fn results_can_be_read_page_by_page() {
     let service = Service::start([page(&["a", "b"], Some("second")), page(&[], None)]).await;
     let mut pages = query(&service.client()).pages();
     let first = pages.try_next().await.unwrap().unwrap();

@@ -190,7 +190,7 @@ async fn issue_python_35187_csharp_3076_create_or_replace_replaces_with_an_aster
 
 /// The C# client, version 1, puts quotes around the ETag and around `*`. The service uses it without quotes.
 #[tokio::test]
-async fn issue_csharp_3076_the_etag_goes_back_exactly_as_it_came() {
+async fn issue_csharp_3076_the_etag_is_sent_exactly_as_it_was_received() {
     let service = Service::start([
         answer("200 OK", &stored()),
         answer("200 OK", &stored()),

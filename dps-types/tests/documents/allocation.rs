@@ -38,7 +38,7 @@ const ALLOCATION: &str = r#"{"enrollmentGroup":{"enrollmentGroupId":"contoso","a
     "linkedHubs":["hub-a.azure-devices.net","hub-b.azure-devices.net"],"new":1}"#;
 
 #[test]
-fn a_webhook_is_asked_about_a_device_of_a_group() {
+fn a_request_about_a_device_of_a_group_is_read_and_written() {
     #[derive(serde::Deserialize)]
     struct Hello {
         model: String,
@@ -95,7 +95,7 @@ fn a_payload_is_also_read_from_json_text_in_a_string() {
 }
 
 #[test]
-fn a_webhook_is_asked_about_exactly_one_enrollment() {
+fn a_request_has_exactly_one_enrollment() {
     let mut document: Value = serde_json::from_str(ALLOCATION).unwrap();
     document["individualEnrollment"] = Value::Null;
     let request: AllocationRequest = read(&document);

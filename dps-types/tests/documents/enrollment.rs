@@ -70,7 +70,7 @@ fn an_x509_group_reports_its_certificates() {
 }
 
 #[test]
-fn built_enrollments_have_the_form_of_the_service() {
+fn built_enrollments_have_the_json_that_the_service_expects() {
     let key = SymmetricKey::from_bytes([0; 16]).unwrap();
     let hub = || "hub.azure-devices.net".parse().unwrap();
     let group = EnrollmentGroup::from_keys("grp".parse().unwrap(), &key, &key)
@@ -121,7 +121,7 @@ fn built_enrollments_have_the_form_of_the_service() {
 }
 
 #[test]
-fn hubs_to_choose_from_come_with_a_policy_and_a_webhook_only_with_its_own() {
+fn hubs_set_an_allocation_policy_and_a_webhook_sets_custom_allocation() {
     let hub = || "hub.azure-devices.net".parse().unwrap();
     let group = || EnrollmentGroup::ca_reference("grp".parse().unwrap(), "root");
     let chosen = |group: EnrollmentGroup| {
@@ -262,7 +262,7 @@ fn unknown_values_survive() {
 }
 
 #[test]
-fn words_are_read_in_any_case_and_written_in_the_services() {
+fn enum_values_are_read_in_any_case_and_written_in_that_of_the_service() {
     let group: EnrollmentGroup = read(&json!({
         "EnrollmentGroupId": "grp", "attestation": {"Type": "SymmetricKey"},
         "allocationPolicy": "Hashed", "provisioningStatus": "ENABLED", "iotHubHostname": "hub"

@@ -17,7 +17,7 @@ const ASSIGNED: &str = r#"{"operationId":"5.316aac5bdc130deb.b1e02da8-c3a0-4ff2-
     "etag":"IjY5MDAzNTUyLTAwMDAtMDMwMC0wMDAwLTYzMGZkYThhMDAwMCI=","payload":{}}}"#;
 
 #[test]
-fn an_assigned_device_receives_its_hub() {
+fn an_assignment_has_the_hub() {
     let answer: RegistrationOperationStatus = same(ASSIGNED);
     assert_eq!(answer.status, RegistrationStatus::Assigned);
     let state = answer.registration_state.expect("a state");
@@ -35,9 +35,9 @@ fn an_assigned_device_receives_its_hub() {
     assert_eq!(group.as_str(), "grp");
 }
 
-/// A device must not lose its hub over what it can do without.
+/// A malformed optional member must not hide the assignment.
 #[test]
-fn an_assignment_is_read_around_what_cannot_be_read() {
+fn an_assignment_with_malformed_optional_members_is_read() {
     for (field, value) in [
         ("etag", json!("")),
         ("createdDateTimeUtc", json!("")),
@@ -60,7 +60,7 @@ fn an_assignment_is_read_around_what_cannot_be_read() {
 }
 
 #[test]
-fn a_registration_in_progress_has_only_a_handle() {
+fn a_registration_in_progress_has_only_an_operation_id() {
     let answer: RegistrationOperationStatus =
         same(r#"{"operationId":"5.316aac5bdc130deb.b1e02da8","status":"assigning"}"#);
     assert_eq!(
@@ -119,7 +119,7 @@ fn an_operation_id_that_is_absent_or_null_stays_so() {
 }
 
 #[test]
-fn a_device_asks_with_its_payload_and_its_tpm() {
+fn a_registration_request_has_the_payload_and_the_tpm() {
     let request: RegistrationRequest = same(
         r#"{"registrationId":"mydevice","tpm":{"endorsementKey":"AToAAQ==","storageRootKey":"ARoAAQ=="},
         "payload":{"a":[1,null]}}"#,

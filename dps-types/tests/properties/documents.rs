@@ -1,4 +1,4 @@
-//! Any JSON either is a document or is refused; what was read is written so that it is read as the same.
+//! Any JSON is read as a document or refused. A document that was read and written is read as the same document.
 
 use std::fmt::Debug;
 
@@ -86,7 +86,7 @@ fn object(fields: Vec<(String, Value)>) -> Value {
     Value::Object(Map::from_iter(fields))
 }
 
-/// Valid values under their names, so that a good part of the documents is readable.
+/// Valid values under their names, so that many of the documents can be read.
 fn field() -> impl Strategy<Value = (String, Value)> {
     let attestation =
         json!({"type": "symmetricKey", "symmetricKey": {"primaryKey": "k", "new": 1}});
@@ -167,7 +167,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_document_settles_and_loses_no_field(fields in prop::collection::vec(field(), 0..24)) {
+    fn any_document_has_a_stable_form_and_loses_no_field(fields in prop::collection::vec(field(), 0..24)) {
         check_all(&object(fields));
     }
 
@@ -189,7 +189,7 @@ proptest! {
     }
 }
 
-/// The generator is worth nothing when it never hits: each kind of document must be read often enough.
+/// The generator must produce enough valid documents of each kind, or the other tests check nothing.
 #[test]
 fn the_generated_documents_are_read_often_enough() {
     use proptest::strategy::ValueTree;

@@ -91,7 +91,7 @@ fn settles<T: std::str::FromStr + ToString + PartialEq>(text: &str) {
 
 proptest! {
     #[test]
-    fn any_text_is_taken_as_it_is_or_refused(text in text()) {
+    fn any_text_is_accepted_unchanged_or_refused(text in text()) {
         keeps::<RegistrationId>(&text);
         keeps::<EnrollmentGroupId>(&text);
         keeps::<IdScope>(&text);
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn any_path_leads_somewhere_or_nowhere(method in "GET|PUT|POST|DELETE|PATCH|", path in path()) {
+    fn any_path_has_a_route_or_is_refused(method in "GET|PUT|POST|DELETE|PATCH|", path in path()) {
         if let Ok(route) = ServiceRoute::parse(&method, &path) {
             prop_assert_eq!(ServiceRoute::parse(route.method(), &route.path()), Ok(route.clone()));
             prop_assert_eq!(route.method(), method.as_str());
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn any_id_finds_its_way_through_a_path(scope in "[A-Za-z0-9_-]{1,64}", id in name(), operation in "[A-Za-z0-9._:~-]{1,256}") {
+    fn any_id_survives_a_path(scope in "[A-Za-z0-9_-]{1,64}", id in name(), operation in "[A-Za-z0-9._:~-]{1,256}") {
         let scope: IdScope = scope.parse().expect("valid");
         let device: RegistrationId = id.parse().expect("valid");
         let operation: OperationId = operation.parse().expect("valid");
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn two_ids_are_one_exactly_when_their_keys_are(one in "[aAbB.-]{0,3}[aAbB-]", other in "[aAbB.-]{0,3}[aAbB-]") {
+    fn two_ids_are_equal_exactly_if_their_lower_case_forms_are(one in "[aAbB.-]{0,3}[aAbB-]", other in "[aAbB.-]{0,3}[aAbB-]") {
         let (one, other) = (RegistrationId::new(one).expect("valid"), RegistrationId::new(other).expect("valid"));
         let same = one.to_lowercase() == other.to_lowercase();
         prop_assert_eq!(one == other, same);

@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_beginning_or_refused(bytes in vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_parsed_as_a_prefix_or_refused(bytes in vec(any::<u8>(), 0..400)) {
         if let Ok(key) = AuthenticationKey::parse(&bytes) {
             prop_assert!(bytes.starts_with(&key.to_bytes()));
         }
@@ -35,14 +35,14 @@ proptest! {
 
     /// Few lengths, so that some bytes are six parts.
     #[test]
-    fn short_lengths_are_a_beginning_or_refused(bytes in vec(0..3_u8, 0..60)) {
+    fn short_lengths_are_parsed_as_a_prefix_or_refused(bytes in vec(0..3_u8, 0..60)) {
         if let Ok(key) = AuthenticationKey::parse(&bytes) {
             prop_assert!(bytes.starts_with(&key.to_bytes()));
         }
     }
 
     #[test]
-    fn any_modulus_of_2048_bits_makes_a_key(
+    fn any_modulus_of_2048_bits_is_a_key(
         mut modulus in vec(any::<u8>(), TpmPublic::MODULUS_BYTES),
         position in 0..TEMPLATE.len(),
         change: u8,

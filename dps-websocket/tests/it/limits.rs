@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::common::{MAX, hex};
 
 const PIPE: usize = 4 * 1024;
-/// More than the peer can send before the connection ends: what the pipe holds, and pings without an answer.
+/// More than the peer can send before the connection ends: the capacity of the pipe, and pings without an answer.
 const FLOOD: usize = 1024 * 1024;
 
 async fn client() -> (WebSocketIo<DuplexStream>, DuplexStream) {

@@ -17,7 +17,7 @@ use crate::hub_key::{assigned_with_hub_key, hanging_tpm};
 use crate::pki::Pki;
 use crate::script::ASSIGNING;
 
-/// The TPM's public keys begin with what the templates say of the usual keys.
+/// The prefixes of the TPM's public keys with the usual templates.
 const EK: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEA";
 const SRK: &str = "ARoAAQALAAMEcgAAAAYAgABDABAIAAAAAAABA";
 
@@ -120,7 +120,7 @@ async fn a_challenge_is_answered_as_documented() {
 }
 
 #[tokio::test]
-async fn the_key_has_the_name_that_the_challenge_gives_it() {
+async fn the_key_has_the_name_in_the_challenge() {
     for (key_name, skn) in [
         (r#","keyName":"another one""#, "another one"),
         (r#","keyName":null"#, "registration"),
@@ -266,7 +266,7 @@ async fn a_new_connection_continues_the_operation_with_the_same_key() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_refused_brings_a_new_challenge() {
+async fn a_poll_that_is_refused_leads_to_a_new_challenge() {
     let pki = Pki::new();
     let answers = [
         challenge(),
@@ -342,7 +342,7 @@ async fn a_tpm_that_hangs_is_a_failure_of_the_key() {
 }
 
 #[tokio::test]
-async fn a_lookup_is_challenged_too_and_leaves_the_hub_key_alone() {
+async fn a_lookup_is_also_challenged_and_does_not_change_the_hub_key() {
     let pki = Pki::new();
     let found =
         r#"{"registrationId":"my-device","status":"assigned","tpm":{"authenticationKey":"AAAA"}}"#;

@@ -35,7 +35,7 @@ async fn a_page_is_not_a_refusal_of_the_service() {
 }
 
 #[tokio::test]
-async fn a_page_in_answer_to_a_poll_or_a_lookup_is_not_the_service_either() {
+async fn a_page_in_answer_to_a_poll_or_a_lookup_is_not_an_answer_of_the_service() {
     let pki = Pki::new();
     let server = Server::start(pki.server(false), [answer(202, "", ASSIGNING), page(404)]).await;
     let error = client(&pki, &server).register().await.unwrap_err();
@@ -102,7 +102,7 @@ async fn a_fallback_keeps_the_status_of_a_page() {
 }
 
 #[tokio::test]
-async fn json_with_the_type_of_a_page_is_the_service() {
+async fn json_with_the_type_of_a_page_is_an_answer_of_the_service() {
     let pki = Pki::new();
     let body = r#"{"errorCode":401002,"message":"Unauthorized"}"#;
     let bytes = format!(

@@ -11,7 +11,7 @@ use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 #[tokio::test]
-async fn a_registration_goes_through_the_tunnel() {
+async fn a_registration_uses_the_tunnel() {
     let pki = Pki::new();
     let mut server = Server::start(
         pki.server(false),

@@ -116,7 +116,7 @@ async fn the_case_of_an_id_is_kept() {
 }
 
 #[tokio::test]
-async fn a_lookup_is_written_as_documented_and_takes_any_status() {
+async fn a_lookup_is_written_as_documented_and_accepts_any_status() {
     let pki = Pki::new();
     let mut server = Server::start(
         pki.server(false),

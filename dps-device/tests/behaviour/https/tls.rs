@@ -26,7 +26,7 @@ fn x509(who: X509Attestation, pki: &Pki, server: &Server) -> ProvisioningClient 
 }
 
 #[tokio::test]
-async fn the_whole_chain_is_shown() {
+async fn the_whole_chain_is_sent() {
     let pki = Pki::new();
     let mut server = Server::start(
         pki.server(true),
@@ -98,7 +98,7 @@ async fn a_key_may_sign_elsewhere() {
 }
 
 #[tokio::test]
-async fn two_devices_of_one_process_show_their_own_certificates() {
+async fn two_devices_of_one_process_send_their_own_certificates() {
     let pki = Pki::new();
     let mut server = Server::start(
         pki.server(true),

@@ -144,7 +144,7 @@ async fn request(peer: &mut HubPeer) -> Request {
     request
 }
 
-/// Drives the device while the hub plays its part.
+/// Drives the device while the test acts as its hub.
 fn play<'a, T: 'a>(
     device: &'a mut Device,
     hub: impl Future<Output = T> + 'a,

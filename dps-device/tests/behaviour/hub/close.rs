@@ -1,4 +1,4 @@
-//! The end in order: what was accepted is sent, or reported as not sent.
+//! An orderly close: accepted messages are sent, or reported as not sent.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::reconnect::unreachable_hub;
 use crate::mqtt::SECOND;
 
 #[tokio::test]
-async fn close_sends_what_was_accepted_and_disconnects() {
+async fn close_sends_accepted_messages_and_disconnects() {
     let (mut device, mut peer, _server) = connected().await;
     let mut deliveries = Vec::new();
     for payload in ["a", "b"] {
@@ -60,7 +60,7 @@ async fn close_sends_what_was_accepted_and_disconnects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_reports_what_was_not_sent_within_the_limit() {
+async fn close_reports_messages_that_were_not_sent_within_the_limit() {
     let hub = unreachable_hub().await;
     let (handle, mut events) = hub.connect_with(quick());
     let delivery = handle.enqueue(Message::new("a")).await.unwrap();

@@ -69,7 +69,7 @@ impl Device {
         self.events.drive(self.handle.report(patch)).await
     }
 
-    /// The next news of the twin.
+    /// The next event about the twin.
     pub(super) async fn update(&mut self) -> Update {
         loop {
             match self.events.next().await.unwrap() {

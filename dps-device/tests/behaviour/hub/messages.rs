@@ -58,7 +58,7 @@ async fn complete_acknowledges_and_abandon_does_not() {
     }
 }
 
-/// The hub would take the packet id for one of the new connection.
+/// The hub would interpret the packet id as one of the new connection.
 #[tokio::test]
 async fn a_message_of_a_lost_connection_is_not_acknowledged_over_the_next() {
     let (mut device, mut peer, server) = receiving().await;

@@ -1,4 +1,4 @@
-//! The assigned hub: the bytes on the wire, reconnects, and how a device finds its next hub.
+//! The assigned hub: the bytes on the wire, reconnects, and the search for the next hub.
 
 #[cfg(feature = "certificates")]
 mod certificates;
@@ -32,7 +32,7 @@ use peer::HubPeer;
 
 const HUB: &str = "contoso.azure-devices.net";
 
-/// A hub endpoint for a device with a symmetric key, and the server that plays the hub.
+/// A hub endpoint for a device with a symmetric key, and the server in place of the hub.
 async fn set_up(kind: MqttKind) -> (HubEndpoint, Server) {
     let pki = Pki::new();
     let server = Server::start(kind, pki.server(false)).await;

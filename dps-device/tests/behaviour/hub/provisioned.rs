@@ -1,4 +1,4 @@
-//! `ProvisionedDevice`: what it stores, when it asks DPS, and when it does not.
+//! `ProvisionedDevice`: its stored assignment, and the events after which it asks DPS.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) fn connect(device: ProvisionedDevice) -> Device {
     Device { handle, events }
 }
 
-/// The root certificate and the server that plays all hubs.
+/// The root certificate and the server in place of all hubs.
 pub(super) struct Hubs {
     pub(super) pki: Pki,
     pub(super) server: Server,
@@ -325,7 +325,7 @@ async fn forget_removes_the_stored_assignment_and_registers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_program_with_another_mqtt_client_forgets_and_registers_too() {
+async fn a_program_with_another_mqtt_client_can_forget_and_register() {
     let dps = Script::forever(assigned());
     let memory = Memory::with_hub(OLD);
     let mut device = ProvisionedDevice::new(dps.client(), memory.clone());
@@ -340,7 +340,7 @@ async fn a_program_with_another_mqtt_client_forgets_and_registers_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_goes_on_after_its_future_was_dropped() {
+async fn a_registration_continues_after_its_future_was_dropped() {
     let dps = Script::new([assigning(), assigning(), assigned()]);
     let mut device = ProvisionedDevice::new(dps.client(), Memory::default());
     let hub = loop {
@@ -392,7 +392,7 @@ async fn an_unreachable_hub_is_retried_for_at_least_15_minutes() {
 
 /// It is logged and retried, and no request fails before its timeout.
 #[tokio::test(start_paused = true)]
-async fn the_device_stays_with_its_hub_while_dps_is_unreachable_too() {
+async fn the_device_stays_with_its_hub_while_dps_is_also_unreachable() {
     let dps = Script::forever(Step::Fail(ErrorKind::Connect));
     let memory = Memory::with_hub(OLD);
     let mut device = with_unreachable_hubs(dps.client(), &memory).await;

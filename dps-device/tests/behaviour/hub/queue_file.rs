@@ -87,7 +87,7 @@ async fn a_removal_outlives_the_message() {
 
 /// Every prefix of a file is what a power failure may leave.
 #[tokio::test]
-async fn a_file_with_a_torn_end_keeps_what_is_before() {
+async fn a_file_with_an_incomplete_end_keeps_the_records_before_it() {
     let directory = tempfile::tempdir().unwrap();
     let queue = FileQueue::new(directory.path());
     for number in 1..=3 {

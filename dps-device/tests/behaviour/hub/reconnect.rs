@@ -225,7 +225,7 @@ async fn dropping_the_events_while_it_connects_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn connecting_goes_on_after_the_future_was_dropped() {
+async fn connecting_continues_after_the_future_was_dropped() {
     let (mut device, peer, server) = following().await;
     drop(peer);
     let device = async {

@@ -27,7 +27,7 @@ use crate::script::{REGISTER, Script, answer, assigned, fail_with};
 
 /// The messages that a program sends are not lost when the device moves.
 #[tokio::test]
-async fn a_device_that_was_deleted_at_its_hub_registers_and_sends_what_waits() {
+async fn a_device_that_was_deleted_at_its_hub_registers_and_sends_its_queue() {
     let hubs = Hubs::new().await;
     let dps = Script::new([assigned()]);
     let memory = Memory::with_hub(OLD);
@@ -151,7 +151,7 @@ async fn a_cached_assignment_that_is_wrong_is_replaced() {
 
 /// A token of yesterday is refused by hub and DPS. The device continues when its clock is set.
 #[tokio::test]
-async fn a_device_recovers_from_a_clock_that_is_a_day_off() {
+async fn a_device_recovers_from_a_clock_that_is_wrong_by_a_day() {
     const NOW: u64 = 1_700_000_000;
     let hubs = Hubs::new().await;
     let dps = Script::new([
@@ -202,9 +202,9 @@ async fn a_device_recovers_from_a_clock_that_is_a_day_off() {
     let ((), _peer) = tokio::join!(play, script);
 }
 
-/// The hub is down for an hour, and DPS names the same hub. What was enqueued in the meantime is sent when it is back.
+/// The hub is down for an hour, and DPS names the same hub. Messages that were enqueued in the meantime are sent afterwards.
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_is_down_for_an_hour_costs_a_few_questions_and_no_message() {
+async fn a_hub_that_is_down_for_an_hour_causes_few_lookups_and_loses_no_message() {
     let pki = Pki::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

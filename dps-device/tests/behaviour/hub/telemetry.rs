@@ -1,4 +1,4 @@
-//! Telemetry: acknowledgements, back-pressure, the queue, and what a lost connection does to messages.
+//! Telemetry: acknowledgements, back-pressure, the queue, and lost connections.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn the_number_of_messages_in_flight_is_limited() {
 }
 
 #[tokio::test]
-async fn unacknowledged_messages_are_sent_again_in_order_over_the_next_connection() {
+async fn messages_without_acknowledgement_are_sent_again_in_order_over_the_next_connection() {
     let (mut device, mut peer, server) = connected().await;
     let mut deliveries = Vec::new();
     for payload in ["a", "b", "c"] {
@@ -115,7 +115,7 @@ async fn unacknowledged_messages_are_sent_again_in_order_over_the_next_connectio
 }
 
 #[tokio::test]
-async fn a_hub_that_acknowledges_nothing_is_left() {
+async fn a_connection_without_acknowledgements_is_replaced() {
     let (mut device, mut peer, server) = connected().await;
     let delivery = enqueue(&mut device, "a").await;
     let script = async {
@@ -155,7 +155,7 @@ async fn a_message_that_is_too_large_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_what_was_chosen() {
+async fn a_full_queue_drops_the_configured_message() {
     let hub = unreachable_hub().await;
     let limits = |overflow| quick().with_queue_limits(2, 1000, overflow);
 
@@ -184,7 +184,7 @@ async fn a_full_queue_drops_what_was_chosen() {
 }
 
 #[tokio::test]
-async fn the_bytes_of_the_queue_are_limited_too() {
+async fn the_bytes_of_the_queue_are_also_limited() {
     let hub = unreachable_hub().await;
     let options = quick().with_queue_limits(1000, 100, Overflow::DropNewest);
     let (handle, _events) = hub.connect_with(options);

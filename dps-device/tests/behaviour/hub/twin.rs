@@ -292,7 +292,7 @@ async fn a_patch_that_the_hub_would_refuse_is_not_sent() {
 }
 
 #[tokio::test]
-async fn the_highest_version_is_a_version_like_any_other() {
+async fn the_highest_version_is_accepted() {
     let (hub, server) = set_up(MqttKind::Mqtt).await;
     let (mut device, mut peer) = tokio::join!(Device::follow(&hub), HubPeer::accept(&server));
     let play = async { [device.version().await, device.version().await] };

@@ -1,4 +1,4 @@
-//! Answers over MQTT: how they are matched to requests, their meaning, and the order of packets.
+//! Answers over MQTT: their request, their meaning, and the order of packets.
 
 use std::time::Duration;
 

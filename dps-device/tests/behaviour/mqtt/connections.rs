@@ -102,7 +102,7 @@ async fn a_silent_server_ends_at_the_deadline_at_every_step() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_even_speak_tls_ends_at_the_deadline() {
+async fn a_server_without_tls_ends_at_the_deadline() {
     for kind in MQTT_KINDS {
         let (client, server) = set_up(*kind).await;
         let register = client.register().timeout(SECOND);
@@ -112,7 +112,7 @@ async fn a_server_that_does_not_even_speak_tls_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_given_up_after_the_limit_of_a_request() {
+async fn a_silent_connection_is_replaced_after_the_limit_of_a_request() {
     let (client, server) = set_up(MqttKind::Mqtt).await;
     let running = Running::start(&client.with_request_timeout(2 * SECOND));
     go(&server, Until::Poll).await.closed().await;
@@ -126,7 +126,7 @@ async fn until_assigning(registration: &mut RegistrationEvents) {
     while !matches!(registration.next().await, Some(Event::Assigning { .. })) {}
 }
 
-/// Connects again, and counts it as no failure.
+/// Connects again, which does not count as a failure.
 async fn reconnects(mut registration: RegistrationEvents, server: &Server, old: Peer) {
     let script = async {
         let mut peer = server.session().await;

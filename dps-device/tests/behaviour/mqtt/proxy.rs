@@ -10,7 +10,7 @@ use crate::http_proxy::proxy;
 use crate::pki::Pki;
 
 #[tokio::test]
-async fn a_registration_goes_through_the_tunnel() {
+async fn a_registration_uses_the_tunnel() {
     for kind in MQTT_KINDS {
         let pki = Pki::new();
         let server = Server::start(*kind, pki.server(false)).await;
@@ -91,7 +91,7 @@ async fn answered(answer: &[u8]) -> dps_device::Error {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_goes_away_is_a_connect_failure() {
+async fn a_proxy_that_refuses_or_disconnects_is_a_connect_failure() {
     for answer in [
         "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 502 Bad Gateway\r\n\r\n",

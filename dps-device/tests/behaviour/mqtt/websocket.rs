@@ -96,7 +96,7 @@ async fn a_closed_socket_is_a_connect_failure_and_replaced() {
     let mut stream = server.tls().await;
     let head = read_head(&mut stream).await;
     upgrade(&mut stream, &head, "mqtt").await;
-    // Going away.
+    // 1001: going away.
     stream.write_all(b"\x88\x02\x03\xe9").await.unwrap();
     let mut peer = server.session().await;
     let request = peer.registration().await;

@@ -1,4 +1,4 @@
-//! The hubs with their devices, and one device with its twin and telemetry.
+//! The hubs with their devices, and one device with its twin, messages, methods and telemetry.
 
 use dps_types::protocol::encode;
 use serde_json::{Value, json};
@@ -131,6 +131,7 @@ pub(super) async fn device(control: &Control, hub: &str, id: &str) -> Result<Htm
         pretty(&twin),
         "</pre>"
     );
+    send_forms(&mut page, &api, hub.queued_messages(id).await?);
     let messages = hub.telemetry(id);
     page.raw("<h3>Telemetry</h3>");
     if messages.is_empty() {
@@ -141,6 +142,30 @@ pub(super) async fn device(control: &Control, hub: &str, id: &str) -> Result<Htm
         html!(page, "<pre tabindex=\"0\">", pretty(&shown), "</pre>");
     }
     Ok(page)
+}
+
+/// The forms for a cloud-to-device message and a direct method.
+fn send_forms(page: &mut Html, api: &str, queued: usize) {
+    let message = json!({ "body": "turn on", "properties": {} });
+    html!(
+        page,
+        "<h3>Cloud-to-device messages</h3><p>Messages in the queue: ",
+        queued,
+        ".</p><form data-api=\"POST ",
+        api,
+        "/messages\" data-json=\"message\"><label>Message <textarea name=\"message\" rows=\"5\" spellcheck=\"false\">",
+        pretty(&message),
+        "</textarea></label><button>Send the message</button></form>"
+    );
+    let method = json!({ "methodName": "reboot", "payload": null });
+    html!(
+        page,
+        "<h3>Direct methods</h3><form data-api=\"POST ",
+        api,
+        "/methods\" data-json=\"method\" data-show=\"status\"><label>Method <textarea name=\"method\" rows=\"5\" spellcheck=\"false\">",
+        pretty(&method),
+        "</textarea></label><button>Invoke the method</button> <output></output></form>"
+    );
 }
 
 fn pretty(value: &Value) -> String {

@@ -1,0 +1,282 @@
+//! The doctor names the troubles that another server, a proxy or the service causes, and certificates for another use.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::World;
+use dps_emulator::fault::{Effect, Fault, Step};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::Value;
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+const KEY: &str = "dGhlIHNlY29uZGFyeSBrZXkgb2YgdG9hc3Rlci0xICE=";
+const DEVICE: [&str; 5] = [
+    "doctor",
+    "--registration-id",
+    "kettle-1",
+    "--key-file",
+    "device.key",
+];
+
+/// Requires a problem of a check, whose finding and advice contain these words.
+async fn assert_problem(world: &World, arguments: &[&str], check: &str, words: &[&str]) {
+    let ran = world.run(&[arguments, &["-o", "json"]].concat()).await;
+    let findings: Vec<Value> =
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let named = findings.iter().any(|finding| {
+        let text = format!("{} {}", finding["finding"], finding["advice"]);
+        finding["check"] == check
+            && finding["result"] == "problem"
+            && words.iter().all(|word| text.contains(word))
+    });
+    assert!(named, "{check} {words:?}: {findings:#?}");
+    assert_eq!(ran.code, 7);
+}
+
+async fn world() -> World {
+    let world = World::start().await;
+    world.file("device.key", KEY);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_for_another_use_or_without_a_name_is_named() {
+    let world = world().await;
+    let write = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kettle-1");
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        world.file("device.pem", params.self_signed(&key).unwrap().pem());
+        world.file("device.key", key.serialize_pem());
+    };
+    let options = [
+        "doctor",
+        "--offline",
+        "--certificate",
+        "device.pem",
+        "--private-key",
+        "device.key",
+    ];
+    write(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    assert_problem(
+        &world,
+        &options,
+        "certificate use",
+        &["extended key usage", "clientAuth"],
+    )
+    .await;
+    write(&|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
+    assert_problem(&world, &options, "certificate use", &["digitalSignature"]).await;
+    write(&|params| params.distinguished_name = rcgen::DistinguishedName::new());
+    assert_problem(&world, &options, "common name", &["no common name"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_certificate_for_another_host_or_of_another_time_is_named() {
+    let world = world().await;
+    let now = OffsetDateTime::now_utc();
+    let day = time::Duration::days(1);
+    let other_host = serve(&world, "gateway.example", now - day..now + day, b"").await;
+    let port = ["--https-port", &other_host];
+    assert_problem(
+        &world,
+        &[&DEVICE[..], &OWN_ROOT, &port].concat(),
+        "TLS",
+        &["for another host", "localhost"],
+    )
+    .await;
+    for validity in [now - 2 * day..now - day, now + day..now + 2 * day] {
+        let port = serve(&world, "localhost", validity, b"").await;
+        assert_problem(
+            &world,
+            &[&DEVICE[..], &OWN_ROOT, &["--https-port", &port]].concat(),
+            "TLS",
+            &["by the clock of this machine", "set the clock"],
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_firewall_whose_root_is_trusted_is_named() {
+    let world = world().await;
+    let page = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/block-page.http"
+    ))
+    .unwrap();
+    let port = serve_now(&world, &page).await;
+    let arguments = [&DEVICE[..], &OWN_ROOT, &["--https-port", &port]].concat();
+    let administrator = ["HTML page with status 403", "administrator of the network"];
+    assert_problem(&world, &arguments, "answer", &administrator).await;
+    assert_problem(
+        &world,
+        &arguments,
+        "registration",
+        &["another server answered"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_is_named() {
+    let world = world().await;
+    // The wait is longer than the time limit, so that the device does not try again.
+    let gateway = serve_now(
+        &world,
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nRetry-After: 3600\r\nContent-Length: 6\r\n\r\n<html>",
+    )
+    .await;
+    let arguments = [&DEVICE[..], &OWN_ROOT, &["--https-port", &gateway]].concat();
+    assert_problem(&world, &arguments, "answer", &["503", "try again later"]).await;
+    let body = r#"{"errorCode":500000,"trackingId":"9a7e","message":"Internal error"}"#;
+    let answer = format!(
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nRetry-After: 3600\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let service = serve_now(&world, answer.as_bytes()).await;
+    let arguments = [&DEVICE[..], &OWN_ROOT, &["--https-port", &service]].concat();
+    assert_problem(
+        &world,
+        &arguments,
+        "registration",
+        &["500000", "try again later"],
+    )
+    .await;
+}
+
+/// One server accepts connections and is silent; the other one is silent after TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_silent_is_named() {
+    let world = world().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let before_tls = listener.local_addr().unwrap().port().to_string();
+    let after_tls = serve_now(&world, b"").await;
+    let silent = [&DEVICE[..], &["--https-port", &before_tls]].concat();
+    // No credentials: the registration, which waits as well, is skipped.
+    let silent_later = [&["doctor"][..], &OWN_ROOT, &["--https-port", &after_tls]].concat();
+    tokio::join!(
+        assert_problem(
+            &world,
+            &silent,
+            "TLS",
+            &["no answer in 10 seconds", "firewall"]
+        ),
+        assert_problem(&world, &silent_later, "answer", &["nothing answers"]),
+    );
+    drop(listener);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_reason_is_explained_over_every_transport() {
+    let world = world().await;
+    for transport in ["http", "mqtt", "mqtt-ws", "amqp", "amqp-ws"] {
+        let arguments = [&DEVICE[..], &["--register", "--transport", transport]].concat();
+        let words = ["does not accept these credentials", "id scope"];
+        assert_problem(&world, &arguments, "registration", &words).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_of_the_service_are_explained() {
+    let world = world().await;
+    let key = [
+        "--primary-key-file",
+        "device.key",
+        "--secondary-key-file",
+        "device.key",
+    ];
+    let create = [&["enrollment", "create", "kettle-1"][..], &key].concat();
+    let created = world.run(&create).await;
+    assert_eq!(created.code, 0, "{created:?}");
+    let arguments = [&DEVICE[..], &["--register"]].concat();
+    for (code, words) in [(400_207, "webhook"), (400_208, "hub"), (400_209, "hub")] {
+        let fault = Fault::new(Step::Register, Effect::Failed(code));
+        world.emulator.faults().next(fault);
+        let code = code.to_string();
+        assert_problem(&world, &arguments, "registration", &[&code, words]).await;
+        world.emulator.faults().clear();
+    }
+}
+
+/// The server below presents a certificate of this root.
+const OWN_ROOT: [&str; 4] = ["--ca-file", "own-root.pem", "--host", "localhost"];
+
+async fn serve_now(world: &World, answer: &[u8]) -> String {
+    let now = OffsetDateTime::now_utc();
+    let day = time::Duration::days(1);
+    serve(world, "localhost", now - day..now + day, answer).await
+}
+
+/// A TLS server that gives each request the same answer, or none if it is empty. Returns its port.
+async fn serve(
+    world: &World,
+    name: &str,
+    validity: std::ops::Range<OffsetDateTime>,
+    answer: &[u8],
+) -> String {
+    let config = server_config(world, name, validity);
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = answer.to_vec();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut request = [0; 4096];
+                while let Ok(1..) = stream.read(&mut request).await {
+                    if !answer.is_empty() {
+                        let _ = stream.write_all(&answer).await;
+                        let _ = stream.shutdown().await;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port.to_string()
+}
+
+fn server_config(
+    world: &World,
+    name: &str,
+    validity: std::ops::Range<OffsetDateTime>,
+) -> ServerConfig {
+    let mut root = CertificateParams::default();
+    root.distinguished_name
+        .push(DnType::CommonName, "Fabrikam Inspection");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root_key = KeyPair::generate().unwrap();
+    world.file("own-root.pem", root.self_signed(&root_key).unwrap().pem());
+    let issuer = Issuer::new(root, root_key);
+    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, name);
+    (leaf.not_before, leaf.not_after) = (validity.start, validity.end);
+    let key = KeyPair::generate().unwrap();
+    let certificate = leaf.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap()
+}
