@@ -1,5 +1,8 @@
-//! Messages a second and heap bytes of a connection at a hub, compared with rumqttc alone. Each client is a separate process;
-//! the emulator is in this one.
+//! Messages a second and bytes of a connection at a hub, compared with rumqttc alone and with Microsoft's Python client. Each client
+//! is a separate process; the emulator is in this one.
+//!
+//! `DPS_BENCH_PYTHON` names a Python with the package azure-iot-device, such as `interop/python/.venv/bin/python`. Its client insists
+//! on port 8883, which must be free. Its bytes are resident memory; those of the others are heap.
 
 use std::error::Error;
 use std::process::Command;
@@ -10,6 +13,8 @@ use tokio::runtime::Runtime;
 const RUNS: usize = 5;
 const CONNECTIONS: usize = 50;
 const MESSAGES: usize = 32_000;
+/// The Python client is slower by orders of magnitude.
+const PYTHON_MESSAGES: usize = 3_200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,31 +34,48 @@ fn main() -> Result<(), Box<dyn Error>> {
         false => (1, 2, 320),
     };
     let runtime = Runtime::new()?;
-    let service = runtime.block_on(Service::start())?;
+    let python = std::env::var("DPS_BENCH_PYTHON").ok();
+    let port = if python.is_some() { 8883 } else { 0 };
+    let service = runtime.block_on(Service::start_with_mqtt_port(port))?;
     runtime.block_on(register(&service, connections))?;
     let ca = tempfile::NamedTempFile::new()?;
     std::fs::write(ca.path(), service.emulator().ca_pem())?;
 
     println!("{connections} connections, {messages} messages, the median of {runs} runs");
     println!(
-        "{:14}{:>12}{:>18}{:>20}",
+        "{:18}{:>12}{:>18}{:>20}",
         "", "messages/s", "CPU us/message", "bytes/connection"
     );
-    for client in ["dps-device", "rumqttc"] {
+    let key = service.group_key().to_base64();
+    let rust = |client: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hub_device"));
+        command
+            .arg(client)
+            .arg(service.port(TransportKind::Mqtt).to_string())
+            .args(["contoso-hub", &key])
+            .arg(ca.path())
+            .args([connections.to_string(), messages.to_string()]);
+        (client.to_owned(), command)
+    };
+    let python = python.map(|python| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/hub_device.py");
+        let mut command = Command::new(python);
+        command
+            .env("SSL_CERT_FILE", ca.path())
+            .args([script, "contoso-hub", &key, &connections.to_string()])
+            .arg(messages.min(PYTHON_MESSAGES).to_string());
+        ("azure-iot-device".to_owned(), command)
+    });
+    let clients = [rust("dps-device"), rust("rumqttc")];
+    for (client, mut command) in clients.into_iter().chain(python) {
         let mut figures = [const { Vec::new() }; 3];
         for _ in 0..runs {
-            let output = Command::new(env!("CARGO_BIN_EXE_hub_device"))
-                .arg(client)
-                .arg(service.port(TransportKind::Mqtt).to_string())
-                .args(["contoso-hub", &service.group_key().to_base64()])
-                .arg(ca.path())
-                .args([connections.to_string(), messages.to_string()])
-                .output()?;
+            let output = command.output()?;
             if !output.status.success() {
                 return Err(String::from_utf8_lossy(&output.stderr).into());
             }
-            let told = String::from_utf8(output.stdout)?;
-            for (column, number) in figures.iter_mut().zip(told.split_whitespace()) {
+            let printed = String::from_utf8(output.stdout)?;
+            for (column, number) in figures.iter_mut().zip(printed.split_whitespace()) {
                 column.push(number.parse::<f64>()?);
             }
         }
@@ -61,7 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             column.sort_by(f64::total_cmp);
             column[column.len() / 2]
         });
-        println!("{client:14}{a_second:>12.0}{cpu:>18.1}{heap:>20.0}");
+        println!("{client:18}{a_second:>12.0}{cpu:>18.1}{heap:>20.0}");
     }
     Ok(())
 }

@@ -37,7 +37,17 @@ impl Service {
     /// # Errors
     /// If no port is free.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
-        let builder = Emulator::builder().link_hub("contoso-hub".parse::<LinkedHub>()?);
+        Self::start_with_mqtt_port(0).await
+    }
+
+    /// As [`start`](Self::start), with this port for MQTT.
+    ///
+    /// # Errors
+    /// If the port is not free.
+    pub async fn start_with_mqtt_port(port: u16) -> Result<Self, Box<dyn Error>> {
+        let builder = Emulator::builder()
+            .link_hub("contoso-hub".parse::<LinkedHub>()?)
+            .mqtt_port(port);
         let emulator = builder.retry_after(Duration::ZERO).start().await?;
         let roots = Roots::from_pem(emulator.ca_pem())?;
         let group_key = SymmetricKey::generate();
