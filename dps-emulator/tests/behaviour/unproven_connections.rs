@@ -18,8 +18,9 @@ async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Durati
     (answer, begin.elapsed())
 }
 
+/// The emulator's time begins before that of the test: the difference is real time, which is long on a busy machine.
 fn is_about(elapsed: Duration, seconds: u64) -> bool {
-    (seconds..=seconds + 1).contains(&elapsed.as_secs())
+    (seconds / 2..=seconds + 1).contains(&elapsed.as_secs())
 }
 
 #[tokio::test]
