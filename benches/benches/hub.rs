@@ -4,11 +4,17 @@
 //! `DPS_BENCH_PYTHON` names a Python with the package azure-iot-device, such as `interop/python/.venv/bin/python`. Its client insists
 //! on port 8883, which must be free. Its bytes are resident memory; those of the others are heap.
 
+use std::alloc::System;
 use std::error::Error;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use dps_benches::{Service, TransportKind};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const RUNS: usize = 5;
 const CONNECTIONS: usize = 50;
@@ -43,8 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("{connections} connections, {messages} messages, the median of {runs} runs");
     println!(
-        "{:18}{:>12}{:>18}{:>20}",
-        "", "messages/s", "CPU us/message", "bytes/connection"
+        "{:18}{:>12}{:>18}{:>20}{:>18}",
+        "", "messages/s", "CPU us/message", "bytes/connection", "and at the hub"
     );
     let key = service.group_key().to_base64();
     let rust = |client: &str| {
@@ -68,22 +74,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let clients = [rust("dps-device"), rust("rumqttc")];
     for (client, mut command) in clients.into_iter().chain(python) {
-        let mut figures = [const { Vec::new() }; 3];
+        let mut figures = [const { Vec::new() }; 4];
         for _ in 0..runs {
-            let output = command.output()?;
-            if !output.status.success() {
-                return Err(String::from_utf8_lossy(&output.stderr).into());
+            let before = heap();
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn()?;
+            let mut line = String::new();
+            let output = child.stdout.take().ok_or("stdout is piped")?;
+            BufReader::new(output).read_line(&mut line)?;
+            // All connections are open until stdin of the client ends.
+            let at_hub = (heap() - before) / connections as f64;
+            drop(child.stdin.take());
+            if !child.wait()?.success() {
+                return Err(format!("{client} failed").into());
             }
-            let printed = String::from_utf8(output.stdout)?;
-            for (column, number) in figures.iter_mut().zip(printed.split_whitespace()) {
-                column.push(number.parse::<f64>()?);
+            let numbers = line.split_whitespace().map(str::parse::<f64>);
+            for (column, number) in figures.iter_mut().zip(numbers.chain([Ok(at_hub)])) {
+                column.push(number?);
             }
         }
-        let [a_second, cpu, heap] = figures.map(|mut column| {
+        let [a_second, cpu, bytes, at_hub] = figures.map(|mut column| {
             column.sort_by(f64::total_cmp);
             column[column.len() / 2]
         });
-        println!("{client:18}{a_second:>12.0}{cpu:>18.1}{heap:>20.0}");
+        println!("{client:18}{a_second:>12.0}{cpu:>18.1}{bytes:>20.0}{at_hub:>18.0}");
     }
     Ok(())
 }
@@ -95,4 +109,10 @@ async fn register(service: &Service, devices: usize) -> Result<(), Box<dyn Error
         service.client(TransportKind::Http, who).register().await?;
     }
     Ok(())
+}
+
+/// The bytes that this process, which has the hub, has allocated now.
+fn heap() -> f64 {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
 }

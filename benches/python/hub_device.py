@@ -4,7 +4,7 @@
 usage: python hub_device.py HUB KEY CONNECTIONS MESSAGES
 
 The first device sends the messages with QoS 1, 32 of them in flight; then all devices are connected and idle while the resident memory
-is measured. The devices are `bench-0`, `bench-1` and so on, with keys derived from KEY. The client connects to localhost on port 8883.
+is measured, and until stdin ends. The devices are `bench-0`, `bench-1` and so on, with keys derived from KEY. The client connects to localhost on port 8883.
 SSL_CERT_FILE names the root certificates.
 """
 
@@ -37,6 +37,7 @@ async def main(hub, key, connections, messages):
         await one.connect()
     memory = (resident() - before) / connections
     print(messages / took, cpu * 1e6 / messages, memory, flush=True)
+    sys.stdin.read()
     # The client may still have running threads.
     os._exit(0)
 

@@ -3,7 +3,7 @@
 //! usage: `hub_device CLIENT PORT HUB KEY CA_FILE CONNECTIONS MESSAGES`
 //!
 //! CLIENT is `dps-device` or `rumqttc`. The first device sends the messages with QoS 1, 32 of them in flight; then all devices are
-//! connected and idle while the heap is measured. The devices are `bench-0`, `bench-1` and so on.
+//! connected and idle while the heap is measured, and until stdin ends. The devices are `bench-0`, `bench-1` and so on.
 
 use std::alloc::System;
 use std::error::Error;
@@ -52,18 +52,21 @@ async fn main() -> Result<()> {
             .with_transport(Mqtt::default().with_port(port.parse()?));
         hubs.push(endpoint);
     }
-    let (a_second, cpu, heap) = match client.as_str() {
-        "dps-device" => ours(&hubs, messages).await?,
-        "rumqttc" => theirs(&hubs, messages).await?,
-        _ => return Err("expected dps-device or rumqttc".into()),
-    };
+    match client.as_str() {
+        "dps-device" => ours(&hubs, messages).await,
+        "rumqttc" => theirs(&hubs, messages).await,
+        _ => Err("expected dps-device or rumqttc".into()),
+    }
+}
+
+/// Prints the figures, and keeps the connections until stdin ends.
+fn report((a_second, cpu): (f64, f64), heap: f64) -> Result<()> {
     println!("{a_second} {cpu} {heap}");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }
 
-type Figures = (f64, f64, f64);
-
-async fn ours(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
+async fn ours(hubs: &[HubEndpoint], messages: usize) -> Result<()> {
     let options = || {
         ConnectOptions::new()
             .with_max_in_flight(WINDOW)
@@ -84,7 +87,7 @@ async fn ours(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
         try_join_all(senders).await?;
         Ok::<_, dps_device::Error>(rates(start, messages))
     };
-    let (a_second, cpu) = events.drive(sending).await?;
+    let rates = events.drive(sending).await?;
     drop((handle, events));
 
     let before = heap();
@@ -96,10 +99,10 @@ async fn ours(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
     for connected in join_all(connecting).await {
         connected?;
     }
-    Ok((a_second, cpu, (heap() - before) / hubs.len() as f64))
+    report(rates, (heap() - before) / hubs.len() as f64)
 }
 
-async fn theirs(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
+async fn theirs(hubs: &[HubEndpoint], messages: usize) -> Result<()> {
     let (client, mut events) = rumqttc_client(&hubs[0]).await?;
     connected(&mut events).await?;
     let topic = hubs[0].events_topic(Default::default());
@@ -114,7 +117,7 @@ async fn theirs(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
         Ok::<_, Box<dyn Error>>(())
     });
     try_join_all(senders).await?;
-    let (a_second, cpu) = rates(start, messages);
+    let rates = rates(start, messages);
     client.disconnect().await?;
     driving.await?;
 
@@ -129,7 +132,7 @@ async fn theirs(hubs: &[HubEndpoint], messages: usize) -> Result<Figures> {
         while !matches!(events.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
         clients.push((client, events));
     }
-    Ok((a_second, cpu, (heap() - before) / hubs.len() as f64))
+    report(rates, (heap() - before) / hubs.len() as f64)
 }
 
 async fn rumqttc_client(hub: &HubEndpoint) -> Result<(AsyncClient, EventLoop)> {
