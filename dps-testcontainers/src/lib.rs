@@ -1,3 +1,4 @@
+//! A Testcontainers module for the emulator of the Azure IoT Hub Device Provisioning Service (DPS).
 #![doc = include_str!("../README.md")]
 
 mod connection;

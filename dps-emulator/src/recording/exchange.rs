@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dps_types::Timestamp;
+use dps_types::{Timestamp, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -64,7 +64,7 @@ impl RecordedExchange {
     }
 
     pub(crate) fn asked(mut self, body: &[u8]) -> Self {
-        self.request_body = serde_json::from_slice(body).ok();
+        self.request_body = json::from_slice(body).ok();
         if self.request_body.is_none() && !body.is_empty() {
             self.request_bytes = Some(body.len());
         }
@@ -73,7 +73,7 @@ impl RecordedExchange {
 
     pub(crate) fn answered(mut self, status: u16, body: &[u8]) -> Self {
         self.status = status;
-        self.response_body = serde_json::from_slice(body).ok();
+        self.response_body = json::from_slice(body).ok();
         self
     }
 

@@ -85,6 +85,21 @@ async fn a_removal_outlives_the_message() {
     assert_eq!(numbers(directory.path()).await, [1]);
 }
 
+#[tokio::test]
+async fn a_number_that_is_used_again_keeps_no_file_after_its_removal() {
+    let directory = tempfile::tempdir().unwrap();
+    for body in [b"a", b"b"] {
+        let queue = FileQueue::new(directory.path());
+        queue.push(1, body.to_vec()).await.unwrap();
+    }
+    let queue = FileQueue::new(directory.path());
+    assert_eq!(queue.get(1).await.unwrap().as_deref(), Some(&b"b"[..]));
+    queue.remove(1).await.unwrap();
+    drop(queue);
+    assert_eq!(numbers(directory.path()).await, [0; 0]);
+    assert_eq!(files(directory.path()).len(), 0);
+}
+
 /// Every prefix of a file is what a power failure may leave.
 #[tokio::test]
 async fn a_file_with_an_incomplete_end_keeps_the_records_before_it() {
