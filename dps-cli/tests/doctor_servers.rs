@@ -151,6 +151,24 @@ async fn a_captive_portal_is_named_over_every_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_differs_from_the_service_is_named() {
+    let world = world().await;
+    let body = r#"{"errorCode":401002,"trackingId":"9a7e","message":"Unauthorized"}"#;
+    for (date, words) in [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", "days ahead"),
+        ("Wed, 01 Jan 2098 00:00:00 GMT", "days behind"),
+    ] {
+        let answer = format!(
+            "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let port = serve_now(&world, answer.as_bytes()).await;
+        let arguments = [&DEVICE[..], &OWN_ROOT, &["--https-port", &port]].concat();
+        assert_problem(&world, &arguments, "clock", &[words, "set the clock"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_registrations_at_the_same_time_are_named() {
     let world = world().await;
     let body = r#"{"errorCode":409203,"trackingId":"9a7e","message":"Precondition failed."}"#;
