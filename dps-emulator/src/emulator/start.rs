@@ -94,6 +94,9 @@ impl Emulator {
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
+            None if data_dir.is_none() && notifications.is_some() => {
+                TlsAcceptor::shared(Arc::clone(&store), names).await
+            }
             None => TlsAcceptor::issued(data_dir, names),
         };
         let tls = Arc::new(tls?);
@@ -108,7 +111,8 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
-        let throttle = Throttle::new(&builder.limits);
+        let shared = notifications.as_ref();
+        let throttle = Throttle::new(&builder.limits, shared.map(|_| &store));
         let state = State::new(
             Arc::clone(&store),
             Arc::clone(&builder.clock),
@@ -125,7 +129,6 @@ impl Emulator {
             faults.clone(),
         );
         let issuance = Arc::new(issuance.await?);
-        let shared = notifications.as_ref();
         let (bus, outbox) = shared
             .map(|_| Bus::new(Arc::clone(state.replica())))
             .unzip();

@@ -47,7 +47,7 @@ pub(super) const ROOT: &str = "subscriptions";
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
-    gateway.authorize(call, ServiceAction::Configure)?;
+    gateway.authorize(call, ServiceAction::Configure).await?;
     call.receive(SERVICE_LIMIT).await?;
     let cas = &gateway.instance.cas;
     let condition = call.condition()?;

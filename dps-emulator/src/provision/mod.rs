@@ -69,7 +69,10 @@ impl Engine {
         stop: CancellationToken,
     ) -> Self {
         Self {
-            challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
+            challenges: Challenges::new(
+                instance.state.limits().tpm_challenges_per_address,
+                replica.as_ref().map(|_| Arc::clone(instance.state.store())),
+            ),
             instance,
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
@@ -108,12 +111,12 @@ impl Engine {
         if !issues_certificates(device.api_version) {
             request.csr = None;
         }
-        self.instance.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now()).await?;
         let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
             Authenticated::NotEnrolled(proof) => {
-                return Ok(self.register_not_enrolled(&device, proof));
+                return self.register_not_enrolled(&device, proof).await;
             }
         };
         if let (Some(csr), false) = (&request.csr, enrolled.is_disabled()) {
@@ -133,7 +136,7 @@ impl Engine {
         }
         if request.csr.is_some() {
             let id = device.registration_id;
-            self.instance.throttle.certificate(id, self.now())?;
+            self.instance.throttle.certificate(id, self.now()).await?;
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
         let record = self.record(before, record).await?;
@@ -155,11 +158,13 @@ impl Engine {
         let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
         self.instance
             .throttle
-            .poll(&id.to_lowercase(), self.now())?;
+            .poll(&id.to_lowercase(), self.now())
+            .await?;
         let record = match &known {
             Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Authenticated::NotEnrolled(proof) => {
-                self.challenges.failed(id, proof, operation, self.now())
+                let now = self.now();
+                self.challenges.failed(id, proof, operation, now).await?
             }
         };
         let record = record
@@ -185,7 +190,7 @@ impl Engine {
                 "A status look-up must not have a csr: register to get a certificate.",
             ));
         }
-        self.instance.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now()).await?;
         let id = device.registration_id;
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
@@ -245,8 +250,12 @@ impl Engine {
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
-            let answered = self.answered(device);
-            challenge = shown.filter(|shown| self.may_challenge(device, shown, answered.as_ref()));
+            let answered = self.answered(device).await?;
+            if let Some(shown) = shown
+                && self.may_challenge(device, shown, answered.as_ref()).await?
+            {
+                challenge = Some(shown);
+            }
             tpm.extend(answered);
             tpm.extend(registered.and_then(|record| record.proof.tpm()).cloned());
         }
@@ -274,7 +283,7 @@ impl Engine {
         .await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
-                Err(self.challenge(device, shown, enrolled_key.as_ref()))
+                Err(self.challenge(device, shown, enrolled_key.as_ref()).await)
             }
             (Ok(known), _) => {
                 if let (Some(proof), Some(shown)) = (known.tpm(), shown) {
@@ -310,7 +319,7 @@ impl Engine {
         if let (Some(pending), Some(csr)) = (&mut record.pending, csr) {
             if pending.csr.as_ref() != Some(&csr) {
                 let id = &record.registration_id;
-                self.instance.throttle.certificate(id, self.now())?;
+                self.instance.throttle.certificate(id, self.now()).await?;
             }
             pending.csr = Some(csr);
         }

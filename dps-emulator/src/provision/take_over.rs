@@ -1,12 +1,16 @@
 //! Takes over operations: all of an earlier run, and those of other replicas that have died.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Engine;
 use crate::replica::{Living, Replica};
 use crate::service_error::ServiceError;
+
+/// The time between two removals of what has expired in the store.
+const SWEEP: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Takes over the operations that no living replica carries out. If no other emulator uses the store, these are all
@@ -29,6 +33,7 @@ impl Engine {
         };
         let mut living = replica.observer();
         let mut beats = interval(replica.interval());
+        let mut next_sweep = Instant::now() + SWEEP;
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -37,7 +42,13 @@ impl Engine {
             }
             let watched = async {
                 replica.beat().await?;
-                self.observe(replica, &mut living).await
+                self.observe(replica, &mut living).await?;
+                if Instant::now() >= next_sweep {
+                    next_sweep = Instant::now() + SWEEP;
+                    self.instance.throttle.sweep(self.now()).await?;
+                    self.challenges.sweep(self.now()).await?;
+                }
+                Ok::<(), ServiceError>(())
             };
             tokio::select! {
                 () = self.stop.cancelled() => return,
