@@ -12,12 +12,12 @@ use dps_types::{ErrorCode, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Gateway;
 use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::reply::Reply;
 use crate::access::ServiceAction;
 use crate::ca_certificates::CaCertificate;
 use crate::certificate::Certificate;
+use crate::instances::Instances;
 use crate::service_error::ServiceError;
 
 /// The api-versions of the control plane.
@@ -44,7 +44,8 @@ const API_VERSIONS: [&str; 16] = [
 pub(super) const ROOT: &str = "subscriptions";
 
 /// Answers a request. The token is checked before the body is read.
-pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
+pub(super) async fn answer(instances: &Instances, call: &mut Call) -> Result<Reply, ServiceError> {
+    let gateway = instances.first();
     let path = Path::parse(&call.path)?;
     check_api_version(&call.query)?;
     gateway.authorize(call, ServiceAction::Configure)?;

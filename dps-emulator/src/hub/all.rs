@@ -35,11 +35,6 @@ impl Hubs {
         Ok((devices, has_more))
     }
 
-    /// Ends the connections of all devices and modules.
-    pub(crate) fn disconnect_all(&self) {
-        self.connections.disconnect_all();
-    }
-
     /// Removes the devices and modules of all hubs, and disconnects them.
     pub(crate) async fn remove_all(&self) -> Result<(), ServiceError> {
         for table in [Table::Hubs, Table::HubModules, Table::HubMessages] {

@@ -151,7 +151,6 @@ impl Connections {
     }
 
     /// Ends all connections.
-    #[cfg(feature = "control")]
     pub(super) fn disconnect_all(&self) {
         for entry in self.entries().values_mut() {
             entry.connection = None;
