@@ -93,11 +93,6 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The command line as completions and man pages need it.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
-}
-
 impl Cli {
     async fn run(self) -> Result<ExitCode> {
         let context = Context::new(&self.common)?;
@@ -115,8 +110,8 @@ impl Cli {
             Command::Policy(command) => return policy::run(command, &context).await,
             Command::Emulator(command) => return emulator::run(command).await,
             Command::Simulate(command) => return simulate::run(*command, &context).await,
-            Command::Completions(command) => completions::run(&command),
-            Command::Man(command) => man::run(&command)?,
+            Command::Completions(command) => completions::run(&command, Self::command()),
+            Command::Man(command) => man::run(&command, Self::command())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -124,8 +119,10 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_command_line_has_no_conflict() {
-        super::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

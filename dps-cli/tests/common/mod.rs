@@ -5,10 +5,12 @@
     reason = "helpers of tests; each test program uses a part"
 )]
 
+pub(crate) mod findings;
+
 use std::process::Output;
 
 use assert_cmd::Command;
-use dps_emulator::{Emulator, LinkedHub};
+use dps_emulator::{Emulator, EmulatorBuilder, LinkedHub};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,6 +22,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|builder| builder).await
+    }
+
+    /// Starts the emulator with more options.
+    pub(crate) async fn start_with(
+        options: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
+    ) -> Self {
         let hub: LinkedHub = "127.0.0.1".parse().unwrap();
         let other: LinkedHub = "hub-b.example".parse().unwrap();
         let retry_after = std::time::Duration::from_millis(100);
@@ -28,7 +37,7 @@ impl World {
             .link_hub(other)
             .retry_after(retry_after);
         let world = Self {
-            emulator: builder.start().await.unwrap(),
+            emulator: options(builder).start().await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
         world.file("emulator-ca.pem", world.emulator.ca_pem());
