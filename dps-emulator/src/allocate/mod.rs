@@ -88,6 +88,12 @@ impl Allocator {
         )
     }
 
+    /// The linked hubs, and the policy for enrollments without one.
+    pub(crate) fn linked_hubs(&self) -> (Vec<LinkedHub>, AllocationPolicyKind) {
+        let linked = self.linked.get();
+        (linked.hubs.clone(), linked.default_policy.clone())
+    }
+
     pub(crate) fn hub_names(&self) -> Vec<HubHostname> {
         let linked = self.linked.get();
         let hubs = linked.hubs.iter().map(|hub| hub.hostname.clone());

@@ -222,6 +222,11 @@ impl Hubs {
             .map(|hub| hub.hostname.clone())
     }
 
+    /// The linked hubs with the credentials of their back ends.
+    pub(crate) fn linked_hubs(&self) -> Arc<Vec<LinkedHub>> {
+        self.linked.get()
+    }
+
     /// Whether the key of a linked hub signed the token.
     pub(crate) fn know_the_key_of(&self, token: &SasToken) -> bool {
         self.linked.get().iter().any(|hub| hub.signed(token))

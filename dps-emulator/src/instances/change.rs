@@ -43,6 +43,11 @@ impl Instances {
         Ok(IdScope::new(format!("0ne{number:08X}"))?)
     }
 
+    /// Whether an instance has the name.
+    pub(crate) async fn is_taken(&self, name: &InstanceName) -> Result<bool, ServiceError> {
+        Ok(*name == InstanceName::first() || self.record_of(name).await?.is_some())
+    }
+
     /// Writes a new instance.
     ///
     /// # Errors
@@ -73,6 +78,23 @@ impl Instances {
                 self.check(record).await?;
                 Err(name_taken(&record.name))
             }
+        }
+    }
+
+    /// Replaces an instance. It takes effect with the next request.
+    ///
+    /// # Errors
+    /// 412 if it has changed since it was read, 409 if another instance has one of the hubs.
+    pub(crate) async fn replace(
+        &self,
+        before: &Record,
+        record: &Record,
+    ) -> Result<(), ServiceError> {
+        let _turn = self.turn.lock().await;
+        self.check(record).await?;
+        match self.write(Some(before), record).await? {
+            true => Ok(()),
+            false => Err(ServiceError::precondition()),
         }
     }
 

@@ -11,6 +11,18 @@ use crate::service_error::ServiceError;
 use crate::state::store::Table;
 
 impl Instances {
+    /// The stored form of the instance with this name. The first instance has none.
+    pub(crate) async fn record_of(
+        &self,
+        name: &InstanceName,
+    ) -> Result<Option<Record>, ServiceError> {
+        let Some(id_scope) = self.id_scope_of(&Key::Name(name)).await? else {
+            return Ok(None);
+        };
+        let stored = self.stored(&id_scope).await?;
+        Ok(stored.map(|(record, _)| record))
+    }
+
     /// The instance with this name.
     pub(crate) async fn named(
         &self,

@@ -101,7 +101,7 @@ impl Emulator {
         let clock = options.clock.take();
         let instances = self.instances();
         let id_scope = instances.new_id_scope().map_err(failed)?;
-        let etag = instances.first().instance.state.new_version();
+        let etag = instances.new_etag();
         let record = options.into_record(id_scope, etag)?;
         let gateway = Box::pin(async {
             instances.create(&record).await?;

@@ -6,6 +6,7 @@
 mod blueprint;
 mod change;
 mod find;
+mod first;
 mod handle;
 mod name;
 mod options;
@@ -23,7 +24,7 @@ use crate::error::Error;
 use crate::service_error::ServiceError;
 use crate::state::decode;
 use crate::state::store::{Partition, Store, Table};
-use dps_types::{Clock, ErrorCode};
+use dps_types::{Clock, ETag, ErrorCode};
 
 pub(crate) use blueprint::{Blueprint, Parts};
 pub(crate) use change::Key;
@@ -220,6 +221,11 @@ impl Instances {
         for gateway in self.in_memory() {
             gateway.engine.stopped().await;
         }
+    }
+
+    /// A new version of an instance.
+    pub(crate) fn new_etag(&self) -> ETag {
+        self.first.instance.state.new_version()
     }
 
     fn store(&self) -> &dyn Store {
