@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::{Common, Context};
-use crate::device::{connect, lookup, register};
+use crate::device::{connect, lookup, register, renew};
 use crate::enrollment::kind::{Group, Individual};
 use crate::enrollment::{self, EnrollmentCommand};
 use crate::failure::{Exit, Failure, Result};
@@ -41,6 +41,8 @@ enum Command {
     ComputeDeviceKey(compute_device_key::ComputeDeviceKey),
     /// Register a device, and print its assignment
     Register(Box<register::Register>),
+    /// Renew the certificate that the service has issued to a device, when it is due
+    Renew(Box<renew::Renew>),
     /// Look up the registration of a device, without registering it
     Lookup(Box<lookup::Lookup>),
     /// Register a device, connect it to its hub, and follow its device twin
@@ -107,6 +109,7 @@ impl Cli {
             Command::Registration(command) => registration::run(command, &context).await?,
             Command::ComputeDeviceKey(command) => compute_device_key::run(&command, &context)?,
             Command::Register(command) => register::run(*command, &context).await?,
+            Command::Renew(command) => renew::run(*command, &context).await?,
             Command::Lookup(command) => lookup::run(*command, &context).await?,
             Command::Connect(command) => connect::run(*command, &context).await?,
             Command::Certificate(command) => return certificate::run(command, &context),
