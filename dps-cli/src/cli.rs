@@ -95,11 +95,6 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The command line as completions and man pages need it.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
-}
-
 impl Cli {
     async fn run(self) -> Result<ExitCode> {
         let context = Context::new(&self.common)?;
@@ -118,8 +113,8 @@ impl Cli {
             Command::Policy(command) => return policy::run(command, &context).await,
             Command::Emulator(command) => return emulator::run(command).await,
             Command::Simulate(command) => return simulate::run(*command, &context).await,
-            Command::Completions(command) => completions::run(&command),
-            Command::Man(command) => man::run(&command)?,
+            Command::Completions(command) => completions::run(&command, Self::command()),
+            Command::Man(command) => man::run(&command, Self::command())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -127,8 +122,10 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_command_line_has_no_conflict() {
-        super::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::output::Format;
+use crate::format::Format;
 
 /// The exit codes of the program. They are part of its interface: README.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod emulator;
 mod enrollment;
 mod failure;
 mod files;
+mod format;
 mod http;
 mod input;
 mod log;

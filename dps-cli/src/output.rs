@@ -4,7 +4,6 @@ mod events;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,17 +11,7 @@ use serde_json::{Map, Value};
 pub(crate) use events::Events;
 
 use crate::failure::Result;
-
-/// The format of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Columns for people
-    Table,
-    /// One JSON document
-    Json,
-    /// One JSON document per line, as soon as it is known
-    Ndjson,
-}
+use crate::format::Format;
 
 /// A column of a table: its title, and the JSON pointer of its value.
 pub(crate) type Column = (&'static str, &'static str);

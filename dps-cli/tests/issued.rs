@@ -29,7 +29,9 @@ impl Clock for DaysAgo {
 async fn toasters(days_ago: &DaysAgo) -> World {
     let clock = Arc::new(days_ago.clone());
     let world = World::start_with(|builder| {
-        let authority = "contoso/factory-1/toasters=30".parse().expect("names of an authority");
+        let authority = "contoso/factory-1/toasters=30"
+            .parse()
+            .expect("names of an authority");
         builder.certificate_authority(authority).clock(clock)
     })
     .await;
@@ -329,21 +331,26 @@ async fn a_renewal_that_was_interrupted_between_its_files_is_completed() {
 async fn a_device_connects_with_the_issued_certificate_in_one_file() {
     let world = toasters(&DaysAgo::default()).await;
     let pair = ["--new-key", "issued.pem", "--certificate-out", "issued.pem"];
-    world.json(&with("register", &[&pair])).await;
-    let before = world.read("issued.pem");
-    assert!(before.contains("PRIVATE KEY") && before.contains("CERTIFICATE"));
-    let hub = ["--hub-host", "localhost", "--once"];
-    let twin = world.json(&with("connect", &[&pair, &hub])).await;
+    let hub = [
+        "--hub-host",
+        "localhost",
+        "--cache",
+        "assignment.json",
+        "--once",
+    ];
+    let connect = with("connect", &[&pair, &hub]);
+    let twin = world.json(&connect).await;
     assert_eq!(twin, json!({"desired": {}, "reported": {}}));
-    // The connection used the certificate: the registration that finds the hub requests none.
     let issued = world.read("issued.pem");
-    assert!(issued.contains("PRIVATE KEY"), "{issued}");
-    world.emulator.issuance().revoke("toaster-1").await.unwrap();
-    let twin = world.json(&with("connect", &[&pair, &hub])).await;
-    assert_eq!(twin["desired"], json!({}));
-    assert_ne!(
+    assert!(issued.contains("PRIVATE KEY") && issued.contains("CERTIFICATE"));
+    world.json(&connect).await;
+    assert_eq!(
         world.read("issued.pem"),
         issued,
-        "a new certificate was issued"
+        "the certificate is used again"
     );
+
+    world.emulator.issuance().revoke("toaster-1").await.unwrap();
+    world.json(&connect).await;
+    assert_ne!(world.read("issued.pem"), issued, "the hub refused it");
 }

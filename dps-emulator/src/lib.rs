@@ -118,6 +118,7 @@ pub mod store {
     #[cfg(feature = "redb")]
     pub use crate::state::store::RedbStore;
     pub use crate::state::store::{
-        Action, Change, Expected, MemoryStore, Store, StoreError, Table, conformance,
+        Action, Change, Expected, MemoryStore, Notification, Notifications, Notifier, Store,
+        StoreError, Table, conformance,
     };
 }

@@ -5,6 +5,8 @@
     reason = "helpers of tests; each test program uses a part"
 )]
 
+pub(crate) mod findings;
+
 use std::process::{Output, Stdio};
 
 use assert_cmd::Command;
@@ -24,8 +26,9 @@ impl World {
         Self::start_with(|builder| builder).await
     }
 
+    /// Starts the emulator with more options.
     pub(crate) async fn start_with(
-        configure: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
+        options: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
     ) -> Self {
         let hub: LinkedHub = "127.0.0.1".parse().unwrap();
         let other: LinkedHub = "hub-b.example".parse().unwrap();
@@ -35,7 +38,7 @@ impl World {
             .link_hub(other)
             .retry_after(retry_after);
         let world = Self {
-            emulator: configure(builder).start().await.unwrap(),
+            emulator: options(builder).start().await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
         world.file("emulator-ca.pem", world.emulator.ca_pem());

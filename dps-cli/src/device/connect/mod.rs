@@ -67,12 +67,13 @@ pub(crate) struct Connect {
     issued: IssuedOptions,
 }
 
-/// Connects with a certificate that the service issues. It is requested if the files do not exist, and renewed when it is due.
+/// Connects with a certificate that the service issues. Each registration requests one: without an assignment in the cache, or
+/// when the hub refuses the certificate. It is renewed when it is due.
 #[derive(Args)]
 #[command(next_help_heading = "Issued certificate")]
 struct IssuedOptions {
     /// File with the private key of the issued certificate: connect with it in place of the credentials for DPS
-    #[arg(long, value_name = "FILE", requires = "certificate_out")]
+    #[arg(long, value_name = "FILE", requires_all = ["certificate_out", "cache"])]
     new_key: Option<PathBuf>,
     /// File with the issued certificate and its issuers
     #[arg(long, value_name = "FILE", requires = "new_key")]
