@@ -84,6 +84,7 @@ mod query;
 mod random;
 #[cfg(feature = "control")]
 mod recording;
+mod replica;
 mod seed;
 mod service_error;
 mod state;

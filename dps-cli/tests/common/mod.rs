@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod findings;
+pub(crate) mod webhook;
 
 use std::process::{Output, Stdio};
 
