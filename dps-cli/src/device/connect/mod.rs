@@ -31,8 +31,6 @@ use assignment::InMemory;
 use methods::MethodAnswer;
 use telemetry::{Telemetry, TelemetryOptions};
 
-/// Prints the device twin, and then each change of the desired properties, each message and each call of a method, until Ctrl-C. It
-/// connects again after a failure, and registers again when the hub does not know the device.
 #[derive(Args)]
 pub(crate) struct Connect {
     #[command(flatten)]

@@ -19,7 +19,6 @@ use crate::certificate::KeyType;
 use crate::failure::{Failure, Result};
 use crate::{files as disk, input};
 
-/// A request for a certificate with the registration. The enrollment must name a certificate authority and a policy.
 #[derive(Args)]
 #[command(next_help_heading = "Issued certificate")]
 pub(super) struct RequestOptions {

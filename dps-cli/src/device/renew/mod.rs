@@ -22,17 +22,12 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Events;
 
-/// The device registers again with a new key. The certificate is due at about 80 % of its lifetime, at a random time within a tenth
-/// of it; without files it is due at once. The new files replace the old ones when both are on the disk, and the next start
-/// completes a replacement that a power failure has interrupted. Only one program may renew the same files.
 #[derive(Args)]
 pub(crate) struct Renew {
     #[command(flatten)]
     device: DeviceOptions,
     #[command(flatten)]
     payload: PayloadOption,
-    #[command(flatten)]
-    issued: IssuedOptions,
     /// Renew the certificate although it is not due
     #[arg(long)]
     now: bool,
@@ -44,6 +39,8 @@ pub(crate) struct Renew {
     /// describe the certificate. It has five minutes
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
+    #[command(flatten)]
+    issued: IssuedOptions,
 }
 
 /// The files of an issued certificate. The names are those of `dps register`.
