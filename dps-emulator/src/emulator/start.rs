@@ -8,6 +8,7 @@ use dps_types::ServiceConnectionString;
 use rustls_pki_types::DnsName;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Emulator;
 use super::address::{authority, bracketed, listen};
@@ -20,6 +21,7 @@ use crate::hub::{self, TelemetryFile, TelemetryStream};
 use crate::instance::Settings;
 use crate::instances::{Blueprint, Instances, Parts};
 use crate::journal::Journal;
+use crate::replica::{Bus, Replica, receive};
 use crate::state::store::{MemoryStore, Partition, Store};
 #[cfg(feature = "redb")]
 use crate::state::store::{RedbStore, StoreError};
@@ -69,6 +71,7 @@ impl Emulator {
 
         let store = open_store(&builder).await?;
         let own = Partition::first(Arc::clone(&store));
+        let notifications = store.notifications();
         let names = builder.host_names.iter().map(HostName::to_string);
         let hosts = names
             .chain(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned))
@@ -100,12 +103,22 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
+        let replica_id: Arc<str> = Uuid::new_v4().to_string().into();
+        let shared = notifications.as_ref();
+        let (bus, outbox) = shared.map(|_| Bus::new(Arc::clone(&replica_id))).unzip();
+        let replica = shared.map(|_| {
+            let (id, store) = (Arc::clone(&replica_id), Arc::clone(&store));
+            Replica::new(id, store, builder.replica_timeout)
+        });
         let journal = match builder.kept_exchanges {
             0 => None,
             kept => Some(Arc::new(Journal::new(Arc::clone(&builder.clock), kept))),
         };
         let blueprint = Blueprint {
-            store,
+            store: Arc::clone(&store),
+            replica_id,
+            replica,
+            bus,
             clock: Arc::clone(&builder.clock),
             limits: builder.limits,
             settings: Settings {
@@ -157,14 +170,11 @@ impl Emulator {
         let instances = Arc::new(Instances::new(Arc::clone(&gateway), blueprint));
         instances.check_first().await?;
         let Gateway {
-            instance,
-            engine,
-            faults,
-            ..
+            instance, faults, ..
         } = &*gateway;
         let linked = instance.allocator.hub_names();
         Box::pin(builder.seed.apply(&instance.state, &linked)).await?;
-        engine
+        instances
             .resume()
             .await
             .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
@@ -173,6 +183,12 @@ impl Emulator {
             faults.next(fault);
         }
         let mut server = JoinSet::new();
+        server.spawn(Arc::clone(&instances).watch());
+        if let (Some(notifications), Some(outbox)) = (notifications, outbox) {
+            let instances = Arc::clone(&instances);
+            server.spawn(receive(notifications, instances, stop.clone()));
+            server.spawn(outbox.send(store, stop.clone()));
+        }
         let mut readers = JoinSet::new();
         if let Some(file) = telemetry_file {
             let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);

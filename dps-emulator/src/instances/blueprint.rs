@@ -22,6 +22,7 @@ use crate::instance::{Instance, Settings};
 use crate::issuance::{Issuance, IssuingAuthority};
 use crate::limits::{Limits, Throttle};
 use crate::provision::Engine;
+use crate::replica::{Bus, Replica};
 use crate::state::State;
 use crate::state::store::{Partition, Store};
 
@@ -30,6 +31,11 @@ use crate::state::store::{Partition, Store};
 pub(crate) struct Blueprint {
     /// The store with the data of all instances.
     pub(crate) store: Arc<dyn Store>,
+    /// The id of this emulator among those that share the store.
+    pub(crate) replica_id: Arc<str>,
+    /// The heartbeat and the messages to the others, if there can be any.
+    pub(crate) replica: Option<Replica>,
+    pub(crate) bus: Option<Bus>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) settings: Settings,
@@ -70,6 +76,7 @@ impl Blueprint {
         let store: Arc<dyn Store> = Arc::new(parts.store);
         let state = State::new(Arc::clone(&store), Arc::clone(&clock), self.limits.clone())
             .within(Arc::clone(&self.store))
+            .at_replica(Arc::clone(&self.replica_id))
             .with_seed(self.random_seed);
         let issuance = Issuance::open(
             self.authorities.clone(),
@@ -83,6 +90,7 @@ impl Blueprint {
             limits: self.limits.clone(),
             upload_dir: self.upload_dir.clone(),
             stop: self.stop_readers.clone(),
+            bus: self.bus.clone(),
             issuance: Arc::clone(&issuance),
         };
         let hubs = Hubs::new(store, Arc::clone(&clock), parts.hubs, settings);

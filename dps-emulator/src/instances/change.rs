@@ -1,6 +1,7 @@
 //! Creating, changing and deleting instances. One atomic change of the store has the record, the name and the hubs of an instance.
 
 use std::fmt;
+use std::sync::Arc;
 
 use dps_types::{ErrorCode, HubHostname, IdScope};
 
@@ -93,8 +94,16 @@ impl Instances {
         let _turn = self.turn.lock().await;
         self.check(record).await?;
         match self.write(Some(before), record).await? {
-            true => Ok(()),
-            false => Err(ServiceError::precondition()),
+            true => {}
+            false => return Err(ServiceError::precondition()),
+        }
+        let known = self
+            .assembled()
+            .get(&record.id_scope)
+            .map(|it| Arc::clone(&it.gateway));
+        match known {
+            Some(gateway) => self.update(&gateway, record),
+            None => Ok(()),
         }
     }
 
@@ -121,8 +130,10 @@ impl Instances {
         }
         if let Some(gateway) = self.forget(&record.id_scope) {
             gateway.engine.stopped().await;
+            // Their connections to other replicas end as well.
+            gateway.instance.hubs.remove_all().await?;
         }
-        let store = std::sync::Arc::clone(&self.blueprint.store);
+        let store = Arc::clone(&self.blueprint.store);
         Partition::of(store, &record.id_scope).clear().await?;
         let keys = Keys::of(&hidden);
         let changes: Vec<Change<'_>> = keys

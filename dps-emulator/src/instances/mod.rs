@@ -11,6 +11,7 @@ mod handle;
 mod name;
 mod options;
 mod record;
+mod take_over;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,10 +117,7 @@ impl Instances {
             gateway: Arc::clone(&gateway),
             digest,
         };
-        let before = self.assembled().insert(id_scope.clone(), assembled);
-        if before.is_none() {
-            gateway.engine.resume().await?;
-        }
+        self.assembled().insert(id_scope.clone(), assembled);
         Ok(Some(gateway))
     }
 
@@ -181,7 +179,7 @@ impl Instances {
     fn forget(&self, id_scope: &IdScope) -> Option<Arc<Gateway>> {
         let Assembled { gateway, .. } = self.assembled().remove(id_scope)?;
         gateway.stop.cancel();
-        gateway.instance.hubs.disconnect_all();
+        gateway.instance.hubs.missed();
         Some(gateway)
     }
 
@@ -220,6 +218,9 @@ impl Instances {
     pub(crate) async fn stopped(&self) {
         for gateway in self.in_memory() {
             gateway.engine.stopped().await;
+        }
+        if let Some(replica) = &self.blueprint.replica {
+            replica.leave().await;
         }
     }
 

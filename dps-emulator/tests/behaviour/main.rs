@@ -39,6 +39,7 @@ mod program;
 mod program_options;
 mod recorded;
 mod recording;
+mod replicas;
 mod reprovisioning;
 mod reprovisioning_matrix;
 mod server_tls;

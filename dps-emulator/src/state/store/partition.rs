@@ -13,6 +13,8 @@ const MARK: &str = "~";
 /// The last character of the prefixes. It sorts before every character of an id scope, so that no prefix is in the range of
 /// another.
 const END: char = '!';
+/// The character after it.
+const NEXT: char = '"';
 /// The number of entries that are counted or removed at once.
 const PAGE: usize = 500;
 /// The tables that hold what belongs to one instance.
@@ -57,6 +59,25 @@ impl Partition {
             whole,
             prefix: prefix.into(),
         }
+    }
+
+    /// The id scopes of the instances, except the first, that have an entry in the table.
+    pub(crate) async fn owners(
+        store: &dyn Store,
+        table: Table,
+    ) -> Result<Vec<IdScope>, StoreError> {
+        let mut owners = Vec::new();
+        let mut after = MARK.to_owned();
+        while let Some((key, _)) = store.scan(table, Some(&after), 1).await?.pop() {
+            let Some(rest) = key.strip_prefix(MARK) else {
+                break;
+            };
+            let id_scope = rest.split(END).next().unwrap_or_default();
+            // After all entries of this instance.
+            after = format!("{MARK}{id_scope}{NEXT}");
+            owners.extend(IdScope::new(id_scope));
+        }
+        Ok(owners)
     }
 
     /// Removes all entries.
@@ -219,6 +240,20 @@ mod tests {
         assert_eq!(first.count(Table::Groups).await.expect("counted"), 2);
         let stored = whole.get(Table::Groups, "a").await.expect("read");
         assert_eq!(stored, Some(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn the_owners_of_entries_are_found() {
+        let whole: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let first = Partition::first(Arc::clone(&whole));
+        let put = first.put(Table::Groups, "zz", Expected::Absent, vec![1]);
+        assert!(put.await.expect("written"));
+        let owners = Partition::owners(&*whole, Table::Groups).await;
+        assert_eq!(owners.expect("read"), Vec::<IdScope>::new());
+        neighbours(&whole).await;
+        let owners = Partition::owners(&*whole, Table::Groups).await;
+        let expected = ["0ne0000000", "0ne000000010", "0ne00000001-1", "0ne00000002"];
+        assert_eq!(owners.expect("read"), expected);
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ async fn the_id_scope_decides_over_mqtt() {
     let state = &document["registrationState"];
     assert_eq!(hub(state), "suite-1.azure-devices.net");
     let mut refused = dps.mqtt().await;
-    let of_first = connect(&wire, "dev-1", KEY_1);
+    let of_first = connect(&wire, "dev-1", KEY_3);
     assert!(!refused.try_connect(&of_first).await);
 
     // A client that stays connected notices that its instance is deleted.

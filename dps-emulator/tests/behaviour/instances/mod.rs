@@ -1,5 +1,6 @@
 //! Instances that are created while the emulator runs.
 
+mod apart;
 mod devices;
 mod operators;
 mod resources;
