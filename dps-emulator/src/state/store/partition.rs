@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(owners.expect("read"), Vec::<IdScope>::new());
         neighbours(&whole).await;
         let owners = Partition::owners(&*whole, Table::Groups).await;
-        let expected = ["0ne0000000", "0ne000000010", "0ne00000001-1", "0ne00000002"];
+        let expected = ["0ne0000000", "0ne00000001-1", "0ne000000010", "0ne00000002"];
         assert_eq!(owners.expect("read"), expected);
     }
 
