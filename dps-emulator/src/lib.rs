@@ -84,6 +84,7 @@ mod query;
 mod random;
 #[cfg(feature = "control")]
 mod recording;
+mod replica;
 mod seed;
 mod service_error;
 mod state;
@@ -118,6 +119,7 @@ pub mod store {
     #[cfg(feature = "redb")]
     pub use crate::state::store::RedbStore;
     pub use crate::state::store::{
-        Action, Change, Expected, MemoryStore, Store, StoreError, Table, conformance,
+        Action, Change, Expected, MemoryStore, Notification, Notifications, Notifier, Store,
+        StoreError, Table, conformance,
     };
 }

@@ -1,10 +1,11 @@
 //! The conformance suite for implementations of [`Store`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Change, Expected, Store, Table};
+use super::{Change, Expected, Notification, Store, Table};
 
 const STORE: &str = "the store works";
 
@@ -41,6 +42,30 @@ pub async fn conformance<S: Store + 'static>(new_store: impl AsyncFn() -> S) {
     scan_pages_through_in_byte_order(new().await).await;
     odd_keys_and_values_survive(new().await).await;
     keys_are_counted(new().await).await;
+    notifications_arrive_in_order(new().await).await;
+}
+
+/// A store that several emulators share passes on messages of any length.
+async fn notifications_arrive_in_order(store: Arc<dyn Store>) {
+    let (Some(mut one), Some(mut other)) = (store.notifications(), store.notifications()) else {
+        store.notify("without a receiver").await.expect(STORE);
+        return;
+    };
+    let sent = [
+        "short".to_owned(),
+        "ü'\"\\\n".to_owned(),
+        "long ".repeat(10_000),
+    ];
+    for message in &sent {
+        store.notify(message).await.expect(STORE);
+    }
+    for received in [&mut one, &mut other] {
+        for message in &sent {
+            let next = tokio::time::timeout(Duration::from_secs(30), received.next());
+            let next = next.await.expect("a notification arrives within 30 s");
+            assert_eq!(next, Some(Notification::Message(message.as_str().into())));
+        }
+    }
 }
 
 async fn reads_what_was_written(store: Arc<dyn Store>) {

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod memory;
+mod notifications;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use dps_types::ErrorCode;
 
 pub use self::conformance::conformance;
 pub use self::memory::MemoryStore;
+pub use self::notifications::{Notification, Notifications, Notifier};
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
 use crate::service_error::ServiceError;
@@ -86,6 +88,24 @@ pub trait Store: Send + Sync + fmt::Debug {
         }
     }
 
+    /// Sends a message to all emulators that share the database, including this one. Messages of one sender arrive in order.
+    ///
+    /// The default implementation does nothing, because a database of one emulator needs no messages.
+    ///
+    /// # Errors
+    ///
+    /// If the message cannot be sent.
+    async fn notify(&self, message: &str) -> Result<(), StoreError> {
+        let _ = message;
+        Ok(())
+    }
+
+    /// Receives the messages of [`notify`](Self::notify) from now on. `None` if no other emulator can use the database, which is
+    /// the default. Emulators that share a database take over each other's operations and share their rates and connections.
+    fn notifications(&self) -> Option<Notifications> {
+        None
+    }
+
     /// Writes one value if the condition holds; `Ok(false)` if it does not.
     ///
     /// # Errors
@@ -141,6 +161,14 @@ macro_rules! forward_store {
             async fn count(&self, table: Table) -> Result<u64, StoreError> {
                 (**self).count(table).await
             }
+
+            async fn notify(&self, message: &str) -> Result<(), StoreError> {
+                (**self).notify(message).await
+            }
+
+            fn notifications(&self) -> Option<Notifications> {
+                (**self).notifications()
+            }
         }
     )*};
 }
@@ -173,6 +201,14 @@ pub enum Table {
     HubMessages,
     /// Settings of the instance, such as generated keys.
     Meta,
+    /// The heartbeats of the emulators that share the database, by replica id.
+    Replicas,
+    /// The requests in the current window of each rate, if emulators share the database.
+    Rates,
+    /// The open challenges to TPMs, by registration id and TPM, if emulators share the database.
+    Challenges,
+    /// The queued faults, by number, if emulators share the database.
+    Faults,
 }
 
 impl Table {
@@ -190,6 +226,10 @@ impl Table {
             Self::HubModules => "hub-modules",
             Self::HubMessages => "hub-messages",
             Self::Meta => "meta",
+            Self::Replicas => "replicas",
+            Self::Rates => "rates",
+            Self::Challenges => "challenges",
+            Self::Faults => "faults",
         }
     }
 }
