@@ -34,7 +34,7 @@ async fn until_in_use(events: &mut DeviceEvents) -> Result<()> {
         match event {
             DeviceEvent::Registering => println!("  registering with the factory key"),
             DeviceEvent::Certificate(CertificateEvent::Renewing(RenewalPlace::Hub)) => {
-                println!("  renewing at the hub")
+                println!("  renewing at the hub");
             }
             DeviceEvent::Certificate(CertificateEvent::Issued(certificate)) => {
                 println!(
