@@ -11,6 +11,9 @@ mod emulator;
 mod enrollment;
 mod failure;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod input;
 mod log;

@@ -5,6 +5,8 @@ mod agreement;
 mod arrival;
 mod cohort;
 mod fleet;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod limits;
 mod plan;
 mod planning;

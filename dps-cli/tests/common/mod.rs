@@ -7,6 +7,8 @@
 
 pub(crate) mod findings;
 pub(crate) mod own_tls;
+#[cfg(target_os = "linux")]
+pub(crate) mod screen;
 pub(crate) mod webhook;
 
 use std::process::Output;
