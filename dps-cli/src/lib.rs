@@ -10,6 +10,7 @@ mod doctor;
 mod emulator;
 mod enrollment;
 mod failure;
+mod files;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]

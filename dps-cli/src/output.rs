@@ -1,10 +1,14 @@
 //! What a command prints on stdout: a table, JSON, or one JSON document per line.
 
+mod events;
+
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+pub(crate) use events::Events;
 
 use crate::failure::Result;
 use crate::format::Format;

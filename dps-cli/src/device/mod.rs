@@ -2,8 +2,11 @@
 
 mod attestation;
 pub(crate) mod connect;
+mod issued;
 pub(crate) mod lookup;
 pub(crate) mod register;
+pub(crate) mod renew;
+mod stop;
 mod transport;
 
 use std::time::Duration;

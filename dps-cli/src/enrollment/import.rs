@@ -16,6 +16,7 @@ use super::kind::Kind;
 use super::reader::{self, FileFormat, Row};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
+use crate::files;
 use crate::tools::progress;
 
 /// The rows that wait for a request.
@@ -257,7 +258,8 @@ impl Report {
                 .write(true)
                 .append(append)
                 .truncate(!append);
-            let opened = options.open(path);
+            // The documents contain their keys.
+            let opened = files::open_private(&mut options, path);
             opened.map_err(|error| {
                 Failure::usage(format!("{} cannot be written", path.display())).because(&error)
             })

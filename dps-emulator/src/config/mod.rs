@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
 
+pub(crate) use check::invalid;
 pub use host_name::HostName;
 
 /// The hub that is linked when no other is; [`EmulatorBuilder::link_hub`] has the reason for this name.
@@ -62,6 +63,7 @@ pub struct EmulatorBuilder {
     #[cfg(feature = "redb")]
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) replica_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) service_key: Option<SymmetricKey>,
     policies: Vec<AccessPolicy>,
@@ -105,6 +107,7 @@ impl Default for EmulatorBuilder {
             #[cfg(feature = "redb")]
             data_dir: None,
             store: None,
+            replica_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             service_key: None,
             policies: Vec::new(),

@@ -1,9 +1,15 @@
 //! All devices of the hubs: pages of them, and their removal.
 
+#[cfg(feature = "control")]
 use dps_types::HubHostname;
 
-use super::{Device, HubDevice, Hubs};
+use super::Hubs;
+#[cfg(feature = "control")]
+use super::{Device, HubDevice};
+#[cfg(feature = "control")]
+use crate::replica::Message;
 use crate::service_error::ServiceError;
+#[cfg(feature = "control")]
 use crate::state::decode_or_skip;
 use crate::state::store::{Change, Expected, Table};
 
@@ -12,6 +18,7 @@ const PAGE: usize = 500;
 
 impl Hubs {
     /// At most `limit` devices of a hub in order of their ids, starting after the id `after`, and whether more follow.
+    #[cfg(feature = "control")]
     pub(crate) async fn page(
         &self,
         hub: &HubHostname,
@@ -36,7 +43,9 @@ impl Hubs {
     }
 
     /// Ends the connections of all devices and modules.
+    #[cfg(feature = "control")]
     pub(crate) fn disconnect_all(&self) {
+        self.inform(|| Message::DisconnectAll);
         self.connections.disconnect_all();
     }
 
@@ -51,7 +60,7 @@ impl Hubs {
                     .collect();
                 self.store.apply(&changes).await?;
                 for (key, _) in &page {
-                    self.connections.remove(key);
+                    self.end_session(key);
                 }
                 if page.len() < PAGE {
                     break;

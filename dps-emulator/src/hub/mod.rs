@@ -3,13 +3,13 @@
 //! A device and its twin are one value in the store, so that an assignment, which may move a device from one hub to
 //! another, is one atomic change.
 
-#[cfg(feature = "control")]
 mod all;
 mod assignment;
 mod blob_name;
 mod connections;
 mod device;
 mod devices;
+mod elsewhere;
 mod feedback;
 mod handle;
 mod identity;
@@ -30,7 +30,6 @@ mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
@@ -64,40 +63,42 @@ pub(crate) use twin::{Twin, TwinError, TwinPatch};
 pub(crate) use uploads::{BlobFile, CONTAINER};
 
 use crate::attest::Presented;
+use crate::current::Current;
 use crate::issuance::Issuance;
 use crate::limits::Limits;
+use crate::replica::{Bus, Message};
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use connections::Connections;
 use device::Device;
 use dps_types::Clock;
+use elsewhere::RemoteCalls;
 use feedback::ServiceQueue;
 use renewals::Renewals;
 use telemetry::TelemetryLog;
 use uploads::Uploads;
 
-/// The shared access policy of every hub.
-const POLICY: &str = "iothubowner";
+/// The shared access policy of a hub.
+pub(crate) const POLICY: &str = "iothubowner";
 
 /// All linked hubs.
 #[derive(Debug)]
 pub(crate) struct Hubs {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    linked: Vec<LinkedHub>,
+    linked: Current<Vec<LinkedHub>>,
     connections: Connections,
+    /// The messages to other replicas, if there can be any.
+    bus: Option<Bus>,
+    remote_calls: RemoteCalls,
     issuance: Arc<Issuance>,
     renewals: Renewals,
     telemetry: TelemetryLog,
     pub(crate) feedback: ServiceQueue<MessageFeedback>,
     pub(crate) uploads: Uploads,
     limits: Limits,
-    /// The highest number of a cloud-to-device message since the start.
-    last_sequence: AtomicU64,
-    /// Held while a message is added to a queue, so that no queue exceeds its limit.
+    /// Held while a message is added to a queue, so that few attempts are needed.
     queue_lock: Mutex<()>,
-    /// Held while a message leaves a queue.
-    outcome_lock: Mutex<()>,
     /// Ends the streams of telemetry when the emulator stops.
     stop: CancellationToken,
     /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
@@ -105,10 +106,33 @@ pub(crate) struct Hubs {
 }
 
 /// A linked hub and the credentials of its back ends.
-#[derive(Debug)]
-struct LinkedHub {
-    hostname: HubHostname,
-    connection: ServiceConnectionString,
+#[derive(Debug, Clone)]
+pub(crate) struct LinkedHub {
+    pub(crate) hostname: HubHostname,
+    pub(crate) connection: ServiceConnectionString,
+}
+
+impl LinkedHub {
+    /// A hub with a key of its own, derived from the service key. `host` is the host and port of all hubs.
+    pub(crate) fn derived(
+        hostname: HubHostname,
+        service_key: &SymmetricKey,
+        host: &str,
+    ) -> Result<Self, dps_types::ParseError> {
+        let name = format!("{POLICY}@{}", hostname.to_lowercase());
+        let key = SymmetricKey::from_bytes(service_key.hmac_sha256(name.as_bytes()))?;
+        let connection = ServiceConnectionString::new(host, POLICY, key)?;
+        Ok(Self {
+            hostname,
+            connection,
+        })
+    }
+
+    /// Whether the hub's policy and key signed the token.
+    pub(crate) fn signed(&self, token: &SasToken) -> bool {
+        token.policy() == Some(self.connection.shared_access_key_name())
+            && token.verify(self.connection.shared_access_key())
+    }
 }
 
 /// The settings of all hubs.
@@ -121,6 +145,8 @@ pub(crate) struct HubSettings {
     /// The folder of uploaded files.
     pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
+    /// The messages to the other replicas.
+    pub(crate) bus: Option<Bus>,
     /// Verifies the certificates that were issued to devices.
     pub(crate) issuance: Arc<Issuance>,
 }
@@ -135,48 +161,42 @@ pub(crate) struct Admitted {
 }
 
 impl Hubs {
-    /// Each hub has its own key, derived from the service key. `host` is the host and port of all hubs.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        names: Vec<HubHostname>,
-        service_key: &SymmetricKey,
-        host: &str,
+        linked: Vec<LinkedHub>,
         settings: HubSettings,
-    ) -> Result<Self, dps_types::ParseError> {
-        let linked = |hostname: HubHostname| {
-            let name = format!("{POLICY}@{}", hostname.to_lowercase());
-            let key = SymmetricKey::from_bytes(service_key.hmac_sha256(name.as_bytes()))?;
-            let connection = ServiceConnectionString::new(host, POLICY, key)?;
-            Ok(LinkedHub {
-                hostname,
-                connection,
-            })
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             store,
             clock,
-            linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
-            connections: Connections::default(),
+            linked: Current::new(linked),
+            connections: Connections::new(settings.bus.is_some()),
+            bus: settings.bus,
+            remote_calls: RemoteCalls::default(),
             issuance: settings.issuance,
             renewals: Renewals::default(),
             telemetry: TelemetryLog::new(settings.kept_telemetry),
             feedback: ServiceQueue::default(),
             uploads: Uploads::new(settings.upload_dir),
             limits: settings.limits,
-            last_sequence: AtomicU64::new(0),
             queue_lock: Mutex::new(()),
-            outcome_lock: Mutex::new(()),
             stop: settings.stop,
             update_lock: Mutex::new(()),
-        })
+        }
+    }
+
+    /// Replaces the linked hubs. The devices of a hub that is no longer linked stay in the store.
+    pub(crate) fn link(&self, hubs: Vec<LinkedHub>) {
+        self.linked.set(hubs);
     }
 
     /// The host name of a linked hub, as it was linked. The case of `name` does not matter.
-    pub(crate) fn linked(&self, name: &str) -> Option<&HubHostname> {
-        let hubs = self.linked.iter().map(|hub| &hub.hostname);
-        hubs.into_iter()
-            .find(|hub| hub.as_str().eq_ignore_ascii_case(name))
+    pub(crate) fn linked(&self, name: &str) -> Option<HubHostname> {
+        let linked = self.linked.get();
+        let mut hubs = linked.iter().map(|hub| &hub.hostname);
+        hubs.find(|hub| hub.as_str().eq_ignore_ascii_case(name))
+            .cloned()
     }
 
     /// The hub whose key signed this token. The token's resource must be one of the `hosts` or the hub's name, optionally
@@ -186,8 +206,8 @@ impl Hubs {
         token: &SasToken,
         hosts: &[String],
         path: &str,
-    ) -> Option<&HubHostname> {
-        if token.expires_at() < self.clock.now() || token.policy() != Some(POLICY) {
+    ) -> Option<HubHostname> {
+        if token.expires_at() < self.clock.now() {
             return None;
         }
         let authority = token.resource().split('/').next().unwrap_or_default();
@@ -196,11 +216,22 @@ impl Hubs {
             .map_or(authority, |(host, _)| host);
         let ours = hosts.iter().any(|host| host.eq_ignore_ascii_case(claimed));
         self.linked
+            .get()
             .iter()
             .filter(|hub| ours || hub.hostname.as_str().eq_ignore_ascii_case(claimed))
             .filter(|_| token.covers(&format!("{authority}{path}")))
-            .find(|hub| token.verify(hub.connection.shared_access_key()))
-            .map(|hub| &hub.hostname)
+            .find(|hub| hub.signed(token))
+            .map(|hub| hub.hostname.clone())
+    }
+
+    /// The linked hubs with the credentials of their back ends.
+    pub(crate) fn linked_hubs(&self) -> Arc<Vec<LinkedHub>> {
+        self.linked.get()
+    }
+
+    /// Whether the key of a linked hub signed the token.
+    pub(crate) fn know_the_key_of(&self, token: &SasToken) -> bool {
+        self.linked.get().iter().any(|hub| hub.signed(token))
     }
 
     /// Admits a device or module with valid credentials and connects it.
@@ -222,11 +253,17 @@ impl Hubs {
         let session = self
             .connections
             .connect(identity.key(), now.into(), model_id, clean_session);
+        self.inform(|| Message::Connected {
+            device: identity.key(),
+            connection: session.number(),
+        });
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
-        let generation_id = self.authenticate(identity, presented).await?;
+        let device = self.authenticated(identity, presented).await?;
+        self.connections
+            .has_desired(&identity.key(), device.twin.desired.version);
         Ok(Admitted {
             session,
-            generation_id,
+            generation_id: device.generation_id,
             expires_in,
         })
     }
@@ -237,6 +274,15 @@ impl Hubs {
         identity: &Identity,
         presented: &Presented<'_>,
     ) -> Result<String, ServiceError> {
+        let device = self.authenticated(identity, presented).await?;
+        Ok(device.generation_id)
+    }
+
+    async fn authenticated(
+        &self,
+        identity: &Identity,
+        presented: &Presented<'_>,
+    ) -> Result<Device, ServiceError> {
         let unauthorized = ServiceError::unauthorized;
         self.linked(identity.hub.as_str())
             .ok_or_else(unauthorized)?;
@@ -251,12 +297,14 @@ impl Hubs {
                 return Err(unauthorized());
             }
         }
-        Ok(device.generation_id)
+        Ok(device)
     }
 
     /// The twin as the device receives it.
     pub(crate) async fn twin_for_device(&self, identity: &Identity) -> Result<Value, ServiceError> {
         let (device, _) = self.required(identity).await?;
+        self.connections
+            .has_desired(&identity.key(), device.twin.desired.version);
         Ok(device.twin.for_device())
     }
 
@@ -300,8 +348,7 @@ impl Hubs {
             })
             .await?;
         if let Some(update) = update {
-            self.connections
-                .send(&identity.key(), ToDevice::Desired(update));
+            self.send(&identity.key(), ToDevice::Desired(update));
         }
         Ok(())
     }
@@ -328,7 +375,7 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         self.delete(identity, |device| check(condition, &device.etag))
             .await?;
-        self.connections.remove(&identity.key());
+        self.end_session(&identity.key());
         self.forget(identity).await
     }
 

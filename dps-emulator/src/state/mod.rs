@@ -6,6 +6,7 @@ mod document;
 mod enrollments;
 mod members;
 mod message;
+mod operations;
 mod page;
 mod quota;
 mod record;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use dps_types::{ETag, Timestamp};
+use uuid::Uuid;
 
 use crate::limits::Limits;
 use crate::random::Random;
@@ -43,19 +45,37 @@ pub(crate) use views::{for_webhook, of_version, with_secrets, without_secrets};
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     store: Arc<dyn Store>,
+    /// The store with the data of all instances. Its counts are upper limits, at a constant cost.
+    whole: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     quota: Arc<Quota>,
     random: Arc<Random>,
+    /// The id of this emulator among those that share the store.
+    replica: Arc<str>,
 }
 
 impl State {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self {
+            whole: Arc::clone(&store),
             store,
             clock,
             quota: Arc::new(Quota::new(limits)),
             random: Arc::default(),
+            replica: Uuid::new_v4().to_string().into(),
         }
+    }
+
+    /// States that the store is a part of another one.
+    pub(crate) fn within(mut self, whole: Arc<dyn Store>) -> Self {
+        self.whole = whole;
+        self
+    }
+
+    /// Sets the id of this emulator among those that share the store.
+    pub(crate) fn at_replica(mut self, replica: Arc<str>) -> Self {
+        self.replica = replica;
+        self
     }
 
     /// Makes ids and ETags repeatable.
@@ -69,8 +89,8 @@ impl State {
         &self.random
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     pub(crate) fn now(&self) -> Timestamp {
