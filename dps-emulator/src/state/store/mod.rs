@@ -3,6 +3,7 @@
 mod conformance;
 mod memory;
 mod notifications;
+mod partition;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use dps_types::ErrorCode;
 pub use self::conformance::conformance;
 pub use self::memory::MemoryStore;
 pub use self::notifications::{Notification, Notifications, Notifier};
+pub(crate) use self::partition::Partition;
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
 use crate::service_error::ServiceError;
@@ -201,6 +203,8 @@ pub enum Table {
     HubMessages,
     /// Settings of the instance, such as generated keys.
     Meta,
+    /// The instances that were created while an emulator ran, by id scope, and their names and hubs.
+    Instances,
     /// The heartbeats of the emulators that share the database, by replica id.
     Replicas,
     /// The requests in the current window of each rate, if emulators share the database.
@@ -226,6 +230,7 @@ impl Table {
             Self::HubModules => "hub-modules",
             Self::HubMessages => "hub-messages",
             Self::Meta => "meta",
+            Self::Instances => "instances",
             Self::Replicas => "replicas",
             Self::Rates => "rates",
             Self::Challenges => "challenges",
