@@ -20,6 +20,14 @@ pub enum EntraRole {
 }
 
 impl EntraRole {
+    /// The name of the role in Azure.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DataContributor => "Device Provisioning Service Data Contributor",
+            Self::DataReader => "Device Provisioning Service Data Reader",
+        }
+    }
+
     pub(crate) fn allows(self, action: ServiceAction) -> bool {
         match self {
             Self::DataContributor => true,
