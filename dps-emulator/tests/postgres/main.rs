@@ -1,0 +1,6 @@
+//! The store in PostgreSQL, with a real server.
+
+mod concurrency;
+mod conformance;
+mod errors;
+mod server;
