@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::{Common, Context};
-use crate::device::{connect, lookup, register};
+use crate::device::{connect, lookup, register, renew};
 use crate::enrollment::kind::{Group, Individual};
 use crate::enrollment::{self, EnrollmentCommand};
 use crate::failure::{Exit, Failure, Result};
@@ -40,10 +40,22 @@ enum Command {
     /// Derive the key of a device from the key of its enrollment group
     ComputeDeviceKey(compute_device_key::ComputeDeviceKey),
     /// Register a device, and print its assignment
+    ///
+    /// With --csr or --new-key, the service issues a certificate for the connection to the hub. The enrollment must name a
+    /// certificate authority and a policy.
     Register(Box<register::Register>),
+    /// Renew the certificate that the service has issued to a device, when it is due
+    ///
+    /// The device registers again with a new key. The certificate is due at about 80 % of its lifetime, at a random time within a
+    /// tenth of it; without files it is due at once. The new files replace the old ones when both are on the disk, and the next
+    /// start completes a replacement that a power failure has interrupted. Only one program may renew the same files.
+    Renew(Box<renew::Renew>),
     /// Look up the registration of a device, without registering it
     Lookup(Box<lookup::Lookup>),
-    /// Register a device, connect it to its hub, and follow its device twin
+    /// Register a device, connect it to its hub, send telemetry, and follow what the hub sends
+    ///
+    /// It prints the device twin, and then each change of the desired properties, each message and each call of a method, until
+    /// Ctrl-C or SIGTERM. It connects again after a failure, and registers again when the hub does not know the device.
     Connect(Box<connect::Connect>),
     /// Create and inspect certificates
     Certificate(certificate::CertificateCommand),
@@ -93,11 +105,6 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The command line as completions and man pages need it.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
-}
-
 impl Cli {
     async fn run(self) -> Result<ExitCode> {
         let context = Context::new(&self.common)?;
@@ -107,6 +114,7 @@ impl Cli {
             Command::Registration(command) => registration::run(command, &context).await?,
             Command::ComputeDeviceKey(command) => compute_device_key::run(&command, &context)?,
             Command::Register(command) => register::run(*command, &context).await?,
+            Command::Renew(command) => renew::run(*command, &context).await?,
             Command::Lookup(command) => lookup::run(*command, &context).await?,
             Command::Connect(command) => connect::run(*command, &context).await?,
             Command::Certificate(command) => return certificate::run(command, &context),
@@ -115,8 +123,8 @@ impl Cli {
             Command::Policy(command) => return policy::run(command, &context).await,
             Command::Emulator(command) => return emulator::run(command).await,
             Command::Simulate(command) => return simulate::run(*command, &context).await,
-            Command::Completions(command) => completions::run(&command),
-            Command::Man(command) => man::run(&command)?,
+            Command::Completions(command) => completions::run(&command, Self::command()),
+            Command::Man(command) => man::run(&command, Self::command())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -124,8 +132,10 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_command_line_has_no_conflict() {
-        super::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

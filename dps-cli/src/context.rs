@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::failure::Result;
-use crate::output::{Format, Output};
+use crate::format::Format;
+use crate::output::Output;
 use crate::profile::Profile;
 
 /// The options that every command accepts.

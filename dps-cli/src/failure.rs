@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::output::Format;
+use crate::format::Format;
 
 /// The exit codes of the program. They are part of its interface: README.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(crate) struct Failure {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -47,6 +49,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: None,
+            retry_after: None,
         }
     }
 
@@ -69,6 +72,15 @@ impl Failure {
     pub(crate) fn about(mut self, subject: impl fmt::Display) -> Self {
         self.message = format!("{subject}: {}", self.message);
         self
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The wait that the service asks for.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -138,7 +150,8 @@ impl From<dps_device::Error> for Failure {
             _ if error.is_retryable() => Exit::Unavailable,
             _ => Exit::Failure,
         };
-        let failure = Self::new(exit, error.to_string()).with_sources(&error);
+        let mut failure = Self::new(exit, error.to_string()).with_sources(&error);
+        failure.retry_after = error.retry_after();
         match exit {
             Exit::Refused | Exit::Failure | Exit::Unavailable | Exit::NotFound => {
                 failure.with_hint("`dps doctor` with the same options checks the network, the credentials and the clock")

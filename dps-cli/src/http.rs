@@ -12,11 +12,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read.
 const MAX_BODY: usize = 1 << 20;
 
+/// A client that follows no redirect: neither DPS nor a token endpoint redirects, and a captive portal does.
 pub(crate) fn client(roots: Option<Roots>, proxy: Option<&Proxy>) -> Result<reqwest::Client> {
     let tls = ClientTls::new(roots.unwrap_or_else(Roots::system)).build();
     let tls = tls.map_err(|error| Failure::usage("TLS cannot be configured").because(&error))?;
     let mut builder = reqwest::Client::builder()
         .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
         .timeout(TIMEOUT)
         .tls_backend_preconfigured(tls);
     if let Some(proxy) = proxy {

@@ -10,6 +10,8 @@ mod doctor;
 mod emulator;
 mod enrollment;
 mod failure;
+mod files;
+mod format;
 mod http;
 mod input;
 mod log;

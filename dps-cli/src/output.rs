@@ -1,24 +1,17 @@
 //! What a command prints on stdout: a table, JSON, or one JSON document per line.
 
+mod events;
+
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::failure::Result;
+pub(crate) use events::Events;
 
-/// The format of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Columns for people
-    Table,
-    /// One JSON document
-    Json,
-    /// One JSON document per line, as soon as it is known
-    Ndjson,
-}
+use crate::failure::Result;
+use crate::format::Format;
 
 /// A column of a table: its title, and the JSON pointer of its value.
 pub(crate) type Column = (&'static str, &'static str);

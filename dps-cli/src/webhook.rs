@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
+use crate::format::Format;
 use crate::input;
-use crate::output::Format;
 use crate::service::Network;
 
 /// A request as DPS posts it.

@@ -743,6 +743,21 @@ async fn a_tpm_over_mqtt_is_named() {
     );
 }
 
+/// Nothing listens on port 1 of this machine.
+#[cfg(feature = "tpm")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_cannot_be_reached_is_named() {
+    let world = World::start().await;
+    let tpm = [
+        "--registration-id",
+        "boiler-1",
+        "--tpm",
+        "swtpm:host=127.0.0.1,port=1",
+    ];
+    let report = doctor(&world, &tpm).await;
+    assert_found(&report, "credentials", "problem", &["TPM"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fields_of_a_sas_token_are_checked() {
     let world = World::start().await;

@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::World;
+use common::findings::assert_problem;
 use dps_emulator::fault::{Effect, Fault, Step};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -13,7 +14,6 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -27,21 +27,6 @@ const DEVICE: [&str; 5] = [
     "--key-file",
     "device.key",
 ];
-
-/// Requires a problem of a check, whose finding and advice contain these words.
-async fn assert_problem(world: &World, arguments: &[&str], check: &str, words: &[&str]) {
-    let ran = world.run(&[arguments, &["-o", "json"]].concat()).await;
-    let findings: Vec<Value> =
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
-    let named = findings.iter().any(|finding| {
-        let text = format!("{} {}", finding["finding"], finding["advice"]);
-        finding["check"] == check
-            && finding["result"] == "problem"
-            && words.iter().all(|word| text.contains(word))
-    });
-    assert!(named, "{check} {words:?}: {findings:#?}");
-    assert_eq!(ran.code, 7);
-}
 
 async fn world() -> World {
     let world = World::start().await;
@@ -129,6 +114,78 @@ async fn a_page_of_a_firewall_whose_root_is_trusted_is_named() {
         &["another server answered"],
     )
     .await;
+}
+
+/// The portal of a guest network, whose root is trusted: it answers with its own page, or redirects to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_captive_portal_is_named_over_every_transport() {
+    let world = world().await;
+    let page = "<html><body>Welcome! Accept the terms to use this network.</body></html>";
+    let welcome = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+        page.len()
+    );
+    let redirect = "HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";
+    for (answer, words) in [
+        (&*welcome, "HTML page with status 200"),
+        (redirect, "captive portal redirects"),
+    ] {
+        let port = serve_now(&world, answer.as_bytes()).await;
+        let ports = [
+            "--https-port",
+            &port,
+            "--mqtt-port",
+            &port,
+            "--amqp-port",
+            &port,
+        ];
+        for transport in ["http", "mqtt-ws", "amqp-ws", "mqtt", "amqp"] {
+            let transport = ["--register", "--transport", transport];
+            let arguments = [&DEVICE[..], &OWN_ROOT, &ports, &transport].concat();
+            let another = &["another server answered"];
+            assert_problem(&world, &arguments, "registration", another).await;
+        }
+        let arguments = [&DEVICE[..], &OWN_ROOT, &ports].concat();
+        assert_problem(&world, &arguments, "answer", &[words]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_differs_from_the_service_is_named() {
+    let world = world().await;
+    let body = r#"{"errorCode":401002,"trackingId":"9a7e","message":"Unauthorized"}"#;
+    for (date, words) in [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", "days ahead"),
+        ("Wed, 01 Jan 2098 00:00:00 GMT", "days behind"),
+    ] {
+        let answer = format!(
+            "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let port = serve_now(&world, answer.as_bytes()).await;
+        let arguments = [&DEVICE[..], &OWN_ROOT, &["--https-port", &port]].concat();
+        assert_problem(&world, &arguments, "clock", &[words, "set the clock"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_registrations_at_the_same_time_are_named() {
+    let world = world().await;
+    let body = r#"{"errorCode":409203,"trackingId":"9a7e","message":"Precondition failed."}"#;
+    // The wait is longer than the time limit, so that the device does not try again.
+    let answer = format!(
+        "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nRetry-After: 3600\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let port = serve_now(&world, answer.as_bytes()).await;
+    let arguments = [
+        &DEVICE[..],
+        &OWN_ROOT,
+        &["--https-port", &port, "--register"],
+    ]
+    .concat();
+    let words = ["409203", "at the same time", "its own id"];
+    assert_problem(&world, &arguments, "registration", &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,8 @@
 
 mod common;
 
+use common::webhook::answer_always;
 use common::{Ran, World, dps};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
@@ -148,30 +147,4 @@ async fn completions_and_man_pages_exist_for_every_command() {
     assert_eq!(world.run(&["man", "man1"]).await.code, 0);
     let page = world.read("man1/dps-enrollment-import.1");
     assert!(page.contains("resume"), "{page}");
-}
-
-/// A webhook that always answers with this body.
-async fn answer_always(body: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let body = body.to_owned();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            tokio::spawn(async move {
-                let mut request = Vec::new();
-                while !request.ends_with(b"}")
-                    && stream
-                        .read_buf(&mut request)
-                        .await
-                        .is_ok_and(|count| count > 0)
-                {}
-                let _ = stream.write_all(answer.as_bytes()).await;
-            });
-        }
-    });
-    format!("http://127.0.0.1:{port}/api/allocate?code=secret")
 }

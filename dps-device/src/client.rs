@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dps_tls::Roots;
 use dps_types::protocol::ApiVersion;
-use dps_types::{Clock, IdScope};
+use dps_types::{Clock, IdScope, RegistrationId};
 
 use crate::attestation::proof::Attestation;
 use crate::host::Host;
@@ -111,6 +111,11 @@ impl ProvisioningClient {
     pub fn with_min_poll_interval(mut self, interval: Duration) -> Self {
         self.min_poll_interval = interval;
         self
+    }
+
+    /// The registration id of the device: that of its attestation.
+    pub fn registration_id(&self) -> &RegistrationId {
+        self.target.registration_id()
     }
 
     fn edit_target(mut self, edit: impl FnOnce(&mut Target)) -> Self {

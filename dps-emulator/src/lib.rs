@@ -85,6 +85,7 @@ mod query;
 mod random;
 #[cfg(feature = "control")]
 mod recording;
+mod replica;
 mod seed;
 mod service_error;
 mod state;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::event::{Event, Limits, LinkId, Request};
 use super::session::Session;
-use super::{Event, Limits, LinkId, Request};
 use crate::condition::Condition;
 use crate::error::Error;
 use crate::frame::{Frame, FrameType, MIN_MAX_FRAME};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::LinkId;
+use super::event::LinkId;
 use crate::condition::Condition;
 use crate::delivery::{self, Assembly, Delivery};
 use crate::error::{Error, ErrorKind};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
+use dps_device::certificate::KeyKind;
 use dps_types::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -13,9 +14,9 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::files;
 use super::parsed::Parsed;
 use crate::failure::{Exit, Failure, Result};
+use crate::files;
 use crate::input;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,8 +33,8 @@ pub(super) struct AuthorityFiles {
 }
 
 /// The kind of a new key.
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum KeyType {
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyType {
     P256,
     P384,
 }
@@ -100,9 +101,18 @@ impl Authority {
         let above: String = self
             .intermediates
             .iter()
-            .map(|der| files::pem(der))
+            .map(|der| files::pem("CERTIFICATE", der).to_string())
             .collect();
         Ok((signed.pem() + &above, key.serialize_pem().into()))
+    }
+}
+
+impl From<KeyType> for KeyKind {
+    fn from(key_type: KeyType) -> Self {
+        match key_type {
+            KeyType::P256 => Self::P256,
+            KeyType::P384 => Self::P384,
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::authority::{KeyType, ca_params, failed};
-use super::files;
 use crate::context::Context;
 use crate::failure::Result;
+use crate::files;
 
 #[derive(Args)]
 pub(crate) struct CreateCa {
@@ -36,8 +37,12 @@ pub(super) fn run(create: &CreateCa, context: &Context) -> Result {
     let certificate = ca_params(&create.name, create.days)
         .self_signed(&key)
         .map_err(|error| failed(&error))?;
-    files::write_key(&create.private_key, &key.serialize_pem(), create.overwrite)?;
-    files::write(&create.certificate, &certificate.pem(), create.overwrite)?;
+    files::write_key(
+        &create.private_key,
+        &Zeroizing::new(key.serialize_pem()),
+        create.overwrite,
+    )?;
+    files::write_public(&create.certificate, &certificate.pem(), create.overwrite)?;
     context
         .output
         .item(json!({"certificate": create.certificate, "keyFile": create.private_key}))

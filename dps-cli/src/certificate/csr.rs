@@ -6,11 +6,12 @@ use clap::Args;
 use dps_types::RegistrationId;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::authority::{self, KeyType, failed};
-use super::files;
 use crate::context::Context;
 use crate::failure::Result;
+use crate::files;
 
 #[derive(Args)]
 pub(crate) struct Csr {
@@ -39,7 +40,7 @@ pub(super) fn run(csr: &Csr, context: &Context) -> Result {
         true => authority::key(&key_file)?,
         false => {
             let key = csr.key_type.generate()?;
-            files::write_key(&key_file, &key.serialize_pem(), false)?;
+            files::write_key(&key_file, &Zeroizing::new(key.serialize_pem()), false)?;
             key
         }
     };
@@ -50,7 +51,7 @@ pub(super) fn run(csr: &Csr, context: &Context) -> Result {
         .serialize_request(&key)
         .and_then(|request| request.pem())
         .map_err(|error| failed(&error))?;
-    files::write(&request_file, &request, csr.overwrite)?;
+    files::write_public(&request_file, &request, csr.overwrite)?;
     context
         .output
         .item(json!({"request": request_file, "keyFile": key_file}))

@@ -13,9 +13,9 @@ use super::container;
 use super::parsed::Parsed;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::format::Format;
 use crate::input;
 use crate::output::Column;
-use crate::output::Format;
 
 const COLUMNS: &[Column] = &[
     ("KIND", "/kind"),

@@ -6,11 +6,12 @@ use clap::Args;
 use dps_types::RegistrationId;
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::authority::{AuthorityFiles, KeyType, ca_params, device_params, failed};
-use super::files;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::input;
 
 /// The file of the certificate contains the whole chain that a device presents: its certificate and the intermediate ones.
@@ -75,16 +76,16 @@ pub(super) fn run(issue: &Issue, context: &Context) -> Result {
             let key = issue.key_type.generate()?;
             let certificate = sign(params, &key, &authority)?;
             let file = issue.private_key.clone().unwrap_or_else(|| default("key"));
-            files::write_key(&file, &key.serialize_pem(), issue.overwrite)?;
+            files::write_key(&file, &Zeroizing::new(key.serialize_pem()), issue.overwrite)?;
             (certificate, Some(file))
         }
     };
     let intermediates: String = authority
         .intermediates
         .iter()
-        .map(|der| files::pem(der))
+        .map(|der| files::pem("CERTIFICATE", der).to_string())
         .collect();
-    files::write(
+    files::write_public(
         &certificate_file,
         &(certificate + &intermediates),
         issue.overwrite,

@@ -4,7 +4,6 @@ mod authority;
 mod container;
 mod create_ca;
 mod csr;
-mod files;
 mod inspect;
 mod issue;
 mod needs_renewal;
@@ -15,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, KeyType};
 
 use crate::context::Context;
 use crate::failure::Result;

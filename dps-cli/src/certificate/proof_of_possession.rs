@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::authority::{AuthorityFiles, KeyType, device_params, failed};
-use super::files;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::files;
 
 /// The certificate that the CA signs proves that its owner has the private key. Its own key is thrown away.
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(super) fn run(proof: &ProofOfPossession, context: &Context) -> Result {
     let signed = device_params(code, 30)
         .signed_by(&key, &authority.issuer)
         .map_err(|error| failed(&error))?;
-    files::write(&proof.certificate, &signed.pem(), proof.overwrite)?;
+    files::write_public(&proof.certificate, &signed.pem(), proof.overwrite)?;
     match proof.certificate.as_os_str() == "-" {
         true => Ok(()),
         false => context

@@ -2,8 +2,11 @@
 
 mod attestation;
 pub(crate) mod connect;
+mod issued;
 pub(crate) mod lookup;
 pub(crate) mod register;
+pub(crate) mod renew;
+mod stop;
 mod transport;
 
 use std::time::Duration;
@@ -101,7 +104,7 @@ impl DeviceOptions {
         )
     }
 
-    fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
     }
 }

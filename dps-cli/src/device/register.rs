@@ -1,10 +1,12 @@
-//! `dps register`: registers a device, shows what happens meanwhile, and prints the assignment.
+//! `dps register`: registers a device, shows what happens meanwhile, and prints the assignment. It can request a certificate.
 
 use clap::Args;
-use dps_device::{Assignment, Event, ProvisioningClient};
+use dps_device::certificate::IssuedCertificate;
+use dps_device::{Assignment, Event, RegistrationEvents};
 use serde_json::Value;
 
 use super::DeviceOptions;
+use super::issued::RequestOptions;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
 use crate::input;
@@ -16,6 +18,8 @@ pub(crate) struct Register {
     device: DeviceOptions,
     #[command(flatten)]
     payload: PayloadOption,
+    #[command(flatten)]
+    issued: RequestOptions,
 }
 
 /// The data that a device sends to the allocation policy.
@@ -39,34 +43,66 @@ impl PayloadOption {
 }
 
 pub(crate) async fn run(register: Register, context: &Context) -> Result {
-    let client = register.device.client(context).await?;
-    let assignment = assign(&client, &register.device, &register.payload, context).await?;
-    context.output.item(assignment.registration())
-}
-
-/// Registers the device, with its state on a terminal.
-pub(super) async fn assign(
-    client: &ProvisioningClient,
-    device: &DeviceOptions,
-    payload: &PayloadOption,
-    context: &Context,
-) -> Result<Assignment> {
+    let Register {
+        device,
+        payload,
+        issued,
+    } = register;
+    let client = device.client(context).await?;
+    let requested = issued.request(client.registration_id()).await?;
     let mut registration = client.register().timeout(device.timeout());
     if let Some(payload) = payload.value()? {
         registration = registration.payload(payload);
     }
+    let Some(requested) = requested else {
+        let (assignment, _) = follow(registration.events(), context).await?;
+        return context.output.item(assignment.registration());
+    };
+    let registration = registration.certificate(requested.request.clone());
+    let (assignment, certificate) = follow_issued(registration.events(), context).await?;
+    let mut document = serde_json::to_value(assignment.registration())?;
+    if let Some(members) = document.as_object_mut() {
+        members.remove("issuedCertificateChain");
+        members.insert(
+            "certificate".to_owned(),
+            requested.write(&certificate).await?,
+        );
+    }
+    context.output.item(document)
+}
+
+/// Follows a registration with a certificate request.
+pub(super) async fn follow_issued(
+    events: RegistrationEvents,
+    context: &Context,
+) -> Result<(Assignment, IssuedCertificate)> {
+    match follow(events, context).await? {
+        (assignment, Some(certificate)) => Ok((assignment, certificate)),
+        (_, None) => Err(Failure::new(
+            Exit::Failure,
+            "the service issued no certificate",
+        )),
+    }
+}
+
+/// Follows a registration, with its state on a terminal.
+async fn follow(
+    mut events: RegistrationEvents,
+    context: &Context,
+) -> Result<(Assignment, Option<IssuedCertificate>)> {
     let spinner = progress::spinner(context);
-    let mut events = registration.events();
+    let mut certificate = None;
     while let Some(event) = events.next().await {
         match event {
             Event::Assigned(assignment) => {
                 spinner.finish_and_clear();
-                return Ok(*assignment);
+                return Ok((*assignment, certificate));
             }
             Event::Failed(error) => {
                 spinner.finish_and_clear();
                 return Err(error.into());
             }
+            Event::CertificateIssued(issued) => certificate = Some(*issued),
             Event::Connecting => spinner.set_message("connecting"),
             Event::Registering => spinner.set_message("registering"),
             Event::Assigning { .. } => spinner.set_message("the service is assigning the device"),

@@ -71,10 +71,14 @@ impl TransportOptions {
 
     /// Whether one of the transports supports TPM attestation: DPS does not over MQTT.
     pub(crate) fn supports_tpm(&self) -> bool {
+        !self.is_mqtt()
+    }
+
+    /// Whether every transport is MQTT, over which the service refuses wrong credentials when the device connects.
+    pub(crate) fn is_mqtt(&self) -> bool {
         use TransportName::{Mqtt, MqttWs};
-        self.transports
-            .iter()
-            .any(|name| !matches!(name, Mqtt | MqttWs))
+        let mut names = self.transports.iter();
+        names.all(|name| matches!(name, Mqtt | MqttWs))
     }
 
     /// One of the transports for each device of a fleet, in turn.

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use super::clock;
 use super::finding::{Findings, chain_of};
-use super::network::{Place, STEP};
+use super::place::{Place, STEP};
 use crate::context::Context;
 use crate::device::DeviceOptions;
 use crate::failure::Result;

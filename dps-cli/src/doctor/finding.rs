@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Result;
-use crate::output::{Column, Format};
+use crate::format::Format;
+use crate::output::Column;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

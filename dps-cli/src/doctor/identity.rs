@@ -36,14 +36,29 @@ pub(super) fn check(device: &DeviceOptions, context: &Context, findings: &mut Fi
     let Some(id) = device.registration_id() else {
         return;
     };
-    match id.as_str().chars().any(|c| c.is_ascii_uppercase()) {
-        true => findings.warning(
-            "registration id",
-            format!("{id} contains uppercase letters"),
-            "the registration id of a certificate and of a derived key must be written exactly as in the enrollment: use \
-             lowercase letters everywhere",
+    check_registration_id(id.as_str(), findings);
+}
+
+fn check_registration_id(id: &str, findings: &mut Findings) {
+    let warned = [
+        (
+            id.contains(|c: char| c.is_ascii_uppercase()),
+            "uppercase letters",
+            "the registration id of a certificate and of a derived key must be written exactly as in the enrollment: use lowercase \
+             letters everywhere",
         ),
-        false => findings.ok("registration id", id.as_str()),
+        (
+            id.contains(':'),
+            "a colon",
+            "DPS accepts it, but clients that do not encode it in the URL and in the SAS token are refused: use letters, digits and - only",
+        ),
+    ];
+    let mut found = warned.iter().filter(|(found, ..)| *found).peekable();
+    if found.peek().is_none() {
+        findings.ok("registration id", id);
+    }
+    for (_, what, advice) in found {
+        findings.warning("registration id", format!("{id} contains {what}"), *advice);
     }
 }
 

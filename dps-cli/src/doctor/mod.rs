@@ -4,10 +4,12 @@ mod answer;
 mod certificate;
 mod chain;
 mod clock;
+mod confusion;
 mod credentials;
 mod finding;
 mod identity;
 mod network;
+mod place;
 mod registration;
 mod sas;
 mod tls;
@@ -66,7 +68,7 @@ async fn online(
     context: &Context,
     findings: &mut Findings,
 ) -> Result {
-    let place = network::Place::new(&doctor.device, context)?;
+    let place = place::Place::new(&doctor.device, context)?;
     if !network::check(&place, findings).await {
         return Ok(());
     }

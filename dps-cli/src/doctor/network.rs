@@ -1,55 +1,15 @@
 //! Name resolution, the connection to each port, and the proxy on the way.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use dps_device::{Host, Proxy, Roots};
+use dps_device::Proxy;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::finding::Findings;
-use crate::context::Context;
-use crate::device::{DeviceOptions, TransportName};
-use crate::failure::Result;
-
-/// The longest time of one step.
-pub(super) const STEP: Duration = Duration::from_secs(10);
-
-/// Where the device connects to.
-pub(super) struct Place {
-    pub(super) host: Host,
-    /// The transports in their order, each with its port.
-    pub(super) transports: Vec<(TransportName, u16)>,
-    pub(super) proxy: Option<Proxy>,
-    pub(super) roots: Option<Roots>,
-}
-
-impl Place {
-    pub(super) fn new(device: &DeviceOptions, context: &Context) -> Result<Self> {
-        let options = device.transport_options();
-        Ok(Self {
-            host: device.host(context)?,
-            transports: options
-                .names()
-                .iter()
-                .map(|name| (*name, options.port(*name)))
-                .collect(),
-            proxy: device.network().proxy(context)?,
-            roots: device.network().roots(context)?,
-        })
-    }
-
-    /// Whether a transport uses the HTTPS port, so that the clock and the answers can be read.
-    pub(super) fn uses_https(&self) -> bool {
-        let https = |name: &TransportName| {
-            matches!(
-                name,
-                TransportName::Http | TransportName::MqttWs | TransportName::AmqpWs
-            )
-        };
-        self.transports.iter().any(|(name, _)| https(name))
-    }
-}
+use super::place::{Place, STEP};
+use super::tls_stream;
+use crate::device::TransportName;
 
 /// Returns whether a connection to at least one port works.
 pub(super) async fn check(place: &Place, findings: &mut Findings) -> bool {
@@ -156,7 +116,7 @@ async fn check_proxy(place: &Place, proxy: &Proxy, findings: &mut Findings) -> b
         return false;
     }
     for (_, port) in &place.transports {
-        match super::tls_stream::through_proxy(place, proxy, *port).await {
+        match tls_stream::through_proxy(place, proxy, *port).await {
             Ok(_) => findings.ok("proxy", format!("it connects to {}:{port}", place.host)),
             Err(status) => {
                 let advice = match status.contains("407") {

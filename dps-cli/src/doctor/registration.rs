@@ -1,20 +1,22 @@
 //! The request itself: a lookup with the credentials, which changes nothing, and a registration on demand.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use dps_device::{
-    Attestation, Error, ErrorKind, Host, IdScope, ProvisioningClient, RegistrationStatus,
-    SymmetricKey, SymmetricKeyAttestation,
+    DeviceRegistrationResult, Error, ErrorKind, Event, ProvisioningClient, RegistrationStatus,
 };
 use dps_types::ErrorCode;
 
 use super::Doctor;
+use super::confusion;
 use super::finding::{Findings, chain_of};
+use super::place::LOOKUP;
 use crate::context::Context;
-use crate::device::DeviceOptions;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const CHECK: &str = "registration";
+
+const STAYS_ASSIGNING: &str = "DPS has accepted the credentials and does not finish the assignment: its allocation webhook may not answer, or the \
+    linked hub may be throttled or not available; look at the log of the webhook, and register again later";
 
 pub(super) async fn check(doctor: &Doctor, context: &Context, findings: &mut Findings) {
     let client = match doctor.device.client(context).await {
@@ -27,32 +29,60 @@ pub(super) async fn check(doctor: &Doctor, context: &Context, findings: &mut Fin
             );
         }
     };
-    let result = match doctor.register {
-        true => client
-            .register()
-            .timeout(LIMIT * 4)
-            .await
-            .map(|assignment| assignment.registration().clone()),
-        false => client.lookup().timeout(LIMIT).await,
-    };
-    match result {
+    if doctor.register {
+        return register(&client, doctor, context, findings).await;
+    }
+    let limit = doctor.device.timeout().min(LOOKUP);
+    match client.lookup().timeout(limit).await {
         Ok(record) => recorded(&record, findings),
-        Err(error)
-            if error.kind() == ErrorKind::NotFound && !doctor.register && is_new_device(&error) =>
-        {
-            findings.ok(
-                "registration",
-                "the credentials are accepted; the device has not registered yet",
-            );
+        Err(error) if error.kind() == ErrorKind::NotFound && is_new_device(&error) => findings.ok(
+            CHECK,
+            "the credentials are accepted; the device has not registered yet",
+        ),
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            match doctor.device.transport_options().is_mqtt() {
+                true => findings.ok(
+                    CHECK,
+                    "the credentials are accepted; the record of the device can be read with --transport http",
+                ),
+                false => findings.skipped(
+                    CHECK,
+                    "AMQP cannot read the record of the device: register with --register, or use --transport http",
+                ),
+            }
         }
-        Err(error) => {
-            let confused = match error.kind() {
-                ErrorKind::Unauthorized => confusion(&doctor.device, context).await,
-                _ => None,
-            };
-            refused(&error, confused, findings);
+        Err(error) => refused(&error, doctor, context, findings).await,
+    }
+}
+
+/// Registers the device. A registration that DPS has accepted and does not finish has its own finding.
+async fn register(
+    client: &ProvisioningClient,
+    doctor: &Doctor,
+    context: &Context,
+    findings: &mut Findings,
+) {
+    let mut events = client.register().timeout(doctor.device.timeout()).events();
+    let mut assigning = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Assigned(assignment) => recorded(assignment.registration(), findings),
+            Event::Failed(error)
+                if error.kind() == ErrorKind::Deadline
+                    && (assigning || asks_for_a_longer_wait(&error)) =>
+            {
+                let finding = format!("the registration stays in the status assigning: {error}");
+                findings.problem(CHECK, finding, STAYS_ASSIGNING);
+            }
+            Event::Failed(error) => refused(&error, doctor, context, findings).await,
+            other => assigning = matches!(other, Event::Assigning { .. }),
         }
     }
+}
+
+/// The last answer was a success with a wait that is longer than the time limit.
+fn asks_for_a_longer_wait(error: &Error) -> bool {
+    error.last_failure().is_none() && error.retry_after().is_some()
 }
 
 /// A record that does not exist is 404202 or 404201; an id scope that does not exist has neither.
@@ -68,7 +98,7 @@ fn is_new_device(error: &Error) -> bool {
     )
 }
 
-fn recorded(record: &dps_device::DeviceRegistrationResult, findings: &mut Findings) {
+fn recorded(record: &DeviceRegistrationResult, findings: &mut Findings) {
     let status = record
         .status
         .clone()
@@ -79,7 +109,7 @@ fn recorded(record: &dps_device::DeviceRegistrationResult, findings: &mut Findin
                 .assigned_hub
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string);
-            findings.ok("registration", format!("the device is assigned to {hub}"));
+            findings.ok(CHECK, format!("the device is assigned to {hub}"));
         }
         RegistrationStatus::Failed => {
             let code = record
@@ -91,26 +121,31 @@ fn recorded(record: &dps_device::DeviceRegistrationResult, findings: &mut Findin
                 .and_then(ErrorCode::hint)
                 .unwrap_or("the enrollment or its allocation policy is not right");
             findings.problem(
-                "registration",
+                CHECK,
                 format!("the last registration failed: {code} {message}"),
                 hint,
             );
         }
         RegistrationStatus::Disabled => {
             findings.problem(
-                "registration",
+                CHECK,
                 "the enrollment is disabled",
                 "enable it: dps enrollment enable, or ask the operator",
             );
         }
         RegistrationStatus::Unassigned => {
             findings.ok(
-                "registration",
+                CHECK,
                 "the credentials are accepted; the device has not registered yet",
             );
         }
+        RegistrationStatus::Assigning => findings.warning(
+            CHECK,
+            "the credentials are accepted; the last registration is in the status assigning",
+            STAYS_ASSIGNING,
+        ),
         other => findings.ok(
-            "registration",
+            CHECK,
             format!(
                 "the credentials are accepted; the status is {}",
                 other.as_str()
@@ -119,34 +154,49 @@ fn recorded(record: &dps_device::DeviceRegistrationResult, findings: &mut Findin
     }
 }
 
-fn refused(error: &Error, confused: Option<&'static str>, findings: &mut Findings) {
-    let finding = chain_of(error);
-    let advice: String = match (cause(error).kind(), confused) {
-        (_, Some(confused)) => confused.to_owned(),
-        (ErrorKind::Unauthorized, None) => {
+async fn refused(error: &Error, doctor: &Doctor, context: &Context, findings: &mut Findings) {
+    let confused = match error.kind() {
+        ErrorKind::Unauthorized => confusion::find(&doctor.device, context).await,
+        _ => None,
+    };
+    let advice = confused.unwrap_or_else(|| advice(error));
+    findings.problem(CHECK, chain_of(error), advice);
+}
+
+fn advice(error: &Error) -> &'static str {
+    let details = error.error_details();
+    if details.and_then(|details| details.error_code) == Some(ErrorCode::REGISTRATION_CONFLICT) {
+        return "another program, or another device with the same registration id, registers at the same time: run one of them, and give \
+                each device its own id";
+    }
+    match cause(error).kind() {
+        ErrorKind::Unauthorized => {
             "the enrollment does not accept these credentials: compare the id scope, the registration id and its case, and the key; \
              with certificates, the enrollment group must hold a CA certificate of the chain, and the file every intermediate one"
-                .into()
         }
-        (ErrorKind::NotFound, _) => "the id scope does not exist: copy it from the overview page of the instance".into(),
-        (ErrorKind::Throttled, _) => "too many devices register at the same time: wait, and distribute them over time".into(),
-        (ErrorKind::Disabled, _) => "the enrollment is disabled: enable it, or ask the operator".into(),
-        (ErrorKind::Connect | ErrorKind::Deadline, _) => {
-            "the connection was lost, or no answer came: a firewall or a proxy may interrupt it; try --transport mqtt-ws or http".into()
+        ErrorKind::NotFound => {
+            "the id scope does not exist: copy it from the overview page of the instance"
         }
-        (ErrorKind::Tls, _) => {
-            "the server refuses the certificate of the device, or its own is not trusted: see the findings about TLS and the certificate".into()
+        ErrorKind::Throttled => {
+            "too many devices register at the same time: wait, and distribute them over time"
         }
-        (ErrorKind::Unsupported, _) => "this transport does not support this request: use --transport http".into(),
-        (ErrorKind::Protocol, _) => "another server answered: a proxy, a firewall or a portal".into(),
-        (ErrorKind::Service, _) => "the service fails: try again later".into(),
-        (ErrorKind::Failed | ErrorKind::Rejected, _) => {
-            let hint = error.error_details().and_then(dps_types::ErrorDetails::hint);
-            hint.unwrap_or("check the enrollment and its allocation policy").into()
+        ErrorKind::Disabled => "the enrollment is disabled: enable it, or ask the operator",
+        ErrorKind::Connect | ErrorKind::Deadline => {
+            "the connection was lost, or no answer came: a firewall or a proxy may interrupt it; try --transport mqtt-ws or http"
         }
-        _ => "the message names the cause".into(),
-    };
-    findings.problem("registration", finding, advice);
+        ErrorKind::Tls => {
+            "the server refuses the certificate of the device, or its own is not trusted: see the findings about TLS and the certificate"
+        }
+        ErrorKind::Unsupported => {
+            "this transport does not support this request: use --transport http"
+        }
+        ErrorKind::Protocol => "another server answered: a proxy, a firewall or a portal",
+        ErrorKind::Service => "the service fails: try again later",
+        ErrorKind::Failed | ErrorKind::Rejected => details
+            .and_then(dps_types::ErrorDetails::hint)
+            .unwrap_or("check the enrollment and its allocation policy"),
+        _ => "the message names the cause",
+    }
 }
 
 /// The last answer of the service, if the time was over while the device waited to try again.
@@ -159,69 +209,4 @@ fn cause(error: &Error) -> &Error {
         .filter_map(|source| source.downcast_ref::<Error>())
         .find(|source| source.kind() != ErrorKind::Deadline)
         .unwrap_or(error)
-}
-
-/// The usual confusions of symmetric keys, each of them tried: a group key in place of a device key, a derived key that is derived
-/// again, and a registration id in other letters.
-async fn confusion(device: &DeviceOptions, context: &Context) -> Option<&'static str> {
-    let (key, is_group) = device.attestation().any_key().ok()??;
-    let id = device.registration_id()?.clone();
-    let scope = device.id_scope(context).ok()?;
-    let host = device.host(context).ok()?;
-    let mut attempts = vec![match is_group {
-        false => (
-            SymmetricKeyAttestation::from_group(id.clone(), &key),
-            "this is the key of an enrollment group: pass it with --group-key-file, or derive the key of the device with \
-             dps compute-device-key",
-        ),
-        true => (
-            SymmetricKeyAttestation::new(id.clone(), key.clone()),
-            "this is the key of the device, not of a group: pass it with --key-file; it must not be derived",
-        ),
-    }];
-    if id.as_str().contains(|c: char| c.is_ascii_uppercase()) {
-        let advice =
-            "the key belongs to the registration id in lowercase letters: write it in lowercase";
-        attempts.push((lowercase(&id, &key, is_group)?, advice));
-    }
-    for (attestation, advice) in attempts {
-        if accepted(attestation, device, &scope, &host, context).await {
-            return Some(advice);
-        }
-    }
-    None
-}
-
-fn lowercase(
-    id: &dps_device::RegistrationId,
-    key: &SymmetricKey,
-    is_group: bool,
-) -> Option<SymmetricKeyAttestation> {
-    let lower: dps_device::RegistrationId = id.as_str().to_ascii_lowercase().parse().ok()?;
-    Some(match is_group {
-        true => SymmetricKeyAttestation::from_group(lower, key),
-        false => SymmetricKeyAttestation::new(lower, key.clone()),
-    })
-}
-
-async fn accepted(
-    attestation: impl Attestation + 'static,
-    device: &DeviceOptions,
-    scope: &IdScope,
-    host: &Host,
-    context: &Context,
-) -> bool {
-    let transport = device.transport_options().transport();
-    let mut client =
-        ProvisioningClient::new(scope.clone(), attestation, transport).with_host(host.clone());
-    if let Ok(Some(roots)) = device.network().roots(context) {
-        client = client.with_roots(roots);
-    }
-    if let Ok(Some(proxy)) = device.network().proxy(context) {
-        client = client.with_proxy(proxy);
-    }
-    match client.lookup().timeout(LIMIT).await {
-        Ok(_) => true,
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::finding::{Findings, chain_of};
-use super::network::{Place, STEP};
+use super::place::{Place, STEP};
 use super::tls_stream;
 use crate::certificate::parsed::Parsed;
 

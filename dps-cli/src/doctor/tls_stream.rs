@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::network::{Place, STEP};
+use super::place::{Place, STEP};
 
 /// The longest head of a proxy's answer.
 const MAX_HEAD: usize = 16 << 10;

@@ -14,6 +14,7 @@ use super::kind::Kind;
 use super::reader::FileFormat;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::tools::progress;
 
 /// The concurrent requests for keys.
@@ -97,13 +98,12 @@ pub(super) async fn run<K: Kind>(
 fn create(export: &Export) -> Result<File> {
     let mut options = File::options();
     options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    if export.with_keys {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
     let path = &export.file;
-    options.open(path).map_err(|error| {
+    let opened = match export.with_keys {
+        true => files::open_private(&mut options, path),
+        false => options.open(path),
+    };
+    opened.map_err(|error| {
         Failure::usage(format!("{} cannot be written", path.display())).because(&error)
     })
 }

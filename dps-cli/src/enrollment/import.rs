@@ -16,6 +16,7 @@ use super::kind::Kind;
 use super::reader::{self, FileFormat, Row};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
+use crate::files;
 use crate::tools::progress;
 
 /// The rows that wait for a request.
@@ -59,6 +60,13 @@ enum Mode {
     Delete,
 }
 
+/// A row that is not valid, with its fields if they can be read.
+struct Refused {
+    number: usize,
+    failure: Failure,
+    fields: Option<Map<String, Value>>,
+}
+
 /// One failed row, as the report contains it.
 #[derive(Serialize)]
 struct FailedRow {
@@ -97,15 +105,22 @@ pub(super) async fn run<K: Kind>(
             let Some(row) = std::task::ready!(rows.poll_recv(task)) else {
                 return std::task::Poll::Ready(None);
             };
-            match row.fields.and_then(|fields| item::<K>(fields, mode)) {
-                Ok(item) => {
-                    let _ = numbers_sender.send(row.number);
-                    return std::task::Poll::Ready(Some(item));
-                }
-                Err(failure) => {
-                    let _ = refused_sender.send((row.number, failure));
-                }
-            }
+            let number = row.number;
+            let (failure, fields) = match row.fields.map(of_report) {
+                Ok(fields) => match item::<K>(fields.clone(), mode) {
+                    Ok(item) => {
+                        let _ = numbers_sender.send(number);
+                        return std::task::Poll::Ready(Some(item));
+                    }
+                    Err(failure) => (failure, Some(fields)),
+                },
+                Err(failure) => (failure, None),
+            };
+            let _ = refused_sender.send(Refused {
+                number,
+                failure,
+                fields,
+            });
         }
     });
 
@@ -131,7 +146,7 @@ pub(super) async fn run<K: Kind>(
                 break;
             }
             last = number;
-            report.invalid_before(number, &mut refused)?;
+            report.invalid_before::<K>(number, &mut refused)?;
             report.outcome::<K>(number, outcome)?;
             bar.inc(1);
             if report.rows().is_multiple_of(SAVE_EVERY) {
@@ -141,7 +156,7 @@ pub(super) async fn run<K: Kind>(
         }
     }
     bar.finish_and_clear();
-    report.invalid_before(stopped.unwrap_or(usize::MAX), &mut refused)?;
+    report.invalid_before::<K>(stopped.unwrap_or(usize::MAX), &mut refused)?;
     save(import.resume.as_deref(), last)?;
     report.flush()?;
     if stopped.is_none() {
@@ -171,12 +186,20 @@ impl Mode {
     }
 }
 
+/// The enrollment in a line of a failure report, which can be imported. Other fields are unchanged.
+fn of_report(mut fields: Map<String, Value>) -> Map<String, Value> {
+    match fields.remove("enrollment") {
+        Some(Value::Object(enrollment)) => enrollment,
+        Some(other) => {
+            fields.insert("enrollment".to_owned(), other);
+            fields
+        }
+        None => fields,
+    }
+}
+
 /// The enrollment of a row. `update` without an etag replaces any version.
 fn item<K: Kind>(mut fields: Map<String, Value>, mode: Mode) -> Result<K::Document> {
-    // A failure report can be imported as it is.
-    if let Some(Value::Object(enrollment)) = fields.remove("enrollment") {
-        fields = enrollment;
-    }
     let id = fields
         .get(K::ID)
         .and_then(Value::as_str)
@@ -193,10 +216,27 @@ fn item<K: Kind>(mut fields: Map<String, Value>, mode: Mode) -> Result<K::Docume
         }
         Mode::Delete => {}
     }
-    fields
-        .entry("attestation")
-        .or_insert_with(|| json!({"type": "symmetricKey"}));
+    add_attestation_type(&mut fields);
     document::typed(fields)
+}
+
+/// Without a type, the attestation is what its only member describes; without an attestation, the service generates keys.
+fn add_attestation_type(fields: &mut Map<String, Value>) {
+    const TYPES: [&str; 3] = ["symmetricKey", "tpm", "x509"];
+    let attestation = fields.entry("attestation").or_insert_with(|| json!({}));
+    let Some(attestation) = attestation.as_object_mut() else {
+        return;
+    };
+    if attestation.contains_key("type") {
+        return;
+    }
+    let mut described = TYPES
+        .into_iter()
+        .filter(|name| attestation.contains_key(*name));
+    let only = described.next().filter(|_| described.next().is_none());
+    if let Some(name) = only.or(attestation.is_empty().then_some(TYPES[0])) {
+        attestation.insert("type".to_owned(), name.into());
+    }
 }
 
 /// The failures, and the counts.
@@ -206,7 +246,7 @@ struct Report {
     failed: usize,
     first: Option<String>,
     /// A row that is not valid, and whose turn has not come.
-    next: Option<(usize, Failure)>,
+    next: Option<Refused>,
 }
 
 impl Report {
@@ -218,7 +258,8 @@ impl Report {
                 .write(true)
                 .append(append)
                 .truncate(!append);
-            let opened = options.open(path);
+            // The documents contain their keys.
+            let opened = files::open_private(&mut options, path);
             opened.map_err(|error| {
                 Failure::usage(format!("{} cannot be written", path.display())).because(&error)
             })
@@ -252,28 +293,29 @@ impl Report {
         })
     }
 
-    fn invalid(&mut self, row: usize, failure: &Failure) -> Result {
+    fn invalid<K: Kind>(&mut self, refused: Refused) -> Result {
+        let id = refused.fields.as_ref().and_then(|fields| fields.get(K::ID));
         self.write(FailedRow {
-            row,
-            id: None,
-            error: failure.to_string(),
+            row: refused.number,
+            id: id.and_then(Value::as_str).map(str::to_owned),
+            error: refused.failure.to_string(),
             retryable: false,
-            enrollment: None,
+            enrollment: refused.fields.map(Value::Object),
         })
     }
 
     /// Reports the rows before this one that are not valid. Those after it may be read again by a later run.
-    fn invalid_before(
+    fn invalid_before<K: Kind>(
         &mut self,
         row: usize,
-        refused: &mut mpsc::UnboundedReceiver<(usize, Failure)>,
+        refused: &mut mpsc::UnboundedReceiver<Refused>,
     ) -> Result {
-        while let Some((number, failure)) = self.next.take().or_else(|| refused.try_recv().ok()) {
-            if number > row {
-                self.next = Some((number, failure));
+        while let Some(next) = self.next.take().or_else(|| refused.try_recv().ok()) {
+            if next.number > row {
+                self.next = Some(next);
                 break;
             }
-            self.invalid(number, &failure)?;
+            self.invalid::<K>(next)?;
         }
         Ok(())
     }
@@ -351,4 +393,33 @@ fn position(file: Option<&Path>) -> Result<usize> {
 
 fn save(file: Option<&Path>, position: usize) -> Result {
     file.map_or(Ok(()), |file| Ok(fs::write(file, format!("{position}\n"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attestation_without_a_type_is_what_its_only_member_describes() {
+        for (attestation, expected) in [
+            (json!({}), json!("symmetricKey")),
+            (
+                json!({"symmetricKey": {"primaryKey": "AA=="}}),
+                json!("symmetricKey"),
+            ),
+            (json!({"tpm": {"endorsementKey": "AA=="}}), json!("tpm")),
+            (json!({"x509": {}, "type": "none"}), json!("none")),
+            (json!({"x509": {}, "tpm": {}}), Value::Null),
+            (json!({"x509ca": {}}), Value::Null),
+            (json!("x509"), Value::Null),
+        ] {
+            let mut fields = Map::new();
+            fields.insert("attestation".to_owned(), attestation.clone());
+            add_attestation_type(&mut fields);
+            assert_eq!(fields["attestation"]["type"], expected, "{attestation}");
+        }
+        let mut fields = Map::new();
+        add_attestation_type(&mut fields);
+        assert_eq!(fields["attestation"], json!({"type": "symmetricKey"}));
+    }
 }

@@ -1,9 +1,12 @@
 //! The options of `create` and `update` that both kinds of enrollment have, as fields of the document.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dps_types::HubHostname;
+use dps_types::{
+    CertificateAuthorityName, CertificatePolicyName, HubHostname, NamespaceName, ParseError,
+};
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
@@ -47,6 +50,9 @@ pub(crate) struct Settings {
     /// Whether the device is an IoT Edge device
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     edge: Option<bool>,
+    /// Certificate authority and policy that issue certificates to devices, as NAMESPACE/AUTHORITY/POLICY
+    #[arg(long, value_name = "NAMES")]
+    certificate_authority: Option<CertificateIssuer>,
     /// Tags of the initial twin: a JSON object, or @FILE
     #[arg(long, value_name = "JSON")]
     tags: Option<String>,
@@ -82,6 +88,31 @@ enum Reprovision {
 enum Status {
     Enabled,
     Disabled,
+}
+
+/// The names of a certificate authority and of its policy.
+#[derive(Debug, Clone)]
+struct CertificateIssuer {
+    namespace: NamespaceName,
+    authority: CertificateAuthorityName,
+    policy: CertificatePolicyName,
+}
+
+impl FromStr for CertificateIssuer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<_> = text.split('/').collect();
+        let [namespace, authority, policy] = names[..] else {
+            return Err(format!("{text} is not NAMESPACE/AUTHORITY/POLICY"));
+        };
+        let invalid = |error: ParseError| error.to_string();
+        Ok(Self {
+            namespace: namespace.parse().map_err(invalid)?,
+            authority: authority.parse().map_err(invalid)?,
+            policy: policy.parse().map_err(invalid)?,
+        })
+    }
 }
 
 impl Settings {
@@ -149,6 +180,11 @@ impl Settings {
         }
         if let Some(edge) = self.edge {
             set("capabilities", json!({"iotEdge": edge}));
+        }
+        if let Some(issuer) = &self.certificate_authority {
+            set("namespaceName", json!(issuer.namespace));
+            set("certificateAuthorityName", json!(issuer.authority));
+            set("certificatePolicyName", json!(issuer.policy));
         }
         if self.allocation_policy.is_none() {
             self.default_policy(document);

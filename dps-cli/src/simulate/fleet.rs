@@ -22,8 +22,8 @@ use crate::certificate::Authority;
 use crate::context::Context;
 use crate::device::{TransportName, TransportOptions};
 use crate::failure::{Exit, Failure, Result};
+use crate::format::Format;
 use crate::input;
-use crate::output::Format;
 use crate::service::Network;
 use crate::tools::progress;
 

@@ -12,7 +12,7 @@ use super::report::{Report, Series};
 use super::{Simulate, duration, words, write_reports};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
-use crate::output::Format;
+use crate::format::Format;
 
 /// The services of a plan.
 #[derive(Args)]

@@ -1,9 +1,7 @@
 //! `dps completions`: completions for a shell.
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use crate::cli;
 
 /// For example: dps completions bash > /etc/bash_completion.d/dps
 #[derive(Args)]
@@ -13,10 +11,11 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-pub(crate) fn run(completions: &Completions) {
+/// Prints the completions of this command line.
+pub(crate) fn run(completions: &Completions, mut command: Command) {
     clap_complete::generate(
         completions.shell,
-        &mut cli::command(),
+        &mut command,
         "dps",
         &mut std::io::stdout(),
     );

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::format::Format;
 use crate::input;
-use crate::output::Format;
 
 /// Prints one key, or a list of keys for several devices. The group key is read from a file or from the variable DPS_GROUP_KEY.
 #[derive(Args)]

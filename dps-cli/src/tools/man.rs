@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command};
 
-use crate::cli;
 use crate::failure::{Failure, Result};
 
 /// For example: dps man ~/.local/share/man/man1
@@ -15,9 +14,10 @@ pub(crate) struct Man {
     dir: PathBuf,
 }
 
-pub(crate) fn run(man: &Man) -> Result {
+/// Writes the pages of this command line.
+pub(crate) fn run(man: &Man, command: Command) -> Result {
     let about =
         |error| Failure::usage(format!("{} cannot be written", man.dir.display())).because(&error);
     fs::create_dir_all(&man.dir).map_err(about)?;
-    clap_mangen::generate_to(cli::command(), &man.dir).map_err(about)
+    clap_mangen::generate_to(command, &man.dir).map_err(about)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::context::Context;
-use crate::output::Format;
+use crate::format::Format;
 
 /// A counter of items whose number is unknown. Programs that read JSON do not need it.
 pub(crate) fn counter(context: &Context, items: &'static str) -> ProgressBar {

@@ -5,10 +5,14 @@
     reason = "helpers of tests; each test program uses a part"
 )]
 
-use std::process::Output;
+pub(crate) mod findings;
+pub(crate) mod webhook;
+
+use std::process::{Output, Stdio};
 
 use assert_cmd::Command;
-use dps_emulator::{Emulator, LinkedHub};
+use assert_cmd::cargo::cargo_bin;
+use dps_emulator::{Emulator, EmulatorBuilder, LinkedHub};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,6 +24,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|builder| builder).await
+    }
+
+    /// Starts the emulator with more options.
+    pub(crate) async fn start_with(
+        options: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
+    ) -> Self {
         let hub: LinkedHub = "127.0.0.1".parse().unwrap();
         let other: LinkedHub = "hub-b.example".parse().unwrap();
         let retry_after = std::time::Duration::from_millis(100);
@@ -28,7 +39,7 @@ impl World {
             .link_hub(other)
             .retry_after(retry_after);
         let world = Self {
-            emulator: builder.start().await.unwrap(),
+            emulator: options(builder).start().await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
         world.file("emulator-ca.pem", world.emulator.ca_pem());
@@ -77,6 +88,23 @@ impl World {
         Ran::of(self.command(arguments)).await
     }
 
+    /// Starts the program, with pipes for its output.
+    pub(crate) fn spawn(&self, arguments: &[&str], stdin: Stdio) -> tokio::process::Child {
+        let mut command = tokio::process::Command::new(cargo_bin("dps"));
+        for name in hidden_variables() {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .current_dir(&self.dir)
+            .envs(self.variables())
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command.spawn().unwrap()
+    }
+
     /// Runs the program with `-o json`, and returns what it printed.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.run(&[arguments, &["-o", "json"]].concat()).await;
@@ -88,14 +116,29 @@ impl World {
 /// The program without any variable of the environment that it reads.
 pub(crate) fn dps(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("dps").unwrap();
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("DPS_") || name.starts_with("AZURE_") || name == "RUST_LOG" {
-            command.env_remove(name);
-        }
+    for name in hidden_variables() {
+        command.env_remove(name);
     }
     command.args(arguments);
     command
+}
+
+/// The variables of this process that the program would read.
+fn hidden_variables() -> Vec<String> {
+    std::env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("DPS_") || name.starts_with("AZURE_") || name == "RUST_LOG")
+        .collect()
+}
+
+/// Sends SIGTERM.
+#[cfg(unix)]
+pub(crate) fn terminate(process: &tokio::process::Child) {
+    let id = process.id().unwrap().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status();
+    assert!(sent.unwrap().success());
 }
 
 /// What the program printed, and its exit code.

@@ -6,6 +6,7 @@ use dps_types::RegistrationId;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Tag, Tagged};
+use x509_cert::name::Name;
 
 use super::identity::ClientIdentity;
 use super::proof::{Attestation, Proof};
@@ -128,7 +129,11 @@ fn common_name(leaf: &[u8]) -> Result<String, Error> {
 
 /// The last common name of the subject, if there is one and it is text.
 pub(crate) fn common_name_of(certificate: &Certificate) -> Option<String> {
-    let subject = certificate.tbs_certificate().subject();
+    common_name_in(certificate.tbs_certificate().subject())
+}
+
+/// The last common name of this subject, if there is one and it is text.
+pub(crate) fn common_name_in(subject: &Name) -> Option<String> {
     let last = subject
         .iter()
         .filter(|name| name.oid == COMMON_NAME)

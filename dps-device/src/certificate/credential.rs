@@ -32,6 +32,29 @@ impl Credential {
         }
     }
 
+    /// A credential from a store of your own: the name of the key pair, and the certificates, each one DER, the device's first. They
+    /// are checked when the credential is [opened](Self::open).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there are more than
+    /// [`IssuedCertificate::MAX_CERTIFICATES`].
+    pub fn from_chain(
+        key: Zeroizing<String>,
+        chain: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let certificates: Vec<_> = chain
+            .into_iter()
+            .take(IssuedCertificate::MAX_CERTIFICATES + 1)
+            .collect();
+        match certificates.len() <= IssuedCertificate::MAX_CERTIFICATES {
+            true => Ok(Self { key, certificates }),
+            false => Err(Error::configuration(format!(
+                "the stored credential has more than {} certificates",
+                IssuedCertificate::MAX_CERTIFICATES
+            ))),
+        }
+    }
+
     /// The name of the key pair in its source. It is a secret if the key is in memory.
     pub fn key(&self) -> &str {
         &self.key

@@ -78,6 +78,19 @@ impl KeyPair {
         })
     }
 
+    /// The key pair of another program, of which only the public key is known (SubjectPublicKeyInfo, DER). `None` for a key of a
+    /// kind that is not supported.
+    pub(super) fn elsewhere(public_key: Vec<u8>) -> Option<Self> {
+        let algorithm = KeyAlgorithm::of(&public_key)?;
+        Some(Self {
+            key: Arc::new(KeyElsewhere {
+                public_key,
+                algorithm,
+            }),
+            pkcs8: None,
+        })
+    }
+
     /// A certificate request, PKCS#10 in DER. A key in hardware signs on a blocking thread.
     pub(super) async fn request(&self, registration_id: &RegistrationId) -> Result<Vec<u8>, Error> {
         if self.pkcs8.is_some() {
@@ -174,5 +187,28 @@ impl fmt::Debug for MemoryKey {
         f.debug_struct("MemoryKey")
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
+    }
+}
+
+/// A key whose private half is in another program.
+#[derive(Debug)]
+struct KeyElsewhere {
+    public_key: Vec<u8>,
+    algorithm: KeyAlgorithm,
+}
+
+impl DeviceKey for KeyElsewhere {
+    fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, SignError> {
+        Err(SignError::new(
+            "the private key is in the program that made the certificate request",
+        ))
     }
 }

@@ -53,6 +53,15 @@ impl MemoryKeySource {
     pub fn new(kind: KeyKind) -> Self {
         Self { kind }
     }
+
+    /// The name of the key pair with this private key (PKCS#8, DER), for a store that keeps keys in a format of its own. It is not
+    /// checked here.
+    pub fn name(pkcs8: &[u8]) -> Zeroizing<String> {
+        let mut name = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * pkcs8.len() + 4));
+        name.push_str(PREFIX);
+        STANDARD.encode_string(pkcs8, &mut name);
+        name
+    }
 }
 
 const PREFIX: &str = "pkcs8:";
@@ -61,10 +70,7 @@ const PREFIX: &str = "pkcs8:";
 impl KeySource for MemoryKeySource {
     async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
         let key = KeyPair::generate(self.kind)?;
-        let pkcs8 = key.pkcs8().unwrap_or_default();
-        let mut name = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * pkcs8.len() + 4));
-        name.push_str(PREFIX);
-        STANDARD.encode_string(pkcs8, &mut name);
+        let name = Self::name(key.pkcs8().unwrap_or_default());
         Ok((name, key))
     }
 

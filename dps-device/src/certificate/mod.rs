@@ -41,6 +41,8 @@ mod register;
 pub(crate) mod renewal;
 mod renewal_answer;
 mod request;
+#[cfg(feature = "hub")]
+mod schedule;
 mod store;
 #[cfg(feature = "tpm")]
 mod tpm_key_source;
@@ -63,6 +65,8 @@ pub use register::RegisterCertificate;
 pub use renewal::RenewalPlace;
 pub use renewal_answer::{RenewalAnswer, RenewalRefusal, RetryRule};
 pub use request::CertificateRequest;
+#[cfg(feature = "hub")]
+pub use schedule::RenewalSchedule;
 pub use store::{CredentialStore, StoredCredentials};
 #[cfg(feature = "tpm")]
 pub use tpm_key_source::TpmKeySource;

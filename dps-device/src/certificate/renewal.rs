@@ -68,17 +68,13 @@ impl Renewal {
 
     /// The next step after a failure. `draw` is a random number from 0 to 1.
     pub(crate) fn after_failure(&mut self, error: &Error, draw: f64) -> Step {
-        self.failures += 1;
-        let wait = |first: Duration, doublings: u32| {
-            let factor = 2_u32.saturating_pow(doublings.min(16));
-            let wait = first.saturating_mul(factor).min(LONGEST_WAIT);
-            let wait = wait.mul_f64(0.8 + 0.4 * draw.clamp(0.0, 1.0));
-            wait.max(error.retry_after().unwrap_or_default())
-        };
-        let doublings = self.failures - 1;
         if self.place == RenewalPlace::Dps {
-            return self.step(wait(FIRST_WAIT_AT_DPS, doublings), None);
+            let wait = self.wait_at_dps(error.retry_after(), draw);
+            return self.step(wait, None);
         }
+        self.failures += 1;
+        let doublings = self.failures - 1;
+        let wait = |first, doublings| wait(first, doublings, error.retry_after(), draw);
         let at_dps = if self.failures >= MAX_FAILURES_AT_HUB {
             RetryRule::AtDps
         } else {
@@ -96,6 +92,12 @@ impl Renewal {
         }
     }
 
+    /// The wait after a failure at DPS.
+    pub(super) fn wait_at_dps(&mut self, retry_after: Option<Duration>, draw: f64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        wait(FIRST_WAIT_AT_DPS, self.failures - 1, retry_after, draw)
+    }
+
     fn step(&self, after: Duration, replace: Option<String>) -> Step {
         let action = match self.place {
             RenewalPlace::Hub => Action::AskHub { replace },
@@ -103,6 +105,14 @@ impl Renewal {
         };
         Step { after, action }
     }
+}
+
+/// The first wait after this number of doublings, with a random part; at least the wait that the service asks for.
+fn wait(first: Duration, doublings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+    let factor = 2_u32.saturating_pow(doublings.min(16));
+    let wait = first.saturating_mul(factor).min(LONGEST_WAIT);
+    let wait = wait.mul_f64(0.8 + 0.4 * draw.clamp(0.0, 1.0));
+    wait.max(retry_after.unwrap_or_default())
 }
 
 /// The wait before a request that the hub is expected to accept.

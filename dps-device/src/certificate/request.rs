@@ -4,9 +4,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dps_types::RegistrationId;
+use dps_types::{ParseError, RegistrationId};
+use rustls::pki_types::CertificateSigningRequestDer;
+use rustls::pki_types::pem::PemObject;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::request::CertReq;
 
 use super::key_pair::KeyPair;
+use crate::attestation::x509::common_name_in;
 use crate::error::Error;
 
 /// A request for a certificate, PKCS#10. The common name of its subject is the registration id.
@@ -47,6 +52,40 @@ impl CertificateRequest {
         })
     }
 
+    /// Reads a request that another program has made: PKCS#10 in PEM or DER.
+    ///
+    /// The private key stays with that program. The certificate that is issued for the request therefore cannot connect to a hub
+    /// here: [`IssuedCertificate::identity`](super::IssuedCertificate::identity) cannot sign.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if it is not a request, if its common name is not
+    /// a registration id, or if its key is of another kind than ECDSA on P-256 or P-384 and RSA. The service checks the signature.
+    pub fn read(request: &[u8]) -> Result<Self, Error> {
+        let invalid = |what: &str| Error::configuration(format!("the certificate request {what}"));
+        let der = match CertificateSigningRequestDer::from_pem_slice(request) {
+            Ok(der) => der.as_ref().to_vec(),
+            Err(_) => request.to_vec(),
+        };
+        let parsed = CertReq::from_der(&der)
+            .map_err(|error| invalid("is not PKCS#10 in PEM or DER").with_source(error))?;
+        let name = common_name_in(&parsed.info.subject)
+            .ok_or_else(|| invalid("has no common name: it must be the registration id"))?;
+        let registration_id = name.parse().map_err(|error: ParseError| {
+            invalid("has a common name that is not a registration id").with_source(error)
+        })?;
+        let public_key = parsed.info.public_key.to_der().map_err(|error| {
+            invalid("has a public key that cannot be encoded").with_source(error)
+        })?;
+        let key = KeyPair::elsewhere(public_key).ok_or_else(|| {
+            invalid("has a key of another kind than ECDSA on P-256 or P-384, or RSA")
+        })?;
+        Ok(Self {
+            registration_id,
+            key,
+            der,
+        })
+    }
+
     /// The registration id.
     pub fn registration_id(&self) -> &RegistrationId {
         &self.registration_id
@@ -80,11 +119,9 @@ impl fmt::Debug for CertificateRequest {
 #[cfg(test)]
 mod tests {
     use rustls::SignatureScheme;
-    use x509_cert::der::{Decode, Encode};
-    use x509_cert::request::CertReq;
 
-    use super::super::key_pair::KeyPair;
-    use super::super::{CertificateRequest, KeyKind};
+    use super::super::KeyKind;
+    use super::*;
     use crate::ErrorKind;
     use crate::attestation::key_encoding::verifies;
 
@@ -112,6 +149,63 @@ mod tests {
         let error = KeyPair::generate(KeyKind::Rsa2048).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         assert!(error.to_string().contains("P-256 and P-384"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_another_program_is_read_from_pem_and_der() {
+        let key = KeyPair::generate(KeyKind::P384).unwrap();
+        let own = CertificateRequest::new("toaster-1".parse().unwrap(), key)
+            .await
+            .unwrap();
+        let pem = format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
+            own.to_base64()
+        );
+        for text in [own.der(), pem.as_bytes()] {
+            let read = CertificateRequest::read(text).unwrap();
+            assert_eq!(read.registration_id().as_str(), "toaster-1");
+            assert_eq!(read.der(), own.der());
+            assert_eq!(read.key().public_key(), own.key().public_key());
+            assert_eq!(read.key().pkcs8(), None);
+            let other = read
+                .key()
+                .request(read.registration_id())
+                .await
+                .unwrap_err();
+            assert_eq!(other.kind(), ErrorKind::Signing);
+        }
+        let cut = &own.der()[..own.der().len() - 1];
+        for text in [&b""[..], b"{}", cut] {
+            let error = CertificateRequest::read(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+        }
+    }
+
+    #[test]
+    fn a_request_must_name_a_device_and_have_a_supported_key() {
+        let request = |name: Option<&str>, kind| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            if let Some(name) = name {
+                params
+                    .distinguished_name
+                    .push(rcgen::DnType::CommonName, name);
+            }
+            let key = rcgen::KeyPair::generate_for(kind).unwrap();
+            params.serialize_request(&key).unwrap().der().to_vec()
+        };
+        for (name, kind, words) in [
+            (None, &rcgen::PKCS_ECDSA_P256_SHA256, "no common name"),
+            (
+                Some("not an id"),
+                &rcgen::PKCS_ECDSA_P256_SHA256,
+                "not a registration id",
+            ),
+            (Some("toaster-1"), &rcgen::PKCS_ED25519, "another kind"),
+        ] {
+            let error = CertificateRequest::read(&request(name, kind)).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ pub struct EmulatorBuilder {
     #[cfg(feature = "redb")]
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) replica_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) service_key: Option<SymmetricKey>,
     policies: Vec<AccessPolicy>,
@@ -105,6 +106,7 @@ impl Default for EmulatorBuilder {
             #[cfg(feature = "redb")]
             data_dir: None,
             store: None,
+            replica_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             service_key: None,
             policies: Vec::new(),

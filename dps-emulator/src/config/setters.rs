@@ -215,6 +215,15 @@ impl EmulatorBuilder {
         self
     }
 
+    /// The time after which other emulators that share the store take over the operations of an emulator without a heartbeat; 10
+    /// seconds by default. An emulator writes five heartbeats in this time. It must be longer than an interruption of the
+    /// database, or operations change their emulator for no reason.
+    #[must_use]
+    pub fn replica_timeout(mut self, timeout: Duration) -> Self {
+        self.replica_timeout = timeout;
+        self
+    }
+
     /// Delays every MQTT answer by this time; zero by default. Microsoft's SDK for Java misses an answer that arrives within a
     /// millisecond of its request, which the real service never sends; 10 milliseconds are enough.
     #[must_use]

@@ -24,6 +24,7 @@ use crate::issuance::Issuance;
 use crate::journal::Journal;
 use crate::limits::Throttle;
 use crate::provision::Engine;
+use crate::replica::{Bus, Replica, receive};
 use crate::state::State;
 use crate::state::store::{MemoryStore, Store};
 #[cfg(feature = "redb")]
@@ -70,6 +71,7 @@ impl Emulator {
         let local_host = authority(&host, https.map_or(443, |(_, port)| *port));
 
         let store = open_store(&builder).await?;
+        let notifications = store.notifications();
         let names = builder.host_names.iter().map(HostName::to_string);
         let hosts = names
             .chain(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned))
@@ -123,8 +125,12 @@ impl Emulator {
             faults.clone(),
         );
         let issuance = Arc::new(issuance.await?);
+        let shared = notifications.as_ref();
+        let (bus, outbox) = shared
+            .map(|_| Bus::new(Arc::clone(state.replica())))
+            .unzip();
         let hubs = Hubs::new(
-            store,
+            Arc::clone(&store),
             Arc::clone(&builder.clock),
             allocator.hub_names(),
             access.owner_key(),
@@ -134,6 +140,7 @@ impl Emulator {
                 limits: state.limits().clone(),
                 upload_dir: builder.upload_dir,
                 stop: stop_readers.clone(),
+                bus,
                 issuance: Arc::clone(&issuance),
             },
         );
@@ -157,7 +164,15 @@ impl Emulator {
         });
         let linked = instance.allocator.hub_names();
         Box::pin(builder.seed.apply(&instance.state, &linked)).await?;
-        let engine = Arc::new(Engine::new(Arc::clone(&instance), stop.clone()));
+        let replica = notifications.is_some().then(|| {
+            let id = Arc::clone(instance.state.replica());
+            Replica::new(
+                id,
+                Arc::clone(instance.state.store()),
+                builder.replica_timeout,
+            )
+        });
+        let engine = Arc::new(Engine::new(Arc::clone(&instance), replica, stop.clone()));
         engine
             .resume()
             .await
@@ -182,6 +197,12 @@ impl Emulator {
             local_host,
         });
         let mut server = JoinSet::new();
+        server.spawn(Arc::clone(&engine).watch());
+        if let (Some(notifications), Some(outbox)) = (notifications, outbox) {
+            let hubs = Arc::clone(&instance.hubs);
+            server.spawn(receive(notifications, hubs, stop.clone()));
+            server.spawn(outbox.send(store, stop.clone()));
+        }
         let mut readers = JoinSet::new();
         if let Some(file) = telemetry_file {
             let messages = TelemetryStream::new(Arc::clone(&instance.hubs), None);

@@ -3,6 +3,7 @@
 use dps_types::HubHostname;
 
 use super::{Device, HubDevice, Hubs};
+use crate::replica::Message;
 use crate::service_error::ServiceError;
 use crate::state::decode_or_skip;
 use crate::state::store::{Change, Expected, Table};
@@ -37,6 +38,7 @@ impl Hubs {
 
     /// Ends the connections of all devices and modules.
     pub(crate) fn disconnect_all(&self) {
+        self.inform(|| Message::DisconnectAll);
         self.connections.disconnect_all();
     }
 
@@ -51,7 +53,7 @@ impl Hubs {
                     .collect();
                 self.store.apply(&changes).await?;
                 for (key, _) in &page {
-                    self.connections.remove(key);
+                    self.end_session(key);
                 }
                 if page.len() < PAGE {
                     break;

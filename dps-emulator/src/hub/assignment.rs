@@ -131,13 +131,13 @@ impl Hubs {
 
     /// Ends the connection of the device that was changed, after the change is written.
     pub(crate) fn disconnect_changed(&self, change: &AssignmentChange) {
-        self.connections.disconnect(&change.key);
+        self.end_connection(&change.key);
     }
 
     /// Ends the connection to the previous hub and removes the device's modules and messages there, after the change is written.
     pub(crate) async fn committed(&self, change: &AssignmentChange) {
         if let Some(removed) = &change.removed {
-            self.connections.remove(&removed.key);
+            self.end_session(&removed.key);
             // The next device with this id does not receive them.
             if let Err(error) = self.forget(&removed.identity).await {
                 tracing::warn!(device = %removed.identity, error = error.message(), "modules or messages of a device that moved could not be removed");

@@ -1,6 +1,7 @@
 //! The connections of devices and modules to their hubs: one for each, with its pending messages and counters. Kept in memory
 //! only.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,8 @@ struct Inner {
     entries: Mutex<HashMap<String, Activity>>,
     /// A device has connected, or subscribed to direct methods.
     reachable: Notify,
+    /// Whether other replicas send messages to devices here. Their messages may arrive out of order.
+    is_shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,10 @@ struct Connection {
     messages: mpsc::Sender<ToDevice>,
     /// Whether the device has subscribed to direct methods.
     receives_methods: bool,
+    /// Whether the message to the other replicas about this connection has come back.
+    is_announced: bool,
+    /// The version of the desired properties that the device has.
+    desired_version: Option<u64>,
 }
 
 /// The messages that the hub sends to a connected device without a request.
@@ -71,6 +78,14 @@ pub(crate) struct DeviceSession {
 }
 
 impl Connections {
+    /// `is_shared` is whether other replicas send messages to devices here.
+    pub(super) fn new(is_shared: bool) -> Self {
+        Self(Arc::new(Inner {
+            is_shared,
+            ..Inner::default()
+        }))
+    }
+
     /// Connects a device. An older connection of the same device ends.
     pub(super) fn connect(
         &self,
@@ -94,6 +109,8 @@ impl Connections {
             number,
             messages: sender,
             receives_methods: subscriptions.qos(Subscription::Methods).is_some(),
+            is_announced: false,
+            desired_version: None,
         });
         drop(entries);
         self.0.reachable.notify_waiters();
@@ -108,15 +125,67 @@ impl Connections {
         }
     }
 
-    /// Sends a message to the device if it is connected. A device with too many pending messages is disconnected.
+    /// Sends a message to the device if it is connected. A device with too many pending messages is disconnected, and a device
+    /// that would receive changes of its desired properties out of order: it reads its twin when it connects again.
     pub(super) fn send(&self, key: &str, message: ToDevice) {
         let mut entries = self.entries();
         if let Some(entry) = entries.get_mut(key)
-            && let Some(connection) = &entry.connection
-            && connection.messages.try_send(message).is_err()
+            && let Some(connection) = &mut entry.connection
+        {
+            let is_missing = match &message {
+                ToDevice::Desired(update) if self.0.is_shared => {
+                    match connection.follows(update.version) {
+                        Ordering::Less => return,
+                        order => order == Ordering::Greater,
+                    }
+                }
+                _ => false,
+            };
+            if is_missing || connection.messages.try_send(message).is_err() {
+                entry.connection = None;
+            }
+        }
+    }
+
+    /// The device has desired properties of at least this version.
+    pub(super) fn has_desired(&self, key: &str, version: u64) {
+        let mut entries = self.entries();
+        let connection = entries
+            .get_mut(key)
+            .and_then(|entry| entry.connection.as_mut());
+        if let Some(connection) = connection {
+            connection.desired_version = connection.desired_version.max(Some(version));
+        }
+    }
+
+    /// The message to all replicas about this connection has come back. A message of another replica that arrives later is about
+    /// a newer connection.
+    pub(super) fn announced(&self, key: &str, number: u64) {
+        let mut entries = self.entries();
+        let connection = entries
+            .get_mut(key)
+            .and_then(|entry| entry.connection.as_mut());
+        if let Some(connection) = connection.filter(|connection| connection.number == number) {
+            connection.is_announced = true;
+        }
+    }
+
+    /// The device has connected to another replica. Ends an older connection here. All replicas receive such messages in the same
+    /// order, so that one connection remains.
+    pub(super) fn connected_elsewhere(&self, key: &str) {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get_mut(key)
+            && entry.connection.as_ref().is_some_and(|it| it.is_announced)
         {
             entry.connection = None;
         }
+        drop(entries);
+        self.retry();
+    }
+
+    /// Lets callers of direct methods try again.
+    pub(super) fn retry(&self) {
+        self.0.reachable.notify_waiters();
     }
 
     /// Sends a method to the device if it is connected and has subscribed to methods; otherwise returns the method.
@@ -151,7 +220,6 @@ impl Connections {
     }
 
     /// Ends all connections.
-    #[cfg(feature = "control")]
     pub(super) fn disconnect_all(&self) {
         for entry in self.entries().values_mut() {
             entry.connection = None;
@@ -200,7 +268,25 @@ impl Connections {
     }
 }
 
+impl Connection {
+    /// Compares the version of a change of desired properties with the next one that the device needs: `Less` if the device has
+    /// it, and `Greater` if an earlier change is missing.
+    fn follows(&mut self, version: u64) -> Ordering {
+        let next = self.desired_version.map_or(version, |has| has + 1);
+        let order = version.cmp(&next);
+        if order == Ordering::Equal {
+            self.desired_version = Some(version);
+        }
+        order
+    }
+}
+
 impl DeviceSession {
+    /// The number of the connection among those of this device.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next message for the device; `None` if the connection must end. Dropping the future loses no message.
     pub(crate) async fn next(&mut self) -> Option<ToDevice> {
         self.messages.recv().await

@@ -237,7 +237,7 @@ impl HubHandle {
     /// Closes the device's connection; false if it has none.
     pub fn disconnect(&self, device_id: &str) -> bool {
         self.key(device_id)
-            .is_some_and(|key| self.hubs.connections.disconnect(&key))
+            .is_some_and(|key| self.hubs.end_connection(&key))
     }
 
     async fn patch(&self, device_id: &str, patch: TwinPatch) -> Result<(), Error> {

@@ -2,8 +2,6 @@
 //!
 //! A message leaves the queue when the device has acknowledged it, when it expires, and when a back end empties the queue.
 
-use std::sync::atomic::Ordering;
-
 use dps_types::{ErrorCode, HubHostname};
 
 use super::connections::ToDevice;
@@ -11,11 +9,16 @@ use super::feedback::{FeedbackStatus, MessageFeedback};
 use super::outgoing_message::{CloudToDeviceMessage, QueuedMessage};
 use super::{Hubs, Identity};
 use crate::service_error::ServiceError;
-use crate::state::store::{Expected, Table};
+use crate::state::store::{Change, Expected, Table};
 use crate::state::{decode_or_skip, encode};
 
 /// The number of messages that are read from the store at once.
 const PAGE: usize = 100;
+/// The number of attempts to queue a message if other replicas queue messages at the same time.
+const ATTEMPTS: usize = 20;
+/// The key of the number of the latest message of all devices. Numbers are not used again, so that a late acknowledgement does not
+/// complete another message.
+const LAST_SEQUENCE: &str = "hub-message-sequence";
 
 /// 403004, IoT Hub's `DeviceMaximumQueueDepthExceeded`.
 const QUEUE_FULL: ErrorCode = ErrorCode::new(403_004);
@@ -29,8 +32,8 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         let (device, _) = self.required(identity).await?;
         let limit = self.limits.hub_queued_messages;
-        {
-            let _order = self.queue_lock.lock().await;
+        let _order = self.queue_lock.lock().await;
+        for _ in 0..ATTEMPTS {
             let waiting = self.waiting(identity).await?;
             if waiting.len() as u64 >= limit {
                 return Err(ServiceError::new(
@@ -38,22 +41,27 @@ impl Hubs {
                     format!("Total number of messages on queue exceeds the maximum of {limit}"),
                 ));
             }
-            let last = waiting.last().map_or(0, |message| message.sequence);
-            // Numbers are not used again, so that a late acknowledgement does not complete another message.
-            let sequence = self.last_sequence.load(Ordering::Relaxed).max(last) + 1;
+            let stored = self.store.get(Table::Meta, LAST_SEQUENCE).await?;
+            let sequence = next_sequence(stored.as_deref(), &waiting);
             let to = format!("/devices/{}/messages/devicebound", identity.device_id);
-            let queued = message.queued(to, device.generation_id, sequence, self.clock.now())?;
+            let generation_id = device.generation_id.clone();
+            let queued = message.queued(to, generation_id, sequence, self.clock.now())?;
             let key = message_key(identity, sequence);
-            let stored = encode(&queued)?;
-            self.store
-                .put(Table::HubMessages, &key, Expected::Anything, stored)
-                .await?;
-            self.last_sequence.store(sequence, Ordering::Relaxed);
-            tracing::info!(device = %identity, id = queued.message_id(), bytes = queued.body.len(), "queued a cloud-to-device message");
+            let last = stored
+                .as_deref()
+                .map_or(Expected::Absent, Expected::Exactly);
+            let number = sequence.to_string().into_bytes();
+            let changes = [
+                Change::put(Table::Meta, LAST_SEQUENCE, last, number),
+                Change::put(Table::HubMessages, &key, Expected::Absent, encode(&queued)?),
+            ];
+            if self.store.apply(&changes).await? {
+                tracing::info!(device = %identity, id = queued.message_id(), bytes = queued.body.len(), "queued a cloud-to-device message");
+                self.send(&identity.key(), ToDevice::MessageQueued);
+                return Ok(());
+            }
         }
-        self.connections
-            .send(&identity.key(), ToDevice::MessageQueued);
-        Ok(())
+        Err(ServiceError::conflict())
     }
 
     /// The next message after this number for the device, if there is one.
@@ -140,12 +148,18 @@ impl Hubs {
         status: FeedbackStatus,
     ) -> Result<(), ServiceError> {
         let key = message_key(identity, sequence);
-        // A message has one outcome.
-        let _order = self.outcome_lock.lock().await;
         let Some(bytes) = self.store.get(Table::HubMessages, &key).await? else {
             return Ok(());
         };
-        self.discard(&key).await?;
+        // A message has one outcome.
+        let expected = Expected::Exactly(&bytes);
+        if !self
+            .store
+            .delete(Table::HubMessages, &key, expected)
+            .await?
+        {
+            return Ok(());
+        }
         let Some(message) = decode_or_skip::<QueuedMessage>(&key, &bytes) else {
             return Ok(());
         };
@@ -198,6 +212,14 @@ impl Hubs {
             }
         }
     }
+}
+
+/// The number after the latest one. A store of an earlier version has messages and no latest number.
+fn next_sequence(stored: Option<&[u8]>, waiting: &[QueuedMessage]) -> u64 {
+    let stored = stored.and_then(|stored| std::str::from_utf8(stored).ok());
+    let last = stored.and_then(|stored| stored.parse().ok()).unwrap_or(0);
+    let last_waiting = waiting.last().map_or(0, |message| message.sequence);
+    last_waiting.max(last).saturating_add(1)
 }
 
 /// The key of a message. Keys of a device sort by the sequence number, which has 20 digits.

@@ -162,7 +162,12 @@ impl Hubs {
         loop {
             let mut reachable = std::pin::pin!(self.connections.reachable());
             reachable.as_mut().enable();
-            call = match self.connections.send_method(&key, call) {
+            let here = self.connections.send_method(&key, call);
+            let Err(refused) = here else {
+                return Ok(());
+            };
+            let elsewhere = self.invoke_elsewhere(&key, refused).await;
+            call = match elsewhere {
                 Ok(()) => return Ok(()),
                 Err(call) => call,
             };

@@ -10,6 +10,7 @@ mod blob_name;
 mod connections;
 mod device;
 mod devices;
+mod elsewhere;
 mod feedback;
 mod handle;
 mod identity;
@@ -30,7 +31,6 @@ mod view;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use dps_types::protocol::IfMatch;
@@ -66,11 +66,13 @@ pub(crate) use uploads::{BlobFile, CONTAINER};
 use crate::attest::Presented;
 use crate::issuance::Issuance;
 use crate::limits::Limits;
+use crate::replica::{Bus, Message};
 use crate::service_error::ServiceError;
 use crate::state::store::Store;
 use connections::Connections;
 use device::Device;
 use dps_types::Clock;
+use elsewhere::RemoteCalls;
 use feedback::ServiceQueue;
 use renewals::Renewals;
 use telemetry::TelemetryLog;
@@ -86,18 +88,17 @@ pub(crate) struct Hubs {
     clock: Arc<dyn Clock>,
     linked: Vec<LinkedHub>,
     connections: Connections,
+    /// The messages to other replicas, if there can be any.
+    bus: Option<Bus>,
+    remote_calls: RemoteCalls,
     issuance: Arc<Issuance>,
     renewals: Renewals,
     telemetry: TelemetryLog,
     pub(crate) feedback: ServiceQueue<MessageFeedback>,
     pub(crate) uploads: Uploads,
     limits: Limits,
-    /// The highest number of a cloud-to-device message since the start.
-    last_sequence: AtomicU64,
-    /// Held while a message is added to a queue, so that no queue exceeds its limit.
+    /// Held while a message is added to a queue, so that few attempts are needed.
     queue_lock: Mutex<()>,
-    /// Held while a message leaves a queue.
-    outcome_lock: Mutex<()>,
     /// Ends the streams of telemetry when the emulator stops.
     stop: CancellationToken,
     /// Held while a twin is changed and the device is informed, so that devices receive changes in order.
@@ -121,6 +122,8 @@ pub(crate) struct HubSettings {
     /// The folder of uploaded files.
     pub(crate) upload_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
+    /// The messages to the other replicas.
+    pub(crate) bus: Option<Bus>,
     /// Verifies the certificates that were issued to devices.
     pub(crate) issuance: Arc<Issuance>,
 }
@@ -157,16 +160,16 @@ impl Hubs {
             store,
             clock,
             linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
-            connections: Connections::default(),
+            connections: Connections::new(settings.bus.is_some()),
+            bus: settings.bus,
+            remote_calls: RemoteCalls::default(),
             issuance: settings.issuance,
             renewals: Renewals::default(),
             telemetry: TelemetryLog::new(settings.kept_telemetry),
             feedback: ServiceQueue::default(),
             uploads: Uploads::new(settings.upload_dir),
             limits: settings.limits,
-            last_sequence: AtomicU64::new(0),
             queue_lock: Mutex::new(()),
-            outcome_lock: Mutex::new(()),
             stop: settings.stop,
             update_lock: Mutex::new(()),
         })
@@ -222,11 +225,17 @@ impl Hubs {
         let session = self
             .connections
             .connect(identity.key(), now.into(), model_id, clean_session);
+        self.inform(|| Message::Connected {
+            device: identity.key(),
+            connection: session.number(),
+        });
         // The device may have been removed or disabled before it was connected. Nothing would disconnect it then.
-        let generation_id = self.authenticate(identity, presented).await?;
+        let device = self.authenticated(identity, presented).await?;
+        self.connections
+            .has_desired(&identity.key(), device.twin.desired.version);
         Ok(Admitted {
             session,
-            generation_id,
+            generation_id: device.generation_id,
             expires_in,
         })
     }
@@ -237,6 +246,15 @@ impl Hubs {
         identity: &Identity,
         presented: &Presented<'_>,
     ) -> Result<String, ServiceError> {
+        let device = self.authenticated(identity, presented).await?;
+        Ok(device.generation_id)
+    }
+
+    async fn authenticated(
+        &self,
+        identity: &Identity,
+        presented: &Presented<'_>,
+    ) -> Result<Device, ServiceError> {
         let unauthorized = ServiceError::unauthorized;
         self.linked(identity.hub.as_str())
             .ok_or_else(unauthorized)?;
@@ -251,12 +269,14 @@ impl Hubs {
                 return Err(unauthorized());
             }
         }
-        Ok(device.generation_id)
+        Ok(device)
     }
 
     /// The twin as the device receives it.
     pub(crate) async fn twin_for_device(&self, identity: &Identity) -> Result<Value, ServiceError> {
         let (device, _) = self.required(identity).await?;
+        self.connections
+            .has_desired(&identity.key(), device.twin.desired.version);
         Ok(device.twin.for_device())
     }
 
@@ -300,8 +320,7 @@ impl Hubs {
             })
             .await?;
         if let Some(update) = update {
-            self.connections
-                .send(&identity.key(), ToDevice::Desired(update));
+            self.send(&identity.key(), ToDevice::Desired(update));
         }
         Ok(())
     }
@@ -328,7 +347,7 @@ impl Hubs {
     ) -> Result<(), ServiceError> {
         self.delete(identity, |device| check(condition, &device.etag))
             .await?;
-        self.connections.remove(&identity.key());
+        self.end_session(&identity.key());
         self.forget(identity).await
     }
 

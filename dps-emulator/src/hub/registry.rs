@@ -112,18 +112,18 @@ impl Hubs {
             let identity = device.clone().with_module(module.module_id);
             let (table, key) = (identity.table(), identity.key());
             self.store.delete(table, &key, Expected::Anything).await?;
-            self.connections.remove(&key);
+            self.end_session(&key);
         }
         Ok(())
     }
 
     /// Ends the connection of a device or module, and those of the modules of the device.
     pub(super) async fn disconnect(&self, identity: &Identity) -> Result<(), ServiceError> {
-        self.connections.disconnect(&identity.key());
+        self.end_connection(&identity.key());
         if identity.module_id.is_none() {
             for module in self.stored_modules(identity).await? {
                 let module = identity.clone().with_module(module.module_id);
-                self.connections.disconnect(&module.key());
+                self.end_connection(&module.key());
             }
         }
         Ok(())

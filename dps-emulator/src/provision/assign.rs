@@ -12,6 +12,7 @@ use crate::attest::{EnrollmentRef, Proof};
 use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::issuance::{Credential, IssuerName};
 use crate::service_error::{ServiceError, ServiceFailure};
+use crate::state::store::{Change, Expected, Table};
 use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
 
 /// The first and the longest pause before a store that failed is used again.
@@ -21,11 +22,11 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 impl Engine {
     /// Carries out the operation in progress of this device, if there is one. Retries when the store fails, because a record
     /// that stays `assigning` would block the device until the next start.
-    pub(super) async fn assign(&self, key: &str) {
+    pub(super) async fn assign(&self, key: &str, operation: &OperationId) {
         tokio::time::sleep(self.instance.settings.assign_delay).await;
         let mut decided = None;
         let mut pause = FIRST_PAUSE;
-        while let Err(refusal) = self.try_assign(key, &mut decided).await {
+        while let Err(refusal) = self.try_assign(key, operation, &mut decided).await {
             tracing::error!(
                 registration = key,
                 reason = refusal.message(),
@@ -36,11 +37,13 @@ impl Engine {
         }
     }
 
-    /// Decides once, and retries the write when another request wrote the record: a webhook must not be called twice.
+    /// Decides once, and retries the write when another request wrote the record: a webhook must not be called twice. Ends without
+    /// a write if the operation has ended or another replica has taken it over.
     async fn try_assign(
         &self,
         key: &str,
-        decided: &mut Option<(OperationId, Result<Allocated, ServiceFailure>)>,
+        operation: &OperationId,
+        decided: &mut Option<Result<Allocated, ServiceFailure>>,
     ) -> Result<(), ServiceError> {
         loop {
             let Some(stored) = self.instance.state.registration(key).await? else {
@@ -49,23 +52,23 @@ impl Engine {
             let Some(pending) = &stored.record.pending else {
                 return Ok(());
             };
-            let (operation, outcome) = match &mut *decided {
-                Some(decided) => decided,
-                none => {
-                    let outcome = self.decide(&stored.record, pending).await;
-                    none.insert((stored.record.operation.clone(), outcome))
-                }
-            };
             if stored.record.operation != *operation {
                 return Ok(());
             }
-            if self.complete(&stored, outcome).await? {
+            let outcome = match &mut *decided {
+                Some(decided) => decided,
+                none => none.insert(self.decide(&stored.record, pending).await),
+            };
+            if self.complete(&stored, outcome).await?
+                || !self.instance.state.carries_out(key, operation).await?
+            {
                 return Ok(());
             }
         }
     }
 
-    /// Writes the result to the record and to the hubs in one change. Returns false if another request wrote the record.
+    /// Writes the result to the record and to the hubs in one change. Returns false if another request wrote the record, or if
+    /// another replica carries the operation out.
     async fn complete(
         &self,
         stored: &Stored,
@@ -86,11 +89,20 @@ impl Engine {
             }
             Err(failure) => (failed(stored.record.clone(), failure), None),
         };
-        let changes = change.as_ref().map(AssignmentChange::changes);
-        let written = self
-            .instance
-            .state
-            .write_registration_with(Some(stored), record, changes.unwrap_or_default())
+        let state = &self.instance.state;
+        let key = stored.record.registration_id.to_lowercase();
+        let entry = state.operation_entry(&stored.record.operation);
+        let mut changes = change
+            .as_ref()
+            .map(AssignmentChange::changes)
+            .unwrap_or_default();
+        changes.push(Change::check(
+            Table::Operations,
+            &key,
+            Expected::Exactly(&entry),
+        ));
+        let written = state
+            .write_registration_with(Some(stored), record, changes)
             .await?;
         let Some(record) = written else {
             return Ok(false);

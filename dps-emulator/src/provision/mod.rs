@@ -1,19 +1,21 @@
 //! The engine: from a device's request and proof to a challenge, an error or an assignment. It has no sockets.
 //!
-//! A registration is answered at once with an operation id. The allocation continues in a task that the engine owns, waits for
-//! on shutdown, and resumes after a restart.
+//! A registration is answered at once with an operation id. The allocation continues in a task that the engine owns and waits for
+//! on shutdown. After a restart, or if the emulator shares its store and dies, an engine takes the operation over.
 
 mod assign;
 mod challenges;
 mod credentials;
 mod operation;
 mod reprovision;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod tpm;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use dps_types::enrollment::TpmAttestation;
@@ -29,6 +31,7 @@ use crate::attest::{
     self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented, Proof,
 };
 use crate::instance::Instance;
+use crate::replica::Replica;
 use crate::service_error::ServiceError;
 use crate::state::{Document, Outcome, Pending, Record, Stored, issues_certificates};
 use challenges::Challenges;
@@ -52,26 +55,28 @@ pub(crate) struct Engine {
     challenges: Challenges,
     chains: ChainVerifier,
     tasks: TaskTracker,
+    /// The operations that have a task.
+    running: Mutex<HashSet<OperationId>>,
+    /// If other emulators use the same store.
+    replica: Option<Replica>,
     stop: CancellationToken,
 }
 
 impl Engine {
-    pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        replica: Option<Replica>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
             instance,
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
+            running: Mutex::default(),
+            replica,
             stop,
         }
-    }
-
-    /// Resumes the registrations that were in progress when the emulator stopped.
-    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), ServiceError> {
-        for key in self.instance.state.assigning().await? {
-            self.begin(key);
-        }
-        Ok(())
     }
 
     fn now(&self) -> SystemTime {
@@ -82,6 +87,9 @@ impl Engine {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(replica) = &self.replica {
+            replica.leave().await;
+        }
     }
 
     /// Checks the proof of a device that connects. It is verified again with every request.
@@ -393,7 +401,7 @@ impl Engine {
                 .ok_or_else(ServiceError::conflict)?;
             tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
             if record.pending.is_some() {
-                engine.begin(record.registration_id.to_lowercase());
+                engine.begin(record.registration_id.to_lowercase(), record.operation.clone());
             }
             Ok(record)
         });
@@ -406,14 +414,33 @@ impl Engine {
         })
     }
 
-    fn begin(self: &Arc<Self>, key: String) {
+    /// Carries the operation out in a task, unless one does so.
+    fn begin(self: &Arc<Self>, key: String, operation: OperationId) {
+        if !self.running().insert(operation.clone()) {
+            return;
+        }
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {
+            let running = Running(&engine, &operation);
             tokio::select! {
                 () = engine.stop.cancelled() => {}
-                () = engine.assign(&key) => {}
+                () = engine.assign(&key, &operation) => {}
             }
+            drop(running);
         });
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashSet<OperationId>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the operation from those that have a task, also if the task panics.
+struct Running<'a>(&'a Engine, &'a OperationId);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running().remove(self.1);
     }
 }
 

@@ -110,7 +110,11 @@ async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned
             any_api_version: false,
         },
     };
-    let engine = Arc::new(Engine::new(Arc::new(instance), CancellationToken::new()));
+    let engine = Arc::new(Engine::new(
+        Arc::new(instance),
+        None,
+        CancellationToken::new(),
+    ));
     let enrollment: IndividualEnrollment = serde_json::from_value(json!({
         "registrationId": "d1",
         "attestation": { "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } },

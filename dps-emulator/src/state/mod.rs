@@ -6,6 +6,7 @@ mod document;
 mod enrollments;
 mod members;
 mod message;
+mod operations;
 mod page;
 mod quota;
 mod record;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use dps_types::{ETag, Timestamp};
+use uuid::Uuid;
 
 use crate::limits::Limits;
 use crate::random::Random;
@@ -46,6 +48,8 @@ pub(crate) struct State {
     clock: Arc<dyn Clock>,
     quota: Arc<Quota>,
     random: Arc<Random>,
+    /// The id of this emulator among those that share the store.
+    replica: Arc<str>,
 }
 
 impl State {
@@ -55,6 +59,7 @@ impl State {
             clock,
             quota: Arc::new(Quota::new(limits)),
             random: Arc::default(),
+            replica: Uuid::new_v4().to_string().into(),
         }
     }
 
@@ -69,8 +74,8 @@ impl State {
         &self.random
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -71,20 +71,15 @@ impl State {
         let key = record.registration_id.to_lowercase();
         let bytes = encode(&record)?;
         let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
-        let operation = match record.pending {
-            Some(_) => Change::put(Table::Operations, &key, Expected::Anything, Vec::new()),
-            None => Change::delete(Table::Operations, &key, Expected::Anything),
-        };
+        let operation = self.operation_change(before.map(|it| &it.record), &record, &key);
         let old_member = before.and_then(|stored| members::key(&stored.record));
         let new_member = members::key(&record);
         changes.extend(members::changes(
             old_member.as_deref(),
             new_member.as_deref(),
         ));
-        changes.extend([
-            Change::put(Table::Registrations, &key, expected, bytes),
-            operation,
-        ]);
+        changes.push(Change::put(Table::Registrations, &key, expected, bytes));
+        changes.extend(operation);
         let written = self.store().apply(&changes).await?;
         drop(changes);
         Ok(written.then_some(record))
@@ -119,33 +114,6 @@ impl State {
             }
         }
         Err(ServiceError::conflict())
-    }
-
-    /// The keys of the records with an operation in progress. They have their own table, so that a start does not read all
-    /// records. A record that cannot be read is left out.
-    pub(crate) async fn assigning(&self) -> Result<Vec<String>, ServiceError> {
-        const PAGE: usize = 500;
-        let mut found: Vec<String> = Vec::new();
-        loop {
-            let page = self
-                .store()
-                .scan(Table::Operations, found.last().map(String::as_str), PAGE)
-                .await?;
-            let complete = page.len() < PAGE;
-            found.extend(page.into_iter().map(|(key, _)| key));
-            if complete {
-                break;
-            }
-        }
-        let mut readable = Vec::with_capacity(found.len());
-        for key in found {
-            if let Some(bytes) = self.store().get(Table::Registrations, &key).await?
-                && decode_or_skip::<Record>(&key, &bytes).is_some()
-            {
-                readable.push(key);
-            }
-        }
-        Ok(readable)
     }
 }
 

@@ -38,6 +38,7 @@ mod program;
 mod program_options;
 mod recorded;
 mod recording;
+mod replicas;
 mod reprovisioning;
 mod reprovisioning_matrix;
 mod server_tls;

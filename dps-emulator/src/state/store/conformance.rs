@@ -48,7 +48,7 @@ pub async fn conformance<S: Store + 'static>(new_store: impl AsyncFn() -> S) {
 /// A store that several emulators share passes on messages of any length.
 async fn notifications_arrive_in_order(store: Arc<dyn Store>) {
     let (Some(mut one), Some(mut other)) = (store.notifications(), store.notifications()) else {
-        store.notify("to nobody").await.expect(STORE);
+        store.notify("without a receiver").await.expect(STORE);
         return;
     };
     let sent = [

@@ -3,6 +3,7 @@
 mod clock;
 mod control;
 mod csr;
+mod database;
 mod device;
 mod hook;
 mod hub;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 pub(crate) use clock::TestClock;
 pub(crate) use control::{Control, with_control};
 pub(crate) use csr::{Csr, issuing};
+pub(crate) use database::Database;
 pub(crate) use device::Device;
 pub(crate) use hook::{Hook, serve};
 pub(crate) use hub::HubApi;

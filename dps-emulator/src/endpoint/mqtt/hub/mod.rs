@@ -239,8 +239,10 @@ impl Session for Client<'_> {
         if !self.session.subscribe(subscription, granted, limit) {
             return Err(format!("a connection can have {limit} subscriptions"));
         }
-        if subscription == Subscription::Messages {
-            self.check_queue = true;
+        match subscription {
+            Subscription::Messages => self.check_queue = true,
+            Subscription::Methods => self.gateway.instance.hubs.reachable(&self.identity),
+            _ => {}
         }
         Ok(granted)
     }

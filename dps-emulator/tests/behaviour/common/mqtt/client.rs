@@ -106,7 +106,13 @@ impl<C: Transport> Client<C> {
 
     /// The next packet is a PUBLISH. One of QoS 1 is acknowledged.
     pub(crate) async fn response(&mut self) -> Response {
-        let (first, body) = self.packet().await;
+        self.next_response().await.expect("the connection is open")
+    }
+
+    /// The next packet is a PUBLISH, or the server closes the connection. A PUBLISH of QoS 1 is acknowledged.
+    pub(crate) async fn next_response(&mut self) -> Option<Response> {
+        let first = self.take(1).await?[0];
+        let body = self.body().await;
         assert_eq!(first & 0xF0, 0x30, "not a PUBLISH: {first:02x} {body:02x?}");
         let (topic, rest) = split(&body);
         let topic = String::from_utf8(topic.to_vec()).expect("a topic is text");
@@ -124,7 +130,7 @@ impl<C: Transport> Client<C> {
             let [high, low] = id.to_be_bytes();
             self.send(&[0x40, 0x02, high, low]).await;
         }
-        response
+        Some(response)
     }
 
     /// Publishes with QoS 1. Asserts the acknowledgement and returns the response.
@@ -168,6 +174,11 @@ impl<C: Transport> Client<C> {
     /// The next packet: type and flags, and its body.
     pub(crate) async fn packet(&mut self) -> (u8, Vec<u8>) {
         let first = self.must_take(1).await[0];
+        (first, self.body().await)
+    }
+
+    /// The rest of a packet: its length and its body.
+    async fn body(&mut self) -> Vec<u8> {
         let (mut length, mut shift) = (0, 0);
         loop {
             let digit = self.must_take(1).await[0];
@@ -177,7 +188,7 @@ impl<C: Transport> Client<C> {
                 break;
             }
         }
-        (first, self.must_take(length).await)
+        self.must_take(length).await
     }
 
     async fn must_take(&mut self, length: usize) -> Vec<u8> {

@@ -1,0 +1,285 @@
+//! The files of an issued certificate as a credential store: the private key and the chain, in PEM.
+//!
+//! A new pair is written next to the current one, with names that end in `.next`, and then renamed: the key first. After a power
+//! failure between the two renames, the next use finds the chain of the new key by its name and completes the renewal.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use dps_device::RegistrationId;
+use dps_device::certificate::{
+    Credential, CredentialStore, IssuedCertificate, KeySource, MemoryKeySource, StoredCredentials,
+};
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{chain_pem, describe};
+use crate::certificate::parsed::Parsed;
+use crate::failure::{Failure, Result};
+use crate::files::{self, Access};
+use crate::input;
+
+/// The file of the private key and the file of the chain, which may be the same.
+#[derive(Debug, Clone)]
+pub(in crate::device) struct IssuedFiles {
+    pub(in crate::device) key: PathBuf,
+    pub(in crate::device) chain: PathBuf,
+}
+
+impl IssuedFiles {
+    pub(in crate::device) fn new(key: &Path, chain: &Path) -> Self {
+        Self {
+            key: key.to_owned(),
+            chain: chain.to_owned(),
+        }
+    }
+
+    /// The certificate in the files. `None` if neither of them exists.
+    ///
+    /// # Errors
+    /// If the files are not the certificate and the key of this device.
+    pub(in crate::device) async fn certificate(
+        &self,
+        id: &RegistrationId,
+    ) -> Result<Option<IssuedCertificate>> {
+        let stored = self.load().await?;
+        let keys = MemoryKeySource::default();
+        if let Some(next) = stored.next
+            && let Ok(certificate) = next.open(id, &keys).await
+        {
+            self.confirm_next().await?;
+            return Ok(Some(certificate));
+        }
+        let foreign = || {
+            Failure::usage(format!(
+                "{} and {} are not the issued certificate of {id} and its private key",
+                self.chain.display(),
+                self.key.display()
+            ))
+            .with_hint("use --overwrite to replace them")
+        };
+        match stored.current {
+            Some(current) => match current.open(id, &keys).await {
+                Ok(certificate) => Ok(Some(certificate)),
+                Err(error) => Err(foreign().because(&error)),
+            },
+            None if self.key.exists() || self.chain.exists() => Err(foreign()),
+            None => Ok(None),
+        }
+    }
+
+    /// An error if the files cannot be written: a certificate is not requested in that case.
+    pub(in crate::device) fn check_writable(&self) -> Result {
+        files::check_writable(&self.key)?;
+        files::check_writable(&self.chain)
+    }
+
+    /// Replaces the pair.
+    pub(in crate::device) async fn replace(&self, credential: &Credential) -> Result {
+        self.save_next(credential).await?;
+        Ok(self.confirm_next().await?)
+    }
+
+    pub(in crate::device) fn describe(&self, certificate: &IssuedCertificate) -> Value {
+        describe(certificate, &self.chain, Some(&self.key))
+    }
+
+    fn next(&self) -> Self {
+        let with_suffix = |path: &Path| {
+            let mut path = path.as_os_str().to_owned();
+            path.push(".next");
+            PathBuf::from(path)
+        };
+        Self {
+            key: with_suffix(&self.key),
+            chain: with_suffix(&self.chain),
+        }
+    }
+
+    fn is_one_file(&self) -> bool {
+        self.key == self.chain
+    }
+
+    fn write(&self, key: &str, chain: &str) -> io::Result<()> {
+        if self.is_one_file() {
+            let both = Zeroizing::new(format!("{key}{chain}"));
+            return files::create(&self.key, &both, true, Access::Owner);
+        }
+        files::create(&self.key, key, true, Access::Owner)?;
+        files::create(&self.chain, chain, true, Access::Everyone)
+    }
+
+    /// `None` if one of the files does not exist or is damaged.
+    fn read(&self) -> Option<Credential> {
+        let key = pkcs8(&self.key)?;
+        let chain = input::read(&self.chain).ok()?;
+        let chain = dps_tls::read_certificates(&chain).ok()?;
+        let chain = chain.iter().map(|der| der.to_vec());
+        Credential::from_chain(MemoryKeySource::name(&key), chain).ok()
+    }
+
+    /// Completes a renewal that a power failure has interrupted after the first rename.
+    async fn recover(&self) -> io::Result<()> {
+        let next = self.next();
+        if self.is_one_file() || next.key.exists() || !next.chain.exists() {
+            return Ok(());
+        }
+        let interrupted = Self::new(&self.key, &next.chain);
+        match interrupted.read() {
+            Some(credential) if belongs_together(&credential).await => {
+                files::rename(&next.chain, &self.chain)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialStore for IssuedFiles {
+    async fn load(&self) -> io::Result<StoredCredentials> {
+        self.recover().await?;
+        Ok(StoredCredentials::new(self.read(), self.next().read()))
+    }
+
+    async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+        let key = MemoryKeySource::default()
+            .open(credential.key())
+            .await
+            .map_err(io::Error::other)?;
+        let key = files::pem("PRIVATE KEY", key.pkcs8().unwrap_or_default());
+        self.next().write(&key, &chain_pem(credential.chain()))
+    }
+
+    async fn confirm_next(&self) -> io::Result<()> {
+        let next = self.next();
+        if next.read().is_none() {
+            return Ok(());
+        }
+        files::rename(&next.key, &self.key)?;
+        match self.is_one_file() {
+            true => Ok(()),
+            false => files::rename(&next.chain, &self.chain),
+        }
+    }
+
+    async fn clear(&self) -> io::Result<()> {
+        let next = self.next();
+        for path in [&next.key, &next.chain, &self.key, &self.chain] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The private key of a file, PKCS#8 in DER.
+fn pkcs8(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+    let pem = input::read(path).ok()?;
+    match dps_tls::read_key(&pem).ok()? {
+        PrivateKeyDer::Pkcs8(key) => Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())),
+        _ => None,
+    }
+}
+
+/// Whether the first certificate has the public key of the private key.
+async fn belongs_together(credential: &Credential) -> bool {
+    let Ok(key) = MemoryKeySource::default().open(credential.key()).await else {
+        return false;
+    };
+    let leaf = credential.chain().next().map(Parsed::from_der);
+    // The key is the end of a SubjectPublicKeyInfo (RFC 5280, section 4.1).
+    matches!(leaf, Some(Ok(leaf)) if key.public_key().ends_with(&leaf.public_key))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn pair(name: &str) -> Credential {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let key = MemoryKeySource::name(&key.serialize_der());
+        Credential::from_chain(key, [certificate.der().to_vec()]).unwrap()
+    }
+
+    fn in_two_files(directory: &TempDir) -> IssuedFiles {
+        let directory = directory.path();
+        IssuedFiles::new(&directory.join("issued.key"), &directory.join("issued.pem"))
+    }
+
+    fn in_one_file(directory: &TempDir) -> IssuedFiles {
+        let file = directory.path().join("issued.pem");
+        IssuedFiles::new(&file, &file)
+    }
+
+    #[tokio::test]
+    async fn the_files_hold_the_current_and_the_next_pair() {
+        for select in [in_two_files, in_one_file] {
+            let directory = tempfile::tempdir().unwrap();
+            let files = select(&directory);
+            assert_eq!(files.load().await.unwrap(), StoredCredentials::default());
+            files.confirm_next().await.unwrap();
+            let (first, second) = (pair("first"), pair("second"));
+            files.replace(&first).await.unwrap();
+            files.save_next(&second).await.unwrap();
+            let both = StoredCredentials::new(Some(first), Some(second.clone()));
+            assert_eq!(files.load().await.unwrap(), both);
+            files.confirm_next().await.unwrap();
+            let one = StoredCredentials::new(Some(second), None);
+            assert_eq!(files.load().await.unwrap(), one);
+            files.clear().await.unwrap();
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_power_failure_between_the_renames_is_repaired() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = in_two_files(&directory);
+        let (first, second) = (pair("first"), pair("second"));
+        files.replace(&first).await.unwrap();
+        files.save_next(&second).await.unwrap();
+        fs::rename(&files.next().key, &files.key).unwrap();
+        let repaired = StoredCredentials::new(Some(second), None);
+        assert_eq!(files.load().await.unwrap(), repaired);
+        assert!(!files.next().chain.exists());
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_another_key_is_not_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = in_two_files(&directory);
+        let first = pair("first");
+        files.replace(&first).await.unwrap();
+        files.save_next(&pair("second")).await.unwrap();
+        // The power failed while the pair was written by another run.
+        fs::remove_file(files.next().key).unwrap();
+        let unchanged = StoredCredentials::new(Some(first), None);
+        assert_eq!(files.load().await.unwrap(), unchanged);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn only_the_owner_can_read_a_key() {
+        use std::os::unix::fs::PermissionsExt;
+
+        for select in [in_two_files, in_one_file] {
+            let directory = tempfile::tempdir().unwrap();
+            let files = select(&directory);
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            files.save_next(&pair("first")).await.unwrap();
+            assert_eq!(mode(&files.next().key), 0o600);
+            files.confirm_next().await.unwrap();
+            assert_eq!(mode(&files.key), 0o600);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Sends messages to the other replicas, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::message::{Envelope, Message};
+use crate::state::store::Store;
+
+/// The number of messages that may wait for the database.
+const CAPACITY: usize = 4096;
+/// The longest time for one message.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before a message is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The queue of messages to the other replicas.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    id: Arc<str>,
+    queue: mpsc::Sender<Message>,
+    /// Whether a message found the queue full.
+    has_lost: Arc<AtomicBool>,
+}
+
+/// The messages that are to be sent.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    id: Arc<str>,
+    queue: mpsc::Receiver<Message>,
+    has_lost: Arc<AtomicBool>,
+}
+
+impl Bus {
+    pub(crate) fn new(id: Arc<str>) -> (Self, Outbox) {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        let has_lost = Arc::new(AtomicBool::new(false));
+        let outbox = Outbox {
+            id: Arc::clone(&id),
+            queue: receiver,
+            has_lost: Arc::clone(&has_lost),
+        };
+        let queue = sender;
+        (
+            Self {
+                id,
+                queue,
+                has_lost,
+            },
+            outbox,
+        )
+    }
+
+    /// The replica id of this emulator.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Queues a message. If the queue is full, the others are informed later that messages were lost.
+    pub(crate) fn send(&self, message: Message) {
+        if self.queue.try_send(message).is_err() {
+            self.has_lost.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Outbox {
+    /// Sends what is queued, until the emulator stops. A message that cannot be sent is sent again.
+    pub(crate) async fn send(mut self, store: Arc<dyn Store>, stop: CancellationToken) {
+        let sending = async {
+            while let Some(message) = self.queue.recv().await {
+                self.deliver(&*store, message).await;
+                if self.has_lost.swap(false, Ordering::SeqCst) {
+                    self.deliver(&*store, Message::Lost).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sending => {}
+        }
+    }
+
+    async fn deliver(&self, store: &dyn Store, message: Message) {
+        let from = self.id.to_string();
+        let text = match serde_json::to_string(&Envelope { from, message }) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "a message to the other replicas cannot be written");
+                return;
+            }
+        };
+        loop {
+            match timeout(TIMEOUT, store.notify(&text)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the other replicas cannot be reached; trying again");
+                }
+                Err(_) => {
+                    tracing::warn!("the other replicas cannot be reached in time; trying again");
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
