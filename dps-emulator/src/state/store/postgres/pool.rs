@@ -57,8 +57,8 @@ impl Pool {
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let Target { url, tls } = &*self.target;
         let migrate = async || {
-            let link = Link::open(url, tls).await?;
-            schema::migrate(&link.client, &url.schema).await
+            let link = Box::pin(Link::open(url, tls)).await?;
+            Box::pin(schema::migrate(&link.client, &url.schema)).await
         };
         repeat(url.timeout, &self.random, migrate).await
     }
@@ -127,7 +127,8 @@ impl managed::Manager for Manager {
     type Error = Failure;
 
     async fn create(&self) -> Result<Session, Failure> {
-        Session::open(&self.0.url, &self.0.tls).await
+        // Boxed: it is large, and most calls have a connection already.
+        Box::pin(Session::open(&self.0.url, &self.0.tls)).await
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Failure> {

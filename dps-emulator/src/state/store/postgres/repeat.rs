@@ -69,8 +69,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_is_repeated_until_it_succeeds() {
+        let random = Random::default();
         let attempts = Cell::new(0);
-        let done = repeat(Duration::from_secs(10), &Random::default(), async || {
+        let done = repeat(Duration::from_secs(10), &random, async || {
             attempts.set(attempts.get() + 1);
             match attempts.get() {
                 5 => Ok("done"),
@@ -83,8 +84,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn attempts_end_at_the_time_limit_with_the_last_cause() {
+        let random = Random::default();
         let attempts = Cell::new(0);
-        let done = repeat::<(), _>(Duration::from_secs(10), &Random::default(), async || {
+        let done = repeat::<(), _>(Duration::from_secs(10), &random, async || {
             attempts.set(attempts.get() + 1);
             Err(again())
         });
@@ -97,11 +99,7 @@ mod tests {
         // 5 ms, 10 ms, ... 320 ms, then 500 ms at most and 250 ms at least.
         assert!((20..50).contains(&attempts.get()), "{}", attempts.get());
 
-        let hangs = repeat::<(), _>(
-            Duration::from_millis(1500),
-            &Random::default(),
-            std::future::pending,
-        );
+        let hangs = repeat::<(), _>(Duration::from_millis(1500), &random, std::future::pending);
         assert_eq!(
             hangs.await.unwrap_err().to_string(),
             "PostgreSQL did not complete the call within 1.5 seconds"
@@ -110,10 +108,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_reported_at_once() {
+        let random = Random::default();
         let refused = || Failure::Refused(StoreError::new("no"));
-        let done = repeat::<(), _>(Duration::from_secs(10), &Random::default(), async || {
-            Err(refused())
-        });
+        let done = repeat::<(), _>(Duration::from_secs(10), &random, async || Err(refused()));
         assert_eq!(done.await.unwrap_err().to_string(), "no");
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of the URL of a database.
+
 use proptest::prelude::*;
 use tokio_postgres::config::Host;
 
