@@ -8,6 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::server::{Admin, connect, new_url, shared};
 
+const STORE: &str = "the store works";
+
 /// Stores with pools of their own on one schema.
 async fn replicas(number: usize) -> Vec<Arc<PostgresStore>> {
     let url = new_url("&max_connections=4");
@@ -56,7 +58,7 @@ async fn no_update_is_lost() {
         let store = Arc::clone(&stores[task as usize % stores.len()]);
         tasks.spawn(async move {
             for _ in 0..ROUNDS {
-                while !add_one(&*store, task % 2 == 0).await {}
+                while !add_one(&store, task % 2 == 0).await {}
             }
         });
     }
@@ -68,10 +70,21 @@ async fn no_update_is_lost() {
 }
 
 async fn add_one(store: &PostgresStore, forward: bool) -> bool {
-    let a = store.get(Table::Meta, "a").await.unwrap().unwrap();
-    let b = store.get(Table::Meta, "b").await.unwrap().unwrap();
+    let a = store
+        .get(Table::Meta, "a")
+        .await
+        .expect(STORE)
+        .expect("the counter");
+    let b = store
+        .get(Table::Meta, "b")
+        .await
+        .expect(STORE)
+        .expect("the counter");
     let next = |value: &[u8]| {
-        let number: u64 = std::str::from_utf8(value).unwrap().parse().unwrap();
+        let number: u64 = std::str::from_utf8(value)
+            .ok()
+            .and_then(|it| it.parse().ok())
+            .expect("a number");
         (number + 1).to_string().into_bytes()
     };
     let mut changes = [
@@ -81,7 +94,7 @@ async fn add_one(store: &PostgresStore, forward: bool) -> bool {
     if !forward {
         changes.reverse();
     }
-    store.apply(&changes).await.unwrap()
+    store.apply(&changes).await.expect(STORE)
 }
 
 /// Two calls check a key that the other one changes. At most one of them may succeed.

@@ -3,4 +3,6 @@
 mod concurrency;
 mod conformance;
 mod errors;
+mod faults;
+mod proxy;
 mod server;

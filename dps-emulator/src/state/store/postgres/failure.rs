@@ -22,7 +22,7 @@ impl Failure {
     /// The failure of a new connection. Nothing has been sent on it.
     pub(super) fn of_connecting(error: Error) -> Self {
         let Some(database) = error.as_db_error() else {
-            return match is_input_or_output(&error) {
+            return match error.is_closed() || is_input_or_output(&error) {
                 true => Self::Again(unavailable("PostgreSQL cannot be reached", error)),
                 false => Self::Refused(denied(
                     "PostgreSQL does not offer the TLS or the authentication that the URL requires",
