@@ -57,7 +57,7 @@ pub(super) async fn migrate(client: &Client, schema: &SchemaName) -> Result<(), 
     }
 }
 
-/// The version of the tables; `None` if there are none.
+/// The version of the tables; `None` before they are created.
 async fn version(client: &Client, schema: &SchemaName) -> Result<Option<i64>, Failure> {
     let query = format!("SELECT max(version) FROM {}.dps_schema", schema.quoted());
     let version = match client.query_typed(&query, &[]).await {
