@@ -130,6 +130,7 @@ impl From<dps_service::Error> for Failure {
         use dps_service::ErrorKind;
         let exit = match error.kind() {
             ErrorKind::NotFound => Exit::NotFound,
+            ErrorKind::NoToken if is_unavailable(&error) => Exit::Unavailable,
             ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NoToken => Exit::Refused,
             ErrorKind::Conflict | ErrorKind::PreconditionFailed => Exit::Conflict,
             ErrorKind::Invalid | ErrorKind::InvalidConfiguration | ErrorKind::Change => Exit::Usage,
@@ -138,6 +139,13 @@ impl From<dps_service::Error> for Failure {
         };
         Self::new(exit, error.to_string()).with_sources(&error)
     }
+}
+
+/// Whether the token endpoint of Microsoft Entra ID cannot be reached, fails, or asks to wait.
+fn is_unavailable(error: &dps_service::Error) -> bool {
+    let sources = std::iter::successors(error.source(), |&source| source.source());
+    let mut requests = sources.filter_map(|source| source.downcast_ref::<reqwest::Error>());
+    requests.any(|error| error.is_connect() || error.is_timeout() || error.is_status())
 }
 
 impl From<dps_device::Error> for Failure {

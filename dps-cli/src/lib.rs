@@ -12,6 +12,9 @@ mod enrollment;
 mod failure;
 mod files;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod input;
 mod log;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Result};
 use crate::input;
 use crate::output::Column;
 use crate::service::Network;
@@ -69,18 +69,28 @@ struct Recorded {
     request: Value,
 }
 
+/// A request that was read, and the hub that it is expected to get.
+pub(crate) type Request = (AllocationRequest, Option<String>);
+
+/// Reads recorded requests: JSON documents one after the other.
+pub(crate) fn requests(text: &str) -> impl Iterator<Item = Result<Request>> {
+    let recorded = serde_json::Deserializer::from_str(text).into_iter::<Recorded>();
+    recorded.map(|recorded| {
+        let recorded = recorded?;
+        let request = serde_json::from_value(recorded.request)?;
+        Ok((request, recorded.expected_hub))
+    })
+}
+
 pub(crate) async fn run(command: PolicyCommand, context: &Context) -> Result<ExitCode> {
     let Action::Test(test) = command.action;
     let text = input::read_text(&test.file)?;
-    let recorded = serde_json::Deserializer::from_str(&text).into_iter::<Recorded>();
     let client = webhook::client(&test.network, context)?;
     let url = test.url.as_deref().map(input::value_or_file).transpose()?;
     let mut list = context.output.list(COLUMNS);
     let (mut hubs, mut failed) = (BTreeMap::<String, usize>::new(), 0);
-    for recorded in recorded {
-        let recorded = recorded.map_err(|error| Failure::from(error).about(test.file.display()))?;
-        let request: AllocationRequest = serde_json::from_value(recorded.request)
-            .map_err(|error| Failure::from(error).about(test.file.display()))?;
+    for request in requests(&text) {
+        let (request, expected) = request.map_err(|failure| failure.about(test.file.display()))?;
         let id = request.device_runtime_context.registration_id.clone();
         let (hub, message) = match &url {
             Some(url) => {
@@ -103,14 +113,13 @@ pub(crate) async fn run(command: PolicyCommand, context: &Context) -> Result<Exi
                 )
             }
         };
-        let as_expected =
-            hub.is_some() && (recorded.expected_hub.is_none() || hub == recorded.expected_hub);
+        let as_expected = hub.is_some() && (expected.is_none() || hub == expected);
         failed += usize::from(!as_expected);
         if let Some(hub) = &hub {
             *hubs.entry(hub.clone()).or_default() += 1;
         }
         list.push(json!({
-            "registrationId": id, "hub": hub, "expectedHub": recorded.expected_hub, "errorMessage": message, "passed": as_expected,
+            "registrationId": id, "hub": hub, "expectedHub": expected, "errorMessage": message, "passed": as_expected,
         }))?;
     }
     list.finish()?;

@@ -53,8 +53,13 @@ impl Profile {
             }
         };
         let text = input::read_text(&path)?;
+        Self::parse(&text, &path, name)
+    }
+
+    /// Reads a profile of the text of a file, without a name the default one.
+    pub(crate) fn parse(text: &str, path: &Path, name: Option<&str>) -> Result<Self> {
         // The error of toml repeats the line, which may contain a key.
-        let mut profiles: Profiles = toml::from_str(&text).map_err(|error| {
+        let mut profiles: Profiles = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| {
                 text[..span.start.min(text.len())].lines().count().max(1)
             });

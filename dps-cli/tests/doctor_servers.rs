@@ -3,21 +3,14 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::World;
 use common::findings::assert_problem;
+use common::own_tls::{self, OWN_ROOT};
 use dps_emulator::fault::{Effect, Fault, Step};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 const KEY: &str = "dGhlIHNlY29uZGFyeSBrZXkgb2YgdG9hc3Rlci0xICE=";
 const DEVICE: [&str; 5] = [
@@ -269,13 +262,8 @@ async fn codes_of_the_service_are_explained() {
     }
 }
 
-/// The server below presents a certificate of this root.
-const OWN_ROOT: [&str; 4] = ["--ca-file", "own-root.pem", "--host", "localhost"];
-
 async fn serve_now(world: &World, answer: &[u8]) -> String {
-    let now = OffsetDateTime::now_utc();
-    let day = time::Duration::days(1);
-    serve(world, "localhost", now - day..now + day, answer).await
+    serve(world, "localhost", own_tls::now(), answer).await
 }
 
 /// A TLS server that gives each request the same answer, or none if it is empty. Returns its port.
@@ -285,55 +273,19 @@ async fn serve(
     validity: std::ops::Range<OffsetDateTime>,
     answer: &[u8],
 ) -> String {
-    let config = server_config(world, name, validity);
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
     let answer = answer.to_vec();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, answer) = (acceptor.clone(), answer.clone());
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else {
+    let port = own_tls::serve(world, name, validity, move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            let mut request = [0; 4096];
+            while let Ok(1..) = stream.read(&mut request).await {
+                if !answer.is_empty() {
+                    let _ = stream.write_all(&answer).await;
+                    let _ = stream.shutdown().await;
                     return;
-                };
-                let mut request = [0; 4096];
-                while let Ok(1..) = stream.read(&mut request).await {
-                    if !answer.is_empty() {
-                        let _ = stream.write_all(&answer).await;
-                        let _ = stream.shutdown().await;
-                        return;
-                    }
                 }
-            });
+            }
         }
     });
-    port.to_string()
-}
-
-fn server_config(
-    world: &World,
-    name: &str,
-    validity: std::ops::Range<OffsetDateTime>,
-) -> ServerConfig {
-    let mut root = CertificateParams::default();
-    root.distinguished_name
-        .push(DnType::CommonName, "Fabrikam Inspection");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root_key = KeyPair::generate().unwrap();
-    world.file("own-root.pem", root.self_signed(&root_key).unwrap().pem());
-    let issuer = Issuer::new(root, root_key);
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    leaf.distinguished_name.push(DnType::CommonName, name);
-    (leaf.not_before, leaf.not_after) = (validity.start, validity.end);
-    let key = KeyPair::generate().unwrap();
-    let certificate = leaf.signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap()
+    port.await.to_string()
 }

@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::fault::Faults;
 use crate::hub::{HubHandle, TelemetryStream};
 use crate::instance::Instance;
+use crate::instances::Instances;
 use crate::issuance::IssuanceHandle;
 use crate::journal::{Exchange, Journal};
-use crate::provision::Engine;
 use crate::tls::TlsAcceptor;
 use address::authority;
 #[cfg(feature = "control")]
@@ -48,7 +48,7 @@ pub struct Emulator {
     /// One for each policy, the owner's first.
     connections: Vec<ServiceConnectionString>,
     instance: Arc<Instance>,
-    engine: Arc<Engine>,
+    instances: Arc<Instances>,
     faults: Faults,
     journal: Option<Arc<Journal>>,
     #[cfg(feature = "control")]
@@ -234,7 +234,11 @@ impl Emulator {
         while self.server.join_next().await.is_some() {}
         self.stop_readers.disarm().cancel();
         while self.readers.join_next().await.is_some() {}
-        self.engine.stopped().await;
+        self.instances.stopped().await;
+    }
+
+    pub(crate) fn instances(&self) -> &Arc<Instances> {
+        &self.instances
     }
 
     fn port(&self, protocol: Protocol) -> u16 {

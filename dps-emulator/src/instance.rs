@@ -11,6 +11,7 @@ use dps_types::{Clock, HubHostname, IdScope};
 use crate::access::Access;
 use crate::allocate::Allocator;
 use crate::ca_certificates::CaCertificates;
+use crate::current::Current;
 use crate::hub::Hubs;
 use crate::issuance::Issuance;
 use crate::limits::{HubAction, Throttle};
@@ -28,13 +29,13 @@ pub(crate) struct Instance {
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) issuance: Arc<Issuance>,
     /// The service clients that are authorized.
-    pub(crate) access: Access,
+    pub(crate) access: Current<Access>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
 }
 
 /// The settings of an instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The shortest time that an assignment takes.
     pub(crate) assign_delay: Duration,
@@ -49,6 +50,10 @@ pub(crate) struct Settings {
 }
 
 impl Instance {
+    pub(crate) fn access(&self) -> Arc<Access> {
+        self.access.get()
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
     }

@@ -70,12 +70,14 @@ mod cli;
 mod config;
 #[cfg(feature = "control")]
 mod control;
+mod current;
 mod emulator;
 mod endpoint;
 mod error;
 pub mod fault;
 mod hub;
 mod instance;
+mod instances;
 mod issuance;
 mod issuer;
 mod journal;
@@ -104,6 +106,7 @@ pub use hub::{
     Acknowledgement, CloudToDeviceMessage, DirectMethod, FeedbackStatus, HubDevice, HubHandle,
     MessageFeedback, MethodResponse, Telemetry, TelemetryMessage, TelemetryStream,
 };
+pub use instances::{InstanceHandle, InstanceName, InstanceOptions};
 pub use issuance::{IssuanceHandle, IssuingAuthority};
 pub use issuer::{CertificateAuthority, DeviceCredentials};
 pub use journal::{Actor, Exchange};

@@ -51,7 +51,7 @@ pub(crate) struct Import {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     /// Create it; it must not exist
     Create,
     /// Replace it; it must exist. Without an etag, any version is replaced
@@ -199,7 +199,7 @@ fn of_report(mut fields: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The enrollment of a row. `update` without an etag replaces any version.
-fn item<K: Kind>(mut fields: Map<String, Value>, mode: Mode) -> Result<K::Document> {
+pub(super) fn item<K: Kind>(mut fields: Map<String, Value>, mode: Mode) -> Result<K::Document> {
     let id = fields
         .get(K::ID)
         .and_then(Value::as_str)

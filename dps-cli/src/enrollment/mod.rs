@@ -5,6 +5,8 @@ mod delete;
 mod document;
 mod enable;
 mod export;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod import;
 pub(crate) mod kind;
 mod list;

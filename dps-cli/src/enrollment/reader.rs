@@ -48,7 +48,7 @@ impl FileFormat {
 }
 
 /// Reads the rows and passes each of them on. It stops when `pass` returns false.
-pub(super) fn read(path: &Path, format: FileFormat, mut pass: impl FnMut(Row) -> bool) -> Result {
+pub(super) fn read(path: &Path, format: FileFormat, pass: impl FnMut(Row) -> bool) -> Result {
     let about = |error: io::Error| {
         Failure::usage(format!("{} cannot be read", path.display())).because(&error)
     };
@@ -56,13 +56,21 @@ pub(super) fn read(path: &Path, format: FileFormat, mut pass: impl FnMut(Row) ->
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path).map_err(about)?),
     };
-    let source = without_byte_order_mark(BufReader::new(source)).map_err(about)?;
+    read_from(BufReader::new(source), format, pass).map_err(|failure| failure.about(path.display()))
+}
+
+/// Reads the rows of a source, as [`read`] does.
+pub(super) fn read_from(
+    source: impl BufRead,
+    format: FileFormat,
+    mut pass: impl FnMut(Row) -> bool,
+) -> Result {
+    let source = without_byte_order_mark(source)?;
     match format {
         FileFormat::Csv => csv(source, &mut pass),
         FileFormat::Json => json(source, &mut pass),
         FileFormat::Ndjson => ndjson(source, &mut pass),
     }
-    .map_err(|failure| failure.about(path.display()))
 }
 
 fn csv(source: impl Read, pass: &mut impl FnMut(Row) -> bool) -> Result {
@@ -261,11 +269,7 @@ mod tests {
                     assert_eq!(row.number, expected);
                     true
                 };
-                let _ = match format {
-                    FileFormat::Csv => csv(&*bytes, &mut pass),
-                    FileFormat::Json => json(&*bytes, &mut pass),
-                    FileFormat::Ndjson => ndjson(&*bytes, &mut pass),
-                };
+                let _ = read_from(&*bytes, format, &mut pass);
             }
         }
     }

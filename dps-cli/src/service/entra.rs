@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dps_service::{AccessToken, Proxy, Roots, TokenProvider};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -81,6 +82,11 @@ impl Credential {
                 variable("AZURE_CLIENT_ID").ok_or_else(|| missing("AZURE_CLIENT_ID"))?;
             let authority =
                 variable("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
+            if !authority.starts_with("https://") {
+                return Err(Failure::usage(format!(
+                    "AZURE_AUTHORITY_HOST is {authority}, which is not an https URL"
+                )));
+            }
             let url = format!(
                 "{}/{tenant}/oauth2/v2.0/token",
                 authority.trim_end_matches('/')
@@ -138,6 +144,11 @@ impl TokenProvider for Environment {
             .await
             .map_err(reqwest::Error::without_url)?;
         let status = answer.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            answer
+                .error_for_status_ref()
+                .map_err(reqwest::Error::without_url)?;
+        }
         let bytes = http::body(answer).await?;
         if !status.is_success() {
             return Err(match serde_json::from_slice::<Refused>(&bytes) {

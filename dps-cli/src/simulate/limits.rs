@@ -2,8 +2,12 @@
 //!
 //! Sources: azure-docs `includes/iot-dps-limits.md`, and "IoT Hub quotas and throttling".
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
+/// A fleet that needs longer is a mistake in the options.
+pub(super) const LONGEST: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 /// Registrations per minute of one instance. Support can raise it.
 pub(super) const REGISTRATIONS_PER_MINUTE: u32 = 1000;
 /// Devices of one hub.

@@ -5,6 +5,8 @@ mod agreement;
 mod arrival;
 mod cohort;
 mod fleet;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod limits;
 mod plan;
 mod planning;
@@ -78,7 +80,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     let number: f64 = number
         .parse()
         .map_err(|_| "it is not a valid time, such as 90s, 10m, 2h or 1d".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "the time is too long".to_owned())
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| *time <= limits::LONGEST)
+        .ok_or_else(|| "it is longer than 730d".to_owned())
 }
 
 /// A time in words, as `duration` reads it.
@@ -128,7 +133,7 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)));
         }
-        for text in ["", "m", "1 week", "-1s", "1e999h", "."] {
+        for text in ["", "m", "1 week", "-1s", "1e999h", ".", "731d"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -136,7 +141,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_a_time_or_refused(text in ".{0,20}") {
-            let _ = duration(&text);
+            if let Ok(time) = duration(&text) {
+                assert!(time <= limits::LONGEST);
+            }
         }
 
         #[test]

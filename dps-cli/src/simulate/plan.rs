@@ -9,7 +9,7 @@ use dps_device::Pace;
 
 use super::arrival::Pattern;
 use super::cohort::{Cohorts, LEVELS, Queue, share};
-use super::limits::Tier;
+use super::limits::{LONGEST, Tier};
 use super::random::Random;
 use super::timeline::{Moment, Timeline};
 
@@ -17,8 +17,6 @@ use super::timeline::{Moment, Timeline};
 const WINDOW: Duration = Duration::from_secs(60);
 /// The wait between polls that the service asks for. Source: recorded answers of the service.
 const POLL_RETRY_AFTER: Duration = Duration::from_secs(3);
-/// A fleet that needs longer is a mistake in the options.
-const LONGEST: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 const FOREVER: Duration = Duration::MAX;
 
 /// What happens after a refusal.
@@ -70,6 +68,7 @@ impl Plan {
             |duration: Duration| (duration.as_secs_f64() / step.as_secs_f64()).round() as u64;
         let mut random = Random::new(self.seed);
         let starts = self.starts(step, &mut random);
+        let mut not_started = starts.as_slice();
         let paces = paces();
         let poll = Pace::new(dps_device::ProvisioningClient::DEFAULT_MIN_POLL_INTERVAL);
         let poll_wait = |draw: f64| {
@@ -103,7 +102,9 @@ impl Plan {
                 budget = budget_per_window;
             }
             let mut due = waiting.take(tick);
-            due[0] += starts.get(tick as usize).copied().unwrap_or(0);
+            let starting = not_started.partition_point(|start| *start <= tick);
+            not_started = &not_started[starting..];
+            due[0] += starting as u64;
             let arrived: u64 = due.iter().sum();
             let admitted = arrived.min(budget);
             budget -= admitted;
@@ -160,23 +161,20 @@ impl Plan {
     /// Short steps for short simulations.
     fn step(&self) -> Duration {
         let minutes = self.devices / (u64::from(self.rate) * u64::from(self.instances)).max(1);
-        match minutes {
+        match minutes.max(self.over.as_secs() / 60) {
             0..=180 => Duration::from_millis(100),
             _ => Duration::from_secs(1),
         }
     }
 
-    /// The number of devices that start in each step.
+    /// The steps in which the devices start, in their order.
     fn starts(&self, step: Duration, random: &mut Random) -> Vec<u64> {
-        let mut starts = Vec::new();
-        for index in 0..self.devices {
+        let start = |index| {
             let start = self.pattern.start(index, self.devices, self.over, random);
-            let tick = (start.as_secs_f64() / step.as_secs_f64()) as usize;
-            if starts.len() <= tick {
-                starts.resize(tick + 1, 0);
-            }
-            starts[tick] += 1;
-        }
+            (start.as_secs_f64() / step.as_secs_f64()) as u64
+        };
+        let mut starts: Vec<u64> = (0..self.devices).map(start).collect();
+        starts.sort_unstable();
         starts
     }
 }
@@ -287,6 +285,20 @@ mod tests {
             fixed.refused,
             small.refused
         );
+    }
+
+    #[test]
+    fn devices_that_start_over_months_need_no_more_memory() {
+        let days = 300;
+        let outcome = Plan {
+            pattern: Pattern::Ramp,
+            over: Duration::from_secs(days * 24 * 3600),
+            ..plan(10)
+        }
+        .run()
+        .unwrap();
+        let end = outcome.timeline.end().as_secs() / (24 * 3600);
+        assert_eq!((end, outcome.requests), (days * 9 / 10, 10));
     }
 
     #[test]

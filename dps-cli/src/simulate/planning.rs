@@ -74,7 +74,7 @@ pub(super) fn run(simulate: &Simulate, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn plan(simulate: &Simulate, instances: u32, hubs: u32) -> Plan {
+pub(super) fn plan(simulate: &Simulate, instances: u32, hubs: u32) -> Plan {
     let options = &simulate.planning;
     Plan {
         devices: simulate.devices,

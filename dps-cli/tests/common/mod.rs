@@ -6,6 +6,9 @@
 )]
 
 pub(crate) mod findings;
+pub(crate) mod own_tls;
+#[cfg(target_os = "linux")]
+pub(crate) mod screen;
 pub(crate) mod webhook;
 
 use std::process::{Output, Stdio};
@@ -75,6 +78,12 @@ impl World {
 
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// A file with the root of the emulator and those of another file, if it exists.
+    pub(crate) fn ca_file_with(&self, other: &str) -> String {
+        let other = std::fs::read_to_string(self.path(other)).unwrap_or_default();
+        self.file("roots.pem", self.emulator.ca_pem().to_owned() + &other)
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

@@ -5,7 +5,7 @@ use dps_types::SymmetricKey;
 use crate::error::{Error, ErrorKind};
 use crate::state::store::{Expected, Store, StoreError, Table};
 
-/// The policy that every instance has.
+/// The policy that every instance has at first.
 pub(crate) const OWNER: &str = "provisioningserviceowner";
 
 /// One of a policy's two keys.

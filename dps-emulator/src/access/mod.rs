@@ -18,9 +18,10 @@ use dps_types::sas::SasToken;
 pub(crate) use action::ServiceAction;
 pub(crate) use bearer::BearerToken;
 pub use bearer::EntraRole;
+pub(crate) use keys::OWNER;
 pub use permission::Permission;
 pub use policy::AccessPolicy;
-pub(crate) use policy::Policy;
+pub(crate) use policy::{OWNER_PERMISSIONS, Policy};
 
 use crate::attest::elapsed;
 use crate::service_error::ServiceError;
@@ -66,6 +67,11 @@ impl Access {
             _ => self.check_signature(text, path, action, now),
         };
         checked.map_err(|reason| ServiceError::unauthorized().with_reason(reason))
+    }
+
+    /// Whether the key of a policy signed the token.
+    pub(crate) fn know_the_key_of(&self, token: &SasToken) -> bool {
+        self.policies.iter().any(|policy| policy.signed(token))
     }
 
     fn check_bearer(&self, token: &str, action: ServiceAction) -> Result<(), String> {
@@ -153,7 +159,6 @@ mod tests {
 
     use dps_types::sas::SasTokenBuilder;
 
-    use super::keys::OWNER;
     use super::*;
 
     const NOW: u64 = 1_800_000_000;

@@ -3,11 +3,19 @@
 use std::str::FromStr;
 
 use dps_types::SymmetricKey;
+use dps_types::sas::SasToken;
 
 use super::keys::{OWNER, Slot, stored_key};
 use super::{Permission, ServiceAction};
 use crate::error::{Error, ErrorKind};
 use crate::state::store::Store;
+
+/// The permissions of the policy that every instance has at first, as in Azure.
+pub(crate) const OWNER_PERMISSIONS: [Permission; 3] = [
+    Permission::ServiceConfig,
+    Permission::DeviceConnect,
+    Permission::EnrollmentWrite,
+];
 
 /// The configuration of a shared access policy. Without keys, the emulator makes random ones and keeps them in the data directory.
 ///
@@ -39,14 +47,9 @@ impl AccessPolicy {
 
     /// The policy that every instance has, with the permissions that it has in Azure.
     pub(crate) fn owner(key: Option<SymmetricKey>) -> Self {
-        let permissions = [
-            Permission::ServiceConfig,
-            Permission::DeviceConnect,
-            Permission::EnrollmentWrite,
-        ];
         Self {
             primary: key,
-            ..Self::new(OWNER, permissions)
+            ..Self::new(OWNER, OWNER_PERMISSIONS)
         }
     }
 
@@ -67,6 +70,15 @@ impl AccessPolicy {
     /// The policy's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn permissions(&self) -> &[Permission] {
+        &self.permissions
+    }
+
+    /// The keys that are configured: the primary and the secondary one.
+    pub(crate) fn keys(&self) -> [Option<&SymmetricKey>; 2] {
+        [self.primary.as_ref(), self.secondary.as_ref()]
     }
 
     /// Completes the missing keys, with those of an earlier run or new ones.
@@ -128,6 +140,12 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether the policy's name is in the token and one of its keys signed it.
+    pub(crate) fn signed(&self, token: &SasToken) -> bool {
+        token.policy().is_some_and(|name| self.is_named(name))
+            && self.keys.iter().any(|key| token.verify(key))
     }
 
     pub(super) fn allows(&self, action: ServiceAction) -> bool {

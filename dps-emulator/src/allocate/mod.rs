@@ -22,6 +22,7 @@ pub use default_allocation::DefaultAllocation;
 pub use latency::Latency;
 pub use linked_hub::LinkedHub;
 
+use crate::current::Current;
 use crate::service_error::ServiceFailure;
 use crate::state::{Document, Terms, for_webhook, sentence};
 
@@ -37,13 +38,18 @@ pub(crate) struct Allocation {
 /// Allocates among the linked hubs.
 #[derive(Debug)]
 pub(crate) struct Allocator {
-    hubs: Vec<LinkedHub>,
-    /// The policy for enrollments without one.
-    default_policy: AllocationPolicyKind,
+    linked: Current<Linked>,
     latencies: Arc<LatencyTable>,
     webhooks: WebhookClient,
     /// The calls of webhooks that allocated a hub, and those that did not.
     webhook_calls: [AtomicU64; 2],
+}
+
+/// The linked hubs, and the policy for enrollments without one.
+#[derive(Debug)]
+struct Linked {
+    hubs: Vec<LinkedHub>,
+    default_policy: AllocationPolicyKind,
 }
 
 impl Allocator {
@@ -54,12 +60,22 @@ impl Allocator {
         webhooks: WebhookClient,
     ) -> Self {
         Self {
-            hubs,
-            default_policy,
+            linked: Current::new(Linked {
+                hubs,
+                default_policy,
+            }),
             latencies: Arc::new(latencies),
             webhooks,
             webhook_calls: Default::default(),
         }
+    }
+
+    /// Replaces the linked hubs and the policy for enrollments without one.
+    pub(crate) fn link(&self, hubs: Vec<LinkedHub>, default_policy: AllocationPolicyKind) {
+        self.linked.set(Linked {
+            hubs,
+            default_policy,
+        });
     }
 
     /// The number of calls of webhooks that allocated a hub, and of those that did not.
@@ -72,8 +88,16 @@ impl Allocator {
         )
     }
 
+    /// The linked hubs, and the policy for enrollments without one.
+    pub(crate) fn linked_hubs(&self) -> (Vec<LinkedHub>, AllocationPolicyKind) {
+        let linked = self.linked.get();
+        (linked.hubs.clone(), linked.default_policy.clone())
+    }
+
     pub(crate) fn hub_names(&self) -> Vec<HubHostname> {
-        self.hubs.iter().map(|hub| hub.hostname.clone()).collect()
+        let linked = self.linked.get();
+        let hubs = linked.hubs.iter().map(|hub| hub.hostname.clone());
+        hubs.collect()
     }
 
     /// Selects a hub. `keep` is the only candidate for a device that must stay at its hub; a webhook is called even then.
@@ -98,17 +122,18 @@ impl Allocator {
                 ));
             }
         };
-        let kind = self.kind(&terms);
+        let linked = self.linked.get();
+        let kind = linked.kind(&terms);
         let candidates = match keep {
             Some(hub) => vec![hub.clone()],
-            None => self.candidates(&terms, kind),
+            None => linked.candidates(&terms, kind),
         };
         if candidates.is_empty() {
             return Err(not_specified(
                 "None of the linked IoT hubs is allowed by the enrollment.",
             ));
         }
-        let policy = self.policy(kind, &terms, &candidates)?;
+        let policy = self.policy(&linked, kind, &terms, &candidates)?;
         let request = AllocationRequest::new(shown, device, candidates);
         let allocation = policy.allocate(&request).await;
         if *kind == AllocationPolicyKind::Custom {
@@ -145,6 +170,41 @@ impl Allocator {
         }
     }
 
+    fn policy(
+        &self,
+        linked: &Linked,
+        kind: &AllocationPolicyKind,
+        terms: &Terms<'_>,
+        candidates: &[HubHostname],
+    ) -> Result<Box<dyn AllocationPolicy>, ServiceFailure> {
+        match (kind, candidates) {
+            (AllocationPolicyKind::Custom, _) => {
+                let definition = terms
+                    .custom_allocation_definition
+                    .ok_or_else(|| webhook_failed("no webhook is defined"))?;
+                let caller = self
+                    .webhooks
+                    .caller(&definition.webhook_url)
+                    .map_err(|error| webhook_failed(&error.to_string()))?;
+                Ok(Box::new(caller))
+            }
+            (AllocationPolicyKind::Static, [only]) => Ok(Box::new(Fixed::to(only.clone()))),
+            (AllocationPolicyKind::Static, [first, ..]) if terms.iot_hubs.is_some() => {
+                Ok(Box::new(Fixed::to(first.clone())))
+            }
+            (AllocationPolicyKind::Static, _) => Err(not_specified(
+                "The static allocation policy requires one IoT hub, but several are linked.",
+            )),
+            (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
+                LowestLatency::by(Arc::clone(&self.latencies))
+                    .among_equals(linked.evenly_weighted()),
+            )),
+            _ => Ok(Box::new(linked.evenly_weighted())),
+        }
+    }
+}
+
+impl Linked {
     /// The policy of the enrollment or of the instance. A hub in `iotHubHostName`, the field of the oldest api-versions, means
     /// static allocation.
     fn kind<'a>(&'a self, terms: &Terms<'a>) -> &'a AllocationPolicyKind {
@@ -172,37 +232,6 @@ impl Allocator {
             .filter(|hub| hub.applies_policy || chosen_by_name)
             .map(|hub| hub.hostname.clone())
             .collect()
-    }
-
-    fn policy(
-        &self,
-        kind: &AllocationPolicyKind,
-        terms: &Terms<'_>,
-        candidates: &[HubHostname],
-    ) -> Result<Box<dyn AllocationPolicy>, ServiceFailure> {
-        match (kind, candidates) {
-            (AllocationPolicyKind::Custom, _) => {
-                let definition = terms
-                    .custom_allocation_definition
-                    .ok_or_else(|| webhook_failed("no webhook is defined"))?;
-                let caller = self
-                    .webhooks
-                    .caller(&definition.webhook_url)
-                    .map_err(|error| webhook_failed(&error.to_string()))?;
-                Ok(Box::new(caller))
-            }
-            (AllocationPolicyKind::Static, [only]) => Ok(Box::new(Fixed::to(only.clone()))),
-            (AllocationPolicyKind::Static, [first, ..]) if terms.iot_hubs.is_some() => {
-                Ok(Box::new(Fixed::to(first.clone())))
-            }
-            (AllocationPolicyKind::Static, _) => Err(not_specified(
-                "The static allocation policy requires one IoT hub, but several are linked.",
-            )),
-            (AllocationPolicyKind::GeoLatency, _) => Ok(Box::new(
-                LowestLatency::by(Arc::clone(&self.latencies)).among_equals(self.evenly_weighted()),
-            )),
-            _ => Ok(Box::new(self.evenly_weighted())),
-        }
     }
 
     fn evenly_weighted(&self) -> EvenlyWeighted {

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::seed::Seed;
 use crate::state::store::Store;
 
+pub(crate) use check::invalid;
 pub use host_name::HostName;
 
 /// The hub that is linked when no other is; [`EmulatorBuilder::link_hub`] has the reason for this name.

@@ -24,7 +24,7 @@ pub(super) async fn answer(control: &Control) -> Answer {
         let count = count.map_err(crate::service_error::ServiceError::from)?;
         entries.push((format!("table=\"{}\"", table.name()), count));
     }
-    let connections = gateway.connections.read();
+    let connections = gateway.shared.connections.read();
     let by_port = |value: fn(&crate::endpoint::ConnectionCount) -> u64| {
         let samples = connections.iter();
         samples

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::endpoint::Gateway;
+use crate::instances::Instances;
 use crate::journal::Journal;
 use crate::seed::Seed;
 
@@ -46,6 +47,7 @@ use server::serve;
 /// The parts of the emulator that the control endpoint reads and changes.
 pub(crate) struct Control {
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) instances: Arc<Instances>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) clock: Arc<AdjustableClock>,
     /// The enrollments that exist again after a reset.

@@ -27,13 +27,14 @@ pub(super) async fn change(control: &Control, ask: Ask) -> Answer {
     let gateway = &control.gateway;
     match change.recording {
         true => gateway
+            .shared
             .recorder
             .start(gateway.instance.now().into(), change.keys),
-        false => gateway.recorder.stop(),
+        false => gateway.shared.recorder.stop(),
     }
-    let recording = gateway.recorder.read();
+    let recording = gateway.shared.recorder.read();
     reply::ok(&json!({
-        "recording": gateway.recorder.is_on(),
+        "recording": gateway.shared.recorder.is_on(),
         "keys": recording.has_keys,
         "exchanges": recording.exchanges.len(),
         "dropped": recording.dropped,
@@ -43,7 +44,7 @@ pub(super) async fn change(control: &Control, ask: Ask) -> Answer {
 /// `GET /recording`: the document.
 pub(super) fn read(control: &Control) -> Answer {
     let gateway = &control.gateway;
-    let recording = gateway.recorder.read();
+    let recording = gateway.shared.recorder.read();
     let Some(started) = recording.started else {
         return Err(Failure::not_found(
             "there is no recording: POST /recording with {\"recording\": true} starts one",
@@ -53,7 +54,7 @@ pub(super) fn read(control: &Control) -> Answer {
         "version": VERSION,
         "emulator": env!("CARGO_PKG_VERSION"),
         "started": started,
-        "recording": gateway.recorder.is_on(),
+        "recording": gateway.shared.recorder.is_on(),
         "idScope": gateway.instance.id_scope,
         "keys": recording.has_keys,
         "dropped": recording.dropped,
@@ -68,6 +69,6 @@ pub(super) fn read(control: &Control) -> Answer {
 
 /// `DELETE /recording`: stops, and forgets the recording.
 pub(super) fn clear(control: &Control) -> Answer {
-    control.gateway.recorder.clear();
+    control.gateway.shared.recorder.clear();
     reply::no_content()
 }

@@ -164,7 +164,9 @@ impl Replay<'_> {
         };
         let gateway = &self.control.gateway;
         let Some(attestation) = &recorded.attestation else {
-            let answered = gateway.operator_again(again(path), self.address).await;
+            let answered = gateway
+                .operator_again(&self.control.instances, again(path), self.address)
+                .await;
             return Ok(Ok(Some(answered)));
         };
         let Ok(route) = DeviceRoute::parse(&recorded.method, path) else {

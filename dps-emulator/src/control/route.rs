@@ -50,7 +50,10 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
         .first()
         .is_some_and(|it| SERVICE.contains(&it.as_str()))
     {
-        let reply = control.gateway.answer_trusted(ask.request, address).await;
+        let reply = control
+            .gateway
+            .answer_trusted(&control.instances, ask.request, address)
+            .await;
         return Ok(reply::from_service(reply));
     }
     let segments: Vec<String> = ask.segments.clone();

@@ -70,7 +70,7 @@ impl Prepared {
         let url = format!("http://{host}:{port}");
         let mut connection = emulator.connection_info();
         connection.insert("control".to_owned(), url.clone().into());
-        let journal = gateway.journal.clone().unwrap_or_else(|| {
+        let journal = gateway.shared.journal.clone().unwrap_or_else(|| {
             let clock = Arc::clone(&clock);
             Arc::new(Journal::new(clock, KEPT_EXCHANGES))
         });
@@ -82,6 +82,7 @@ impl Prepared {
             ca_pem: emulator.ca_pem().to_owned(),
             guard: Guard::new(&options, &host_names),
             gateway,
+            instances: Arc::clone(emulator.instances()),
             stop,
         };
         (url, serve(listener, Arc::new(control)))

@@ -57,6 +57,6 @@ pub(super) async fn import(control: &Control, ask: Ask) -> Answer {
     let state = &gateway.instance.state;
     state.import(&document.tables).await?;
     gateway.instance.hubs.disconnect_all();
-    gateway.engine.resume().await?;
+    control.instances.resume().await?;
     reply::no_content()
 }

@@ -8,28 +8,27 @@ use dps_types::ServiceConnectionString;
 use rustls_pki_types::DnsName;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Emulator;
 use super::address::{authority, bracketed, listen};
 use crate::access::{Access, Policy};
-use crate::allocate::{Allocator, Latency};
-use crate::ca_certificates::CaCertificates;
+use crate::allocate::Latency;
 use crate::config::{EmulatorBuilder, HostName};
-use crate::endpoint::{ConnectionCounts, Gateway, Protocol, RefusalLog, serve};
+use crate::endpoint::{ConnectionCounts, Gateway, Protocol, RefusalLog, Shared, serve};
 use crate::error::{Error, ErrorKind};
-use crate::fault::Faults;
-use crate::hub::{HubSettings, Hubs, TelemetryFile, TelemetryStream};
-use crate::instance::{Instance, Settings};
-use crate::issuance::Issuance;
+use crate::hub::{self, TelemetryFile, TelemetryStream};
+use crate::instance::Settings;
+use crate::instances::{Blueprint, Instances, Parts};
 use crate::journal::Journal;
-use crate::limits::Throttle;
-use crate::provision::Engine;
 use crate::replica::{Bus, Replica, receive};
-use crate::state::State;
-use crate::state::store::{MemoryStore, Store};
+use crate::state::store::{MemoryStore, Partition, Store};
 #[cfg(feature = "redb")]
 use crate::state::store::{RedbStore, StoreError};
 use crate::tls::TlsAcceptor;
+
+/// The names of instances and of hubs that are linked while the emulator runs, as the certificates of Azure have them.
+const WILDCARDS: [&str; 2] = ["*.azure-devices-provisioning.net", "*.azure-devices.net"];
 
 #[cfg(feature = "redb")]
 const STORE_FILE: &str = "dps.redb";
@@ -71,19 +70,15 @@ impl Emulator {
         let local_host = authority(&host, https.map_or(443, |(_, port)| *port));
 
         let store = open_store(&builder).await?;
+        let own = Partition::first(Arc::clone(&store));
         let notifications = store.notifications();
         let names = builder.host_names.iter().map(HostName::to_string);
         let hosts = names
             .chain(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned))
             .collect();
-        let mut access = Access {
-            policies: Vec::with_capacity(policies.len()),
-            bearer_tokens: builder.bearer_tokens,
-            hosts,
-            local_auth_disabled: builder.local_auth_disabled,
-        };
+        let mut opened = Vec::with_capacity(policies.len());
         for policy in policies {
-            access.policies.push(policy.open(&*store).await?);
+            opened.push(policy.open(&own).await?);
         }
         // Devices connect to their hubs by name, if the name leads to the emulator.
         let hub_names = hubs.iter().map(|hub| hub.hostname.as_str());
@@ -91,13 +86,13 @@ impl Emulator {
             .filter(|name| DnsName::try_from(*name).is_ok())
             .map(str::to_owned)
             .chain(builder.host_names.iter().map(HostName::to_string))
+            .chain(WILDCARDS.map(str::to_owned))
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
             None => TlsAcceptor::issued(data_dir, names),
         };
         let tls = Arc::new(tls?);
-        let connections = connections(&access, &local_host)?;
 
         let telemetry_file = match &builder.telemetry_file {
             Some(path) => Some(TelemetryFile::open(path).await?),
@@ -108,52 +103,24 @@ impl Emulator {
         let webhooks = builder
             .webhook_roots
             .map_or_else(WebhookClient::new, WebhookClient::with_roots);
-        let throttle = Throttle::new(&builder.limits);
-        let state = State::new(
-            Arc::clone(&store),
-            Arc::clone(&builder.clock),
-            builder.limits,
-        )
-        .with_seed(builder.random_seed);
-        let allocator =
-            Allocator::new(hubs, builder.default_allocation.into(), latencies, webhooks);
-        let faults = Faults::new(stop.clone(), builder.random_seed);
-        let issuance = Issuance::open(
-            authorities,
-            Arc::clone(&store),
-            Arc::clone(&builder.clock),
-            faults.clone(),
-        );
-        let issuance = Arc::new(issuance.await?);
+        let replica_id: Arc<str> = Uuid::new_v4().to_string().into();
         let shared = notifications.as_ref();
-        let (bus, outbox) = shared
-            .map(|_| Bus::new(Arc::clone(state.replica())))
-            .unzip();
-        let hubs = Hubs::new(
-            Arc::clone(&store),
-            Arc::clone(&builder.clock),
-            allocator.hub_names(),
-            access.owner_key(),
-            &local_host,
-            HubSettings {
-                kept_telemetry: builder.kept_telemetry,
-                limits: state.limits().clone(),
-                upload_dir: builder.upload_dir,
-                stop: stop_readers.clone(),
-                bus,
-                issuance: Arc::clone(&issuance),
-            },
-        );
-        let instance = Arc::new(Instance {
-            id_scope,
-            cas: CaCertificates::new(state.clone(), &builder.verified_cas),
-            state,
-            throttle,
-            allocator,
-            hubs: Arc::new(hubs.map_err(configuration)?),
-            issuance,
-            access,
-            clock: builder.clock,
+        let (bus, outbox) = shared.map(|_| Bus::new(Arc::clone(&replica_id))).unzip();
+        let replica = shared.map(|_| {
+            let (id, store) = (Arc::clone(&replica_id), Arc::clone(&store));
+            Replica::new(id, store, builder.replica_timeout)
+        });
+        let journal = match builder.kept_exchanges {
+            0 => None,
+            kept => Some(Arc::new(Journal::new(Arc::clone(&builder.clock), kept))),
+        };
+        let blueprint = Blueprint {
+            store: Arc::clone(&store),
+            replica_id,
+            replica,
+            bus,
+            clock: Arc::clone(&builder.clock),
+            limits: builder.limits,
             settings: Settings {
                 assign_delay: builder.assign_delay,
                 require_verified_ca: builder.require_verified_ca,
@@ -161,19 +128,53 @@ impl Emulator {
                 mqtt_answer_delay: builder.mqtt_answer_delay,
                 any_api_version: builder.any_api_version,
             },
-        });
+            authorities,
+            webhooks,
+            bearer_tokens: builder.bearer_tokens,
+            hosts,
+            kept_telemetry: builder.kept_telemetry,
+            upload_dir: builder.upload_dir,
+            random_seed: builder.random_seed,
+            stop: stop.clone(),
+            stop_readers: stop_readers.clone(),
+            shared: Arc::new(Shared {
+                refusals: RefusalLog::default(),
+                journal: journal.clone(),
+                #[cfg(feature = "control")]
+                recorder: crate::recording::Recorder::default(),
+                connections: ConnectionCounts::default(),
+                local_host: local_host.clone(),
+            }),
+        };
+        let access = blueprint.access(opened, [], builder.local_auth_disabled);
+        let connections = connections(&access, &local_host)?;
+        let linked = hubs
+            .iter()
+            .map(|hub| {
+                let name = hub.hostname.clone();
+                hub::LinkedHub::derived(name, access.owner_key(), &local_host)
+            })
+            .collect::<Result<_, _>>();
+        let parts = Parts {
+            id_scope,
+            store: own,
+            clock: builder.clock,
+            access,
+            hubs: linked.map_err(configuration)?,
+            allocated: hubs,
+            default_policy: builder.default_allocation.into(),
+            latencies,
+            verified_cas: builder.verified_cas,
+        };
+        let gateway = Arc::new(blueprint.assemble(parts).await?);
+        let instances = Arc::new(Instances::new(Arc::clone(&gateway), blueprint));
+        instances.check_first().await?;
+        let Gateway {
+            instance, faults, ..
+        } = &*gateway;
         let linked = instance.allocator.hub_names();
         Box::pin(builder.seed.apply(&instance.state, &linked)).await?;
-        let replica = notifications.is_some().then(|| {
-            let id = Arc::clone(instance.state.replica());
-            Replica::new(
-                id,
-                Arc::clone(instance.state.store()),
-                builder.replica_timeout,
-            )
-        });
-        let engine = Arc::new(Engine::new(Arc::clone(&instance), replica, stop.clone()));
-        engine
+        instances
             .resume()
             .await
             .map_err(|error| Error::new(ErrorKind::Store, error.message()))?;
@@ -181,26 +182,11 @@ impl Emulator {
         for fault in builder.faults {
             faults.next(fault);
         }
-        let journal = match builder.kept_exchanges {
-            0 => None,
-            kept => Some(Arc::new(Journal::new(Arc::clone(&instance.clock), kept))),
-        };
-        let gateway = Arc::new(Gateway {
-            instance: Arc::clone(&instance),
-            engine: Arc::clone(&engine),
-            faults: faults.clone(),
-            refusals: RefusalLog::default(),
-            journal: journal.clone(),
-            #[cfg(feature = "control")]
-            recorder: crate::recording::Recorder::default(),
-            connections: ConnectionCounts::default(),
-            local_host,
-        });
         let mut server = JoinSet::new();
-        server.spawn(Arc::clone(&engine).watch());
+        server.spawn(Arc::clone(&instances).watch());
         if let (Some(notifications), Some(outbox)) = (notifications, outbox) {
-            let hubs = Arc::clone(&instance.hubs);
-            server.spawn(receive(notifications, hubs, stop.clone()));
+            let instances = Arc::clone(&instances);
+            server.spawn(receive(notifications, instances, stop.clone()));
             server.spawn(outbox.send(store, stop.clone()));
         }
         let mut readers = JoinSet::new();
@@ -213,7 +199,7 @@ impl Emulator {
                 listener,
                 Arc::clone(&tls),
                 protocol,
-                Arc::clone(&gateway),
+                Arc::clone(&instances),
                 stop.clone(),
             ));
         }
@@ -224,9 +210,9 @@ impl Emulator {
             host,
             tls,
             connections,
-            instance,
-            engine,
-            faults,
+            instance: Arc::clone(instance),
+            faults: faults.clone(),
+            instances,
             journal,
             #[cfg(feature = "control")]
             control_url: None,

@@ -11,6 +11,7 @@ use super::device::answer::{self, DeviceCall, Outcome};
 use super::peer::{Caller, Peer, Transport};
 use super::{Api, Gateway};
 use crate::attest::Presented;
+use crate::instances::Instances;
 use crate::service_error::ServiceError;
 
 /// The request headers that a recording keeps.
@@ -34,6 +35,7 @@ impl Gateway {
     /// Answers a request of an operator, without its token. Returns the status and the body.
     pub(crate) async fn operator_again(
         &self,
+        instances: &Instances,
         request: Again<'_>,
         address: SocketAddr,
     ) -> (u16, Bytes) {
@@ -43,7 +45,8 @@ impl Gateway {
             transport: Transport::Http,
         };
         let api = Api::of(request.path);
-        let reply = Box::pin(self.answer_operator(api, request.into_call(), caller)).await;
+        let reply =
+            Box::pin(self.answer_operator(instances, api, request.into_call(), caller)).await;
         (reply.status(), Bytes::copy_from_slice(reply.body()))
     }
 

@@ -24,9 +24,7 @@ const MAX_BLOCK_ID: usize = 88;
 
 /// Answers a request. The signature in the query is checked before the body is read.
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
-    let name = call.path.trim_start_matches('/');
-    let name = name.split_once('/').map_or("", |(_, name)| name);
-    let name = decode(name).ok_or_else(|| ServiceError::invalid("The path is not UTF-8."))?;
+    let name = name(call)?;
     let blob = gateway.instance.hubs.signed_blob(&name, &call.query)?;
     let limit = gateway.instance.state.limits().hub_upload_bytes;
     if call.method != "PUT" {
@@ -54,6 +52,13 @@ pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, 
         )
         .with("x-ms-version", "2018-03-28")
         .with("x-ms-request-server-encrypted", "true"))
+}
+
+/// The name of the file in a path.
+pub(super) fn name(call: &Call) -> Result<String, ServiceError> {
+    let name = call.path.trim_start_matches('/');
+    let name = name.split_once('/').map_or("", |(_, name)| name);
+    decode(name).ok_or_else(|| ServiceError::invalid("The path is not UTF-8."))
 }
 
 /// An error in the shape of Azure Storage.

@@ -11,7 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Gateway, Peer, Transport, amqp, mqtt, websocket};
+use super::{Caller, Peer, Transport, amqp, mqtt, websocket};
+use crate::instances::Instances;
 
 /// The time within which the head of a request must arrive. An idle connection stays open as long.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ struct Cut;
 /// Serves requests until the connection ends, becomes a WebSocket and that ends, or the emulator stops.
 pub(super) async fn serve<S>(
     stream: S,
-    gateway: Arc<Gateway>,
+    instances: Arc<Instances>,
     peer: Arc<Peer>,
     stop: &CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>>
@@ -38,27 +39,27 @@ where
     // A request for a WebSocket stores its connection here.
     let upgraded: Arc<Mutex<Option<(OnUpgrade, Transport)>>> = Arc::default();
     let answer = {
-        let (gateway, peer, upgraded) = (
-            Arc::clone(&gateway),
+        let (instances, peer, upgraded) = (
+            Arc::clone(&instances),
             Arc::clone(&peer),
             Arc::clone(&upgraded),
         );
         service_fn(move |request| {
-            let (gateway, peer, upgraded) = (
-                Arc::clone(&gateway),
+            let (instances, peer, upgraded) = (
+                Arc::clone(&instances),
                 Arc::clone(&peer),
                 Arc::clone(&upgraded),
             );
             // Boxed, so that an idle connection is small.
             Box::pin(async move {
-                if let Some(response) = websocket::accept(&gateway, &peer, &request) {
+                if let Some(response) = websocket::accept(instances.first(), &peer, &request) {
                     if let Some(transport) = websocket::agreed(&response) {
                         let socket = (hyper::upgrade::on(request), transport);
                         *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
                     }
                     return Ok(response);
                 }
-                gateway.answer(request, &peer).await.ok_or(Cut)
+                instances.answer(request, &peer).await.ok_or(Cut)
             })
         })
     };
@@ -92,8 +93,8 @@ where
         };
         let stream = websocket::stream(socket.await?, caller);
         match transport {
-            Transport::AmqpWebSocket => amqp::serve(stream, &gateway, caller, stop).await?,
-            _ => mqtt::serve(stream, &gateway, caller, stop).await?,
+            Transport::AmqpWebSocket => amqp::serve(stream, &instances, caller, stop).await?,
+            _ => mqtt::serve(stream, &instances, caller, stop).await?,
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use super::write_timeout::WriteTimeout;
 use super::{Caller, Gateway, Peer, Transport, amqp, https, mqtt};
 use crate::attest::PresentedChain;
 use crate::fault::{FaultOutcome, Step};
+use crate::instances::Instances;
 use crate::tls::{self, TlsAcceptor};
 
 /// The time within which a TLS handshake must be complete.
@@ -36,11 +37,16 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<TlsAcceptor>,
     protocol: Protocol,
-    gateway: Arc<Gateway>,
+    instances: Arc<Instances>,
     stop: CancellationToken,
 ) {
     // Further connections wait in the system's queue.
-    let limit = gateway.instance.state.limits().unproven_connections;
+    let limit = instances
+        .first()
+        .instance
+        .state
+        .limits()
+        .unproven_connections;
     let unproven = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
@@ -50,12 +56,12 @@ pub(crate) async fn serve(
             accepted = accept(&listener, &unproven) => match accepted {
                 Ok((stream, address, place)) => {
                     let connection = Connection {
-                        _open: gateway.connections.open(protocol),
+                        _open: instances.first().shared.connections.open(protocol),
                         stream,
                         address,
                         place,
                         protocol,
-                        gateway: Arc::clone(&gateway),
+                        instances: Arc::clone(&instances),
                     };
                     connections.spawn(connection.serve(Arc::clone(&tls), stop.clone()));
                 }
@@ -91,7 +97,7 @@ struct Connection {
     address: SocketAddr,
     place: Option<OwnedSemaphorePermit>,
     protocol: Protocol,
-    gateway: Arc<Gateway>,
+    instances: Arc<Instances>,
 }
 
 impl Connection {
@@ -102,12 +108,13 @@ impl Connection {
             address,
             place,
             protocol,
-            gateway,
+            instances,
         } = self;
+        let gateway = Arc::clone(instances.first());
         if protocol == Protocol::InsecureHttp {
             let stream = WriteTimeout::new(stream, WRITE_TIMEOUT);
             let peer = Peer::without_tls(address, place);
-            return converse(stream, protocol, gateway, peer, stop).await;
+            return converse(stream, protocol, instances, peer, stop).await;
         }
         if let Some(alert) = gateway.faults.take_tls_alert() {
             return send_alert(stream, alert).await;
@@ -125,7 +132,7 @@ impl Connection {
             },
         };
         let peer = peer(&gateway, &stream, address, place);
-        converse(stream, protocol, gateway, peer, stop).await;
+        converse(stream, protocol, instances, peer, stop).await;
     }
 }
 
@@ -133,13 +140,14 @@ impl Connection {
 async fn converse<S>(
     mut stream: S,
     protocol: Protocol,
-    gateway: Arc<Gateway>,
+    instances: Arc<Instances>,
     peer: Peer,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match gateway
+    match instances
+        .first()
         .faults
         .apply(Step::Connect, None, async { Ok(()) })
         .await
@@ -160,21 +168,21 @@ async fn converse<S>(
     let peer = Arc::new(peer);
     let ended: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Https | Protocol::InsecureHttp => {
-            https::serve(stream, gateway, peer, &stop).await
+            https::serve(stream, instances, peer, &stop).await
         }
         Protocol::Mqtt => {
             let caller = Caller {
                 peer: &peer,
                 transport: Transport::Mqtt,
             };
-            mqtt::serve(stream, &gateway, caller, &stop).await
+            mqtt::serve(stream, &instances, caller, &stop).await
         }
         Protocol::Amqp => {
             let caller = Caller {
                 peer: &peer,
                 transport: Transport::Amqp,
             };
-            amqp::serve(stream, &gateway, caller, &stop).await
+            amqp::serve(stream, &instances, caller, &stop).await
         }
     };
     if let Err(error) = ended {

@@ -20,6 +20,7 @@ mod peer;
 mod protocol;
 mod refusal_log;
 mod reply;
+mod routing;
 mod service;
 mod websocket;
 mod write_timeout;
@@ -32,6 +33,7 @@ use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "control")]
 pub(crate) use again::{Again, HEADERS};
@@ -47,6 +49,7 @@ pub(crate) use refusal_log::RefusalLog;
 use crate::access::ServiceAction;
 use crate::fault::Faults;
 use crate::instance::Instance;
+use crate::instances::Instances;
 use crate::journal::{Actor, Exchange, Journal};
 use crate::provision::Engine;
 #[cfg(feature = "control")]
@@ -64,6 +67,14 @@ pub(crate) struct Gateway {
     pub(crate) engine: Arc<Engine>,
     /// The faults that tests asked for.
     pub(crate) faults: Faults,
+    /// Ends the work of this instance.
+    pub(crate) stop: CancellationToken,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The parts of the network side that all instances share.
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) refusals: RefusalLog,
     /// The exchanges that are kept, if they are.
     pub(crate) journal: Option<Arc<Journal>>,
@@ -105,7 +116,7 @@ impl Api {
     }
 }
 
-impl Gateway {
+impl Instances {
     /// Answers one HTTP request, always in the service's shape. `None` means that a fault closes the connection.
     async fn answer(
         &self,
@@ -118,9 +129,16 @@ impl Gateway {
             transport: peer.http(),
         };
         let asked = format!("{} {}", call.method, call.path);
-        let reply = match Api::of(&call.path) {
-            Api::Device => Box::pin(device::https::answer(self, call, caller)).await?,
-            api => Box::pin(self.answer_operator(api, call, caller)).await,
+        let api = Api::of(&call.path);
+        let reply = match (Box::pin(self.for_call(api, &call)).await, api) {
+            (Ok(gateway), Api::Device) => {
+                Box::pin(device::https::answer(&gateway, call, caller)).await?
+            }
+            (Ok(gateway), _) => Box::pin(gateway.answer_operator(self, api, call, caller)).await,
+            (Err(error), _) => {
+                self.first().refused(caller, None, &error);
+                self.first().error_reply(api, &error)
+            }
         };
         if reply.status() < 400 {
             // Every request that succeeds was authenticated.
@@ -129,12 +147,15 @@ impl Gateway {
         tracing::debug!(asked, status = reply.status(), "answered");
         Some(reply.into_response())
     }
+}
 
+impl Gateway {
     /// Answers a request of the service API that needs no token, because the control endpoint has accepted it. The api-version
     /// may be left out.
     #[cfg(feature = "control")]
     pub(crate) async fn answer_trusted(
         &self,
+        instances: &Instances,
         request: Request<Incoming>,
         address: std::net::SocketAddr,
     ) -> ::http::Response<reply::Body> {
@@ -144,23 +165,29 @@ impl Gateway {
             transport: Transport::Http,
         };
         let call = Call::trusted(request);
-        let reply = Box::pin(self.answer_operator(Api::Service, call, caller)).await;
+        let reply = Box::pin(self.answer_operator(instances, Api::Service, call, caller)).await;
         reply.into_response()
     }
 
     /// Answers a request of a service client or of a hub's back end.
-    async fn answer_operator(&self, api: Api, mut call: Call, caller: Caller<'_>) -> Reply {
+    async fn answer_operator(
+        &self,
+        instances: &Instances,
+        api: Api,
+        mut call: Call,
+        caller: Caller<'_>,
+    ) -> Reply {
         let started = Instant::now();
         let outcome = match call.check_headers() {
             Err(error) => Err(error),
             Ok(()) => match api {
                 Api::Hub => hub_api::answer(self, &mut call, caller).await,
-                Api::ControlPlane => control_plane::answer(self, &mut call).await,
+                Api::ControlPlane => control_plane::answer(instances, &mut call).await,
                 Api::Blob => blob::answer(self, &mut call).await,
                 Api::Service | Api::Device => service::answer(self, &mut call).await,
             },
         };
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = &self.shared.journal {
             journal.add(operator_exchange(&call, caller, &outcome).took(started.elapsed()));
         }
         let reply = match outcome {
@@ -168,14 +195,15 @@ impl Gateway {
             Err(error) => {
                 call.discard().await;
                 let request = format!("{} {}", call.method, call.path);
-                self.refusals.operator(caller, &request, &error);
+                self.shared.refusals.operator(caller, &request, &error);
                 self.error_reply(api, &error)
             }
         };
         #[cfg(feature = "control")]
         if matches!(api, Api::Service | Api::ControlPlane) {
             let now = self.instance.now().into();
-            self.recorder
+            self.shared
+                .recorder
                 .add(|| recorded_exchange(now, &call, caller, &reply));
         }
         reply
@@ -192,24 +220,24 @@ impl Gateway {
 
     /// Logs a refused request or connection of a device, and keeps it in the journal.
     fn refused(&self, caller: Caller<'_>, device: Option<&str>, error: &ServiceError) {
-        self.refusals.log(caller, device, error);
-        if let Some(journal) = &self.journal {
+        self.shared.refusals.log(caller, device, error);
+        if let Some(journal) = &self.shared.journal {
             journal.add(connection_exchange(caller, device).refused(error));
         }
     }
 
     /// Logs that a connection was closed because of what the client did, and keeps it in the journal.
     fn closed(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
-        self.refusals.closed(caller, device, reason);
-        if let Some(journal) = &self.journal {
+        self.shared.refusals.closed(caller, device, reason);
+        if let Some(journal) = &self.shared.journal {
             journal.add(connection_exchange(caller, device).ended("closed", Some(reason)));
         }
     }
 
     /// Logs an action of a client that had no effect, and keeps it in the journal.
     fn ignored(&self, caller: Caller<'_>, device: Option<&str>, reason: &str) {
-        self.refusals.ignored(caller, device, reason);
-        if let Some(journal) = &self.journal {
+        self.shared.refusals.ignored(caller, device, reason);
+        if let Some(journal) = &self.shared.journal {
             journal.add(connection_exchange(caller, device).ended("ignored", Some(reason)));
         }
     }
@@ -223,7 +251,7 @@ impl Gateway {
         let authorization = call.text(AUTHORIZATION).map_err(|_| {
             ServiceError::unauthorized().with_reason("the Authorization header is not ASCII text")
         })?;
-        let access = &self.instance.access;
+        let access = self.instance.access();
         access.authorize(authorization, &call.path, action, now)?;
         self.instance.throttle.operation(now)
     }
@@ -239,7 +267,8 @@ impl Gateway {
             Some((name, port)) if is_port(port) => name,
             _ => host,
         };
-        let mut hosts = self.instance.access.hosts.iter();
+        let access = self.instance.access();
+        let mut hosts = access.hosts.iter();
         hosts.any(|own| own.eq_ignore_ascii_case(name))
     }
 }

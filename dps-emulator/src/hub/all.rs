@@ -1,10 +1,15 @@
 //! All devices of the hubs: pages of them, and their removal.
 
+#[cfg(feature = "control")]
 use dps_types::HubHostname;
 
-use super::{Device, HubDevice, Hubs};
+use super::Hubs;
+#[cfg(feature = "control")]
+use super::{Device, HubDevice};
+#[cfg(feature = "control")]
 use crate::replica::Message;
 use crate::service_error::ServiceError;
+#[cfg(feature = "control")]
 use crate::state::decode_or_skip;
 use crate::state::store::{Change, Expected, Table};
 
@@ -13,6 +18,7 @@ const PAGE: usize = 500;
 
 impl Hubs {
     /// At most `limit` devices of a hub in order of their ids, starting after the id `after`, and whether more follow.
+    #[cfg(feature = "control")]
     pub(crate) async fn page(
         &self,
         hub: &HubHostname,
@@ -37,6 +43,7 @@ impl Hubs {
     }
 
     /// Ends the connections of all devices and modules.
+    #[cfg(feature = "control")]
     pub(crate) fn disconnect_all(&self) {
         self.inform(|| Message::DisconnectAll);
         self.connections.disconnect_all();

@@ -173,7 +173,7 @@ mod tests {
     use dps_types::SymmetricKey;
     use serde_json::json;
 
-    use super::super::{HubSettings, TwinPatch};
+    use super::super::{HubSettings, LinkedHub, TwinPatch};
     use super::*;
     use crate::state::store::MemoryStore;
     use dps_types::SystemClock;
@@ -183,15 +183,15 @@ mod tests {
     }
 
     fn hubs() -> Hubs {
+        let key = SymmetricKey::generate();
+        let linked = ["hub-a", "hub-b"]
+            .map(|name| LinkedHub::derived(hub(name), &key, "localhost").expect("a host"));
         Hubs::new(
             Arc::new(MemoryStore::new()),
             Arc::new(SystemClock),
-            vec![hub("hub-a"), hub("hub-b")],
-            &SymmetricKey::generate(),
-            "localhost",
+            linked.into(),
             HubSettings::default(),
         )
-        .expect("a host")
     }
 
     /// Assigns the device to a hub; false if `meanwhile` changed it.

@@ -46,7 +46,7 @@ pub struct HubDevice(Device);
 
 impl HubHandle {
     pub(crate) fn new(hubs: Arc<Hubs>, name: &str) -> Option<Self> {
-        let hostname = hubs.linked(name)?.clone();
+        let hostname = hubs.linked(name)?;
         Some(Self { hubs, hostname })
     }
 
@@ -59,7 +59,7 @@ impl HubHandle {
     /// of the policy `iothubowner` of this hub and is wiped when it is dropped. All hubs have the same host and port; the
     /// emulator identifies the hub by the key.
     pub fn connection_string(&self) -> Zeroizing<String> {
-        let linked = &self.hubs.linked;
+        let linked = self.hubs.linked.get();
         let this = linked.iter().find(|hub| hub.hostname == self.hostname);
         this.map(|hub| hub.connection.reveal()).unwrap_or_default()
     }

@@ -3,7 +3,6 @@
 //! A device and its twin are one value in the store, so that an assignment, which may move a device from one hub to
 //! another, is one atomic change.
 
-#[cfg(feature = "control")]
 mod all;
 mod assignment;
 mod blob_name;
@@ -64,6 +63,7 @@ pub(crate) use twin::{Twin, TwinError, TwinPatch};
 pub(crate) use uploads::{BlobFile, CONTAINER};
 
 use crate::attest::Presented;
+use crate::current::Current;
 use crate::issuance::Issuance;
 use crate::limits::Limits;
 use crate::replica::{Bus, Message};
@@ -78,15 +78,15 @@ use renewals::Renewals;
 use telemetry::TelemetryLog;
 use uploads::Uploads;
 
-/// The shared access policy of every hub.
-const POLICY: &str = "iothubowner";
+/// The shared access policy of a hub.
+pub(crate) const POLICY: &str = "iothubowner";
 
 /// All linked hubs.
 #[derive(Debug)]
 pub(crate) struct Hubs {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    linked: Vec<LinkedHub>,
+    linked: Current<Vec<LinkedHub>>,
     connections: Connections,
     /// The messages to other replicas, if there can be any.
     bus: Option<Bus>,
@@ -106,10 +106,33 @@ pub(crate) struct Hubs {
 }
 
 /// A linked hub and the credentials of its back ends.
-#[derive(Debug)]
-struct LinkedHub {
-    hostname: HubHostname,
-    connection: ServiceConnectionString,
+#[derive(Debug, Clone)]
+pub(crate) struct LinkedHub {
+    pub(crate) hostname: HubHostname,
+    pub(crate) connection: ServiceConnectionString,
+}
+
+impl LinkedHub {
+    /// A hub with a key of its own, derived from the service key. `host` is the host and port of all hubs.
+    pub(crate) fn derived(
+        hostname: HubHostname,
+        service_key: &SymmetricKey,
+        host: &str,
+    ) -> Result<Self, dps_types::ParseError> {
+        let name = format!("{POLICY}@{}", hostname.to_lowercase());
+        let key = SymmetricKey::from_bytes(service_key.hmac_sha256(name.as_bytes()))?;
+        let connection = ServiceConnectionString::new(host, POLICY, key)?;
+        Ok(Self {
+            hostname,
+            connection,
+        })
+    }
+
+    /// Whether the hub's policy and key signed the token.
+    pub(crate) fn signed(&self, token: &SasToken) -> bool {
+        token.policy() == Some(self.connection.shared_access_key_name())
+            && token.verify(self.connection.shared_access_key())
+    }
 }
 
 /// The settings of all hubs.
@@ -138,28 +161,16 @@ pub(crate) struct Admitted {
 }
 
 impl Hubs {
-    /// Each hub has its own key, derived from the service key. `host` is the host and port of all hubs.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        names: Vec<HubHostname>,
-        service_key: &SymmetricKey,
-        host: &str,
+        linked: Vec<LinkedHub>,
         settings: HubSettings,
-    ) -> Result<Self, dps_types::ParseError> {
-        let linked = |hostname: HubHostname| {
-            let name = format!("{POLICY}@{}", hostname.to_lowercase());
-            let key = SymmetricKey::from_bytes(service_key.hmac_sha256(name.as_bytes()))?;
-            let connection = ServiceConnectionString::new(host, POLICY, key)?;
-            Ok(LinkedHub {
-                hostname,
-                connection,
-            })
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             store,
             clock,
-            linked: names.into_iter().map(linked).collect::<Result<_, _>>()?,
+            linked: Current::new(linked),
             connections: Connections::new(settings.bus.is_some()),
             bus: settings.bus,
             remote_calls: RemoteCalls::default(),
@@ -172,14 +183,20 @@ impl Hubs {
             queue_lock: Mutex::new(()),
             stop: settings.stop,
             update_lock: Mutex::new(()),
-        })
+        }
+    }
+
+    /// Replaces the linked hubs. The devices of a hub that is no longer linked stay in the store.
+    pub(crate) fn link(&self, hubs: Vec<LinkedHub>) {
+        self.linked.set(hubs);
     }
 
     /// The host name of a linked hub, as it was linked. The case of `name` does not matter.
-    pub(crate) fn linked(&self, name: &str) -> Option<&HubHostname> {
-        let hubs = self.linked.iter().map(|hub| &hub.hostname);
-        hubs.into_iter()
-            .find(|hub| hub.as_str().eq_ignore_ascii_case(name))
+    pub(crate) fn linked(&self, name: &str) -> Option<HubHostname> {
+        let linked = self.linked.get();
+        let mut hubs = linked.iter().map(|hub| &hub.hostname);
+        hubs.find(|hub| hub.as_str().eq_ignore_ascii_case(name))
+            .cloned()
     }
 
     /// The hub whose key signed this token. The token's resource must be one of the `hosts` or the hub's name, optionally
@@ -189,8 +206,8 @@ impl Hubs {
         token: &SasToken,
         hosts: &[String],
         path: &str,
-    ) -> Option<&HubHostname> {
-        if token.expires_at() < self.clock.now() || token.policy() != Some(POLICY) {
+    ) -> Option<HubHostname> {
+        if token.expires_at() < self.clock.now() {
             return None;
         }
         let authority = token.resource().split('/').next().unwrap_or_default();
@@ -199,11 +216,22 @@ impl Hubs {
             .map_or(authority, |(host, _)| host);
         let ours = hosts.iter().any(|host| host.eq_ignore_ascii_case(claimed));
         self.linked
+            .get()
             .iter()
             .filter(|hub| ours || hub.hostname.as_str().eq_ignore_ascii_case(claimed))
             .filter(|_| token.covers(&format!("{authority}{path}")))
-            .find(|hub| token.verify(hub.connection.shared_access_key()))
-            .map(|hub| &hub.hostname)
+            .find(|hub| hub.signed(token))
+            .map(|hub| hub.hostname.clone())
+    }
+
+    /// The linked hubs with the credentials of their back ends.
+    pub(crate) fn linked_hubs(&self) -> Arc<Vec<LinkedHub>> {
+        self.linked.get()
+    }
+
+    /// Whether the key of a linked hub signed the token.
+    pub(crate) fn know_the_key_of(&self, token: &SasToken) -> bool {
+        self.linked.get().iter().any(|hub| hub.signed(token))
     }
 
     /// Admits a device or module with valid credentials and connects it.

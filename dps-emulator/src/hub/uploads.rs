@@ -126,7 +126,7 @@ impl Hubs {
         let blob = BlobName::new(&identity.device_id, blob_name)?;
         let hub = self.linked_hub(identity)?;
         let ends = now.checked_add(LIFETIME).unwrap_or(now);
-        let sas_token = blob_sas(hub, &blob, ends);
+        let sas_token = blob_sas(&hub, &blob, ends);
         let upload = Pending {
             identity: identity.clone(),
             blob: blob.clone(),
@@ -188,7 +188,8 @@ impl Hubs {
         if ends <= self.now() {
             return Err(ServiceError::unauthorized().with_reason("the signature has expired"));
         }
-        let mut hubs = self.linked.iter();
+        let linked = self.linked.get();
+        let mut hubs = linked.iter();
         let hub = hubs.find(|hub| {
             let text = format!(
                 "SharedAccessSignature sr={}&sig={}&se={}",
@@ -218,9 +219,11 @@ impl Hubs {
         Ok(folder.join(blob.path()))
     }
 
-    fn linked_hub(&self, identity: &Identity) -> Result<&LinkedHub, ServiceError> {
-        let mut hubs = self.linked.iter();
+    fn linked_hub(&self, identity: &Identity) -> Result<LinkedHub, ServiceError> {
+        let linked = self.linked.get();
+        let mut hubs = linked.iter();
         hubs.find(|hub| hub.hostname == identity.hub)
+            .cloned()
             .ok_or_else(ServiceError::unauthorized)
     }
 }

@@ -117,7 +117,9 @@ fn alternative_name(name: &str) -> Result<SanType, Error> {
         let what = format!("{name:?} is not a valid DNS name or IP address");
         Error::new(ErrorKind::InvalidName, what)
     };
-    match ServerName::try_from(name).map_err(|_| invalid())? {
+    // A wildcard is for the names with one more label.
+    let checked = name.strip_prefix("*.").unwrap_or(name);
+    match ServerName::try_from(checked).map_err(|_| invalid())? {
         ServerName::IpAddress(address) => Ok(SanType::IpAddress(IpAddr::from(address))),
         _ => Ok(SanType::DnsName(name.try_into().map_err(|_| invalid())?)),
     }

@@ -36,6 +36,8 @@ pub struct Limits {
     pub ca_certificates: u64,
     /// Linked IoT hubs; 50 by default.
     pub linked_hubs: u64,
+    /// Instances that are created while the emulator runs; 10,000 by default.
+    pub instances: u64,
     /// Cloud-to-device messages in the queue of a device; 50 by default.
     pub hub_queued_messages: u64,
     /// Subscriptions of a device's connection to its hub; 5 by default.
@@ -73,6 +75,7 @@ impl Default for Limits {
             symmetric_key_groups: 100,
             ca_certificates: 25,
             linked_hubs: 50,
+            instances: 10_000,
             hub_queued_messages: 50,
             hub_subscriptions: 5,
             hub_message_bytes: 256 * 1024,
@@ -98,6 +101,7 @@ impl Limits {
         "symmetric-key-groups",
         "ca-certificates",
         "linked-hubs",
+        "instances",
         "hub-queued-messages",
         "hub-subscriptions",
         "hub-message-bytes",
@@ -141,6 +145,7 @@ impl Limits {
             "symmetric-key-groups" => &mut self.symmetric_key_groups,
             "ca-certificates" => &mut self.ca_certificates,
             "linked-hubs" => &mut self.linked_hubs,
+            "instances" => &mut self.instances,
             "hub-queued-messages" => &mut self.hub_queued_messages,
             "hub-subscriptions" => &mut self.hub_subscriptions,
             "hub-upload-bytes" => &mut self.hub_upload_bytes,

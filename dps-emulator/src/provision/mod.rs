@@ -31,7 +31,6 @@ use crate::attest::{
     self, Authenticated, Candidates, ChainVerifier, Context, Enrolled, Presented, Proof,
 };
 use crate::instance::Instance;
-use crate::replica::Replica;
 use crate::service_error::ServiceError;
 use crate::state::{Document, Outcome, Pending, Record, Stored, issues_certificates};
 use challenges::Challenges;
@@ -57,24 +56,17 @@ pub(crate) struct Engine {
     tasks: TaskTracker,
     /// The operations that have a task.
     running: Mutex<HashSet<OperationId>>,
-    /// If other emulators use the same store.
-    replica: Option<Replica>,
     stop: CancellationToken,
 }
 
 impl Engine {
-    pub(crate) fn new(
-        instance: Arc<Instance>,
-        replica: Option<Replica>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
             challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
             instance,
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
             running: Mutex::default(),
-            replica,
             stop,
         }
     }
@@ -87,9 +79,6 @@ impl Engine {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-        if let Some(replica) = &self.replica {
-            replica.leave().await;
-        }
     }
 
     /// Checks the proof of a device that connects. It is verified again with every request.

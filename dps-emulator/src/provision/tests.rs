@@ -15,7 +15,8 @@ use super::*;
 use crate::access::Access;
 use crate::allocate::{Allocator, LinkedHub};
 use crate::ca_certificates::CaCertificates;
-use crate::hub::{HubSettings, Hubs};
+use crate::current::Current;
+use crate::hub::{self, HubSettings, Hubs};
 use crate::instance::Settings;
 use crate::limits::{Limits, Throttle};
 use crate::state::State;
@@ -67,12 +68,11 @@ async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let hub: LinkedHub = "hub-a".parse().unwrap();
     let service_key = SymmetricKey::generate();
+    let linked = hub::LinkedHub::derived(hub.hostname.clone(), &service_key, "localhost");
     let hubs = Hubs::new(
         Arc::clone(&store) as Arc<dyn Store>,
         Arc::clone(&clock),
-        vec![hub.hostname.clone()],
-        &service_key,
-        "localhost",
+        vec![linked.unwrap()],
         HubSettings::default(),
     );
     let id_scope: IdScope = "0ne00000001".parse().unwrap();
@@ -93,14 +93,14 @@ async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned
             LatencyTable::new(),
             WebhookClient::new(),
         ),
-        hubs: Arc::new(hubs.unwrap()),
+        hubs: Arc::new(hubs),
         issuance: Arc::default(),
-        access: Access {
+        access: Current::new(Access {
             policies: Vec::new(),
             bearer_tokens: Vec::new(),
             hosts: Vec::new(),
             local_auth_disabled: false,
-        },
+        }),
         clock,
         settings: Settings {
             assign_delay: Duration::ZERO,
@@ -110,11 +110,7 @@ async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned
             any_api_version: false,
         },
     };
-    let engine = Arc::new(Engine::new(
-        Arc::new(instance),
-        None,
-        CancellationToken::new(),
-    ));
+    let engine = Arc::new(Engine::new(Arc::new(instance), CancellationToken::new()));
     let enrollment: IndividualEnrollment = serde_json::from_value(json!({
         "registrationId": "d1",
         "attestation": { "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY, "secondaryKey": KEY } },

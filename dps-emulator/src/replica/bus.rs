@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The queue of messages to the other replicas.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bus {
     id: Arc<str>,
     queue: mpsc::Sender<Message>,

@@ -56,6 +56,26 @@ pub(crate) enum Message {
     Lost,
 }
 
+impl Message {
+    /// The identity key of the device that the message is about.
+    pub(super) fn device(&self) -> Option<&str> {
+        match self {
+            Self::Connected { device, .. }
+            | Self::Reachable { device }
+            | Self::Desired { device, .. }
+            | Self::Queued { device }
+            | Self::Disconnect { device }
+            | Self::Remove { device }
+            | Self::Invoke { device, .. } => Some(device),
+            Self::DisconnectAll
+            | Self::Invoked { .. }
+            | Self::Response { .. }
+            | Self::NoResponse { .. }
+            | Self::Lost => None,
+        }
+    }
+}
+
 impl Envelope {
     /// Reads a message. `None` if it cannot be read, for example because another version of the emulator sent it.
     pub(super) fn read(text: &str) -> Option<Self> {

@@ -45,6 +45,8 @@ pub(crate) use views::{for_webhook, of_version, with_secrets, without_secrets};
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     store: Arc<dyn Store>,
+    /// The store with the data of all instances. Its counts are upper limits, at a constant cost.
+    whole: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     quota: Arc<Quota>,
     random: Arc<Random>,
@@ -55,12 +57,25 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self {
+            whole: Arc::clone(&store),
             store,
             clock,
             quota: Arc::new(Quota::new(limits)),
             random: Arc::default(),
             replica: Uuid::new_v4().to_string().into(),
         }
+    }
+
+    /// States that the store is a part of another one.
+    pub(crate) fn within(mut self, whole: Arc<dyn Store>) -> Self {
+        self.whole = whole;
+        self
+    }
+
+    /// Sets the id of this emulator among those that share the store.
+    pub(crate) fn at_replica(mut self, replica: Arc<str>) -> Self {
+        self.replica = replica;
+        self
     }
 
     /// Makes ids and ETags repeatable.

@@ -72,7 +72,7 @@ impl State {
         let permit = self.quota.shared().await;
         // Read before the records are counted: an insert that ends in between is then counted twice rather than not at all.
         let concurrent = self.quota.concurrent.load(Ordering::SeqCst);
-        let count = self.store().count(kind.table()).await?;
+        let count = self.whole.count(kind.table()).await?;
         if count.saturating_add(concurrent) <= limit {
             return Ok(Permit::Shared { _permit: permit });
         }

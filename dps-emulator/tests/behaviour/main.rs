@@ -27,6 +27,7 @@ mod hub_rest;
 mod hub_restarts;
 mod hub_twins;
 mod hub_uploads;
+mod instances;
 mod issued_certificates;
 mod key_usage;
 mod lifecycle;

@@ -100,6 +100,7 @@ mod dialogue;
 mod emulator;
 mod hub;
 mod hub_messages;
+mod instances;
 mod issued_certificate;
 #[cfg(feature = "tpm")]
 mod node_tpm;

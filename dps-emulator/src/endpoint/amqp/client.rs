@@ -14,10 +14,13 @@ use super::super::{Caller, Gateway};
 use super::login::Login;
 use super::refusal;
 use crate::attest::Presented;
+use crate::instances::Instances;
 use crate::service_error::ServiceError;
 
 /// A connected client.
 pub(super) struct Client<'a> {
+    instances: &'a Instances,
+    /// The first instance, for the log and for refusals that are about no instance.
     gateway: &'a Gateway,
     caller: Caller<'a>,
     login: Login,
@@ -47,9 +50,10 @@ pub(super) enum Next {
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(gateway: &'a Gateway, caller: Caller<'a>, login: Login) -> Self {
+    pub(super) fn new(instances: &'a Instances, caller: Caller<'a>, login: Login) -> Self {
         Self {
-            gateway,
+            instances,
+            gateway: instances.first(),
             caller,
             login,
             links: Vec::new(),
@@ -58,11 +62,15 @@ impl<'a> Client<'a> {
 
     /// Accepts a link at the address of a device. Each request verifies the proof: Microsoft's Node SDK reads the reason of a rejected
     /// request, and waits without an end when a link is refused.
-    pub(super) fn attached<S>(&mut self, server: &mut Server<S>, link: Link) -> Result<Next, Error>
+    pub(super) async fn attached<S>(
+        &mut self,
+        server: &mut Server<S>,
+        link: Link,
+    ) -> Result<Next, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        match self.check(&link) {
+        match self.check(&link).await {
             Ok(accepted) => {
                 server.accept_link(link.link)?;
                 self.links.push(accepted);
@@ -78,7 +86,7 @@ impl<'a> Client<'a> {
         Ok(Next::Continue)
     }
 
-    fn check(&self, link: &Link) -> Result<AcceptedLink, ServiceError> {
+    async fn check(&self, link: &Link) -> Result<AcceptedLink, ServiceError> {
         let text = link.address.as_deref().unwrap_or_default();
         let address: Address = text.parse().map_err(|error| {
             let what = "AMQP at a hub: its hubs have MQTT only, and a link to DPS has the address idScope/registrations/registrationId";
@@ -94,7 +102,8 @@ impl<'a> Client<'a> {
                 ServiceError::invalid(format!("the link property {API_VERSION} is missing"))
             })?;
         let api_version: ApiVersion = version.parse()?;
-        if !self.gateway.instance.accepts(api_version) {
+        let gateway = self.instances.for_device(&address.id_scope).await?;
+        if !gateway.instance.accepts(api_version) {
             let reason = format!("the api-version {api_version} of the link is not known");
             return Err(ServiceError::invalid(reason));
         }
@@ -197,7 +206,8 @@ impl<'a> Client<'a> {
             },
             takes_challenge: matches!(self.login, Login::Token { tpm: true, .. }),
         };
-        Ok(answer::answer(self.gateway, &call, self.caller).await)
+        let gateway = self.instances.for_device(&route.id_scope).await?;
+        Ok(answer::answer(&gateway, &call, self.caller).await)
     }
 
     /// The latest link where the client receives, at the address of the request.

@@ -9,8 +9,9 @@ use dps_types::sas::SasToken;
 use dps_types::tpm::TpmPublic;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::{Caller, Gateway};
+use super::super::Caller;
 use crate::attest::Presented;
+use crate::instances::Instances;
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
@@ -30,7 +31,7 @@ pub(super) enum Login {
 /// Reads the headers, and performs the SASL exchange if the client begins one. `None` if the client was refused.
 pub(super) async fn login<S>(
     mut frames: Frames<S>,
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
 ) -> Result<Option<(Frames<S>, Login)>, Error>
 where
@@ -52,7 +53,7 @@ where
         } => {
             let address = format!("{id_scope}/registrations/{registration_id}");
             match challenge(
-                gateway,
+                instances,
                 caller,
                 &address,
                 &endorsement_key,
@@ -79,7 +80,7 @@ where
             Ok(Some((frames, login)))
         }
         Err(error) => {
-            gateway.refused(caller, name.as_deref(), &error);
+            instances.first().refused(caller, name.as_deref(), &error);
             let outcome = match error.is_transient() {
                 true => Outcome::TemporaryFailure,
                 false => Outcome::Unauthorized,
@@ -113,7 +114,7 @@ fn with_token(address: Address, token: &str, tpm: bool) -> Result<Login, Service
 
 /// The key that the TPM must open.
 async fn challenge(
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
     address: &str,
     endorsement_key: &[u8],
@@ -130,6 +131,7 @@ async fn challenge(
         takes_challenge: true,
         source: caller.peer.address.ip(),
     };
+    let gateway = instances.for_device(&address.id_scope).await?;
     let key = gateway.engine.challenge_key(&device, &keys).await?;
     Ok((address, key.to_bytes()))
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::{Caller, Gateway};
+use crate::instances::Instances;
 use client::{Client, Next};
 use login::Login;
 
@@ -34,17 +35,18 @@ pub(super) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 /// Serves a connection until it ends or the emulator stops.
 pub(super) async fn serve<S>(
     stream: S,
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
     stop: &CancellationToken,
 ) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let gateway = &**instances.first();
     let frames = Frames::new(stream, MAX_FRAME);
     let login = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        login = timeout(LOGIN_TIMEOUT, Box::pin(login::login(frames, gateway, caller))) => login,
+        login = timeout(LOGIN_TIMEOUT, Box::pin(login::login(frames, instances, caller))) => login,
     };
     let (frames, login) = match login {
         Ok(Ok(Some(login))) => login,
@@ -59,12 +61,12 @@ where
     let mut limits = Limits::default();
     limits.max_message = gateway.instance.message_limit();
     let server = Server::accept_connection(frames, limits).await?;
-    converse(server, gateway, caller, login, stop).await
+    converse(server, instances, caller, login, stop).await
 }
 
 async fn converse<S>(
     mut server: Server<S>,
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
     login: Login,
     stop: &CancellationToken,
@@ -72,7 +74,8 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut client = Client::new(gateway, caller, login);
+    let gateway = &**instances.first();
+    let mut client = Client::new(instances, caller, login);
     let unproven = Instant::now() + UNPROVEN_TIMEOUT;
     loop {
         let event = tokio::select! {
@@ -104,7 +107,7 @@ where
                     address,
                     properties,
                 };
-                client.attached(&mut server, link)?
+                client.attached(&mut server, link).await?
             }
             Ok(Event::Request(request)) => Box::pin(client.request(&mut server, &request)).await?,
             Ok(_) => {

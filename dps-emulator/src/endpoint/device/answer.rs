@@ -60,7 +60,7 @@ pub(in crate::endpoint) async fn answer(
 ) -> Outcome {
     let started = Instant::now();
     let performed = Box::pin(perform(gateway, call, caller)).await;
-    if let Some(journal) = &gateway.journal {
+    if let Some(journal) = &gateway.shared.journal {
         journal.add(exchange(call, caller, &performed).took(started.elapsed()));
     }
     match performed {
@@ -73,7 +73,7 @@ pub(in crate::endpoint) async fn answer(
         Ok(FaultOutcome::Cut) => Outcome::Cut,
         Err(error) => {
             let device = call.route.registration_id.as_str();
-            gateway.refusals.log(caller, Some(device), &error);
+            gateway.shared.refusals.log(caller, Some(device), &error);
             let answer = error_answer(gateway, &error);
             record(gateway, call, caller, &answer);
             Outcome::Reply(answer)
@@ -85,7 +85,7 @@ pub(in crate::endpoint) async fn answer(
 #[cfg_attr(not(feature = "control"), expect(unused_variables))]
 fn record(gateway: &Gateway, call: &DeviceCall<'_>, caller: Caller<'_>, answer: &Answer) {
     #[cfg(feature = "control")]
-    gateway.recorder.add(|| {
+    gateway.shared.recorder.add(|| {
         let version = (ApiVersion::PARAMETER, call.api_version);
         let path = format!("{}?{}={}", call.route.path(), version.0, version.1);
         let now = gateway.instance.now().into();

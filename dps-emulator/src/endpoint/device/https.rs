@@ -80,7 +80,7 @@ fn location(gateway: &Gateway, call: &Call, caller: Caller<'_>, route: DeviceRou
     match asked {
         Some(host) if !caller.peer.has_tls => format!("http://{host}{}", register.path()),
         _ => {
-            let host = asked.unwrap_or(&gateway.local_host);
+            let host = asked.unwrap_or(&gateway.shared.local_host);
             format!("https://{host}{}", register.path())
         }
     }

@@ -132,7 +132,7 @@ async fn authenticate(
     let named = named.and_then(|name| hubs.linked(name));
     let all = gateway.instance.allocator.hub_names();
     let candidates = match (named, presented) {
-        (Some(hub), _) => vec![hub.clone()],
+        (Some(hub), _) => vec![hub],
         (None, Presented::Token(_)) => Vec::new(),
         (None, _) => all,
     };
@@ -158,6 +158,6 @@ fn own_host(gateway: &Gateway, call: &Call) -> String {
     let name = host.split(':').next().unwrap_or_default();
     match gateway.is_own_host(host) || gateway.instance.hubs.linked(name).is_some() {
         true => host.to_owned(),
-        false => gateway.local_host.clone(),
+        false => gateway.shared.local_host.clone(),
     }
 }

@@ -62,12 +62,12 @@ async fn answer_back_end(
     let hub = authorize(gateway, call)?;
     check_api_version(call)?;
     if let Some(action) = throttled(operation) {
-        gateway.instance.throttle_hub(action, hub)?;
+        gateway.instance.throttle_hub(action, &hub)?;
     }
     call.receive(SERVICE_LIMIT).await?;
     let api = Api {
         hubs: &gateway.instance.hubs,
-        hub,
+        hub: &hub,
         call,
     };
     match operation {
@@ -130,7 +130,7 @@ pub(super) fn error_reply(error: &ServiceError) -> Reply {
 }
 
 /// The hub whose `iothubowner` key signed the token.
-fn authorize<'a>(gateway: &'a Gateway, call: &Call) -> Result<&'a HubHostname, ServiceError> {
+fn authorize(gateway: &Gateway, call: &Call) -> Result<HubHostname, ServiceError> {
     let refused = |reason: &str| {
         ServiceError::new(ErrorCode::new(401_003), "Unauthorized").with_reason(reason)
     };
@@ -139,9 +139,9 @@ fn authorize<'a>(gateway: &'a Gateway, call: &Call) -> Result<&'a HubHostname, S
     let token: SasToken = text
         .parse()
         .map_err(|error| refused(&format!("the Authorization header is not a token: {error}")))?;
-    let hosts = &gateway.instance.access.hosts;
+    let access = gateway.instance.access();
     let path = decode(&call.path).ok_or_else(|| refused("the path is not UTF-8"))?;
-    let hub = gateway.instance.hubs.signed(&token, hosts, &path);
+    let hub = gateway.instance.hubs.signed(&token, &access.hosts, &path);
     hub.ok_or_else(|| {
         refused(
             "the token is not signed with the iothubowner key of a linked hub, has expired, or is for another host or path",

@@ -9,11 +9,12 @@ use dps_types::protocol::device::{DeviceAction, DeviceRoute};
 use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Username};
 
 use super::super::answer::Delivery;
-use super::super::device::answer::{DeviceCall, Outcome, answer};
+use super::super::device::answer::{DeviceCall, Outcome, answer, refused};
 use super::super::{Caller, Gateway};
 use super::session::{Answer, Message, Received, Session, granted};
 use super::{ENVELOPE, idle_timeout, presented};
 use crate::attest::Presented;
+use crate::instances::Instances;
 use crate::provision::Device;
 use crate::service_error::ServiceError;
 
@@ -22,6 +23,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A client whose CONNECT was accepted.
 pub(super) struct Client<'a> {
+    instances: &'a Instances,
     gateway: &'a Gateway,
     caller: Caller<'a>,
     username: Username,
@@ -41,6 +43,7 @@ pub(super) struct Request {
 impl<'a> Client<'a> {
     /// Reads the username, and verifies the token in the password or the certificate.
     pub(super) async fn admit(
+        instances: &'a Instances,
         gateway: &'a Gateway,
         caller: Caller<'a>,
         connect: &Connect,
@@ -60,6 +63,7 @@ impl<'a> Client<'a> {
             return Err(ServiceError::invalid(reason));
         }
         let client = Self {
+            instances,
             gateway,
             caller,
             username,
@@ -159,7 +163,12 @@ impl Session for Client<'_> {
             },
             takes_challenge: false,
         };
-        match (answer(self.gateway, &call, self.caller).await, self.granted) {
+        // The instance may have been changed or deleted since the client connected.
+        let outcome = match self.instances.for_device(id_scope).await {
+            Ok(gateway) => answer(&gateway, &call, self.caller).await,
+            Err(error) => refused(self.gateway, self.caller, Some(self.device()), &error),
+        };
+        match (outcome, self.granted) {
             (Outcome::Reply(answer), Some(qos)) => {
                 let rid = match answer.delivery {
                     Delivery::ToAnotherRequest => format!("{}0", request.rid),

@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Caller, Gateway};
 use crate::attest::Presented;
 use crate::fault::FaultOutcome;
+use crate::instances::Instances;
 use crate::service_error::ServiceError;
 use connection::Connection;
+pub(super) use hub::is_for as is_for_hub;
 use session::Session;
 
 /// The most bytes that MQTT adds to a message: its header and its topic.
@@ -42,7 +44,7 @@ pub(super) type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 /// Serves a connection until it ends or the emulator stops.
 pub(super) async fn serve<S>(
     stream: S,
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
     stop: &CancellationToken,
 ) -> Ended
@@ -50,7 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut packets = Packets::new(stream, MAX_CONNECT);
-    let ended = converse(&mut packets, gateway, caller, stop).await;
+    let ended = converse(&mut packets, instances, caller, stop).await;
     // TLS and WebSocket have closing messages of their own. Without them the end looks like a failure.
     let mut stream = packets.into_inner();
     let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
@@ -59,13 +61,14 @@ where
 
 async fn converse<S>(
     packets: &mut Packets<S>,
-    gateway: &Gateway,
+    instances: &Instances,
     caller: Caller<'_>,
     stop: &CancellationToken,
 ) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let gateway = instances.first();
     let first = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         first = timeout(CONNECT_TIMEOUT, packets.read()) => first,
@@ -88,6 +91,11 @@ where
         Ok(Ok(Some(_))) => return closed("the first packet is not CONNECT"),
         Err(_) => return closed("the client did not send CONNECT within 30 seconds"),
     };
+    let gateway = match Box::pin(instances.for_mqtt(&connect)).await {
+        Ok(gateway) => gateway,
+        Err(error) => return refuse(packets, gateway, caller, &connect, &error).await,
+    };
+    let gateway = &*gateway;
     // Boxed, so that an idle connection is small.
     if hub::is_for(&connect) {
         match Box::pin(hub::Client::admit(gateway, caller, &connect)).await {
@@ -102,7 +110,7 @@ where
             Err(error) => refuse(packets, gateway, caller, &connect, &error).await,
         }
     } else {
-        match Box::pin(dps::Client::admit(gateway, caller, &connect)).await {
+        match Box::pin(dps::Client::admit(instances, gateway, caller, &connect)).await {
             Ok(client) => Box::pin(accept(packets, gateway, caller, client, stop)).await,
             Err(error) => refuse(packets, gateway, caller, &connect, &error).await,
         }

@@ -4,6 +4,7 @@ mod conformance;
 mod error;
 mod memory;
 mod notifications;
+mod partition;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redb")]
@@ -20,6 +21,7 @@ pub use self::conformance::conformance;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 pub use self::notifications::{Notification, Notifications, Notifier};
+pub(crate) use self::partition::Partition;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "redb")]
@@ -204,6 +206,8 @@ pub enum Table {
     HubMessages,
     /// Settings of the instance, such as generated keys.
     Meta,
+    /// The instances that were created while an emulator ran, by id scope, and their names and hubs.
+    Instances,
     /// The heartbeats of the emulators that share the database, by replica id.
     Replicas,
     /// The requests in the current window of each rate, if emulators share the database.
@@ -229,6 +233,7 @@ impl Table {
             Self::HubModules => "hub-modules",
             Self::HubMessages => "hub-messages",
             Self::Meta => "meta",
+            Self::Instances => "instances",
             Self::Replicas => "replicas",
             Self::Rates => "rates",
             Self::Challenges => "challenges",

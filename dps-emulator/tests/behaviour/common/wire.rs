@@ -70,6 +70,14 @@ impl Wire {
         }
     }
 
+    /// The same emulator, for the devices of another instance.
+    pub(crate) fn of_scope(&self, scope: &str) -> Self {
+        Self {
+            scope: scope.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// A client that follows no redirect.
     pub(crate) fn without_redirects(&self) -> reqwest::Client {
         reqwest::Client::builder()

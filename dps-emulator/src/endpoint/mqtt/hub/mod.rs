@@ -66,7 +66,7 @@ struct Response {
 
 /// Whether a client connects to a hub: its username is `{hub}/{device}/?api-version=…`, where DPS has
 /// `{scope}/registrations/{registration}/api-version=…`.
-pub(super) fn is_for(connect: &Connect) -> bool {
+pub(in crate::endpoint) fn is_for(connect: &Connect) -> bool {
     let mut parts = connect.username.as_deref().unwrap_or_default().split('/');
     match (parts.next(), parts.next(), parts.next()) {
         (_, Some(second), Some(third)) => {
@@ -340,7 +340,10 @@ impl Session for Client<'_> {
         if let Err(error) = self.hubs().complete(&self.identity, receipt).await {
             // The message stays in the queue, and the device receives it again.
             let device = Some(self.name.as_str());
-            self.gateway.refusals.log(self.caller, device, &error);
+            self.gateway
+                .shared
+                .refusals
+                .log(self.caller, device, &error);
         }
     }
 }

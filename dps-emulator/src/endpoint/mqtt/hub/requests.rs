@@ -93,7 +93,10 @@ impl Client<'_> {
             Ok(request) => Received::Request(Request::Certificate(request)),
             Err(reason) => {
                 let device = Some(self.name.as_str());
-                self.gateway.refusals.ignored(self.caller, device, &reason);
+                self.gateway
+                    .shared
+                    .refusals
+                    .ignored(self.caller, device, &reason);
                 Received::Done
             }
         }
