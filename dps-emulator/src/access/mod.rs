@@ -85,8 +85,8 @@ impl Access {
         match known.role().allows(action) {
             true => Ok(()),
             false => Err(format!(
-                "the bearer token has the role {:?}, which does not allow to {action}",
-                known.role()
+                "the bearer token has the role {}, which does not allow to {action}",
+                known.role().name()
             )),
         }
     }

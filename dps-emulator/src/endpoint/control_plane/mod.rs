@@ -43,6 +43,10 @@ const API_VERSIONS: [&str; 16] = [
     "2026-11-01",
 ];
 
+/// The api-version of a request that may leave it out.
+#[cfg(feature = "control")]
+pub(super) const LATEST: &str = "2026-11-01";
+
 /// The first segment of the control plane's paths.
 pub(super) const ROOT: &str = "subscriptions";
 
@@ -63,7 +67,7 @@ pub(super) async fn answer(instances: &Instances, call: &mut Call) -> Result<Rep
                 Part::Whole | Part::Skus | Part::Keys | Part::Key(_) | Part::OperationResult
             ) =>
         {
-            // A name that no instance has stands for the first one.
+            // A name that no instance has means the first one.
             let gateway = named.as_ref().unwrap_or(instances.first());
             let id = path::resource_id(&path.subscription, group, name);
             certificates::answer(&gateway.instance.cas, call, &id, part).await
