@@ -247,7 +247,7 @@ impl Gateway {
     }
 
     /// Checks that a service client may do this, and that it does not do it too often.
-    fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
+    async fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
         if call.is_trusted {
             return Ok(());
         }
@@ -257,7 +257,7 @@ impl Gateway {
         })?;
         let access = self.instance.access();
         access.authorize(authorization, &call.path, action, now)?;
-        self.instance.throttle.operation(now)
+        self.instance.throttle.operation(now).await
     }
 
     fn retry_after_seconds(&self) -> u64 {

@@ -58,7 +58,7 @@ pub(super) async fn answer(instances: &Instances, call: &mut Call) -> Result<Rep
         Target::Instance { name, .. } => instance(instances, name).await?,
         _ => None,
     };
-    authorize(instances, named.as_deref(), call)?;
+    authorize(instances, named.as_deref(), call).await?;
     call.receive(SERVICE_LIMIT).await?;
     match &path.target {
         Target::Instance { group, name, part }
@@ -84,15 +84,18 @@ async fn instance(instances: &Instances, name: &str) -> Result<Option<Arc<Gatewa
 }
 
 /// Accepts a caller of the first instance, or one of the instance that the path names.
-fn authorize(
+async fn authorize(
     instances: &Instances,
     named: Option<&Gateway>,
     call: &Call,
 ) -> Result<(), ServiceError> {
-    let first = instances.first().authorize(call, ServiceAction::Configure);
+    let first = instances
+        .first()
+        .authorize(call, ServiceAction::Configure)
+        .await;
     match (first, named) {
         (Err(error), Some(named)) if error.status() == 401 => {
-            named.authorize(call, ServiceAction::Configure)
+            named.authorize(call, ServiceAction::Configure).await
         }
         (first, _) => first,
     }

@@ -2,6 +2,7 @@
 
 mod hub_connections;
 mod instances;
+mod shared;
 mod take_over;
 
 use std::sync::Arc;
