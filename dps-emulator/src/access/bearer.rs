@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntraRole {
-    /// Device Provisioning Service Data Contributor: every action. In this emulator also on CA certificates, which Azure manages
-    /// in the control plane.
+    /// Device Provisioning Service Data Contributor: every action. In this emulator also in the control plane: on
+    /// instances and their CA certificates.
     DataContributor,
     /// Device Provisioning Service Data Reader: reads everything except keys.
     DataReader,

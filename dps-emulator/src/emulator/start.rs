@@ -90,6 +90,9 @@ impl Emulator {
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
+            None if data_dir.is_none() && notifications.is_some() => {
+                TlsAcceptor::shared(Arc::clone(&store), names).await
+            }
             None => TlsAcceptor::issued(data_dir, names),
         };
         let tls = Arc::new(tls?);

@@ -9,8 +9,8 @@ use super::{InstanceName, Instances, Record};
 use crate::config::invalid;
 use crate::error::{Error, ErrorKind};
 use crate::service_error::ServiceError;
-use crate::state::encode;
 use crate::state::store::{Change, Expected, Partition, Table};
+use crate::state::{decode, encode};
 
 /// A key in the table of instances.
 pub(crate) enum Key<'a> {
@@ -55,14 +55,15 @@ impl Instances {
     /// 409 if another instance has the name or one of the hubs, 403 if there are too many instances.
     pub(crate) async fn create(&self, record: &Record) -> Result<(), ServiceError> {
         let _turn = self.turn.lock().await;
+        // A deletion that was interrupted keeps the name and the hubs.
+        self.complete_deletion(&Key::Name(&record.name)).await?;
+        for hub in &record.hubs {
+            self.complete_deletion(&Key::Hub(&hub.hostname)).await?;
+        }
         self.check(record).await?;
-        let name = Key::Name(&record.name).to_string();
-        if let Some(left) = self.store().get(Table::Instances, &name).await? {
-            // A deletion that did not end keeps the name.
-            match self.read_any(&left).await? {
-                Some(left) if left.is_deleted => self.remove(left).await?,
-                _ => return Err(name_taken(&record.name)),
-            }
+        let key = Key::Name(&record.name).to_string();
+        if self.store().get(Table::Instances, &key).await?.is_some() {
+            return Err(name_taken(&record.name));
         }
         let most = self.blueprint.limits.instances;
         // The count includes names and hubs.
@@ -93,7 +94,11 @@ impl Instances {
     ) -> Result<(), ServiceError> {
         let _turn = self.turn.lock().await;
         self.check(record).await?;
-        match self.write(Some(before), record).await? {
+        let stored = self.read(&Key::IdScope(&before.id_scope)).await?;
+        let Some(stored) = stored.filter(|stored| stored.record == *before) else {
+            return Err(ServiceError::precondition());
+        };
+        match self.write(Some(&stored), record).await? {
             true => {}
             false => return Err(ServiceError::precondition()),
         }
@@ -107,27 +112,32 @@ impl Instances {
         }
     }
 
-    /// Deletes an instance and everything that belongs to it. False if there is none of this name.
+    /// Deletes an instance and everything that belongs to it. False if no instance has this name.
     pub(crate) async fn delete(&self, name: &InstanceName) -> Result<bool, ServiceError> {
         let _turn = self.turn.lock().await;
-        let key = Key::Name(name).to_string();
-        let Some(id_scope) = self.store().get(Table::Instances, &key).await? else {
-            return Ok(false);
-        };
-        match self.read_any(&id_scope).await? {
-            Some(record) => self.remove(record).await.map(|()| true),
+        match self.read(&Key::Name(name)).await? {
+            Some(stored) => self.remove(stored).await.map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// Hides an instance first, so that nobody uses it any more, then removes its data, and then its name. A deletion that is
+    /// Completes the deletion of the instance that holds the key, if it was interrupted.
+    async fn complete_deletion(&self, key: &Key<'_>) -> Result<(), ServiceError> {
+        match self.read(key).await? {
+            Some(stored) if stored.record.is_deleted => self.remove(stored).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Hides an instance first, so that no request uses it any more, then removes its data, and then its name. A deletion that is
     /// interrupted is completed when the name is used again.
-    async fn remove(&self, record: Record) -> Result<(), ServiceError> {
-        let mut hidden = record.clone();
+    async fn remove(&self, stored: Stored) -> Result<(), ServiceError> {
+        let mut hidden = stored.record.clone();
         hidden.is_deleted = true;
-        if !self.write(Some(&record), &hidden).await? {
+        if !self.write(Some(&stored), &hidden).await? {
             return Err(ServiceError::precondition());
         }
+        let record = stored.record;
         if let Some(gateway) = self.forget(&record.id_scope) {
             gateway.engine.stopped().await;
             // Their connections to other replicas end as well.
@@ -145,12 +155,11 @@ impl Instances {
     }
 
     /// Writes the record, the name and the hubs. False if the record or the name are not as expected.
-    async fn write(&self, before: Option<&Record>, record: &Record) -> Result<bool, ServiceError> {
+    async fn write(&self, before: Option<&Stored>, record: &Record) -> Result<bool, ServiceError> {
         let keys = Keys::of(record);
-        let old = before.map(Keys::of);
-        let stored = before.map(encode).transpose()?;
-        let expected = match &stored {
-            Some(bytes) => Expected::Exactly(bytes),
+        let old = before.map(|stored| Keys::of(&stored.record));
+        let expected = match before {
+            Some(stored) => Expected::Exactly(&stored.bytes),
             None => Expected::Absent,
         };
         let id_scope = record.id_scope.as_str().as_bytes();
@@ -225,16 +234,28 @@ impl Instances {
         Ok(())
     }
 
-    /// The record of an id scope that was read from the store, even if it is being deleted.
-    async fn read_any(&self, id_scope: &[u8]) -> Result<Option<Record>, ServiceError> {
-        let id_scope = String::from_utf8_lossy(id_scope);
-        let id_scope = IdScope::new(id_scope)?;
+    /// The instance of a key as it is stored, even if it is being deleted.
+    async fn read(&self, key: &Key<'_>) -> Result<Option<Stored>, ServiceError> {
+        let id_scope = match key {
+            Key::IdScope(id_scope) => (*id_scope).clone(),
+            key => match self.id_scope_of(key).await? {
+                Some(id_scope) => id_scope,
+                None => return Ok(None),
+            },
+        };
         let key = Key::IdScope(&id_scope).to_string();
-        let bytes = self.store().get(Table::Instances, &key).await?;
-        Ok(bytes
-            .map(|bytes| crate::state::decode(&bytes))
-            .transpose()?)
+        let Some(bytes) = self.store().get(Table::Instances, &key).await? else {
+            return Ok(None);
+        };
+        let record = decode(&bytes)?;
+        Ok(Some(Stored { record, bytes }))
     }
+}
+
+/// A record with its stored form.
+struct Stored {
+    record: Record,
+    bytes: Vec<u8>,
 }
 
 /// The keys of an instance in the store.
@@ -272,4 +293,47 @@ fn name_taken(name: &InstanceName) -> ServiceError {
         CONFLICT,
         format!("The name '{name}' is not available: another instance has it."),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Emulator;
+    use crate::instances::InstanceOptions;
+    use crate::state::store::Store;
+
+    #[tokio::test]
+    async fn an_interrupted_deletion_is_completed_when_the_name_or_a_hub_is_used_again() {
+        let dps = Emulator::builder().start().await.expect("started");
+        let name = |text: &str| text.parse::<InstanceName>().expect("a name");
+        let options = |text: &str| {
+            let hub: crate::LinkedHub = "hub-a".parse().expect("a hub");
+            InstanceOptions::new(name(text)).link_hub(hub)
+        };
+        let instances = dps.instances();
+        for again in ["suite-1", "suite-2", "suite-1"] {
+            let mut left = Vec::new();
+            for record in instances.list().await.expect("listed") {
+                let key = Key::IdScope(&record.id_scope);
+                let stored = instances.read(&key).await.expect("read").expect("stored");
+                let mut hidden = record.clone();
+                hidden.is_deleted = true;
+                let written = instances.write(Some(&stored), &hidden).await;
+                assert!(written.expect("written"));
+                let store = Arc::clone(&instances.blueprint.store);
+                let data = Partition::of(store, &record.id_scope);
+                let put = data.put(Table::Groups, "g", Expected::Absent, vec![1]);
+                assert!(put.await.expect("written"));
+                let found = dps.instance(&record.name).await.expect("read");
+                assert!(found.is_none());
+                left.push(data);
+            }
+            assert!(dps.instance_names().await.expect("listed").is_empty());
+            let created = dps.create_instance(options(again)).await.expect("created");
+            assert_eq!(created.hub_names(), ["hub-a"]);
+            for data in left {
+                assert_eq!(data.count(Table::Groups).await.expect("counted"), 0);
+            }
+        }
+    }
 }

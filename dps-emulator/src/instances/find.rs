@@ -100,7 +100,7 @@ impl Instances {
         }
     }
 
-    async fn id_scope_of(&self, key: &Key<'_>) -> Result<Option<IdScope>, ServiceError> {
+    pub(super) async fn id_scope_of(&self, key: &Key<'_>) -> Result<Option<IdScope>, ServiceError> {
         let store = &self.blueprint.store;
         let bytes = store.get(Table::Instances, &key.to_string()).await?;
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

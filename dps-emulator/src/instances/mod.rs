@@ -158,7 +158,7 @@ impl Instances {
         Ok(())
     }
 
-    /// The stored form of an instance with its digest. `None` if there is none, or it is being deleted.
+    /// The stored form of an instance with its digest. `None` if it does not exist, or is being deleted.
     async fn stored(&self, id_scope: &IdScope) -> Result<Option<(Record, [u8; 32])>, ServiceError> {
         let key = Key::IdScope(id_scope).to_string();
         let bytes = self.store().get(Table::Instances, &key).await?;

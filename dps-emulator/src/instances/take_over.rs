@@ -1,6 +1,7 @@
 //! Takes over the operations of all instances: all of an earlier run, and those of other replicas that have died.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -8,6 +9,9 @@ use super::Instances;
 use crate::replica::{Living, Replica};
 use crate::service_error::ServiceError;
 use crate::state::store::{Partition, Table};
+
+/// The time between two removals of what has expired in the store.
+const SWEEP: Duration = Duration::from_secs(60);
 
 impl Instances {
     /// Takes over the operations that no living replica carries out. If no other emulator uses the store, these are all
@@ -31,6 +35,7 @@ impl Instances {
         let stop = &self.blueprint.stop;
         let mut living = replica.observer();
         let mut beats = interval(replica.interval());
+        let mut next_sweep = Instant::now() + SWEEP;
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -39,7 +44,12 @@ impl Instances {
             }
             let watched = async {
                 replica.beat().await?;
-                self.observe(replica, &mut living).await
+                self.observe(replica, &mut living).await?;
+                if Instant::now() >= next_sweep {
+                    next_sweep = Instant::now() + SWEEP;
+                    self.sweep().await?;
+                }
+                Ok::<(), ServiceError>(())
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -71,6 +81,20 @@ impl Instances {
         for id_scope in Partition::owners(self.store(), Table::Operations).await? {
             if let Some(gateway) = self.of_id_scope(&id_scope).await? {
                 gateway.engine.take_over_unless(lives).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what has expired. Only the instances with such entries are assembled.
+    async fn sweep(&self) -> Result<(), ServiceError> {
+        self.first.engine.sweep().await?;
+        let mut owners = Partition::owners(self.store(), Table::Rates).await?;
+        owners.extend(Partition::owners(self.store(), Table::Challenges).await?);
+        owners.dedup();
+        for id_scope in owners {
+            if let Some(gateway) = self.of_id_scope(&id_scope).await? {
+                gateway.engine.sweep().await?;
             }
         }
         Ok(())
