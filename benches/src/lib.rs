@@ -1,5 +1,6 @@
 //! Shared parts of the benchmarks: an emulator with enrollments, device clients, CPU time.
 
+pub mod replicas;
 pub mod soak;
 mod transport_kind;
 
