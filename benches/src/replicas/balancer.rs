@@ -71,7 +71,10 @@ fn configuration(own: Ports, replicas: &[Ports]) -> Result<String, std::fmt::Err
     for (name, port) in own.by_name() {
         writeln!(text, "listen {name}\n  bind 127.0.0.1:{port}")?;
         for (number, replica) in replicas.iter().enumerate() {
-            let port = replica.by_name().into_iter().find(|(other, _)| *other == name);
+            let port = replica
+                .by_name()
+                .into_iter()
+                .find(|(other, _)| *other == name);
             if let Some((_, port)) = port {
                 writeln!(text, "  server {name}-{number} 127.0.0.1:{port}")?;
             }

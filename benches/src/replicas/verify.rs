@@ -1,4 +1,4 @@
-//! Compares the state in the database with what the devices and the operator were told.
+//! Compares the state in the database with the answers that the devices and the operator received.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;

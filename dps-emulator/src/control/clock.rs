@@ -59,8 +59,14 @@ impl AdjustableClock {
         self.replace(self.offset() + i128::from(seconds) * SECOND)
     }
 
-    fn offset(&self) -> i128 {
+    /// The offset in nanoseconds.
+    pub(super) fn offset(&self) -> i128 {
         *self.offset.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over the offset of another emulator. One beyond the limit is ignored.
+    pub(super) fn set_offset(&self, offset: i128) {
+        let _ = self.replace(offset);
     }
 
     fn replace(&self, offset: i128) -> Result<(), Failure> {
@@ -110,6 +116,7 @@ pub(super) fn read(control: &Control) -> Answer {
 pub(super) async fn set(control: &Control, ask: Ask) -> Answer {
     let Set { now } = ask.json(BODY_LIMIT).await?;
     control.clock.set(now.into())?;
+    control.share_clock().await?;
     read(control)
 }
 
@@ -117,6 +124,7 @@ pub(super) async fn set(control: &Control, ask: Ask) -> Answer {
 pub(super) async fn advance(control: &Control, ask: Ask) -> Answer {
     let Advance { seconds } = ask.json(BODY_LIMIT).await?;
     control.clock.advance(seconds)?;
+    control.share_clock().await?;
     read(control)
 }
 

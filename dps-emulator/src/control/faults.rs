@@ -26,19 +26,25 @@ pub(super) async fn add(control: &Control, ask: Ask) -> Answer {
         let reason = format!("there are {MAX_FAULTS} faults, which is the limit");
         return Err(Failure::new(StatusCode::CONFLICT, reason));
     }
-    let id = faults.next(fault.clone());
+    let id = faults.share(fault.clone()).await?;
+    control.inform();
     Ok(reply::json(StatusCode::CREATED, &show(id, &fault)))
 }
 
 /// `DELETE /faults`
-pub(super) fn clear(control: &Control) -> Answer {
-    control.gateway.faults.clear();
+pub(super) async fn clear(control: &Control) -> Answer {
+    control.gateway.faults.clear_shared().await?;
+    control.inform();
     reply::no_content()
 }
 
 /// `DELETE /faults/{id}`
-pub(super) fn remove(control: &Control, id: &str) -> Answer {
-    let removed = id.parse().is_ok_and(|id| control.gateway.faults.remove(id));
+pub(super) async fn remove(control: &Control, id: &str) -> Answer {
+    let removed = match id.parse() {
+        Ok(id) => control.gateway.faults.unshare(id).await?,
+        Err(_) => false,
+    };
+    control.inform();
     match removed {
         true => reply::no_content(),
         false => Err(Failure::not_found(format!("there is no fault '{id}'"))),

@@ -23,6 +23,7 @@ mod request;
 mod reset;
 mod route;
 mod server;
+mod shared;
 mod start;
 mod state;
 

@@ -32,6 +32,7 @@ pub(super) async fn change(control: &Control, ask: Ask) -> Answer {
             .start(gateway.instance.now().into(), change.keys),
         false => gateway.shared.recorder.stop(),
     }
+    control.share_recorder().await?;
     let recording = gateway.shared.recorder.read();
     reply::ok(&json!({
         "recording": gateway.shared.recorder.is_on(),
@@ -63,12 +64,18 @@ pub(super) fn read(control: &Control) -> Answer {
     // The exchanges are JSON already.
     let head = head.to_string();
     let head = head.strip_suffix("]}").unwrap_or(&head);
-    let document = format!("{head}{}]}}", recording.exchanges.join(",\n"));
+    let exchanges = recording
+        .exchanges
+        .into_iter()
+        .map(|(_, exchange)| exchange);
+    let exchanges: Vec<String> = exchanges.collect();
+    let document = format!("{head}{}]}}", exchanges.join(",\n"));
     reply::text("application/json", Bytes::from(document))
 }
 
 /// `DELETE /recording`: stops, and forgets the recording.
-pub(super) fn clear(control: &Control) -> Answer {
+pub(super) async fn clear(control: &Control) -> Answer {
     control.gateway.shared.recorder.clear();
+    control.share_recorder().await?;
     reply::no_content()
 }

@@ -54,9 +54,15 @@ pub(super) async fn answer(control: &Control, ask: Ask) -> Answer {
             Kind::Registrations => state.clear_registrations().await?,
             Kind::Hubs => instance.hubs.remove_all().await?,
             Kind::Certificates => state.clear(Table::CaCertificates).await?,
-            Kind::Faults => control.gateway.faults.clear(),
+            Kind::Faults => {
+                control.gateway.faults.clear_shared().await?;
+                control.inform();
+            }
             Kind::Exchanges => control.journal.clear(),
-            Kind::Clock => control.clock.reset(),
+            Kind::Clock => {
+                control.clock.reset();
+                control.share_clock().await?;
+            }
         }
     }
     let linked = instance.allocator.hub_names();

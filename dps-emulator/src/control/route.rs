@@ -79,14 +79,14 @@ async fn dispatch(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
         (&Method::GET, ["exchanges", "stream"]) => Ok(exchanges::stream(control)),
         (&Method::GET, ["faults"]) => faults::list(control),
         (&Method::POST, ["faults"]) => faults::add(control, ask).await,
-        (&Method::DELETE, ["faults"]) => faults::clear(control),
-        (&Method::DELETE, ["faults", id]) => faults::remove(control, id),
+        (&Method::DELETE, ["faults"]) => faults::clear(control).await,
+        (&Method::DELETE, ["faults", id]) => faults::remove(control, id).await,
         (&Method::GET, ["clock"]) => clock::read(control),
         (&Method::PUT, ["clock"]) => clock::set(control, ask).await,
         (&Method::POST, ["clock", "advance"]) => clock::advance(control, ask).await,
         (&Method::GET, ["recording"]) => recording::read(control),
         (&Method::POST, ["recording"]) => recording::change(control, ask).await,
-        (&Method::DELETE, ["recording"]) => recording::clear(control),
+        (&Method::DELETE, ["recording"]) => recording::clear(control).await,
         (&Method::POST, ["recording", "replay"]) => {
             Box::pin(replay::answer(control, ask, address)).await
         }

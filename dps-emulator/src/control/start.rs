@@ -85,6 +85,15 @@ impl Prepared {
             instances: Arc::clone(emulator.instances()),
             stop,
         };
-        (url, serve(listener, Arc::new(control)))
+        let control = Arc::new(control);
+        let serving = async move {
+            tokio::join!(
+                serve(listener, Arc::clone(&control)),
+                control
+                    .stop
+                    .run_until_cancelled(Arc::clone(&control).follow()),
+            );
+        };
+        (url, serving)
     }
 }

@@ -121,7 +121,7 @@ impl Emulator {
             store: Arc::clone(&store),
             replica_id,
             replica,
-            bus,
+            bus: bus.clone(),
             clock: Arc::clone(&builder.clock),
             limits: builder.limits,
             settings: Settings {
@@ -144,7 +144,7 @@ impl Emulator {
                 refusals: RefusalLog::default(),
                 journal: journal.clone(),
                 #[cfg(feature = "control")]
-                recorder: crate::recording::Recorder::default(),
+                recorder: crate::recording::Recorder::new(bus),
                 connections: ConnectionCounts::default(),
                 local_host: local_host.clone(),
             }),

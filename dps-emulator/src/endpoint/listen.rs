@@ -116,7 +116,7 @@ impl Connection {
             let peer = Peer::without_tls(address, place);
             return converse(stream, protocol, instances, peer, stop).await;
         }
-        if let Some(alert) = gateway.faults.take_tls_alert() {
+        if let Some(alert) = gateway.faults.take_tls_alert().await {
             return send_alert(stream, alert).await;
         }
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls));

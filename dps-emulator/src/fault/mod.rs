@@ -4,11 +4,12 @@
 
 mod document;
 mod rule;
+mod shared;
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dps_types::ErrorCode;
 use tokio::sync::Notify;
@@ -18,6 +19,7 @@ pub use rule::{Effect, Fault, Step};
 
 use crate::random::Random;
 use crate::service_error::ServiceError;
+use crate::state::store::Store;
 
 /// The queue of faults, for tests of devices. Clones share it.
 ///
@@ -57,6 +59,8 @@ struct Inner {
     pending: AtomicUsize,
     applied: Notify,
     stop: CancellationToken,
+    /// The store that other emulators share.
+    store: OnceLock<Arc<dyn Store>>,
 }
 
 /// A fault in the queue.
@@ -64,6 +68,8 @@ struct Inner {
 struct Rule {
     id: u64,
     fault: Fault,
+    /// The number of times that it was applied at all emulators that this one knows of, if they share it.
+    uses: Option<usize>,
 }
 
 /// The result of a request that a fault may have changed.
@@ -89,7 +95,11 @@ impl Faults {
     pub fn next(&self, fault: Fault) -> u64 {
         let mut queue = self.queue();
         let id = self.0.added.fetch_add(1, Ordering::Relaxed) + 1;
-        queue.push_back(Rule { id, fault });
+        queue.push_back(Rule {
+            id,
+            fault,
+            uses: None,
+        });
         self.count(&queue);
         id
     }
@@ -143,6 +153,7 @@ impl Faults {
             pending: AtomicUsize::new(0),
             applied: Notify::new(),
             stop,
+            store: OnceLock::new(),
         }))
     }
 
@@ -153,7 +164,8 @@ impl Faults {
         device: Option<&str>,
         work: impl Future<Output = Result<T, ServiceError>>,
     ) -> Result<FaultOutcome<T>, ServiceError> {
-        self.carry_out(self.take(step, device), work).await
+        let effect = self.take(step, device).await;
+        self.carry_out(effect, work).await
     }
 
     /// Carries a request out with an effect that [`Faults::take`] returned.
@@ -205,24 +217,43 @@ impl Faults {
     }
 
     /// The effect for a request, which is then used up.
-    pub(crate) fn take(&self, step: Step, device: Option<&str>) -> Option<Effect> {
+    pub(crate) async fn take(&self, step: Step, device: Option<&str>) -> Option<Effect> {
         self.take_if(|fault| {
             fault.is_for(step, device) && !matches!(fault.effect, Effect::TlsAlert(_))
         })
+        .await
     }
 
     /// The TLS alert for a connection that was accepted.
-    pub(crate) fn take_tls_alert(&self) -> Option<u8> {
+    pub(crate) async fn take_tls_alert(&self) -> Option<u8> {
         let effect = self.take_if(|fault| {
             fault.is_for(Step::Connect, None) && matches!(fault.effect, Effect::TlsAlert(_))
         });
-        match effect {
+        match effect.await {
             Some(Effect::TlsAlert(alert)) => Some(alert),
             _ => None,
         }
     }
 
-    fn take_if(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Effect> {
+    async fn take_if(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Effect> {
+        loop {
+            let (id, step, effect, claim) = self.take_local(&is_wanted)?;
+            if let Some(number) = claim
+                && !self.claim(id, number).await
+            {
+                // Another emulator has applied it for this time.
+                continue;
+            }
+            tracing::debug!(?step, ?effect, "injected a fault");
+            return Some(effect);
+        }
+    }
+
+    /// The next fault of this emulator's queue, and the number of the time that it must claim if other emulators share it.
+    fn take_local(
+        &self,
+        is_wanted: impl Fn(&Fault) -> bool,
+    ) -> Option<(u64, Step, Effect, Option<usize>)> {
         if self.pending() == 0 {
             return None;
         }
@@ -231,17 +262,19 @@ impl Faults {
             let probability = rule.fault.probability;
             is_wanted(&rule.fault) && probability.is_none_or(|it| self.0.random.happens(it))
         })?;
-        let Fault { effect, step, .. } = queue[index].fault;
-        let times = &mut queue[index].fault.times;
-        if *times != usize::MAX {
-            *times -= 1;
+        let rule = &mut queue[index];
+        let (id, effect, step) = (rule.id, rule.fault.effect, rule.fault.step);
+        let is_limited = rule.fault.times != usize::MAX;
+        let claim = rule.uses.filter(|_| is_limited);
+        if is_limited {
+            rule.fault.times -= 1;
+            rule.uses = rule.uses.map(|uses| uses + 1);
         }
-        if *times == 0 {
+        if rule.fault.times == 0 {
             queue.remove(index);
         }
         self.count(&queue);
-        tracing::debug!(?step, ?effect, "injected a fault");
-        Some(effect)
+        Some((id, step, effect, claim))
     }
 
     fn count(&self, queue: &VecDeque<Rule>) {
@@ -391,17 +424,17 @@ mod tests {
         assert!((16..48).contains(&count), "{count}");
     }
 
-    #[test]
-    fn a_fault_can_be_listed_and_removed() {
+    #[tokio::test]
+    async fn a_fault_can_be_listed_and_removed() {
         let faults = faults();
         let first = faults.next(Fault::new(Step::Register, Effect::Drop));
         let second = faults.next(Fault::new(Step::Connect, Effect::TlsAlert(80)).times(2));
-        assert_eq!(faults.take_tls_alert(), Some(80));
+        assert_eq!(faults.take_tls_alert().await, Some(80));
         let left = Fault::new(Step::Connect, Effect::TlsAlert(80));
         assert_eq!(faults.list()[1], (second, left));
         assert!(faults.remove(first));
         assert!(!faults.remove(first));
-        assert_eq!(faults.take(Step::Connect, None), None);
+        assert_eq!(faults.take(Step::Connect, None).await, None);
         assert_eq!(faults.pending(), 1);
     }
 }

@@ -45,7 +45,11 @@ impl Hubs {
     /// Ends the connections of all devices and modules.
     #[cfg(feature = "control")]
     pub(crate) fn disconnect_all(&self) {
-        self.inform(|| Message::DisconnectAll);
+        // A hub belongs to one instance, so any of them names it.
+        if let Some(hub) = self.linked_hubs().first() {
+            let device = format!("{}/", hub.hostname.to_lowercase());
+            self.inform(|| Message::DisconnectAll { device });
+        }
         self.connections.disconnect_all();
     }
 

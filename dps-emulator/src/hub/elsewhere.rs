@@ -79,7 +79,7 @@ impl Hubs {
     }
 
     /// Informs the other replicas, if there are any.
-    pub(super) fn inform(&self, message: impl FnOnce() -> Message) {
+    pub(crate) fn inform(&self, message: impl FnOnce() -> Message) {
         if let Some(bus) = &self.bus {
             bus.send(message());
         }
@@ -147,11 +147,12 @@ impl Hubs {
             Message::Queued { device } => {
                 self.connections.send(&device, ToDevice::MessageQueued);
             }
+            Message::Control | Message::Recorded { .. } => {}
             Message::Disconnect { device } => {
                 self.connections.disconnect(&device);
             }
             Message::Remove { device } => self.connections.remove(&device),
-            Message::DisconnectAll | Message::Lost => self.missed(),
+            Message::DisconnectAll { .. } | Message::Lost => self.missed(),
             Message::Invoke {
                 call,
                 device,

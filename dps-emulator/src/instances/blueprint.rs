@@ -71,9 +71,10 @@ impl Blueprint {
     pub(crate) async fn assemble(&self, parts: Parts) -> Result<Gateway, Error> {
         // Cancelled alone if the instance is deleted.
         let stop = self.stop.child_token();
-        let faults = Faults::new(stop.clone(), self.random_seed);
         let clock = parts.clock;
         let store: Arc<dyn Store> = Arc::new(parts.store);
+        let shared = self.bus.is_some().then(|| Arc::clone(&store));
+        let faults = Faults::new(stop.clone(), self.random_seed).in_store(shared);
         let state = State::new(Arc::clone(&store), Arc::clone(&clock), self.limits.clone())
             .within(Arc::clone(&self.store))
             .at_replica(Arc::clone(&self.replica_id))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dps_types::IdScope;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Instances;
@@ -133,6 +134,7 @@ impl Instances {
         self.first.engine.sweep().await?;
         let mut owners = Partition::owners(self.store(), Table::Rates).await?;
         owners.extend(Partition::owners(self.store(), Table::Challenges).await?);
+        owners.sort_unstable_by_key(IdScope::to_lowercase);
         owners.dedup();
         for id_scope in owners {
             if let Some(gateway) = self.of_id_scope(&id_scope).await? {

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dps_types::Timestamp;
 
+use crate::replica::{Bus, Message};
+
 pub(crate) use compare::differences;
 pub(crate) use exchange::{Attestation, RecordedExchange};
 
@@ -19,6 +21,8 @@ const LIMIT: usize = 32 * 1024 * 1024;
 pub(crate) struct Recorder {
     is_on: AtomicBool,
     recording: Mutex<Recording>,
+    /// Sends the exchanges to other emulators that share the store.
+    bus: Option<Bus>,
 }
 
 /// The exchanges that were recorded. They may hold keys, so `Debug` does not show them.
@@ -27,14 +31,22 @@ pub(crate) struct Recording {
     /// `None` if nothing was ever recorded.
     pub(crate) started: Option<Timestamp>,
     pub(crate) has_keys: bool,
-    /// Each as JSON, so that the size of all is known.
-    pub(crate) exchanges: Vec<String>,
+    /// Each with its time, as JSON, so that the size of all is known.
+    pub(crate) exchanges: Vec<(Timestamp, String)>,
     /// The number of exchanges that came when the recording was full.
     pub(crate) dropped: u64,
     bytes: usize,
 }
 
 impl Recorder {
+    /// A recorder that is off, and that sends what it records to other emulators.
+    pub(crate) fn new(bus: Option<Bus>) -> Self {
+        Self {
+            bus,
+            ..Self::default()
+        }
+    }
+
     /// Starts a new recording, with or without keys, and forgets the last one.
     pub(crate) fn start(&self, now: Timestamp, has_keys: bool) {
         *self.recording() = Recording {
@@ -60,8 +72,11 @@ impl Recorder {
         self.is_on.load(Ordering::Acquire)
     }
 
+    /// What was recorded, in order of time.
     pub(crate) fn read(&self) -> Recording {
-        self.recording().clone()
+        let mut recording = self.recording().clone();
+        recording.exchanges.sort_by_key(|(time, _)| *time);
+        recording
     }
 
     /// Adds an exchange if the recorder is on.
@@ -70,17 +85,33 @@ impl Recorder {
             return;
         }
         let exchange = exchange();
-        let mut recording = self.recording();
-        let exchange = match recording.has_keys {
+        let exchange = match self.recording().has_keys {
             true => exchange,
             false => exchange.masked(),
         };
-        match serde_json::to_string(&exchange) {
-            Ok(text) if recording.bytes + text.len() <= LIMIT => {
-                recording.bytes += text.len();
-                recording.exchanges.push(text);
-            }
-            _ => recording.dropped += 1,
+        let time = exchange.time;
+        let Ok(exchange) = serde_json::to_string(&exchange) else {
+            self.recording().dropped += 1;
+            return;
+        };
+        if let Some(bus) = &self.bus {
+            let exchange = exchange.clone();
+            bus.send(Message::Recorded { time, exchange });
+        }
+        self.append(time, exchange);
+    }
+
+    /// Adds an exchange of this emulator or of another one if the recorder is on.
+    pub(crate) fn append(&self, time: Timestamp, exchange: String) {
+        if !self.is_on() {
+            return;
+        }
+        let mut recording = self.recording();
+        if recording.bytes + exchange.len() <= LIMIT {
+            recording.bytes += exchange.len();
+            recording.exchanges.push((time, exchange));
+        } else {
+            recording.dropped += 1;
         }
     }
 

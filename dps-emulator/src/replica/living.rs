@@ -1,7 +1,7 @@
 //! Which replicas live, by their heartbeats.
 //!
 //! A replica is dead if several observations in a row find the same heartbeat. No times of two machines are compared, so clocks may
-//! differ. While the store cannot be read nobody is observed, so an interruption of the store makes no replica dead.
+//! differ. While the store cannot be read there are no observations, so an interruption of the store makes no replica dead.
 
 use std::collections::{HashMap, HashSet};
 

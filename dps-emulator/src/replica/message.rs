@@ -1,6 +1,6 @@
 //! The messages between replicas, as JSON. Replicas of one database run the same version of the emulator.
 
-use dps_types::json;
+use dps_types::{Timestamp, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ pub(crate) enum Message {
     Disconnect { device: String },
     /// The device was removed: its connection and its session must end.
     Remove { device: String },
-    /// The connections of all devices must end.
-    DisconnectAll,
+    /// The connections of all devices of the instance that has linked the hub must end. `device` is the hub and a slash.
+    DisconnectAll { device: String },
     /// A direct method for a device that is not connected to the sender.
     Invoke {
         call: String,
@@ -52,6 +52,10 @@ pub(crate) enum Message {
     },
     /// The device's connection ended before it responded to the method.
     NoResponse { call: String },
+    /// The clock, the faults or the recorder have changed at a control endpoint.
+    Control,
+    /// An exchange was recorded. It is JSON.
+    Recorded { time: Timestamp, exchange: String },
     /// The sender has lost messages that it should have sent.
     Lost,
 }
@@ -66,11 +70,13 @@ impl Message {
             | Self::Queued { device }
             | Self::Disconnect { device }
             | Self::Remove { device }
+            | Self::DisconnectAll { device }
             | Self::Invoke { device, .. } => Some(device),
-            Self::DisconnectAll
-            | Self::Invoked { .. }
+            Self::Invoked { .. }
             | Self::Response { .. }
             | Self::NoResponse { .. }
+            | Self::Control
+            | Self::Recorded { .. }
             | Self::Lost => None,
         }
     }
@@ -78,7 +84,7 @@ impl Message {
 
 impl Envelope {
     /// Reads a message. `None` if it cannot be read, for example because another version of the emulator sent it.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let read = json::from_slice(text.as_bytes());
         if let Err(error) = &read {
             tracing::warn!(%error, "a message of another replica cannot be read");

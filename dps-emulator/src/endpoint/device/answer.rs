@@ -193,7 +193,10 @@ async fn with_faults(
         action,
         ..
     } = call.route;
-    let effect = gateway.faults.take(step, Some(registration_id.as_str()));
+    let effect = gateway
+        .faults
+        .take(step, Some(registration_id.as_str()))
+        .await;
     let operation = match action {
         DeviceAction::OperationStatus(operation) => Some(operation),
         _ => None,

@@ -1,5 +1,6 @@
 //! Several emulators that share a database are one DPS.
 
+mod control;
 mod hub_connections;
 mod instances;
 mod shared;

@@ -1,0 +1,149 @@
+//! Faults in a store that several emulators share: each is applied as often as it says at all emulators together.
+//!
+//! The store has an entry for each fault, and one for each time that it was applied, which only one emulator can create.
+
+use std::sync::Arc;
+
+use super::{Fault, Faults, Rule};
+use crate::service_error::ServiceError;
+use crate::state::store::{Change, Expected, Store, Table};
+use crate::state::{decode_or_skip, encode};
+
+/// The number of entries that are read or removed at once.
+const PAGE: usize = 500;
+const RULE: &str = "rule/";
+const USE: &str = "use/";
+
+impl Faults {
+    /// Keeps the faults of the control endpoint in a store that other emulators share.
+    pub(crate) fn in_store(self, store: Option<Arc<dyn Store>>) -> Self {
+        if let Some(store) = store {
+            // Nothing else sets it.
+            let _ = self.0.store.set(store);
+        }
+        self
+    }
+
+    /// Adds a fault to the queues of all emulators that share the store, and returns its id. Other emulators must
+    /// [`reload`](Self::reload).
+    #[cfg(feature = "control")]
+    pub(crate) async fn share(&self, fault: Fault) -> Result<u64, ServiceError> {
+        let Some(store) = self.0.store.get() else {
+            return Ok(self.next(fault));
+        };
+        // Exact in every language's JSON numbers.
+        let id = uuid::Uuid::new_v4().as_u64_pair().0 >> 12;
+        let document = encode(&fault)?;
+        store
+            .put(Table::Faults, &rule_key(id), Expected::Absent, document)
+            .await?;
+        let mut queue = self.queue();
+        queue.push_back(Rule {
+            id,
+            fault,
+            uses: Some(0),
+        });
+        self.count(&queue);
+        Ok(id)
+    }
+
+    /// Removes a fault at all emulators; false if it is not there.
+    #[cfg(feature = "control")]
+    pub(crate) async fn unshare(&self, id: u64) -> Result<bool, ServiceError> {
+        if let Some(store) = self.0.store.get() {
+            let expected = Expected::Anything;
+            store.delete(Table::Faults, &rule_key(id), expected).await?;
+            clear(&**store, &format!("{USE}{id}/")).await?;
+        }
+        Ok(self.remove(id))
+    }
+
+    /// Empties the queues of all emulators.
+    #[cfg(feature = "control")]
+    pub(crate) async fn clear_shared(&self) -> Result<(), ServiceError> {
+        self.clear();
+        if let Some(store) = self.0.store.get() {
+            clear(&**store, RULE).await?;
+            clear(&**store, USE).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the shared faults again. Those that were added in this process stay.
+    #[cfg(feature = "control")]
+    pub(crate) async fn reload(&self) -> Result<(), ServiceError> {
+        let Some(store) = self.0.store.get() else {
+            return Ok(());
+        };
+        let mut rules = Vec::new();
+        for (key, bytes) in entries(&**store, RULE).await? {
+            let id = key.strip_prefix(RULE).and_then(|id| id.parse().ok());
+            let fault = decode_or_skip::<Fault>(&key, &bytes);
+            let (Some(id), Some(mut fault)) = (id, fault) else {
+                continue;
+            };
+            let uses = entries(&**store, &format!("{USE}{id}/")).await?.len();
+            if fault.times != usize::MAX {
+                fault.times = fault.times.saturating_sub(uses);
+            }
+            let uses = Some(uses);
+            rules.push(Rule { id, fault, uses });
+        }
+        let mut queue = self.queue();
+        queue.retain(|rule| rule.uses.is_none());
+        queue.extend(rules.into_iter().filter(|rule| rule.fault.times > 0));
+        self.count(&queue);
+        Ok(())
+    }
+
+    /// Whether this emulator is the one that applies the fault for this time. Only one emulator is.
+    pub(super) async fn claim(&self, id: u64, number: usize) -> bool {
+        let Some(store) = self.0.store.get() else {
+            return true;
+        };
+        let (key, rule) = (format!("{USE}{id}/{number:020}"), rule_key(id));
+        // A fault that was removed in the meantime is not applied.
+        let is_there = match store.get(Table::Faults, &rule).await {
+            Ok(rule) => rule.is_some(),
+            Err(error) => {
+                tracing::warn!(%error, "a shared fault cannot be read and is not applied");
+                return false;
+            }
+        };
+        let claimed = store.put(Table::Faults, &key, Expected::Absent, Vec::new());
+        is_there && claimed.await.unwrap_or(false)
+    }
+}
+
+async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ServiceError> {
+    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+    loop {
+        let after = found.last().map_or(prefix, |(key, _)| key.as_str());
+        let page = store.scan(Table::Faults, Some(after), PAGE).await?;
+        let complete = page.len() < PAGE;
+        let own = page
+            .into_iter()
+            .take_while(|(key, _)| key.starts_with(prefix));
+        let before = found.len();
+        found.extend(own);
+        if complete || found.len() - before < PAGE {
+            return Ok(found);
+        }
+    }
+}
+
+#[cfg(feature = "control")]
+async fn clear(store: &dyn Store, prefix: &str) -> Result<(), ServiceError> {
+    for page in entries(store, prefix).await?.chunks(PAGE) {
+        let changes: Vec<Change<'_>> = page
+            .iter()
+            .map(|(key, _)| Change::delete(Table::Faults, key, Expected::Anything))
+            .collect();
+        store.apply(&changes).await?;
+    }
+    Ok(())
+}
+
+fn rule_key(id: u64) -> String {
+    format!("{RULE}{id:020}")
+}
