@@ -79,8 +79,15 @@ impl Instances {
     ) -> Result<(), ServiceError> {
         self.first.engine.take_over_unless(lives).await?;
         for id_scope in Partition::owners(self.store(), Table::Operations).await? {
-            if let Some(gateway) = self.of_id_scope(&id_scope).await? {
-                gateway.engine.take_over_unless(lives).await?;
+            let taken = async {
+                match self.of_id_scope(&id_scope).await? {
+                    Some(gateway) => gateway.engine.take_over_unless(lives).await,
+                    None => Ok(()),
+                }
+            };
+            // One that cannot be used must not stop the others.
+            if let Err(error) = taken.await {
+                tracing::error!(%id_scope, reason = error.reason(), "the operations of an instance were not taken over");
             }
         }
         Ok(())
