@@ -5,9 +5,11 @@
 
 mod blueprint;
 mod change;
+mod check;
 mod find;
 mod first;
 mod handle;
+mod keys;
 mod name;
 mod options;
 mod record;
@@ -28,8 +30,8 @@ use crate::state::store::{Partition, Store, Table};
 use dps_types::{Clock, ETag, ErrorCode};
 
 pub(crate) use blueprint::{Blueprint, Parts};
-pub(crate) use change::Key;
 pub use handle::InstanceHandle;
+pub(crate) use keys::Key;
 pub use name::InstanceName;
 pub use options::InstanceOptions;
 pub(crate) use record::{HubRecord, PolicyRecord, Record, Resource, StoredKey};

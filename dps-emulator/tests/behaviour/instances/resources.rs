@@ -246,6 +246,14 @@ async fn policies_are_replaced_with_their_keys() {
     document["properties"]["authorizationPolicies"] = policies("EnrollmentRead, EnrollmentWrite");
     put(&dps, &document, 200).await;
     enroll(&reader, "dev-1", KEY_1).await;
+    // The key identifies the instance, so no other may have it.
+    let other = resource(&dps, "PUT", "another", "").json(&document);
+    assert_refused(
+        &Answer::to(other).await,
+        409_001,
+        "Conflict",
+        "A policy 'reader' of another instance of this emulator has the same key. Leave the keys out, or choose others: a key identifies its instance.",
+    );
     document["properties"]["authorizationPolicies"] = json!([]);
     put(&dps, &document, 200).await;
     assert_eq!(reader.get("/enrollments/dev-1").await.status, 401);
