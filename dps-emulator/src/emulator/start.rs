@@ -186,6 +186,7 @@ impl Emulator {
             faults.next(fault);
         }
         let mut server = JoinSet::new();
+        server.spawn(Arc::clone(&instances).beat());
         server.spawn(Arc::clone(&instances).watch());
         if let (Some(notifications), Some(outbox)) = (notifications, outbox) {
             let instances = Arc::clone(&instances);

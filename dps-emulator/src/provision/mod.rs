@@ -396,13 +396,19 @@ impl Engine {
     ) -> Result<Record, ServiceError> {
         let engine = Arc::clone(self);
         let written = self.tasks.spawn(async move {
-            let record = engine.instance.state
-                .write_registration(before.as_ref(), record)
-                .await?
-                .ok_or_else(ServiceError::conflict)?;
+            let key = record.registration_id.to_lowercase();
+            let operation = record.operation.clone();
+            let is_pending = record.pending.is_some();
+            let written = engine.instance.state.write_registration(before.as_ref(), record);
+            let written = written.await;
+            if is_pending && written.is_err() {
+                // It is unknown whether the record was written.
+                engine.begin(key.clone(), operation.clone());
+            }
+            let record = written?.ok_or_else(ServiceError::conflict)?;
             tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
             if record.pending.is_some() {
-                engine.begin(record.registration_id.to_lowercase(), record.operation.clone());
+                engine.begin(key, operation);
             }
             Ok(record)
         });

@@ -34,6 +34,7 @@ use store::Store;
 pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
 pub(crate) use message::sentence;
+pub(crate) use operations::InProgress;
 pub(crate) use page::Page;
 pub(crate) use quota::Turn;
 pub(crate) use record::{Outcome, Pending, Record, issues_certificates};

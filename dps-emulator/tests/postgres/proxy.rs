@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     Never,
+    /// Never, but the command LISTEN is spoiled on its way to the server.
+    NoListen,
     /// Each connection after this number of bytes at most, in each direction.
     Within(u64),
     /// When the client commits: the command does not arrive at the server.
@@ -97,12 +99,18 @@ impl Connection {
             let Ok(length @ 1..) = from.read(&mut buffer).await else {
                 return false;
             };
-            let bytes = &buffer[..length];
+            let bytes = &mut buffer[..length];
             let commits = is_client && bytes.windows(7).any(|it| it == b"COMMIT\0");
             let cut = *self.cut.lock().expect("no panic");
+            if cut == Cut::NoListen
+                && is_client
+                && let Some(at) = bytes.windows(7).position(|it| it == b"LISTEN ")
+            {
+                bytes[at] = b'X';
+            }
             total += length as u64;
             let is_cut = match cut {
-                Cut::Never => false,
+                Cut::Never | Cut::NoListen => false,
                 Cut::Within(limit) => total > self.random % limit,
                 Cut::BeforeCommit => commits,
                 Cut::AfterCommit => {

@@ -2,7 +2,10 @@
 
 mod apply;
 mod failure;
+mod listen;
+mod notify;
 mod pipeline;
+mod poll;
 mod pool;
 mod reads;
 mod repeat;
@@ -17,9 +20,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Change, Store, StoreError, Table};
+use super::{Change, Notifications, Store, StoreError, Table};
 use crate::random::Random;
 use apply::Apply;
+use listen::Listener;
+use notify::Notify;
 use pool::Pool;
 use reads::{Count, Get, Scan};
 
@@ -33,6 +38,9 @@ pub use self::url::{ParsePostgresUrlError, PostgresUrl};
 ///
 /// While the database restarts, reads wait for it, and so do writes that have not been sent yet. A write whose connection is lost
 /// is an error: it is unknown whether the changes were made.
+///
+/// Messages between emulators use LISTEN and NOTIFY on one more connection. Where the database refuses LISTEN, and for messages of 8000
+/// bytes and more, they are rows of a table, which are deleted after a minute.
 ///
 /// PostgreSQL's index limits a key to about 2,700 bytes after compression. A longer key is an error of [`Store::apply`]. Values may
 /// have up to 1 GB. The database holds the symmetric keys of enrollments in plain text.
@@ -53,6 +61,7 @@ pub use self::url::{ParsePostgresUrlError, PostgresUrl};
 /// ```
 pub struct PostgresStore {
     pool: Pool,
+    listener: Listener,
     random: Random,
 }
 
@@ -66,10 +75,13 @@ impl PostgresStore {
     /// URL requires; if a newer release has changed its tables; if the tables do not exist and the user may not create them.
     pub async fn connect(url: &PostgresUrl) -> Result<Self, StoreError> {
         let pool = Pool::new(url).await?;
+        let random = Random::default();
         pool.migrate().await?;
+        let listener = Listener::start(pool.target(), &random).await?;
         Ok(Self {
             pool,
-            random: Random::default(),
+            listener,
+            random,
         })
     }
 }
@@ -103,6 +115,19 @@ impl Store for PostgresStore {
 
     async fn count(&self, table: Table) -> Result<u64, StoreError> {
         self.pool.run(&Count { table }).await
+    }
+
+    async fn notify(&self, message: &str) -> Result<(), StoreError> {
+        let notify = Notify {
+            message,
+            mode: self.listener.mode,
+            schema: &self.pool.target().url.schema,
+        };
+        self.pool.run(&notify).await
+    }
+
+    fn notifications(&self) -> Option<Notifications> {
+        Some(self.listener.subscribe())
     }
 }
 

@@ -31,9 +31,9 @@ pub(super) struct Pool {
 }
 
 /// The database to connect to.
-struct Target {
-    url: PostgresUrl,
-    tls: Connector,
+pub(super) struct Target {
+    pub(super) url: PostgresUrl,
+    pub(super) tls: Connector,
 }
 
 impl Pool {
@@ -53,11 +53,15 @@ impl Pool {
         })
     }
 
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
     /// Creates or updates the tables.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let Target { url, tls } = &*self.target;
         let migrate = async || {
-            let link = Box::pin(Link::open(url, tls)).await?;
+            let (link, _) = Box::pin(Link::open(url, tls)).await?;
             Box::pin(schema::migrate(&link.client, &url.schema)).await
         };
         repeat(url.timeout, &self.random, migrate).await

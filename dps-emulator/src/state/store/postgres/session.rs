@@ -1,10 +1,14 @@
 //! One connection to the database, with its settings and prepared statements.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Statement};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::Failure;
@@ -12,6 +16,9 @@ use super::pipeline::Request;
 use super::statements::Statements;
 use super::tls::Connector;
 use super::url::PostgresUrl;
+
+/// The number of notifications that may wait for the reader of a connection.
+const WAITING: usize = 4096;
 
 /// A connection without statements. Its task ends with it.
 pub(super) struct Link {
@@ -27,26 +34,24 @@ pub(super) struct Session {
 }
 
 impl Link {
-    pub(super) async fn open(url: &PostgresUrl, tls: &Connector) -> Result<Self, Failure> {
+    /// Connects. Returns the payloads of notifications as well.
+    pub(super) async fn open(
+        url: &PostgresUrl,
+        tls: &Connector,
+    ) -> Result<(Self, mpsc::Receiver<String>), Failure> {
         let open = url.config.connect(tls.clone());
         let Ok(opened) = timeout(url.connect_timeout, open).await else {
             return Err(Failure::unreachable(url.connect_timeout));
         };
         let (client, connection) = opened.map_err(Failure::of_connecting)?;
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "a connection to PostgreSQL ended"
-                );
-            }
-        });
+        let (payloads, received) = mpsc::channel(WAITING);
+        let task = tokio::spawn(drive(connection, payloads));
         let link = Self {
             client,
             task: AbortOnDropHandle::new(task),
         };
         link.settle(url.timeout).await?;
-        Ok(link)
+        Ok((link, received))
     }
 
     /// Settings of the connection. PostgreSQL ends a statement, and the transaction of a client that has stopped, in the time in
@@ -67,9 +72,36 @@ impl Link {
     }
 }
 
+/// Moves bytes until the connection ends. It ends as well if the reader of notifications is too slow, which then reports that it may
+/// have missed some.
+async fn drive<S, T>(connection: Connection<S, T>, payloads: mpsc::Sender<String>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = pin!(connection);
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notification(notification))) => {
+                let passed = payloads.try_send(notification.payload().to_owned());
+                if let Err(mpsc::error::TrySendError::Full(_)) = passed {
+                    return;
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "a connection to PostgreSQL ended");
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
 impl Session {
     pub(super) async fn open(url: &PostgresUrl, tls: &Connector) -> Result<Self, Failure> {
-        let Link { client, task } = Link::open(url, tls).await?;
+        let (Link { client, task }, _) = Link::open(url, tls).await?;
         let statements = Statements::prepare(&client, &url.schema).await?;
         Ok(Self {
             client,

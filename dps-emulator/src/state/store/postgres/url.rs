@@ -22,8 +22,8 @@ const DEFAULT_PORT: u16 = 5432;
 const MAX_CONNECTIONS: u64 = 1000;
 const MAX_SECONDS: u64 = 600;
 
-/// The longest name in PostgreSQL.
-const MAX_NAME: usize = 63;
+/// The longest name of a schema: PostgreSQL's limit for the name of the channel, which has the prefix `dps_`, is 63.
+const MAX_NAME: usize = 59;
 
 const PARAMETERS: &str = "application_name, connect_timeout, host, max_connections, schema, sslmode, sslrootcert, timeout";
 
@@ -90,7 +90,7 @@ impl FromStr for SchemaName {
         match starts && !reserved && name.len() <= MAX_NAME && name.chars().all(rest) {
             true => Ok(Self(name.to_owned())),
             false => Err(error(
-                "the parameter schema must be a name of at most 63 lower-case letters, digits and underscores that begins with \
+                "the parameter schema must be a name of at most 59 lower-case letters, digits and underscores that begins with \
                  neither a digit nor pg_",
             )),
         }
@@ -139,7 +139,9 @@ impl FromStr for PostgresUrl {
         config
             .connect_timeout(parameters.connect_timeout)
             .tcp_user_timeout(parameters.timeout)
-            .keepalives_idle(parameters.timeout);
+            .keepalives_idle(parameters.timeout)
+            .keepalives_interval(parameters.timeout)
+            .keepalives_retries(3);
         let password = url.password().map_or("", |_| ":***");
         Ok(Self {
             config,
