@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use dps_device::certificate::{CertificateEvent, CertificateOptions, CredentialFile, KeyKind, MemoryKeySource};
+use dps_device::certificate::{
+    CertificateEvent, CertificateOptions, CredentialFile, KeyKind, MemoryKeySource, RenewalPlace,
+};
 use dps_device::{
     AssignmentFile, Clock, DeviceEvent, DeviceEvents, Host, Http, Mqtt, ProvisionedDevice, ProvisioningClient, Roots,
     SymmetricKeyAttestation,
@@ -31,7 +33,9 @@ async fn until_in_use(events: &mut DeviceEvents) -> Result<()> {
     while let Some(event) = events.next().await {
         match event {
             DeviceEvent::Registering => println!("  registering with the factory key"),
-            DeviceEvent::Certificate(CertificateEvent::Renewing(place)) => println!("  renewing at {place:?}"),
+            DeviceEvent::Certificate(CertificateEvent::Renewing(RenewalPlace::Hub)) => {
+                println!("  renewing at the hub");
+            }
             DeviceEvent::Certificate(CertificateEvent::Issued(certificate)) => {
                 println!(
                     "  issued: {} certificates, {} days",

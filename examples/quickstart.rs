@@ -16,8 +16,8 @@ struct ByModel;
 impl AllocationPolicy for ByModel {
     async fn allocate(&self, request: &AllocationRequest) -> Result<Allocation, Rejection> {
         let model: String = request.payload()?;
-        let (id, device) = (request.registration_id(), &request.device_runtime_context);
-        println!("  webhook: {id} is a {model}, now at {:?}", device.current_iot_hub_host_name);
+        let (id, now) = (request.registration_id(), &request.device_runtime_context.current_iot_hub_host_name);
+        println!("  webhook: {id} is a {model}, now at {}", now.as_ref().map_or("no hub", |hub| hub.as_str()));
         let hub = request.linked_hubs.iter().find(|hub| hub.as_str().contains(&model)).cloned();
         let hub = hub.ok_or_else(|| Rejection::new(format!("there is no hub for a {model}")))?;
         Ok(Allocation::to(hub).initial_twin(InitialTwin::desired([("mode", "eco")])).payload(json!({"welcome": model})))

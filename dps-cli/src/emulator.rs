@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::{Args, Subcommand};
-use dps_emulator::{Emulator, LinkedHub};
+use dps_emulator::{Emulator, IssuingAuthority, LinkedHub};
 use dps_types::IdScope;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -36,6 +36,12 @@ struct Exec {
     /// Id scope of the instance
     #[arg(long, value_name = "SCOPE", default_value = "0ne00000001")]
     id_scope: IdScope,
+    /// Certificate authority that issues certificates to devices; the certificates are valid for 30 days by default
+    #[arg(
+        long = "certificate-authority",
+        value_name = "NAMESPACE/CA/POLICY[=DAYS][,rsa]"
+    )]
+    certificate_authorities: Vec<IssuingAuthority>,
     /// The command and its arguments
     #[arg(
         required = true,
@@ -86,6 +92,9 @@ pub(crate) async fn run(command: EmulatorCommand) -> Result<ExitCode> {
     let mut builder = Emulator::builder().id_scope(exec.id_scope);
     for hub in exec.hubs {
         builder = builder.link_hub(hub);
+    }
+    for authority in exec.certificate_authorities {
+        builder = builder.certificate_authority(authority);
     }
     let about = |error: dps_emulator::Error| {
         Failure::new(Exit::Failure, "the emulator cannot be started").because(&error)

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::World;
+use common::{Ran, World};
 use dps_emulator::{CertificateAuthority, DeviceCredentials};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +246,7 @@ async fn a_file_is_described_in_words() {
     }
     let mut command = world.command(&["certificate", "inspect", &fixture("device-password.pfx")]);
     command.env("DPS_FILE_PASSWORD", "contoso");
-    let ran = common::Ran::of(command).await;
+    let ran = Ran::of(command).await;
     assert!(
         ran.code == 0 && ran.stdout.contains("private key"),
         "{ran:?}"
@@ -261,4 +261,17 @@ async fn a_file_is_described_in_words() {
         .json(&["certificate", "inspect", &fixture("glued-chain.pem")])
         .await;
     assert_eq!(chain.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_pfx_that_asks_for_much_work_is_refused() {
+    let fixture = |name: &str| format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (file, words) in [
+        ("hostile-iterations.pfx", "5400000 iterations"),
+        ("hostile-memory.pfx", "1073741824 bytes of memory"),
+    ] {
+        let refused = Ran::of(common::dps(&["certificate", "inspect", &fixture(file)])).await;
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use common::World;
 use dps_types::Clock;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 const GROUP_KEY: &str =
@@ -74,30 +75,45 @@ async fn inspected(world: &World, file: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_issued_for_a_new_key_over_every_transport() {
     let world = toasters(&DaysAgo::default()).await;
-    for transport in ["http", "mqtt", "mqtt-ws", "amqp", "amqp-ws"] {
-        let options: [&[&str]; 2] = [&PAIR, &["--transport", transport, "--force"]];
-        let registered = world.json(&with("register", &options)).await;
-        assert_eq!(registered["status"], "assigned", "{transport}");
-        assert_eq!(registered["certificate"]["file"], "issued.pem");
-        assert_eq!(registered["certificate"]["keyFile"], "issued.key");
+    let register = async |transport: &str| {
+        let id = format!("toaster-{transport}");
+        let (key, chain) = (format!("{id}.key"), format!("{id}.pem"));
+        let device = ["--registration-id", &id, "--group-key-file", "group.key"];
+        let files = ["--new-key", &key, "--certificate-out", &chain];
+        let transport = ["--transport", transport];
+        let arguments = [&["register"], &device[..], &files, &transport].concat();
+        let registered = world.json(&arguments).await;
+        assert_eq!(registered["status"], "assigned", "{transport:?}");
+        assert_eq!(registered["certificate"]["file"], json!(chain));
+        assert_eq!(registered["certificate"]["keyFile"], json!(key));
         assert_eq!(registered.get("issuedCertificateChain"), None);
-    }
-    let chain = inspected(&world, "issued.pem").await;
-    assert_eq!(chain.as_array().unwrap().len(), 3);
-    assert_eq!(chain[0]["subject"], "CN=toaster-1");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(world.path("issued.key")).unwrap();
-        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
-    }
+        let issued = inspected(&world, &chain).await;
+        assert_eq!(issued.as_array().expect("a list").len(), 3);
+        assert_eq!(issued[0]["subject"], json!(format!("CN={id}")));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let key = std::fs::metadata(world.path(&key)).expect("the key");
+            assert_eq!(key.permissions().mode() & 0o777, 0o600);
+        }
+    };
+    join_all(["http", "mqtt", "mqtt-ws", "amqp", "amqp-ws"].map(register)).await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_files_are_replaced_only_on_request() {
+    let world = toasters(&DaysAgo::default()).await;
+    world.file("issued.key", "a key");
+    world.file("issued.pem", "a certificate");
     let before = (world.read("issued.key"), world.read("issued.pem"));
     let again = world.run(&with("register", &[&PAIR])).await;
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.stderr.contains("--overwrite"), "{again:?}");
     let after = (world.read("issued.key"), world.read("issued.pem"));
     assert_eq!(before, after, "existing files stay");
+    world.json(&with("register", &[&PAIR, &["--force"]])).await;
+    assert!(world.read("issued.key").contains("PRIVATE KEY"));
+    assert!(world.read("issued.pem").contains("CERTIFICATE"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,29 +186,25 @@ async fn a_registration_that_fails_leaves_no_files() {
 async fn a_certificate_is_renewed_when_it_is_due_and_not_before() {
     let days_ago = DaysAgo::default();
     let world = toasters(&days_ago).await;
-    // Without files, the certificate is due. It was issued 29 days ago, so the next one is due as well.
+    // Without files, the certificate is due. It was issued 29 days ago, so it is due again.
     days_ago.0.store(29, Ordering::Relaxed);
     let first = world.json(&with("renew", &[&PAIR])).await;
     assert_eq!(first["renewed"], true, "{first}");
-    let second = world.json(&with("renew", &[&PAIR])).await;
-    assert_eq!(second["renewed"], true, "{second}");
+    let old = world.read("issued.key");
 
     days_ago.0.store(0, Ordering::Relaxed);
-    let third = world.json(&with("renew", &[&PAIR])).await;
-    assert_eq!(third["renewed"], true, "{third}");
+    let second = world.json(&with("renew", &[&PAIR])).await;
+    assert_eq!(second["renewed"], true, "{second}");
+    assert_ne!(old, world.read("issued.key"), "the key is new");
     let pair = (world.read("issued.key"), world.read("issued.pem"));
-    let fourth = world.json(&with("renew", &[&PAIR])).await;
-    assert_eq!(fourth["renewed"], false, "{fourth}");
-    assert!(fourth["due"].is_string(), "{fourth}");
+    let third = world.json(&with("renew", &[&PAIR])).await;
+    assert_eq!(third["renewed"], false, "{third}");
+    assert!(third["due"].is_string(), "{third}");
     assert_eq!(pair, (world.read("issued.key"), world.read("issued.pem")));
     let needs = world
         .run(&["certificate", "needs-renewal", "issued.pem"])
         .await;
     assert_eq!(needs.code, 8, "{needs:?}");
-
-    let now = world.json(&with("renew", &[&PAIR, &["--now"]])).await;
-    assert_eq!(now["renewed"], true, "{now}");
-    assert_ne!(pair.0, world.read("issued.key"), "the key is new");
 }
 
 #[cfg(unix)]
@@ -325,6 +337,50 @@ async fn a_renewal_that_was_interrupted_between_its_files_is_completed() {
     assert_eq!(completed["renewed"], false, "{completed}");
     assert_eq!(world.read("issued.pem"), new);
     assert!(!Path::new(&world.path("issued.pem.next")).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_was_written_and_not_renamed_is_used_unless_it_is_of_another_device() {
+    let world = toasters(&DaysAgo::default()).await;
+    world.json(&with("register", &[&PAIR])).await;
+    let pair = (world.read("issued.key"), world.read("issued.pem"));
+    world.file("issued.key.next", "damaged");
+    world.file("issued.pem.next", &pair.1);
+    let kept = world.json(&with("renew", &[&PAIR])).await;
+    assert_eq!(kept["renewed"], false, "{kept}");
+    assert_eq!(pair, (world.read("issued.key"), world.read("issued.pem")));
+
+    let other = ["--new-key", "new.key", "--certificate-out", "new.pem"];
+    world.json(&with("register", &[&other])).await;
+    let new = (world.read("new.key"), world.read("new.pem"));
+    world.file("issued.key.next", &new.0);
+    world.file("issued.pem.next", &new.1);
+    let completed = world.json(&with("renew", &[&PAIR])).await;
+    assert_eq!(completed["renewed"], false, "{completed}");
+    assert_eq!(new, (world.read("issued.key"), world.read("issued.pem")));
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_emulator_of_a_command_issues_certificates() {
+    let script = r#"
+        set -e
+        "$DPS" enrollment create toaster-1 --primary-key-file key --secondary-key-file key \
+            --certificate-authority contoso/factory-1/toasters
+        "$DPS" register --registration-id toaster-1 --key-file key --new-key issued.key --certificate-out issued.pem
+        "$DPS" certificate needs-renewal issued.pem
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), GROUP_KEY).unwrap();
+    let authority = ["--certificate-authority", "contoso/factory-1/toasters=30"];
+    let exec = ["emulator", "exec"];
+    let command = ["--", "sh", "-c", script];
+    let mut command = common::dps(&[&exec[..], &authority, &command].concat());
+    command
+        .current_dir(&directory)
+        .env("DPS", env!("CARGO_BIN_EXE_dps"));
+    let ran = common::Ran::of(command).await;
+    assert_eq!(ran.code, 8, "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,12 +70,12 @@ impl Instance {
     }
 
     /// Counts an operation at a hub, and refuses it if there are too many.
-    pub(crate) fn throttle_hub(
+    pub(crate) async fn throttle_hub(
         &self,
         action: HubAction,
         hub: &HubHostname,
     ) -> Result<(), ServiceError> {
-        self.throttle.hub(action, hub, self.now())
+        self.throttle.hub(action, hub, self.now()).await
     }
 
     /// The largest body of a device's request, in bytes.

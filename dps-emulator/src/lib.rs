@@ -57,6 +57,7 @@
 //!
 //! - `cli` (default): the program `dps-emulator`.
 //! - `control` (default): the control endpoint and its page, [`ControlEndpoint`].
+//! - `postgres`: the store in PostgreSQL, `store::PostgresStore`, and `--store postgres://…` of the program.
 //! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
 
 mod access;
@@ -123,6 +124,8 @@ pub mod store {
     pub use crate::state::store::RedbStore;
     pub use crate::state::store::{
         Action, Change, Expected, MemoryStore, Notification, Notifications, Notifier, Store,
-        StoreError, Table, conformance,
+        StoreError, StoreErrorKind, Table, conformance,
     };
+    #[cfg(feature = "postgres")]
+    pub use crate::state::store::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 }

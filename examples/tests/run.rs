@@ -18,7 +18,8 @@ fn quickstart_assigns_each_device_to_a_hub() {
     assert_eq!(lines_with(&output, "X.509"), 3, "{output}");
     assert_eq!(lines_with(&output, r#"{"welcome":"toaster"}"#), 4, "{output}");
     assert_eq!(lines_with(&output, r#"{"welcome":"heatpump"}"#), 3, "{output}");
-    assert_eq!(lines_with(&output, "now at Some("), 1, "{output}");
+    assert_eq!(lines_with(&output, "now at no hub"), 6, "{output}");
+    assert_eq!(lines_with(&output, "now at contoso-toaster-hub"), 1, "{output}");
     for (model, count) in [("toaster", 4), ("heatpump", 3)] {
         let twin = format!(r#"{{"desired":{{"mode":"eco"}},"reported":{{"model":"{model}"}}}}"#);
         assert_eq!(lines_with(&output, &twin), count, "{output}");
@@ -51,7 +52,7 @@ fn issued_certificate_is_renewed_and_replaced() {
         "  issued: 3 certificates, 30 days",
         "  the hub accepted it",
         "after 26 of 30 days:",
-        "  renewing at Hub",
+        "  renewing at the hub",
         "  issued: 3 certificates, 30 days",
         "  the hub accepted it",
         "after the operator revoked it:",

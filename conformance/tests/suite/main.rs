@@ -6,6 +6,7 @@
 mod case;
 mod dps;
 mod hook;
+mod instances;
 mod life;
 mod proof;
 mod scenarios;

@@ -1,5 +1,7 @@
 //! The content of a PKCS#12 file (.pfx, .p12): its certificates and keys, without the bytes of a key.
 
+mod limits;
+
 use p12_keystore::{Pkcs12Archive, error::Error};
 use serde_json::{Value, json};
 
@@ -11,12 +13,13 @@ pub(super) fn describe(bytes: &[u8], password: &str) -> Option<Result<Vec<Value>
     if !is_pkcs12(bytes) {
         return None;
     }
-    let archive = Pkcs12Archive::from_pkcs12(bytes, password);
-    Some(
-        archive
-            .map_err(unreadable)
-            .and_then(|archive| content(&archive)),
-    )
+    let checked = limits::check(bytes, password).map_err(|exceeded| {
+        Failure::usage("the PKCS#12 file exceeds a limit of this program").because(&exceeded)
+    });
+    Some(checked.and_then(|()| {
+        let archive = Pkcs12Archive::from_pkcs12(bytes, password).map_err(unreadable)?;
+        content(&archive)
+    }))
 }
 
 /// A PFX begins with a sequence that contains the version 3 (RFC 7292, section 4). A private key has version 0 or 1.

@@ -184,3 +184,41 @@ fn missing_feature(feature: &str) -> Failure {
     ))
     .with_hint(format!("cargo install dps-cli --features {feature}"))
 }
+
+#[cfg(all(test, not(all(feature = "tpm", feature = "pkcs11"))))]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        attestation: AttestationOptions,
+    }
+
+    async fn refused(option: [&str; 2]) -> String {
+        let device = ["dps", "--registration-id", "toaster-1"];
+        let options = Options::parse_from([&device[..], &option].concat());
+        match options.attestation.attestation().await {
+            Ok(_) => "accepted".to_owned(),
+            Err(failure) => failure.to_string(),
+        }
+    }
+
+    #[cfg(not(feature = "tpm"))]
+    #[tokio::test]
+    async fn a_program_without_tpms_names_the_feature() {
+        let message = refused(["--tpm", "device:/dev/tpmrm0"]).await;
+        assert_eq!(message, "this program was built without the feature tpm");
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    #[tokio::test]
+    async fn a_program_without_tokens_names_the_feature() {
+        for option in ["--pkcs11", "--pkcs11-key"] {
+            let message = refused([option, "pkcs11:token=device;object=toaster"]).await;
+            assert_eq!(message, "this program was built without the feature pkcs11");
+        }
+    }
+}

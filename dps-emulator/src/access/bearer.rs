@@ -12,14 +12,22 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntraRole {
-    /// Device Provisioning Service Data Contributor: every action. In this emulator also on CA certificates, which Azure manages
-    /// in the control plane.
+    /// Device Provisioning Service Data Contributor: every action. In this emulator also in the control plane: on
+    /// instances and their CA certificates.
     DataContributor,
     /// Device Provisioning Service Data Reader: reads everything except keys.
     DataReader,
 }
 
 impl EntraRole {
+    /// The name of the role in Azure.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DataContributor => "Device Provisioning Service Data Contributor",
+            Self::DataReader => "Device Provisioning Service Data Reader",
+        }
+    }
+
     pub(crate) fn allows(self, action: ServiceAction) -> bool {
         match self {
             Self::DataContributor => true,

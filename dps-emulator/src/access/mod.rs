@@ -85,8 +85,8 @@ impl Access {
         match known.role().allows(action) {
             true => Ok(()),
             false => Err(format!(
-                "the bearer token has the role {:?}, which does not allow to {action}",
-                known.role()
+                "the bearer token has the role {}, which does not allow to {action}",
+                known.role().name()
             )),
         }
     }
@@ -215,7 +215,7 @@ mod tests {
             (Some("Bearer secret".to_owned()), "not one of the 1 that"),
             (
                 Some("Bearer known".to_owned()),
-                "role DataReader, which does not allow to write enrollments",
+                "role Device Provisioning Service Data Reader, which does not allow to write enrollments",
             ),
             (
                 Some(token("localhost", None, NOW, 1)),

@@ -15,7 +15,8 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Permission {
-    /// Change the instance: in this emulator, its CA certificates.
+    /// Change the instance: in this emulator, its CA certificates and its properties; with a policy of the first instance, all
+    /// instances.
     ServiceConfig,
     /// Read enrollments and enrollment groups, without their keys.
     EnrollmentRead,

@@ -16,8 +16,10 @@ use crate::attest::VerifiedCa;
 use crate::certificate::{Certificate, CertificateError};
 use crate::service_error::ServiceError;
 use crate::state::store::{Change, Expected, Table};
-use crate::state::{State, decode_or_skip};
+use crate::state::{State, Turn, decode_or_skip};
 
+/// The number of attempts to write a new CA if other emulators write at the same time.
+const ATTEMPTS: usize = 10;
 /// More than an instance can have.
 const ALL: usize = 100_000;
 /// The longest name. Source: `certificateName` in the swagger document.
@@ -105,8 +107,7 @@ impl CaCertificates {
         let mut ca = CaCertificate::new(name, &certificate, &self.state);
         ca.is_verified = is_verified;
         let Some(before) = self.stored(name).await? else {
-            self.check_quota().await?;
-            return self.write(ca, None).await;
+            return self.insert(ca).await;
         };
         check_version(&before.ca, condition)?;
         // A proof of possession stays valid for the same certificate.
@@ -192,15 +193,25 @@ impl CaCertificates {
 
     async fn write(
         &self,
+        ca: CaCertificate,
+        before: Option<&Stored>,
+    ) -> Result<CaCertificate, ServiceError> {
+        self.write_with(ca, before, None).await
+    }
+
+    async fn write_with(
+        &self,
         mut ca: CaCertificate,
         before: Option<&Stored>,
+        other: Option<Change<'_>>,
     ) -> Result<CaCertificate, ServiceError> {
         ca.updated = self.state.now();
         ca.etag = self.state.new_version();
         let key = key(&ca.name);
         let expected = before.map_or(Expected::Absent, |it| Expected::Exactly(&it.bytes));
         let change = Change::put(Table::CaCertificates, &key, expected, record::write(&ca)?);
-        match self.state.store().apply(&[change]).await? {
+        let changes: Vec<_> = other.into_iter().chain([change]).collect();
+        match self.state.store().apply(&changes).await? {
             true => Ok(ca),
             false => Err(ServiceError::precondition()),
         }
@@ -229,6 +240,20 @@ impl CaCertificates {
             false => Ok(certificate),
             true => Err(ServiceError::invalid("The certificate has expired.")),
         }
+    }
+
+    /// Writes a new CA, if the quota permits it.
+    async fn insert(&self, ca: CaCertificate) -> Result<CaCertificate, ServiceError> {
+        for _ in 0..ATTEMPTS {
+            let turn = self.state.turn("CA certificates").await?;
+            self.check_quota().await?;
+            let turn_change = turn.as_ref().map(Turn::change);
+            let written = self.write_with(ca.clone(), None, turn_change).await;
+            if turn.is_none() || written.is_ok() {
+                return written;
+            }
+        }
+        Err(ServiceError::conflict())
     }
 
     async fn check_quota(&self) -> Result<(), ServiceError> {

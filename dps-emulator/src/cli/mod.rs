@@ -8,6 +8,7 @@ mod schema;
 mod signal;
 mod sources;
 mod start;
+mod store;
 mod well_known;
 
 use std::error::Error as StdError;
@@ -54,7 +55,11 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn start(settings: Settings) -> Result<(), Box<dyn StdError>> {
     let stopped = signal::stop_signal()?;
-    let emulator = start::builder(&settings)?.start().await?;
+    let mut builder = start::builder(&settings)?;
+    if let Some(url) = &settings.options.store {
+        builder = builder.store(store::open(url).await?);
+    }
+    let emulator = builder.start().await?;
     // The directory exists until the end.
     let _scratch = ready::announce(&emulator, &settings)?;
     stopped.await;

@@ -40,6 +40,12 @@ pub(super) struct Options {
         conflicts_with = "ephemeral"
     )]
     pub(super) data_dir: PathBuf,
+    /// PostgreSQL database for enrollments, registrations and the hubs' devices, which several emulators can share:
+    /// postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full. Certificates stay in the data directory, or in memory with
+    /// --ephemeral
+    // It holds a password, which clap would repeat in its messages.
+    #[arg(long, value_name = "URL")]
+    pub(super) store: Option<String>,
     /// Keep everything in memory
     #[arg(long)]
     pub(super) ephemeral: bool,

@@ -156,7 +156,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Keeps enrollments, registrations and the hubs' devices in a store of your own.
+    /// Keeps enrollments, registrations, the hubs' devices and the keys of policies in this store, for example a `PostgresStore`
+    /// or one of your own. A data directory then holds certificates only.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);

@@ -18,7 +18,12 @@ use super::{
 /// The OpenAPI document.
 const OPENAPI: &str = include_str!("openapi.json");
 /// The first segments of the service API's paths, which are answered without a token of DPS.
-const SERVICE: [&str; 3] = ["enrollments", "enrollmentGroups", "registrations"];
+const SERVICE: [&str; 4] = [
+    "enrollments",
+    "enrollmentGroups",
+    "registrations",
+    "subscriptions",
+];
 
 /// Answers a request.
 pub(super) async fn answer(

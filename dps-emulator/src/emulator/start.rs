@@ -90,6 +90,9 @@ impl Emulator {
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
+            None if data_dir.is_none() && notifications.is_some() => {
+                TlsAcceptor::shared(Arc::clone(&store), names).await
+            }
             None => TlsAcceptor::issued(data_dir, names),
         };
         let tls = Arc::new(tls?);
@@ -183,6 +186,7 @@ impl Emulator {
             faults.next(fault);
         }
         let mut server = JoinSet::new();
+        server.spawn(Arc::clone(&instances).beat());
         server.spawn(Arc::clone(&instances).watch());
         if let (Some(notifications), Some(outbox)) = (notifications, outbox) {
             let instances = Arc::clone(&instances);

@@ -62,15 +62,15 @@ impl Call {
         }
     }
 
-    /// The head of a request that needs no token. The api-version is the latest one unless it names another.
+    /// The head of a request that needs no token. Its api-version is `latest` unless it names another.
     #[cfg(feature = "control")]
-    pub(super) fn trusted(request: Request<Incoming>) -> Self {
+    pub(super) fn trusted(request: Request<Incoming>, latest: &str) -> Self {
         let mut call = Self::new(request);
         call.is_trusted = true;
         if query_parameter(&call.query, ApiVersion::PARAMETER).is_none() {
             let separator = if call.query.is_empty() { "" } else { "&" };
-            let (name, version) = (ApiVersion::PARAMETER, ApiVersion::V2021_10_01);
-            call.query += &format!("{separator}{name}={version}");
+            let name = ApiVersion::PARAMETER;
+            call.query += &format!("{separator}{name}={latest}");
         }
         call
     }

@@ -150,7 +150,7 @@ impl Instances {
 }
 
 impl Gateway {
-    /// Answers a request of the service API that needs no token, because the control endpoint has accepted it. The api-version
+    /// Answers a request of the service API or the control plane that needs no token, because the control endpoint has accepted it. The api-version
     /// may be left out.
     #[cfg(feature = "control")]
     pub(crate) async fn answer_trusted(
@@ -164,8 +164,12 @@ impl Gateway {
             peer: &peer,
             transport: Transport::Http,
         };
-        let call = Call::trusted(request);
-        let reply = Box::pin(self.answer_operator(instances, Api::Service, call, caller)).await;
+        let (api, latest) = match Api::of(request.uri().path()) {
+            Api::ControlPlane => (Api::ControlPlane, control_plane::LATEST.to_owned()),
+            _ => (Api::Service, ApiVersion::V2021_10_01.to_string()),
+        };
+        let call = Call::trusted(request, &latest);
+        let reply = Box::pin(self.answer_operator(instances, api, call, caller)).await;
         reply.into_response()
     }
 
@@ -243,7 +247,7 @@ impl Gateway {
     }
 
     /// Checks that a service client may do this, and that it does not do it too often.
-    fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
+    async fn authorize(&self, call: &Call, action: ServiceAction) -> Result<(), ServiceError> {
         if call.is_trusted {
             return Ok(());
         }
@@ -253,7 +257,7 @@ impl Gateway {
         })?;
         let access = self.instance.access();
         access.authorize(authorization, &call.path, action, now)?;
-        self.instance.throttle.operation(now)
+        self.instance.throttle.operation(now).await
     }
 
     fn retry_after_seconds(&self) -> u64 {

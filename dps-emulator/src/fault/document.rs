@@ -60,6 +60,14 @@ enum Name {
     WrongRequestId,
 }
 
+/// The name as the document has it.
+fn name_of(variant: impl Serialize) -> String {
+    match serde_json::to_value(variant) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = FaultDocument::deserialize(deserializer)?;
@@ -107,8 +115,9 @@ impl TryFrom<FaultDocument> for Fault {
         };
         if !effect.applies_to(document.step) {
             return Err(format!(
-                "the effect {:?} does not apply to the step {:?}",
-                document.effect, document.step
+                "the effect {} does not apply to the step {}",
+                name_of(document.effect),
+                name_of(document.step)
             ));
         }
         if document.step == Step::Connect && document.device.is_some() {
@@ -267,7 +276,7 @@ mod tests {
             ),
             (
                 json!({ "step": "poll", "effect": "tlsAlert" }),
-                "does not apply to the step Poll",
+                "does not apply to the step poll",
             ),
             (
                 json!({ "step": "connect", "effect": "drop", "device": "d" }),

@@ -215,13 +215,17 @@ impl Hubs {
             .rsplit_once(':')
             .map_or(authority, |(host, _)| host);
         let ours = hosts.iter().any(|host| host.eq_ignore_ascii_case(claimed));
-        self.linked
-            .get()
+        let linked = self.linked.get();
+        let mut signers = linked
             .iter()
             .filter(|hub| ours || hub.hostname.as_str().eq_ignore_ascii_case(claimed))
             .filter(|_| token.covers(&format!("{authority}{path}")))
-            .find(|hub| hub.signed(token))
-            .map(|hub| hub.hostname.clone())
+            .filter(|hub| hub.signed(token));
+        match (signers.next(), signers.next()) {
+            (Some(hub), None) => Some(hub.hostname.clone()),
+            // With a key of several hubs, the token must be for the name of one.
+            _ => None,
+        }
     }
 
     /// The linked hubs with the credentials of their back ends.

@@ -93,12 +93,12 @@ impl Blueprint {
             bus: self.bus.clone(),
             issuance: Arc::clone(&issuance),
         };
-        let hubs = Hubs::new(store, Arc::clone(&clock), parts.hubs, settings);
+        let hubs = Hubs::new(Arc::clone(&store), Arc::clone(&clock), parts.hubs, settings);
         let instance = Arc::new(Instance {
             id_scope: parts.id_scope,
             cas: CaCertificates::new(state.clone(), &parts.verified_cas),
             state,
-            throttle: Throttle::new(&self.limits),
+            throttle: Throttle::new(&self.limits, self.bus.is_some().then_some(&store)),
             allocator: Allocator::new(
                 parts.allocated,
                 parts.default_policy,

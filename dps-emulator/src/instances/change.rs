@@ -1,41 +1,14 @@
-//! Creating, changing and deleting instances. One atomic change of the store has the record, the name and the hubs of an instance.
+//! Creating, changing and deleting instances. One atomic change of the store has the record and the keys that lead to it.
 
-use std::fmt;
 use std::sync::Arc;
 
-use dps_types::{ErrorCode, HubHostname, IdScope};
+use dps_types::{ErrorCode, IdScope};
 
-use super::{InstanceName, Instances, Record};
-use crate::config::invalid;
-use crate::error::{Error, ErrorKind};
+use super::keys::Keys;
+use super::{InstanceName, Instances, Key, Record};
 use crate::service_error::ServiceError;
-use crate::state::encode;
 use crate::state::store::{Change, Expected, Partition, Table};
-
-/// A key in the table of instances.
-pub(crate) enum Key<'a> {
-    /// The instance with this id scope.
-    IdScope(&'a IdScope),
-    /// The id scope of the instance with this name.
-    Name(&'a InstanceName),
-    /// The id scope of the instance that has linked this hub.
-    Hub(&'a HubHostname),
-}
-
-impl Key<'_> {
-    /// The beginning of the keys of instances.
-    pub(crate) const SCOPES: &'static str = "id-scope/";
-}
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IdScope(id_scope) => write!(f, "{}{}", Self::SCOPES, id_scope.to_lowercase()),
-            Self::Name(name) => write!(f, "name/{name}"),
-            Self::Hub(hub) => write!(f, "hub/{}", hub.to_lowercase()),
-        }
-    }
-}
+use crate::state::{decode, encode};
 
 impl Instances {
     /// A new id scope, such as `0ne8A3F00C1`. Azure's have the same form.
@@ -55,17 +28,10 @@ impl Instances {
     /// 409 if another instance has the name or one of the hubs, 403 if there are too many instances.
     pub(crate) async fn create(&self, record: &Record) -> Result<(), ServiceError> {
         let _turn = self.turn.lock().await;
+        self.check_name(&record.name).await?;
         self.check(record).await?;
-        let name = Key::Name(&record.name).to_string();
-        if let Some(left) = self.store().get(Table::Instances, &name).await? {
-            // A deletion that did not end keeps the name.
-            match self.read_any(&left).await? {
-                Some(left) if left.is_deleted => self.remove(left).await?,
-                _ => return Err(name_taken(&record.name)),
-            }
-        }
         let most = self.blueprint.limits.instances;
-        // The count includes names and hubs.
+        // The count includes the keys that lead to instances.
         let at_most = self.store().count(Table::Instances).await?;
         if at_most >= most && self.list().await?.len() as u64 >= most {
             return Err(ServiceError::new(
@@ -76,8 +42,10 @@ impl Instances {
         match self.write(None, record).await? {
             true => Ok(()),
             false => {
+                // Another emulator was faster.
+                self.check_name(&record.name).await?;
                 self.check(record).await?;
-                Err(name_taken(&record.name))
+                Err(ServiceError::precondition())
             }
         }
     }
@@ -93,7 +61,11 @@ impl Instances {
     ) -> Result<(), ServiceError> {
         let _turn = self.turn.lock().await;
         self.check(record).await?;
-        match self.write(Some(before), record).await? {
+        let stored = self.read(Key::IdScope(&before.id_scope)).await?;
+        let Some(stored) = stored.filter(|stored| stored.record == *before) else {
+            return Err(ServiceError::precondition());
+        };
+        match self.write(Some(&stored), record).await? {
             true => {}
             false => return Err(ServiceError::precondition()),
         }
@@ -107,32 +79,39 @@ impl Instances {
         }
     }
 
-    /// Deletes an instance and everything that belongs to it. False if there is none of this name.
+    /// Deletes an instance and everything that belongs to it. False if no instance has this name.
     pub(crate) async fn delete(&self, name: &InstanceName) -> Result<bool, ServiceError> {
         let _turn = self.turn.lock().await;
-        let key = Key::Name(name).to_string();
-        let Some(id_scope) = self.store().get(Table::Instances, &key).await? else {
-            return Ok(false);
-        };
-        match self.read_any(&id_scope).await? {
-            Some(record) => self.remove(record).await.map(|()| true),
+        match self.read(Key::Name(name)).await? {
+            Some(stored) => self.remove(stored).await.map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// Hides an instance first, so that nobody uses it any more, then removes its data, and then its name. A deletion that is
-    /// interrupted is completed when the name is used again.
-    async fn remove(&self, record: Record) -> Result<(), ServiceError> {
-        let mut hidden = record.clone();
+    /// Completes the deletion of the instance that holds the key, if it was interrupted.
+    pub(super) async fn complete_deletion(&self, key: Key<'_>) -> Result<(), ServiceError> {
+        match self.read(key).await? {
+            Some(stored) if stored.record.is_deleted => self.remove(stored).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Hides an instance first, so that no request uses it any more, then removes its data, and then its name. A deletion that is
+    /// interrupted is completed when its name, or another key of it, is used again.
+    async fn remove(&self, stored: Stored) -> Result<(), ServiceError> {
+        let mut hidden = stored.record.clone();
         hidden.is_deleted = true;
-        if !self.write(Some(&record), &hidden).await? {
+        if !self.write(Some(&stored), &hidden).await? {
             return Err(ServiceError::precondition());
         }
-        if let Some(gateway) = self.forget(&record.id_scope) {
-            gateway.engine.stopped().await;
-            // Their connections to other replicas end as well.
-            gateway.instance.hubs.remove_all().await?;
-        }
+        let record = stored.record;
+        let gateway = match self.forget(&record.id_scope) {
+            Some(gateway) => gateway,
+            None => Arc::new(self.assembled_of(&record, None).await?),
+        };
+        gateway.engine.stopped().await;
+        // The connections of devices end, also those to other replicas.
+        gateway.instance.hubs.remove_all().await?;
         let store = Arc::clone(&self.blueprint.store);
         Partition::of(store, &record.id_scope).clear().await?;
         let keys = Keys::of(&hidden);
@@ -144,13 +123,12 @@ impl Instances {
         Ok(())
     }
 
-    /// Writes the record, the name and the hubs. False if the record or the name are not as expected.
-    async fn write(&self, before: Option<&Record>, record: &Record) -> Result<bool, ServiceError> {
+    /// Writes the record and the keys that lead to it. False if one of them is not as expected.
+    async fn write(&self, before: Option<&Stored>, record: &Record) -> Result<bool, ServiceError> {
         let keys = Keys::of(record);
-        let old = before.map(Keys::of);
-        let stored = before.map(encode).transpose()?;
-        let expected = match &stored {
-            Some(bytes) => Expected::Exactly(bytes),
+        let old = before.map(|stored| Keys::of(&stored.record));
+        let expected = match before {
+            Some(stored) => Expected::Exactly(&stored.bytes),
             None => Expected::Absent,
         };
         let id_scope = record.id_scope.as_str().as_bytes();
@@ -160,12 +138,12 @@ impl Instances {
             let absent = Expected::Absent;
             changes.push(Change::put(table, &keys.name, absent, id_scope.to_vec()));
         }
-        let linked = old.iter().flat_map(|old| &old.hubs);
-        for key in linked.filter(|key| !keys.hubs.contains(key)) {
+        let linked = old.iter().flat_map(|old| &old.leading);
+        for key in linked.filter(|key| !keys.leading.contains(key)) {
             changes.push(Change::delete(table, key, Expected::Anything));
         }
-        for key in &keys.hubs {
-            let expected = match old.as_ref().is_some_and(|old| old.hubs.contains(key)) {
+        for key in &keys.leading {
+            let expected = match old.as_ref().is_some_and(|old| old.leading.contains(key)) {
                 true => Expected::Anything,
                 false => Expected::Absent,
             };
@@ -174,102 +152,69 @@ impl Instances {
         Ok(self.store().apply(&changes).await?)
     }
 
-    /// Checks that no created instance has the id scope or a hub of the first one.
-    pub(crate) async fn check_first(&self) -> Result<(), Error> {
-        let first = &self.first.instance;
-        let hubs = first.allocator.hub_names();
-        let keys = hubs
-            .iter()
-            .map(|hub| (Key::Hub(hub).to_string(), hub.to_string()));
-        let id_scope = &first.id_scope;
-        let own = (Key::IdScope(id_scope).to_string(), id_scope.to_string());
-        for (key, what) in keys.chain([own]) {
-            let holder = self.store().get(Table::Instances, &key).await;
-            let holder = holder.map_err(|error| {
-                Error::new(ErrorKind::Store, "the instances cannot be read").with_source(error)
-            })?;
-            if holder.is_some() {
-                return Err(invalid(format!(
-                    "'{what}' belongs to an instance that was created before: delete that instance, or choose another"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that the name and the hubs of an instance are not those of another.
-    async fn check(&self, record: &Record) -> Result<(), ServiceError> {
-        if record.name == InstanceName::first() {
-            return Err(name_taken(&record.name));
-        }
-        let (count, most) = (record.hubs.len() as u64, self.blueprint.limits.linked_hubs);
-        if count > most {
-            return Err(ServiceError::invalid(format!(
-                "{count} IoT hubs are linked, and the limit is {most}."
-            )));
-        }
-        let own = self.first.instance.allocator.hub_names();
-        for hub in record.hubs.iter().map(|hub| &hub.hostname) {
-            let key = Key::Hub(hub).to_string();
-            let holder = self.store().get(Table::Instances, &key).await?;
-            let is_own = |id_scope: Vec<u8>| id_scope == record.id_scope.as_str().as_bytes();
-            if own.contains(hub) || !holder.is_none_or(is_own) {
-                return Err(ServiceError::new(
-                    CONFLICT,
-                    format!(
-                        "The IoT hub '{hub}' is linked to another instance of this emulator. Unlink it there, or link a hub with another name."
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The record of an id scope that was read from the store, even if it is being deleted.
-    async fn read_any(&self, id_scope: &[u8]) -> Result<Option<Record>, ServiceError> {
-        let id_scope = String::from_utf8_lossy(id_scope);
-        let id_scope = IdScope::new(id_scope)?;
+    /// The instance of a key as it is stored, even if it is being deleted.
+    async fn read(&self, key: Key<'_>) -> Result<Option<Stored>, ServiceError> {
+        let id_scope = match key {
+            Key::IdScope(id_scope) => id_scope.clone(),
+            key => match self.id_scope_of(&key).await? {
+                Some(id_scope) => id_scope,
+                None => return Ok(None),
+            },
+        };
         let key = Key::IdScope(&id_scope).to_string();
-        let bytes = self.store().get(Table::Instances, &key).await?;
-        Ok(bytes
-            .map(|bytes| crate::state::decode(&bytes))
-            .transpose()?)
+        let Some(bytes) = self.store().get(Table::Instances, &key).await? else {
+            return Ok(None);
+        };
+        let record = decode(&bytes)?;
+        Ok(Some(Stored { record, bytes }))
     }
 }
 
-/// The keys of an instance in the store.
-struct Keys {
-    record: String,
-    name: String,
-    hubs: Vec<String>,
+/// A record with its stored form.
+struct Stored {
+    record: Record,
+    bytes: Vec<u8>,
 }
 
-impl Keys {
-    fn of(record: &Record) -> Self {
-        let hubs = record.hubs.iter();
-        Self {
-            record: Key::IdScope(&record.id_scope).to_string(),
-            name: Key::Name(&record.name).to_string(),
-            hubs: hubs
-                .map(|hub| Key::Hub(&hub.hostname).to_string())
-                .collect(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Emulator;
+    use crate::instances::InstanceOptions;
+    use crate::state::store::Store;
+
+    #[tokio::test]
+    async fn an_interrupted_deletion_is_completed_when_the_name_or_a_hub_is_used_again() {
+        let dps = Emulator::builder().start().await.expect("started");
+        let name = |text: &str| text.parse::<InstanceName>().expect("a name");
+        let options = |text: &str| {
+            let hub: crate::LinkedHub = "hub-a".parse().expect("a hub");
+            InstanceOptions::new(name(text)).link_hub(hub)
+        };
+        let instances = dps.instances();
+        for again in ["suite-1", "suite-2", "suite-1"] {
+            let mut left = Vec::new();
+            for record in instances.list().await.expect("listed") {
+                let key = Key::IdScope(&record.id_scope);
+                let stored = instances.read(key).await.expect("read").expect("stored");
+                let mut hidden = record.clone();
+                hidden.is_deleted = true;
+                let written = instances.write(Some(&stored), &hidden).await;
+                assert!(written.expect("written"));
+                let store = Arc::clone(&instances.blueprint.store);
+                let data = Partition::of(store, &record.id_scope);
+                let put = data.put(Table::Groups, "g", Expected::Absent, vec![1]);
+                assert!(put.await.expect("written"));
+                let found = dps.instance(&record.name).await.expect("read");
+                assert!(found.is_none());
+                left.push(data);
+            }
+            assert!(dps.instance_names().await.expect("listed").is_empty());
+            let created = dps.create_instance(options(again)).await.expect("created");
+            assert_eq!(created.hub_names(), ["hub-a"]);
+            for data in left {
+                assert_eq!(data.count(Table::Groups).await.expect("counted"), 0);
+            }
         }
     }
-
-    fn all(&self) -> impl Iterator<Item = &str> {
-        [&self.record, &self.name]
-            .into_iter()
-            .chain(&self.hubs)
-            .map(String::as_str)
-    }
-}
-
-/// The instance conflicts with another.
-const CONFLICT: ErrorCode = ErrorCode::new(409_001);
-
-fn name_taken(name: &InstanceName) -> ServiceError {
-    ServiceError::new(
-        CONFLICT,
-        format!("The name '{name}' is not available: another instance has it."),
-    )
 }

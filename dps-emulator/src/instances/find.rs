@@ -45,51 +45,45 @@ impl Instances {
         }
     }
 
-    /// The instance whose shared access policy signed the token.
+    /// The instance whose shared access policy signed the token. Two instances never have the same policy with the same key.
     pub(crate) async fn of_policy(
         &self,
         token: &SasToken,
     ) -> Result<Option<Arc<Gateway>>, ServiceError> {
-        self.signed_by(
-            |gateway| gateway.instance.access().know_the_key_of(token),
-            |record| record.policies().iter().any(|it| it.signed(token)),
-        )
-        .await
-    }
-
-    /// The instance whose linked hub has signed the token.
-    pub(crate) async fn of_hub_key(
-        &self,
-        token: &SasToken,
-    ) -> Result<Option<Arc<Gateway>>, ServiceError> {
-        self.signed_by(
-            |gateway| gateway.instance.hubs.know_the_key_of(token),
-            |record| {
-                let hubs = record.linked_hubs("localhost").unwrap_or_default();
-                hubs.iter().any(|hub| hub.signed(token))
-            },
-        )
-        .await
-    }
-
-    /// Looks in memory first, and then in the store, where another emulator may have created or changed an instance.
-    async fn signed_by(
-        &self,
-        in_memory: impl Fn(&Gateway) -> bool,
-        stored: impl Fn(&Record) -> bool,
-    ) -> Result<Option<Arc<Gateway>>, ServiceError> {
+        let signed = |gateway: &Gateway| gateway.instance.access().know_the_key_of(token);
         for gateway in self.in_memory() {
-            if in_memory(&gateway)
+            if signed(&gateway)
                 && let Some(current) = self.of_id_scope(&gateway.instance.id_scope).await?
-                && in_memory(&current)
+                && signed(&current)
             {
                 return Ok(Some(current));
             }
         }
+        // Another emulator may have created or changed an instance.
         let all = self.list().await?;
-        match all.iter().find(|record| stored(record)) {
+        let mut all = all.iter();
+        match all.find(|record| record.policies().iter().any(|it| it.signed(token))) {
             Some(record) => self.of_id_scope(&record.id_scope).await,
             None => Ok(None),
+        }
+    }
+
+    /// The instance whose linked hub signed the token. `None` if there are several: hubs may have the same key.
+    pub(crate) async fn of_hub_key(
+        &self,
+        token: &SasToken,
+    ) -> Result<Option<Arc<Gateway>>, ServiceError> {
+        if self.first().instance.hubs.know_the_key_of(token) {
+            return Ok(Some(Arc::clone(self.first())));
+        }
+        let all = self.list().await?;
+        let mut signers = all.iter().filter(|record| {
+            let hubs = record.linked_hubs("localhost").unwrap_or_default();
+            hubs.iter().any(|hub| hub.signed(token))
+        });
+        match (signers.next(), signers.next()) {
+            (Some(record), None) => self.of_id_scope(&record.id_scope).await,
+            _ => Ok(None),
         }
     }
 
@@ -100,7 +94,7 @@ impl Instances {
         }
     }
 
-    async fn id_scope_of(&self, key: &Key<'_>) -> Result<Option<IdScope>, ServiceError> {
+    pub(super) async fn id_scope_of(&self, key: &Key<'_>) -> Result<Option<IdScope>, ServiceError> {
         let store = &self.blueprint.store;
         let bytes = store.get(Table::Instances, &key.to_string()).await?;
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -112,7 +112,7 @@ impl Emulator {
             .ok_or_else(|| deleted(&record.name))
     }
 
-    /// An instance that was created before. `None` if there is none of this name.
+    /// An instance that was created before. `None` if no instance has this name.
     ///
     /// # Errors
     /// [`ErrorKind::Store`] if the store fails.

@@ -5,9 +5,11 @@
 
 mod blueprint;
 mod change;
+mod check;
 mod find;
 mod first;
 mod handle;
+mod keys;
 mod name;
 mod options;
 mod record;
@@ -23,13 +25,13 @@ use crate::allocate::Latency;
 use crate::endpoint::Gateway;
 use crate::error::Error;
 use crate::service_error::ServiceError;
-use crate::state::decode;
 use crate::state::store::{Partition, Store, Table};
+use crate::state::{decode, decode_or_skip};
 use dps_types::{Clock, ETag, ErrorCode};
 
 pub(crate) use blueprint::{Blueprint, Parts};
-pub(crate) use change::Key;
 pub use handle::InstanceHandle;
+pub(crate) use keys::Key;
 pub use name::InstanceName;
 pub use options::InstanceOptions;
 pub(crate) use record::{HubRecord, PolicyRecord, Record, Resource, StoredKey};
@@ -158,7 +160,7 @@ impl Instances {
         Ok(())
     }
 
-    /// The stored form of an instance with its digest. `None` if there is none, or it is being deleted.
+    /// The stored form of an instance with its digest. `None` if it does not exist, or is being deleted.
     async fn stored(&self, id_scope: &IdScope) -> Result<Option<(Record, [u8; 32])>, ServiceError> {
         let key = Key::IdScope(id_scope).to_string();
         let bytes = self.store().get(Table::Instances, &key).await?;
@@ -202,11 +204,12 @@ impl Instances {
             let own = page
                 .iter()
                 .take_while(|(key, _)| key.starts_with(Key::SCOPES));
-            let read: Vec<Record> = own
-                .map(|(_, bytes)| decode(bytes))
-                .collect::<Result<_, _>>()?;
-            let is_last = read.len() < PAGE;
-            records.extend(read.into_iter().filter(|record| !record.is_deleted));
+            let own: Vec<&(String, Vec<u8>)> = own.collect();
+            let is_last = own.len() < PAGE;
+            let read = own
+                .into_iter()
+                .filter_map(|(key, bytes)| decode_or_skip::<Record>(key, bytes));
+            records.extend(read.filter(|record| !record.is_deleted));
             match page.into_iter().next_back() {
                 Some((key, _)) if !is_last => after = key,
                 _ => return Ok(records),

@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) allocation_policy: AllocationPolicyKind,
     pub(crate) local_auth_disabled: bool,
     pub(crate) etag: ETag,
-    /// Whether the deletion of the instance has begun. Nobody finds it any more.
+    /// Whether the deletion of the instance has begun. No request finds it any more.
     #[serde(default)]
     pub(crate) is_deleted: bool,
 }

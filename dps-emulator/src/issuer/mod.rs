@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 pub use authority::CertificateAuthority;
 pub use device::DeviceCredentials;
-pub(crate) use server::ServerAuthority;
+pub(crate) use server::{ServerAuthority, SharedKind};
 
 use crate::error::{Error, ErrorKind};
 

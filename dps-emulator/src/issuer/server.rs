@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{CertificateAuthority, DAY, files, generate, new_key, params, subject};
 use crate::error::{Error, ErrorKind};
+use crate::state::store::{Expected, Store, StoreError, Table};
 
 /// The authority that signs the emulator's own TLS certificate.
 #[derive(Debug)]
@@ -41,6 +42,44 @@ impl ServerAuthority {
         Self::load(dir, files, || {
             CertificateAuthority::with_key(name, new_key()?)
         })
+    }
+
+    /// Reads the authority in a store that several emulators share. `new` is written if the store has none.
+    pub(crate) async fn shared(
+        store: &dyn Store,
+        kind: SharedKind,
+        new: impl FnOnce() -> Result<Self, Error>,
+    ) -> Result<Self, Error> {
+        let key = kind.key();
+        if let Some(bytes) = store.get(Table::Meta, key).await.map_err(failed)? {
+            return Self::read(bytes, key);
+        }
+        let authority = new()?;
+        let written = store.put(Table::Meta, key, Expected::Absent, authority.write());
+        if written.await.map_err(failed)? {
+            return Ok(authority);
+        }
+        // Another emulator was faster.
+        match store.get(Table::Meta, key).await.map_err(failed)? {
+            Some(bytes) => Self::read(bytes, key),
+            None => Ok(authority),
+        }
+    }
+
+    /// The certificate, a zero byte and the key, both as PEM.
+    fn write(&self) -> Vec<u8> {
+        let key = Zeroizing::new(self.0.issuer.key().serialize_pem());
+        let mut bytes = self.0.certificate.clone().into_bytes();
+        bytes.push(0);
+        bytes.extend_from_slice(key.as_bytes());
+        bytes
+    }
+
+    fn read(bytes: Vec<u8>, name: &str) -> Result<Self, Error> {
+        let bytes = Zeroizing::new(bytes);
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let (certificate, key) = text.split_once('\0').unwrap_or_default();
+        CertificateAuthority::restore(certificate.to_owned(), key, Path::new(name)).map(Self)
     }
 
     fn load(
@@ -110,6 +149,27 @@ impl ServerAuthority {
         let key = any_supported_type(&PrivateKeyDer::from(key)).map_err(generate)?;
         Ok(CertifiedKey::new(vec![signed.into()], key))
     }
+}
+
+/// The authorities in a store that several emulators share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SharedKind {
+    Ecdsa,
+    Rsa,
+}
+
+impl SharedKind {
+    /// The key in the table of settings.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Ecdsa => "server-ca",
+            Self::Rsa => "server-ca-rsa",
+        }
+    }
+}
+
+fn failed(error: StoreError) -> Error {
+    Error::new(ErrorKind::Store, "the store cannot be used").with_source(error)
 }
 
 fn alternative_name(name: &str) -> Result<SanType, Error> {

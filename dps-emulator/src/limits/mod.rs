@@ -1,6 +1,7 @@
 //! The limits of an instance: quotas and rates.
 
 mod hub_rates;
+mod rate;
 mod throttle;
 
 pub(crate) use hub_rates::HubAction;

@@ -62,7 +62,13 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(instance: Arc<Instance>, stop: CancellationToken) -> Self {
         Self {
-            challenges: Challenges::new(instance.state.limits().tpm_challenges_per_address),
+            challenges: Challenges::new(
+                instance.state.limits().tpm_challenges_per_address,
+                instance
+                    .state
+                    .is_shared()
+                    .then(|| Arc::clone(instance.state.store())),
+            ),
             instance,
             chains: ChainVerifier::default(),
             tasks: TaskTracker::new(),
@@ -97,12 +103,12 @@ impl Engine {
         if !issues_certificates(device.api_version) {
             request.csr = None;
         }
-        self.instance.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now()).await?;
         let known = Box::pin(self.authenticate(&device, request.tpm.as_ref(), None)).await?;
         let enrolled = match known {
             Authenticated::Enrolled(enrolled) => enrolled,
             Authenticated::NotEnrolled(proof) => {
-                return Ok(self.register_not_enrolled(&device, proof));
+                return self.register_not_enrolled(&device, proof).await;
             }
         };
         if let (Some(csr), false) = (&request.csr, enrolled.is_disabled()) {
@@ -122,7 +128,7 @@ impl Engine {
         }
         if request.csr.is_some() {
             let id = device.registration_id;
-            self.instance.throttle.certificate(id, self.now())?;
+            self.instance.throttle.certificate(id, self.now()).await?;
         }
         let record = self.next_record(before.as_ref(), &device, &enrolled, request);
         let record = self.record(before, record).await?;
@@ -144,11 +150,13 @@ impl Engine {
         let known = Box::pin(self.authenticate(&device, None, record.as_ref())).await?;
         self.instance
             .throttle
-            .poll(&id.to_lowercase(), self.now())?;
+            .poll(&id.to_lowercase(), self.now())
+            .await?;
         let record = match &known {
             Authenticated::Enrolled(_) => record.filter(|record| record.operation == *operation),
             Authenticated::NotEnrolled(proof) => {
-                self.challenges.failed(id, proof, operation, self.now())
+                let now = self.now();
+                self.challenges.failed(id, proof, operation, now).await?
             }
         };
         let record = record
@@ -174,7 +182,7 @@ impl Engine {
                 "A status look-up must not have a csr: register to get a certificate.",
             ));
         }
-        self.instance.throttle.registration(self.now())?;
+        self.instance.throttle.registration(self.now()).await?;
         let id = device.registration_id;
         let stored = self.instance.state.registration(&id.to_lowercase()).await?;
         let record = stored.map(|stored| stored.record);
@@ -234,8 +242,12 @@ impl Engine {
         }
         let (mut challenge, mut tpm) = (None, Vec::new());
         if device.takes_challenge {
-            let answered = self.answered(device);
-            challenge = shown.filter(|shown| self.may_challenge(device, shown, answered.as_ref()));
+            let answered = self.answered(device).await?;
+            if let Some(shown) = shown
+                && self.may_challenge(device, shown, answered.as_ref()).await?
+            {
+                challenge = Some(shown);
+            }
             tpm.extend(answered);
             tpm.extend(registered.and_then(|record| record.proof.tpm()).cloned());
         }
@@ -263,7 +275,7 @@ impl Engine {
         .await;
         match (known, challenge) {
             (Err(refusal), Some(shown)) if refusal.status() == 401 => {
-                Err(self.challenge(device, shown, enrolled_key.as_ref()))
+                Err(self.challenge(device, shown, enrolled_key.as_ref()).await)
             }
             (Ok(known), _) => {
                 if let (Some(proof), Some(shown)) = (known.tpm(), shown) {
@@ -299,7 +311,7 @@ impl Engine {
         if let (Some(pending), Some(csr)) = (&mut record.pending, csr) {
             if pending.csr.as_ref() != Some(&csr) {
                 let id = &record.registration_id;
-                self.instance.throttle.certificate(id, self.now())?;
+                self.instance.throttle.certificate(id, self.now()).await?;
             }
             pending.csr = Some(csr);
         }
@@ -384,13 +396,19 @@ impl Engine {
     ) -> Result<Record, ServiceError> {
         let engine = Arc::clone(self);
         let written = self.tasks.spawn(async move {
-            let record = engine.instance.state
-                .write_registration(before.as_ref(), record)
-                .await?
-                .ok_or_else(ServiceError::conflict)?;
+            let key = record.registration_id.to_lowercase();
+            let operation = record.operation.clone();
+            let is_pending = record.pending.is_some();
+            let written = engine.instance.state.write_registration(before.as_ref(), record);
+            let written = written.await;
+            if is_pending && written.is_err() {
+                // It is unknown whether the record was written.
+                engine.begin(key.clone(), operation.clone());
+            }
+            let record = written?.ok_or_else(ServiceError::conflict)?;
             tracing::info!(registration_id = %record.registration_id, status = %record.status(), "registration");
             if record.pending.is_some() {
-                engine.begin(record.registration_id.to_lowercase(), record.operation.clone());
+                engine.begin(key, operation);
             }
             Ok(record)
         });

@@ -4,29 +4,32 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::service_error::ServiceError;
+use crate::state::InProgress;
 
 impl Engine {
-    /// Takes over every operation except those of living replicas. Own operations without a task begin again.
+    /// Takes an operation over, unless its replica lives. An own operation without a task begins again.
     pub(crate) async fn take_over_unless(
         self: &Arc<Self>,
+        found: InProgress,
         lives: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<(), ServiceError> {
         let state = &self.instance.state;
-        for found in state.in_progress().await? {
-            let is_own = found.replica() == &**state.replica();
-            if is_own && let Some(operation) = found.operation() {
-                self.begin(found.key, operation);
-            } else if !lives(found.replica())
-                && let Some(operation) = state.take_over(&found).await?
-            {
-                tracing::info!(
-                    registration = found.key,
-                    from = found.replica(),
-                    "took an operation over"
-                );
-                self.begin(found.key, operation);
-            }
+        let is_own = found.replica() == &**state.replica();
+        if is_own && let Some(operation) = found.operation() {
+            self.begin(found.key, operation);
+        } else if !lives(found.replica())
+            && let Some(operation) = state.take_over(&found).await?
+        {
+            let (registration, from) = (&found.key, found.replica());
+            tracing::info!(registration, from, "took an operation over");
+            self.begin(found.key, operation);
         }
         Ok(())
+    }
+
+    /// Removes what has expired from a store that other emulators share.
+    pub(crate) async fn sweep(&self) -> Result<(), ServiceError> {
+        self.instance.throttle.sweep(self.now()).await?;
+        self.challenges.sweep(self.now()).await
     }
 }

@@ -86,7 +86,7 @@ async fn a_device_that_disconnects_while_its_registration_is_written_is_assigned
         id_scope: id_scope.clone(),
         cas: CaCertificates::new(state.clone(), &[]),
         state,
-        throttle: Throttle::new(&Limits::default()),
+        throttle: Throttle::new(&Limits::default(), None),
         allocator: Allocator::new(
             vec![hub],
             AllocationPolicyKind::Hashed,

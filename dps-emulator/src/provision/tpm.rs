@@ -31,7 +31,7 @@ impl Engine {
     }
 
     /// Returns a challenge for any TPM with these keys, or the error for keys that are not valid.
-    pub(super) fn challenge(
+    pub(super) async fn challenge(
         &self,
         device: &Device<'_>,
         shown: &TpmAttestation,
@@ -45,45 +45,53 @@ impl Engine {
         tracing::debug!(registration_id = %id, "challenge for a TPM");
         let is_enrolled = enrolled == Some(keys.endorsement_key());
         let (source, now) = (device.source, self.now());
-        ServiceError::challenge(self.challenges.make(id, keys, is_enrolled, source, now))
+        let made = self.challenges.make(id, keys, is_enrolled, source, now);
+        match made.await {
+            Ok(key) => ServiceError::challenge(key),
+            Err(error) => error,
+        }
     }
 
     /// The TPM whose challenge the device answers.
-    pub(super) fn answered(&self, device: &Device<'_>) -> Option<TpmProof> {
+    pub(super) async fn answered(
+        &self,
+        device: &Device<'_>,
+    ) -> Result<Option<TpmProof>, ServiceError> {
         match &device.presented {
             Presented::Token(token) => {
-                self.challenges
-                    .answered(device.registration_id, token, self.now())
+                let (id, now) = (device.registration_id, self.now());
+                self.challenges.answered(id, token, now).await
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 
     /// Whether a device that is refused gets a challenge instead: one that shows no token, or whose challenge was
     /// forgotten. A wrong answer does not replace the challenge.
-    pub(super) fn may_challenge(
+    pub(super) async fn may_challenge(
         &self,
         device: &Device<'_>,
         shown: &TpmAttestation,
         answered: Option<&TpmProof>,
-    ) -> bool {
-        let stands = || {
-            let (id, now) = (device.registration_id, self.now());
-            TpmKeys::parse(shown).is_ok_and(|keys| self.challenges.has(id, &keys, now))
-        };
-        match &device.presented {
-            Presented::Nothing => true,
-            Presented::Token(_) => answered.is_none() && !stands(),
-            Presented::Chain(_) => false,
+    ) -> Result<bool, ServiceError> {
+        match (&device.presented, TpmKeys::parse(shown)) {
+            (Presented::Nothing, _) => Ok(true),
+            (Presented::Token(_), _) if answered.is_some() => Ok(false),
+            (Presented::Token(_), Ok(keys)) => {
+                let (id, now) = (device.registration_id, self.now());
+                Ok(!self.challenges.has(id, &keys, now).await?)
+            }
+            (Presented::Token(_), Err(_)) => Ok(true),
+            (Presented::Chain(_), _) => Ok(false),
         }
     }
 
     /// Stores the registration of a TPM that is not enrolled. It has failed, and the first poll reports the failure.
-    pub(super) fn register_not_enrolled(
+    pub(super) async fn register_not_enrolled(
         &self,
         device: &Device<'_>,
         proof: TpmProof,
-    ) -> RegistrationOperationStatus {
+    ) -> Result<RegistrationOperationStatus, ServiceError> {
         let now = self.instance.state.now();
         tracing::warn!(registration_id = %device.registration_id, "a TPM that is not enrolled");
         let record = Record {
@@ -103,8 +111,8 @@ impl Engine {
             outcome: Some(Outcome::Failed(ServiceError::not_enrolled().into())),
         };
         let status = in_progress(&record);
-        self.challenges.keep_failed(record, self.now());
-        status
+        self.challenges.keep_failed(record, self.now()).await?;
+        Ok(status)
     }
 }
 

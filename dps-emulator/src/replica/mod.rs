@@ -53,7 +53,7 @@ impl Replica {
 
     /// The replicas that this one has observed; only this one at first.
     pub(crate) fn observer(&self) -> Living {
-        Living::new(self.timeout)
+        Living::new(BEATS)
     }
 
     /// Writes a heartbeat: a value that differs from the one before.

@@ -4,6 +4,7 @@ use dps_types::HubHostname;
 use dps_types::protocol::IfMatch;
 
 use super::codec::Damaged;
+use super::quota::Permit;
 use super::store::{Change, Expected};
 use super::{
     Document, Page, State, attestation, decode, decode_or_skip, encode, unique, validate, version,
@@ -90,7 +91,7 @@ impl State {
                 .map(unique::certificates)
                 .unwrap_or_default();
             let completed = self.complete(document.clone(), previous)?;
-            let _permit = self.permit_enrollment(&completed, kind.as_ref()).await?;
+            let permit = self.permit_enrollment(&completed, kind.as_ref()).await?;
             let has = unique::certificates(&completed);
             let claims = self.claims::<D>(&key, &had, &has).await?;
             let expected = stored
@@ -98,6 +99,7 @@ impl State {
                 .map_or(Expected::Absent, Expected::Exactly);
             let mut changes: Vec<Change<'_>> = claims.changes().collect();
             changes.push(Change::put(D::TABLE, &key, expected, write(&completed)?));
+            changes.extend(permit.as_ref().and_then(Permit::change));
             if self.store().apply(&changes).await? {
                 return Ok(completed);
             }

@@ -34,7 +34,9 @@ use store::Store;
 pub(crate) use codec::{decode, decode_or_skip, encode};
 pub(crate) use document::{Document, Terms};
 pub(crate) use message::sentence;
+pub(crate) use operations::InProgress;
 pub(crate) use page::Page;
+pub(crate) use quota::Turn;
 pub(crate) use record::{Outcome, Pending, Record, issues_certificates};
 pub(crate) use registrations::Stored;
 pub(crate) use validate::document as read_document;
@@ -52,11 +54,14 @@ pub(crate) struct State {
     random: Arc<Random>,
     /// The id of this emulator among those that share the store.
     replica: Arc<str>,
+    /// Whether other emulators can share the store.
+    is_shared: bool,
 }
 
 impl State {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self {
+            is_shared: store.notifications().is_some(),
             whole: Arc::clone(&store),
             store,
             clock,
@@ -64,6 +69,11 @@ impl State {
             random: Arc::default(),
             replica: Uuid::new_v4().to_string().into(),
         }
+    }
+
+    /// Whether other emulators can share the store.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// States that the store is a part of another one.

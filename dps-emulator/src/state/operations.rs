@@ -65,16 +65,22 @@ impl State {
         found: &InProgress,
     ) -> Result<Option<OperationId>, ServiceError> {
         let bytes = self.store().get(Table::Registrations, &found.key).await?;
-        let record: Option<Record> = bytes.and_then(|bytes| decode_or_skip(&found.key, &bytes));
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        let record: Option<Record> = decode_or_skip(&found.key, &bytes);
         let Some(record) = record.filter(|record| record.pending.is_some()) else {
             return Ok(None);
         };
+        let (key, expected) = (&*found.key, Expected::Exactly(&found.entry));
         let entry = self.operation_entry(&record.operation);
-        let expected = Expected::Exactly(&found.entry);
-        let taken = self
-            .store()
-            .put(Table::Operations, &found.key, expected, entry);
-        Ok(taken.await?.then_some(record.operation))
+        // The entry must name the operation of the record.
+        let changes = [
+            Change::check(Table::Registrations, key, Expected::Exactly(&bytes)),
+            Change::put(Table::Operations, key, expected, entry),
+        ];
+        let taken = self.store().apply(&changes).await?;
+        Ok(taken.then_some(record.operation))
     }
 
     /// The condition that this replica carries the operation out.

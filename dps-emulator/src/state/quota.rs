@@ -1,16 +1,21 @@
 //! Enforces quotas: how many enrollments, groups and registrations an instance may have.
 //!
-//! Far below a quota, inserts run concurrently. Near it they are serialized, so that the count is exact.
+//! Far below a quota, inserts run concurrently. Near it they are serialized, so that the count is exact: by a lock, and if other
+//! emulators share the store, by a number in the store that each insert changes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dps_types::enrollment::{AttestationType, EnrollmentGroup};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use uuid::Uuid;
 
-use super::store::Table;
+use super::store::{Change, Expected, Table};
 use super::{Document, State};
 use crate::limits::Limits;
 use crate::service_error::ServiceError;
+
+/// More inserts than other emulators make between a count and the write.
+const CONCURRENT_ELSEWHERE: u64 = 10_000;
 
 /// The limits of an instance and the inserts in progress.
 #[derive(Debug, Default)]
@@ -25,8 +30,21 @@ pub(super) struct Quota {
 /// Permission to insert one record. The caller holds it until the record is written.
 #[must_use]
 pub(super) enum Permit<'a> {
-    Shared { _permit: SharedPermit<'a> },
-    Exclusive { _lock: RwLockWriteGuard<'a, ()> },
+    Shared {
+        _permit: SharedPermit<'a>,
+    },
+    Exclusive {
+        _lock: RwLockWriteGuard<'a, ()>,
+        /// If other emulators share the store.
+        turn: Option<Turn>,
+    },
+}
+
+/// A number in the store that each serialized insert changes. An insert of another emulator in between makes this one fail.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    key: String,
+    before: Option<Vec<u8>>,
 }
 
 pub(super) struct SharedPermit<'a> {
@@ -73,15 +91,31 @@ impl State {
         // Read before the records are counted: an insert that ends in between is then counted twice rather than not at all.
         let concurrent = self.quota.concurrent.load(Ordering::SeqCst);
         let count = self.whole.count(kind.table()).await?;
-        if count.saturating_add(concurrent) <= limit {
+        let elsewhere = match self.is_shared {
+            true => CONCURRENT_ELSEWHERE,
+            false => 0,
+        };
+        if count.saturating_add(concurrent).saturating_add(elsewhere) <= limit {
             return Ok(Permit::Shared { _permit: permit });
         }
         drop(permit);
         let lock = self.quota.lock.write().await;
+        let turn = self.turn(kind.name()).await?;
         match self.count(kind).await? < limit {
-            true => Ok(Permit::Exclusive { _lock: lock }),
+            true => Ok(Permit::Exclusive { _lock: lock, turn }),
             false => Err(ServiceError::quota(kind.name(), limit)),
         }
+    }
+
+    /// The number that serialized inserts of this kind change; `None` if no other emulator shares the store. It must be read before
+    /// the records are counted.
+    pub(crate) async fn turn(&self, kind: &str) -> Result<Option<Turn>, ServiceError> {
+        if !self.is_shared {
+            return Ok(None);
+        }
+        let key = format!("quota/{kind}");
+        let before = self.store().get(Table::Meta, &key).await?;
+        Ok(Some(Turn { key, before }))
     }
 
     /// Counts the records of the kind. Groups are counted by attestation type only when all groups together reach the limit,
@@ -98,6 +132,26 @@ impl State {
             }
             _ => Ok(count),
         }
+    }
+}
+
+impl Permit<'_> {
+    /// The change that must be written with the record.
+    pub(super) fn change(&self) -> Option<Change<'_>> {
+        match self {
+            Self::Shared { .. } => None,
+            Self::Exclusive { turn, .. } => turn.as_ref().map(Turn::change),
+        }
+    }
+}
+
+impl Turn {
+    /// The change that must be written with the record.
+    pub(crate) fn change(&self) -> Change<'_> {
+        let expected = self.before.as_deref();
+        let expected = expected.map_or(Expected::Absent, Expected::Exactly);
+        let next = Uuid::new_v4().to_string().into_bytes();
+        Change::put(Table::Meta, &self.key, expected, next)
     }
 }
 

@@ -62,10 +62,6 @@ impl State {
         mut record: Record,
         mut changes: Vec<Change<'_>>,
     ) -> Result<Option<Record>, ServiceError> {
-        let _permit = match before {
-            Some(_) => None,
-            None => Some(self.permit_registration().await?),
-        };
         record.last_updated = self.now();
         record.etag = version::new_version(record.last_updated, self.random());
         let key = record.registration_id.to_lowercase();
@@ -80,9 +76,27 @@ impl State {
         ));
         changes.push(Change::put(Table::Registrations, &key, expected, bytes));
         changes.extend(operation);
-        let written = self.store().apply(&changes).await?;
+        let written = match before {
+            Some(_) => self.store().apply(&changes).await?,
+            None => self.insert(&changes).await?,
+        };
         drop(changes);
         Ok(written.then_some(record))
+    }
+
+    /// Inserts a record with other changes, if the quota permits it.
+    async fn insert(&self, changes: &[Change<'_>]) -> Result<bool, ServiceError> {
+        for _ in 0..ATTEMPTS {
+            let permit = self.permit_registration().await?;
+            let Some(turn) = permit.change() else {
+                return Ok(self.store().apply(changes).await?);
+            };
+            let with_turn: Vec<_> = changes.iter().cloned().chain([turn]).collect();
+            if self.store().apply(&with_turn).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes a record, also one that cannot be read. Without a condition any version is deleted.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::server::{Acceptor, ClientHello};
 use rustls::sign::CertifiedKey;
@@ -14,7 +15,8 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 use super::configs::{Configs, HTTP_1_1, certificate_error};
 use super::rsa::RsaCertificates;
 use crate::error::Error;
-use crate::issuer::ServerAuthority;
+use crate::issuer::{ServerAuthority, SharedKind};
+use crate::state::store::Store;
 
 /// Accepts TLS 1.2 and 1.3, with one certificate for every name that a client may ask for.
 ///
@@ -43,10 +45,27 @@ impl TlsAcceptor {
     /// Presents certificates for these names, of the emulator's own authority. It is kept in the directory, if there is one.
     pub(crate) fn issued(dir: Option<&Path>, names: Vec<String>) -> Result<Self, Error> {
         let authority = ServerAuthority::load_or_create(dir)?;
+        let rsa = RsaCertificates::new(dir, names.clone());
+        Self::of_authority(&authority, &names, rsa)
+    }
+
+    /// Presents certificates for these names, of an authority in a store that several emulators share.
+    pub(crate) async fn shared(store: Arc<dyn Store>, names: Vec<String>) -> Result<Self, Error> {
+        let new = || ServerAuthority::load_or_create(None);
+        let authority = ServerAuthority::shared(&*store, SharedKind::Ecdsa, new).await?;
+        let rsa = RsaCertificates::shared(store, names.clone());
+        Self::of_authority(&authority, &names, rsa)
+    }
+
+    fn of_authority(
+        authority: &ServerAuthority,
+        names: &[String],
+        rsa: RsaCertificates,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            default: Configs::new(authority.issue(&names)?)?,
+            default: Configs::new(authority.issue(names)?)?,
             root_pem: authority.certificate_pem().to_owned(),
-            rsa: Some(RsaCertificates::new(dir, names)),
+            rsa: Some(rsa),
         })
     }
 

@@ -14,12 +14,14 @@ use rcgen::KeyPair;
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::configs::Configs;
 use crate::error::{Error, ErrorKind};
-use crate::issuer::{ServerAuthority, generate};
+use crate::issuer::{ServerAuthority, SharedKind, generate};
+use crate::state::store::Store;
 
 /// The size that every client supports.
 const BITS: usize = 2048;
@@ -27,11 +29,21 @@ const BITS: usize = 2048;
 /// The RSA root and the server's RSA certificate, once they are needed.
 #[derive(Debug)]
 pub(crate) struct RsaCertificates {
-    dir: Option<PathBuf>,
+    root: RootPlace,
     names: Vec<String>,
     made: Arc<OnceLock<Result<Made, String>>>,
     /// Held while they are made: other handshakes wait without a thread.
     turn: Mutex<()>,
+}
+
+/// The place that keeps the root.
+#[derive(Debug, Clone)]
+enum RootPlace {
+    /// This run only.
+    Memory,
+    Dir(PathBuf),
+    /// A store that several emulators share.
+    Store(Arc<dyn Store>),
 }
 
 #[derive(Debug, Clone)]
@@ -43,8 +55,18 @@ struct Made {
 impl RsaCertificates {
     /// The certificates are for these names. The root is kept in the directory, if there is one.
     pub(crate) fn new(dir: Option<&Path>, names: Vec<String>) -> Self {
+        let root = dir.map_or(RootPlace::Memory, |dir| RootPlace::Dir(dir.to_owned()));
+        Self::in_place(root, names)
+    }
+
+    /// The certificates are for these names. The emulators that share the store have one root.
+    pub(crate) fn shared(store: Arc<dyn Store>, names: Vec<String>) -> Self {
+        Self::in_place(RootPlace::Store(store), names)
+    }
+
+    fn in_place(root: RootPlace, names: Vec<String>) -> Self {
         Self {
-            dir: dir.map(Path::to_owned),
+            root,
             names,
             made: Arc::default(),
             turn: Mutex::default(),
@@ -73,9 +95,10 @@ impl RsaCertificates {
         }
         let _turn = self.turn.lock().await;
         let made = Arc::clone(&self.made);
-        let (dir, names) = (self.dir.clone(), self.names.clone());
+        let (root, names) = (self.root.clone(), self.names.clone());
+        let runtime = Handle::current();
         let work = move || {
-            let made = made.get_or_init(|| make(dir.as_deref(), &names));
+            let made = made.get_or_init(|| make(&root, &names, &runtime));
             made.clone()
         };
         let done = spawn_blocking(work).await;
@@ -84,10 +107,19 @@ impl RsaCertificates {
 }
 
 /// Makes the server's key while the root is made or read.
-fn make(dir: Option<&Path>, names: &[String]) -> Result<Made, String> {
+fn make(root: &RootPlace, names: &[String], runtime: &Handle) -> Result<Made, String> {
     let (authority, key) = thread::scope(|scope| {
         let key = scope.spawn(new_key);
-        let authority = ServerAuthority::load_or_create_rsa(dir, new_key);
+        let new = |dir| ServerAuthority::load_or_create_rsa(dir, new_key);
+        let authority = match root {
+            RootPlace::Memory => new(None),
+            RootPlace::Dir(dir) => new(Some(dir)),
+            RootPlace::Store(store) => {
+                runtime.block_on(ServerAuthority::shared(&**store, SharedKind::Rsa, || {
+                    new(None)
+                }))
+            }
+        };
         (authority, key.join())
     });
     let made = || {
@@ -101,12 +133,12 @@ fn make(dir: Option<&Path>, names: &[String]) -> Result<Made, String> {
         })
     };
     let made = made().map_err(|error: Error| error.to_string())?;
-    match dir {
-        Some(dir) => {
+    match root {
+        RootPlace::Dir(dir) => {
             let root = dir.join(ServerAuthority::RSA_CERTIFICATE_FILE);
             tracing::info!(root = %root.display(), "made an RSA certificate for a client without ECDSA; such clients must trust this root");
         }
-        None => tracing::info!("made an RSA certificate for a client without ECDSA"),
+        _ => tracing::info!("made an RSA certificate for a client without ECDSA"),
     }
     Ok(made)
 }

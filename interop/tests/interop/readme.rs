@@ -71,6 +71,11 @@ async fn the_devices_of_the_book_register() {
     enroll(folder).await;
     register_with_sdks(OTHER_LANGUAGES, folder).await;
 
+    let command = block(EMULATOR, "sh", "instances=https");
+    let output = run(Command::new("sh").args(["-ec", &command]), folder).await;
+    assert!(output.contains("\"idScope\":\"0ne"), "{output}");
+    assert!(output.contains("\"primaryKey\":"), "{output}");
+
     for script in ["token.sh", "register.sh"] {
         let text = block(OTHER_LANGUAGES, "sh", &format!("# usage: {script} "));
         fs::write(folder.join(script), text).unwrap();

@@ -14,11 +14,11 @@
 //! | [`Action::Register`] | `Engine::register` until it has read the record |
 //! | [`Action::Answer`] | the write of a new operation: `Engine::record`, `State::write_registration`; of a second registration: `Engine::keep_latest`; `Engine::begin` and the answer |
 //! | [`Action::Work`] | `Engine::try_assign`: it reads the record, calls the webhook in `Engine::decide`, writes in `Engine::complete`, and after a refusal reads the entry in `State::carries_out` |
-//! | [`Action::Observe`], [`Action::Mistake`] | `Engine::observe` with `State::in_progress`; `Living` decides who is dead |
+//! | [`Action::Observe`], [`Action::Mistake`] | `Instances::observe` and `Engine::take_over_unless` with `State::in_progress`; `Living` decides which replicas are dead |
 //! | [`Action::TakeOver`] | `State::take_over`, which reads the record and replaces the entry; `Engine::begin` |
 //! | [`Action::Delete`] | `State::delete_registration` |
-//! | [`Action::Crash`] | the end of the process at any moment, also `Engine::stopped` |
-//! | [`Action::Restart`] | a new process, with `Engine::resume` |
+//! | [`Action::Crash`] | the end of the process at any moment, also `Instances::stopped` |
+//! | [`Action::Restart`] | a new process, with `Instances::resume` |
 //! | [`Reply::Error`], [`Action::Arrive`] | a `StoreError` of `Store::apply`: the change is made before it, after it, or never |
 //!
 //! A poll reads one record and changes nothing. The properties judge every state, so they judge every answer to a poll.

@@ -43,7 +43,7 @@ pub(crate) struct Connect {
     /// Print the device twin, send what the options name, and end
     #[arg(long, conflicts_with_all = ["messages", "methods", "seconds"])]
     once: bool,
-    /// End after this time
+    /// End this time after the device has connected
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     /// Print cloud-to-device messages and accept them, so that the hub removes them. Without it, the hub keeps them
@@ -104,7 +104,6 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
     let result = tokio::select! {
         result = session.follow(report, telemetry) => result,
         stopped = stop::requested() => stopped.map_err(Failure::from),
-        () = after(connect.seconds) => Ok(()),
     };
     session.close().await;
     session.printed.finish()?;
@@ -194,6 +193,7 @@ impl Session<'_> {
             }
         };
         let mut sending = std::pin::pin!(sending.fuse());
+        let mut elapsed = std::pin::pin!(after(self.connect.seconds));
         let mut end = Ok(());
         loop {
             tokio::select! {
@@ -207,6 +207,7 @@ impl Session<'_> {
                     Some(event) => self.print(event)?,
                     None => return end,
                 },
+                () = &mut elapsed => return Ok(()),
             }
         }
     }

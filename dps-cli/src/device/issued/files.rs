@@ -37,7 +37,7 @@ impl IssuedFiles {
         }
     }
 
-    /// The certificate in the files. `None` if neither of them exists.
+    /// The certificate in the files, the newest one. `None` if no file exists.
     ///
     /// # Errors
     /// If the files are not the certificate and the key of this device.
@@ -50,7 +50,6 @@ impl IssuedFiles {
         if let Some(next) = stored.next
             && let Ok(certificate) = next.open(id, &keys).await
         {
-            self.confirm_next().await?;
             return Ok(Some(certificate));
         }
         let foreign = || {
@@ -59,7 +58,7 @@ impl IssuedFiles {
                 self.chain.display(),
                 self.key.display()
             ))
-            .with_hint("use --overwrite to replace them")
+            .with_hint("use other names, or --overwrite to replace them")
         };
         match stored.current {
             Some(current) => match current.open(id, &keys).await {
@@ -68,6 +67,18 @@ impl IssuedFiles {
             },
             None if self.key.exists() || self.chain.exists() => Err(foreign()),
             None => Ok(None),
+        }
+    }
+
+    /// Replaces the pair with one of this device that was written and not yet renamed.
+    pub(in crate::device) async fn complete(&self, id: &RegistrationId) -> Result {
+        let Some(next) = self.load().await?.next else {
+            return Ok(());
+        };
+        match next.open(id, &MemoryKeySource::default()).await {
+            Ok(_) => Ok(self.confirm_next().await?),
+            // It is replaced by the next renewal.
+            Err(_) => Ok(()),
         }
     }
 

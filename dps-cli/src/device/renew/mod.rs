@@ -70,6 +70,7 @@ pub(crate) async fn run(renew: Renew, context: &Context) -> Result {
     let client = renew.device.client(context).await?;
     let id = client.registration_id().clone();
     let files = IssuedFiles::new(&renew.issued.new_key, &renew.issued.certificate_out);
+    files.complete(&id).await?;
     let held = match files.certificate(&id).await {
         Err(failure) if !renew.issued.overwrite => return Err(failure),
         held => held.unwrap_or_default(),

@@ -12,7 +12,7 @@ use crate::access::{OWNER, OWNER_PERMISSIONS, Permission};
 use crate::instances::{HubRecord, PolicyRecord, Record, StoredKey};
 use crate::service_error::ServiceError;
 
-/// The text that stands for a key in an answer. In a request it keeps the key as it is.
+/// The text in place of a key in an answer. In a request it keeps the key as it is.
 const MASK: &str = "****";
 /// The host name of devices in Azure.
 const DEVICE_HOST: &str = "global.azure-devices-provisioning.net";
@@ -182,13 +182,20 @@ fn credentials(
     text: &str,
     before: &[HubRecord],
 ) -> Result<(HubHostname, String, StoredKey), ServiceError> {
-    let field = |name: &str| {
-        let mut fields = text.split(';').filter_map(|field| field.split_once('='));
-        let found = fields.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.trim())
+    let fields = |name: &'static str| {
+        let fields = text.split(';').filter_map(|field| field.split_once('='));
+        fields
+            .filter(move |(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     };
-    if field("SharedAccessKey") == Some(MASK) {
-        let hostname = HubHostname::new(field("HostName").unwrap_or_default())?;
+    if fields("SharedAccessKey").eq([MASK]) {
+        let mut names = fields("HostName");
+        let hostname = HubHostname::new(names.next().unwrap_or_default())?;
+        if names.next().is_some() {
+            return Err(ServiceError::invalid(
+                "A connectionString has more than one HostName.",
+            ));
+        }
         let known = before.iter().find(|hub| hub.hostname == hostname);
         return match known {
             Some(hub) => Ok((hostname, hub.policy.clone(), hub.key.clone())),
@@ -317,3 +324,6 @@ fn rights(policy: &PolicyRecord) -> String {
     let names: Vec<&str> = policy.permissions.iter().map(|it| it.name()).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

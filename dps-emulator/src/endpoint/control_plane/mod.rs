@@ -43,6 +43,10 @@ const API_VERSIONS: [&str; 16] = [
     "2026-11-01",
 ];
 
+/// The api-version of a request that may leave it out.
+#[cfg(feature = "control")]
+pub(super) const LATEST: &str = "2026-11-01";
+
 /// The first segment of the control plane's paths.
 pub(super) const ROOT: &str = "subscriptions";
 
@@ -54,7 +58,7 @@ pub(super) async fn answer(instances: &Instances, call: &mut Call) -> Result<Rep
         Target::Instance { name, .. } => instance(instances, name).await?,
         _ => None,
     };
-    authorize(instances, named.as_deref(), call)?;
+    authorize(instances, named.as_deref(), call).await?;
     call.receive(SERVICE_LIMIT).await?;
     match &path.target {
         Target::Instance { group, name, part }
@@ -63,7 +67,7 @@ pub(super) async fn answer(instances: &Instances, call: &mut Call) -> Result<Rep
                 Part::Whole | Part::Skus | Part::Keys | Part::Key(_) | Part::OperationResult
             ) =>
         {
-            // A name that no instance has stands for the first one.
+            // A name that no instance has means the first one.
             let gateway = named.as_ref().unwrap_or(instances.first());
             let id = path::resource_id(&path.subscription, group, name);
             certificates::answer(&gateway.instance.cas, call, &id, part).await
@@ -80,15 +84,18 @@ async fn instance(instances: &Instances, name: &str) -> Result<Option<Arc<Gatewa
 }
 
 /// Accepts a caller of the first instance, or one of the instance that the path names.
-fn authorize(
+async fn authorize(
     instances: &Instances,
     named: Option<&Gateway>,
     call: &Call,
 ) -> Result<(), ServiceError> {
-    let first = instances.first().authorize(call, ServiceAction::Configure);
+    let first = instances
+        .first()
+        .authorize(call, ServiceAction::Configure)
+        .await;
     match (first, named) {
         (Err(error), Some(named)) if error.status() == 401 => {
-            named.authorize(call, ServiceAction::Configure)
+            named.authorize(call, ServiceAction::Configure).await
         }
         (first, _) => first,
     }

@@ -53,7 +53,7 @@ pub(super) async fn answer(
         DeviceOperation::FinishUpload { .. } => None,
     };
     if let Some(action) = action {
-        gateway.instance.throttle_hub(action, &identity.hub)?;
+        gateway.instance.throttle_hub(action, &identity.hub).await?;
     }
     call.receive(SERVICE_LIMIT).await?;
     let hubs = &gateway.instance.hubs;

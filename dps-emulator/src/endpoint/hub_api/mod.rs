@@ -62,7 +62,7 @@ async fn answer_back_end(
     let hub = authorize(gateway, call)?;
     check_api_version(call)?;
     if let Some(action) = throttled(operation) {
-        gateway.instance.throttle_hub(action, &hub)?;
+        gateway.instance.throttle_hub(action, &hub).await?;
     }
     call.receive(SERVICE_LIMIT).await?;
     let api = Api {

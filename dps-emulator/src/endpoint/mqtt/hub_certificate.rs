@@ -122,7 +122,7 @@ impl CertificateRequest {
         let counted = instance
             .throttle
             .certificate(&credential.registration_id, instance.now());
-        if let Err(error) = counted {
+        if let Err(error) = counted.await {
             instance.hubs.end_renewal(identity, &renewal);
             return Err(error.into());
         }

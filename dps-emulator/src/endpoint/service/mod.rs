@@ -24,7 +24,7 @@ pub(super) const ROOTS: [&str; 3] = ["enrollments", "enrollmentGroups", "registr
 pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, ServiceError> {
     let route = ServiceRoute::parse(&call.method, &call.path)?;
     let api_version = api_version(&call.query, &gateway.instance)?;
-    gateway.authorize(call, ServiceAction::of(&route))?;
+    gateway.authorize(call, ServiceAction::of(&route)).await?;
     call.receive(SERVICE_LIMIT).await?;
     let service = Service {
         state: &gateway.instance.state,

@@ -1,34 +1,37 @@
 //! The store that keeps the emulator's state: tables of bytes with compare-and-set, behind a trait.
 
 mod conformance;
+mod error;
 mod memory;
 mod notifications;
 mod partition;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dps_types::ErrorCode;
 
 pub use self::conformance::conformance;
+pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 pub use self::notifications::{Notification, Notifications, Notifier};
 pub(crate) use self::partition::Partition;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
 #[cfg(feature = "redb")]
 pub use self::redb::RedbStore;
-use crate::service_error::ServiceError;
 
 /// A database that keeps the state of an emulator: enrollments, registrations, devices of the linked hubs.
 ///
 /// The operations are: read one key, change several keys atomically if they still hold the values that the caller read,
-/// and list a table in key order. The crate has two implementations, [`MemoryStore`] and [`RedbStore`].
+/// and list a table in key order. The crate has three implementations: [`MemoryStore`], [`RedbStore`], and
+/// `PostgresStore` with the feature `postgres`.
 ///
 /// # For implementors
 ///
@@ -338,53 +341,6 @@ impl fmt::Debug for Action {
             Self::Put(value) => write!(f, "Put({} bytes)", value.len()),
             Self::Delete => f.write_str("Delete"),
             Self::Keep => f.write_str("Keep"),
-        }
-    }
-}
-
-/// Error from opening, reading or writing a database. The message names the operation that failed; the source is the cause,
-/// which `{:#}` prints as well.
-#[derive(Debug, thiserror::Error)]
-pub struct StoreError {
-    message: Cow<'static, str>,
-    source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        dps_types::write_sources(f, self)
-    }
-}
-
-impl From<StoreError> for ServiceError {
-    /// 500001: not the client's fault.
-    fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn Error, "the store failed");
-        Self::new(
-            ErrorCode::SERVER_ERROR,
-            "The store failed. The cause is in the emulator's log.",
-        )
-    }
-}
-
-impl StoreError {
-    /// An error without a cause. The message must not contain a stored value.
-    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            message: message.into(),
-            source: None,
-        }
-    }
-
-    /// An error with its cause. The message must not repeat the cause.
-    pub fn with_source(
-        message: impl Into<Cow<'static, str>>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
-        Self {
-            message: message.into(),
-            source: Some(source.into()),
         }
     }
 }

@@ -64,6 +64,8 @@ impl Dps {
         choose: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
     ) -> Self {
         let builder = Emulator::builder().retry_after(Duration::ZERO);
+        #[cfg(feature = "postgres")]
+        let builder = with_test_store(builder).await;
         let emulator = choose(builder).start().await.expect("the emulator starts");
         let wire = Wire::new(
             &emulator.https_url(),
@@ -233,4 +235,19 @@ pub(crate) fn latency(text: &str) -> dps_emulator::Latency {
 /// A CA certificate whose possession is proven.
 pub(crate) fn verified_ca(name: &str, pem: &str) -> dps_emulator::VerifiedCa {
     dps_emulator::VerifiedCa::from_pem(name, pem).expect("a certificate")
+}
+
+/// Keeps the state in a new schema of the PostgreSQL database that the variable `DPS_TEST_STORE` names, if it is set.
+#[cfg(feature = "postgres")]
+async fn with_test_store(builder: EmulatorBuilder) -> EmulatorBuilder {
+    use dps_emulator::store::{PostgresStore, PostgresUrl};
+
+    let Ok(url) = std::env::var("DPS_TEST_STORE") else {
+        return builder;
+    };
+    let schema = format!("test_{}", uuid::Uuid::new_v4().simple());
+    let url = format!("{url}?schema={schema}&max_connections=4&timeout=60");
+    let url = url.parse::<PostgresUrl>().expect("a URL");
+    let store = PostgresStore::connect(&url).await.expect("the database");
+    builder.store(std::sync::Arc::new(store))
 }

@@ -1,4 +1,4 @@
-//! Instances never see each other: whatever happens at one, another answers as if it were alone.
+//! Instances never see each other: one answers as if it were alone, with any requests at another.
 
 use dps_emulator::CertificateAuthority;
 use proptest::prelude::*;

@@ -12,7 +12,7 @@ use dps_emulator::{InstanceHandle, InstanceName, InstanceOptions};
 use crate::common::{Dps, KEY_1, KEY_2, Wire, key_enrollment, linked};
 
 /// A valid name.
-fn name(text: &str) -> InstanceName {
+pub(crate) fn name(text: &str) -> InstanceName {
     text.parse().expect("a name")
 }
 
@@ -23,7 +23,7 @@ fn options(text: &str) -> InstanceOptions {
 }
 
 /// An instance with the hub `{name}.azure-devices.net`, and its operator.
-async fn create(dps: &Dps, text: &str) -> (InstanceHandle, Wire) {
+pub(crate) async fn create(dps: &Dps, text: &str) -> (InstanceHandle, Wire) {
     let created = dps.emulator.create_instance(options(text)).await;
     let instance = created.expect("created");
     let wire = wire(dps, &instance);
@@ -36,7 +36,7 @@ fn wire(dps: &Dps, instance: &InstanceHandle) -> Wire {
         .of_scope(instance.id_scope().as_str())
 }
 
-async fn enroll(wire: &Wire, id: &str, key: &str) {
+pub(crate) async fn enroll(wire: &Wire, id: &str, key: &str) {
     let other = if key == KEY_1 { KEY_2 } else { KEY_1 };
     let document = key_enrollment(id, key, other);
     wire.create(&format!("/enrollments/{id}"), &document).await;

@@ -6,8 +6,10 @@ use dps_emulator::fault::{Effect, Fault, Step};
 use dps_emulator::{AccessPolicy, EntraRole, ErrorKind, InstanceOptions, Limits, Permission};
 use dps_types::Timestamp;
 
-use super::{create, enroll, name, options, wire};
-use crate::common::{Answer, Dps, HubApi, KEY_1, KEY_2, TestClock, linked, percent};
+use super::{create, enroll, name, options, resources, wire};
+use crate::common::{
+    Answer, Dps, FOREVER, HubApi, KEY_1, KEY_2, KEY_3, Sas, TestClock, linked, percent,
+};
 
 const HOST: &str = "suite-1.azure-devices-provisioning.net";
 
@@ -97,6 +99,38 @@ async fn the_key_of_a_hub_decides_at_the_hubs() {
         dps.hub_api("127.0.0.1").get("/devices/dev-1").await.status,
         404
     );
+}
+
+#[tokio::test]
+async fn with_a_key_of_several_hubs_the_token_must_name_the_hub() {
+    let dps = Dps::start().await;
+    let hub = |hub: &str| resources::hub_description(hub);
+    let put = |name: &str, hubs: &[serde_json::Value]| {
+        let request = resources::resource(&dps, "PUT", name, "");
+        Answer::to(request.json(&resources::description(hubs)))
+    };
+    assert_eq!(
+        put("suite-1", &[hub("hub-a"), hub("hub-b")]).await.status,
+        201
+    );
+    assert_eq!(put("suite-2", &[hub("hub-c")]).await.status, 201);
+    let sas = |resource: &str| Sas {
+        sr: percent(resource),
+        se: FOREVER,
+        skn: Some("iothubowner".to_owned()),
+    };
+    let asked = async |resource: &str| {
+        let request = dps
+            .request("GET", "/devices?api-version=2021-04-12")
+            .header("Authorization", sas(resource).sign(KEY_3));
+        Answer::to(request).await.status
+    };
+    for name in ["hub-a", "hub-b", "hub-c"] {
+        assert_eq!(asked(name).await, 200, "{name}");
+    }
+    assert_eq!(asked("localhost").await, 401);
+    assert_eq!(put("suite-1", &[]).await.status, 200);
+    assert_eq!(asked("localhost").await, 200);
 }
 
 #[tokio::test]

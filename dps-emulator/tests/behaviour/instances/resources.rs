@@ -5,7 +5,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::{enroll, name, wire};
-use crate::common::{Answer, Dps, KEY_1, KEY_2, KEY_3, Wire, with};
+use crate::common::{Answer, Control, Dps, KEY_1, KEY_2, KEY_3, Wire, with, with_control};
 
 const SUBSCRIPTION: &str = "/subscriptions/91d12660-3dec-467a-be2a-213b5544ddc0";
 const GROUP: &str = "/resourceGroups/myResourceGroup";
@@ -246,6 +246,14 @@ async fn policies_are_replaced_with_their_keys() {
     document["properties"]["authorizationPolicies"] = policies("EnrollmentRead, EnrollmentWrite");
     put(&dps, &document, 200).await;
     enroll(&reader, "dev-1", KEY_1).await;
+    // The key identifies the instance, so no other may have it.
+    let other = resource(&dps, "PUT", "another", "").json(&document);
+    assert_refused(
+        &Answer::to(other).await,
+        409_001,
+        "Conflict",
+        "A policy 'reader' of another instance of this emulator has the same key. Leave the keys out, or choose others: a key identifies its instance.",
+    );
     document["properties"]["authorizationPolicies"] = json!([]);
     put(&dps, &document, 200).await;
     assert_eq!(reader.get("/enrollments/dev-1").await.status, 401);
@@ -501,6 +509,29 @@ async fn certificates_belong_to_one_instance() {
     };
     assert_eq!(list("myFirstProvisioningService").await, 1);
     assert_eq!(list("dps-emulator").await, 0);
-    // A name that no instance has stands for the first one.
+    // A name that no instance has means the first one.
     assert_eq!(list("any-name").await, 0);
+}
+
+#[tokio::test]
+async fn the_control_endpoint_needs_no_token_and_shows_no_key() {
+    let dps = Dps::start_with(with_control).await;
+    let control = Control::of(&dps);
+    let path = format!("{SUBSCRIPTION}{GROUP}{SERVICES}/suite-1");
+    let document = description(&[hub_description("hub-a")]);
+    let created = control.send("PUT", &path, &document).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let keys = control.request("POST", &format!("{path}/listkeys"));
+    let keys = answer(keys, 200).await.json();
+    let key = keys["value"][0]["primaryKey"].as_str().expect("a key");
+    let one = dps.emulator.instance(&name("suite-1")).await.expect("read");
+    let one = one.expect("created");
+    assert!(one.service_connection_string().ends_with(key));
+    let exchanges = control.get("/exchanges").await.text;
+    assert!(exchanges.contains("hub-a"), "{exchanges}");
+    assert!(!exchanges.contains(key) && !exchanges.contains(KEY_3));
+    let listed = control.get(&format!("{SUBSCRIPTION}{SERVICES}")).await;
+    assert_eq!(listed.json()["value"][0]["name"], "suite-1");
+    let deleted = control.request("DELETE", &path);
+    answer(deleted, 200).await;
 }

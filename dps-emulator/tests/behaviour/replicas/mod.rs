@@ -1,6 +1,8 @@
 //! Several emulators that share a database are one DPS.
 
 mod hub_connections;
+mod instances;
+mod shared;
 mod take_over;
 
 use std::sync::Arc;

@@ -114,7 +114,10 @@ impl<'a> Client<'a> {
         let identity = Identity::device(&hub, &device_id).with_module(module_id);
         let presented = presented(connect, caller)?;
         let hubs = &gateway.instance.hubs;
-        gateway.instance.throttle_hub(HubAction::Connect, &hub)?;
+        gateway
+            .instance
+            .throttle_hub(HubAction::Connect, &hub)
+            .await?;
         let clean = connect.clean_session;
         let admitted = hubs
             .admit(&identity, &presented, model_id.clone(), clean)
@@ -147,10 +150,11 @@ impl<'a> Client<'a> {
         &self.gateway.instance.hubs
     }
 
-    fn throttle(&self, action: HubAction) -> Result<(), ServiceError> {
+    async fn throttle(&self, action: HubAction) -> Result<(), ServiceError> {
         self.gateway
             .instance
             .throttle_hub(action, &self.identity.hub)
+            .await
     }
 
     /// The next cloud-to-device message that was not sent over this connection, if the client has subscribed to them. Dropping

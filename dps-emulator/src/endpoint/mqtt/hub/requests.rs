@@ -33,7 +33,7 @@ impl Client<'_> {
                 "a telemetry message has {size} bytes, and the limit is {limit}"
             ));
         }
-        if let Err(error) = self.throttle(HubAction::Telemetry) {
+        if let Err(error) = self.throttle(HubAction::Telemetry).await {
             return Received::End(format!("{}: {}", error.code(), error.message()));
         }
         let work = async {
@@ -112,7 +112,7 @@ impl Client<'_> {
     }
 
     pub(super) async fn twin(&self, rid: String) -> Result<Response, ServiceError> {
-        self.throttle(HubAction::TwinRead)?;
+        self.throttle(HubAction::TwinRead).await?;
         let twin = self.hubs().twin_for_device(&self.identity);
         Ok(Response {
             topic: TwinResponseTopic::new(200, rid),
@@ -121,7 +121,7 @@ impl Client<'_> {
     }
 
     pub(super) async fn report(&self, rid: String, body: &[u8]) -> Result<Response, ServiceError> {
-        self.throttle(HubAction::TwinUpdate)?;
+        self.throttle(HubAction::TwinUpdate).await?;
         let patch: Map<String, Value> = document(body)?;
         let version = self.hubs().report(&self.identity, &patch).await?;
         tracing::debug!(device = self.name, version, "reported properties");

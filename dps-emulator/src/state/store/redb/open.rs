@@ -185,7 +185,7 @@ impl OpenError {
     fn at(self, path: &Path) -> StoreError {
         StoreError {
             message: format!("registry file {} {}", path.display(), self.0.message).into(),
-            source: self.0.source,
+            ..self.0
         }
     }
 }
