@@ -10,7 +10,7 @@ use std::time::Duration;
 use dps_device::{
     Attestation, ProvisioningClient, Roots, SymmetricKeyAttestation, X509Attestation,
 };
-use dps_emulator::{CertificateAuthority, Emulator, LinkedHub};
+use dps_emulator::{CertificateAuthority, Emulator, EmulatorBuilder, LinkedHub};
 use dps_service::ServiceClient;
 use dps_types::SymmetricKey;
 use dps_types::enrollment::EnrollmentGroup;
@@ -46,10 +46,20 @@ impl Service {
     /// # Errors
     /// If the port is not free.
     pub async fn start_with_mqtt_port(port: u16) -> Result<Self, Box<dyn Error>> {
+        Self::start_with(|builder| builder.mqtt_port(port)).await
+    }
+
+    /// As [`start`](Self::start), with these options of the emulator.
+    ///
+    /// # Errors
+    /// If the emulator does not start.
+    pub async fn start_with(
+        choose: impl FnOnce(EmulatorBuilder) -> EmulatorBuilder,
+    ) -> Result<Self, Box<dyn Error>> {
         let builder = Emulator::builder()
             .link_hub("contoso-hub".parse::<LinkedHub>()?)
-            .mqtt_port(port);
-        let emulator = builder.retry_after(Duration::ZERO).start().await?;
+            .retry_after(Duration::ZERO);
+        let emulator = choose(builder).start().await?;
         let roots = Roots::from_pem(emulator.ca_pem())?;
         let group_key = SymmetricKey::generate();
         let factory = CertificateAuthority::new("Contoso Factory")?;

@@ -25,8 +25,8 @@ use crate::allocate::Latency;
 use crate::endpoint::Gateway;
 use crate::error::Error;
 use crate::service_error::ServiceError;
-use crate::state::decode;
 use crate::state::store::{Partition, Store, Table};
+use crate::state::{decode, decode_or_skip};
 use dps_types::{Clock, ETag, ErrorCode};
 
 pub(crate) use blueprint::{Blueprint, Parts};
@@ -204,11 +204,12 @@ impl Instances {
             let own = page
                 .iter()
                 .take_while(|(key, _)| key.starts_with(Key::SCOPES));
-            let read: Vec<Record> = own
-                .map(|(_, bytes)| decode(bytes))
-                .collect::<Result<_, _>>()?;
-            let is_last = read.len() < PAGE;
-            records.extend(read.into_iter().filter(|record| !record.is_deleted));
+            let own: Vec<&(String, Vec<u8>)> = own.collect();
+            let is_last = own.len() < PAGE;
+            let read = own
+                .into_iter()
+                .filter_map(|(key, bytes)| decode_or_skip::<Record>(key, bytes));
+            records.extend(read.filter(|record| !record.is_deleted));
             match page.into_iter().next_back() {
                 Some((key, _)) if !is_last => after = key,
                 _ => return Ok(records),

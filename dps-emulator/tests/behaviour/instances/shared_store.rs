@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dps_emulator::store::MemoryStore;
+use dps_emulator::store::{Expected, MemoryStore, Store, Table};
 
 use super::resources::{description, hub_description, resource};
 use super::{create, enroll, name, wire};
@@ -71,4 +71,25 @@ async fn a_change_takes_effect_at_every_emulator() {
     assert_eq!(changed.status, 200, "{changed:?}");
     let state = at_two.device("dev-1").key(KEY_1).assigned().await;
     assert_eq!(state["assignedHub"], "hub-b");
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_read_does_not_affect_the_others() {
+    let store = Arc::new(MemoryStore::new());
+    let dps = Dps::start_with(|builder| builder.store(store.clone())).await;
+    let (_, one) = create(&dps, "suite-1").await;
+    let (two, _) = create(&dps, "suite-2").await;
+    let key = format!("id-scope/{}", two.id_scope().as_str().to_ascii_lowercase());
+    let put = store.put(Table::Instances, &key, Expected::Anything, b"{".to_vec());
+    assert!(put.await.expect("written"));
+    let names = dps.emulator.instance_names().await.expect("listed");
+    assert_eq!(names, [name("suite-1")]);
+    dps.emulator.shutdown().await;
+    let dps = Dps::start_with(|builder| builder.store(store)).await;
+    let again = at(&dps, &one);
+    enroll(&again, "dev-1", KEY_1).await;
+    again.device("dev-1").key(KEY_1).assigned().await;
+    let damaged = Wire::of_scope(&again, two.id_scope().as_str());
+    let answer = damaged.device("dev-1").key(KEY_1).register().await;
+    assert_eq!(answer.status, 500, "{answer:?}");
 }

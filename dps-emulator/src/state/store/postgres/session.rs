@@ -62,10 +62,10 @@ impl Link {
             "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}"
         );
         self.client.batch_execute(&limits).await?;
-        // Each statement has a suitable index, also while the statistics of a table that grows quickly do not show it. Databases
-        // other than PostgreSQL may not have the setting.
-        let planner = self.client.batch_execute("SET enable_seqscan = off").await;
-        match planner {
+        // Each statement has an index in the right order, also while the statistics of a table that grows quickly do not show it.
+        // Databases other than PostgreSQL may not have the settings.
+        let planner = "SET enable_seqscan = off; SET enable_bitmapscan = off";
+        match self.client.batch_execute(planner).await {
             Err(error) if error.as_db_error().is_none() => Err(error.into()),
             _ => Ok(()),
         }
