@@ -12,6 +12,7 @@ mod call;
 mod connection_counts;
 mod control_plane;
 mod device;
+mod gateway;
 mod https;
 mod hub_api;
 mod listen;
@@ -25,21 +26,19 @@ mod service;
 mod websocket;
 mod write_timeout;
 
-use std::sync::Arc;
-
 use ::http::header::AUTHORIZATION;
 use dps_types::ErrorCode;
 use dps_types::protocol::{ApiVersion, RouteError, query_parameter};
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "control")]
 pub(crate) use again::{Again, HEADERS};
 #[cfg(feature = "control")]
 pub(crate) use connection_counts::ConnectionCount;
 pub(crate) use connection_counts::ConnectionCounts;
+pub(crate) use gateway::{Gateway, Shared};
 #[cfg(feature = "control")]
 pub(crate) use hub_api::MethodDocument;
 pub(crate) use listen::serve;
@@ -47,43 +46,15 @@ pub(crate) use protocol::Protocol;
 pub(crate) use refusal_log::RefusalLog;
 
 use crate::access::ServiceAction;
-use crate::fault::Faults;
-use crate::instance::Instance;
 use crate::instances::Instances;
-use crate::journal::{Actor, Exchange, Journal};
-use crate::provision::Engine;
+use crate::journal::{Actor, Exchange};
 #[cfg(feature = "control")]
-use crate::recording::{RecordedExchange, Recorder};
+use crate::recording::RecordedExchange;
 use crate::service_error::ServiceError;
 use answer::Answer;
 use call::Call;
 use peer::{Caller, Peer, Transport};
 use reply::Reply;
-
-/// Answers requests for an instance.
-#[derive(Debug)]
-pub(crate) struct Gateway {
-    pub(crate) instance: Arc<Instance>,
-    pub(crate) engine: Arc<Engine>,
-    /// The faults that tests asked for.
-    pub(crate) faults: Faults,
-    /// Ends the work of this instance.
-    pub(crate) stop: CancellationToken,
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// The parts of the network side that all instances share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) refusals: RefusalLog,
-    /// The exchanges that are kept, if they are.
-    pub(crate) journal: Option<Arc<Journal>>,
-    #[cfg(feature = "control")]
-    pub(crate) recorder: Recorder,
-    pub(crate) connections: ConnectionCounts,
-    /// `localhost` with the HTTPS port, for a `Location` if the device did not name one of the instance's hosts.
-    pub(crate) local_host: String,
-}
 
 /// The APIs of the HTTPS port.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Caller;
+use super::peer::Caller;
 use crate::service_error::ServiceError;
 
 /// The time for which lines are counted.

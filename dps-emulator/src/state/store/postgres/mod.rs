@@ -7,6 +7,7 @@ mod notify;
 mod pipeline;
 mod poll;
 mod pool;
+mod reader;
 mod reads;
 mod repeat;
 mod schema;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::types::Type;
 
 use super::super::Notifier;
-use super::listen::{Lost, Reader};
+use super::reader::{Lost, Reader};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 /// The number of polls between two deletions of old messages.
