@@ -1,4 +1,4 @@
-//! Faults in a store that several emulators share: each is applied as often as it says at all emulators together.
+//! Faults in a store that several emulators share: the count of each is that of all emulators together.
 //!
 //! The store has an entry for each fault, and one for each time that it was applied, which only one emulator can create.
 

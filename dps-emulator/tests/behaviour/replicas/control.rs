@@ -53,7 +53,7 @@ async fn the_clock_is_that_of_all_replicas_also_of_one_that_starts_later() {
 }
 
 #[tokio::test]
-async fn a_fault_is_applied_as_often_as_it_says_at_all_replicas_together() {
+async fn the_count_of_a_fault_is_that_of_all_replicas_together() {
     let database = Database::default();
     let [(one, first), (other, second)] = replicas(&database).await;
     one.enroll("dev-1").await;
@@ -125,5 +125,5 @@ async fn a_recording_has_the_exchanges_of_all_replicas() {
     };
     timeout(TIMEOUT, gone)
         .await
-        .expect("the recording is gone everywhere");
+        .expect("no replica has the recording");
 }

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 const DEFAULT_SCHEMA: &str = "public";
 const DEFAULT_CONNECTIONS: usize = 16;
@@ -97,6 +98,9 @@ impl FromStr for SchemaName {
     }
 }
 
+/// Stands in a URL without a host. No host has this name (RFC 6761).
+const NO_HOST: &str = "no-host.invalid";
+
 impl PostgresUrl {
     /// The schema of the tables.
     pub fn schema(&self) -> &str {
@@ -109,7 +113,8 @@ impl FromStr for PostgresUrl {
 
     fn from_str(text: &str) -> Result<Self, ParsePostgresUrlError> {
         // The text is not repeated in an error, because it may contain a password.
-        let url = Url::parse(text).map_err(|_| error("it is not a valid URL"))?;
+        let text = with_host(text);
+        let url = Url::parse(&text).map_err(|_| error("it is not a valid URL"))?;
         if !["postgres", "postgresql"].contains(&url.scheme()) {
             return Err(error("it must start with postgres://"));
         }
@@ -167,10 +172,23 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
+/// The text with [`NO_HOST`] if it has a user and no host, which only PostgreSQL's URLs may have.
+fn with_host(text: &str) -> Zeroizing<String> {
+    let authority = text.find("://").map_or(0, |scheme| scheme + 3);
+    let end = text[authority..].find(['/', '?', '#']);
+    let end = end.map_or(text.len(), |end| authority + end);
+    let (before, after) = text.split_at(end);
+    let host = match before.ends_with('@') {
+        true => NO_HOST,
+        false => "",
+    };
+    Zeroizing::new(format!("{before}{host}{after}"))
+}
+
 /// The host, or the folder of a Unix socket.
 fn host(url: &Url, folder: Option<String>) -> Result<String, ParsePostgresUrlError> {
     let host = match url.host() {
-        None => String::new(),
+        None | Some(Host::Domain(NO_HOST)) => String::new(),
         Some(Host::Domain(name)) => decoded(name, "the host")?,
         Some(Host::Ipv4(address)) => address.to_string(),
         Some(Host::Ipv6(address)) => address.to_string(),
