@@ -46,6 +46,9 @@ pub(super) struct Options {
     // It holds a password, which clap would repeat in its messages.
     #[arg(long, value_name = "URL")]
     pub(super) store: Option<String>,
+    /// Time after which other emulators with the same store take over the operations of an emulator without a heartbeat
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) replica_timeout: u64,
     /// Keep everything in memory
     #[arg(long)]
     pub(super) ephemeral: bool,

@@ -28,6 +28,7 @@ pub(crate) fn builder(settings: &Settings) -> Result<EmulatorBuilder, Box<dyn St
         .id_scope(options.id_scope.clone())
         .default_allocation(options.default_allocation)
         .latencies(options.latencies.iter().cloned())
+        .replica_timeout(Duration::from_secs(options.replica_timeout))
         .retry_after(Duration::from_secs(options.retry_after))
         .assign_delay(Duration::from_millis(options.assign_delay))
         .mqtt_answer_delay(Duration::from_millis(options.mqtt_answer_delay))

@@ -90,8 +90,8 @@ impl Emulator {
             .collect();
         let tls = match builder.server_certificate {
             Some(identity) => TlsAcceptor::with_identity(identity),
-            None if data_dir.is_none() && notifications.is_some() => {
-                TlsAcceptor::shared(Arc::clone(&store), names).await
+            None if notifications.is_some() => {
+                TlsAcceptor::shared(Arc::clone(&store), data_dir, names).await
             }
             None => TlsAcceptor::issued(data_dir, names),
         };

@@ -20,13 +20,15 @@ pub(crate) struct ServerAuthority(CertificateAuthority);
 
 impl ServerAuthority {
     pub(crate) const RSA_CERTIFICATE_FILE: &str = "ca-rsa.pem";
+    const FILES: [&str; 2] = ["ca.pem", "ca-key.pem"];
+    const RSA_FILES: [&str; 2] = [Self::RSA_CERTIFICATE_FILE, "ca-rsa-key.pem"];
     /// The longest validity of a server's certificate that all usual clients accept.
     const VALIDITY: Duration = Duration::from_secs(820 * DAY.as_secs());
 
     /// Reads the authority in this directory, or makes a new one and writes it there. Without a directory, the authority is
     /// for this run only.
     pub(crate) fn load_or_create(dir: Option<&Path>) -> Result<Self, Error> {
-        let (files, name) = (["ca.pem", "ca-key.pem"], "dps-emulator CA");
+        let (files, name) = (Self::FILES, "dps-emulator CA");
         Self::load(dir, files, || {
             CertificateAuthority::with_key(name, new_key()?)
         })
@@ -37,20 +39,33 @@ impl ServerAuthority {
         dir: Option<&Path>,
         new_key: impl FnOnce() -> Result<KeyPair, Error>,
     ) -> Result<Self, Error> {
-        let files = [Self::RSA_CERTIFICATE_FILE, "ca-rsa-key.pem"];
+        let files = Self::RSA_FILES;
         let name = "dps-emulator RSA CA";
         Self::load(dir, files, || {
             CertificateAuthority::with_key(name, new_key()?)
         })
     }
 
-    /// Reads the authority in a store that several emulators share. `new` is written if the store has none.
+    /// Reads the authority in a store that several emulators share. If the store has none, `new` is written: the authority of the
+    /// directory, or a new one. The directory then has the authority of the store.
     pub(crate) async fn shared(
         store: &dyn Store,
         kind: SharedKind,
+        dir: Option<&Path>,
         new: impl FnOnce() -> Result<Self, Error>,
     ) -> Result<Self, Error> {
-        let key = kind.key();
+        let authority = Self::in_store(store, kind.key(), new).await?;
+        if let Some(dir) = dir {
+            authority.write_files(dir, kind.files())?;
+        }
+        Ok(authority)
+    }
+
+    async fn in_store(
+        store: &dyn Store,
+        key: &str,
+        new: impl FnOnce() -> Result<Self, Error>,
+    ) -> Result<Self, Error> {
         if let Some(bytes) = store.get(Table::Meta, key).await.map_err(failed)? {
             return Self::read(bytes, key);
         }
@@ -64,6 +79,20 @@ impl ServerAuthority {
             Some(bytes) => Self::read(bytes, key),
             None => Ok(authority),
         }
+    }
+
+    /// Writes the files unless they have this certificate.
+    fn write_files(
+        &self,
+        dir: &Path,
+        [certificate_file, key_file]: [&str; 2],
+    ) -> Result<(), Error> {
+        let certificate = self.0.certificate.as_str();
+        if files::read(&dir.join(certificate_file))?.as_deref() == Some(certificate) {
+            return Ok(());
+        }
+        let key = Zeroizing::new(self.0.issuer.key().serialize_pem());
+        files::write_pair(dir, (key_file, &key), (certificate_file, certificate))
     }
 
     /// The certificate, a zero byte and the key, both as PEM.
@@ -106,11 +135,9 @@ impl ServerAuthority {
             }
             // The key is written first: alone, it belongs to a start that was interrupted.
             (None, _) => {
-                let authority = create()?;
-                let key = Zeroizing::new(authority.issuer.key().serialize_pem());
-                let certificate = (certificate_file, authority.certificate.as_str());
-                files::write_pair(dir, (key_file, &key), certificate)?;
-                Ok(Self(authority))
+                let authority = Self(create()?);
+                authority.write_files(dir, [certificate_file, key_file])?;
+                Ok(authority)
             }
         }
     }
@@ -164,6 +191,14 @@ impl SharedKind {
         match self {
             Self::Ecdsa => "server-ca",
             Self::Rsa => "server-ca-rsa",
+        }
+    }
+
+    /// The files of the certificate and of the key in a directory.
+    fn files(self) -> [&'static str; 2] {
+        match self {
+            Self::Ecdsa => ServerAuthority::FILES,
+            Self::Rsa => ServerAuthority::RSA_FILES,
         }
     }
 }

@@ -50,10 +50,14 @@ impl TlsAcceptor {
     }
 
     /// Presents certificates for these names, of an authority in a store that several emulators share.
-    pub(crate) async fn shared(store: Arc<dyn Store>, names: Vec<String>) -> Result<Self, Error> {
-        let new = || ServerAuthority::load_or_create(None);
-        let authority = ServerAuthority::shared(&*store, SharedKind::Ecdsa, new).await?;
-        let rsa = RsaCertificates::shared(store, names.clone());
+    pub(crate) async fn shared(
+        store: Arc<dyn Store>,
+        dir: Option<&Path>,
+        names: Vec<String>,
+    ) -> Result<Self, Error> {
+        let new = || ServerAuthority::load_or_create(dir);
+        let authority = ServerAuthority::shared(&*store, SharedKind::Ecdsa, dir, new).await?;
+        let rsa = RsaCertificates::shared(store, dir, names.clone());
         Self::of_authority(&authority, &names, rsa)
     }
 

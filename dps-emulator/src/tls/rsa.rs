@@ -42,8 +42,8 @@ enum RootPlace {
     /// This run only.
     Memory,
     Dir(PathBuf),
-    /// A store that several emulators share.
-    Store(Arc<dyn Store>),
+    /// A store that several emulators share, and a directory if there is one.
+    Store(Arc<dyn Store>, Option<PathBuf>),
 }
 
 #[derive(Debug, Clone)]
@@ -60,8 +60,9 @@ impl RsaCertificates {
     }
 
     /// The certificates are for these names. The emulators that share the store have one root.
-    pub(crate) fn shared(store: Arc<dyn Store>, names: Vec<String>) -> Self {
-        Self::in_place(RootPlace::Store(store), names)
+    pub(crate) fn shared(store: Arc<dyn Store>, dir: Option<&Path>, names: Vec<String>) -> Self {
+        let dir = dir.map(Path::to_owned);
+        Self::in_place(RootPlace::Store(store, dir), names)
     }
 
     fn in_place(root: RootPlace, names: Vec<String>) -> Self {
@@ -114,10 +115,11 @@ fn make(root: &RootPlace, names: &[String], runtime: &Handle) -> Result<Made, St
         let authority = match root {
             RootPlace::Memory => new(None),
             RootPlace::Dir(dir) => new(Some(dir)),
-            RootPlace::Store(store) => {
-                runtime.block_on(ServerAuthority::shared(&**store, SharedKind::Rsa, || {
-                    new(None)
-                }))
+            RootPlace::Store(store, dir) => {
+                let dir = dir.as_deref();
+                let new = || new(dir);
+                let shared = ServerAuthority::shared(&**store, SharedKind::Rsa, dir, new);
+                runtime.block_on(shared)
             }
         };
         (authority, key.join())
@@ -134,7 +136,7 @@ fn make(root: &RootPlace, names: &[String], runtime: &Handle) -> Result<Made, St
     };
     let made = made().map_err(|error: Error| error.to_string())?;
     match root {
-        RootPlace::Dir(dir) => {
+        RootPlace::Dir(dir) | RootPlace::Store(_, Some(dir)) => {
             let root = dir.join(ServerAuthority::RSA_CERTIFICATE_FILE);
             tracing::info!(root = %root.display(), "made an RSA certificate for a client without ECDSA; such clients must trust this root");
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dps_emulator::Limits;
 use dps_hardware::SoftwareTpm;
 use futures_util::future::join_all;
+use tempfile::TempDir;
 
 use super::{replica, replicas};
 use crate::common::{
@@ -153,6 +154,26 @@ async fn a_tpm_that_is_not_enrolled_reads_its_failure_at_another_replica() {
     let document = elsewhere.open(&challenge).await.finish(&operation).await;
     assert_eq!(document["status"], "failed");
     assert_eq!(document["registrationState"]["errorCode"], 404_201);
+}
+
+#[tokio::test]
+async fn the_directory_of_an_emulator_has_the_certificate_authority_of_the_store() {
+    let database = Database::default();
+    let folders = [(); 2].map(|()| TempDir::new().expect("a folder"));
+    let start = async |folder: &TempDir, database: &Database| {
+        let path = folder.path().to_owned();
+        replica(database.client(), move |builder| builder.data_dir(&path)).await
+    };
+    let ca = |folder: &TempDir| std::fs::read_to_string(folder.path().join("ca.pem"));
+    let one = start(&folders[0], &database).await;
+    let other = start(&folders[1], &database).await;
+    assert_eq!(one.emulator.ca_pem(), other.emulator.ca_pem());
+    for folder in &folders {
+        assert_eq!(ca(folder).expect("a file"), one.emulator.ca_pem());
+    }
+    // The directory is complete: an emulator of another, empty database has its authority.
+    let alone = start(&folders[1], &Database::default()).await;
+    assert_eq!(alone.emulator.ca_pem(), one.emulator.ca_pem());
 }
 
 #[tokio::test]
