@@ -4,12 +4,15 @@
 
 mod document;
 mod rule;
+#[cfg(feature = "control")]
 mod shared;
 
 use std::collections::VecDeque;
 use std::pin::pin;
+#[cfg(feature = "control")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dps_types::ErrorCode;
 use tokio::sync::Notify;
@@ -19,6 +22,7 @@ pub use rule::{Effect, Fault, Step};
 
 use crate::random::Random;
 use crate::service_error::ServiceError;
+#[cfg(feature = "control")]
 use crate::state::store::Store;
 
 /// The queue of faults, for tests of devices. Clones share it.
@@ -60,6 +64,7 @@ struct Inner {
     applied: Notify,
     stop: CancellationToken,
     /// The store that other emulators share.
+    #[cfg(feature = "control")]
     store: OnceLock<Arc<dyn Store>>,
 }
 
@@ -69,7 +74,19 @@ struct Rule {
     id: u64,
     fault: Fault,
     /// The number of times that it was applied at all emulators that this one knows of, if they share it.
+    #[cfg(feature = "control")]
     uses: Option<usize>,
+}
+
+/// A fault that a request has taken from the queue.
+struct Taken {
+    step: Step,
+    effect: Effect,
+    #[cfg(feature = "control")]
+    id: u64,
+    /// The number of the time that it must claim, if other emulators share the fault.
+    #[cfg(feature = "control")]
+    claim: Option<usize>,
 }
 
 /// The result of a request that a fault may have changed.
@@ -98,6 +115,7 @@ impl Faults {
         queue.push_back(Rule {
             id,
             fault,
+            #[cfg(feature = "control")]
             uses: None,
         });
         self.count(&queue);
@@ -153,6 +171,7 @@ impl Faults {
             pending: AtomicUsize::new(0),
             applied: Notify::new(),
             stop,
+            #[cfg(feature = "control")]
             store: OnceLock::new(),
         }))
     }
@@ -236,24 +255,33 @@ impl Faults {
     }
 
     async fn take_if(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Effect> {
-        loop {
-            let (id, step, effect, claim) = self.take_local(&is_wanted)?;
-            if let Some(number) = claim
-                && !self.claim(id, number).await
-            {
-                // Another emulator has applied it for this time.
-                continue;
+        while let Some(taken) = self.take_local(&is_wanted) {
+            if self.applies(&taken).await {
+                let Taken { step, effect, .. } = taken;
+                tracing::debug!(?step, ?effect, "injected a fault");
+                return Some(effect);
             }
-            tracing::debug!(?step, ?effect, "injected a fault");
-            return Some(effect);
+        }
+        None
+    }
+
+    /// Whether no other emulator has applied the fault for this time.
+    #[cfg(feature = "control")]
+    async fn applies(&self, taken: &Taken) -> bool {
+        match taken.claim {
+            Some(number) => self.claim(taken.id, number).await,
+            None => true,
         }
     }
 
-    /// The next fault of this emulator's queue, and the number of the time that it must claim if other emulators share it.
-    fn take_local(
-        &self,
-        is_wanted: impl Fn(&Fault) -> bool,
-    ) -> Option<(u64, Step, Effect, Option<usize>)> {
+    /// Faults can be shared by a control endpoint only.
+    #[cfg(not(feature = "control"))]
+    fn applies(&self, _: &Taken) -> std::future::Ready<bool> {
+        std::future::ready(true)
+    }
+
+    /// The next fault of this emulator's queue.
+    fn take_local(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Taken> {
         if self.pending() == 0 {
             return None;
         }
@@ -263,18 +291,27 @@ impl Faults {
             is_wanted(&rule.fault) && probability.is_none_or(|it| self.0.random.happens(it))
         })?;
         let rule = &mut queue[index];
-        let (id, effect, step) = (rule.id, rule.fault.effect, rule.fault.step);
         let is_limited = rule.fault.times != usize::MAX;
-        let claim = rule.uses.filter(|_| is_limited);
+        let taken = Taken {
+            step: rule.fault.step,
+            effect: rule.fault.effect,
+            #[cfg(feature = "control")]
+            id: rule.id,
+            #[cfg(feature = "control")]
+            claim: rule.uses.filter(|_| is_limited),
+        };
         if is_limited {
             rule.fault.times -= 1;
-            rule.uses = rule.uses.map(|uses| uses + 1);
+            #[cfg(feature = "control")]
+            {
+                rule.uses = rule.uses.map(|uses| uses + 1);
+            }
         }
         if rule.fault.times == 0 {
             queue.remove(index);
         }
         self.count(&queue);
-        Some((id, step, effect, claim))
+        Some(taken)
     }
 
     fn count(&self, queue: &VecDeque<Rule>) {

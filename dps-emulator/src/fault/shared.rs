@@ -26,7 +26,6 @@ impl Faults {
 
     /// Adds a fault to the queues of all emulators that share the store, and returns its id. Other emulators must
     /// [`reload`](Self::reload).
-    #[cfg(feature = "control")]
     pub(crate) async fn share(&self, fault: Fault) -> Result<u64, ServiceError> {
         let Some(store) = self.0.store.get() else {
             return Ok(self.next(fault));
@@ -48,7 +47,6 @@ impl Faults {
     }
 
     /// Removes a fault at all emulators; false if it is not there.
-    #[cfg(feature = "control")]
     pub(crate) async fn unshare(&self, id: u64) -> Result<bool, ServiceError> {
         if let Some(store) = self.0.store.get() {
             let expected = Expected::Anything;
@@ -59,7 +57,6 @@ impl Faults {
     }
 
     /// Empties the queues of all emulators.
-    #[cfg(feature = "control")]
     pub(crate) async fn clear_shared(&self) -> Result<(), ServiceError> {
         self.clear();
         if let Some(store) = self.0.store.get() {
@@ -70,7 +67,6 @@ impl Faults {
     }
 
     /// Reads the shared faults again. Those that were added in this process stay.
-    #[cfg(feature = "control")]
     pub(crate) async fn reload(&self) -> Result<(), ServiceError> {
         let Some(store) = self.0.store.get() else {
             return Ok(());
@@ -132,7 +128,6 @@ async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>
     }
 }
 
-#[cfg(feature = "control")]
 async fn clear(store: &dyn Store, prefix: &str) -> Result<(), ServiceError> {
     for page in entries(store, prefix).await?.chunks(PAGE) {
         let changes: Vec<Change<'_>> = page

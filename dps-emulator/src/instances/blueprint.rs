@@ -73,8 +73,9 @@ impl Blueprint {
         let stop = self.stop.child_token();
         let clock = parts.clock;
         let store: Arc<dyn Store> = Arc::new(parts.store);
-        let shared = self.bus.is_some().then(|| Arc::clone(&store));
-        let faults = Faults::new(stop.clone(), self.random_seed).in_store(shared);
+        let faults = Faults::new(stop.clone(), self.random_seed);
+        #[cfg(feature = "control")]
+        let faults = faults.in_store(self.bus.is_some().then(|| Arc::clone(&store)));
         let state = State::new(Arc::clone(&store), Arc::clone(&clock), self.limits.clone())
             .within(Arc::clone(&self.store))
             .at_replica(Arc::clone(&self.replica_id))

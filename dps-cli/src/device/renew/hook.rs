@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure, Result};
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Variables with secrets of this program, which the command does not receive.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 12] = [
     "AZURE_CLIENT_SECRET",
     "DPS_ACCESS_TOKEN",
     "DPS_CONNECTION_STRING",
@@ -25,8 +25,11 @@ const SECRETS: [&str; 9] = [
     "DPS_FILE_PASSWORD",
     "DPS_GROUP_KEY",
     "DPS_PIN",
+    "DPS_PRIMARY_KEY",
+    "DPS_PROXY",
     "DPS_SECONDARY_DEVICE_KEY",
     "DPS_SECONDARY_GROUP_KEY",
+    "DPS_SECONDARY_KEY",
 ];
 
 /// Runs the command. Its output is on stderr, because stdout is for the documents of this program.
