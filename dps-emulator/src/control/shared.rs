@@ -1,5 +1,4 @@
-//! The clock, the faults and the recorder of emulators that share a store: what one control endpoint changes applies to all of
-//! them.
+//! The clock, the faults and the recorder of emulators that share a store: a change at one control endpoint applies to all of them.
 
 use std::sync::Arc;
 
@@ -61,12 +60,12 @@ impl Control {
         Ok(())
     }
 
-    /// Informs the other emulators of a change of the clock or of the faults.
+    /// Informs the other emulators of a change of the clock, the faults or the recorder.
     pub(super) fn inform(&self) {
         self.gateway.instance.hubs.inform(|| Message::Control);
     }
 
-    /// Applies what other control endpoints change, until the emulator stops.
+    /// Applies the changes of other control endpoints until the emulator stops.
     pub(super) async fn follow(self: Arc<Self>) {
         let Some(mut notifications) = self.gateway.instance.state.store().notifications() else {
             return;
@@ -105,7 +104,10 @@ impl Control {
         };
         if let Err(error) = reloaded.await {
             let reason = error.message();
-            tracing::warn!(reason, "the shared clock and faults cannot be read");
+            tracing::warn!(
+                reason,
+                "the shared clock, faults and recorder cannot be read"
+            );
         }
     }
 

@@ -170,8 +170,9 @@ impl Connections {
         }
     }
 
-    /// The device has connected to another replica. Ends an older connection here. All replicas receive such messages in the same
-    /// order, so that one connection remains.
+    /// The device has connected to another replica. Ends an older connection here. With LISTEN all replicas receive such messages
+    /// in the same order, so that one connection remains. Replicas that poll a table can receive two messages of the same moment in
+    /// different orders; then two connections, or none, remain.
     pub(super) fn connected_elsewhere(&self, key: &str) {
         let mut entries = self.entries();
         if let Some(entry) = entries.get_mut(key)
@@ -272,7 +273,9 @@ impl Connection {
     /// Compares the version of a change of desired properties with the next one that the device needs: `Less` if the device has
     /// it, and `Greater` if an earlier change is missing.
     fn follows(&mut self, version: u64) -> Ordering {
-        let next = self.desired_version.map_or(version, |has| has + 1);
+        let next = self
+            .desired_version
+            .map_or(version, |has| has.saturating_add(1));
         let order = version.cmp(&next);
         if order == Ordering::Equal {
             self.desired_version = Some(version);

@@ -1,4 +1,4 @@
-//! Devices that are connected to other replicas: the messages about them, and what messages of other replicas change here.
+//! Devices that are connected to other replicas: the messages about them, and the effects of messages from other replicas.
 //!
 //! A device has one connection, at one replica. The replicas do not know where, so each message goes to all of them.
 
@@ -18,6 +18,9 @@ use crate::replica::{Envelope, Message};
 
 /// The time within which a replica with the device's connection confirms a method.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+/// The longest time that a device may take to respond to a method of another replica: IoT Hub's limit of
+/// `responseTimeoutInSeconds`.
+const LONGEST_RESPONSE: Duration = Duration::from_secs(300);
 
 /// The methods that other replicas are asked to invoke.
 #[derive(Debug, Default)]
@@ -120,7 +123,7 @@ impl Hubs {
                 payload: bytes,
                 response,
             }),
-            // The response arrived in this moment.
+            // The response has arrived at this moment.
             None => Ok(()),
         }
     }
@@ -133,6 +136,8 @@ impl Hubs {
             Message::Connected { device, connection } if is_own => {
                 self.connections.announced(&device, connection);
             }
+            // If this replica has lost messages, the other replicas may not know its connections.
+            Message::Lost => self.missed(),
             _ if is_own => {}
             Message::Connected { device, .. } => self.connections.connected_elsewhere(&device),
             Message::Reachable { .. } => self.connections.retry(),
@@ -152,7 +157,7 @@ impl Hubs {
                 self.connections.disconnect(&device);
             }
             Message::Remove { device } => self.connections.remove(&device),
-            Message::DisconnectAll { .. } | Message::Lost => self.missed(),
+            Message::DisconnectAll { .. } => self.missed(),
             Message::Invoke {
                 call,
                 device,
@@ -189,14 +194,14 @@ impl Hubs {
     /// Waits for the device's response to a method of another replica, and sends it there.
     pub(crate) async fn answer(&self, pending: PendingAnswer) {
         let PendingAnswer { call, response } = pending;
-        let response = response.await;
+        let response = timeout(LONGEST_RESPONSE, response).await;
         self.inform(|| match response {
-            Ok(MethodResponse { status, payload }) => Message::Response {
+            Ok(Ok(MethodResponse { status, payload })) => Message::Response {
                 call,
                 status,
                 payload,
             },
-            Err(_) => Message::NoResponse { call },
+            Ok(Err(_)) | Err(_) => Message::NoResponse { call },
         });
     }
 

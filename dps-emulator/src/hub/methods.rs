@@ -59,7 +59,8 @@ impl DirectMethod {
         self
     }
 
-    /// Sets the time within which the device must respond; 30 seconds by default.
+    /// Sets the time within which the device must respond; 30 seconds by default. If the device is connected to another emulator that
+    /// shares the store, it is 300 seconds at most, IoT Hub's limit.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
@@ -171,7 +172,8 @@ impl Hubs {
                 Ok(()) => return Ok(()),
                 Err(call) => call,
             };
-            if timeout_at(deadline, reachable).await.is_err() {
+            // Without the first condition, the connections of other devices would prolong the wait without end.
+            if Instant::now() >= deadline || timeout_at(deadline, reachable).await.is_err() {
                 return Err(ServiceError::new(
                     ErrorCode::new(404_103),
                     "Timed out waiting for device to connect.",

@@ -1,4 +1,4 @@
-//! What one instance has and no other may have: its name, its hubs, and the keys of its policies.
+//! Checks that no two instances have the same name, hub, or policy with the same key.
 
 use dps_types::ErrorCode;
 

@@ -1,4 +1,4 @@
-//! The keys of the table of instances: the records, and what leads to them.
+//! The keys of the table of instances: those of the records, and those that lead to a record.
 
 use std::fmt;
 

@@ -144,7 +144,7 @@ impl Instances {
         blueprint.assemble(parts).await.map_err(not_assembled)
     }
 
-    /// Gives an instance the policies and hubs of its stored form.
+    /// Sets the policies and hubs of an instance to those of its stored form.
     fn update(&self, gateway: &Gateway, record: &Record) -> Result<(), ServiceError> {
         let instance = &gateway.instance;
         let hubs = record.linked_hubs(&self.blueprint.shared.local_host)?;
@@ -177,7 +177,7 @@ impl Instances {
         Some(Arc::clone(&found.gateway))
     }
 
-    /// Removes an instance from memory, and ends what it does.
+    /// Removes an instance from memory, and ends its tasks and connections.
     fn forget(&self, id_scope: &IdScope) -> Option<Arc<Gateway>> {
         let Assembled { gateway, .. } = self.assembled().remove(id_scope)?;
         gateway.stop.cancel();

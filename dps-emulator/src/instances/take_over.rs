@@ -13,7 +13,7 @@ use crate::service_error::ServiceError;
 use crate::state::InProgress;
 use crate::state::store::{Partition, Table};
 
-/// The time between two removals of what has expired in the store.
+/// The time between two removals of expired entries.
 const SWEEP: Duration = Duration::from_secs(60);
 
 impl Instances {
@@ -129,7 +129,7 @@ impl Instances {
         }
     }
 
-    /// Removes what has expired. Only the instances with such entries are assembled.
+    /// Removes expired entries from the store. Only the instances with rates or challenges are assembled.
     async fn sweep(&self) -> Result<(), ServiceError> {
         self.first.engine.sweep().await?;
         let mut owners = Partition::owners(self.store(), Table::Rates).await?;

@@ -27,7 +27,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes what has expired from a store that other emulators share.
+    /// Removes expired rates and challenges from a store that other emulators share.
     pub(crate) async fn sweep(&self) -> Result<(), ServiceError> {
         self.instance.throttle.sweep(self.now()).await?;
         self.challenges.sweep(self.now()).await

@@ -69,7 +69,7 @@ impl Bus {
 }
 
 impl Outbox {
-    /// Sends what is queued, until the emulator stops. A message that cannot be sent is sent again.
+    /// Sends the queued messages until the emulator stops. A message that cannot be sent is sent again.
     pub(crate) async fn send(mut self, store: Arc<dyn Store>, stop: CancellationToken) {
         let sending = async {
             while let Some(message) = self.queue.recv().await {

@@ -1,4 +1,4 @@
-//! Which replicas live, by their heartbeats.
+//! The replicas that live, by their heartbeats.
 //!
 //! A replica is dead if several observations in a row find the same heartbeat. No times of two machines are compared, so clocks may
 //! differ. While the store cannot be read there are no observations, so an interruption of the store makes no replica dead.
@@ -28,7 +28,7 @@ impl Living {
         }
     }
 
-    /// Takes note of the current heartbeats. Returns the dead replicas with their last heartbeats.
+    /// Records the current heartbeats. Returns the dead replicas with their last heartbeats.
     pub(crate) fn observe(&mut self, heartbeats: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
         let present: HashSet<&String> = heartbeats.iter().map(|(id, _)| id).collect();
         self.seen.retain(|id, _| present.contains(id));

@@ -1,5 +1,7 @@
 //! The messages between replicas, as JSON. Replicas of one database run the same version of the emulator.
 
+use std::fmt;
+
 use dps_types::{Timestamp, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +16,7 @@ pub(crate) struct Envelope {
 }
 
 /// A message to all replicas. A `device` is the identity key of a device or module at its hub.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub(crate) enum Message {
     /// A device has connected to its hub at the sender. Connections at other replicas end.
@@ -79,6 +81,15 @@ impl Message {
             | Self::Recorded { .. }
             | Self::Lost => None,
         }
+    }
+}
+
+impl fmt::Debug for Message {
+    /// Hides documents, payloads and exchanges: they may be confidential, and a recording may have keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("device", &self.device())
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) use message::{Envelope, Message};
 const BEATS: u32 = 5;
 /// The number of heartbeats that are read from the store at once.
 const PAGE: usize = 100;
+/// The shortest time between two heartbeats. A timer requires a time that is not zero.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest time for the removal of the heartbeat when the emulator stops.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -48,7 +50,7 @@ impl Replica {
 
     /// The time between two heartbeats.
     pub(crate) fn interval(&self) -> Duration {
-        self.timeout / BEATS
+        (self.timeout / BEATS).max(SHORTEST)
     }
 
     /// The replicas that this one has observed; only this one at first.
@@ -92,8 +94,16 @@ impl Replica {
         let left = self
             .store
             .delete(Table::Replicas, &self.id, Expected::Anything);
-        if let Ok(Err(error)) = timeout(LEAVE, left).await {
-            tracing::warn!(error = %error, "the heartbeat could not be removed; other replicas take over after a time");
+        match timeout(LEAVE, left).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the heartbeat could not be removed; other replicas take over after a time");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "the heartbeat was not removed in time; other replicas take over after a time"
+                );
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ impl State {
         Ok(taken.then_some(record.operation))
     }
 
-    /// The condition that this replica carries the operation out.
+    /// Whether this replica carries the operation out.
     pub(crate) async fn carries_out(
         &self,
         key: &str,

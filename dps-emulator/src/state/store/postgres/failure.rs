@@ -101,8 +101,8 @@ fn repeats(code: &SqlState) -> bool {
 
 /// The codes with which the server ends a connection. A distributed database reports 40003 if it does not know the outcome.
 fn ends(code: &SqlState) -> bool {
-    let class = &code.code()[..2];
-    class == "08"
+    // Class 08: connection exceptions.
+    code.code().starts_with("08")
         || [
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::{Notifications, Notifier, StoreError};
+use super::super::{Notifications, Notifier, StoreError, StoreErrorKind};
 use super::failure::Failure;
 use super::notify::{Mode, channel};
 use super::poll::Poll;
@@ -49,11 +49,14 @@ impl Listener {
 }
 
 async fn listen(target: Arc<Target>, mut receiver: Receiver, notifier: Notifier) {
+    let limit = target.url.connect_timeout + target.url.timeout;
     loop {
         receiver.receive(&notifier, &target).await;
         tracing::warn!("the connection that receives messages from other emulators was lost");
         receiver = loop {
-            match Box::pin(Receiver::open(&target)).await {
+            // A server that accepts the connection may not answer.
+            let opened = timeout(limit, Box::pin(Receiver::open(&target))).await;
+            match opened.unwrap_or_else(|_| Err(Failure::unreachable(limit))) {
                 Ok(receiver) => break receiver,
                 Err(Failure::Again(error) | Failure::Lost(error) | Failure::Refused(error)) => {
                     tracing::debug!(
@@ -82,7 +85,10 @@ impl Receiver {
         let mode = match link.client.batch_execute(&listen).await {
             Ok(()) => Mode::Listen,
             Err(error) => match Failure::from(error) {
-                Failure::Refused(_) => Mode::Poll,
+                // A statement that was canceled at its time limit is not a database without LISTEN.
+                Failure::Refused(error) if error.kind() != StoreErrorKind::Unavailable => {
+                    Mode::Poll
+                }
                 failure => return Err(failure),
             },
         };

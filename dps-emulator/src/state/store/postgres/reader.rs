@@ -88,7 +88,12 @@ impl<'e> Reader<'e> {
         let query = self.link.client.query_typed(&statement, parameters);
         match timeout(self.limit, query).await {
             Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(_)) | Err(_) => Err(Lost),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the messages of other emulators cannot be read");
+                Err(Lost)
+            }
+            Err(_) => Err(Lost),
         }
     }
 }
