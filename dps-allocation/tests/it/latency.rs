@@ -142,7 +142,8 @@ mod probe {
     use std::net::Ipv4Addr;
 
     use dps_allocation::policies::LatencyProbe;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -186,7 +187,22 @@ mod probe {
 
     #[tokio::test]
     async fn a_connection_that_times_out_is_not_an_error() {
-        let probe = LatencyProbe::new().timeout(Duration::ZERO);
+        // A server whose queue of connections is full does not answer.
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind("127.0.0.1:0".parse().expect("an address"))
+            .expect("bound");
+        let listener = socket.listen(1).expect("listening");
+        let address = listener.local_addr().expect("an address");
+        let mut waiting = Vec::new();
+        while let Ok(connection) =
+            timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            waiting.push(connection);
+        }
+        let probe = LatencyProbe::new()
+            .port(address.port())
+            .timeout(Duration::from_millis(10));
         let request = request("dev-1", &["127.0.0.1"]);
         assert_eq!(
             probe.latency(&request, &hub("127.0.0.1")).await.unwrap(),

@@ -115,6 +115,7 @@ pub(super) fn read(control: &Control) -> Answer {
 /// `PUT /clock`
 pub(super) async fn set(control: &Control, ask: Ask) -> Answer {
     let Set { now } = ask.json(BODY_LIMIT).await?;
+    let _sharing = control.sharing.lock().await;
     control.clock.set(now.into())?;
     control.share_clock().await?;
     read(control)
@@ -123,6 +124,7 @@ pub(super) async fn set(control: &Control, ask: Ask) -> Answer {
 /// `POST /clock/advance`
 pub(super) async fn advance(control: &Control, ask: Ask) -> Answer {
     let Advance { seconds } = ask.json(BODY_LIMIT).await?;
+    let _sharing = control.sharing.lock().await;
     control.clock.advance(seconds)?;
     control.share_clock().await?;
     read(control)

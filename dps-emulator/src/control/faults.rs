@@ -21,6 +21,7 @@ pub(super) fn list(control: &Control) -> Answer {
 /// `POST /faults`
 pub(super) async fn add(control: &Control, ask: Ask) -> Answer {
     let fault: Fault = ask.json(BODY_LIMIT).await?;
+    let _sharing = control.sharing.lock().await;
     let faults = &control.gateway.faults;
     if faults.list().len() >= MAX_FAULTS {
         let reason = format!("there are {MAX_FAULTS} faults, which is the limit");
@@ -33,6 +34,7 @@ pub(super) async fn add(control: &Control, ask: Ask) -> Answer {
 
 /// `DELETE /faults`
 pub(super) async fn clear(control: &Control) -> Answer {
+    let _sharing = control.sharing.lock().await;
     control.gateway.faults.clear_shared().await?;
     control.inform();
     reply::no_content()
@@ -40,6 +42,7 @@ pub(super) async fn clear(control: &Control) -> Answer {
 
 /// `DELETE /faults/{id}`
 pub(super) async fn remove(control: &Control, id: &str) -> Answer {
+    let _sharing = control.sharing.lock().await;
     let removed = match id.parse() {
         Ok(id) => control.gateway.faults.unshare(id).await?,
         Err(_) => false,

@@ -58,6 +58,9 @@ pub(crate) struct Control {
     pub(crate) ca_pem: String,
     pub(crate) guard: Guard,
     pub(crate) stop: CancellationToken,
+    /// Held while the clock, the faults or the recorder are changed here and in the store, or are read from the store, so that what
+    /// was read before a change does not replace it.
+    pub(crate) sharing: tokio::sync::Mutex<()>,
 }
 
 /// The token of the control endpoint.

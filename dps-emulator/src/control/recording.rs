@@ -24,6 +24,7 @@ struct Change {
 /// `POST /recording`: starts a new recording, or stops.
 pub(super) async fn change(control: &Control, ask: Ask) -> Answer {
     let change: Change = ask.json(BODY_LIMIT).await?;
+    let _sharing = control.sharing.lock().await;
     let gateway = &control.gateway;
     match change.recording {
         true => gateway
@@ -75,6 +76,7 @@ pub(super) fn read(control: &Control) -> Answer {
 
 /// `DELETE /recording`: stops, and forgets the recording.
 pub(super) async fn clear(control: &Control) -> Answer {
+    let _sharing = control.sharing.lock().await;
     control.gateway.shared.recorder.clear();
     control.share_recorder().await?;
     reply::no_content()

@@ -55,11 +55,13 @@ pub(super) async fn answer(control: &Control, ask: Ask) -> Answer {
             Kind::Hubs => instance.hubs.remove_all().await?,
             Kind::Certificates => state.clear(Table::CaCertificates).await?,
             Kind::Faults => {
+                let _sharing = control.sharing.lock().await;
                 control.gateway.faults.clear_shared().await?;
                 control.inform();
             }
             Kind::Exchanges => control.journal.clear(),
             Kind::Clock => {
+                let _sharing = control.sharing.lock().await;
                 control.clock.reset();
                 control.share_clock().await?;
             }

@@ -91,6 +91,7 @@ impl Control {
     }
 
     async fn reload(&self) {
+        let _sharing = self.sharing.lock().await;
         let reloaded = async {
             let store = self.gateway.instance.state.store();
             let offset = store.get(Table::Meta, OFFSET).await?;

@@ -84,6 +84,7 @@ impl Prepared {
             gateway,
             instances: Arc::clone(emulator.instances()),
             stop,
+            sharing: tokio::sync::Mutex::default(),
         };
         let control = Arc::new(control);
         let serving = async move {

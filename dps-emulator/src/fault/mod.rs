@@ -24,6 +24,7 @@ use crate::random::Random;
 use crate::service_error::ServiceError;
 #[cfg(feature = "control")]
 use crate::state::store::Store;
+use crate::state::store::StoreError;
 
 /// The queue of faults, for tests of devices. Clones share it.
 ///
@@ -256,28 +257,35 @@ impl Faults {
 
     async fn take_if(&self, is_wanted: impl Fn(&Fault) -> bool) -> Option<Effect> {
         while let Some(taken) = self.take_local(&is_wanted) {
-            if self.applies(&taken).await {
-                let Taken { step, effect, .. } = taken;
-                tracing::debug!(?step, ?effect, "injected a fault");
-                return Some(effect);
+            match self.applies(&taken).await {
+                Ok(true) => {
+                    let Taken { step, effect, .. } = taken;
+                    tracing::debug!(?step, ?effect, "injected a fault");
+                    return Some(effect);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a shared fault cannot be read and is not applied");
+                    return None;
+                }
             }
         }
         None
     }
 
-    /// Whether no other emulator has applied the fault for this time.
+    /// Whether no other emulator has applied the fault for this time, and no control endpoint has removed it.
     #[cfg(feature = "control")]
-    async fn applies(&self, taken: &Taken) -> bool {
+    async fn applies(&self, taken: &Taken) -> Result<bool, StoreError> {
         match taken.claim {
             Some(number) => self.claim(taken.id, number).await,
-            None => true,
+            None => Ok(true),
         }
     }
 
     /// Faults can be shared by a control endpoint only.
     #[cfg(not(feature = "control"))]
-    fn applies(&self, _: &Taken) -> std::future::Ready<bool> {
-        std::future::ready(true)
+    fn applies(&self, _: &Taken) -> std::future::Ready<Result<bool, StoreError>> {
+        std::future::ready(Ok(true))
     }
 
     /// The next fault of this emulator's queue.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Fault, Faults, Rule};
 use crate::service_error::ServiceError;
-use crate::state::store::{Change, Expected, Store, Table};
+use crate::state::store::{Change, Expected, Store, StoreError, Table};
 use crate::state::{decode_or_skip, encode};
 
 /// The number of entries that are read or removed at once.
@@ -93,25 +93,37 @@ impl Faults {
     }
 
     /// Whether this emulator is the one that applies the fault for this time. Only one emulator is.
-    pub(super) async fn claim(&self, id: u64, number: usize) -> bool {
+    pub(super) async fn claim(&self, id: u64, number: usize) -> Result<bool, StoreError> {
         let Some(store) = self.0.store.get() else {
-            return true;
+            return Ok(true);
         };
-        let (key, rule) = (format!("{USE}{id}/{number:020}"), rule_key(id));
-        // A fault that was removed in the meantime is not applied.
-        let is_there = match store.get(Table::Faults, &rule).await {
-            Ok(rule) => rule.is_some(),
-            Err(error) => {
-                tracing::warn!(%error, "a shared fault cannot be read and is not applied");
-                return false;
-            }
-        };
+        if store.get(Table::Faults, &rule_key(id)).await?.is_none() {
+            self.remove(id);
+            return Ok(false);
+        }
+        let key = format!("{USE}{id}/{number:020}");
         let claimed = store.put(Table::Faults, &key, Expected::Absent, Vec::new());
-        is_there && claimed.await.unwrap_or(false)
+        let is_claimed = claimed.await?;
+        if is_claimed && self.is_used_up(id) {
+            // Its entries are not needed any more.
+            self.forget(&**store, id).await?;
+        }
+        Ok(is_claimed)
+    }
+
+    /// Whether the fault was applied for the last time.
+    fn is_used_up(&self, id: u64) -> bool {
+        self.queue().iter().all(|rule| rule.id != id)
+    }
+
+    async fn forget(&self, store: &dyn Store, id: u64) -> Result<(), StoreError> {
+        let expected = Expected::Anything;
+        store.delete(Table::Faults, &rule_key(id), expected).await?;
+        clear(store, &format!("{USE}{id}/")).await
     }
 }
 
-async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ServiceError> {
+async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     loop {
         let after = found.last().map_or(prefix, |(key, _)| key.as_str());
@@ -128,7 +140,7 @@ async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>
     }
 }
 
-async fn clear(store: &dyn Store, prefix: &str) -> Result<(), ServiceError> {
+async fn clear(store: &dyn Store, prefix: &str) -> Result<(), StoreError> {
     for page in entries(store, prefix).await?.chunks(PAGE) {
         let changes: Vec<Change<'_>> = page
             .iter()

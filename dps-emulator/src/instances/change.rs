@@ -102,7 +102,11 @@ impl Instances {
         let mut hidden = stored.record.clone();
         hidden.is_deleted = true;
         if !self.write(Some(&stored), &hidden).await? {
-            return Err(ServiceError::precondition());
+            return match stored.record.is_deleted {
+                // Another emulator has completed the deletion.
+                true => Ok(()),
+                false => Err(ServiceError::precondition()),
+            };
         }
         let record = stored.record;
         let gateway = match self.forget(&record.id_scope) {
@@ -114,11 +118,13 @@ impl Instances {
         gateway.instance.hubs.remove_all().await?;
         let store = Arc::clone(&self.blueprint.store);
         Partition::of(store, &record.id_scope).clear().await?;
-        let keys = Keys::of(&hidden);
-        let changes: Vec<Change<'_>> = keys
+        let (keys, bytes) = (Keys::of(&hidden), encode(&hidden)?);
+        // If another emulator has completed the deletion, a new instance may have the name and the hubs.
+        let is_there = Change::check(Table::Instances, &keys.record, Expected::Exactly(&bytes));
+        let deletions = keys
             .all()
-            .map(|key| Change::delete(Table::Instances, key, Expected::Anything))
-            .collect();
+            .map(|key| Change::delete(Table::Instances, key, Expected::Anything));
+        let changes: Vec<Change<'_>> = std::iter::once(is_there).chain(deletions).collect();
         self.store().apply(&changes).await?;
         Ok(())
     }

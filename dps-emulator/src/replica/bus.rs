@@ -17,6 +17,8 @@ const CAPACITY: usize = 4096;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before a message is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest time for the queued messages when the emulator stops.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// The queue of messages to the other replicas.
 #[derive(Debug, Clone)]
@@ -62,26 +64,42 @@ impl Bus {
 
     /// Queues a message. If the queue is full, the others are informed later that messages were lost.
     pub(crate) fn send(&self, message: Message) {
-        if self.queue.try_send(message).is_err() {
+        // A recording may have gaps; devices need not connect again for it.
+        if let Err(refused) = self.queue.try_send(message)
+            && !matches!(refused.into_inner(), Message::Recorded { .. })
+        {
             self.has_lost.store(true, Ordering::SeqCst);
         }
     }
 }
 
 impl Outbox {
-    /// Sends the queued messages until the emulator stops. A message that cannot be sent is sent again.
+    /// Sends messages until the emulator stops, and then those that wait. A message that cannot be sent is sent again.
     pub(crate) async fn send(mut self, store: Arc<dyn Store>, stop: CancellationToken) {
         let sending = async {
-            while let Some(message) = self.queue.recv().await {
+            while let Some(message) = self.next(&stop).await {
                 self.deliver(&*store, message).await;
                 if self.has_lost.swap(false, Ordering::SeqCst) {
                     self.deliver(&*store, Message::Lost).await;
                 }
             }
         };
+        let late = async {
+            stop.cancelled().await;
+            sleep(LEAVE).await;
+        };
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = late => {}
             () = sending => {}
+        }
+    }
+
+    /// The next message. `None` if the emulator stops and no message waits.
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Message> {
+        tokio::select! {
+            biased;
+            message = self.queue.recv() => message,
+            () = stop.cancelled() => None,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::thread;
 
 use getrandom::SysRng;
@@ -31,7 +31,8 @@ const BITS: usize = 2048;
 pub(crate) struct RsaCertificates {
     root: RootPlace,
     names: Vec<String>,
-    made: Arc<OnceLock<Result<Made, String>>>,
+    /// Locked while they are made. A failure is not kept: the next client tries again.
+    made: Arc<StdMutex<Option<Made>>>,
     /// Held while they are made: other handshakes wait without a thread.
     turn: Mutex<()>,
 }
@@ -91,16 +92,24 @@ impl RsaCertificates {
 
     /// A caller that is dropped does not stop the work; the next one waits for its result.
     async fn made(&self) -> Result<Made, String> {
-        if let Some(made) = self.made.get() {
-            return made.clone();
+        // Not locked for long, except while they are made.
+        if let Ok(made) = self.made.try_lock()
+            && let Some(made) = &*made
+        {
+            return Ok(made.clone());
         }
         let _turn = self.turn.lock().await;
         let made = Arc::clone(&self.made);
         let (root, names) = (self.root.clone(), self.names.clone());
         let runtime = Handle::current();
         let work = move || {
-            let made = made.get_or_init(|| make(&root, &names, &runtime));
-            made.clone()
+            let mut kept = made.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(made) = &*kept {
+                return Ok(made.clone());
+            }
+            let made = make(&root, &names, &runtime)?;
+            *kept = Some(made.clone());
+            Ok(made)
         };
         let done = spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(error.to_string()))

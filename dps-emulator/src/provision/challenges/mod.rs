@@ -88,8 +88,8 @@ impl Challenges {
         let removed = self.add(challenge, is_enrolled, now);
         if let Some((shared, device, proof)) = stored {
             shared.put(&device, &proof, now).await?;
-            for (device, keys) in removed {
-                shared.remove(&device, &keys).await?;
+            for (device, proof) in removed {
+                shared.remove(&device, &proof).await?;
             }
         }
         Ok(wrapped)
@@ -178,7 +178,7 @@ impl Challenges {
         challenge: Challenge,
         is_enrolled: bool,
         now: SystemTime,
-    ) -> Vec<(String, TpmKeys)> {
+    ) -> Vec<(String, TpmProof)> {
         let mut pools = self.pools();
         for pool in pools.both() {
             pool.forget(&challenge.device, &challenge.proof.keys);

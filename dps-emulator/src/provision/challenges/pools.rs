@@ -30,8 +30,8 @@ pub(super) struct Pool {
     /// The ages of the challenges for each network address.
     pub(super) by_source: HashMap<IpAddr, Vec<u64>>,
     pub(super) next: u64,
-    /// The devices and keys of the challenges that were removed since the pool was asked.
-    pub(super) removed: Vec<(String, TpmKeys)>,
+    /// The devices and proofs of the challenges that were removed and are not yet removed from the store.
+    pub(super) removed: Vec<(String, TpmProof)>,
 }
 
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Pool {
         let endorsement_key = challenge.endorsement_key();
         remove_age(&mut self.by_endorsement_key, &endorsement_key, age);
         remove_age(&mut self.by_source, &challenge.source, age);
-        self.removed.push((challenge.device, challenge.proof.keys));
+        self.removed.push((challenge.device, challenge.proof));
         true
     }
 }

@@ -53,11 +53,17 @@ impl SharedChallenges {
         Ok(())
     }
 
-    pub(super) async fn remove(&self, device: &str, keys: &TpmKeys) -> Result<(), ServiceError> {
-        let key = key(device, keys);
-        self.0
-            .delete(Table::Challenges, &key, Expected::Anything)
-            .await?;
+    /// Removes a challenge, unless the TPM has a newer one, which another emulator may have made.
+    pub(super) async fn remove(&self, device: &str, proof: &TpmProof) -> Result<(), ServiceError> {
+        let key = key(device, &proof.keys);
+        let Some(bytes) = self.0.get(Table::Challenges, &key).await? else {
+            return Ok(());
+        };
+        let stored = decode_or_skip::<StoredChallenge>(&key, &bytes);
+        if stored.is_none_or(|stored| stored.proof == *proof) {
+            let expected = Expected::Exactly(&bytes);
+            self.0.delete(Table::Challenges, &key, expected).await?;
+        }
         Ok(())
     }
 

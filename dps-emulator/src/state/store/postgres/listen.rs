@@ -76,6 +76,8 @@ struct Receiver {
     link: Link,
     mode: Mode,
     payloads: mpsc::Receiver<String>,
+    /// The messages from before, if the receiver polls. They are read before [`Notifier::missed`], so that no message is lost in between.
+    seen: Vec<i64>,
 }
 
 impl Receiver {
@@ -92,25 +94,41 @@ impl Receiver {
                 failure => return Err(failure),
             },
         };
+        let seen = match mode {
+            Mode::Listen => Vec::new(),
+            Mode::Poll => {
+                let query = format!("SELECT id FROM {}", table(target));
+                let rows = link.client.query_typed(&query, &[]).await?;
+                let ids = rows.iter().map(|row| row.try_get::<_, i64>(0));
+                ids.collect::<Result<Vec<i64>, _>>()?
+            }
+        };
         Ok(Self {
             link,
             mode,
             payloads,
+            seen,
         })
     }
 
     /// Passes messages on until the connection is lost.
     async fn receive(&mut self, notifier: &Notifier, target: &Target) {
-        let table = format!("{}.dps_notification", target.url.schema.quoted());
+        let table = table(target);
+        let seen = std::mem::take(&mut self.seen);
         let mut reader = Reader::new(&self.link, &table, target.url.timeout);
         // The outcome is always the loss of the connection.
         let _lost = match self.mode {
             Mode::Listen => reader.listen(&mut self.payloads, notifier).await,
             Mode::Poll => {
-                Poll::new(target.url.timeout)
+                Poll::new(target.url.timeout, seen)
                     .run(&mut reader, notifier)
                     .await
             }
         };
     }
+}
+
+/// The table of messages.
+fn table(target: &Target) -> String {
+    format!("{}.dps_notification", target.url.schema.quoted())
 }

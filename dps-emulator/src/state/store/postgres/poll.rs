@@ -26,10 +26,12 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    pub(super) fn new(statement_limit: Duration) -> Self {
+    /// `seen` are the ids of the messages from before, which are not passed on.
+    pub(super) fn new(statement_limit: Duration, seen: Vec<i64>) -> Self {
+        let now = Instant::now();
         Self {
             low: i64::MIN,
-            seen: HashMap::new(),
+            seen: seen.into_iter().map(|id| (id, now)).collect(),
             window: statement_limit * 2,
         }
     }
@@ -40,11 +42,6 @@ impl Poll {
         reader: &mut Reader<'_>,
         notifier: &Notifier,
     ) -> Result<(), Lost> {
-        // Messages from before are not passed on.
-        for row in reader.query("SELECT id FROM {table}", &[]).await? {
-            let id = row.try_get(0).map_err(|_| Lost)?;
-            self.seen.insert(id, Instant::now());
-        }
         let mut poll = interval(INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 1_u32.. {

@@ -136,7 +136,7 @@ impl managed::Manager for Manager {
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<Failure> {
-        match session.client.is_closed() {
+        match session.is_closed() {
             true => Err(RecycleError::message("the connection is closed")),
             false => Ok(()),
         }

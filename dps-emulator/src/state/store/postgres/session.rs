@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,6 +32,8 @@ pub(super) struct Session {
     pub(super) client: Client,
     pub(super) statements: Statements,
     task: AbortOnDropHandle<()>,
+    /// The task ends some time after it was aborted.
+    is_closed: AtomicBool,
 }
 
 impl Link {
@@ -107,12 +110,19 @@ impl Session {
             client,
             statements,
             task,
+            is_closed: AtomicBool::new(false),
         })
     }
 
     /// Closes the connection at once.
     pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         self.task.abort();
+    }
+
+    /// Whether the connection was closed, by this side or the other one.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst) || self.client.is_closed()
     }
 
     /// A statement on one key, with values.
