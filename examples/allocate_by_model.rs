@@ -26,8 +26,9 @@ impl AllocationPolicy for ByModel {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init(); // one line with the reason of each rejection
     let toasters = "contoso-toasters.azure-devices.net".parse()?;
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let listener = TcpListener::bind("127.0.0.1:9090").await?;
     Webhook::new(ByModel { toasters }).serve(listener).await?;
     Ok(())
 }

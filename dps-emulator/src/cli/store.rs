@@ -23,7 +23,7 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn Store>, Box<dyn StdError>>
 pub(crate) async fn open(_: &str) -> Result<Arc<dyn Store>, Box<dyn StdError>> {
     Err(
         "--store requires a program that was built with the feature postgres: \
-         cargo install dps-emulator --features postgres"
+         cargo install --git https://github.com/dps-rs/dps-rs dps-emulator --features postgres"
             .into(),
     )
 }
