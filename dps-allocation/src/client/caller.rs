@@ -13,6 +13,9 @@ use crate::answer::{self, unavailable};
 use crate::webhook_url::WebhookUrl;
 use crate::{Allocation, AllocationPolicy, Rejection};
 
+/// The bytes of a webhook's answer that are shown in the log.
+const EXCERPT: usize = 500;
+
 /// A policy that calls a webhook, as DPS does.
 ///
 /// Created by [`WebhookClient::caller`](crate::WebhookClient::caller). It calls once, follows no redirect, and reads at
@@ -103,7 +106,13 @@ impl AllocationPolicy for WebhookCaller {
         let answer = self.call(request).await?;
         match answer.status {
             200 => answer::read(&answer.body, request),
-            status => Err(answer::bad_status(status)),
+            status => {
+                // DPS reports only the status. The answer usually has the reason.
+                let excerpt = &answer.body[..answer.body.len().min(EXCERPT)];
+                let excerpt = String::from_utf8_lossy(excerpt);
+                tracing::warn!(webhook = ?self.url, status, answer = ?excerpt, "the webhook refused a request");
+                Err(answer::bad_status(status))
+            }
         }
     }
 }

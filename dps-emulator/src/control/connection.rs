@@ -41,5 +41,21 @@ fn lines(control: &Control, before: &str, quote: char) -> String {
             let _ = writeln!(text, "{before}{name}={quote}{value}{quote}");
         }
     }
+    // As `dps emulator exec` sets them.
+    let named = [
+        ("https", "DPS_HTTPS_PORT"),
+        ("mqtt", "DPS_MQTT_PORT"),
+        ("amqp", "DPS_AMQP_PORT"),
+    ];
+    for (field, name) in named {
+        let address = control.connection.get(field).and_then(Value::as_str);
+        let address = address.map(|address| address.trim_start_matches("https://"));
+        if let Some((host, port)) = address.and_then(|address| address.rsplit_once(':')) {
+            if field == "https" {
+                let _ = writeln!(text, "{before}DPS_HOST={quote}{host}{quote}");
+            }
+            let _ = writeln!(text, "{before}{name}={quote}{port}{quote}");
+        }
+    }
     text
 }

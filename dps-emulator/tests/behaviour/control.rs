@@ -29,6 +29,11 @@ async fn it_is_healthy_and_ready_and_shows_how_to_connect() {
     let shell = control.get("/connection?format=shell").await.text;
     let line = format!("export DPS_CONNECTION_STRING='{}'", owner.as_str());
     assert!(shell.lines().any(|it| it == line), "{shell}");
+    let https = format!("export DPS_HTTPS_PORT='{}'", dps.emulator.https_port());
+    let amqp = format!("export DPS_AMQP_PORT='{}'", dps.emulator.amqp_port());
+    for line in ["export DPS_HOST='localhost'", &https, &amqp] {
+        assert!(shell.lines().any(|it| it == line), "{shell}");
+    }
     let env = control.get("/connection?format=env").await.text;
     assert!(env.starts_with("DPS_ID_SCOPE=\"0ne00000001\"\n"), "{env}");
     assert_eq!(control.get("/connection?format=xml").await.status, 400);
