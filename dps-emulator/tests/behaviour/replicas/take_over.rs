@@ -116,7 +116,6 @@ async fn a_slow_replica_does_not_write_the_result_of_an_operation_that_was_taken
         let devices = quick.hub(hub).devices().await.expect("read");
         assert_eq!(devices.len(), usize::from(hub == "hub-b"), "{hub}");
     }
-    assert_eq!(hook.asked(2).await.len(), 2);
     // It serves the device's next registration.
     assert_eq!(device.assigned().await["assignedHub"], "hub-b");
 }
