@@ -3,7 +3,8 @@
 //!
 //! usage: `replicas [--devices 10000] [--replicas 3] [--concurrency 64] [--kill-seconds 5] [--database-restarts 1]`
 //!
-//! It requires the Debian packages `postgresql` and `haproxy`. Exit code 1 if a device was not assigned or a write was lost.
+//! It requires the Debian packages `postgresql` and `haproxy`. Exit code 1 if a device was not assigned, if a write was
+//! lost, or if the run was too short for a kill and the restarts.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -17,9 +18,10 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         hosted?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = Replicas::parse(arguments)?.run().await?;
+    let run = Replicas::parse(arguments)?;
+    let report = run.run().await?;
     println!("{report}");
-    Ok(match report.is_complete() {
+    Ok(match report.is_complete(&run) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

@@ -174,9 +174,12 @@ impl Replicas {
 }
 
 impl Report {
-    /// Whether everything that was acknowledged is there and every device was assigned.
-    pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.faults.is_empty()
+    /// Whether everything that was acknowledged is there, every device was assigned, and replicas and database were interrupted as
+    /// the options require.
+    pub fn is_complete(&self, run: &Replicas) -> bool {
+        let was_killed = self.kills > 0 || run.kill_interval.is_zero();
+        let was_restarted = self.database_restarts == run.database_restarts;
+        self.failed.is_empty() && self.faults.is_empty() && was_killed && was_restarted
     }
 }
 

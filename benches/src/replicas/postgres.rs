@@ -3,9 +3,14 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// The longest time for a start or a restart.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A server with an empty database. It ends when this is dropped, because its stdin is then closed.
 #[derive(Debug)]
@@ -27,10 +32,8 @@ impl Postgres {
         let commands = script.stdin.take().ok_or("there is no stdin")?;
         let stdout = script.stdout.take().ok_or("there is no stdout")?;
         let mut answers = BufReader::new(stdout).lines();
-        let url = answers
-            .next_line()
-            .await?
-            .ok_or("PostgreSQL does not start")?;
+        let url = timeout(LIMIT, answers.next_line()).await??;
+        let url = url.ok_or("PostgreSQL does not start")?;
         Ok(Self {
             url,
             commands,
@@ -47,7 +50,8 @@ impl Postgres {
     pub(super) async fn restart(&mut self) -> Result<(), Box<dyn Error>> {
         self.commands.write_all(b"restart\n").await?;
         self.commands.flush().await?;
-        match self.answers.next_line().await?.as_deref() {
+        let answer = timeout(LIMIT, self.answers.next_line()).await??;
+        match answer.as_deref() {
             Some("restart") => Ok(()),
             _ => Err("PostgreSQL was not restarted".into()),
         }

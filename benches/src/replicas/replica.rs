@@ -12,6 +12,7 @@ use dps_emulator::store::PostgresStore;
 use dps_emulator::{Emulator, LinkedHub};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::HUBS;
 
@@ -19,6 +20,8 @@ use super::HUBS;
 const HOST: &str = "--host";
 /// The time after which the operations of a killed replica are taken over.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest time for the start of a replica.
+const START: Duration = Duration::from_secs(120);
 /// The number of clock ticks in a second, in `/proc`.
 const TICKS: u64 = 100;
 
@@ -79,8 +82,10 @@ impl Replica {
             .spawn()?;
         let stdout = process.stdout.take().ok_or("there is no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
-        let connection = lines.next_line().await?.ok_or("a replica does not start")?;
-        let ca_file = lines.next_line().await?.ok_or("a replica has no CA")?;
+        let connection = timeout(START, lines.next_line()).await??;
+        let connection = connection.ok_or("a replica does not start")?;
+        let ca_file = timeout(START, lines.next_line()).await??;
+        let ca_file = ca_file.ok_or("a replica has no CA")?;
         Ok(Self {
             url: url.to_owned(),
             ports,

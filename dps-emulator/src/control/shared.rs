@@ -46,11 +46,11 @@ impl Control {
         let state = &self.gateway.instance.state;
         if state.is_shared() {
             let recorder = &self.gateway.shared.recorder;
-            let recording = recorder.read();
+            let (started, has_keys) = recorder.head();
             let recorder = encode(&RecorderState {
                 is_on: recorder.is_on(),
-                started: recording.started,
-                has_keys: recording.has_keys,
+                started,
+                has_keys,
             })?;
             let store = state.store();
             let written = store.put(Table::Meta, RECORDER, Expected::Anything, recorder);
@@ -118,7 +118,7 @@ impl Control {
         let Some(started) = state.started else {
             return recorder.clear();
         };
-        if recorder.read().started != state.started {
+        if recorder.head().0 != state.started {
             recorder.start(started, state.has_keys);
         }
         if !state.is_on {

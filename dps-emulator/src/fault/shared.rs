@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use super::{Fault, Faults, Rule};
 use crate::service_error::ServiceError;
-use crate::state::store::{Change, Expected, Store, StoreError, Table};
+use crate::state::store::{Change, Expected, Pages, Store, StoreError, Table};
 use crate::state::{decode_or_skip, encode};
 
-/// The number of entries that are read or removed at once.
-const PAGE: usize = 500;
 const RULE: &str = "rule/";
 const USE: &str = "use/";
 
@@ -72,13 +70,19 @@ impl Faults {
             return Ok(());
         };
         let mut rules = Vec::new();
-        for (key, bytes) in entries(&**store, RULE).await? {
+        for (key, bytes) in Pages::with_prefix(&**store, Table::Faults, RULE)
+            .collect()
+            .await?
+        {
             let id = key.strip_prefix(RULE).and_then(|id| id.parse().ok());
             let fault = decode_or_skip::<Fault>(&key, &bytes);
             let (Some(id), Some(mut fault)) = (id, fault) else {
                 continue;
             };
-            let uses = entries(&**store, &format!("{USE}{id}/")).await?.len();
+            let uses = Pages::with_prefix(&**store, Table::Faults, &format!("{USE}{id}/"))
+                .collect()
+                .await?
+                .len();
             if fault.times != usize::MAX {
                 fault.times = fault.times.saturating_sub(uses);
             }
@@ -123,25 +127,9 @@ impl Faults {
     }
 }
 
-async fn entries(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-    loop {
-        let after = found.last().map_or(prefix, |(key, _)| key.as_str());
-        let page = store.scan(Table::Faults, Some(after), PAGE).await?;
-        let complete = page.len() < PAGE;
-        let own = page
-            .into_iter()
-            .take_while(|(key, _)| key.starts_with(prefix));
-        let before = found.len();
-        found.extend(own);
-        if complete || found.len() - before < PAGE {
-            return Ok(found);
-        }
-    }
-}
-
 async fn clear(store: &dyn Store, prefix: &str) -> Result<(), StoreError> {
-    for page in entries(store, prefix).await?.chunks(PAGE) {
+    let mut pages = Pages::with_prefix(store, Table::Faults, prefix);
+    while let Some(page) = pages.next().await? {
         let changes: Vec<Change<'_>> = page
             .iter()
             .map(|(key, _)| Change::delete(Table::Faults, key, Expected::Anything))

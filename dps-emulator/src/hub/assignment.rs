@@ -151,19 +151,15 @@ impl AssignmentChange {
         let put = Change::put(
             Table::Hubs,
             &self.key,
-            expected(self.before.as_deref()),
+            Expected::unchanged(self.before.as_deref()),
             self.after.clone(),
         );
         let removed = self.removed.iter().map(|removed| {
-            let before = expected(removed.before.as_deref());
+            let before = Expected::unchanged(removed.before.as_deref());
             Change::delete(Table::Hubs, &removed.key, before)
         });
         std::iter::once(put).chain(removed).collect()
     }
-}
-
-fn expected(before: Option<&[u8]>) -> Expected<'_> {
-    before.map_or(Expected::Absent, Expected::Exactly)
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@ use dps_types::{ErrorCode, HubHostname};
 
 use super::{Device, Hubs, Identity};
 use crate::service_error::ServiceError;
-use crate::state::store::{Change, Expected, Table};
+use crate::state::store::{Change, Expected, Pages, Table};
 use crate::state::{decode, decode_or_skip, encode};
 
 /// The maximum number of write attempts if other requests change the device at the same time.
 const ATTEMPTS: usize = 10;
-/// The number of devices that are read from the store at once.
-const PAGE: usize = 100;
 
 /// 404001, IoT Hub's `DeviceNotFound`.
 const DEVICE_NOT_FOUND: ErrorCode = ErrorCode::new(404_001);
@@ -58,22 +56,17 @@ impl Hubs {
         limit: usize,
     ) -> Result<Vec<Device>, ServiceError> {
         let prefix = format!("{}/", hub.to_lowercase());
-        let mut after = prefix.clone();
         let mut devices = Vec::new();
-        loop {
-            let page = self.store.scan(Table::Hubs, Some(&after), PAGE).await?;
-            let complete = page.len() < PAGE;
+        let mut pages = Pages::with_prefix(&*self.store, Table::Hubs, &prefix);
+        while let Some(page) = pages.next().await? {
             for (key, bytes) in page {
-                if !key.starts_with(&prefix) || devices.len() == limit {
+                if devices.len() == limit {
                     return Ok(devices);
                 }
                 devices.extend(decode_or_skip::<Device>(&key, &bytes));
-                after = key;
-            }
-            if complete {
-                return Ok(devices);
             }
         }
+        Ok(devices)
     }
 
     /// Changes a device. `change` is called again if another request has changed the device in between.

@@ -9,11 +9,9 @@ use super::feedback::{FeedbackStatus, MessageFeedback};
 use super::outgoing_message::{CloudToDeviceMessage, QueuedMessage};
 use super::{Hubs, Identity};
 use crate::service_error::ServiceError;
-use crate::state::store::{Change, Expected, Table};
+use crate::state::store::{Change, Expected, Pages, Table};
 use crate::state::{decode_or_skip, encode};
 
-/// The number of messages that are read from the store at once.
-const PAGE: usize = 100;
 /// The number of attempts to queue a message if other replicas queue messages at the same time.
 const ATTEMPTS: usize = 20;
 /// The key of the number of the latest message of all devices. Numbers are not used again, so that a late acknowledgement does not
@@ -47,9 +45,7 @@ impl Hubs {
             let generation_id = device.generation_id.clone();
             let queued = message.queued(to, generation_id, sequence, self.clock.now())?;
             let key = message_key(identity, sequence);
-            let last = stored
-                .as_deref()
-                .map_or(Expected::Absent, Expected::Exactly);
+            let last = Expected::unchanged(stored.as_deref());
             let number = sequence.to_string().into_bytes();
             let changes = [
                 Change::put(Table::Meta, LAST_SEQUENCE, last, number),
@@ -191,26 +187,12 @@ impl Hubs {
 
     /// The stored messages whose keys begin with this prefix.
     async fn messages(&self, prefix: &str) -> Result<Vec<(String, QueuedMessage)>, ServiceError> {
-        let mut after = prefix.to_owned();
-        let mut messages = Vec::new();
-        loop {
-            let page = self
-                .store
-                .scan(Table::HubMessages, Some(&after), PAGE)
-                .await?;
-            let complete = page.len() < PAGE;
-            for (key, bytes) in page {
-                if !key.starts_with(prefix) {
-                    return Ok(messages);
-                }
-                let message = decode_or_skip::<QueuedMessage>(&key, &bytes);
-                messages.extend(message.map(|message| (key.clone(), message)));
-                after = key;
-            }
-            if complete {
-                return Ok(messages);
-            }
-        }
+        let stored = Pages::with_prefix(&*self.store, Table::HubMessages, prefix).collect();
+        let messages = stored.await?.into_iter().filter_map(|(key, bytes)| {
+            let message = decode_or_skip::<QueuedMessage>(&key, &bytes)?;
+            Some((key, message))
+        });
+        Ok(messages.collect())
     }
 }
 
@@ -225,4 +207,16 @@ fn next_sequence(stored: Option<&[u8]>, waiting: &[QueuedMessage]) -> u64 {
 /// The key of a message. Keys of a device sort by the sequence number, which has 20 digits.
 fn message_key(identity: &Identity, sequence: u64) -> String {
     format!("{}/{sequence:020}", identity.key())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_message_is_not_used_again_when_the_queue_is_empty() {
+        assert_eq!(next_sequence(None, &[]), 1);
+        assert_eq!(next_sequence(Some(b"7"), &[]), 8);
+        assert_eq!(next_sequence(Some(b"damaged"), &[]), 1);
+    }
 }

@@ -10,13 +10,11 @@ use serde_json::Value;
 use super::view::View;
 use super::{Authentication, Device, Hubs, Identity, Twin, check};
 use crate::service_error::ServiceError;
-use crate::state::store::{Expected, Table};
+use crate::state::store::{Expected, Pages, Table};
 use crate::state::{decode_or_skip, encode};
 
 /// The most modules of a device.
 const MAX_MODULES: usize = 50;
-/// The number of modules that are read from the store at once.
-const PAGE: usize = 100;
 
 /// 409001, IoT Hub's `DeviceAlreadyExists`.
 const DEVICE_EXISTS: ErrorCode = ErrorCode::new(409_001);
@@ -168,25 +166,12 @@ impl Hubs {
 
     async fn stored_modules(&self, device: &Identity) -> Result<Vec<Device>, ServiceError> {
         let prefix = format!("{}/", device.key());
-        let mut after = prefix.clone();
-        let mut modules = Vec::new();
-        loop {
-            let page = self
-                .store
-                .scan(Table::HubModules, Some(&after), PAGE)
-                .await?;
-            let complete = page.len() < PAGE;
-            for (key, bytes) in page {
-                if !key.starts_with(&prefix) {
-                    return Ok(modules);
-                }
-                modules.extend(decode_or_skip::<Device>(&key, &bytes));
-                after = key;
-            }
-            if complete {
-                return Ok(modules);
-            }
-        }
+        let stored = Pages::with_prefix(&*self.store, Table::HubModules, &prefix).collect();
+        let stored = stored.await?;
+        let modules = stored
+            .iter()
+            .filter_map(|(key, bytes)| decode_or_skip::<Device>(key, bytes));
+        Ok(modules.collect())
     }
 }
 

@@ -92,9 +92,7 @@ impl Authority {
                 Some(keys) if !keys.root.certificate.has_expired(now) => break keys,
                 _ => {
                     let keys = Keys::new(&config.name, now)?;
-                    let expected = stored
-                        .as_deref()
-                        .map_or(Expected::Absent, Expected::Exactly);
+                    let expected = Expected::unchanged(stored.as_deref());
                     let bytes = keys.stored.to_vec();
                     let written = store.put(Table::Meta, &name, expected, bytes).await;
                     if written.map_err(failed)? {

@@ -8,12 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dps_types::ErrorCode;
 
 use crate::service_error::ServiceError;
-use crate::state::store::{Expected, Store, Table};
+use crate::state::store::{Expected, Pages, Store, Table};
 
 /// The number of attempts to count a request if other emulators count at the same time.
 const ATTEMPTS: usize = 100;
-/// The number of counts that are read from the store at once.
-const PAGE: usize = 500;
 
 /// A number of requests in a number of seconds, per client.
 #[derive(Debug)]
@@ -90,9 +88,7 @@ impl Rate {
             if asked >= most {
                 return Ok(false);
             }
-            let expected = stored
-                .as_deref()
-                .map_or(Expected::Absent, Expected::Exactly);
+            let expected = Expected::unchanged(stored.as_deref());
             let counted = format!("{number} {}", asked + 1).into_bytes();
             if store.put(Table::Rates, &key, expected, counted).await? {
                 return Ok(true);
@@ -108,25 +104,17 @@ impl Rate {
         };
         let number = seconds(now) / self.seconds;
         let prefix = format!("{}/", self.name);
-        let mut after = prefix.clone();
-        loop {
-            let page = store.scan(Table::Rates, Some(&after), PAGE).await?;
-            let complete = page.len() < PAGE;
+        let mut pages = Pages::with_prefix(&**store, Table::Rates, &prefix);
+        while let Some(page) = pages.next().await? {
             for (key, counted) in page {
-                if !key.starts_with(&prefix) {
-                    return Ok(());
-                }
                 let has_ended = read(&counted).is_none_or(|(window, _)| window < number);
                 if has_ended {
                     let expected = Expected::Exactly(&counted);
                     store.delete(Table::Rates, &key, expected).await?;
                 }
-                after = key;
-            }
-            if complete {
-                return Ok(());
             }
         }
+        Ok(())
     }
 }
 

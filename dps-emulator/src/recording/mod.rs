@@ -72,6 +72,12 @@ impl Recorder {
         self.is_on.load(Ordering::Acquire)
     }
 
+    /// When the recording started, and whether it has keys.
+    pub(crate) fn head(&self) -> (Option<Timestamp>, bool) {
+        let recording = self.recording();
+        (recording.started, recording.has_keys)
+    }
+
     /// What was recorded, in order of time.
     pub(crate) fn read(&self) -> Recording {
         let mut recording = self.recording().clone();

@@ -15,6 +15,8 @@ use crate::state::store::Store;
 const CAPACITY: usize = 4096;
 /// The longest time for one message.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The number of attempts for one message: a minute at least.
+const ATTEMPTS: u32 = 300;
 /// The pause before a message is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest time for the queued messages when the emulator stops.
@@ -112,7 +114,7 @@ impl Outbox {
                 return;
             }
         };
-        loop {
+        for _ in 0..ATTEMPTS {
             match timeout(TIMEOUT, store.notify(&text)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
@@ -124,5 +126,8 @@ impl Outbox {
             }
             sleep(PAUSE).await;
         }
+        // It must not delay the messages after it forever.
+        tracing::error!("a message to the other replicas was given up");
+        self.has_lost.store(true, Ordering::SeqCst);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::state::store::{Expected, Store, StoreError, Table};
+use crate::state::store::{Expected, Pages, Store, StoreError, Table};
 pub(crate) use bus::Bus;
 pub(crate) use inbox::receive;
 pub(crate) use living::Living;
@@ -22,8 +22,6 @@ pub(crate) use message::{Envelope, Message};
 
 /// The number of heartbeats in the time after which a replica without one counts as dead.
 const BEATS: u32 = 5;
-/// The number of heartbeats that are read from the store at once.
-const PAGE: usize = 100;
 /// The shortest time between two heartbeats. A timer requires a time that is not zero.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest time for the removal of the heartbeat when the emulator stops.
@@ -70,16 +68,7 @@ impl Replica {
 
     /// The latest heartbeats, by replica.
     pub(crate) async fn heartbeats(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let mut all: Vec<(String, Vec<u8>)> = Vec::new();
-        loop {
-            let after = all.last().map(|(id, _)| id.as_str());
-            let page = self.store.scan(Table::Replicas, after, PAGE).await?;
-            let complete = page.len() < PAGE;
-            all.extend(page);
-            if complete {
-                return Ok(all);
-            }
-        }
+        Pages::all(&*self.store, Table::Replicas).collect().await
     }
 
     /// Removes the heartbeat of a dead replica. If it lives, its next heartbeat writes it again.

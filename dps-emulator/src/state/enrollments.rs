@@ -94,9 +94,7 @@ impl State {
             let permit = self.permit_enrollment(&completed, kind.as_ref()).await?;
             let has = unique::certificates(&completed);
             let claims = self.claims::<D>(&key, &had, &has).await?;
-            let expected = stored
-                .as_deref()
-                .map_or(Expected::Absent, Expected::Exactly);
+            let expected = Expected::unchanged(stored.as_deref());
             let mut changes: Vec<Change<'_>> = claims.changes().collect();
             changes.push(Change::put(D::TABLE, &key, expected, write(&completed)?));
             changes.extend(permit.as_ref().and_then(Permit::change));

@@ -3,12 +3,9 @@
 
 use dps_types::OperationId;
 
-use super::store::{Change, Expected, Table};
+use super::store::{Change, Expected, Pages, Table};
 use super::{Record, State, decode_or_skip};
 use crate::service_error::ServiceError;
-
-/// The number of entries that are read from the store at once.
-const PAGE: usize = 500;
 
 /// An operation in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +40,11 @@ impl State {
 
     /// All operations in progress.
     pub(crate) async fn in_progress(&self) -> Result<Vec<InProgress>, ServiceError> {
-        let mut found: Vec<InProgress> = Vec::new();
-        loop {
-            let after = found.last().map(|last| last.key.as_str());
-            let page = self.store().scan(Table::Operations, after, PAGE).await?;
-            let complete = page.len() < PAGE;
-            found.extend(
-                page.into_iter()
-                    .map(|(key, entry)| InProgress { key, entry }),
-            );
-            if complete {
-                return Ok(found);
-            }
-        }
+        let found = Pages::all(&**self.store(), Table::Operations).collect();
+        let found = found.await?.into_iter();
+        Ok(found
+            .map(|(key, entry)| InProgress { key, entry })
+            .collect())
     }
 
     /// Makes this replica the one that carries the operation out. Returns the operation; `None` if another replica was faster,

@@ -148,8 +148,7 @@ impl Permit<'_> {
 impl Turn {
     /// The change that must be written with the record.
     pub(crate) fn change(&self) -> Change<'_> {
-        let expected = self.before.as_deref();
-        let expected = expected.map_or(Expected::Absent, Expected::Exactly);
+        let expected = Expected::unchanged(self.before.as_deref());
         let next = Uuid::new_v4().to_string().into_bytes();
         Change::put(Table::Meta, &self.key, expected, next)
     }

@@ -66,7 +66,7 @@ impl State {
         record.etag = version::new_version(record.last_updated, self.random());
         let key = record.registration_id.to_lowercase();
         let bytes = encode(&record)?;
-        let expected = before.map_or(Expected::Absent, |stored| Expected::Exactly(&stored.bytes));
+        let expected = Expected::unchanged(before.map(|stored| &*stored.bytes));
         let operation = self.operation_change(before.map(|it| &it.record), &record, &key);
         let old_member = before.and_then(|stored| members::key(&stored.record));
         let new_member = members::key(&record);

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::store::{Change, Expected, Table};
+use super::store::{Change, Expected, Pages, Partition, Table};
 use super::{Document, Record, State, attestation, decode_or_skip, encode, members, unique};
 use crate::attest::Proof;
 use crate::ca_certificates::CaCertificate;
@@ -35,10 +35,8 @@ impl State {
         let mut tables = Map::new();
         for table in TABLES {
             let mut documents = Map::new();
-            let mut after: Option<String> = None;
-            loop {
-                let page = self.store().scan(table, after.as_deref(), PAGE).await?;
-                let is_last = page.len() < PAGE;
+            let mut pages = Pages::all(&**self.store(), table);
+            while let Some(page) = pages.next().await? {
                 for (key, bytes) in page {
                     let document: Option<Value> = decode_or_skip(&key, &bytes);
                     let document = document.and_then(|it| match with_keys {
@@ -46,12 +44,8 @@ impl State {
                         false => without_keys(table, it),
                     });
                     if let Some(document) = document {
-                        documents.insert(key.clone(), document);
+                        documents.insert(key, document);
                     }
-                    after = Some(key);
-                }
-                if is_last {
-                    break;
                 }
             }
             tables.insert(table.name().to_owned(), documents.into());
@@ -72,6 +66,12 @@ impl State {
                 None => {}
                 Some(Value::Object(documents)) => {
                     for (key, document) in documents {
+                        if !Partition::is_own(key) {
+                            return Err(ServiceError::invalid(format!(
+                                "The key '{key}' of the table '{}' belongs to another instance.",
+                                table.name()
+                            )));
+                        }
                         read.push(entries(table, key, document)?);
                     }
                 }

@@ -96,9 +96,7 @@ impl Claims {
     pub(super) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         let taken = self.taken.iter().map(|(certificate, previous)| {
             let owner = self.owner.clone();
-            let expected = previous
-                .as_deref()
-                .map_or(Expected::Absent, Expected::Exactly);
+            let expected = Expected::unchanged(previous.as_deref());
             Change::put(Table::Thumbprints, certificate, expected, owner)
         });
         let released = self.released.iter().map(|certificate| {

@@ -359,6 +359,10 @@ async fn a_state_that_is_not_valid_changes_nothing() {
             "a document with the id 'dev-3'",
         ),
         (
+            json!({ "version": 1, "tables": { "hubs": { "~0ne00000002!h/d": {} } } }),
+            "belongs to another instance",
+        ),
+        (
             json!({ "version": 1, "tables": { "hubs": { "h/d": {} } } }),
             "'h/d' of the table 'hubs' is not valid",
         ),

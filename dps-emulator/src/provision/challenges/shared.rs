@@ -11,11 +11,8 @@ use sha2::{Digest, Sha256};
 use super::LIFETIME;
 use crate::attest::tpm::{TpmKeys, TpmProof};
 use crate::service_error::ServiceError;
-use crate::state::store::{Expected, Store, Table};
+use crate::state::store::{Expected, Pages, Store, Table};
 use crate::state::{Record, decode_or_skip, encode};
-
-/// The number of challenges that are read from the store at once.
-const PAGE: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct SharedChallenges(Arc<dyn Store>);
@@ -75,26 +72,18 @@ impl SharedChallenges {
         matches: impl Fn(&TpmProof) -> bool,
     ) -> Result<Option<(TpmProof, Option<Record>)>, ServiceError> {
         let prefix = format!("{device}/");
-        let mut after = prefix.clone();
-        loop {
-            let page = self.0.scan(Table::Challenges, Some(&after), PAGE).await?;
-            let complete = page.len() < PAGE;
+        let mut pages = Pages::with_prefix(&*self.0, Table::Challenges, &prefix);
+        while let Some(page) = pages.next().await? {
             for (key, bytes) in page {
-                if !key.starts_with(&prefix) {
-                    return Ok(None);
-                }
                 if let Some(found) = decode_or_skip::<StoredChallenge>(&key, &bytes)
                     && !found.has_expired(now)
                     && matches(&found.proof)
                 {
                     return Ok(Some((found.proof, found.failed)));
                 }
-                after = key;
-            }
-            if complete {
-                return Ok(None);
             }
         }
+        Ok(None)
     }
 
     /// Keeps the failed registration of a device with its challenge, unless the challenge has been replaced.
@@ -124,25 +113,17 @@ impl SharedChallenges {
 
     /// Removes expired challenges.
     pub(super) async fn sweep(&self, now: SystemTime) -> Result<(), ServiceError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .0
-                .scan(Table::Challenges, after.as_deref(), PAGE)
-                .await?;
-            let complete = page.len() < PAGE;
+        let mut pages = Pages::all(&*self.0, Table::Challenges);
+        while let Some(page) = pages.next().await? {
             for (key, bytes) in page {
                 let challenge = decode_or_skip::<StoredChallenge>(&key, &bytes);
                 if challenge.is_none_or(|challenge| challenge.has_expired(now)) {
                     let expected = Expected::Exactly(&bytes);
                     self.0.delete(Table::Challenges, &key, expected).await?;
                 }
-                after = Some(key);
-            }
-            if complete {
-                return Ok(());
             }
         }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod conformance;
 mod error;
 mod memory;
 mod notifications;
+mod pages;
 mod partition;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -21,6 +22,7 @@ pub use self::conformance::conformance;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::memory::MemoryStore;
 pub use self::notifications::{Notification, Notifications, Notifier};
+pub(crate) use self::pages::Pages;
 pub(crate) use self::partition::Partition;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{ParsePostgresUrlError, PostgresStore, PostgresUrl};
@@ -302,7 +304,12 @@ pub enum Expected<'a> {
     Exactly(&'a [u8]),
 }
 
-impl Expected<'_> {
+impl<'a> Expected<'a> {
+    /// The condition that the key still has the value that was read.
+    pub(crate) fn unchanged(read: Option<&'a [u8]>) -> Self {
+        read.map_or(Self::Absent, Self::Exactly)
+    }
+
     /// Whether the condition holds for the current value.
     pub fn holds(&self, current: Option<&[u8]>) -> bool {
         match self {

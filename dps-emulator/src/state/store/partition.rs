@@ -61,6 +61,12 @@ impl Partition {
         }
     }
 
+    /// Whether a key without a prefix belongs to the first instance.
+    #[cfg(feature = "control")]
+    pub(crate) fn is_own(key: &str) -> bool {
+        !key.starts_with(MARK)
+    }
+
     /// The id scopes of the instances, except the first, that have an entry in the table.
     pub(crate) async fn owners(
         store: &dyn Store,

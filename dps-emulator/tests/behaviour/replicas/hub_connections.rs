@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::replicas;
-use crate::common::{Client, Connect, DESIRED, Database, Dps, KEY_1, TIMEOUT, Tls, publish};
+use crate::common::{
+    Client, Connect, DESIRED, Database, Dps, KEY_1, PINGREQ, PINGRESP, TIMEOUT, Tls, publish,
+};
 
 const METHODS: &str = "$iothub/methods/POST/#";
 const MESSAGES: &str = "devices/dev-1/messages/devicebound/#";
@@ -54,13 +56,22 @@ async fn of_connections_to_all_replicas_at_once_one_remains() {
             client.connect(&connect).await;
             client
         }));
-        let clients = clients.await;
+        let mut clients = clients.await;
         let connected = || {
             all.iter()
                 .filter(|it| it.default_hub().is_connected("dev-1"))
                 .count()
         };
         until("one connection", || connected() == 1).await;
+        let remaining = all
+            .iter()
+            .position(|it| it.default_hub().is_connected("dev-1"));
+        let remaining = &mut clients[remaining.expect("one is connected")];
+        for _ in 0..3 {
+            remaining.send(PINGREQ).await;
+            remaining.expect(PINGRESP).await;
+        }
+        assert_eq!(connected(), 1, "it stays connected");
         drop(clients);
         until("no connection", || connected() == 0).await;
     }
