@@ -1,11 +1,14 @@
 //! Registrations over each transport, each with a new client and connection, against an emulator in this process: one at a
-//! time, and a fleet concurrently. For comparison, the same number of rustls handshakes, in memory and over sockets. A single
-//! registration is measured in wall-clock time including its waits; a fleet in CPU time of devices, network and emulator.
+//! time, and a fleet concurrently. For comparison, the same number of rustls handshakes, in memory and over sockets, and of the
+//! same requests over HTTPS without our code. A single registration is measured in wall-clock time including its waits; a fleet
+//! in CPU time of devices, network and emulator.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 #[path = "registration/handshake.rs"]
 mod handshake;
+#[path = "registration/https.rs"]
+mod https;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +60,7 @@ fn fleet(criterion: &mut Criterion) {
     let certificates: Vec<X509Attestation> = certificates.map(Result::unwrap).collect();
     let handshake = Handshake::new();
     let server = runtime.block_on(HandshakeServer::start(&handshake));
+    let port = runtime.block_on(https::serve(&handshake));
 
     let mut group = criterion.benchmark_group("fleet");
     group.throughput(Throughput::Elements(DEVICES as u64));
@@ -100,6 +104,14 @@ fn fleet(criterion: &mut Criterion) {
             at_once(times, |_| {
                 let (handshake, address) = (handshake.clone(), server.address());
                 async move { handshake.perform_with(address).await }
+            })
+        });
+    });
+    group.bench_function("https_requests_alone", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|times| {
+            at_once(times, |_| {
+                let handshake = handshake.clone();
+                async move { https::register(&handshake, "localhost", port).await }
             })
         });
     });

@@ -1,5 +1,6 @@
 //! Shared parts of the benchmarks: an emulator with enrollments, device clients, CPU time.
 
+pub mod postgres;
 pub mod replicas;
 pub mod soak;
 mod transport_kind;
@@ -89,6 +90,11 @@ impl Service {
         &self.emulator
     }
 
+    /// The roots that trust the emulator's certificate.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
     /// The key of the group with symmetric keys.
     pub fn group_key(&self) -> &SymmetricKey {
         &self.group_key
@@ -142,6 +148,9 @@ impl Service {
 }
 
 /// The CPU time of this process since its start: user and system time of all threads.
+///
+/// Not under valgrind: rustix reads the vDSO, which valgrind unmaps, and the process ends with SIGSEGV. A build of rustix with its feature
+/// `use-libc-auxv` does not.
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(

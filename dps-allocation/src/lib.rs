@@ -22,12 +22,26 @@
 //!
 //! Protocol: azure-docs
 //! [`iot-dps/concepts-custom-allocation.md`](https://learn.microsoft.com/azure/iot-dps/concepts-custom-allocation).
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod allocation;
 mod answer;
 #[cfg(feature = "client")]
 mod client;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod policies;
 mod policy;
 mod policy_test;

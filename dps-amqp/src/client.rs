@@ -1,5 +1,8 @@
 //! The client: a connection with one session and a pair of links. One request is answered before the next is sent.
 
+mod options;
+mod peer;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +19,9 @@ use crate::link::{Attach, Role, Terminus};
 use crate::message::Message;
 use crate::performative::{Begin, Flow, Open, Performative};
 use crate::transfer::{Disposition, Outcome, Transfer};
+use peer::Peer;
+
+pub use options::ClientOptions;
 
 /// The channel of the only session.
 const CHANNEL: u16 = 0;
@@ -27,48 +33,6 @@ const SENDER: u32 = 1;
 /// The number of answers that the server may send before it receives new credit, and of transfers in the session's window.
 const CREDIT: u32 = 16;
 const WINDOW: u32 = 2048;
-
-/// The parameters of a connection.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ClientOptions {
-    container_id: String,
-    hostname: String,
-    address: String,
-    properties: Vec<(String, String)>,
-    max_message: usize,
-    idle_time_out: Duration,
-}
-
-impl ClientOptions {
-    /// A connection to this host, with both links at this address. `container_id` identifies the client, and is unique.
-    pub fn new(
-        container_id: impl Into<String>,
-        hostname: impl Into<String>,
-        address: impl Into<String>,
-    ) -> Self {
-        Self {
-            container_id: container_id.into(),
-            hostname: hostname.into(),
-            address: address.into(),
-            properties: Vec::new(),
-            max_message: 65_536,
-            idle_time_out: Duration::from_secs(240),
-        }
-    }
-
-    /// Adds a property to both links, such as `com.microsoft:api-version`.
-    pub fn with_link_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.properties.push((name.into(), value.into()));
-        self
-    }
-
-    /// Accepts answers of up to this many bytes. The default is 65,536.
-    pub fn with_max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-}
 
 /// The server's answer to a request.
 #[expect(
@@ -92,8 +56,7 @@ pub struct Client<S> {
     max_message: usize,
     last_sent: Instant,
     session: Session,
-    /// The server's handle of the link that carries requests.
-    request_link: Option<u32>,
+    peer: Peer,
     assembly: Assembly,
 }
 
@@ -153,11 +116,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             max_message: options.max_message,
             last_sent: Instant::now(),
             session: Session::default(),
-            request_link: None,
+            peer: Peer::new(
+                CHANNEL,
+                options.link_name(Role::Receiver),
+                options.link_name(Role::Sender),
+            ),
             assembly: Assembly::default(),
         };
         client.await_links().await?;
-        client.grant_credit().await?;
+        // It is sent with the first request.
+        client.grant_credit()?;
         Ok(client)
     }
 
@@ -169,36 +137,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         while self.session.sent == self.session.sendable_until {
             self.step().await?;
         }
-        let id = self.send(request).await?;
-        let mut accepted = false;
-        let mut answer = None;
+        let mut exchange = Exchange::new(request, self.session.sent);
+        self.send(&mut exchange).await?;
         loop {
-            match self.step().await? {
-                Some(Incoming::Settled { first, last, state })
-                    if id.wrapping_sub(first) <= last.wrapping_sub(first) =>
-                {
-                    match state {
-                        Some(Outcome::Rejected(condition)) => {
-                            return Ok(Answer::Rejected(condition.unwrap_or_default()));
-                        }
-                        Some(Outcome::Other) => {
-                            return Err(Error::new(
-                                ErrorKind::Closed,
-                                "the server released the request without processing it",
-                            ));
-                        }
-                        Some(Outcome::Accepted) | None => accepted = true,
-                    }
-                }
-                Some(Incoming::Message(message)) if answers(&message, request) => {
-                    answer = Some(message);
-                }
-                _ => {}
+            if let Some(answer) = exchange.answer()? {
+                return Ok(answer);
             }
-            // Some services send the answer before the disposition.
-            if accepted && let Some(message) = answer.take() {
-                return Ok(Answer::Message(message));
-            }
+            exchange.add(self.step().await?);
         }
     }
 
@@ -233,9 +178,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    async fn send(&mut self, request: &Message) -> Result<u32, Error> {
-        let message = request.encode()?;
-        let id = self.session.sent;
+    async fn send(&mut self, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+        let message = exchange.request.encode()?;
+        let id = exchange.id;
+        // The server may settle and answer the request before it has all of it.
+        self.session.sent = id.wrapping_add(1);
         let transfer = Transfer {
             handle: SENDER,
             delivery_id: Some(id),
@@ -246,29 +193,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         for frame in delivery::frames(CHANNEL, &transfer, &message, self.peer_max_frame)? {
             while self.session.remote_window == 0 {
                 self.flush().await?;
-                self.step().await?;
+                exchange.add(self.step().await?);
             }
             self.session.remote_window -= 1;
             self.session.next_outgoing_id = self.session.next_outgoing_id.wrapping_add(1);
             self.frames.push(&frame);
         }
-        self.session.sent = self.session.sent.wrapping_add(1);
-        self.flush().await?;
-        Ok(id)
+        self.flush().await
     }
 
     /// Waits until the server has opened the connection and answered the begin and both attaches.
     async fn await_links(&mut self) -> Result<(), Error> {
-        let mut attached = [false; 2];
-        while attached != [true; 2] {
-            if let Some(Incoming::Attached(role)) = self.step().await? {
-                attached[usize::from(role == Role::Receiver)] = true;
+        let (mut can_send, mut can_receive) = (false, false);
+        while !(can_send && can_receive) {
+            match self.step().await? {
+                Some(Incoming::Attached(Role::Sender)) => can_send = true,
+                Some(Incoming::Attached(Role::Receiver)) => can_receive = true,
+                _ => {}
             }
         }
         Ok(())
     }
 
-    async fn grant_credit(&mut self) -> Result<(), Error> {
+    fn grant_credit(&mut self) -> Result<(), Error> {
         self.session.receivable_until = self.session.received.wrapping_add(CREDIT);
         let flow = Flow {
             handle: Some(RECEIVER),
@@ -276,8 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             link_credit: Some(CREDIT),
             ..self.session.flow()
         };
-        self.push(&Performative::Flow(flow))?;
-        self.flush().await
+        self.push(&Performative::Flow(flow))
     }
 
     /// Reads and processes one frame. Sends an empty frame while the server is silent, so that the connection stays open.
@@ -302,7 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if frame.body.is_empty() {
             return Ok(None);
         }
-        let (performative, length) = Performative::decode(&frame.body)?;
+        let (performative, payload) = Performative::decode(&frame.body)?;
+        self.peer.accept(&frame, &performative, self.session.sent)?;
         match performative {
             Performative::Open(open) => {
                 self.opened(&open);
@@ -315,9 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
             Performative::Attach(attach) => Ok(self.attached(&attach)),
             Performative::Flow(flow) => self.flow(&flow).await.map(|()| None),
-            Performative::Transfer(transfer) => {
-                self.transfer(&transfer, &frame.body[length..]).await
-            }
+            Performative::Transfer(transfer) => self.transfer(&transfer, payload).await,
             Performative::Disposition(disposition) => Ok(settled(disposition)),
             Performative::Detach(detach) => Err(self.ended("detached the link", detach.error)),
             Performative::End(error) => Err(self.ended("ended the session", error)),
@@ -337,8 +282,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// An attach without a terminus announces a detach with the reason (AMQP 2.6.3).
     fn attached(&mut self, attach: &Attach) -> Option<Incoming> {
-        if attach.role == Role::Receiver {
-            self.request_link = Some(attach.handle);
+        if attach.role == Role::Sender {
+            let first = attach.initial_delivery_count.unwrap_or_default();
+            (self.session.received, self.session.receivable_until) = (first, first);
         }
         let refused = match attach.role {
             Role::Sender => attach.source == Terminus::None,
@@ -354,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             .wrapping_sub(self.session.next_outgoing_id);
         // The flow of a link has the handle that the server assigned.
         if flow.handle.is_some()
-            && flow.handle == self.request_link
+            && flow.handle == self.peer.requests()
             && let Some(credit) = flow.link_credit
         {
             let count = flow.delivery_count.unwrap_or_default();
@@ -373,17 +319,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         payload: &[u8],
     ) -> Result<Option<Incoming>, Error> {
         self.session.next_incoming_id = self.session.next_incoming_id.wrapping_add(1);
+        let has_credit = self.session.received != self.session.receivable_until;
+        if !has_credit && !self.assembly.is_partial() {
+            return Err(Error::not_allowed(
+                "the server sent an answer without credit",
+            ));
+        }
         let delivery = self.assembly.add(transfer, payload, self.max_message)?;
-        let Some(Delivery {
-            id,
-            settled,
-            payload,
-        }) = delivery
-        else {
+        if delivery.is_none() && !transfer.aborted {
             return Ok(None);
-        };
+        }
+        // An aborted delivery counts as well (AMQP 2.6.7), so that the server always receives new credit.
         self.session.received = self.session.received.wrapping_add(1);
-        if !settled {
+        // It is settled by the abort (AMQP 2.7.5).
+        if let Some(Delivery {
+            id, settled: false, ..
+        }) = delivery
+        {
             self.push(&Performative::Disposition(Disposition {
                 role: Role::Receiver,
                 first: id,
@@ -397,10 +349,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             .receivable_until
             .wrapping_sub(self.session.received);
         if left < CREDIT / 2 {
-            self.grant_credit().await?;
+            self.grant_credit()?;
         }
         self.flush().await?;
-        Message::decode(&payload).map(|message| Some(Incoming::Message(message)))
+        let message = delivery.map(|delivery| Message::decode(&delivery.payload));
+        Ok(message.transpose()?.map(Incoming::Message))
     }
 
     fn ended(&self, what: &str, condition: Option<Condition>) -> Error {
@@ -443,6 +396,58 @@ fn settled(disposition: Disposition) -> Option<Incoming> {
     })
 }
 
+/// A request, and what the server has sent about it.
+struct Exchange<'a> {
+    request: &'a Message,
+    /// The delivery id of the request.
+    id: u32,
+    /// The state of the settled request. `None` until the server has settled it.
+    outcome: Option<Outcome>,
+    message: Option<Message>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(request: &'a Message, id: u32) -> Self {
+        Self {
+            request,
+            id,
+            outcome: None,
+            message: None,
+        }
+    }
+
+    /// Keeps what concerns the request, and drops the rest.
+    fn add(&mut self, incoming: Option<Incoming>) {
+        match incoming {
+            Some(Incoming::Settled { first, last, state })
+                if self.id.wrapping_sub(first) <= last.wrapping_sub(first) =>
+            {
+                self.outcome = Some(state.unwrap_or(Outcome::Accepted));
+            }
+            Some(Incoming::Message(message)) if answers(&message, self.request) => {
+                self.message = Some(message);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer when it is complete. Some services send the message before the disposition.
+    fn answer(&mut self) -> Result<Option<Answer>, Error> {
+        match &mut self.outcome {
+            Some(Outcome::Rejected(condition)) => {
+                let condition = condition.take().unwrap_or_default();
+                Ok(Some(Answer::Rejected(condition)))
+            }
+            Some(Outcome::Other) => Err(Error::new(
+                ErrorKind::Closed,
+                "the server released the request without processing it",
+            )),
+            Some(Outcome::Accepted) => Ok(self.message.take().map(Answer::Message)),
+            None => Ok(None),
+        }
+    }
+}
+
 /// A server that does not copy the correlation id answers requests in order.
 fn answers(answer: &Message, request: &Message) -> bool {
     answer.correlation_id.is_none() || answer.correlation_id == request.correlation_id
@@ -456,30 +461,6 @@ impl Session {
             next_outgoing_id: self.next_outgoing_id,
             outgoing_window: WINDOW,
             ..Flow::default()
-        }
-    }
-}
-
-impl ClientOptions {
-    fn attach(&self, role: Role) -> Attach {
-        let remote = Terminus::at(&self.address);
-        let local = Terminus::Address(None);
-        let (name, handle, source, target) = match role {
-            Role::Receiver => ("receiver", RECEIVER, remote, local),
-            Role::Sender => ("sender", SENDER, local, remote),
-        };
-        Attach {
-            name: format!("{}-{name}", self.container_id),
-            handle,
-            role,
-            snd_settle_mode: None,
-            rcv_settle_mode: None,
-            source,
-            target,
-            initial_delivery_count: (role == Role::Sender).then_some(0),
-            max_message_size: (role == Role::Receiver)
-                .then(|| u64::try_from(self.max_message).unwrap_or(u64::MAX)),
-            properties: self.properties.clone(),
         }
     }
 }

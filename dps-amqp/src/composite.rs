@@ -23,10 +23,10 @@ pub(crate) struct Fields {
 }
 
 impl Composite {
-    /// Decodes the first described value, and returns it with the number of its bytes.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, usize), Error> {
-        let (value, length) = value::decode(bytes)?;
-        Ok((Self::from_value(value)?, length))
+    /// Decodes the first described value, and returns it with the bytes after it.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (value, rest) = value::decode(bytes)?;
+        Ok((Self::from_value(value)?, rest))
     }
 
     pub(crate) fn from_value(value: Value) -> Result<Self, Error> {
@@ -111,7 +111,9 @@ impl Fields {
             Value::Ulong(number) => Ok(Some(number)),
             Value::Null => Ok(None),
             other => {
-                self.values[index] = other;
+                if let Some(field) = self.values.get_mut(index) {
+                    *field = other;
+                }
                 Ok(self.uint(index)?.map(Into::into))
             }
         }

@@ -15,11 +15,16 @@ pub(crate) fn frames(
     message: &[u8],
     max_frame: usize,
 ) -> Result<Vec<Frame>, Error> {
-    let room = max_frame.saturating_sub(HEADER + TRANSFER_SIZE).max(1);
-    let count = message.len().div_ceil(room).max(1);
-    (0..count)
-        .map(|index| {
-            let more = index + 1 < count;
+    let max_payload = max_frame.saturating_sub(HEADER + TRANSFER_SIZE).max(1);
+    let mut pieces: Vec<&[u8]> = message.chunks(max_payload).collect();
+    if pieces.is_empty() {
+        pieces.push(&[]);
+    }
+    let last = pieces.len() - 1;
+    let pieces = pieces.into_iter().enumerate();
+    pieces
+        .map(|(index, piece)| {
+            let more = index < last;
             let transfer = if index == 0 {
                 Transfer {
                     more,
@@ -34,8 +39,7 @@ pub(crate) fn frames(
                 }
             };
             let mut body = Performative::Transfer(transfer).encode()?;
-            let start = index * room;
-            body.extend_from_slice(&message[start..message.len().min(start + room)]);
+            body.extend_from_slice(piece);
             Ok(Frame::amqp(channel, &body))
         })
         .collect()
@@ -63,6 +67,11 @@ pub(crate) struct Delivery {
 }
 
 impl Assembly {
+    /// Returns true after the first transfers of a delivery, until its last one.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// Adds a transfer. Returns the delivery after its last one. A message above `max` bytes is an error.
     pub(crate) fn add(
         &mut self,
@@ -134,12 +143,11 @@ mod tests {
             let mut deliveries = Vec::new();
             for frame in frames(0, &transfer(), &message, max_frame).unwrap() {
                 assert!(frame.body.len() + HEADER <= max_frame);
-                let (Performative::Transfer(transfer), length) =
+                let (Performative::Transfer(transfer), payload) =
                     Performative::decode(&frame.body).unwrap()
                 else {
                     panic!("no transfer");
                 };
-                let payload = &frame.body[length..];
                 deliveries.extend(assembly.add(&transfer, payload, 3000).unwrap());
             }
             assert_eq!(

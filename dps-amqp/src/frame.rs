@@ -108,8 +108,11 @@ pub(crate) fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, E
 
 /// Takes a protocol header from the buffer, or returns `None` while it is incomplete.
 pub(crate) fn take_header(buffer: &mut BytesMut) -> Result<Option<ProtocolHeader>, Error> {
-    let begun = buffer.len().min(4);
-    if buffer[..begun] != b"AMQP"[..begun] {
+    if buffer
+        .iter()
+        .zip(b"AMQP")
+        .any(|(byte, expected)| byte != expected)
+    {
         return Err(Error::framing(
             "the connection does not begin with an AMQP protocol header",
         ));

@@ -56,14 +56,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         self.flush().await
     }
 
-    /// Reads the next frame.
+    /// Reads the next frame. Before it waits for the peer, it sends what was pushed.
     pub(crate) async fn read(&mut self) -> Result<Frame, Error> {
         loop {
-            if let Some(frame) = frame::take(&mut self.received, self.max_frame)? {
+            if let Some(frame) = self.take()? {
                 return Ok(frame);
+            }
+            if !self.outgoing.is_empty() {
+                self.flush().await?;
             }
             self.fill().await?;
         }
+    }
+
+    /// The next frame, if it has arrived.
+    pub(crate) fn take(&mut self) -> Result<Option<Frame>, Error> {
+        frame::take(&mut self.received, self.max_frame)
     }
 
     /// Appends a header to what the next flush sends.

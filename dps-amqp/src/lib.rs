@@ -13,6 +13,17 @@
 //! number of sessions, links and unsent messages.
 //!
 //! Source: OASIS, Advanced Message Queuing Protocol (AMQP) Version 1.0. Section numbers in this crate refer to it.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod client;
 mod composite;

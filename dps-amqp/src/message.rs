@@ -128,8 +128,8 @@ impl Message {
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, Error> {
         let mut message = Self::default();
         while !bytes.is_empty() {
-            let (section, length) = Composite::decode(bytes)?;
-            bytes = &bytes[length..];
+            let (section, rest) = Composite::decode(bytes)?;
+            bytes = rest;
             message.add(section)?;
         }
         Ok(message)

@@ -65,9 +65,9 @@ pub(crate) struct Flow {
 }
 
 impl Performative {
-    /// Decodes the performative at the start of a frame's body, and returns it with the number of its bytes.
-    pub(crate) fn decode(body: &[u8]) -> Result<(Self, usize), Error> {
-        let (composite, length) = Composite::decode(body)?;
+    /// Decodes the performative at the start of a frame's body, and returns it with the bytes after it.
+    pub(crate) fn decode(body: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let (composite, rest) = Composite::decode(body)?;
         let performative = match composite.code {
             OPEN => Self::Open(Open::from_composite(composite)?),
             BEGIN => Self::Begin(Begin::from_composite(composite)?),
@@ -84,7 +84,7 @@ impl Performative {
                 )));
             }
         };
-        Ok((performative, length))
+        Ok((performative, rest))
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {

@@ -26,7 +26,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The server's end of a connection, after its SASL layer if there was one.
 ///
 /// [`Server::next`] drives it: it reads frames, answers frames that need no decision, and sends empty frames in time. The other methods only note what is to be
-/// sent, and the next call of `next` or [`Server::flush`] sends it.
+/// sent. It is sent by [`Server::flush`], and by `next` before it waits, so that the answers to frames that arrived together are one
+/// write.
 pub struct Server<S> {
     frames: Frames<S>,
     connection: Connection,
@@ -39,13 +40,10 @@ pub struct Server<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// Answers the client's AMQP header, which has been read.
-    ///
-    /// # Errors
-    /// If the stream fails.
-    pub async fn accept_connection(mut frames: Frames<S>, limits: Limits) -> Result<Self, Error> {
-        frames.write_header(ProtocolHeader::Amqp).await?;
+    pub fn accept_connection(mut frames: Frames<S>, limits: Limits) -> Self {
+        frames.push_header(ProtocolHeader::Amqp);
         let now = Instant::now();
-        Ok(Self {
+        Self {
             connection: Connection::new(frames.max_frame(), limits),
             frames,
             events: VecDeque::new(),
@@ -53,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
             last_received: now,
             last_sent: now,
             closed: false,
-        })
+        }
     }
 
     /// Waits for the next event of the peer. Cancel-safe.
@@ -63,13 +61,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     /// condition has been sent. Drop the connection after it.
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            self.flush().await?;
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
             if self.closed {
+                self.flush().await?;
                 return Err(Error::ended());
             }
+            if let Some(frame) = self.frames.take().transpose() {
+                self.receive(frame).await?;
+                continue;
+            }
+            self.flush().await?;
             let beat = self
                 .connection
                 .peer_idle()
@@ -77,14 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
             let end = self.last_received + self.idle;
             tokio::select! {
                 biased;
-                frame = self.frames.read() => {
-                    self.last_received = Instant::now();
-                    let result = frame.and_then(|frame| self.connection.receive(frame));
-                    match result {
-                        Ok(events) => self.take(events),
-                        Err(error) => return Err(self.fail(error).await),
-                    }
-                }
+                frame = self.frames.read() => self.receive(frame).await?,
                 () = sleep_until(beat.unwrap_or(end)), if beat.is_some() => {
                     self.push(&[Frame::amqp(0, &[])]);
                 }
@@ -182,13 +178,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         self.frames.shutdown().await
     }
 
-    fn take(&mut self, received: connection::Received) {
+    async fn receive(&mut self, frame: Result<Frame, Error>) -> Result<(), Error> {
+        self.last_received = Instant::now();
+        let received = match frame.and_then(|frame| self.connection.receive(frame)) {
+            Ok(received) => received,
+            Err(error) => return Err(self.fail(error).await),
+        };
         self.push(&received.frames);
         self.closed |= received
             .events
             .iter()
             .any(|event| matches!(event, Event::Closed(_)));
         self.events.extend(received.events);
+        Ok(())
     }
 
     fn push(&mut self, frames: &[Frame]) {

@@ -13,12 +13,14 @@ pub(crate) const MAX_DEPTH: usize = 12;
 /// The maximum number of elements of a list, a map or an array.
 pub(crate) const MAX_ELEMENTS: usize = 1024;
 
-/// Decodes the first value, and returns it with the number of its bytes.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Value, usize), Error> {
-    let length = length(bytes)?;
-    let value = serde_amqp::from_slice(&bytes[..length])
+/// Decodes the first value, and returns it with the bytes after it.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Value, &[u8]), Error> {
+    let (value, rest) = bytes
+        .split_at_checked(length(bytes)?)
+        .ok_or_else(truncated)?;
+    let value = serde_amqp::from_slice(value)
         .map_err(|source| Error::malformed("a value cannot be decoded").with_source(source))?;
-    Ok((value, length))
+    Ok((value, rest))
 }
 
 /// Encodes a value.
@@ -28,7 +30,7 @@ pub(crate) fn encode(value: &Value) -> Result<Vec<u8>, Error> {
 }
 
 /// The number of bytes of the first value.
-pub(crate) fn length(bytes: &[u8]) -> Result<usize, Error> {
+fn length(bytes: &[u8]) -> Result<usize, Error> {
     let mut cursor = Cursor { bytes, at: 0 };
     cursor.value(MAX_DEPTH)?;
     Ok(cursor.at)
@@ -157,7 +159,8 @@ impl Cursor<'_> {
     fn number(&mut self, width: usize) -> Result<usize, Error> {
         let start = self.at;
         self.skip(width)?;
-        Ok(self.bytes[start..self.at]
+        let bytes = self.bytes.get(start..self.at).ok_or_else(truncated)?;
+        Ok(bytes
             .iter()
             .fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::context::{Common, Context};
 use crate::device::{connect, lookup, register, renew};
@@ -10,7 +10,9 @@ use crate::enrollment::kind::{Group, Individual};
 use crate::enrollment::{self, EnrollmentCommand};
 use crate::failure::{Exit, Failure, Result};
 use crate::tools::{completions, compute_device_key, man};
-use crate::{certificate, doctor, emulator, log, policy, registration, simulate, webhook};
+use crate::{
+    certificate, doctor, emulator, input, key, log, policy, registration, simulate, webhook,
+};
 
 /// Operates the Azure IoT Hub Device Provisioning Service (DPS), registers devices with it, and finds out why it does not work.
 ///
@@ -41,14 +43,15 @@ enum Command {
     ComputeDeviceKey(compute_device_key::ComputeDeviceKey),
     /// Register a device, and print its assignment
     ///
-    /// With --csr or --new-key, the service issues a certificate for the connection to the hub. The enrollment must name a
-    /// certificate authority and a policy.
+    /// With --csr, --new-key, --new-key-pkcs11 or --new-key-tpm, the service issues a certificate for the connection to the hub. The
+    /// enrollment must name a certificate authority and a policy.
     Register(Box<register::Register>),
     /// Renew the certificate that the service has issued to a device, when it is due
     ///
     /// The device registers again with a new key. The certificate is due at about 80 % of its lifetime, at a random time within a
-    /// tenth of it; without files it is due at once. The new files replace the old ones when both are on the disk, and the next
-    /// start completes a replacement that a power failure has interrupted. Only one program may renew the same files.
+    /// tenth of it; without a certificate it is due at once. The new files replace the old ones when both are on the disk, and the
+    /// next start completes a replacement that a power failure has interrupted. In hardware, two key pairs are used in turn, and the
+    /// earlier one is removed when the new certificate is stored. Only one program may renew the same certificate.
     Renew(Box<renew::Renew>),
     /// Look up the registration of a device, without registering it
     Lookup(Box<lookup::Lookup>),
@@ -59,6 +62,8 @@ enum Command {
     Connect(Box<connect::Connect>),
     /// Create and inspect certificates
     Certificate(certificate::CertificateCommand),
+    /// Generate and manage private keys in PKCS#11 tokens, TPMs and files
+    Key(Box<key::KeyCommand>),
     /// Find out why a device cannot register
     Doctor(Box<doctor::Doctor>),
     /// Check the answers of a custom allocation webhook
@@ -80,10 +85,15 @@ pub(crate) fn main() -> ExitCode {
     if let Some(arguments) = emulator::own_arguments(std::env::args_os().collect()) {
         return emulator::run_program(arguments);
     }
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.common.color.select();
     log::start(cli.common.verbose);
     let format = cli.common.output;
+    if let Err(failure) = input::check_stdin(Cli::command(), &matches) {
+        failure.print(format);
+        return failure.exit_code();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -118,6 +128,7 @@ impl Cli {
             Command::Lookup(command) => lookup::run(*command, &context).await?,
             Command::Connect(command) => connect::run(*command, &context).await?,
             Command::Certificate(command) => return certificate::run(command, &context),
+            Command::Key(command) => key::run(*command, &context).await?,
             Command::Doctor(command) => return doctor::run(*command, &context).await,
             Command::Webhook(command) => return webhook::run(command, &context).await,
             Command::Policy(command) => return policy::run(command, &context).await,

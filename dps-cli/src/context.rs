@@ -1,11 +1,10 @@
 //! The options of every command, and what they select.
 
-use std::path::PathBuf;
-
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::failure::Result;
 use crate::format::Format;
+use crate::input::InputFile;
 use crate::output::Output;
 use crate::profile::Profile;
 
@@ -40,7 +39,7 @@ pub(crate) struct Common {
     pub(crate) profile: Option<String>,
     /// Profile file; ~/.config/dps/profiles.toml by default
     #[arg(long, global = true, env = "DPS_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Option<InputFile>,
 }
 
 /// When messages have colours.
@@ -73,7 +72,7 @@ impl Context {
     pub(crate) fn new(common: &Common) -> Result<Self> {
         Ok(Self {
             output: Output::new(common.output),
-            profile: Profile::load(common.config.as_deref(), common.profile.as_deref())?,
+            profile: Profile::load(common.config.as_ref(), common.profile.as_deref())?,
         })
     }
 }

@@ -104,10 +104,12 @@ pub(crate) async fn run(command: EmulatorCommand) -> Result<ExitCode> {
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, emulator.ca_pem())?;
 
-    let program = &exec.command[0];
+    let Some((program, arguments)) = exec.command.split_first() else {
+        return Err(Failure::usage("a command is required"));
+    };
     let mut child = Command::new(program);
     child
-        .args(&exec.command[1..])
+        .args(arguments)
         .env("DPS_HOST", "localhost")
         .env("DPS_HUB_HOST", "localhost")
         .env("DPS_HTTPS_PORT", emulator.https_port().to_string())

@@ -131,7 +131,10 @@ impl From<dps_service::Error> for Failure {
         let exit = match error.kind() {
             ErrorKind::NotFound => Exit::NotFound,
             ErrorKind::NoToken if is_unavailable(&error) => Exit::Unavailable,
-            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NoToken => Exit::Refused,
+            ErrorKind::Endorsement
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NoToken => Exit::Refused,
             ErrorKind::Conflict | ErrorKind::PreconditionFailed => Exit::Conflict,
             ErrorKind::Invalid | ErrorKind::InvalidConfiguration | ErrorKind::Change => Exit::Usage,
             _ if error.is_retryable() => Exit::Unavailable,
@@ -154,7 +157,9 @@ impl From<dps_device::Error> for Failure {
         let exit = match error.kind() {
             ErrorKind::NotFound => Exit::NotFound,
             ErrorKind::Unauthorized | ErrorKind::Disabled => Exit::Refused,
-            ErrorKind::InvalidConfiguration | ErrorKind::Unsupported => Exit::Usage,
+            ErrorKind::InvalidConfiguration | ErrorKind::KeyPolicy | ErrorKind::Unsupported => {
+                Exit::Usage
+            }
             _ if error.is_retryable() => Exit::Unavailable,
             _ => Exit::Failure,
         };

@@ -21,10 +21,15 @@ pub(crate) enum Access {
 }
 
 /// Writes a file, or stdout when the path is `-`. After a power failure the file has either its old or its new content.
-pub(crate) fn write(path: &Path, content: &str, overwrite: bool, access: Access) -> Result {
+pub(crate) fn write(
+    path: &Path,
+    content: impl AsRef<[u8]>,
+    overwrite: bool,
+    access: Access,
+) -> Result {
+    let content = content.as_ref();
     if path.as_os_str() == "-" {
-        print!("{content}");
-        return Ok(());
+        return Ok(io::stdout().write_all(content)?);
     }
     create(path, content, overwrite, access).map_err(|error| {
         let failure =
@@ -37,7 +42,7 @@ pub(crate) fn write(path: &Path, content: &str, overwrite: bool, access: Access)
 }
 
 /// Writes a file that contains no key.
-pub(crate) fn write_public(path: &Path, content: &str, overwrite: bool) -> Result {
+pub(crate) fn write_public(path: &Path, content: impl AsRef<[u8]>, overwrite: bool) -> Result {
     write(path, content, overwrite, Access::Everyone)
 }
 
@@ -67,12 +72,13 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_directory(to)
 }
 
-/// An error if a file cannot be created at this path.
-pub(crate) fn check_writable(path: &Path) -> Result {
+/// Checks that a file can be created at this path.
+pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     tempfile::tempfile_in(directory(path))
         .map(drop)
         .map_err(|error| {
-            Failure::usage(format!("{} cannot be written", path.display())).because(&error)
+            let what = format!("{} cannot be written: {error}", path.display());
+            io::Error::new(error.kind(), what)
         })
 }
 
@@ -97,7 +103,7 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
 /// Creates or replaces a file in one step.
 pub(crate) fn create(
     path: &Path,
-    content: &str,
+    content: impl AsRef<[u8]>,
     overwrite: bool,
     access: Access,
 ) -> io::Result<()> {
@@ -114,7 +120,7 @@ pub(crate) fn create(
     builder.permissions(permissions);
     let _ = access;
     let mut file: NamedTempFile = builder.tempfile_in(directory(path))?;
-    file.write_all(content.as_bytes())?;
+    file.write_all(content.as_ref())?;
     file.as_file().sync_all()?;
     match overwrite {
         true => file.persist(path),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dps_types::AllocationRequest;
 
+pub use crate::certificate::fuzzing::pkcs12;
 pub use crate::enrollment::fuzzing::{check_csv_cells, import};
 pub use crate::simulate::fuzzing::{duration, simulate};
 

@@ -1,11 +1,16 @@
 //! Values from the command line that come from files: documents, certificates, and secrets that no process list may show.
 
+use std::any::TypeId;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::{env, io};
 
+use clap::{ArgMatches, Command};
 use dps_types::SymmetricKey;
+use dps_types::tpm::TpmPublic;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Result};
@@ -13,14 +18,141 @@ use crate::failure::{Failure, Result};
 /// The longest file that is read whole: certificates, keys, and one document.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads a file, or stdin when the path is `-`.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+/// A file that an option names, or stdin for `-`. Clones share what was read from stdin, which can be read once.
+#[derive(Clone)]
+pub(crate) struct InputFile {
+    path: PathBuf,
+    stdin: Arc<OnceLock<Zeroizing<Vec<u8>>>>,
+}
+
+/// The value of an option, or the content of a file for `@FILE`.
+#[derive(Clone)]
+pub(crate) enum TextOrFile {
+    Text(String),
+    File(InputFile),
+}
+
+/// The value of an option, the content of a file for `@FILE`, or the lines of stdin for `-`.
+#[derive(Clone)]
+pub(crate) enum TextOrLines {
+    Text(TextOrFile),
+    Lines,
+}
+
+impl InputFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn display(&self) -> std::path::Display<'_> {
+        self.path.display()
+    }
+
+    pub(crate) fn is_stdin(&self) -> bool {
+        is_stdin(&self.path)
+    }
+}
+
+fn is_stdin(path: impl AsRef<OsStr>) -> bool {
+    path.as_ref() == "-"
+}
+
+impl From<PathBuf> for InputFile {
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            stdin: Arc::default(),
+        }
+    }
+}
+
+impl From<OsString> for InputFile {
+    fn from(path: OsString) -> Self {
+        PathBuf::from(path).into()
+    }
+}
+
+impl From<&Path> for InputFile {
+    fn from(path: &Path) -> Self {
+        path.to_owned().into()
+    }
+}
+
+impl From<String> for TextOrFile {
+    fn from(text: String) -> Self {
+        match text.strip_prefix('@') {
+            Some(file) => Self::File(Path::new(file).into()),
+            None => Self::Text(text),
+        }
+    }
+}
+
+impl From<String> for TextOrLines {
+    fn from(text: String) -> Self {
+        match is_stdin(&text) {
+            true => Self::Lines,
+            false => Self::Text(text.into()),
+        }
+    }
+}
+
+/// Checks that at most one option reads stdin.
+///
+/// # Errors
+/// The error names the first two.
+pub(crate) fn check_stdin(mut command: Command, matches: &ArgMatches) -> Result {
+    command.build();
+    let mut options = Vec::new();
+    options_with_stdin(&command, matches, &mut options);
+    match &options[..] {
+        [first, second, ..] => Err(Failure::usage(format!(
+            "{first} and {second} both read stdin, which can be read once"
+        ))
+        .with_hint("use a file for one of them")),
+        _ => Ok(()),
+    }
+}
+
+fn options_with_stdin(command: &Command, matches: &ArgMatches, options: &mut Vec<String>) {
+    let subcommand = matches.subcommand();
+    for argument in command.get_arguments() {
+        // The values of global options are those of the subcommand as well.
+        if subcommand.is_some() && argument.is_global_set() {
+            continue;
+        }
+        let kind = argument.get_value_parser().type_id();
+        let reads: fn(&OsStr) -> bool = match () {
+            () if kind == TypeId::of::<InputFile>() => |value| is_stdin(value),
+            () if kind == TypeId::of::<TextOrFile>() => |value| value == "@-",
+            () if kind == TypeId::of::<TextOrLines>() => |value| value == "@-" || is_stdin(value),
+            () if kind == TypeId::of::<(String, TextOrFile)>() => {
+                |value| value.to_string_lossy().ends_with("=@-")
+            }
+            () => continue,
+        };
+        let values = matches.try_get_raw(argument.get_id().as_str());
+        let values = values.ok().flatten().into_iter().flatten();
+        let values = values.filter(|value| reads(value));
+        options.extend(values.map(|_| argument.to_string()));
+    }
+    if let Some((name, matches)) = subcommand
+        && let Some(command) = command.find_subcommand(name)
+    {
+        options_with_stdin(command, matches, options);
+    }
+}
+
+/// Reads a file, or stdin.
+pub(crate) fn read(file: &InputFile) -> Result<Zeroizing<Vec<u8>>> {
+    if let Some(known) = file.stdin.get() {
+        return Ok(known.clone());
+    }
     let about = |error: io::Error| {
-        Failure::usage(format!("{} cannot be read", path.display())).because(&error)
+        Failure::usage(format!("{} cannot be read", file.display())).because(&error)
     };
-    let source: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin()),
-        _ => Box::new(File::open(path).map_err(about)?),
+    let source: Box<dyn Read> = match file.is_stdin() {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(&file.path).map_err(about)?),
     };
     let mut bytes = Zeroizing::new(Vec::new());
     source
@@ -30,34 +162,65 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure::usage(format!(
             "{} is longer than {MAX_BYTES} bytes",
-            path.display()
+            file.display()
         )));
+    }
+    if file.is_stdin() {
+        return Ok(file.stdin.get_or_init(|| bytes).clone());
     }
     Ok(bytes)
 }
 
-/// Reads a file of text, or stdin when the path is `-`.
-pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>> {
-    let bytes = read(path)?;
+/// Reads a file that need not exist.
+///
+/// # Errors
+/// If the file cannot be read: it is not known whether its content is in use.
+pub(crate) fn read_if_exists(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    match exists(path)? {
+        true => read(&path.into())
+            .map(Some)
+            .map_err(|failure| io::Error::other(failure.to_string())),
+        false => Ok(None),
+    }
+}
+
+/// Whether there is a file or a directory at this path.
+pub(crate) fn exists(path: &Path) -> io::Result<bool> {
+    path.try_exists().map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("{} cannot be read: {error}", path.display()),
+        )
+    })
+}
+
+/// Reads a file of text, or stdin.
+pub(crate) fn read_text(file: &InputFile) -> Result<Zeroizing<String>> {
+    let bytes = read(file)?;
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))?;
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", file.display())))?;
     Ok(Zeroizing::new(
         text.trim_start_matches('\u{feff}').to_owned(),
     ))
 }
 
-/// A value of the command line, or the content of a file when it is `@FILE`.
-pub(crate) fn value_or_file(text: &str) -> Result<Zeroizing<String>> {
-    match text.strip_prefix('@') {
-        Some(file) => Ok(Zeroizing::new(
-            read_text(Path::new(file))?.trim().to_owned(),
-        )),
-        None => Ok(Zeroizing::new(text.to_owned())),
+/// A value of the command line, or the content of its file.
+pub(crate) fn value_or_file(value: &TextOrFile) -> Result<Zeroizing<String>> {
+    match value {
+        TextOrFile::File(file) => Ok(Zeroizing::new(read_text(file)?.trim().to_owned())),
+        TextOrFile::Text(text) => Ok(Zeroizing::new(text.clone())),
     }
 }
 
+/// An endorsement key from a file that contains its base64.
+pub(crate) fn endorsement_key(file: &InputFile) -> Result<TpmPublic> {
+    TpmPublic::from_base64(read_text(file)?.trim()).map_err(|error| {
+        Failure::usage(format!("{} is not an endorsement key", file.display())).because(&error)
+    })
+}
+
 /// A symmetric key from a file that contains its base64, or from an environment variable.
-pub(crate) fn key(file: Option<&Path>, variable: &str) -> Result<Option<SymmetricKey>> {
+pub(crate) fn key(file: Option<&InputFile>, variable: &str) -> Result<Option<SymmetricKey>> {
     let text = match file {
         Some(file) => read_text(file)?,
         None => match env::var(variable) {
@@ -65,9 +228,38 @@ pub(crate) fn key(file: Option<&Path>, variable: &str) -> Result<Option<Symmetri
             _ => return Ok(None),
         },
     };
-    let place = file.map_or_else(|| variable.to_owned(), |file| file.display().to_string());
     match SymmetricKey::from_base64(text.trim()) {
         Ok(key) => Ok(Some(key)),
-        Err(error) => Err(Failure::from(error).about(place)),
+        Err(error) => Err(Failure::from(error).about(place(file, variable))),
     }
+}
+
+/// A secret of bytes from a file or from an environment variable. Line ends at its end are not a part of it.
+#[cfg(feature = "tpm")]
+pub(crate) fn secret(
+    file: Option<&InputFile>,
+    variable: &str,
+) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut secret = match file {
+        Some(file) => read(file)?,
+        None => match env::var(variable) {
+            Ok(text) if !text.is_empty() => Zeroizing::new(text.into_bytes()),
+            _ => return Ok(None),
+        },
+    };
+    while let Some(b'\n' | b'\r') = secret.last() {
+        secret.pop();
+    }
+    match secret.is_empty() {
+        true => Err(Failure::usage(format!(
+            "{} is empty",
+            place(file, variable)
+        ))),
+        false => Ok(Some(secret)),
+    }
+}
+
+/// The place of a secret, for an error.
+pub(crate) fn place(file: Option<&InputFile>, variable: &str) -> String {
+    file.map_or_else(|| variable.to_owned(), |file| file.display().to_string())
 }

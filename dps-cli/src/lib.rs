@@ -1,12 +1,24 @@
 //! The program `dps` for the Azure IoT Hub Device Provisioning Service (DPS).
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod certificate;
 mod cli;
 mod context;
 mod device;
 mod doctor;
+mod document;
 mod emulator;
 mod enrollment;
 mod failure;
@@ -15,8 +27,10 @@ mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hardware;
 mod http;
 mod input;
+mod key;
 mod log;
 mod output;
 mod policy;

@@ -1,7 +1,6 @@
 //! `dps policy test`: which hub a policy chooses for recorded requests.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::{Exit, Result};
-use crate::input;
+use crate::input::{self, InputFile, TextOrFile};
 use crate::output::Column;
 use crate::service::Network;
 use crate::webhook;
@@ -41,10 +40,10 @@ enum Action {
 #[derive(Args)]
 struct Test {
     /// Recorded requests: one JSON document per line, or one document. A line may have the member expectedHub
-    file: PathBuf,
+    file: InputFile,
     /// Webhook to call: its URL, or @FILE
     #[arg(long, value_name = "URL", required_unless_present = "policy")]
-    url: Option<String>,
+    url: Option<TextOrFile>,
     /// Policy to test instead of a webhook
     #[arg(long, value_enum, value_name = "POLICY", conflicts_with = "url")]
     policy: Option<Policy>,
@@ -86,7 +85,7 @@ pub(crate) async fn run(command: PolicyCommand, context: &Context) -> Result<Exi
     let Action::Test(test) = command.action;
     let text = input::read_text(&test.file)?;
     let client = webhook::client(&test.network, context)?;
-    let url = test.url.as_deref().map(input::value_or_file).transpose()?;
+    let url = test.url.as_ref().map(input::value_or_file).transpose()?;
     let mut list = context.output.list(COLUMNS);
     let (mut hubs, mut failed) = (BTreeMap::<String, usize>::new(), 0);
     for request in requests(&text) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// The options of one instance. Options of the command line and environment variables come first.
 #[derive(Default, Clone, Deserialize)]
@@ -37,32 +37,27 @@ const DEFAULT: &str = "default";
 
 impl Profile {
     /// Reads a profile of the file, `~/.config/dps/profiles.toml` by default.
-    pub(crate) fn load(file: Option<&Path>, name: Option<&str>) -> Result<Self> {
-        let path = match file.map(Path::to_owned).or_else(default_file) {
-            Some(path) if file.is_some() || path.exists() => path,
-            _ => {
-                return match name {
-                    None => Ok(Self::default()),
-                    Some(name) => Err(Failure::usage(format!(
-                        "the profile {name} does not exist: there is no profile file"
-                    ))
-                    .with_hint(
-                        "create ~/.config/dps/profiles.toml, or name the file with --config",
-                    )),
-                };
-            }
+    pub(crate) fn load(file: Option<&InputFile>, name: Option<&str>) -> Result<Self> {
+        let default = || default_file().filter(|path| path.exists());
+        let Some(file) = file.cloned().or_else(|| default().map(InputFile::from)) else {
+            return match name {
+                None => Ok(Self::default()),
+                Some(name) => Err(Failure::usage(format!(
+                    "the profile {name} does not exist: there is no profile file"
+                ))
+                .with_hint("create ~/.config/dps/profiles.toml, or name the file with --config")),
+            };
         };
-        let text = input::read_text(&path)?;
-        Self::parse(&text, &path, name)
+        let text = input::read_text(&file)?;
+        Self::parse(&text, file.path(), name)
     }
 
     /// Reads a profile of the text of a file, without a name the default one.
     pub(crate) fn parse(text: &str, path: &Path, name: Option<&str>) -> Result<Self> {
         // The error of toml repeats the line, which may contain a key.
         let mut profiles: Profiles = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| {
-                text[..span.start.min(text.len())].lines().count().max(1)
-            });
+            let before = error.span().map(|span| text.bytes().take(span.start));
+            let line = before.map_or(0, |before| before.filter(|byte| *byte == b'\n').count() + 1);
             Failure::usage(format!(
                 "{} is not a valid profile file: line {line}: {}",
                 path.display(),
@@ -101,4 +96,24 @@ fn default_file() -> Option<PathBuf> {
         .or_else(|| variable("HOME").map(|home| home.join(".config")))
         .or_else(|| variable("APPDATA"))?;
     Some(folder.join("dps").join("profiles.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_line_and_not_its_content() {
+        for (text, line) in [
+            ("host = é", 1),
+            ("[default]\nhost = \"a\"\nhöst = \"secret\"\n", 3),
+            ("# é\n[default]\n\nid-scope = é", 4),
+        ] {
+            let parsed = Profile::parse(text, Path::new("profiles.toml"), None);
+            let error = parsed.err().expect("refused").to_string();
+            let start = format!("profiles.toml is not a valid profile file: line {line}: ");
+            assert!(error.starts_with(&start), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 }

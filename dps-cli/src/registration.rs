@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::document::add;
 use crate::failure::Result;
 use crate::output::Column;
 use crate::service::ServiceOptions;
@@ -103,7 +104,7 @@ async fn list(
 fn record(state: &impl serde::Serialize, group: Option<&EnrollmentGroupId>) -> Result<Value> {
     let mut value = serde_json::to_value(state)?;
     if let Some(group) = group {
-        value["enrollmentGroupId"] = json!(group);
+        add(&mut value, "enrollmentGroupId", json!(group));
     }
     Ok(value)
 }

@@ -1,6 +1,5 @@
 //! The service client that the options select: a connection string, or Microsoft Entra ID through the environment.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use dps_service::{Proxy, Roots, ServiceClient};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, InputFile};
 
 mod entra;
 
@@ -33,7 +32,7 @@ pub(crate) struct ServiceOptions {
         value_name = "FILE",
         conflicts_with = "connection_string"
     )]
-    connection_string_file: Option<PathBuf>,
+    connection_string_file: Option<InputFile>,
     /// Host name of the instance, such as contoso.azure-devices-provisioning.net, with Microsoft Entra ID: AZURE_TENANT_ID,
     /// AZURE_CLIENT_ID, and AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE; or DPS_ACCESS_TOKEN
     #[arg(long, global = true, env = "DPS_SERVICE_HOST", value_name = "HOST")]
@@ -50,7 +49,7 @@ pub(crate) struct ServiceOptions {
 pub(crate) struct Network {
     /// Root certificates to trust in place of those of the operating system
     #[arg(long, global = true, env = "DPS_CA_FILE", value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<InputFile>,
     /// HTTP proxy, such as http://proxy.example:3128
     #[arg(
         long,
@@ -65,10 +64,11 @@ pub(crate) struct Network {
 impl Network {
     /// The trusted roots, and `None` for those of the operating system.
     pub(crate) fn roots(&self, context: &Context) -> Result<Option<Roots>> {
-        let Some(file) = self.ca_file.as_ref().or(context.profile.ca_file.as_ref()) else {
+        let of_profile = || context.profile.ca_file.clone().map(InputFile::from);
+        let Some(file) = self.ca_file.clone().or_else(of_profile) else {
             return Ok(None);
         };
-        let roots = Roots::from_pem(input::read(file)?).map_err(|error| {
+        let roots = Roots::from_pem(input::read(&file)?).map_err(|error| {
             Failure::usage(format!(
                 "{} does not contain root certificates",
                 file.display()
@@ -133,7 +133,7 @@ impl ServiceOptions {
             &context.profile.connection_string_file,
         ) {
             (Some(text), _) => Ok(Some(text.clone().into())),
-            (None, Some(file)) => input::read_text(file).map(Some),
+            (None, Some(file)) => input::read_text(&file.as_path().into()).map(Some),
             (None, None) => Ok(None),
         }
     }

@@ -1,6 +1,5 @@
 //! `dps webhook check`: calls a custom allocation webhook as DPS does, and explains how DPS interprets its answer.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
 use crate::format::Format;
-use crate::input;
+use crate::input::{self, InputFile, TextOrFile};
 use crate::service::Network;
 
 /// A request as DPS posts it.
@@ -37,10 +36,10 @@ enum Action {
 #[derive(Args)]
 struct Check {
     /// URL of the webhook, or @FILE, since it contains the function key
-    url: String,
+    url: TextOrFile,
     /// Request to post: the log of a webhook contains those for an enrollment. An example by default
     #[arg(long, value_name = "FILE")]
-    request: Option<PathBuf>,
+    request: Option<InputFile>,
     #[command(flatten)]
     network: Network,
 }
@@ -95,7 +94,7 @@ pub(crate) fn describe(inspection: &Inspection) -> Value {
     })
 }
 
-fn read_request(file: &Path) -> Result<AllocationRequest> {
+fn read_request(file: &InputFile) -> Result<AllocationRequest> {
     dps_types::json::from_slice(&input::read(file)?)
         .map_err(|error| Failure::from(error).about(file.display()))
 }

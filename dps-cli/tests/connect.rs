@@ -235,3 +235,28 @@ async fn a_limited_time_prints_one_json_document() {
     let printed = world.json(&connect(&options)).await;
     assert_eq!(printed, json!([{"desired": {}, "reported": {}}]));
 }
+
+/// The second device may not write to files, and replaces the assignment of the first one.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_that_cannot_be_saved_is_reported_and_the_file_stays() {
+    let world = kettles().await;
+    world.json(&connect(&["--cache", "a.json", "--once"])).await;
+    let first = world.read("a.json");
+    let limited = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+    let other = connect(&["--cache", "a.json", "--once"])
+        .into_iter()
+        .map(|word| word.replace("kettle-1", "kettle-2"));
+    let mut command = assert_cmd::Command::new("sh");
+    command
+        .args(["-c", limited, env!("CARGO_BIN_EXE_dps")])
+        .args(other)
+        .current_dir(&world.dir)
+        .envs(world.variables());
+    let ran = Ran::of(command).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let message = "the assignment cannot be saved: a.json was not changed: ";
+    assert!(ran.stderr.contains(message), "{ran:?}");
+    assert_eq!(world.read("a.json"), first);
+    assert!(!std::path::Path::new(&world.path("a.json.new")).exists());
+}

@@ -31,6 +31,79 @@ async fn kettles(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_from_stdin_is_read_once() {
+    let world = World::start().await;
+    kettles(&world).await;
+    let device = ["--registration-id", "kettle-1", "--group-key-file", "-"];
+    for command in [
+        &["register"][..],
+        &["lookup"],
+        &["connect", "--hub-host", "localhost", "--once"],
+        // It uses the key several times.
+        &["doctor"],
+    ] {
+        let mut program = world.command(&[command, &device].concat());
+        program.write_stdin(GROUP_KEY);
+        let ran = Ran::of(program).await;
+        assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_options_that_read_stdin_are_an_error_that_names_both() {
+    let group = ["--registration-id", "kettle-1", "--group-key-file", "-"];
+    for (command, more, both) in [
+        (
+            "register",
+            &["--secondary-key-file", "-"][..],
+            "--group-key-file <FILE> and --secondary-key-file <FILE>",
+        ),
+        (
+            "register",
+            &["--payload", "@-"],
+            "--group-key-file <FILE> and --payload <JSON>",
+        ),
+        (
+            "register",
+            &["--ca-file", "-"],
+            "--group-key-file <FILE> and --ca-file <FILE>",
+        ),
+        (
+            "connect",
+            &["--telemetry", "-"],
+            "--group-key-file <FILE> and --telemetry <TEXT>",
+        ),
+        (
+            "doctor",
+            &["--sas-token-file", "-"],
+            "--group-key-file <FILE> and --sas-token-file <FILE>",
+        ),
+    ] {
+        refuses(&[&[command][..], &group, more].concat(), both).await;
+    }
+    let update = ["enrollment", "update", "kettle-1", "--tags", "@-"];
+    let both = "--tags <JSON> and --set <PATH=VALUE>";
+    refuses(&[&update[..], &["--set", "a=@-"]].concat(), both).await;
+    let both = "--tags <JSON> and --connection-string-file <FILE>";
+    refuses(
+        &[&update[..], &["--connection-string-file", "-"]].concat(),
+        both,
+    )
+    .await;
+    let inspect = ["certificate", "inspect", "-", "--password-file", "-"];
+    refuses(&inspect, "<FILE> and --password-file <FILE>").await;
+}
+
+async fn refuses(arguments: &[&str], both: &str) {
+    let mut program = common::dps(arguments);
+    program.write_stdin(GROUP_KEY);
+    let refused = Ran::of(program).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let message = format!("{both} both read stdin, which can be read once");
+    assert!(refused.stderr.contains(&message), "{message}: {refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_with_a_group_key_registers_over_every_transport_and_is_found() {
     let world = World::start().await;
     kettles(&world).await;
@@ -218,4 +291,23 @@ async fn a_device_connects_reports_and_prints_its_twin() {
     let second = world.json(&device).await;
     assert_eq!(second["reported"], json!({"firmware": "1.2"}));
     assert!(world.read("assignment.json").contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn an_endorsement_key_without_a_tpm_is_refused() {
+    let world = World::start().await;
+    let device = "--registration-id toaster-1 --key-file toaster.key --endorsement-key-file ek.txt";
+    for command in [
+        "register",
+        "register --new-key new.key --certificate-out new.pem",
+        "renew --new-key new.key --certificate-out new.pem",
+        "connect",
+        "lookup",
+    ] {
+        let words = format!("{command} {device}");
+        let words: Vec<_> = words.split_whitespace().collect();
+        let refused = world.run(&words).await;
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains("--tpm-key"), "{refused:?}");
+    }
 }

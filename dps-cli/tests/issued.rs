@@ -183,6 +183,48 @@ async fn a_registration_that_fails_leaves_no_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_changed_exported_and_imported_still_issues_certificates() {
+    let world = toasters(&DaysAgo::default()).await;
+    let issues = async |command: &str| {
+        let group = world.json(&["enrollment-group", "show", "toasters"]).await;
+        assert_eq!(group["namespaceName"], "contoso", "{command}");
+        assert_eq!(group["certificateAuthorityName"], "factory-1", "{command}");
+        assert_eq!(group["certificatePolicyName"], "toasters", "{command}");
+    };
+    let run = async |arguments: &[&str]| {
+        let ran = world
+            .run(&[&["enrollment-group"], arguments].concat())
+            .await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran
+    };
+    for change in [
+        &["disable", "toasters"][..],
+        &["enable", "toasters"],
+        &["update", "toasters", "--tags", r#"{"model": "t1"}"#],
+        &["rotate-keys", "toasters"],
+    ] {
+        run(change).await;
+        issues(change[0]).await;
+    }
+    let listed = world.json(&["enrollment-group", "list"]).await;
+    assert_eq!(listed[0]["certificateAuthorityName"], "factory-1");
+
+    for file in ["all.csv", "all.json", "all.ndjson"] {
+        run(&["export", file, "--with-keys"]).await;
+        run(&["import", file, "--mode", "update"]).await;
+        issues(file).await;
+        run(&["delete", "toasters"]).await;
+        run(&["import", file]).await;
+        issues(file).await;
+    }
+    let registered = world.json(&with("register", &[&PAIR])).await;
+    assert_eq!(registered["status"], "assigned", "{registered}");
+    let chain = inspected(&world, "issued.pem").await;
+    assert_eq!(chain[0]["subject"], "CN=toaster-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_renewed_when_it_is_due_and_not_before() {
     let days_ago = DaysAgo::default();
     let world = toasters(&days_ago).await;
@@ -260,6 +302,30 @@ async fn the_daemon_renews_reports_a_failing_command_and_ends_with_sigterm() {
     errors.read_to_string(&mut rest).await.unwrap();
     assert_eq!(status.code(), Some(0), "{rest}");
     assert_eq!(lines.next_line().await.unwrap(), None);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_processes_of_the_command_end_with_the_program() {
+    let world = toasters(&DaysAgo::default()).await;
+    let command = "sleep 1000 & echo $! >id.txt; wait";
+    for (mode, code) in [(&["--watch"][..], 0), (&[], 7)] {
+        let exec = ["--now", "--exec", command];
+        let options = with("renew", &[&PAIR, &exec, mode]);
+        let mut program = world.spawn(&options, Stdio::null());
+        let id = loop {
+            match std::fs::read_to_string(world.path("id.txt")) {
+                Ok(id) if id.ends_with('\n') => break id,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        common::terminate(&program);
+        assert_eq!(program.wait().await.unwrap().code(), Some(code), "{mode:?}");
+        while common::is_running(id.trim()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::fs::remove_file(world.path("id.txt")).unwrap();
+    }
 }
 
 #[cfg(unix)]

@@ -82,6 +82,37 @@ async fn an_enrollment_is_created_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_whose_twin_has_another_type_is_refused() {
+    let world = World::start().await;
+    for twin in [
+        r#""eco""#,
+        r#"{"properties": "eco"}"#,
+        r#"{"properties": [1]}"#,
+    ] {
+        let file = world.file(
+            "enrollment.json",
+            format!(r#"{{"attestation": {{"type": "symmetricKey"}}, "initialTwin": {twin}}}"#),
+        );
+        let created = world
+            .run(&[
+                "enrollment",
+                "create",
+                "toaster-1",
+                "--from-file",
+                &file,
+                "--desired",
+                r#"{"mode": "eco"}"#,
+            ])
+            .await;
+        assert_eq!(created.code, 2, "{created:?}");
+        assert!(
+            created.stderr.contains("is not a JSON object"),
+            "{created:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_come_from_files_and_are_shown_only_on_request() {
     let world = World::start().await;
     let (primary, secondary) = (
@@ -171,11 +202,13 @@ async fn verbose_output_contains_requests_and_no_secret() {
 async fn a_file_of_enrollments_is_imported_exported_and_imported_again() {
     let world = World::start().await;
     let lines: String = (0..45)
-        .map(|n| format!("t-{n},device-{n},{n},hub-b.example;127.0.0.1,hashed\n"))
+        .map(|n| format!("t-{n},device-{n},m-{n},{n},hub-b.example;127.0.0.1,hashed\n"))
         .collect();
     let fleet = world.file(
         "fleet.csv",
-        format!("registrationId,deviceId,initialTwin.tags.n,iotHubs,allocationPolicy\n{lines}"),
+        format!(
+            "registrationId,deviceId,optionalDeviceInformation.model,initialTwin.tags.n,iotHubs,allocationPolicy\n{lines}"
+        ),
     );
     let imported = world.json(&["enrollment", "import", &fleet]).await;
     assert_eq!(
@@ -207,7 +240,14 @@ async fn a_file_of_enrollments_is_imported_exported_and_imported_again() {
         let after = world
             .json(&["enrollment", "show", "t-7", "--show-keys"])
             .await;
-        for field in ["attestation", "deviceId", "initialTwin", "iotHubs"] {
+        assert_eq!(before["optionalDeviceInformation"]["model"], "m-7");
+        for field in [
+            "attestation",
+            "deviceId",
+            "optionalDeviceInformation",
+            "initialTwin",
+            "iotHubs",
+        ] {
             assert_eq!(before[field], after[field], "{name}: {field}");
         }
     }
@@ -300,6 +340,64 @@ async fn an_interrupted_import_continues_at_its_position() {
     );
 }
 
+/// The digits are those of `printf '{"version":2,"rows":2' | sha256sum`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_has_changed_on_the_disk_is_refused() {
+    let world = World::start().await;
+    let fleet = world.file("fleet.csv", "registrationId\na\nb\nc\n");
+    let saved = "{\"version\":2,\"rows\":2,\"checksum\":\"f5d63f900a50fb53\"}\n";
+    let position = world.file("position", saved.replace("\"rows\":2", "\"rows\":3"));
+    let import = ["enrollment", "import", &fleet, "--resume", &position];
+    let ran = world.run(&import).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("checksum"), "{ran:?}");
+    assert!(ran.stderr.contains("remove the file"), "{ran:?}");
+
+    let position = world.file("position", saved);
+    let import = ["enrollment", "import", &fleet, "--resume", &position];
+    assert_eq!(world.json(&import).await["succeeded"], 1);
+    assert_eq!(world.run(&["enrollment", "show", "c"]).await.code, 0);
+}
+
+/// The service refuses a request of more than 1 MiB. What it stores is longer than what it has received.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_enrollment_is_exported_and_imported_again() {
+    let world = World::start().await;
+    let keys = json!({"primaryKey": KEY, "secondaryKey": OTHER_KEY});
+    let mut enrollment = json!({
+        "registrationId": "large",
+        "attestation": {"type": "symmetricKey", "symmetricKey": keys},
+        "optionalDeviceInformation": {"text": ""},
+    });
+    let request = json!({"mode": "create", "enrollments": [enrollment]}).to_string();
+    let text = "x".repeat((1 << 20) - request.len());
+    enrollment["optionalDeviceInformation"]["text"] = text.into();
+    let first = world.file("first.json", json!([enrollment]).to_string());
+    let import = ["enrollment", "import", &first];
+    assert_eq!(world.json(&import).await["succeeded"], 1);
+
+    let mut larger = enrollment.clone();
+    larger["more"] = json!(1);
+    let larger = world.file("larger.json", json!([larger]).to_string());
+    let update = ["enrollment", "import", &larger, "--mode", "update"];
+    let refused = world.run(&update).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("413"), "{refused:?}");
+
+    for name in ["all.ndjson", "all.json", "all.csv"] {
+        let file = world.path(name);
+        let export = ["enrollment", "export", &file, "--with-keys"];
+        assert_eq!(world.run(&export).await.code, 0, "{name}");
+        if name == "all.ndjson" {
+            assert!(world.read(name).len() > 1 << 20, "longer than the request");
+        }
+        let delete = ["enrollment", "delete", "large"];
+        assert_eq!(world.run(&delete).await.code, 0, "{name}");
+        let imported = world.json(&["enrollment", "import", &file]).await;
+        assert_eq!(imported["succeeded"], 1, "{name}: {imported}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_without_a_service_stops_and_keeps_its_position() {
     let world = World::start().await;
@@ -326,6 +424,8 @@ async fn an_import_without_a_service_stops_and_keeps_its_position() {
     let ran = Ran::of(command).await;
     assert_eq!(ran.code, 6, "{ran:?}");
     assert!(ran.stderr.contains("run the same command again"), "{ran:?}");
+    let saved = world.read("position");
+    assert!(saved.starts_with("{\"version\":2,\"rows\":"), "{saved}");
     let again = world
         .json(&["enrollment", "import", &fleet, "--resume", &position])
         .await;

@@ -56,28 +56,7 @@ fn a_device_with_a_certificate_and_a_key_in_a_token_registers_and_connects() {
         let id = "toaster-1".parse().unwrap();
         let request = private.certificate_request(&id);
         world.file("toaster-1.csr", request.await.unwrap());
-        for arguments in [
-            &["certificate", "create-ca", "Contoso Root"][..],
-            &[
-                "certificate",
-                "issue",
-                "toaster-1",
-                "--request",
-                "toaster-1.csr",
-            ],
-            &[
-                "enrollment-group",
-                "create",
-                "toasters",
-                "--hub",
-                "127.0.0.1",
-                "--certificate",
-                "ca.pem",
-            ],
-        ] {
-            let ran = world.run(arguments).await;
-            assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-        }
+        world.certify_toaster().await;
         key.store_chain(&object, world.read("toaster-1.pem"))
             .await
             .unwrap();

@@ -5,7 +5,7 @@ mod common;
 
 use common::World;
 use dps_device::Attestation;
-use dps_device::tpm::{Tpm, TpmAttestation, TpmOptions};
+use dps_device::tpm::{NvIndex, Tpm, TpmAttestation, TpmOptions};
 use dps_hardware::Swtpm;
 use serde_json::json;
 
@@ -70,4 +70,50 @@ async fn a_tpm_that_is_not_there_is_an_error_with_its_cause() {
     let invalid = world.run(&["register", "--tpm", "nonsense"]).await;
     assert_eq!(invalid.code, 2, "{invalid:?}");
     assert!(invalid.stderr.contains("TCTI"), "{invalid:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_an_endorsement_key_is_checked_before_the_enrollment() {
+    let world = World::start().await;
+    let (swtpm, another) = (Swtpm::manufactured(), Swtpm::manufactured());
+    let (id, endorsement_key) = identity(&swtpm).await;
+    world.file("ek.txt", endorsement_key);
+    world.file("another.txt", identity(&another).await.1);
+    let (roots, intermediates) = swtpm.manufacturer();
+    world.file("roots.pem", roots);
+    world.file("intermediates.pem", intermediates);
+    world.file("other-roots.pem", another.manufacturer().0);
+    let tpm = Tpm::open(TpmOptions::default().with_tcti(swtpm.tcti().parse().unwrap()));
+    let index = NvIndex::RSA_ENDORSEMENT_CERTIFICATE;
+    let certificate = tpm.await.unwrap().endorsement_certificate(index).await;
+    let certificate = certificate.unwrap().expect("a certificate");
+    std::fs::write(world.path("ek.der"), &certificate).unwrap();
+
+    let check = |key, roots| {
+        let check = ["certificate", "check-endorsement", "ek.der"];
+        let files = ["--endorsement-key-file", key, "--manufacturer-roots", roots];
+        [
+            &check[..],
+            &files,
+            &["--intermediates", "intermediates.pem"],
+        ]
+        .concat()
+    };
+    let certified = world.json(&check("ek.txt", "roots.pem")).await;
+    assert_eq!(certified["registrationId"], json!(id));
+    assert_eq!(certified["model"], "swtpm");
+    for (key, roots, reason) in [
+        ("another.txt", "roots.pem", "for another endorsement key"),
+        (
+            "ek.txt",
+            "other-roots.pem",
+            "no valid chain to a trusted manufacturer",
+        ),
+    ] {
+        let refused = world.run(&check(key, roots)).await;
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.stderr.contains(reason), "{refused:?}");
+    }
+    let mistaken = world.run(&check("roots.pem", "roots.pem")).await;
+    assert_eq!(mistaken.code, 2, "{mistaken:?}");
 }

@@ -9,7 +9,7 @@ use dps_types::{Clock, IdScope, RegistrationId};
 
 use crate::attestation::proof::Attestation;
 use crate::host::Host;
-use crate::poll;
+use crate::poll::{self, Draws};
 use crate::transport::endpoint;
 use crate::transport::session::Transport;
 use crate::transport::target::Target;
@@ -39,6 +39,7 @@ pub struct ProvisioningClient {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) target: Arc<Target>,
     pub(crate) min_poll_interval: Duration,
+    pub(crate) draws: Draws,
 }
 
 impl ProvisioningClient {
@@ -61,6 +62,7 @@ impl ProvisioningClient {
             transport: Arc::new(transport),
             target: Arc::new(Target::new(id_scope, registration_id)),
             min_poll_interval: Self::DEFAULT_MIN_POLL_INTERVAL,
+            draws: Draws::default(),
         }
     }
 
@@ -110,6 +112,17 @@ impl ProvisioningClient {
     #[must_use]
     pub fn with_min_poll_interval(mut self, interval: Duration) -> Self {
         self.min_poll_interval = interval;
+        self
+    }
+
+    /// Sets the source of the random part of the waits between requests and between registrations: a number from 0 to 1 for each wait.
+    /// The default is the random numbers of the system.
+    ///
+    /// A simulation that must be repeatable has random numbers of its own. Devices of a fleet must not share a sequence: they would
+    /// return to the service at the same time.
+    #[must_use]
+    pub fn with_random(mut self, draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.draws = Draws::new(draw);
         self
     }
 

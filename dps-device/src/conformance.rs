@@ -12,6 +12,12 @@
 //! # }
 //! ```
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test suite: it panics when a rule is broken"
+)]
+
 use std::time::Duration;
 
 use async_trait::async_trait;

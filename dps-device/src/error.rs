@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "certificates")]
+use dps_types::sas::SignError;
 use dps_types::{ErrorCode, ErrorDetails, write_sources};
 
 /// Error from a registration, a lookup or a hub operation.
@@ -71,6 +73,10 @@ pub enum ErrorKind {
     /// The client is not configured correctly: a certificate, a key, a host name, a proxy or its credentials. Nothing
     /// was sent to the service. Fix the configuration.
     InvalidConfiguration,
+    /// The policy of the key in the TPM does not allow its use in the measured state of the device. Not retried: the state stays
+    /// until a restart. The source has the PCRs: `tpm::TpmError::changed_pcrs`. Start the software that the policy allows, or
+    /// approve the new state.
+    KeyPolicy,
     /// The registration or the id scope does not exist. A lost operation is registered again, anything else is not retried.
     /// Check the id scope and the enrollment.
     NotFound,
@@ -88,6 +94,9 @@ pub enum ErrorKind {
     /// The key could not sign, or the TPM did not accept the key that the service wrapped for it. Not retried. Check the
     /// hardware that holds the key.
     Signing,
+    /// The stored certificates of the device cannot be read, or a new one could not be stored. Nothing was sent, and no key was
+    /// generated, because a new key could replace one that is in use. A connection tries again. Check the disk or the hardware.
+    Store,
     /// Too many requests: 429. Retried after the wait that the service asks for. Distribute the devices over time.
     Throttled,
     /// The TLS connection failed: the certificate of the server or of the device is not accepted. Not retried. Check the
@@ -243,6 +252,28 @@ impl StdError for Error {
 impl ErrorKind {
     pub(crate) fn is_retried(self) -> bool {
         matches!(self, Self::Connect | Self::Service | Self::Throttled)
+    }
+}
+
+/// The kind of a failure to sign: [`ErrorKind::KeyPolicy`] if an error of this kind is among its causes, and else
+/// [`ErrorKind::Signing`].
+pub(crate) fn signing_kind(failure: &(dyn StdError + 'static)) -> ErrorKind {
+    let is_policy = |cause: &(dyn StdError + 'static)| {
+        let error = cause.downcast_ref::<Error>();
+        error.is_some_and(|error| error.kind() == ErrorKind::KeyPolicy)
+    };
+    match dps_tls::causes(failure).any(is_policy) {
+        true => ErrorKind::KeyPolicy,
+        false => ErrorKind::Signing,
+    }
+}
+
+/// For the errors of a [`KeySource`](crate::certificate::KeySource) of your own: the kind is [`ErrorKind::Signing`], or
+/// [`ErrorKind::KeyPolicy`] if a TPM refused the use of a key in its state.
+#[cfg(feature = "certificates")]
+impl From<SignError> for Error {
+    fn from(error: SignError) -> Self {
+        Self::new(signing_kind(&error), "the key cannot be used").with_source(error)
     }
 }
 

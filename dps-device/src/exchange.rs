@@ -15,7 +15,7 @@ use crate::clock_skew;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Events};
 use crate::hub_key::keep_hub_key;
-use crate::poll::{self, Pace, after};
+use crate::poll::{Pace, after};
 use crate::retry::{Reaction, Situation, reaction};
 use crate::transport::error::TransportError;
 use crate::transport::reply::Reply;
@@ -107,7 +107,7 @@ impl<'a> Exchange<'a> {
 
     /// Waits before a failed request is sent again.
     pub(crate) async fn wait_to_retry(&mut self, error: Error) -> Result<(), Error> {
-        self.pace.failed();
+        self.pace.failed_as(error.kind());
         self.last_failure = Some(error.clone());
         let wait = self.next_wait(error.retry_after())?;
         self.events.emit(Event::Retrying { error, wait });
@@ -239,7 +239,7 @@ impl<'a> Exchange<'a> {
     fn next_wait(&self, retry_after: Option<Duration>) -> Result<Duration, Error> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         self.pace
-            .wait(retry_after, poll::draw(), remaining)
+            .wait(retry_after, self.client.draws.next(), remaining)
             .ok_or_else(|| self.out_of_time(retry_after))
     }
 

@@ -117,12 +117,25 @@
 //!
 //! [`transport`] and [`attestation`] have the types for your own transports and attestations. The feature `conformance` has a
 //! test suite for each.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod answer;
 mod assignment;
 pub mod attestation;
 #[cfg(feature = "certificates")]
 pub mod certificate;
+#[cfg(all(test, any(feature = "certificates", feature = "hub")))]
+mod changed_bytes;
 mod client;
 mod clock_skew;
 #[cfg(feature = "conformance")]
@@ -130,6 +143,9 @@ pub mod conformance;
 mod error;
 mod event;
 mod exchange;
+#[cfg(all(fuzzing, feature = "http", feature = "hub"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 #[cfg(feature = "hub")]
 mod hub;

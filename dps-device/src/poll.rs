@@ -1,8 +1,12 @@
 //! The wait before the next request: `Retry-After`, the minimum interval, and a random part of the backoff.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::error::ErrorKind;
 
 /// The default of the shortest wait between two requests.
 ///
@@ -18,7 +22,9 @@ const LEAST_BACKOFF: Duration = Duration::from_millis(10);
 /// and for clients of other services that wait in the same way.
 ///
 /// A wait is at least the service's `Retry-After` and the minimum interval. A random part follows, up to a backoff that doubles with
-/// every failure in a row, from one second to a minute.
+/// every failure in a row, from one second to a minute. After a request that was refused because there were too many, it grows
+/// eightfold, and the random part is at least as long as `Retry-After`, up to a minute: the devices of a fleet receive the same
+/// `Retry-After`, and must not all return at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +39,8 @@ const LEAST_BACKOFF: Duration = Duration::from_millis(10);
 pub struct Pace {
     min_interval: Duration,
     backoff: Duration,
+    /// The last request was refused because there were too many.
+    is_throttled: bool,
 }
 
 impl Pace {
@@ -41,21 +49,39 @@ impl Pace {
         Self {
             min_interval,
             backoff: Self::first(min_interval),
+            is_throttled: false,
         }
     }
 
     /// Resets the backoff.
     pub fn succeeded(&mut self) {
         self.backoff = Self::first(self.min_interval);
+        self.is_throttled = false;
     }
 
     /// Doubles the backoff.
     pub fn failed(&mut self) {
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
+        self.is_throttled = false;
     }
 
-    /// The wait: `retry_after` or the interval, whichever is longer, plus the fraction `draw` (0 to 1) of the backoff. `None`
-    /// when no time would remain for a request.
+    /// Lengthens the backoff after a failure of this kind.
+    pub(crate) fn failed_as(&mut self, kind: ErrorKind) {
+        match kind {
+            ErrorKind::Throttled => self.throttled(),
+            _ => self.failed(),
+        }
+    }
+
+    /// Lengthens the backoff after a request that was refused because there were too many.
+    pub fn throttled(&mut self) {
+        self.backoff = (self.backoff * 8).min(LAST_BACKOFF);
+        self.is_throttled = true;
+    }
+
+    /// The wait: `retry_after` or the interval, whichever is longer, plus the fraction `draw` (0 to 1) of the backoff; after a request
+    /// that was refused because there were too many, of `retry_after` if that is longer than the backoff, up to a minute. `None` when
+    /// no time would remain for a request.
     pub fn wait(
         &self,
         retry_after: Option<Duration>,
@@ -66,11 +92,45 @@ impl Pace {
         let spare = remaining
             .checked_sub(floor)
             .filter(|spare| !spare.is_zero())?;
-        Some(floor + self.backoff.min(spare).mul_f64(draw.clamp(0.0, 1.0)))
+        let spread = match retry_after.filter(|_| self.is_throttled) {
+            Some(asked) => self.backoff.max(asked.min(LAST_BACKOFF)),
+            None => self.backoff,
+        };
+        let draw = match draw.is_nan() {
+            true => 0.0,
+            false => draw.clamp(0.0, 1.0),
+        };
+        Some(floor + spread.min(spare).mul_f64(draw))
     }
 
     fn first(min_interval: Duration) -> Duration {
         (min_interval / 2).clamp(LEAST_BACKOFF, FIRST_BACKOFF)
+    }
+}
+
+/// The source of the random part of a client's waits.
+#[derive(Clone)]
+pub(crate) struct Draws(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Draws {
+    pub(crate) fn new(draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    pub(crate) fn next(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl Default for Draws {
+    fn default() -> Self {
+        Self::new(draw)
+    }
+}
+
+impl fmt::Debug for Draws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draws").finish_non_exhaustive()
     }
 }
 
@@ -103,6 +163,9 @@ mod tests {
         let pace = Pace::new(MIN_INTERVAL);
         assert_eq!(pace.wait(None, 0.0, HOUR), Some(seconds(2)));
         assert_eq!(pace.wait(None, 1.0, HOUR), Some(seconds(3)));
+        for (other, expected) in [(-1.0, 2), (2.0, 3), (f64::NAN, 2)] {
+            assert_eq!(pace.wait(None, other, HOUR), Some(seconds(expected)));
+        }
     }
 
     #[test]
@@ -115,6 +178,24 @@ mod tests {
         }
         pace.succeeded();
         assert_eq!(longest(&pace), Some(seconds(3)));
+    }
+
+    /// The devices of a fleet are refused at the same time and are asked for the same wait.
+    #[test]
+    fn throttled_devices_return_over_as_long_a_time_as_they_were_asked_to_wait() {
+        let mut pace = Pace::new(MIN_INTERVAL);
+        let longest = |pace: &Pace, asked| pace.wait(Some(seconds(asked)), 1.0, HOUR);
+        pace.throttled();
+        assert_eq!(longest(&pace, 5), Some(seconds(5 + 8)));
+        assert_eq!(longest(&pace, 45), Some(seconds(45 + 45)));
+        assert_eq!(longest(&pace, 600), Some(seconds(600 + 60)));
+        assert_eq!(pace.wait(Some(seconds(45)), 0.0, HOUR), Some(seconds(45)));
+        pace.throttled();
+        assert_eq!(longest(&pace, 5), Some(seconds(5 + 60)));
+        pace.succeeded();
+        assert_eq!(longest(&pace, 45), Some(seconds(46)));
+        pace.failed();
+        assert_eq!(longest(&pace, 45), Some(seconds(47)));
     }
 
     #[test]

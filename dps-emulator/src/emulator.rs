@@ -145,6 +145,10 @@ impl Emulator {
 
     /// The connection string of the policy `provisioningserviceowner`, which has every permission. It holds the service key: a
     /// secret, zeroized when dropped.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the policy of the owner is always the first"
+    )]
     pub fn service_connection_string(&self) -> Zeroizing<String> {
         self.connections[0].reveal()
     }

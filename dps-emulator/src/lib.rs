@@ -59,6 +59,17 @@
 //! - `control` (default): the control endpoint and its page, [`ControlEndpoint`].
 //! - `postgres`: the store in PostgreSQL, `store::PostgresStore`, and `--store postgres://…` of the program.
 //! - `redb` (default): the store on disk, [`store::RedbStore`], and [`EmulatorBuilder::data_dir`].
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod access;
 mod allocate;
@@ -71,10 +82,14 @@ mod config;
 #[cfg(feature = "control")]
 mod control;
 mod current;
+mod document;
 mod emulator;
 mod endpoint;
 mod error;
 pub mod fault;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod instance;
 mod instances;

@@ -6,21 +6,23 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 use crate::packet::Connect;
-use crate::rules;
+use crate::{frame, rules};
 
 /// The protocol's name and its level.
-const PREFIX: &[u8] = b"\x00\x04MQTT\x04";
-/// Prefix, flags and keep-alive.
-const FIXED: usize = PREFIX.len() + 3;
+const NAME: &[u8] = b"\x00\x04MQTT";
+const LEVEL: u8 = 4;
+/// Name, level, flags and keep-alive.
+const FIXED: usize = NAME.len() + 4;
 
 const CLEAN_SESSION: u8 = 0x02;
 const PASSWORD: u8 = 0x40;
 const USERNAME: u8 = 0x80;
 
-/// Reads a whole CONNECT; `body` is where its body begins.
-pub(crate) fn read(header: FixedHeader, frame: Bytes, body: usize) -> Result<Connect, Error> {
-    let flags = flags(&frame[body..])?;
-    let length = frame.len() - body;
+/// Reads a whole CONNECT.
+pub(crate) fn read(header: FixedHeader, frame: Bytes) -> Result<Connect, Error> {
+    let body = frame::body(&frame);
+    let flags = flags(body)?;
+    let length = body.len();
     let read = v4::Connect::read(header, frame).map_err(Error::malformed_packet)?;
 
     // rumqttc does not distinguish an empty username from an absent one, so the flags decide.
@@ -83,7 +85,8 @@ pub(crate) fn write(connect: &Connect) -> Result<Zeroizing<Vec<u8>>, Error> {
         rest >>= 7;
     }
     bytes.push(rest as u8);
-    bytes.extend_from_slice(PREFIX);
+    bytes.extend_from_slice(NAME);
+    bytes.push(LEVEL);
     bytes.push(flags);
     bytes.put_u16(connect.keep_alive);
     for text in texts.into_iter().flatten() {
@@ -102,16 +105,15 @@ fn flags(body: &[u8]) -> Result<u8, Error> {
     if body.starts_with(b"\x00\x06MQIsdp") {
         return Err(other_version);
     }
-    let name = PREFIX.len() - 1;
-    if !body.starts_with(&PREFIX[..name]) {
+    let Some(rest) = body.strip_prefix(NAME) else {
         return Err(Error::malformed("a CONNECT of another protocol"));
-    }
-    match (body.get(name), body.get(name + 1)) {
-        (Some(4), Some(flags)) if flags & 0x01 == 0 => Ok(*flags),
-        (Some(4), _) => Err(Error::malformed(
+    };
+    match rest {
+        [LEVEL, flags, ..] if flags & 0x01 == 0 => Ok(*flags),
+        [LEVEL, ..] => Err(Error::malformed(
             "the flags of a CONNECT have the reserved bit set",
         )),
-        (Some(_), _) => Err(other_version),
-        (None, _) => Err(Error::malformed("a CONNECT has no protocol level")),
+        [_, ..] => Err(other_version),
+        [] => Err(Error::malformed("a CONNECT has no protocol level")),
     }
 }

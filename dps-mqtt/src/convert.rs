@@ -12,27 +12,26 @@ use crate::{connect, frame, rules};
 
 /// Decodes a whole packet. Its bytes are wiped when the last reference is dropped, which may be a message's payload.
 pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<Packet, Error> {
-    let body = frame::body_start(&bytes);
     let bytes = Bytes::from_owner(bytes);
     let packet = match header.packet_type().map_err(Error::malformed_packet)? {
-        PacketType::Connect => Packet::Connect(connect::read(header, bytes, body)?),
-        PacketType::ConnAck => read_connack(&bytes[body..])?,
+        PacketType::Connect => Packet::Connect(connect::read(header, bytes)?),
+        PacketType::ConnAck => read_connack(frame::body(&bytes))?,
         PacketType::Publish => Packet::Publish(publish_from(
             v4::Publish::read(header, bytes).map_err(Error::malformed_packet)?,
         )),
         PacketType::PubAck => Packet::PubAck {
-            packet_id: read_id(&bytes[body..])?,
+            packet_id: read_id(frame::body(&bytes))?,
         },
         PacketType::PubRec => Packet::PubRec {
-            packet_id: read_id(&bytes[body..])?,
+            packet_id: read_id(frame::body(&bytes))?,
         },
         PacketType::PubRel => Packet::PubRel {
-            packet_id: read_id(&bytes[body..])?,
+            packet_id: read_id(frame::body(&bytes))?,
         },
         PacketType::PubComp => Packet::PubComp {
-            packet_id: read_id(&bytes[body..])?,
+            packet_id: read_id(frame::body(&bytes))?,
         },
-        PacketType::Subscribe => read_subscribe(header, bytes, body)?,
+        PacketType::Subscribe => read_subscribe(header, bytes)?,
         PacketType::SubAck => {
             let read = v4::SubAck::read(header, bytes).map_err(Error::malformed_packet)?;
             Packet::SubAck {
@@ -48,11 +47,11 @@ pub(crate) fn decode(header: FixedHeader, bytes: Zeroizing<Vec<u8>>) -> Result<P
             }
         }
         PacketType::UnsubAck => Packet::UnsubAck {
-            packet_id: read_id(&bytes[body..])?,
+            packet_id: read_id(frame::body(&bytes))?,
         },
-        PacketType::PingReq => read_nothing(&bytes[body..], Packet::PingReq)?,
-        PacketType::PingResp => read_nothing(&bytes[body..], Packet::PingResp)?,
-        PacketType::Disconnect => read_nothing(&bytes[body..], Packet::Disconnect)?,
+        PacketType::PingReq => read_nothing(frame::body(&bytes), Packet::PingReq)?,
+        PacketType::PingResp => read_nothing(frame::body(&bytes), Packet::PingResp)?,
+        PacketType::Disconnect => read_nothing(frame::body(&bytes), Packet::Disconnect)?,
     };
     rules::check(&packet)?;
     Ok(packet)
@@ -140,12 +139,13 @@ fn read_nothing(body: &[u8], packet: Packet) -> Result<Packet, Error> {
 }
 
 /// rumqttc ignores the reserved bits next to a QoS (MQTT-3-8.3-4).
-fn read_subscribe(header: FixedHeader, bytes: Bytes, body: usize) -> Result<Packet, Error> {
+fn read_subscribe(header: FixedHeader, bytes: Bytes) -> Result<Packet, Error> {
     let read = v4::Subscribe::read(header, bytes.clone()).map_err(Error::malformed_packet)?;
-    let mut at = body + 2;
+    let body = frame::body(&bytes);
+    let mut at = 2;
     for filter in &read.filters {
         at += 2 + filter.path.len();
-        if bytes.get(at).is_none_or(|options| *options > 2) {
+        if body.get(at).is_none_or(|options| *options > 2) {
             return Err(Error::malformed("a SUBSCRIBE has a reserved bit set"));
         }
         at += 1;

@@ -34,13 +34,12 @@ pub(crate) fn scan(bytes: &[u8], max: usize) -> Result<Frame, Error> {
     }
 }
 
-/// The offset of the body of a whole packet. MQTT 3.1.1 does not require the shortest form of a length.
-pub(crate) fn body_start(frame: &[u8]) -> usize {
-    2 + frame
-        .iter()
-        .skip(1)
-        .take_while(|byte| **byte & 0x80 != 0)
-        .count()
+/// The body of a whole packet. MQTT 3.1.1 does not require the shortest form of a length.
+pub(crate) fn body(frame: &[u8]) -> &[u8] {
+    let length = frame.get(1..).unwrap_or_default();
+    let last = length.iter().position(|byte| byte & 0x80 == 0);
+    last.and_then(|last| length.get(last + 1..))
+        .unwrap_or_default()
 }
 
 /// Checks the type and the flags, which rumqttc ignores (MQTT-2.2.2-2, MQTT-3.3.1-4).

@@ -15,6 +15,17 @@
 //! * Reads and writes have no timeout. Dropping the future cancels them.
 //!
 //! Source: OASIS, MQTT Version 3.1.1; names such as MQTT-4.8.0-1 are its numbered statements.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod connect;
 mod convert;

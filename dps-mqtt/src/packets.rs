@@ -108,17 +108,35 @@ impl<S: AsyncWrite + Unpin> Packets<S> {
     /// [`ErrorKind::Io`] when the stream fails; [`ErrorKind::Malformed`] or [`ErrorKind::TooLarge`] when the
     /// packet is not valid MQTT, and then nothing was written.
     pub async fn write(&mut self, packet: Packet) -> Result<(), Error> {
-        let packet = convert::encode(packet)?;
-        // The rest of an earlier call is sent first, so that never more than one packet is held.
+        self.write_all([packet]).await
+    }
+
+    /// Writes several packets together, with one write to the stream if it accepts their bytes, and flushes the stream.
+    ///
+    /// Dropping the future has the effect that [`write`](Self::write) describes, on all of these packets.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write). If one packet is not valid, none is written.
+    pub async fn write_all(
+        &mut self,
+        packets: impl IntoIterator<Item = Packet>,
+    ) -> Result<(), Error> {
+        let packets = packets.into_iter().map(convert::encode);
+        let packets = packets.collect::<Result<Vec<_>, _>>()?;
+        // The rest of an earlier call is sent first, so that never more than the packets of one call are held.
         self.write_rest().await?;
-        self.outgoing = packet;
+        let length = packets.iter().map(|packet| packet.len()).sum();
+        self.outgoing = Zeroizing::new(Vec::with_capacity(length));
+        for packet in packets {
+            self.outgoing.extend_from_slice(&packet);
+        }
         self.write_rest().await?;
         self.stream.flush().await.map_err(Error::io)
     }
 
     async fn write_rest(&mut self) -> Result<(), Error> {
-        while self.sent < self.outgoing.len() {
-            let rest = &self.outgoing[self.sent..];
+        while let Some(rest @ [_, ..]) = self.outgoing.get(self.sent..) {
             match self.stream.write(rest).await.map_err(Error::io)? {
                 0 => return Err(Error::io(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,

@@ -9,8 +9,12 @@ use dps_types::protocol::service::ServiceRoute;
 
 use crate::error::{Error, ErrorKind};
 
-/// The api-version of requests for which the caller has chosen none.
+/// The api-version of requests for which the caller has chosen none, except reads of enrollments.
 pub(crate) const DEFAULT: ApiVersion = ApiVersion::V2021_10_01;
+/// The stable api-versions after the default, newest first. Enrollments are read with the first one that the service has.
+pub(crate) const NEWER: &[ApiVersion] = &[ApiVersion::V2026_11_01];
+/// A preview with a field, `credentialPolicyName`, that no later api-version has.
+pub(crate) const SEPARATE_PREVIEW: ApiVersion = ApiVersion::V2025_07_01_PREVIEW;
 
 /// A field of an enrollment that not all api-versions have.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +135,27 @@ pub(crate) fn for_fields(
             ),
         )),
         Some(field) => Err(unsupported(field.name, field.since, version)),
+    }
+}
+
+/// The field of an enrollment that only this api-version has.
+pub(crate) fn own_field(fields: &[Field], version: ApiVersion) -> Option<&'static str> {
+    let mut own = fields
+        .iter()
+        .filter(|field| field.only && field.since == version);
+    own.find(|field| field.used).map(|field| field.name)
+}
+
+/// The api-version for an enrollment that was read with `read` and then changed: `read`, because an older one would remove fields.
+/// If the change uses a field that `read` does not have, and the caller has chosen no api-version, that of [`for_fields`].
+pub(crate) fn for_changed_fields(
+    fields: &[Field],
+    read: ApiVersion,
+    chosen: Option<ApiVersion>,
+) -> Result<ApiVersion, Error> {
+    match for_fields(fields, Some(read)) {
+        Err(_) if chosen.is_none() => for_fields(fields, None),
+        result => result,
     }
 }
 

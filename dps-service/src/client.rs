@@ -52,7 +52,8 @@ pub struct ServiceClient {
 impl ServiceClient {
     /// The default timeout of an operation: one minute.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// The default api-version: 2021-10-01. A write of an enrollment with a newer field uses the first api-version that has it.
+    /// The default api-version: 2021-10-01. Enrollments are read with 2026-11-01 if the service has it. A write of an enrollment with
+    /// a newer field uses the first api-version that has it.
     pub const DEFAULT_API_VERSION: ApiVersion = api_version::DEFAULT;
 
     /// Creates a client from the connection string of a shared access policy, as the Azure portal shows it.
@@ -139,8 +140,11 @@ impl ServiceClient {
     /// Sets the api-version of every request. An operation or a field that it does not have fails with
     /// [`ErrorKind::Unsupported`] before anything is sent.
     ///
-    /// The service returns only the fields of the api-version of a request. Set [`ApiVersion::V2026_11_01`] to read the namespace,
-    /// the certificate authority and the policy of an enrollment, or to [modify](crate::Enrollments::modify) one that has them.
+    /// The service returns only the fields of the api-version of a request, and a write of such a document removes the others. So
+    /// without a chosen api-version, `get`, `query` and [`modify`](crate::Enrollments::modify) of enrollments read with
+    /// [`ApiVersion::V2026_11_01`], the newest stable one. If the service answers that with 400, they send a second request with
+    /// [`ServiceClient::DEFAULT_API_VERSION`]. Set [`ApiVersion::V2025_07_01_PREVIEW`] to read the `credentialPolicyName` of
+    /// enrollments, which no other api-version has; `modify` keeps it without that.
     #[must_use]
     pub fn with_api_version(mut self, version: ApiVersion) -> Self {
         self.api_version = Some(version);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
-use dps_types::protocol::IfMatch;
 use dps_types::protocol::service::Crud;
+use dps_types::protocol::{ApiVersion, IfMatch};
 use dps_types::{BulkOperationMode, ETag, QuerySpecification};
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ impl ServiceClient {
 /// Created by [`ServiceClient::individual_enrollments`] and [`ServiceClient::enrollment_groups`]. Every operation may fail
 /// with the kinds of [`ErrorKind`] that concern connection, credentials and service; each operation lists its other kinds.
 ///
-/// Source: `service.json` of api-version 2021-10-01, and recorded answers of the service.
+/// Source: `service.json` of api-versions 2021-10-01 and 2026-11-01, and recorded answers of the service.
 ///
 /// ```no_run
 /// # async fn example(dps: dps_service::ServiceClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -99,10 +99,10 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
 
     /// Replaces the enrollment if its version is still the one in `etag`.
     ///
-    /// Fields that are missing are removed. [`Enrollments::get`] returns no symmetric keys. The service keeps the stored
-    /// keys if the enrollment has none; to be sure, insert those of [`Enrollments::attestation_mechanism`], or use
-    /// [`Enrollments::modify`], which does all of it. The request is not retried if an earlier attempt may have been
-    /// carried out.
+    /// Fields that are missing are removed. [`Enrollments::get`] returns no symmetric keys, and no `credentialPolicyName` without
+    /// the api-version that has it. The service keeps the stored keys if the enrollment has none; to be sure, insert those of
+    /// [`Enrollments::attestation_mechanism`], or use [`Enrollments::modify`], which does all of it. The request is not retried
+    /// if an earlier attempt may have been carried out.
     ///
     /// # Errors
     ///
@@ -127,7 +127,8 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     ///
     /// [`ErrorKind::NotFound`].
     pub async fn get(&self, id: &E::Id) -> Result<E, Error> {
-        self.get_before(id, self.client.deadline()).await
+        let found = self.get_before(id, self.client.deadline()).await?;
+        Ok(found.0)
     }
 
     /// Deletes an enrollment of any version. Its devices stay at their hubs, but cannot register again.
@@ -159,7 +160,10 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
     ///
     /// [`ErrorKind::NotFound`].
     pub async fn attestation_mechanism(&self, id: &E::Id) -> Result<AttestationMechanism, Error> {
-        self.attestation_before(id, self.client.deadline()).await
+        let request = Request::new(E::attestation_route(id));
+        let deadline = self.client.deadline();
+        let answer = self.client.send(request, Repeat::Freely, deadline).await?;
+        answer.json()
     }
 
     /// Queries enrollments of this kind, page by page, without symmetric keys and registration states.
@@ -174,23 +178,28 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         Bulk::new(self.client.clone(), mode)
     }
 
-    pub(crate) async fn get_before(&self, id: &E::Id, deadline: Instant) -> Result<E, Error> {
-        let request = Request::new(E::route(id, Crud::Get));
-        let answer = self.client.send(request, Repeat::Freely, deadline).await?;
-        answer.json()
-    }
-
-    pub(crate) async fn attestation_before(
+    pub(crate) async fn get_before(
         &self,
         id: &E::Id,
         deadline: Instant,
-    ) -> Result<AttestationMechanism, Error> {
-        let request = Request::new(E::attestation_route(id));
-        let answer = self.client.send(request, Repeat::Freely, deadline).await?;
+    ) -> Result<(E, ApiVersion), Error> {
+        let request = Request::new(E::route(id, Crud::Get));
+        let (answer, version) = self.client.read(request, deadline).await?;
+        Ok((answer.json()?, version))
+    }
+
+    pub(crate) async fn get_with(
+        &self,
+        version: ApiVersion,
+        id: &E::Id,
+        deadline: Instant,
+    ) -> Result<E, Error> {
+        let request = Request::new(E::route(id, Crud::Get));
+        let (answer, _) = self.client.read_with(version, request, deadline).await?;
         answer.json()
     }
 
-    pub(crate) async fn put(
+    async fn put(
         &self,
         enrollment: &E,
         condition: Option<IfMatch>,
@@ -198,6 +207,18 @@ impl<'a, E: EnrollmentKind> Enrollments<'a, E> {
         deadline: Instant,
     ) -> Result<E, Error> {
         let version = api_version::for_fields(&enrollment.fields(), self.client.chosen_version())?;
+        self.put_with(version, enrollment, condition, repeat, deadline)
+            .await
+    }
+
+    pub(crate) async fn put_with(
+        &self,
+        version: ApiVersion,
+        enrollment: &E,
+        condition: Option<IfMatch>,
+        repeat: Repeat,
+        deadline: Instant,
+    ) -> Result<E, Error> {
         let mut request = Request::new(E::route(enrollment.id(), Crud::Put))
             .with_api_version(version)
             .json(enrollment)?;

@@ -198,6 +198,8 @@ pub enum ErrorKind {
     Connect,
     /// No answer arrived within 30 seconds or before the timeout of the operation. Retried until that timeout.
     Deadline,
+    /// A manufacturer's certificate does not confirm an endorsement key: see the source. Do not enroll the device.
+    Endorsement,
     /// The shared access policy, or the role of the identity, does not allow this, or a quota is exhausted (403).
     Forbidden,
     /// The request is not valid (any other 4xx, usually 400, or an update without an ETag): see the message.

@@ -44,17 +44,31 @@
 //!
 //! Each request is a span `service_request` with `method` and `path`. It contains a debug event for each answer, with its
 //! `status`, and an info event for each retry, with `error`, `tries` and `pause_ms`.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod api_version;
 mod bulk;
 mod client;
 mod continuation;
 mod credential;
+#[cfg(feature = "endorsement")]
+mod endorsement;
 mod enrollment_kind;
 mod enrollments;
 mod error;
 mod modify;
 mod pager;
+mod read;
 mod registrations;
 mod request;
 mod retry;
@@ -76,6 +90,8 @@ pub use continuation::Continuation;
 #[cfg(feature = "entra")]
 pub use credential::EntraCredential;
 pub use credential::{AccessToken, TokenProvider};
+#[cfg(feature = "endorsement")]
+pub use endorsement::{CertifiedTpm, EndorsementFault, EndorsementVerifier};
 pub use enrollment_kind::EnrollmentKind;
 pub use enrollments::Enrollments;
 pub use error::{Error, ErrorKind};

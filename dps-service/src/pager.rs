@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::vec;
 
 use dps_types::QuerySpecification;
+use dps_types::protocol::ApiVersion;
 use dps_types::protocol::service::ServiceRoute;
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
@@ -15,7 +16,6 @@ use crate::client::ServiceClient;
 use crate::continuation::Continuation;
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
-use crate::retry::Repeat;
 
 /// The results of a query, one by one: a [`Stream`] that fetches pages as they are needed.
 ///
@@ -44,9 +44,11 @@ pub struct Pager<T> {
 }
 
 impl<T: DeserializeOwned + Send + Unpin + 'static> Pager<T> {
-    /// A list that has no query.
+    /// A list of registration records, which has no query.
     pub(crate) fn new(client: ServiceClient, route: ServiceRoute) -> Self {
-        Self::of(client, route, None)
+        let version = client.chosen_version();
+        let version = version.unwrap_or(ServiceClient::DEFAULT_API_VERSION);
+        Self::of(client, route, None, Some(version))
     }
 
     pub(crate) fn with_query(
@@ -54,15 +56,21 @@ impl<T: DeserializeOwned + Send + Unpin + 'static> Pager<T> {
         route: ServiceRoute,
         query: QuerySpecification,
     ) -> Self {
-        Self::of(client, route, Some(query))
+        Self::of(client, route, Some(query), None)
     }
 
-    fn of(client: ServiceClient, route: ServiceRoute, query: Option<QuerySpecification>) -> Self {
+    fn of(
+        client: ServiceClient,
+        route: ServiceRoute,
+        query: Option<QuerySpecification>,
+        api_version: Option<ApiVersion>,
+    ) -> Self {
         Self {
             pages: Pages {
                 client,
                 route,
                 query,
+                api_version,
                 size: 0,
                 next: None,
                 pending: None,
@@ -153,7 +161,8 @@ pub struct Page<T> {
     pub continuation: Option<Continuation>,
 }
 
-type PageFuture<T> = Pin<Box<dyn Future<Output = Result<Page<T>, Error>> + Send>>;
+/// A page and its api-version.
+type PageFuture<T> = Pin<Box<dyn Future<Output = Result<(Page<T>, ApiVersion), Error>> + Send>>;
 
 /// The results of a query, page by page: a [`Stream`]. Created by [`Pager::pages`], and ends like a [`Pager`].
 #[must_use = "no request is sent before the first page is requested"]
@@ -161,6 +170,8 @@ pub struct Pages<T> {
     client: ServiceClient,
     route: ServiceRoute,
     query: Option<QuerySpecification>,
+    /// The api-version of each page; `None` until the first page of enrollments was read.
+    api_version: Option<ApiVersion>,
     size: u32,
     next: Option<Continuation>,
     pending: Option<PageFuture<T>>,
@@ -187,7 +198,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
 
     fn fetch(&self) -> PageFuture<T> {
         let (client, route, size) = (self.client.clone(), self.route.clone(), self.size);
-        let (next, query) = (self.next.clone(), self.query.clone());
+        let (next, query, version) = (self.next.clone(), self.query.clone(), self.api_version);
         Box::pin(async move {
             let request =
                 Request::new(route).page(size, next.as_ref().map(Continuation::as_str))?;
@@ -195,17 +206,24 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
                 Some(query) => request.json(&query)?,
                 None => request,
             };
-            let answer = client.send(request, Repeat::Freely, client.deadline());
-            let answer = answer.await?;
+            let deadline = client.deadline();
+            let (answer, version) = match version {
+                Some(version) => client.read_with(version, request, deadline).await?,
+                None => client.read(request, deadline).await?,
+            };
             let continuation = answer.continuation()?;
             if continuation.is_some() && continuation == next {
                 let message = "the page continues with itself, so the query would never end";
                 return Err(Error::new(ErrorKind::Protocol, message));
             }
-            Ok(Page {
-                items: answer.json()?,
-                continuation,
-            })
+            let items = answer.json()?;
+            Ok((
+                Page {
+                    items,
+                    continuation,
+                },
+                version,
+            ))
         })
     }
 }
@@ -222,6 +240,10 @@ impl<T: DeserializeOwned + Send + 'static> Stream for Pages<T> {
             self.pending = Some(pending);
             return Poll::Pending;
         };
+        let result = result.map(|(page, version)| {
+            self.api_version = Some(version);
+            page
+        });
         match &result {
             Ok(page) if page.continuation.is_some() => self.next.clone_from(&page.continuation),
             _ => self.ended = true,

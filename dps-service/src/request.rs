@@ -20,6 +20,7 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 const MAX_PAGE: usize = 64 * 1024 * 1024;
 
 /// A request, without host and credentials.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) route: ServiceRoute,
     /// The api-version that the body requires. `None` is that of the client.

@@ -74,19 +74,19 @@ pub fn certified_key(
 
 /// Checks that there is a certificate, and that the key belongs to it if the key has a public half.
 pub(crate) fn check(identity: &CertifiedKey) -> Result<(), Error> {
-    if identity.cert.is_empty() {
+    let Some(first) = identity.cert.first() else {
         return Err(Error::new(
             ErrorKind::NoCertificate,
             "the certificate chain is empty",
         ));
-    }
+    };
     match identity.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => Err(Error::new(
             ErrorKind::KeyMismatch,
             "the private key does not match the first certificate of the chain",
         )),
-        Err(error) if is_version_1(&identity.cert[0]) => {
+        Err(error) if is_version_1(first) => {
             Err(Error::new(ErrorKind::MalformedCertificate, VERSION_1).with_source(error))
         }
         Err(error) => Err(Error::new(

@@ -21,6 +21,17 @@
 //! # Ok(())
 //! # }
 //! ```
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 #[cfg(feature = "bundled-roots")]
 mod bundle;
@@ -31,11 +42,13 @@ mod identity;
 mod proxy;
 mod reader;
 mod roots;
+mod versions;
 
 pub use config::ClientTls;
 pub use error::{Error, ErrorKind};
 pub use failure::{causes, is_tls_failure};
 pub use identity::{certified_key, read_chain};
 pub use proxy::{Proxy, proxy_refused};
-pub use reader::{read_certificates, read_key};
+pub use reader::{read_certificates, read_key, read_padded_certificates};
 pub use roots::Roots;
+pub use versions::signs_for_tls13;

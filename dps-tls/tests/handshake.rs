@@ -11,8 +11,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, ServerConfig,
-    ServerConnection, SignatureAlgorithm, SignatureScheme, SupportedProtocolVersion,
+    CertificateError, CipherSuite, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
+    ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -41,6 +41,28 @@ fn the_newest_version_is_used() {
     let config = ClientTls::new(pki.roots()).build().unwrap();
     let (client, _) = handshake(config, pki.server_of(&VERSIONS, false)).unwrap();
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+}
+
+#[test]
+fn aes_128_is_offered_first_and_the_server_chooses() {
+    let pki = Pki::new();
+    let client = || ClientTls::new(pki.roots()).build().unwrap();
+    let suite = |server| {
+        let (client, _) = handshake(client(), server).unwrap();
+        client.negotiated_cipher_suite().unwrap().suite()
+    };
+    let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
+    assert_eq!(suite(pki.server(&TLS13, false)), first);
+    for other in ring::ALL_CIPHER_SUITES {
+        let version = other.version();
+        let mut provider = ring::default_provider();
+        provider.cipher_suites = vec![*other];
+        // The certificate of the server has an ECDSA key.
+        if other.usable_for_signature_algorithm(SignatureAlgorithm::ECDSA) {
+            let server = pki.server_with(provider, &[version], false);
+            assert_eq!(suite(server), other.suite());
+        }
+    }
 }
 
 #[test]
@@ -154,7 +176,16 @@ impl Pki {
         versions: &[&'static SupportedProtocolVersion],
         asks: bool,
     ) -> ServerConfig {
-        let provider = Arc::new(ring::default_provider());
+        self.server_with(ring::default_provider(), versions, asks)
+    }
+
+    fn server_with(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        asks: bool,
+    ) -> ServerConfig {
+        let provider = Arc::new(provider);
         let config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .unwrap();

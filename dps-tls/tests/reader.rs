@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use dps_tls::{ErrorKind, Roots, certified_key, read_certificates, read_chain, read_key};
+use dps_tls::{
+    ErrorKind, Roots, certified_key, read_certificates, read_chain, read_key,
+    read_padded_certificates,
+};
 use proptest::prelude::*;
 use rustls_pki_types::CertificateDer;
 
@@ -461,4 +464,50 @@ fn base64(bytes: &[u8]) -> String {
     lines
         .map(|line| format!("{}\n", str::from_utf8(line).unwrap()))
         .collect()
+}
+
+#[test]
+fn certificates_in_a_memory_of_fixed_size_are_read_without_the_filling() {
+    let both = [certificate(EC), certificate(RSA)];
+    let der = [&both[0][..], &both[1]].concat();
+    for filling in [&[][..], &[0xff; 300], &[0; 300], &[0xff]] {
+        let content = [&der[..], filling].concat();
+        assert_eq!(read_padded_certificates(&content).unwrap(), both);
+    }
+}
+
+#[test]
+fn other_content_of_a_memory_is_refused() {
+    let der = certificate(EC).to_vec();
+    let key = read_key(EC_KEY.as_bytes()).unwrap().secret_der().to_vec();
+    for (content, kind) in [
+        (Vec::new(), ErrorKind::NoCertificate),
+        (vec![0xff; 2048], ErrorKind::NoCertificate),
+        (vec![0; 2048], ErrorKind::NoCertificate),
+        (EC.as_bytes().to_vec(), ErrorKind::MalformedCertificate),
+        (
+            der[..der.len() - 1].to_vec(),
+            ErrorKind::MalformedCertificate,
+        ),
+        (
+            [&der[..], &[0xff, 0]].concat(),
+            ErrorKind::MalformedCertificate,
+        ),
+        (
+            [&der[..], b"text"].concat(),
+            ErrorKind::MalformedCertificate,
+        ),
+        (
+            [&der[..], &[0x30, 0]].concat(),
+            ErrorKind::MalformedCertificate,
+        ),
+        (
+            [&[0xff][..], &der].concat(),
+            ErrorKind::MalformedCertificate,
+        ),
+        (key, ErrorKind::MalformedCertificate),
+    ] {
+        let error = read_padded_certificates(&content).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
 }

@@ -70,6 +70,7 @@ impl SymmetricKey {
     /// If the operating system cannot provide random numbers.
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new(vec![0; Self::MAX_BYTES]);
+        #[expect(clippy::expect_used, reason = "a documented panic")]
         getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
         Self(bytes)
     }
@@ -88,6 +89,7 @@ impl SymmetricKey {
 
     /// Computes HMAC-SHA256 of the data with this key.
     pub fn hmac_sha256(&self, data: &[u8]) -> [u8; 32] {
+        #[expect(clippy::expect_used, reason = "HMAC has no invalid length of a key")]
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts keys of any length");
         mac.update(data);

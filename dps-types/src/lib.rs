@@ -13,10 +13,22 @@
 //! * The error documents of the service: [`ErrorDetails`]
 //! * The limits of a device twin: [`twin`]
 //! * Reading JSON from outside: [`json`]
+//! * The checksum of documents on a disk: [`sealed`]
 //! * Every literal of the protocol, as format and parse: [`protocol`]
 //!
 //! Documents accept what the service may add: unknown fields stay in [`Extra`] and are written back, and unknown values stay
 //! as `Unknown`.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 // The macros come first: the other modules use them.
 #[macro_use]
@@ -43,6 +55,7 @@ pub mod protocol;
 mod query;
 mod registration;
 pub mod sas;
+pub mod sealed;
 mod timestamp;
 pub mod tpm;
 pub mod twin;

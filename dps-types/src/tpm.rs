@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{ParseError, RegistrationId, base64_text};
 
 const RSA: u16 = 0x0001;
+const ECC: u16 = 0x0023;
 const SHA256: u16 = 0x000b;
 const AES: u16 = 0x0006;
 const CFB: u16 = 0x0043;
@@ -46,6 +47,11 @@ impl TpmPublic {
         let area = outer.sized("public area")?;
         outer.end()?;
         let mut area = Reader::new("TPM public key", area);
+        if area.rest.starts_with(&ECC.to_be_bytes()) {
+            return Err(area.wrong(
+                "it is an elliptic curve key, and DPS encrypts its challenge to an RSA key of 2048 bits",
+            ));
+        }
         area.expect("type", RSA)?;
         area.expect("name algorithm", SHA256)?;
         let attributes = area.u32("attributes")?;
@@ -62,7 +68,8 @@ impl TpmPublic {
             return Err(area.wrong("its exponent is not 65537"));
         }
         let modulus = area.sized("modulus")?;
-        if modulus.len() != Self::MODULUS_BYTES || modulus[0] & 0x80 == 0 {
+        let is_long = modulus.first().is_some_and(|byte| byte & 0x80 != 0);
+        if modulus.len() != Self::MODULUS_BYTES || !is_long {
             return Err(area.wrong("its modulus is not of 2048 bits"));
         }
         area.end()?;
@@ -93,6 +100,10 @@ impl TpmPublic {
     }
 
     /// The `TPMT_PUBLIC`: everything except the length.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` requires the length and a whole public area"
+    )]
     pub fn area(&self) -> &[u8] {
         &self.bytes[2..]
     }
@@ -106,6 +117,10 @@ impl TpmPublic {
     }
 
     /// The RSA modulus, 256 bytes.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` requires a modulus of this length at the end"
+    )]
     pub fn modulus(&self) -> &[u8] {
         &self.bytes[self.bytes.len() - Self::MODULUS_BYTES..]
     }
@@ -117,10 +132,14 @@ impl TpmPublic {
 
     /// The registration id that Azure's SDKs derive from the endorsement key of a device: SHA-256 of the `TPM2B_PUBLIC`, in lower
     /// case base32 without padding, 52 characters.
+    #[expect(
+        clippy::expect_used,
+        reason = "52 letters and digits are a registration id"
+    )]
     pub fn default_registration_id(&self) -> RegistrationId {
         let mut id = BASE32_NOPAD.encode(&Sha256::digest(&self.bytes));
         id.make_ascii_lowercase();
-        RegistrationId::new(id).expect("52 letters and digits are a registration id")
+        RegistrationId::new(id).expect("a valid registration id")
     }
 }
 
@@ -191,10 +210,14 @@ impl AuthenticationKey {
     }
 
     /// The six parts with their lengths.
+    #[expect(
+        clippy::expect_used,
+        reason = "`new` refuses a part that is longer than 65535 bytes"
+    )]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for part in &self.parts {
-            let length = u16::try_from(part.len()).expect("checked when it was made");
+            let length = u16::try_from(part.len()).expect("at most 65535 bytes");
             bytes.extend(length.to_be_bytes());
             bytes.extend(part);
         }
@@ -262,19 +285,26 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self
             .rest
             .split_at_checked(length)
-            .ok_or_else(|| self.wrong(format!("it ends within the {name}")))?;
+            .ok_or_else(|| self.truncated(name))?;
         self.rest = rest;
         Ok(taken)
     }
 
+    fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], ParseError> {
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.truncated(name))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
     fn u16(&mut self, name: &str) -> Result<u16, ParseError> {
-        let bytes = self.take(2, name)?;
-        Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
+        self.array(name).map(u16::from_be_bytes)
     }
 
     fn u32(&mut self, name: &str) -> Result<u32, ParseError> {
-        let bytes = self.take(4, name)?;
-        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        self.array(name).map(u32::from_be_bytes)
     }
 
     fn sized(&mut self, name: &str) -> Result<&'a [u8], ParseError> {
@@ -294,6 +324,10 @@ impl<'a> Reader<'a> {
             0 => Ok(()),
             more => Err(self.wrong(format!("{more} bytes too many"))),
         }
+    }
+
+    fn truncated(&self, name: &str) -> ParseError {
+        self.wrong(format!("it ends within the {name}"))
     }
 
     fn wrong(&self, reason: impl Into<std::borrow::Cow<'static, str>>) -> ParseError {

@@ -19,8 +19,8 @@ pub fn mask_url(url: &str) -> String {
 fn masked(url: &str) -> Option<String> {
     // An `@` after the authority may belong to a password with a `/`, `?` or `#` in it.
     let after_scheme = url.split_once("://")?.1;
-    let end = after_scheme.find(['/', '\\', '?', '#']);
-    if end.is_some_and(|end| after_scheme[end..].contains('@')) {
+    let after_authority = after_scheme.split_once(['/', '\\', '?', '#']);
+    if after_authority.is_some_and(|(_, rest)| rest.contains('@')) {
         return None;
     }
     let url = url.split('#').next()?.trim();

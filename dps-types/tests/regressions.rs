@@ -293,3 +293,17 @@ fn twin_numbers_survive_a_read_and_a_write() {
     let twin: dps_types::enrollment::InitialTwin = serde_json::from_str(text).expect("valid");
     assert_eq!(serde_json::to_string(&twin).expect("writes"), text);
 }
+
+/// .NET's readers match names without regard to case, and the last member with a name counts.
+#[test]
+fn of_two_spellings_of_a_member_the_last_counts() {
+    let text =
+        r#"{"errorCode":401002,"TrackingId":"first","trackingId":"last","TrackingID2":"kept"}"#;
+    let details: ErrorDetails = serde_json::from_str(text).expect("an error body");
+    assert_eq!(details.tracking_id.as_deref(), Some("last"));
+    let written = serde_json::to_string(&details).expect("JSON");
+    assert_eq!(
+        written,
+        r#"{"errorCode":401002,"trackingId":"last","TrackingID2":"kept"}"#
+    );
+}

@@ -79,10 +79,11 @@ fn the_exponent_may_be_written_out() {
 #[test]
 fn an_invalid_public_key_is_refused() {
     /// The position in the storage root key, the new bytes, and the expected error.
-    const CHANGES: [(usize, &[u8], &str); 16] = [
+    const CHANGES: [(usize, &[u8], &str); 17] = [
         (0, &[0x01, 0x19], "bytes too many"),
         (0, &[0x01, 0x1b], "ends within the public area"),
-        (2, &[0x00, 0x23], "its type is 0x0023, not 0x0001"),
+        (2, &[0x00, 0x23], "it is an elliptic curve key"),
+        (2, &[0x00, 0x08], "its type is 0x0008, not 0x0001"),
         (4, &[0x00, 0x04], "its name algorithm is 0x0004, not 0x000b"),
         (
             6,

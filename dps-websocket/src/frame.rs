@@ -112,8 +112,8 @@ pub(crate) fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opt
     let start = out.len() + mask.map_or(0, |mask| mask.len());
     out.extend(mask.iter().flatten());
     out.extend_from_slice(payload);
-    if let Some(mask) = mask {
-        unmask(&mut out[start..], mask, 0);
+    if let (Some(mask), Some(payload)) = (mask, out.get_mut(start..)) {
+        unmask(payload, mask, 0);
     }
 }
 
@@ -123,9 +123,12 @@ pub(crate) fn max_size(payload: usize) -> usize {
 }
 
 /// Masks or unmasks bytes that begin at this offset of the payload.
-pub(crate) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: u64) {
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte ^= mask[(offset as usize).wrapping_add(at) % 4];
+pub(crate) fn unmask(bytes: &mut [u8], mut mask: [u8; 4], offset: u64) {
+    mask.rotate_left((offset % 4) as usize);
+    for part in bytes.chunks_mut(4) {
+        for (byte, mask) in part.iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
     }
 }
 

@@ -56,7 +56,7 @@ async fn read_response<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Response
         if length == 0 {
             return Err(Error::io(io::ErrorKind::UnexpectedEof.into()));
         }
-        head.extend_from_slice(&chunk[..length]);
+        head.extend(chunk.iter().take(length));
         if let Some((end, response)) = Response::try_parse(&head).map_err(failed)? {
             return Ok((response, head.split_off(end)));
         }

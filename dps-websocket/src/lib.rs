@@ -5,6 +5,17 @@
 //! frames, and with them passwords, and its queue of pongs has no bound against a peer that does not read.
 //!
 //! Source: RFC 6455.
+// A panic on outside input would stop the program. Each exception has its reason next to it.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod error;
 mod frame;

@@ -99,8 +99,7 @@ impl Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            while self.sent < self.frames.len() {
-                let rest = &self.frames[self.sent..];
+            while let Some(rest @ [_, ..]) = self.frames.get(self.sent..) {
                 match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     sent => self.sent += sent,
@@ -126,7 +125,7 @@ impl Outgoing {
                 Some(mask)
             }
         };
-        let rest = &self.frames[self.sent..];
+        let rest = self.frames.get(self.sent..).unwrap_or_default();
         let capacity = rest.len() + frame::max_size(payload.len());
         let mut frames = Zeroizing::new(Vec::with_capacity(capacity));
         frames.extend_from_slice(rest);

@@ -9,10 +9,8 @@ use amqp::{Peer, frames, run};
 use dps_amqp::{Client, ClientOptions, Frames, Message};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Vec<(u16, Vec<u8>)>, Vec<u8>)| {
-    let (bodies, rest) = input;
-    let mut bytes = frames(b"AMQP\0\x01\0\0", 0, &bodies);
-    bytes.extend(rest);
+fuzz_target!(|input: &[u8]| {
+    let bytes = frames(b"AMQP\0\x01\0\0", 0, input);
     run(ask(Peer(Cursor::new(bytes))));
 });
 

@@ -4,13 +4,13 @@
 use std::sync::LazyLock;
 
 use dps_emulator::CertificateAuthority;
+use dps_emulator::fuzzing::authority;
 use dps_tls::read_certificates;
 use libfuzzer_sys::fuzz_target;
 
-static AUTHORITY: LazyLock<CertificateAuthority> =
-    LazyLock::new(|| CertificateAuthority::new("Fuzz").expect("an authority"));
+static AUTHORITY: LazyLock<CertificateAuthority> = LazyLock::new(authority);
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: LazyLock::force(&AUTHORITY), |bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = AUTHORITY.issue_for_request("dev-1", text);
     }

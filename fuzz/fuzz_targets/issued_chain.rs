@@ -1,23 +1,30 @@
 //! The certificates that a service issues: no bytes make the checks panic, and no changed certificate below the root passes them.
 #![no_main]
 
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
-use dps_device::certificate::{CertificateRequest, Credential, IssuedCertificate, KeyKind, KeyPair};
+use dps_device::certificate::{CertificateRequest, Credential, IssuedCertificate};
 use libfuzzer_sys::fuzz_target;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, PublicKeyData, SignatureAlgorithm};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 
-fuzz_target!(|input: (Vec<String>, u8, u16, u8)| {
+/// 2040. The certificates are valid until 2126.
+const NOW: Duration = Duration::from_secs(2_208_988_800);
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::read);
+
+fuzz_target!(init: LazyLock::force(&FIXTURE), |input: (Vec<String>, u8, u16, u8)| {
     let (texts, index, offset, change) = input;
-    let world = world();
-    let check = |chain: &[String]| IssuedCertificate::from_answer(&world.request, chain, SystemTime::now());
+    let check = |chain: &[String]| FIXTURE.check(chain);
     assert!(check(&texts).is_err());
-    if let Ok(credential) = Credential::from_json(texts.concat().as_bytes()) {
-        assert_eq!(Credential::from_json(&credential.to_json()).ok(), Some(credential));
+    if let Ok(credential) = Credential::from_json(texts.concat().as_bytes())
+        && let Ok(written) = credential.to_json()
+    {
+        assert_eq!(Credential::from_json(&written).ok(), Some(credential));
     }
 
-    let mut chain = world.chain.clone();
+    let mut chain = FIXTURE.chain.clone();
     let certificate = &mut chain[usize::from(index) % 2];
     let offset = usize::from(offset) % certificate.len();
     if change == 0 {
@@ -28,56 +35,30 @@ fuzz_target!(|input: (Vec<String>, u8, u16, u8)| {
     assert!(check(&encoded(&chain)).is_err());
 });
 
-struct World {
+/// A request, and a chain that passes the checks. `scripts/fuzz-fixtures` made them.
+struct Fixture {
     request: CertificateRequest,
-    chain: [Vec<u8>; 3],
+    chain: Vec<Vec<u8>>,
 }
 
-/// A request, and a chain that passes the checks.
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        let key = KeyPair::generate(KeyKind::P256).expect("a key");
-        let issue = CertificateRequest::new("toaster".parse().expect("an id"), key);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let request = runtime.block_on(issue).expect("a request");
-        let new_key = || rcgen::KeyPair::generate().expect("a key");
-        let root = CertifiedIssuer::self_signed(authority("root"), new_key()).expect("a root");
-        let issuing = CertifiedIssuer::signed_by(authority("issuing"), new_key(), &root).expect("a CA");
-        let point = Point(request.key().public_key()[26..].to_vec());
-        let leaf = named("toaster").signed_by(&point, &issuing).expect("a certificate");
-        let chain = [leaf.der().to_vec(), issuing.der().to_vec(), root.der().to_vec()];
-        IssuedCertificate::from_answer(&request, &encoded(&chain), SystemTime::now()).expect("the chain is sound");
-        World { request, chain }
-    })
+impl Fixture {
+    fn read() -> Self {
+        let pem = include_bytes!("../fixtures/issued_chain.pem");
+        let request = CertificateSigningRequestDer::from_pem_slice(pem).expect("a request");
+        let chain = CertificateDer::pem_slice_iter(pem).map(|it| it.expect("a certificate").to_vec());
+        let fixture = Self {
+            request: CertificateRequest::read(&request).expect("a request"),
+            chain: chain.collect(),
+        };
+        fixture.check(&encoded(&fixture.chain)).expect("the chain is valid");
+        fixture
+    }
+
+    fn check(&self, chain: &[String]) -> Result<IssuedCertificate, dps_device::Error> {
+        IssuedCertificate::from_answer(&self.request, chain, SystemTime::UNIX_EPOCH + NOW)
+    }
 }
 
 fn encoded(chain: &[Vec<u8>]) -> Vec<String> {
     chain.iter().map(|der| data_encoding::BASE64.encode(der)).collect()
-}
-
-/// A point on P-256, as rcgen uses it.
-struct Point(Vec<u8>);
-
-impl PublicKeyData for Point {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = Default::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params
-}
-
-fn authority(name: &str) -> CertificateParams {
-    let mut params = named(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
 }

@@ -9,11 +9,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A sound pair, so that a certificate or a key in the input can be joined with its counterpart.
 static SOUND: LazyLock<(CertificateDer<'static>, PrivateKeyDer<'static>)> = LazyLock::new(|| {
-    let made = rcgen::generate_simple_self_signed(["dev1".to_owned()]).expect("a certificate");
-    (made.cert.into(), made.signing_key.into())
+    let mut certificates = read_certificates(include_bytes!("../../dps-tls/tests/keys/ec-certificate.pem")).expect("a certificate");
+    let key = read_key(include_bytes!("../../dps-tls/tests/keys/ec-pkcs8.pem")).expect("a key");
+    (certificates.remove(0), key)
 });
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: LazyLock::force(&SOUND), |bytes: &[u8]| {
     let (certificate, key) = &*SOUND;
     if let Ok(certificates) = read_certificates(bytes) {
         let again: Vec<u8> = certificates.iter().flat_map(|der| der.to_vec()).collect();

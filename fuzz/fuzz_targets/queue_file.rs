@@ -6,8 +6,9 @@ use std::fs;
 use dps_device::{FileQueue, MessageQueue};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>, u16, u8)| {
-    let (first, second, offset, change) = input;
+fuzz_target!(|input: (u16, u8, u16, &[u8])| {
+    let (offset, change, length, bytes) = input;
+    let (first, second) = bytes.split_at(usize::from(length).min(bytes.len()));
     let directory = tempfile::tempdir().expect("a directory");
     let path = |id: u64| directory.path().join(format!("{id:020}.queue"));
     fs::write(path(1), first).expect("written");

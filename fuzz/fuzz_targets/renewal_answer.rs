@@ -6,10 +6,10 @@ use std::error::Error;
 use dps_device::certificate::{IssuedCertificate, RenewalAnswer, RenewalRefusal};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|answer: (u16, Vec<u8>)| {
+fuzz_target!(|answer: (u16, &[u8])| {
     let (status, body) = answer;
     for status in [status, 200, 202, 409] {
-        match RenewalAnswer::read(status, &body, None) {
+        match RenewalAnswer::read(status, body, None) {
             Ok(RenewalAnswer::Issued(certificates)) => {
                 assert!(certificates.len() <= IssuedCertificate::MAX_CERTIFICATES);
             }

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 
 static TPM: LazyLock<SoftwareTpm> = LazyLock::new(SoftwareTpm::from_vector);
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: LazyLock::force(&TPM), |bytes: &[u8]| {
     if let Ok(key) = TpmPublic::parse(bytes) {
         assert_eq!(key.as_bytes(), bytes);
         assert_eq!(TpmPublic::from_base64(&key.to_base64()), Ok(key.clone()));

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::provider::Provider;
+
 /// The paths of the module in common distributions.
 const MODULES: [&str; 4] = [
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -15,8 +17,8 @@ const MODULES: [&str; 4] = [
 ];
 /// The environment variable that the module reads when it is loaded.
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
-/// This environment variable marks the process that a test runs in.
-const CHILD: &str = "DPS_SOFTHSM_CHILD";
+/// This environment variable marks the process that a test runs in. It holds the path of the module.
+const CHILD: &str = "DPS_PKCS11_MODULE_PATH";
 
 /// SoftHSM with its own temporary folder for tokens.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ impl SoftHsm {
 
     /// The environment variable that holds the PIN in the process of a test.
     pub const PIN_VARIABLE: &str = "DPS_SOFTHSM_PIN";
+
+    /// The start of a line in which a test reports that it was skipped.
+    pub const SKIPPED: &str = "skipped with";
 
     /// Creates one without tokens.
     ///
@@ -91,23 +96,23 @@ impl SoftHsm {
             .expect("SoftHSM is installed (package softhsm2)")
     }
 
-    /// Runs the test in its own process, with its own SoftHSM.
+    /// Runs the test in its own process, with its own module.
     ///
-    /// The module reads its configuration from the environment of its process, and a login applies to a whole process, so tests must
+    /// A module reads its configuration from the environment of its process, and a login applies to a whole process, so tests must
     /// not share one. The calling test is run again, alone, in a child process: `function` is the type name of that test or of a
     /// closure in it.
     ///
     /// # Panics
     /// If the test fails.
-    pub fn run(function: &str, set_up: impl FnOnce() -> Self, test: impl FnOnce()) {
+    pub fn run<P: Provider>(function: &str, set_up: impl FnOnce() -> P, test: impl FnOnce()) {
         if env::var_os(CHILD).is_some() {
             return test();
         }
-        let hsm = set_up();
-        let output = hsm
-            .command(env::current_exe().expect("the path of the test program"))
+        let provider = set_up();
+        let output = provider
+            .command(&env::current_exe().expect("the path of the test program"))
             .args([test_name(function), "--exact", "--nocapture"])
-            .env(CHILD, "1")
+            .env(CHILD, provider.module())
             .env(Self::PIN_VARIABLE, Self::PIN)
             .output()
             .expect("the test program can be started again");
@@ -115,6 +120,19 @@ impl SoftHsm {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}\n{errors}");
         assert!(text.contains("1 passed"), "no such test: {text}");
+        for line in text.lines() {
+            if let Some((_, reason)) = line.split_once(Self::SKIPPED) {
+                println!("{}{reason}", Self::SKIPPED);
+            }
+        }
+    }
+
+    /// The path of the module of the test that runs in this process.
+    ///
+    /// # Panics
+    /// If SoftHSM is needed and not installed.
+    pub fn module_in_use() -> PathBuf {
+        env::var_os(CHILD).map_or_else(Self::module, PathBuf::from)
     }
 }
 

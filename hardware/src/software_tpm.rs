@@ -13,7 +13,7 @@ use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::traits::PublicKeyParts;
-use rsa::{BoxedUint, RsaPrivateKey};
+use rsa::{BoxedUint, PrivateKey as RsaPrivateKey};
 use serde_json::Value;
 use sha2::Sha256;
 use zeroize::Zeroizing;

@@ -1,8 +1,10 @@
 //! swtpm, a software TPM in its own process, with its state in a temporary folder.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +34,37 @@ impl Swtpm {
     /// # Panics
     /// If swtpm is not installed or does not start.
     pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder for the state of swtpm"))
+    }
+
+    /// Starts a TPM as a manufacturer delivers it: the endorsement keys of the TCG's templates are stored, an RSA key at 0x81010001
+    /// and a P-384 key at 0x81010016, and a certification authority of this TPM alone has issued their certificates
+    /// (0x01c00002 and 0x01c00016).
+    ///
+    /// # Panics
+    /// See [`start`](Self::start), and if swtpm_setup is not installed.
+    pub fn manufactured() -> Self {
         let state = tempfile::tempdir().expect("a folder for the state of swtpm");
+        manufacture(state.path());
+        Self::start_in(state)
+    }
+
+    /// The certificates of the manufacturer of a [`manufactured`](Self::manufactured) TPM, PEM: the root, and an intermediate.
+    ///
+    /// # Panics
+    /// If the TPM has no manufacturer.
+    pub fn manufacturer(&self) -> (String, String) {
+        let read = |name| {
+            let path = self.state.path().join("ca").join(name);
+            fs::read_to_string(path).expect("a certificate of the manufacturer")
+        };
+        (
+            read("swtpm-localca-rootca-cert.pem"),
+            read("issuercert.pem"),
+        )
+    }
+
+    fn start_in(state: TempDir) -> Self {
         for _ in 0..ATTEMPTS {
             let port = free_pair();
             if let Some(process) = launch(&state, port) {
@@ -104,6 +136,49 @@ impl Drop for Swtpm {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Creates the keys and the certificates of a new TPM, with an authority in the folder `ca`.
+fn manufacture(state: &Path) {
+    let ca = state.join("ca");
+    let folder = ca.display();
+    let write = |name: &str, text: String| {
+        let path = ca.join(name);
+        fs::write(&path, text).expect("a configuration of swtpm_setup");
+        path
+    };
+    fs::create_dir(&ca).expect("a folder for the authority");
+    let authority = write(
+        "localca.conf",
+        format!(
+            "statedir = {folder}\nsigningkey = {folder}/signkey.pem\nissuercert = {folder}/issuercert.pem\ncertserial = {folder}/serial\n"
+        ),
+    );
+    let options = write(
+        "localca.options",
+        "--platform-manufacturer dps\n--platform-version 1\n--platform-model test\n".to_owned(),
+    );
+    let tool = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join("swtpm_localca"))
+        .find(|path| path.exists())
+        .expect("swtpm_localca is installed (package swtpm-tools)");
+    let setup = write(
+        "setup.conf",
+        format!(
+            "create_certs_tool = {}\ncreate_certs_tool_config = {}\ncreate_certs_tool_options = {}\n",
+            tool.display(),
+            authority.display(),
+            options.display()
+        ),
+    );
+    let output = Command::new("swtpm_setup")
+        .args(["--tpm2", "--create-ek-cert", "--tpmstate"])
+        .arg(state)
+        .arg("--config")
+        .arg(setup)
+        .output()
+        .expect("swtpm_setup is installed (package swtpm-tools)");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Finds a free port whose successor is also free: the TSS uses the next port for control.

@@ -27,17 +27,19 @@ impl Handshake {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(["localhost".to_owned()])
+        let leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])
             .unwrap()
             .signed_by(&key, &root)
             .unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
+        // As the emulator.
+        server.send_tls13_tickets = 1;
         Self {
             server: Arc::new(server),
             roots: Roots::from_pem(root.pem()).unwrap(),
@@ -74,7 +76,9 @@ impl Handshake {
 
     /// The same over a socket, with an orderly close on both sides.
     pub(crate) async fn perform_with(&self, server: SocketAddr) {
-        let stream = TcpStream::connect(server).await.unwrap();
+        // By name, as a device connects.
+        let address = ("localhost", server.port());
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(self.client());
@@ -83,7 +87,11 @@ impl Handshake {
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     }
 
-    fn client(&self) -> Arc<ClientConfig> {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.server))
+    }
+
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         Arc::new(ClientTls::new(self.roots.clone()).build().unwrap())
     }
 }
@@ -98,7 +106,7 @@ impl HandshakeServer {
     pub(crate) async fn start(handshake: &Handshake) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(Arc::clone(&handshake.server));
+        let acceptor = handshake.acceptor();
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             loop {

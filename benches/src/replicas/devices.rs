@@ -74,8 +74,10 @@ impl Fleet {
             &self.group_key,
             &SymmetricKey::generate(),
         );
-        self.operator.enrollment_groups().create(&group).await?;
-        Ok(())
+        let groups = self.operator.enrollment_groups();
+        // The load balancer may count a replica as dead that the machine has delayed.
+        let written = until_written(async || created(groups.create(&group).await)).await;
+        Ok(written?)
     }
 
     /// The number of devices that are done.
@@ -130,14 +132,9 @@ impl Fleet {
         let enrollment =
             IndividualEnrollment::from_keys(id.clone(), &key, &SymmetricKey::generate());
         let enrollments = self.operator.individual_enrollments();
-        until_written(async || match enrollments.create(&enrollment).await {
-            Ok(_) => Ok(()),
-            // An attempt whose answer was lost has created it.
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-            Err(error) => Err(error.to_string()),
-        })
-        .await
-        .map_err(|error| format!("{id} was not enrolled: {error}"))?;
+        until_written(async || created(enrollments.create(&enrollment).await))
+            .await
+            .map_err(|error| format!("{id} was not enrolled: {error}"))?;
         Ok(key)
     }
 
@@ -149,6 +146,14 @@ impl Fleet {
             TransportKind::Amqp => self.ports.amqp,
             TransportKind::Mqtt => self.ports.mqtt,
         }
+    }
+}
+
+/// Whether an enrollment was created. An attempt whose answer was lost may have created it.
+fn created<E>(result: Result<E, dps_service::Error>) -> Result<(), String> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::Conflict => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod balancer;
 mod devices;
-mod postgres;
 mod replica;
 mod verify;
 
@@ -15,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::postgres::Postgres;
 use balancer::Balancer;
 use devices::Fleet;
-use postgres::Postgres;
 use replica::{Ports, Replica};
 
 pub use replica::host;

@@ -22,7 +22,7 @@ use hub::Hub;
 use proxy::Proxy;
 
 pub use hub::host;
-pub use memory::Memory;
+pub use memory::{Memory, OpenFiles};
 
 /// The hub of the devices.
 const HUB: &str = "contoso-hub";
@@ -70,6 +70,10 @@ pub struct Report {
     pub device_memory: Memory,
     /// The resident memory of the hub's process.
     pub hub_memory: Memory,
+    /// The open files of the devices' process.
+    pub device_files: OpenFiles,
+    /// The open files of the hub's process.
+    pub hub_files: OpenFiles,
 }
 
 impl Default for Soak {
@@ -133,12 +137,15 @@ impl Soak {
 
         let start = Instant::now();
         let (mut device_memory, mut hub_memory) = (Memory::default(), Memory::default());
+        let (mut device_files, mut hub_files) = (OpenFiles::default(), OpenFiles::default());
         let running = fleet.start(self);
         let sampling = async {
             loop {
                 sleep(self.duration / 100).await;
                 device_memory.sample(std::process::id());
                 hub_memory.sample(hub.process_id());
+                device_files.sample(std::process::id());
+                hub_files.sample(hub.process_id());
                 let Some(part) = due(self, start.elapsed(), hub.restarts()) else {
                     continue;
                 };
@@ -165,6 +172,8 @@ impl Soak {
             cuts: proxy.as_ref().map_or(0, Proxy::cuts),
             device_memory,
             hub_memory,
+            device_files,
+            hub_files,
         })
     }
 }
@@ -268,6 +277,8 @@ impl fmt::Display for Report {
         writeln!(f, "missed         {}", self.missed)?;
         writeln!(f, "cuts           {}", self.cuts)?;
         writeln!(f, "device memory  {}", self.device_memory)?;
-        write!(f, "hub memory     {}", self.hub_memory)
+        writeln!(f, "hub memory     {}", self.hub_memory)?;
+        writeln!(f, "device files   {}", self.device_files)?;
+        write!(f, "hub files      {}", self.hub_files)
     }
 }

@@ -211,8 +211,9 @@ fn quoted(text: &str) -> String {
     if text.to_ascii_lowercase().contains("sharedaccess") {
         return "a connection string (not shown)".to_owned();
     }
-    match text.char_indices().nth(MAX_EXCERPT) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
+    let end = text.char_indices().nth(MAX_EXCERPT);
+    match end.and_then(|(end, _)| text.get(..end)) {
+        Some(excerpt) => format!("{excerpt:?}..."),
         None => format!("{text:?}"),
     }
 }

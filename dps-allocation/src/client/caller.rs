@@ -108,7 +108,7 @@ impl AllocationPolicy for WebhookCaller {
             200 => answer::read(&answer.body, request),
             status => {
                 // DPS reports only the status. The answer usually has the reason.
-                let excerpt = &answer.body[..answer.body.len().min(EXCERPT)];
+                let excerpt = answer.body.get(..EXCERPT).unwrap_or(&answer.body);
                 let excerpt = String::from_utf8_lossy(excerpt);
                 tracing::warn!(webhook = ?self.url, status, answer = ?excerpt, "the webhook refused a request");
                 Err(answer::bad_status(status))

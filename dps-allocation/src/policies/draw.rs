@@ -12,8 +12,9 @@ pub(super) fn draw(registration_id: &str, purpose: &str) -> f64 {
         .chain_update([0])
         .chain_update(purpose)
         .finalize();
-    let part = digest[..8]
+    let part = digest
         .iter()
+        .take(8)
         .fold(0, |bits: u64, byte| bits << 8 | u64::from(*byte))
         >> 12;
     (part as f64 + 0.5) / (1_u64 << 52) as f64

@@ -1,7 +1,7 @@
 //! A webhook without a server: the documented exchange, and every failure.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use dps_allocation::policies::Fixed;
@@ -10,6 +10,8 @@ use dps_types::enrollment::{EnrollmentGroup, InitialTwin};
 use dps_types::{AllocationRequest, Enrollment, ErrorCode};
 use http::{Request, Response};
 use serde_json::{Value, json};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 
 use crate::common::{DOCUMENTED_REQUEST, HUB_A, HUB_B};
 
@@ -315,12 +317,7 @@ async fn a_payload_of_another_type_is_a_rejection() {
 
 #[tokio::test]
 async fn a_panic_is_logged_but_not_sent_and_the_webhook_continues() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::collect(Level::INFO);
 
     let webhook = Webhook::new(from_fn(|request| {
         match request.device_runtime_context.payload {
@@ -382,13 +379,7 @@ async fn a_hub_that_is_not_linked_is_not_sent() {
 
 #[tokio::test]
 async fn no_secret_is_shown_or_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::collect(Level::TRACE);
 
     let webhook = Webhook::new(fixed()).with_function_key("s3cret");
     let mut request = post(DOCUMENTED_REQUEST);
@@ -409,6 +400,22 @@ async fn no_secret_is_shown_or_logged() {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Collects the log of this thread until the guard is dropped.
+    fn collect(level: Level) -> (Self, DefaultGuard) {
+        // With one subscriber only, tracing would cache for all threads that a thread without it has no use for a message.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+        LazyLock::force(&SECOND);
+
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -66,7 +66,7 @@ impl SaslServer {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        frames.write_header(ProtocolHeader::Sasl).await?;
+        frames.push_header(ProtocolHeader::Sasl);
         let offer = ["PLAIN", "EXTERNAL", "TPM", "ANONYMOUS", "MSSBCBS"]
             .map(str::to_owned)
             .to_vec();
@@ -195,8 +195,8 @@ async fn whole<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if response.first() == Some(&0) {
-        return Ok(Zeroizing::new(response[1..].to_vec()));
+    if let [0, value @ ..] = response.as_slice() {
+        return Ok(Zeroizing::new(value.to_vec()));
     }
     let mut pieces = Pieces::default();
     loop {

@@ -60,7 +60,7 @@ impl Connection {
             return Ok(received);
         }
         let channel = frame.channel;
-        let (performative, length) = Performative::decode(&frame.body)?;
+        let (performative, payload) = Performative::decode(&frame.body)?;
         if self.peer.is_none() && !matches!(performative, Performative::Open(_)) {
             return Err(Error::not_allowed(format!(
                 "{} arrived before open",
@@ -76,7 +76,7 @@ impl Connection {
                 received.frames = self.session(channel)?.flow(channel, &flow, max_frame)?;
             }
             Performative::Transfer(transfer) => {
-                self.transfer(channel, &transfer, &frame.body[length..], &mut received)?;
+                self.transfer(channel, &transfer, payload, &mut received)?;
             }
             Performative::Disposition(disposition) => {
                 let answer = self.session(channel)?.disposition(&disposition);

@@ -103,24 +103,25 @@ impl Session {
         std::iter::once(attach).chain(flow).collect()
     }
 
-    /// Answers the attach without a terminus, and detaches at once (AMQP 2.6.3).
+    /// Detaches a link that was accepted. The attach of another one is answered before that, without a terminus (AMQP 2.6.3).
     pub(super) fn refuse(&mut self, handle: u32, condition: Condition) -> Vec<Performative> {
         let Some(link) = self.links.remove(&handle) else {
             return Vec::new();
         };
-        let mut attach = link.answer();
-        match link.attach.role {
-            Role::Receiver => attach.source = Terminus::None,
-            Role::Sender => attach.target = Terminus::None,
-        }
-        vec![
-            Performative::Attach(attach),
-            Performative::Detach(Detach {
-                handle,
-                closed: true,
-                error: Some(condition),
-            }),
-        ]
+        let answer = (!link.accepted).then(|| {
+            let mut attach = link.answer();
+            match link.attach.role {
+                Role::Receiver => attach.source = Terminus::None,
+                Role::Sender => attach.target = Terminus::None,
+            }
+            Performative::Attach(attach)
+        });
+        let detach = Performative::Detach(Detach {
+            handle,
+            closed: true,
+            error: Some(condition),
+        });
+        answer.into_iter().chain([detach]).collect()
     }
 
     pub(super) fn flow(
@@ -187,7 +188,8 @@ impl Session {
                 ))
             })?;
         let delivery = link.assembly.add(transfer, payload, max_message)?;
-        if delivery.is_some() {
+        // An aborted delivery counts as well (AMQP 2.6.7).
+        if delivery.is_some() || transfer.aborted {
             link.delivery_count = link.delivery_count.wrapping_add(1);
             link.credit = link.credit.checked_sub(1).ok_or_else(|| {
                 Error::new(ErrorKind::NotAllowed, "the link's credit is exceeded")

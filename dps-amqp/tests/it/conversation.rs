@@ -39,9 +39,7 @@ enum Reaction {
 async fn serve(stream: DuplexStream, max_frame: usize, reaction: Reaction) {
     let mut frames = Frames::new(stream, max_frame);
     assert_eq!(frames.read_header().await.unwrap(), ProtocolHeader::Amqp);
-    let mut server = Server::accept_connection(frames, Limits::default())
-        .await
-        .unwrap();
+    let mut server = Server::accept_connection(frames, Limits::default());
     let mut answers = None;
     loop {
         match server.next().await {
@@ -213,9 +211,7 @@ async fn a_refused_link_has_its_reason() {
     tokio::spawn(async move {
         let mut frames = Frames::new(far, 4096);
         frames.read_header().await.unwrap();
-        let mut server = Server::accept_connection(frames, Limits::default())
-            .await
-            .unwrap();
+        let mut server = Server::accept_connection(frames, Limits::default());
         while let Ok(event) = server.next().await {
             if let Event::Attached { link, .. } = event {
                 let condition = Condition::new("amqp:not-found").with_description("no such scope");
@@ -242,9 +238,7 @@ async fn a_silent_client_is_closed_and_a_waiting_one_is_not() {
     let server = tokio::spawn(async move {
         let mut frames = Frames::new(far, 4096);
         frames.read_header().await.unwrap();
-        let mut server = Server::accept_connection(frames, Limits::default())
-            .await
-            .unwrap();
+        let mut server = Server::accept_connection(frames, Limits::default());
         loop {
             match server.next().await {
                 Ok(Event::Attached { link, .. }) => server.accept_link(link).unwrap(),

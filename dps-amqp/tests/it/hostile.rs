@@ -16,9 +16,7 @@ async fn provoke(bytes: &[u8]) -> Vec<u8> {
         if frames.read_header().await.is_err() {
             return;
         }
-        let Ok(mut server) = Server::accept_connection(frames, Limits::default()).await else {
-            return;
-        };
+        let mut server = Server::accept_connection(frames, Limits::default());
         loop {
             match server.next().await {
                 Ok(Event::Attached { link, .. }) => server.accept_link(link).unwrap(),
@@ -239,7 +237,7 @@ proptest! {
             let server = tokio::spawn(async move {
                 let mut frames = Frames::new(far, 4096);
                 frames.read_header().await.unwrap();
-                let mut server = Server::accept_connection(frames, Limits::default()).await.unwrap();
+                let mut server = Server::accept_connection(frames, Limits::default());
                 loop {
                     match server.next().await {
                         Ok(Event::Attached { link, .. }) => server.accept_link(link).unwrap(),

@@ -6,4 +6,5 @@ mod conversation;
 mod encode;
 mod hostile;
 mod peers;
+mod rules;
 mod sasl;

@@ -235,9 +235,7 @@ async fn exchange(peer: &Peer) -> (Seen, Vec<u8>) {
 async fn serve(stream: DuplexStream) -> Seen {
     let mut frames = Frames::new(stream, 65_536);
     frames.read_header().await.unwrap();
-    let mut server = Server::accept_connection(frames, Limits::default())
-        .await
-        .unwrap();
+    let mut server = Server::accept_connection(frames, Limits::default());
     let (mut addresses, mut api_version, mut answers, mut message) = (Vec::new(), None, None, None);
     while let Ok(event) = server.next().await {
         match event {

@@ -1,6 +1,5 @@
 //! A CA of files, which signs certificates.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
@@ -17,7 +16,7 @@ use zeroize::Zeroizing;
 use super::parsed::Parsed;
 use crate::failure::{Exit, Failure, Result};
 use crate::files;
-use crate::input;
+use crate::input::{self, InputFile};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -26,10 +25,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct AuthorityFiles {
     /// File with the certificate of the CA, followed by those above it
     #[arg(long, value_name = "FILE", default_value = "ca.pem")]
-    ca: PathBuf,
+    ca: InputFile,
     /// File with the private key of the CA
     #[arg(long, value_name = "FILE", default_value = "ca.key")]
-    ca_key: PathBuf,
+    ca_key: InputFile,
 }
 
 /// The kind of a new key.
@@ -53,7 +52,7 @@ impl AuthorityFiles {
 }
 
 impl Authority {
-    pub(crate) fn load(ca: &Path, ca_key: &Path) -> Result<Self> {
+    pub(crate) fn load(ca: &InputFile, ca_key: &InputFile) -> Result<Self> {
         let certificates = dps_tls::read_certificates(&input::read(ca)?).map_err(|error| {
             Failure::usage(format!("{} is not a certificate", ca.display())).because(&error)
         })?;
@@ -127,7 +126,7 @@ impl KeyType {
 }
 
 /// Reads a private key. Its error does not repeat the content.
-pub(super) fn key(file: &Path) -> Result<KeyPair> {
+pub(crate) fn key(file: &InputFile) -> Result<KeyPair> {
     let wrong = || {
         Failure::usage(format!(
             "{} is not a private key in PKCS#8 PEM, or of an unsupported kind",

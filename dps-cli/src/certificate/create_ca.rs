@@ -42,7 +42,7 @@ pub(super) fn run(create: &CreateCa, context: &Context) -> Result {
         &Zeroizing::new(key.serialize_pem()),
         create.overwrite,
     )?;
-    files::write_public(&create.certificate, &certificate.pem(), create.overwrite)?;
+    files::write_public(&create.certificate, certificate.pem(), create.overwrite)?;
     context
         .output
         .item(json!({"certificate": create.certificate, "keyFile": create.private_key}))

@@ -37,7 +37,7 @@ pub(super) fn run(csr: &Csr, context: &Context) -> Result {
     let key_file = csr.private_key.clone().unwrap_or_else(|| default("key"));
     let request_file = csr.request.clone().unwrap_or_else(|| default("csr"));
     let key = match key_file.exists() {
-        true => authority::key(&key_file)?,
+        true => authority::key(&key_file.as_path().into())?,
         false => {
             let key = csr.key_type.generate()?;
             files::write_key(&key_file, &Zeroizing::new(key.serialize_pem()), false)?;

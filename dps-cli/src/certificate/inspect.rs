@@ -1,7 +1,6 @@
 //! `dps certificate inspect`: the content of a file in words.
 
 use std::env;
-use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use super::parsed::Parsed;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::format::Format;
-use crate::input;
+use crate::input::{self, InputFile};
 use crate::output::Column;
 
 const COLUMNS: &[Column] = &[
@@ -30,15 +29,15 @@ const PASSWORD_VARIABLE: &str = "DPS_FILE_PASSWORD";
 #[derive(Args)]
 pub(crate) struct Inspect {
     /// File in PEM, DER, base64 or PKCS#12 (.pfx, .p12); - for stdin
-    file: PathBuf,
+    file: InputFile,
     /// File with the password of a PKCS#12 file; - for stdin. Without it, the variable DPS_FILE_PASSWORD
     #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    password_file: Option<InputFile>,
 }
 
 pub(super) fn run(inspect: &Inspect, context: &Context) -> Result {
     let bytes = input::read(&inspect.file)?;
-    let password = password(inspect.password_file.as_deref())?;
+    let password = password(inspect.password_file.as_ref())?;
     let documents =
         describe(&bytes, &password).map_err(|failure| failure.about(inspect.file.display()))?;
     // One object is shown with all its fields.
@@ -53,7 +52,7 @@ pub(super) fn run(inspect: &Inspect, context: &Context) -> Result {
 }
 
 /// The password without the end of its line; the default is empty.
-fn password(file: Option<&Path>) -> Result<Zeroizing<String>> {
+fn password(file: Option<&InputFile>) -> Result<Zeroizing<String>> {
     let text = match file {
         Some(file) => input::read_text(file)?,
         None => Zeroizing::new(env::var(PASSWORD_VARIABLE).unwrap_or_default()),

@@ -12,7 +12,7 @@ use super::authority::{AuthorityFiles, KeyType, ca_params, device_params, failed
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::files;
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// The file of the certificate contains the whole chain that a device presents: its certificate and the intermediate ones.
 #[derive(Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Issue {
     intermediate: bool,
     /// Certificate signing request (PKCS#10, PEM). Only its key is used
     #[arg(long, value_name = "FILE", conflicts_with_all = ["private_key", "key_type"])]
-    request: Option<PathBuf>,
+    request: Option<InputFile>,
     /// File for the certificate chain; NAME.pem by default
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,

@@ -1,9 +1,12 @@
 //! `dps certificate`: certificate authorities, device certificates, requests, proof of possession, and what a file contains.
 
 mod authority;
+mod check_endorsement;
 mod container;
 mod create_ca;
 mod csr;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod inspect;
 mod issue;
 mod needs_renewal;
@@ -14,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-pub(crate) use authority::{Authority, KeyType};
+pub(crate) use authority::{Authority, KeyType, key as private_key};
 
 use crate::context::Context;
 use crate::failure::Result;
@@ -37,6 +40,11 @@ enum Action {
     ProofOfPossession(proof_of_possession::ProofOfPossession),
     /// Report by the exit code whether a certificate needs to be renewed
     NeedsRenewal(needs_renewal::NeedsRenewal),
+    /// Check that a TPM manufacturer certifies the endorsement key of a device
+    ///
+    /// Exit code 0 if the certificate confirms the endorsement key, 4 if it does not: do not enroll the device then. Many TPMs hold
+    /// the certificate in their memory: `tpm2_nvread 0x01c00002 -o FILE`. It is for the key that the TCG's template creates.
+    CheckEndorsement(check_endorsement::CheckEndorsement),
     /// Describe the certificates, keys and requests in a file
     Inspect(inspect::Inspect),
 }
@@ -48,6 +56,7 @@ pub(crate) fn run(command: CertificateCommand, context: &Context) -> Result<Exit
         Action::Csr(csr) => csr::run(&csr, context)?,
         Action::ProofOfPossession(proof) => proof_of_possession::run(&proof, context)?,
         Action::NeedsRenewal(command) => return needs_renewal::run(&command, context),
+        Action::CheckEndorsement(check) => check_endorsement::run(&check, context)?,
         Action::Inspect(inspect) => inspect::run(&inspect, context)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,5 @@
 //! `dps certificate needs-renewal`: an exit code for scripts and timers.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +10,13 @@ use serde_json::json;
 use super::parsed::Parsed;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// Exit code 0 if the certificate needs to be renewed, 8 if it does not, and 2 if the file cannot be read.
 #[derive(Args)]
 pub(crate) struct NeedsRenewal {
     /// File with the certificate of the device
-    certificate: PathBuf,
+    certificate: InputFile,
     /// Part of its validity after which it is renewed, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
     after: u8,

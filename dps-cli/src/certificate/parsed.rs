@@ -117,8 +117,11 @@ fn common_name(name: &Name) -> Option<String> {
 
 fn usage_name(usage: x509_cert::ext::pkix::KeyUsages) -> String {
     // The names of RFC 5280, which begin with a lowercase letter.
-    let name = format!("{usage:?}");
-    name[..1].to_ascii_lowercase() + &name[1..]
+    let mut name = format!("{usage:?}");
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    name
 }
 
 fn extended_usage_name(oid: &ObjectIdentifier) -> String {

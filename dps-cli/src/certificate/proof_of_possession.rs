@@ -37,7 +37,7 @@ pub(super) fn run(proof: &ProofOfPossession, context: &Context) -> Result {
     let signed = device_params(code, 30)
         .signed_by(&key, &authority.issuer)
         .map_err(|error| failed(&error))?;
-    files::write_public(&proof.certificate, &signed.pem(), proof.overwrite)?;
+    files::write_public(&proof.certificate, signed.pem(), proof.overwrite)?;
     match proof.certificate.as_os_str() == "-" {
         true => Ok(()),
         false => context

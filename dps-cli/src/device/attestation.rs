@@ -1,14 +1,13 @@
 //! The attestation that the options select: a symmetric key, a certificate, a TPM, or a PKCS#11 token.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use dps_device::{
     Attestation, RegistrationId, SymmetricKey, SymmetricKeyAttestation, X509Attestation,
 };
 
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::hardware::{self, TpmAccess, USES_TPM};
+use crate::input::{self, InputFile};
 
 /// How the device authenticates. Without an option, a key in the environment is used: DPS_DEVICE_KEY, or DPS_GROUP_KEY.
 #[derive(Args)]
@@ -18,24 +17,45 @@ pub(crate) struct AttestationOptions {
     pub(crate) registration_id: Option<RegistrationId>,
     /// File with the symmetric key of the device in base64; - for stdin. Without it, the variable DPS_DEVICE_KEY
     #[arg(long, value_name = "FILE", group = "proof")]
-    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) key_file: Option<InputFile>,
     /// File with the symmetric key of the enrollment group, from which the key of the device is derived; - for stdin. Without
     /// it, the variable DPS_GROUP_KEY
     #[arg(long, value_name = "FILE", group = "proof")]
-    pub(crate) group_key_file: Option<PathBuf>,
+    pub(crate) group_key_file: Option<InputFile>,
     /// File with the secondary key, of the same kind as the primary one
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate", "tpm", "pkcs11"])]
-    pub(crate) secondary_key_file: Option<PathBuf>,
+    pub(crate) secondary_key_file: Option<InputFile>,
     /// File with the certificate of the device and its intermediate certificates, in PEM
-    #[arg(long, value_name = "FILE", group = "proof", requires = "private_key")]
-    pub(crate) certificate: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "proof",
+        requires = "key_of_certificate"
+    )]
+    pub(crate) certificate: Option<InputFile>,
     /// File with the private key of the certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "certificate")]
-    pub(crate) private_key: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "certificate",
+        group = "key_of_certificate"
+    )]
+    pub(crate) private_key: Option<InputFile>,
+    /// Use the private key at this handle of the TPM for the certificate, such as 0x81000101. The variable TPM2TOOLS_TCTI names
+    /// another TPM than /dev/tpmrm0. Requires the feature tpm
+    #[arg(
+        long,
+        value_name = "HANDLE",
+        requires = "certificate",
+        groups = ["key_of_certificate", USES_TPM]
+    )]
+    pub(crate) tpm_key: Option<String>,
     /// Use the TPM of this machine, or the one that the value names, such as swtpm:host=127.0.0.1,port=2321. Requires the
     /// feature tpm
-    #[arg(long, value_name = "TCTI", num_args = 0..=1, default_missing_value = "", group = "proof")]
+    #[arg(long, value_name = "TCTI", num_args = 0..=1, default_missing_value = "", groups = ["proof", USES_TPM])]
     pub(crate) tpm: Option<String>,
+    #[command(flatten)]
+    pub(crate) tpm_access: TpmAccess,
     /// Use the certificate and the private key of a PKCS#11 token, by their URI. The variable DPS_PIN contains the PIN.
     /// Requires the feature pkcs11
     #[arg(long, value_name = "URI", group = "proof")]
@@ -47,19 +67,14 @@ pub(crate) struct AttestationOptions {
 
 impl AttestationOptions {
     pub(crate) async fn attestation(&self) -> Result<Box<dyn Attestation>> {
-        if let (Some(certificate), Some(private_key)) = (&self.certificate, &self.private_key) {
-            let (chain, key) = (input::read(certificate)?, input::read(private_key)?);
-            let attestation = X509Attestation::from_pem(&*chain, &*key)?;
+        if let Some(attestation) = self.x509().await? {
             return Ok(Box::new(match &self.registration_id {
                 Some(id) => attestation.with_registration_id(id.clone())?,
                 None => attestation,
             }));
         }
         if let Some(tcti) = &self.tpm {
-            return tpm(tcti, self.registration_id.clone()).await;
-        }
-        if let Some(uri) = &self.pkcs11 {
-            return certificate_in_token(uri, self.registration_id.clone()).await;
+            return tpm(tcti, &self.tpm_access, self.registration_id.clone()).await;
         }
         let id = self.registration_id.clone().ok_or_else(|| {
             Failure::usage("the registration id is missing")
@@ -71,20 +86,36 @@ impl AttestationOptions {
         self.symmetric_key(id)
     }
 
+    /// The certificate of the options, if they have one.
+    async fn x509(&self) -> Result<Option<X509Attestation>> {
+        if let Some(uri) = &self.pkcs11 {
+            return certificate_in_token(uri).await.map(Some);
+        }
+        let Some(certificate) = &self.certificate else {
+            return Ok(None);
+        };
+        let chain = input::read(certificate)?;
+        Ok(match (&self.private_key, &self.tpm_key) {
+            (Some(key), _) => Some(X509Attestation::from_pem(&*chain, &*input::read(key)?)?),
+            (None, Some(handle)) => Some(key_in_tpm(handle, &self.tpm_access, &chain).await?),
+            (None, None) => None,
+        })
+    }
+
     /// The symmetric key of the options or of the environment, and whether it is that of a group.
     pub(crate) fn any_key(&self) -> Result<Option<(SymmetricKey, bool)>> {
         // A file comes before a variable.
         if self.group_key_file.is_none()
-            && let Some(key) = input::key(self.key_file.as_deref(), "DPS_DEVICE_KEY")?
+            && let Some(key) = input::key(self.key_file.as_ref(), "DPS_DEVICE_KEY")?
         {
             return Ok(Some((key, false)));
         }
-        let key = input::key(self.group_key_file.as_deref(), "DPS_GROUP_KEY")?;
+        let key = input::key(self.group_key_file.as_ref(), "DPS_GROUP_KEY")?;
         Ok(key.map(|key| (key, true)))
     }
 
     fn symmetric_key(&self, id: RegistrationId) -> Result<Box<dyn Attestation>> {
-        let secondary = self.secondary_key_file.as_deref();
+        let secondary = self.secondary_key_file.as_ref();
         match self.any_key()? {
             Some((key, false)) => {
                 let attestation = SymmetricKeyAttestation::new(id, key);
@@ -109,19 +140,13 @@ impl AttestationOptions {
 }
 
 #[cfg(feature = "tpm")]
-async fn tpm(tcti: &str, id: Option<RegistrationId>) -> Result<Box<dyn Attestation>> {
-    use dps_device::tpm::{Tcti, Tpm, TpmAttestation, TpmOptions};
-
-    let tcti = match tcti {
-        "" => Tcti::from_env()?,
-        text => Some(text.parse()?),
-    };
-    let options = TpmOptions::default();
-    let options = match tcti {
-        Some(tcti) => options.with_tcti(tcti),
-        None => options,
-    };
-    let attestation = TpmAttestation::new(&Tpm::open(options).await?).await?;
+async fn tpm(
+    tcti: &str,
+    access: &TpmAccess,
+    id: Option<RegistrationId>,
+) -> Result<Box<dyn Attestation>> {
+    let tpm = hardware::tpm(tcti, access).await?;
+    let attestation = dps_device::tpm::TpmAttestation::new(&tpm).await?;
     Ok(Box::new(match id {
         Some(id) => attestation.with_registration_id(id),
         None => attestation,
@@ -129,60 +154,46 @@ async fn tpm(tcti: &str, id: Option<RegistrationId>) -> Result<Box<dyn Attestati
 }
 
 #[cfg(not(feature = "tpm"))]
-async fn tpm(_: &str, _: Option<RegistrationId>) -> Result<Box<dyn Attestation>> {
-    Err(missing_feature("tpm"))
+async fn tpm(_: &str, _: &TpmAccess, _: Option<RegistrationId>) -> Result<Box<dyn Attestation>> {
+    Err(hardware::missing_feature("tpm"))
+}
+
+/// The certificate in a file whose private key is at this handle of the TPM.
+#[cfg(feature = "tpm")]
+async fn key_in_tpm(handle: &str, access: &TpmAccess, chain: &[u8]) -> Result<X509Attestation> {
+    let key = hardware::tpm("", access).await?.key_pair();
+    let key = key.with_handle(handle.parse()?).open().await?;
+    Ok(X509Attestation::new(key.identity(chain)?)?)
+}
+
+#[cfg(not(feature = "tpm"))]
+async fn key_in_tpm(_: &str, _: &TpmAccess, _: &[u8]) -> Result<X509Attestation> {
+    Err(hardware::missing_feature("tpm"))
 }
 
 #[cfg(feature = "pkcs11")]
-async fn certificate_in_token(
-    uri: &str,
-    id: Option<RegistrationId>,
-) -> Result<Box<dyn Attestation>> {
-    let (token, uri) = token(uri).await?;
-    let attestation = X509Attestation::new(token.identity(&uri).await?)?;
-    Ok(Box::new(match id {
-        Some(id) => attestation.with_registration_id(id)?,
-        None => attestation,
-    }))
+async fn certificate_in_token(uri: &str) -> Result<X509Attestation> {
+    let (token, uri) = hardware::token(uri).await?;
+    Ok(X509Attestation::new(token.identity(&uri).await?)?)
 }
 
 #[cfg(feature = "pkcs11")]
 async fn key_in_token(uri: &str, id: RegistrationId) -> Result<Box<dyn Attestation>> {
-    let (token, uri) = token(uri).await?;
+    let (token, uri) = hardware::token(uri).await?;
     Ok(Box::new(SymmetricKeyAttestation::from_signer(
         id,
         token.secret_key(&uri).await?,
     )))
 }
 
-#[cfg(feature = "pkcs11")]
-async fn token(uri: &str) -> Result<(dps_device::pkcs11::Token, dps_device::pkcs11::Uri)> {
-    use dps_device::pkcs11::{Pin, Token, Uri};
-
-    let uri: Uri = uri.parse()?;
-    let token = match std::env::var_os("DPS_PIN") {
-        Some(_) => Token::open_with_pin(&uri, Pin::from_env("DPS_PIN")).await?,
-        None => Token::open(&uri).await?,
-    };
-    Ok((token, uri))
-}
-
 #[cfg(not(feature = "pkcs11"))]
-async fn certificate_in_token(_: &str, _: Option<RegistrationId>) -> Result<Box<dyn Attestation>> {
-    Err(missing_feature("pkcs11"))
+async fn certificate_in_token(_: &str) -> Result<X509Attestation> {
+    Err(hardware::missing_feature("pkcs11"))
 }
 
 #[cfg(not(feature = "pkcs11"))]
 async fn key_in_token(_: &str, _: RegistrationId) -> Result<Box<dyn Attestation>> {
-    Err(missing_feature("pkcs11"))
-}
-
-#[cfg(not(all(feature = "tpm", feature = "pkcs11")))]
-fn missing_feature(feature: &str) -> Failure {
-    Failure::usage(format!(
-        "this program was built without the feature {feature}"
-    ))
-    .with_hint(format!("cargo install dps-cli --features {feature}"))
+    Err(hardware::missing_feature("pkcs11"))
 }
 
 #[cfg(all(test, not(all(feature = "tpm", feature = "pkcs11"))))]

@@ -9,7 +9,7 @@ use super::DeviceOptions;
 use super::issued::RequestOptions;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
-use crate::input;
+use crate::input::{self, TextOrFile};
 use crate::tools::progress;
 
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(crate) struct Register {
 pub(crate) struct PayloadOption {
     /// Payload for a custom allocation webhook: JSON, or @FILE
     #[arg(long, value_name = "JSON")]
-    payload: Option<String>,
+    payload: Option<TextOrFile>,
 }
 
 impl PayloadOption {
@@ -48,10 +48,13 @@ pub(crate) async fn run(register: Register, context: &Context) -> Result {
         payload,
         issued,
     } = register;
+    // It is read before a key is generated.
+    let payload = payload.value()?;
     let client = device.client(context).await?;
-    let requested = issued.request(client.registration_id()).await?;
+    let id = client.registration_id();
+    let requested = issued.request(id, device.attestation()).await?;
     let mut registration = client.register().timeout(device.timeout());
-    if let Some(payload) = payload.value()? {
+    if let Some(payload) = payload {
         registration = registration.payload(payload);
     }
     let Some(requested) = requested else {
@@ -59,16 +62,26 @@ pub(crate) async fn run(register: Register, context: &Context) -> Result {
         return context.output.item(assignment.registration());
     };
     let registration = registration.certificate(requested.request.clone());
-    let (assignment, certificate) = follow_issued(registration.events(), context).await?;
+    let (assignment, certificate) = match follow_issued(registration.events(), context).await {
+        Ok(issued) => issued,
+        Err(failure) => {
+            if let Err(left) = requested.discard().await {
+                left.about("the new key is not used, and cannot be removed")
+                    .print(context.output.format());
+            }
+            return Err(failure);
+        }
+    };
     let mut document = serde_json::to_value(assignment.registration())?;
     if let Some(members) = document.as_object_mut() {
         members.remove("issuedCertificateChain");
         members.insert(
             "certificate".to_owned(),
-            requested.write(&certificate).await?,
+            requested.store(&certificate).await?,
         );
     }
-    context.output.item(document)
+    context.output.item(document)?;
+    requested.remove_earlier().await
 }
 
 /// Follows a registration with a certificate request.

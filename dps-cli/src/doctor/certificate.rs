@@ -1,6 +1,5 @@
 //! The certificate of the device and its private key: the files, the leaf, and whether they belong together.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use dps_tls::{certified_key, read_certificates, read_key};
@@ -9,15 +8,15 @@ use dps_types::{RegistrationId, Timestamp};
 use super::chain;
 use super::finding::{Findings, chain_of};
 use crate::certificate::parsed::{Parsed, Version};
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// A certificate that expires earlier is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Checks the files. Returns false if the library refuses them.
 pub(super) fn check(
-    certificate: &Path,
-    key: &Path,
+    certificate: &InputFile,
+    key: &InputFile,
     id: Option<&RegistrationId>,
     findings: &mut Findings,
 ) -> bool {
@@ -179,7 +178,7 @@ fn check_name(leaf: &Parsed, id: Option<&RegistrationId>, findings: &mut Finding
 
 fn check_key(
     chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    file: &Path,
+    file: &InputFile,
     findings: &mut Findings,
 ) -> bool {
     let Some(bytes) = read(file, "private key", findings) else {
@@ -211,7 +210,7 @@ fn check_key(
 }
 
 fn read(
-    file: &Path,
+    file: &InputFile,
     check: &'static str,
     findings: &mut Findings,
 ) -> Option<zeroize::Zeroizing<Vec<u8>>> {

@@ -106,7 +106,7 @@ fn signatures(chain: &[CertificateDer<'_>], parsed: &[Parsed]) -> Result<(), Str
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
-    let Some((last, rest)) = chain.split_last().filter(|(_, rest)| !rest.is_empty()) else {
+    let [leaf, intermediates @ .., last] = chain else {
         return Ok(());
     };
     // rustls does not read version 1, which has its own finding.
@@ -118,11 +118,11 @@ fn signatures(chain: &[CertificateDer<'_>], parsed: &[Parsed]) -> Result<(), Str
     }
     let wrong = |error: webpki::Error| format!("the chain cannot be verified: {error}");
     let anchor = webpki::anchor_from_trusted_cert(last).map_err(wrong)?;
-    let leaf = webpki::EndEntityCert::try_from(&rest[0]).map_err(wrong)?;
+    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(wrong)?;
     leaf.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         &[anchor],
-        &rest[1..],
+        intermediates,
         UnixTime::since_unix_epoch(now),
         webpki::KeyUsage::client_auth(),
         None,

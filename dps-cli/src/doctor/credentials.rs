@@ -25,7 +25,13 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
         );
         return false;
     }
-    if options.tpm.is_some() || options.pkcs11.is_some() || options.pkcs11_key.is_some() {
+    let in_hardware = [
+        &options.tpm,
+        &options.tpm_key,
+        &options.pkcs11,
+        &options.pkcs11_key,
+    ];
+    if in_hardware.iter().any(|option| option.is_some()) {
         findings.ok(
             "credentials",
             "in hardware: they are checked when they are used",
@@ -35,12 +41,12 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
     let group = options.group_key_file.is_some();
     let device_key = match group {
         true => Ok(None),
-        false => input::key(options.key_file.as_deref(), "DPS_DEVICE_KEY"),
+        false => input::key(options.key_file.as_ref(), "DPS_DEVICE_KEY"),
     };
     let (key, derived) = match device_key {
         Ok(Some(key)) => (Ok(Some(key)), false),
         Ok(None) => (
-            input::key(options.group_key_file.as_deref(), "DPS_GROUP_KEY"),
+            input::key(options.group_key_file.as_ref(), "DPS_GROUP_KEY"),
             true,
         ),
         Err(failure) => (Err(failure), false),

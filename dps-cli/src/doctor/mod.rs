@@ -15,7 +15,6 @@ mod sas;
 mod tls;
 mod tls_stream;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -23,6 +22,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::device::DeviceOptions;
 use crate::failure::{Exit, Result};
+use crate::input::InputFile;
 use finding::Findings;
 
 /// Checks the ids, the credentials and their files, then name resolution, connections, TLS, the clock and the answers of the
@@ -35,7 +35,7 @@ pub(crate) struct Doctor {
     device: DeviceOptions,
     /// Check a SAS token from another program: file with the token; - for stdin
     #[arg(long, value_name = "FILE")]
-    sas_token_file: Option<PathBuf>,
+    sas_token_file: Option<InputFile>,
     /// Register the device: finds what only a registration shows, such as a webhook that fails
     #[arg(long)]
     register: bool,

@@ -1,6 +1,5 @@
 //! A SAS token of another program: its fields, its resource, its expiry, and its signature.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use dps_types::Timestamp;
@@ -11,12 +10,12 @@ use super::finding::Findings;
 use crate::context::Context;
 use crate::device::DeviceOptions;
 use crate::failure::Result;
-use crate::input;
+use crate::input::{self, InputFile};
 
 const CHECK: &str = "SAS token";
 
 pub(super) fn check(
-    file: &Path,
+    file: &InputFile,
     device: &DeviceOptions,
     context: &Context,
     findings: &mut Findings,

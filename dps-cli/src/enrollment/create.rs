@@ -1,7 +1,5 @@
 //! `create`: one enrollment from options, or from a JSON document that the options change.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use dps_service::Enrollments;
 use serde_json::{Map, Value, json};
@@ -11,7 +9,7 @@ use super::settings::Settings;
 use super::{document, show};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// Without an option for another attestation, the service generates two symmetric keys.
 #[derive(Args)]
@@ -24,7 +22,7 @@ pub(crate) struct Create<K: Kind> {
     settings: Settings,
     /// JSON document of the enrollment; the options change it. - for stdin
     #[arg(long, value_name = "FILE")]
-    from_file: Option<PathBuf>,
+    from_file: Option<InputFile>,
     /// Replace the enrollment if it exists
     #[arg(long)]
     replace: bool,

@@ -21,6 +21,9 @@ pub(super) const COLUMNS: &[&str] = &[
     "reprovisionPolicy.migrateDeviceData",
     "capabilities.iotEdge",
     "initialTwin",
+    "namespaceName",
+    "certificateAuthorityName",
+    "certificatePolicyName",
     "etag",
 ];
 
@@ -30,12 +33,12 @@ const MAX_PARTS: usize = 32;
 /// Sets a field. An empty part of a path is an error.
 pub(super) fn set(document: &mut Map<String, Value>, path: &str, value: Value) -> Result {
     let parts: Vec<&str> = path.split('.').collect();
-    if parts.len() > MAX_PARTS || parts.iter().any(|part| part.is_empty()) {
+    let is_valid = parts.len() <= MAX_PARTS && parts.iter().all(|part| !part.is_empty());
+    let Some((last, parents)) = parts.split_last().filter(|_| is_valid) else {
         return Err(Failure::usage(format!(
             "{path} is not a valid path of a field, such as initialTwin.tags.model"
         )));
-    }
-    let (last, parents) = parts.split_last().expect("split returns at least one part");
+    };
     let mut object = document;
     for part in parents {
         let child = object.entry(*part).or_insert_with(|| json!({}));

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::document;
 use super::kind::Kind;
-use super::reader::FileFormat;
+use super::reader::{FileFormat, MAX_ENROLLMENT};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::files;
@@ -149,7 +149,19 @@ impl<W: Write> Writer<W> {
                 sink.write_all(if self.count == 0 { b"[\n" } else { b",\n" })?;
                 serde_json::to_writer(sink, document)?;
             }
-            Target::Ndjson(sink) => writeln!(sink, "{document}")?,
+            Target::Ndjson(sink) => {
+                let line = document.to_string();
+                if line.len() > MAX_ENROLLMENT {
+                    let id = document.get(self.id).and_then(Value::as_str);
+                    return Err(Failure::usage(format!(
+                        "the enrollment {} has {} bytes as JSON, and an import reads at most {MAX_ENROLLMENT}",
+                        id.unwrap_or_default(),
+                        line.len()
+                    ))
+                    .with_hint("use --format json"));
+                }
+                writeln!(sink, "{line}")?;
+            }
         }
         self.count += 1;
         Ok(())
@@ -169,9 +181,12 @@ impl<W: Write> Writer<W> {
 }
 
 fn columns(id: &'static str) -> impl Iterator<Item = &'static str> {
-    let device = (id == "registrationId").then_some("deviceId");
+    let of_devices: &[_] = match id {
+        "registrationId" => &["deviceId", "optionalDeviceInformation"],
+        _ => &[],
+    };
     [id].into_iter()
-        .chain(device)
+        .chain(of_devices.iter().copied())
         .chain(document::COLUMNS.iter().copied())
 }
 

@@ -11,12 +11,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::document;
 use super::kind::Kind;
 use super::reader::{self, FileFormat, Row};
+use super::{document, position};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
 use crate::files;
+use crate::input::InputFile;
 use crate::tools::progress;
 
 /// The rows that wait for a request.
@@ -29,7 +30,7 @@ const SAVE_EVERY: usize = 100;
 #[derive(Args)]
 pub(crate) struct Import {
     /// CSV, JSON or NDJSON file; - for stdin. The columns of CSV are paths, such as initialTwin.tags.model
-    file: PathBuf,
+    file: InputFile,
     /// Format of the file; by its extension by default
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FileFormat>,
@@ -85,8 +86,8 @@ pub(super) async fn run<K: Kind>(
 ) -> Result {
     let format = import
         .format
-        .map_or_else(|| FileFormat::of(&import.file), Ok)?;
-    let done_before = position(import.resume.as_deref())?;
+        .map_or_else(|| FileFormat::of(import.file.path()), Ok)?;
+    let done_before = position::read(import.resume.as_deref())?;
     let mut report = Report::new(import.failures.as_deref(), done_before > 0)?;
     let (sender, mut rows) = mpsc::channel::<Row>(QUEUE);
     let file = import.file.clone();
@@ -151,13 +152,13 @@ pub(super) async fn run<K: Kind>(
             bar.inc(1);
             if report.rows().is_multiple_of(SAVE_EVERY) {
                 report.flush()?;
-                save(import.resume.as_deref(), last)?;
+                position::save(import.resume.as_deref(), last)?;
             }
         }
     }
     bar.finish_and_clear();
     report.invalid_before::<K>(stopped.unwrap_or(usize::MAX), &mut refused)?;
-    save(import.resume.as_deref(), last)?;
+    position::save(import.resume.as_deref(), last)?;
     report.flush()?;
     if stopped.is_none() {
         match reading.await {
@@ -374,25 +375,6 @@ impl Report {
             None => failure.with_hint("use --failures FILE to get all of them"),
         })
     }
-}
-
-/// The number of rows that an earlier run has finished.
-fn position(file: Option<&Path>) -> Result<usize> {
-    let Some(file) = file.filter(|file| file.exists()) else {
-        return Ok(0);
-    };
-    let text = crate::input::read_text(file)?;
-    let wrong = |_| {
-        Failure::usage(format!(
-            "{} does not contain a position: remove it to start again",
-            file.display()
-        ))
-    };
-    text.trim().parse().map_err(wrong)
-}
-
-fn save(file: Option<&Path>, position: usize) -> Result {
-    file.map_or(Ok(()), |file| Ok(fs::write(file, format!("{position}\n"))?))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The differences between the two kinds of enrollment on the command line.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use dps_service::{
     EnrollmentGroup, EnrollmentKind, Enrollments, IndividualEnrollment, ServiceClient,
@@ -10,7 +8,7 @@ use dps_types::DeviceId;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Result;
-use crate::input;
+use crate::input::{self, InputFile};
 use crate::output::Column;
 
 /// A kind of enrollment.
@@ -39,7 +37,7 @@ pub(crate) struct Individual {
     device_id: Option<DeviceId>,
     /// TPM attestation: file with the endorsement key in base64; - for stdin
     #[arg(long, value_name = "FILE", group = "attestation_option")]
-    endorsement_key_file: Option<PathBuf>,
+    endorsement_key_file: Option<InputFile>,
 }
 
 /// The options of enrollment groups.

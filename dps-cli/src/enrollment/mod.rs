@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod import;
 pub(crate) mod kind;
 mod list;
+mod position;
 mod reader;
 mod rotate_keys;
 mod settings;

@@ -11,9 +11,12 @@ use serde_json::{Map, Value};
 
 use super::document;
 use crate::failure::{Failure, Result};
+use crate::input::InputFile;
 
-/// The longest line of NDJSON. An enrollment with its certificates and its initial twin is far shorter.
-const MAX_LINE: u64 = 1 << 20;
+/// The longest enrollment that an export writes, in bytes: the longest answer that the service client reads.
+pub(super) const MAX_ENROLLMENT: usize = 4 << 20;
+/// The longest line of NDJSON: an enrollment, and the error before it in a failure report.
+const MAX_LINE: u64 = (MAX_ENROLLMENT + (64 << 10)) as u64;
 
 /// The format of a file of enrollments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -48,15 +51,15 @@ impl FileFormat {
 }
 
 /// Reads the rows and passes each of them on. It stops when `pass` returns false.
-pub(super) fn read(path: &Path, format: FileFormat, pass: impl FnMut(Row) -> bool) -> Result {
+pub(super) fn read(file: &InputFile, format: FileFormat, pass: impl FnMut(Row) -> bool) -> Result {
     let about = |error: io::Error| {
-        Failure::usage(format!("{} cannot be read", path.display())).because(&error)
+        Failure::usage(format!("{} cannot be read", file.display())).because(&error)
     };
-    let source: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin()),
-        _ => Box::new(File::open(path).map_err(about)?),
+    let source: Box<dyn Read> = match file.is_stdin() {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file.path()).map_err(about)?),
     };
-    read_from(BufReader::new(source), format, pass).map_err(|failure| failure.about(path.display()))
+    read_from(BufReader::new(source), format, pass).map_err(|failure| failure.about(file.display()))
 }
 
 /// Reads the rows of a source, as [`read`] does.
@@ -199,7 +202,7 @@ mod tests {
             );
             true
         };
-        if let Err(failure) = read(&path, FileFormat::of(&path).unwrap(), pass) {
+        if let Err(failure) = read(&path.as_path().into(), FileFormat::of(&path).unwrap(), pass) {
             rows.push(Err(failure.to_string()));
         }
         rows

@@ -1,6 +1,5 @@
 //! The options of `create` and `update` that both kinds of enrollment have, as fields of the document.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -10,25 +9,26 @@ use dps_types::{
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
+use crate::document::add;
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, InputFile, TextOrFile};
 
 /// The fields of an enrollment as options.
 #[derive(Args)]
 pub(crate) struct Settings {
     /// X.509 attestation: file with the certificate of the device, or of the signing CA for a group
     #[arg(long, value_name = "FILE", group = "attestation_option")]
-    certificate: Option<PathBuf>,
+    certificate: Option<InputFile>,
     /// File with the certificate that replaces the first one
     #[arg(long, value_name = "FILE", requires = "certificate")]
-    secondary_certificate: Option<PathBuf>,
+    secondary_certificate: Option<InputFile>,
     /// Symmetric key attestation: file with the primary key in base64; - for stdin. Without it, the variable DPS_PRIMARY_KEY;
     /// without both, the service generates the keys
     #[arg(long, value_name = "FILE", group = "attestation_option")]
-    primary_key_file: Option<PathBuf>,
+    primary_key_file: Option<InputFile>,
     /// File with the secondary key; without it, the variable DPS_SECONDARY_KEY
     #[arg(long, value_name = "FILE")]
-    secondary_key_file: Option<PathBuf>,
+    secondary_key_file: Option<InputFile>,
     /// Hub that devices may be assigned to; repeat it for several. All linked hubs by default
     #[arg(long = "hub", value_name = "HOSTNAME")]
     hubs: Vec<HubHostname>,
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     allocation_policy: Option<Allocation>,
     /// Webhook for custom allocation: its URL, or @FILE, since the URL contains the function key
     #[arg(long, value_name = "URL")]
-    webhook_url: Option<String>,
+    webhook_url: Option<TextOrFile>,
     /// API version that the webhook expects
     #[arg(long, value_name = "VERSION", default_value = "2021-10-01")]
     webhook_api_version: String,
@@ -55,10 +55,10 @@ pub(crate) struct Settings {
     certificate_authority: Option<CertificateIssuer>,
     /// Tags of the initial twin: a JSON object, or @FILE
     #[arg(long, value_name = "JSON")]
-    tags: Option<String>,
+    tags: Option<TextOrFile>,
     /// Desired properties of the initial twin: a JSON object, or @FILE
     #[arg(long, value_name = "JSON")]
-    desired: Option<String>,
+    desired: Option<TextOrFile>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,7 +125,8 @@ impl Settings {
             let secondary = self.secondary_certificate.as_ref();
             let mut certificates = json!({"primary": {"certificate": &**input::read_text(file)?}});
             if let Some(file) = secondary {
-                certificates["secondary"] = json!({"certificate": &**input::read_text(file)?});
+                let certificate = json!({"certificate": &**input::read_text(file)?});
+                add(&mut certificates, "secondary", certificate);
             }
             let member = if K::SIGNS {
                 "signingCertificates"
@@ -136,8 +137,8 @@ impl Settings {
                 json!({"type": "x509", "x509": {member: certificates}}),
             ));
         }
-        let primary = input::key(self.primary_key_file.as_deref(), "DPS_PRIMARY_KEY")?;
-        let secondary = input::key(self.secondary_key_file.as_deref(), "DPS_SECONDARY_KEY")?;
+        let primary = input::key(self.primary_key_file.as_ref(), "DPS_PRIMARY_KEY")?;
+        let secondary = input::key(self.secondary_key_file.as_ref(), "DPS_SECONDARY_KEY")?;
         match (primary, secondary) {
             (None, None) => Ok(None),
             (Some(primary), Some(secondary)) => Ok(Some(json!({
@@ -190,13 +191,12 @@ impl Settings {
             self.default_policy(document);
         }
         if let Some(tags) = &self.tags {
-            twin(document)?.insert("tags".into(), object("--tags", tags)?);
+            let twin = child(document, "initialTwin")?;
+            twin.insert("tags".into(), object("--tags", tags)?);
         }
         if let Some(desired) = &self.desired {
-            let properties = twin(document)?
-                .entry("properties")
-                .or_insert_with(|| json!({}));
-            properties["desired"] = object("--desired", desired)?;
+            let properties = child(child(document, "initialTwin")?, "properties")?;
+            properties.insert("desired".into(), object("--desired", desired)?);
         }
         Ok(())
     }
@@ -219,17 +219,21 @@ impl Settings {
     }
 }
 
-/// The initial twin of a document, created if it is missing.
-fn twin(document: &mut Map<String, Value>) -> Result<&mut Map<String, Value>> {
-    let twin = document.entry("initialTwin").or_insert_with(|| json!({}));
-    if twin.is_null() {
-        *twin = json!({});
+/// A JSON object in a document, created if it is missing or null.
+fn child<'d>(
+    document: &'d mut Map<String, Value>,
+    name: &str,
+) -> Result<&'d mut Map<String, Value>> {
+    let child = document.entry(name).or_insert_with(|| json!({}));
+    if child.is_null() {
+        *child = json!({});
     }
-    twin.as_object_mut()
-        .ok_or_else(|| Failure::usage("initialTwin is not a JSON object"))
+    child
+        .as_object_mut()
+        .ok_or_else(|| Failure::usage(format!("{name} is not a JSON object")))
 }
 
-fn object(option: &str, text: &str) -> Result<Value> {
+fn object(option: &str, text: &TextOrFile) -> Result<Value> {
     let text = input::value_or_file(text)?;
     let value: Value =
         serde_json::from_str(&text).map_err(|error| Failure::from(error).about(option))?;

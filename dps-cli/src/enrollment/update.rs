@@ -7,8 +7,8 @@ use super::kind::Kind;
 use super::settings::Settings;
 use super::{document, show};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
-use crate::input;
+use crate::failure::Result;
+use crate::input::{self, TextOrFile};
 
 /// The enrollment is read, changed, and written if it has not changed in the meantime; otherwise it is read again.
 #[derive(Args)]
@@ -20,8 +20,8 @@ pub(crate) struct Update<K: Kind> {
     #[command(flatten)]
     settings: Settings,
     /// Set any field, such as initialTwin.tags.model=t1; the value may be @FILE
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    #[arg(long, value_name = "PATH=VALUE", value_parser = path_and_value)]
+    set: Vec<(String, TextOrFile)>,
     /// Remove a field, such as deviceId
     #[arg(long, value_name = "PATH")]
     unset: Vec<String>,
@@ -35,11 +35,8 @@ pub(super) async fn run<K: Kind>(
     let id = K::parse_id(&update.id)?;
     let attestation = update.settings.attestation(&update.own)?;
     let mut values = Vec::new();
-    for field in &update.set {
-        let (path, text) = field
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--set {field} is not PATH=VALUE")))?;
-        values.push((path, document::parse(path, &input::value_or_file(text)?)));
+    for (path, value) in &update.set {
+        values.push((path, document::parse(path, &input::value_or_file(value)?)));
     }
     let change = |enrollment: &mut K::Document| -> Result {
         let mut fields = document::fields(enrollment)?;
@@ -61,4 +58,11 @@ pub(super) async fn run<K: Kind>(
         change(enrollment).map_err(|failure| failure.to_string())
     });
     show::print(&changed.await?, false, context)
+}
+
+fn path_and_value(text: &str) -> Result<(String, TextOrFile), String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("--set {text} is not PATH=VALUE"))?;
+    Ok((path.to_owned(), value.to_owned().into()))
 }

@@ -23,11 +23,11 @@ impl Cohorts {
 
     /// The devices that wake up now.
     pub(super) fn take(&mut self, tick: u64) -> [u64; LEVELS] {
-        let slot = self.slot(tick);
-        std::mem::take(&mut self.ring[slot])
+        std::mem::take(self.slot(tick))
     }
 
     /// Spreads devices over their waits, one step at least.
+    #[expect(clippy::indexing_slicing, reason = "every level is less than LEVELS")]
     pub(super) fn schedule(
         &mut self,
         count: u64,
@@ -53,13 +53,17 @@ impl Cohorts {
             let draw = (part as f64 + random.fraction()) / PARTS as f64;
             let steps = (wait(draw).as_secs_f64() / step.as_secs_f64()).ceil() as u64;
             let steps = steps.clamp(1, self.ring.len() as u64 - 1);
-            let slot = self.slot(tick + steps);
-            self.ring[slot][level] += devices;
+            self.slot(tick + steps)[level] += devices;
         }
     }
 
-    fn slot(&self, tick: u64) -> usize {
-        (tick % self.ring.len() as u64) as usize
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a remainder of the length is less than the length"
+    )]
+    fn slot(&mut self, tick: u64) -> &mut [u64; LEVELS] {
+        let slot = tick % self.ring.len() as u64;
+        &mut self.ring[slot as usize]
     }
 }
 
@@ -105,6 +109,7 @@ impl Queue {
 }
 
 /// Divides a number among the levels in proportion to their devices.
+#[expect(clippy::indexing_slicing, reason = "every level is less than LEVELS")]
 pub(super) fn share(number: u64, due: &[u64; LEVELS], random: &mut Random) -> [u64; LEVELS] {
     let total: u64 = due.iter().sum();
     let mut shares = [0; LEVELS];

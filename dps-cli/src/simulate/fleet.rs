@@ -1,6 +1,5 @@
 //! `dps simulate` against an instance or an emulator: every device registers with the SDK.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::context::Context;
 use crate::device::{TransportName, TransportOptions};
 use crate::failure::{Exit, Failure, Result};
 use crate::format::Format;
-use crate::input;
+use crate::input::{self, InputFile};
 use crate::service::Network;
 use crate::tools::progress;
 
@@ -40,14 +39,14 @@ pub(super) struct FleetOptions {
     /// File with the symmetric key of an enrollment group, from which the keys of the devices are derived; - for stdin. Without
     /// it, the variable DPS_GROUP_KEY
     #[arg(long, value_name = "FILE")]
-    group_key_file: Option<PathBuf>,
+    group_key_file: Option<InputFile>,
     /// CA whose enrollment group the devices belong to: each device gets a certificate. With a group key as well, every second
     /// device uses its key
     #[arg(long, value_name = "FILE", requires = "ca_key")]
-    ca: Option<PathBuf>,
+    ca: Option<InputFile>,
     /// File with the private key of the CA
     #[arg(long, value_name = "FILE", requires = "ca")]
-    ca_key: Option<PathBuf>,
+    ca_key: Option<InputFile>,
     /// Beginning of the registration ids; a number follows
     #[arg(long, value_name = "TEXT", default_value = "simulated-")]
     prefix: String,
@@ -118,7 +117,7 @@ pub(super) async fn run(simulate: &Simulate, context: &Context) -> Result<ExitCo
 
 impl Credentials {
     fn load(options: &FleetOptions) -> Result<Self> {
-        let group_key = input::key(options.group_key_file.as_deref(), "DPS_GROUP_KEY")?;
+        let group_key = input::key(options.group_key_file.as_ref(), "DPS_GROUP_KEY")?;
         let authority = match (&options.ca, &options.ca_key) {
             (Some(ca), Some(key)) => Some(Authority::load(ca, key)?),
             _ => None,

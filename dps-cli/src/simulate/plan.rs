@@ -103,7 +103,7 @@ impl Plan {
             }
             let mut due = waiting.take(tick);
             let starting = not_started.partition_point(|start| *start <= tick);
-            not_started = &not_started[starting..];
+            not_started = not_started.split_at(starting).1;
             due[0] += starting as u64;
             let arrived: u64 = due.iter().sum();
             let admitted = arrived.min(budget);
@@ -122,6 +122,7 @@ impl Plan {
                 let accepted = share(admitted, &due, &mut random);
                 for (level, (due, accepted)) in due.iter().zip(accepted).enumerate() {
                     let next = (level + 1).min(LEVELS - 1);
+                    #[expect(clippy::indexing_slicing, reason = "less than LEVELS")]
                     let wait = |draw| self.backoff.wait(&paces[next], rest, draw);
                     waiting.schedule(due - accepted, next, tick, step, &mut random, wait);
                 }
@@ -191,13 +192,13 @@ impl Backoff {
     }
 }
 
-/// The pace of a device after 0, 1, 2, … failures in a row.
+/// The pace of a device after 0, 1, 2, … refusals in a row.
 fn paces() -> Vec<Pace> {
     let mut pace = Pace::new(dps_device::ProvisioningClient::DEFAULT_MIN_POLL_INTERVAL);
     let mut paces = Vec::with_capacity(LEVELS);
     for _ in 0..LEVELS {
         paces.push(pace.clone());
-        pace.failed();
+        pace.throttled();
     }
     paces
 }

@@ -11,6 +11,7 @@ use super::plan::{Backoff, Outcome, Plan};
 use super::report::{Report, Series};
 use super::{Simulate, duration, words, write_reports};
 use crate::context::Context;
+use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
 use crate::format::Format;
 
@@ -63,7 +64,7 @@ pub(super) fn run(simulate: &Simulate, context: &Context) -> Result<ExitCode> {
     let outcome = finished(&plan)?;
     let mut fields = describe(&plan, &outcome);
     if simulate.planning.compare {
-        fields["backoffs"] = compare(&plan)?;
+        add(&mut fields, "backoffs", compare(&plan)?);
     }
     let report = Report::new("Plan of a fleet", fields, series(&outcome));
     write_reports(simulate, &report)?;

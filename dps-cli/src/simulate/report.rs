@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::document::add;
+
 /// A line of a plot: seconds and a value.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
@@ -41,7 +43,7 @@ impl Report {
             .iter()
             .map(|series| json!({"name": series.name, "points": series.points}))
             .collect();
-        document["series"] = series.into();
+        add(&mut document, "series", series);
         document
     }
 
@@ -136,8 +138,8 @@ impl Report {
                 super::words(std::time::Duration::from_secs_f64(seconds)),
             );
         }
-        for (index, series) in self.series.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
+        let coloured = self.series.iter().zip(COLOURS.iter().cycle());
+        for (index, (series, colour)) in coloured.enumerate() {
             let points: Vec<_> = series
                 .points
                 .iter()

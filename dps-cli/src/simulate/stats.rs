@@ -181,12 +181,10 @@ fn object(counts: &BTreeMap<String, u64>) -> Value {
 
 /// The value below which a percentage of the values lies (nearest rank); 0 without values.
 fn percentile(values: &mut [f32], percent: f64) -> f32 {
-    if values.is_empty() {
-        return 0.0;
-    }
     values.sort_unstable_by(f32::total_cmp);
     let rank = (percent / 100.0 * values.len() as f64).ceil() as usize;
-    values[rank.clamp(1, values.len()) - 1]
+    let value = values.get(rank.clamp(1, values.len().max(1)) - 1);
+    value.copied().unwrap_or_default()
 }
 
 #[cfg(test)]

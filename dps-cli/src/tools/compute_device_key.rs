@@ -1,7 +1,5 @@
 //! `dps compute-device-key`: the key of a device from the key of its enrollment group.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use dps_types::RegistrationId;
 use serde_json::json;
@@ -9,7 +7,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::format::Format;
-use crate::input;
+use crate::input::{self, InputFile};
 
 /// Prints one key, or a list of keys for several devices. The group key is read from a file or from the variable DPS_GROUP_KEY.
 #[derive(Args)]
@@ -19,11 +17,11 @@ pub(crate) struct ComputeDeviceKey {
     registration_ids: Vec<RegistrationId>,
     /// File with the group key in base64; - for stdin
     #[arg(long, value_name = "FILE")]
-    group_key_file: Option<PathBuf>,
+    group_key_file: Option<InputFile>,
 }
 
 pub(crate) fn run(command: &ComputeDeviceKey, context: &Context) -> Result {
-    let key = input::key(command.group_key_file.as_deref(), "DPS_GROUP_KEY")?.ok_or_else(|| {
+    let key = input::key(command.group_key_file.as_ref(), "DPS_GROUP_KEY")?.ok_or_else(|| {
         Failure::usage("the group key is missing")
             .with_hint("use --group-key-file FILE, - for stdin, or the variable DPS_GROUP_KEY")
     })?;

@@ -66,6 +66,32 @@ impl World {
         ]
     }
 
+    /// The authority issues a certificate for `toaster-1.csr`, and the operator enrolls the authority.
+    pub(crate) async fn certify_toaster(&self) {
+        for arguments in [
+            &["certificate", "create-ca", "Contoso Root"][..],
+            &[
+                "certificate",
+                "issue",
+                "toaster-1",
+                "--request",
+                "toaster-1.csr",
+            ],
+            &[
+                "enrollment-group",
+                "create",
+                "toasters",
+                "--hub",
+                "127.0.0.1",
+                "--certificate",
+                "ca.pem",
+            ],
+        ] {
+            let ran = self.run(arguments).await;
+            assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        }
+    }
+
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
@@ -148,6 +174,14 @@ pub(crate) fn terminate(process: &tokio::process::Child) {
         .args(["-TERM", &id])
         .status();
     assert!(sent.unwrap().success());
+}
+
+/// Whether a process has not ended. A zombie has.
+#[cfg(unix)]
+pub(crate) fn is_running(id: &str) -> bool {
+    let mut ps = std::process::Command::new("ps");
+    let state = ps.args(["-o", "stat=", "-p", id]).output().unwrap().stdout;
+    !state.is_empty() && !state.starts_with(b"Z")
 }
 
 /// What the program printed, and its exit code.

@@ -11,11 +11,13 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 use x509_cert::der::asn1::ObjectIdentifier;
+#[cfg(feature = "certificates")]
+use x509_cert::der::asn1::UintRef;
 use x509_cert::der::{self, Decode};
 use x509_cert::spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 
 use super::ClientIdentity;
-use crate::error::Error;
+use crate::error::{Error, signing_kind};
 
 pub(super) const EC_PUBLIC_KEY: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -85,6 +87,19 @@ impl KeyAlgorithm {
             ],
         }
     }
+}
+
+/// The length in bits of an RSA key (SubjectPublicKeyInfo, DER). 0 for another kind of key.
+#[cfg(feature = "certificates")]
+pub(crate) fn rsa_bits(public_key: &[u8]) -> usize {
+    let bits = || {
+        let info = SubjectPublicKeyInfoRef::from_der(public_key).ok()?;
+        let numbers = Vec::<UintRef<'_>>::from_der(info.subject_public_key.raw_bytes()).ok()?;
+        let modulus = numbers.first()?.as_bytes();
+        let unused = modulus.first()?.leading_zeros() as usize;
+        (info.algorithm.oid == RSA_ENCRYPTION).then_some(8 * modulus.len() - unused)
+    };
+    bits().unwrap_or_default()
 }
 
 /// An identity from a chain and the key of its first certificate.
@@ -182,7 +197,7 @@ impl Signer for TlsSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         self.key
             .sign(self.scheme, message)
-            .map_err(|error| rustls::Error::Other(OtherError(Arc::new(flat(&error)))))
+            .map_err(|error| rustls::Error::Other(OtherError(Arc::new(flat(error)))))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -190,8 +205,9 @@ impl Signer for TlsSigner {
     }
 }
 
-/// Joins an error and its sources in one text, because rustls drops sources.
-fn flat(error: &(dyn StdError + 'static)) -> SignError {
+/// Joins an error and its sources in one text, because rustls drops sources. The source is kept for its kind.
+fn flat(failure: SignError) -> SignError {
+    let error: &(dyn StdError + 'static) = &failure;
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -199,7 +215,7 @@ fn flat(error: &(dyn StdError + 'static)) -> SignError {
         text.push_str(&error.to_string());
         source = error.source();
     }
-    SignError::new(text)
+    SignError::new(text).with_source(failure)
 }
 
 /// The key as rcgen uses it. rcgen drops errors, so the failure is stored here.
@@ -221,17 +237,14 @@ impl<'a> RequestKey<'a> {
     }
 
     fn failure(self, error: rcgen::Error) -> Error {
-        let failed = Error::new(
-            crate::ErrorKind::Signing,
-            "the certificate signing request cannot be made",
-        );
+        let failed = |kind| Error::new(kind, "the certificate signing request cannot be made");
         match self
             .failure
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
         {
-            Some(failure) => failed.with_source(failure),
-            None => failed.with_source(error),
+            Some(failure) => failed(signing_kind(&failure)).with_source(failure),
+            None => failed(crate::ErrorKind::Signing).with_source(error),
         }
     }
 }

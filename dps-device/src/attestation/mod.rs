@@ -5,6 +5,8 @@
 //! in a [`ClientIdentity`]; a TPM implements [`TpmKeys`].
 
 #[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
+pub(crate) mod blocking;
+#[cfg(any(feature = "certificates", feature = "pkcs11", feature = "tpm"))]
 pub(crate) mod device_key;
 pub(crate) mod identity;
 #[cfg(any(

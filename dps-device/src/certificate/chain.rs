@@ -50,12 +50,13 @@ pub(super) fn check(ders: Vec<Vec<u8>>, expected: &Expected<'_>) -> Result<Check
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let leaf = parsed.first().ok_or(Fault::Missing)?;
     check_order(&parsed)?;
-    check_subject(&parsed[0], expected)?;
+    check_subject(leaf, expected)?;
     let at = check_validity(&parsed, expected.now)?;
     let certificates: Vec<_> = ders.into_iter().map(CertificateDer::from).collect();
     check_signatures(&certificates, at)?;
-    let (valid_from, valid_until) = validity(&parsed[0]);
+    let (valid_from, valid_until) = validity(leaf);
     Ok(CheckedChain {
         certificates,
         valid_from,
@@ -72,9 +73,9 @@ pub(super) fn is_self_issued(der: &[u8]) -> bool {
 }
 
 fn check_order(chain: &[Certificate]) -> Result<(), Fault> {
-    let wrong = chain.windows(2).position(|pair| {
-        let (certificate, issuer) = (pair[0].tbs_certificate(), pair[1].tbs_certificate());
-        certificate.issuer() != issuer.subject()
+    let mut pairs = chain.iter().zip(chain.iter().skip(1));
+    let wrong = pairs.position(|(certificate, issuer)| {
+        certificate.tbs_certificate().issuer() != issuer.tbs_certificate().subject()
     });
     match wrong {
         Some(index) => Err(Fault::Order {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dps_types::sealed::{SEAL_BYTES, VERSION, seal, verify};
 use dps_types::{RegistrationId, json};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -84,8 +85,13 @@ impl Credential {
         )
     }
 
-    /// Writes the credential as JSON, for a store of your own.
-    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+    /// Writes the credential as JSON, for a store of your own, which must keep the bytes as they are: the last member is a checksum of
+    /// all bytes before it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document would be longer than
+    /// [`MAX_BYTES`](Self::MAX_BYTES).
+    pub fn to_json(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         let certificates: Vec<_> = self
             .certificates
             .iter()
@@ -96,19 +102,30 @@ impl Credential {
                 .iter()
                 .map(|text| text.len() + 3)
                 .sum::<usize>();
-        // With enough capacity, so that no copy of the key stays behind.
-        let mut json = Zeroizing::new(Vec::with_capacity(2 * self.key.len() + length + 64));
+        // With enough capacity, so that no copy of the key stays behind. A character of the key has at most six bytes in JSON.
+        let capacity = 6 * self.key.len() + length + 64 + SEAL_BYTES;
+        let mut json = Zeroizing::new(Vec::with_capacity(capacity));
         let document = Document {
-            version: 1,
+            version: VERSION,
             key: self.key.to_string(),
             certificates,
         };
         // The fields are strings, so the encoding cannot fail.
         let _ = serde_json::to_writer(&mut *json, &document);
-        json
+        seal(&mut json);
+        match json.len() <= Self::MAX_BYTES {
+            true => Ok(json),
+            false => Err(Error::configuration(format!(
+                "the credential cannot be stored: its document has {} bytes, and at most {} are supported",
+                json.len(),
+                Self::MAX_BYTES
+            ))),
+        }
     }
 
     /// Reads a document that [`to_json`](Self::to_json) has written. Unknown fields are ignored.
+    ///
+    /// A document of version 1, which earlier programs have written, has no checksum.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
@@ -120,11 +137,10 @@ impl Credential {
             return Err(damaged("it is too long"));
         }
         // The source of the error is left out: it may quote the key.
-        let mut document: Document = json::from_slice(document)
+        let sealed = document;
+        let mut document: Document = json::from_slice(sealed)
             .map_err(|_| damaged("it is not the JSON document of a credential"))?;
-        if document.version != 1 {
-            return Err(damaged("its version is not 1"));
-        }
+        verify(sealed, document.version).map_err(|damage| damaged(&damage.to_string()))?;
         if document.certificates.len() > IssuedCertificate::MAX_CERTIFICATES {
             return Err(damaged("it has too many certificates"));
         }
@@ -168,8 +184,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::changed_bytes::refuses_each_changed_byte;
 
-    const JSON: &str = r#"{"version":1,"key":"tpm:81000010","certificates":["AQID","BAUG"]}"#;
+    /// The digits are those of `sha256sum` for the bytes before the member.
+    const JSON: &str = r#"{"version":2,"key":"tpm:81000010","certificates":["AQID","BAUG"],"checksum":"53fa699e7c722c7a"}"#;
+    /// A document of an earlier program.
+    const OLD: &str = r#"{"version":1,"key":"tpm:81000010","certificates":["AQID","BAUG"]}"#;
 
     fn credential() -> Credential {
         Credential {
@@ -180,25 +200,66 @@ mod tests {
 
     #[test]
     fn the_format_is_stable() {
-        assert_eq!(*credential().to_json(), JSON.as_bytes());
+        assert_eq!(*credential().to_json().unwrap(), JSON.as_bytes());
         assert_eq!(
             Credential::from_json(JSON.as_bytes()).unwrap(),
             credential()
         );
-        let newer = JSON.replace('{', r#"{"more":1,"#);
-        assert_eq!(
-            Credential::from_json(newer.as_bytes()).unwrap(),
-            credential()
-        );
+        let mut newer = OLD
+            .replace(r#"{"version":1"#, r#"{"more":1,"version":2"#)
+            .into_bytes();
+        seal(&mut newer);
+        assert_eq!(Credential::from_json(&newer).unwrap(), credential());
+    }
+
+    #[test]
+    fn a_document_of_an_earlier_program_has_no_checksum() {
+        let read = Credential::from_json(OLD.as_bytes()).unwrap();
+        assert_eq!(read, credential());
+        assert_eq!(*read.to_json().unwrap(), JSON.as_bytes());
+    }
+
+    #[test]
+    fn any_changed_byte_is_found() {
+        refuses_each_changed_byte(JSON, Credential::from_json);
+    }
+
+    #[test]
+    fn a_document_that_could_not_be_read_again_is_not_written() {
+        let with_key = |length| Credential {
+            key: Zeroizing::new("k".repeat(length)),
+            certificates: Vec::new(),
+        };
+        let rest = with_key(0).to_json().unwrap().len();
+        let longest = with_key(Credential::MAX_BYTES - rest);
+        let json = longest.to_json().unwrap();
+        assert_eq!(json.len(), Credential::MAX_BYTES);
+        assert!(Credential::from_json(&json).unwrap() == longest);
+        let error = with_key(Credential::MAX_BYTES - rest + 1).to_json();
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        assert!(error.to_string().contains("at most 262144"), "{error}");
     }
 
     #[test]
     fn a_damaged_document_is_an_error_without_the_key() {
-        let version = JSON.replace(":1,", ":2,");
-        let base64 = JSON.replace("AQID", "A!ID");
-        let many = JSON.replace(r#""AQID","#, &r#""AQID","#.repeat(9));
+        let version = JSON.replace(":2,", ":3,");
+        let without = OLD.replace(":1,", ":2,");
+        let changed = JSON.replace("AQID", "AQIE");
+        let base64 = OLD.replace("AQID", "A!ID");
+        let many = OLD.replace(r#""AQID","#, &r#""AQID","#.repeat(9));
         let long = format!("{JSON}{}", " ".repeat(Credential::MAX_BYTES));
-        for document in ["", "{}", &JSON[..40], &version, &base64, &many, &long] {
+        for document in [
+            "",
+            "{}",
+            &JSON[..40],
+            &version,
+            &without,
+            &changed,
+            &base64,
+            &many,
+            &long,
+        ] {
             let error = Credential::from_json(document.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
             assert!(!format!("{error:#}").contains("81000010"), "{error:#}");
@@ -220,7 +281,7 @@ mod tests {
             certificates in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8),
         ) {
             let credential = Credential { key: Zeroizing::new(key), certificates };
-            prop_assert_eq!(Credential::from_json(&credential.to_json()).unwrap(), credential);
+            prop_assert_eq!(Credential::from_json(&credential.to_json().unwrap()).unwrap(), credential);
         }
 
         #[test]

@@ -12,13 +12,14 @@ use zeroize::Zeroizing;
 
 use super::credential::Credential;
 use super::store::{CredentialStore, StoredCredentials};
-use crate::private_file::{Disk, FileSystem, replace, with_suffix};
+use crate::private_file::{Disk, FileSystem, check_writable, replace, too_long, with_suffix};
 
 /// Keeps the credential in a file, and the next one in a second file whose name ends in `.next`. Each holds a key and its chain
 /// together, and is replaced atomically: after a power failure there is at least one usable pair.
 ///
 /// Only the owner can read the files (mode 600). They hold the private key if it is in memory, and only the name of a key in
-/// hardware. A damaged file is logged and left out. Only one program may use the files at a time.
+/// hardware. They have a checksum, and a damaged file is logged and left out: without another one, the device requests a new
+/// certificate. A file of an earlier program without a checksum is read. Only one program may use the files at a time.
 ///
 /// ```
 /// use dps_device::certificate::CredentialFile;
@@ -67,8 +68,13 @@ impl CredentialStore for CredentialFile {
         self.blocking(|files| files.load()).await
     }
 
+    async fn check_writable(&self, _: &[&str]) -> io::Result<()> {
+        self.blocking(|files| check_writable(&files.system, &files.next, USUAL_BYTES))
+            .await
+    }
+
     async fn save_next(&self, credential: &Credential) -> io::Result<()> {
-        let json = credential.to_json();
+        let json = credential.to_json().map_err(too_long)?;
         self.blocking(move |files| files.save_next(&json)).await
     }
 
@@ -80,6 +86,9 @@ impl CredentialStore for CredentialFile {
         self.blocking(|files| files.clear()).await
     }
 }
+
+/// The space that a document needs: a chain of three certificates on P-256 and the key.
+const USUAL_BYTES: usize = 8 * 1024;
 
 struct Files<F> {
     system: F,
@@ -324,15 +333,17 @@ mod tests {
         let mut disk = FailingDisk::new(Model::default(), usize::MAX);
         let path = Path::new("credential.json");
         let files = Files::new(&disk, path);
-        files.save_next(&credential("first").to_json()).unwrap();
+        files
+            .save_next(&credential("first").to_json().unwrap())
+            .unwrap();
         files.confirm_next().unwrap();
 
         disk.steps_left = Cell::new(steps);
         let files = Files::new(&disk, path);
         let done = (|| {
-            files.save_next(&credential("second").to_json())?;
+            files.save_next(&credential("second").to_json().unwrap())?;
             files.confirm_next()?;
-            files.save_next(&credential("third").to_json())?;
+            files.save_next(&credential("third").to_json().unwrap())?;
             files.confirm_next()
         })();
         (disk.model.into_inner(), done.is_err())
@@ -360,7 +371,9 @@ mod tests {
                 );
                 seen.push((current, next));
                 // The device continues: it stores another credential and uses it.
-                files.save_next(&credential("later").to_json()).unwrap();
+                files
+                    .save_next(&credential("later").to_json().unwrap())
+                    .unwrap();
                 files.confirm_next().unwrap();
                 assert_eq!(names(&files.load().unwrap()), (Some("later"), None));
             }
@@ -432,7 +445,9 @@ mod tests {
         let steps = std::env::var(ABORT_AT).unwrap().parse().unwrap();
         let path = PathBuf::from(std::env::var_os(FILE).unwrap());
         let files = Files::new(AbortingDisk(Cell::new(steps)), &path);
-        files.save_next(&credential("second").to_json()).unwrap();
+        files
+            .save_next(&credential("second").to_json().unwrap())
+            .unwrap();
         files.confirm_next().unwrap();
     }
 

@@ -139,7 +139,7 @@ impl IssuedCertificate {
         if sent.len() > 1 && sent.last().is_some_and(|last| is_self_issued(last)) {
             sent.pop();
         }
-        let identity = key.identity(sent)?;
+        let identity = key.identity_of(sent)?;
         Ok(Self {
             registration_id,
             key,

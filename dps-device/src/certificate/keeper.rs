@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use dps_types::{Clock, RegistrationId};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -15,18 +15,26 @@ use super::credential::Credential;
 use super::issued::IssuedCertificate;
 use super::key_source::KeySource;
 use super::options::CertificateOptions;
+use super::renewal;
 use super::request::CertificateRequest;
 use crate::attestation::{Attestation, Proof};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::poll::{after, draw};
 
 /// The timeout of each use of the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of each use of the key source, and of the wait for an earlier use. A slow TPM needs minutes for an RSA key.
+const KEY_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 pub(crate) struct Keeper {
     pub(crate) options: CertificateOptions,
     registration_id: RegistrationId,
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
+    /// Held while a key is generated or removed: a source with two places would otherwise remove the new key.
+    places: tokio::sync::Mutex<()>,
+    /// Held while the store is written: an earlier certificate must not replace a later one.
+    writing: tokio::sync::Mutex<()>,
     /// Something about the certificates has changed.
     pub(crate) changed: Notify,
 }
@@ -36,8 +44,20 @@ struct Held {
     is_loaded: bool,
     current: Option<Pair>,
     next: Option<Pair>,
-    /// The hub accepted the next one, which was not yet reported to the store.
+    /// The hub accepted the current one, which was not yet reported to the device.
+    is_unreported: bool,
+    /// The hub accepted the current one, which was not yet reported to the store.
     is_unconfirmed: bool,
+    /// The newest one is not in the store.
+    is_unsaved: bool,
+    /// The number of failures of the store in a row.
+    store_failures: u32,
+    /// The store is not written before this time.
+    store_again: Option<Instant>,
+    /// The key of the certificate that the current one has replaced.
+    replaced: Option<Zeroizing<String>>,
+    /// The key of a stored certificate, which may work later if it could not be opened: its hardware may not have answered.
+    stored: Option<Zeroizing<String>>,
 }
 
 /// A certificate, and the name of its key in the key source.
@@ -58,22 +78,29 @@ impl Keeper {
             registration_id,
             clock,
             held: Mutex::default(),
+            places: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         }
     }
 
-    /// Loads the stored certificates, the first time that it is called. Certificates that cannot be used are logged and left out.
-    pub(crate) async fn load(&self) {
+    /// Loads the stored certificates, until that has succeeded once. Certificates that cannot be used are logged and left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced.
+    pub(crate) async fn load(&self) -> Result<(), Error> {
         if self.held().is_loaded {
-            return;
+            return Ok(());
         }
-        let stored = match in_time(self.options.store.load()).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                warn!(%error, "the stored certificates cannot be loaded");
-                Default::default()
-            }
-        };
+        let stored = in_time(self.options.store.load()).await.map_err(|error| {
+            Error::new(
+                ErrorKind::Store,
+                "the stored certificates cannot be loaded, so no key is generated: it could replace one that is in use",
+            )
+            .with_source(error)
+        })?;
+        let first = stored.current.as_ref().or(stored.next.as_ref());
+        let first = first.map(|credential| Zeroizing::new(credential.key().to_owned()));
         let current = self.open(stored.current).await;
         let next = self.open(stored.next).await;
         let mut held = self.held();
@@ -81,8 +108,10 @@ impl Keeper {
             held.is_loaded = true;
             held.current = current;
             held.next = next;
+            held.stored = first;
             self.changed.notify_one();
         }
+        Ok(())
     }
 
     /// The credentials for the hub: the newest certificate, and the one before as the second proof. `None` without one that
@@ -120,33 +149,67 @@ impl Keeper {
         self.clock.now()
     }
 
+    /// Checks that the store accepts a new certificate, before a certificate that is still valid is renewed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if it does not.
+    pub(crate) async fn check_store(&self) -> Result<(), Error> {
+        let in_use = self.in_use();
+        let names: Vec<&str> = in_use.iter().map(|name| name.as_str()).collect();
+        in_time(self.options.store.check_writable(&names))
+            .await
+            .map_err(|error| {
+                let what = "a new certificate could not be stored, so none is requested";
+                Error::new(ErrorKind::Store, what).with_source(error)
+            })
+    }
+
+    /// The name of the key of the certificate that can connect.
+    fn in_use(&self) -> Option<Zeroizing<String>> {
+        let now = self.clock.now();
+        let held = self.held();
+        let valid = |pair: &&Pair| !pair.certificate.has_expired(now);
+        let current = held.current.as_ref().filter(valid);
+        let in_use = current.or(held.next.as_ref()).or(held.current.as_ref());
+        let in_use = in_use.map(|pair| pair.key.clone());
+        in_use.or_else(|| held.stored.clone())
+    }
+
     /// A request for a new key pair, and the name of the key. The key of the certificate that can connect stays.
     pub(crate) async fn request(&self) -> Result<(Zeroizing<String>, CertificateRequest), Error> {
-        let now = self.clock.now();
-        let in_use = {
-            let held = self.held();
-            let valid = |pair: &&Pair| !pair.certificate.has_expired(now);
-            let current = held.current.as_ref().filter(valid);
-            let in_use = current.or(held.next.as_ref()).or(held.current.as_ref());
-            in_use.map(|pair| pair.key.clone())
-        };
+        self.load().await?;
+        let _turn = self.turn().await?;
+        // The new key may have the place of this one.
+        self.held().replaced = None;
+        let in_use = self.in_use();
         let names: Vec<&str> = in_use.iter().map(|name| name.as_str()).collect();
-        let (name, key) = self.options.keys.generate(&names).await?;
+        let (name, key) = key_in_time(self.options.keys.generate(&names)).await?;
+        self.forget_next(&name);
         let request = CertificateRequest::new(self.registration_id.clone(), key).await?;
         Ok((name, request))
     }
 
+    /// Forgets the next certificate if a new key has the place of its key.
+    fn forget_next(&self, key: &Zeroizing<String>) {
+        let mut held = self.held();
+        if held.next.as_ref().is_some_and(|next| next.key == *key) {
+            held.next = None;
+        }
+    }
+
     /// Keeps a new certificate until it has connected. The device uses it even if it cannot be stored.
     pub(crate) async fn keep(&self, key: Zeroizing<String>, certificate: IssuedCertificate) {
+        let _writing = self.writing.lock().await;
         let credential = Credential::new(key.clone(), &certificate);
-        if let Err(error) = in_time(self.options.store.save_next(&credential)).await {
-            warn!(%error, "the certificate cannot be stored: the device will request another one after a restart");
+        let saved = in_time(self.options.store.save_next(&credential)).await;
+        {
+            let mut held = self.held();
+            held.is_loaded = true;
+            held.next = Some(Pair { key, certificate });
+            held.is_unconfirmed = false;
+            held.is_unsaved = saved.is_err();
         }
-        let mut held = self.held();
-        held.is_loaded = true;
-        held.next = Some(Pair { key, certificate });
-        held.is_unconfirmed = false;
-        drop(held);
+        self.stored(saved, "the certificate cannot be stored");
         self.changed.notify_one();
     }
 
@@ -160,33 +223,126 @@ impl Keeper {
         if !is_next {
             return;
         }
-        held.current = held.next.take();
+        let next = held.next.take();
+        let replaced = std::mem::replace(&mut held.current, next);
+        held.replaced = replaced.map(|pair| pair.key);
+        held.is_unreported = true;
         held.is_unconfirmed = true;
+        // A store that has failed may work now.
+        held.store_again = None;
         drop(held);
         self.changed.notify_one();
     }
 
-    /// Reports to the store that the next certificate has connected. Returns the certificate if it was not reported before.
-    pub(crate) async fn confirm(&self) -> Option<IssuedCertificate> {
-        let certificate = {
+    /// The certificate that the hub has accepted, once.
+    pub(crate) fn accepted(&self) -> Option<IssuedCertificate> {
+        let mut held = self.held();
+        let is_unreported = std::mem::take(&mut held.is_unreported);
+        let current = held.current.as_ref().filter(|_| is_unreported)?;
+        Some(current.certificate.clone())
+    }
+
+    /// Writes to the store what it lacks: the newest certificate, and that the hub has accepted it. If this fails, the stored
+    /// certificate and its key stay, and another call is due after [`store_wait`](Self::store_wait).
+    pub(crate) async fn update_store(&self) {
+        if self.write_to_store().await {
+            info!("the certificate before the current one was removed");
+            self.remove_replaced().await;
+        }
+    }
+
+    /// Returns true if the store now has the certificate that the hub has accepted in place of the one before.
+    async fn write_to_store(&self) -> bool {
+        let _writing = self.writing.lock().await;
+        if self.store_wait() != Some(Duration::ZERO) {
+            return false;
+        }
+        let (unsaved, is_accepted) = {
             let held = self.held();
-            let current = held.current.as_ref().filter(|_| held.is_unconfirmed)?;
-            current.certificate.clone()
+            let newest = held.next.as_ref().or(held.current.as_ref());
+            let newest = newest.filter(|_| held.is_unsaved);
+            let unsaved = newest.map(|pair| Credential::new(pair.key.clone(), &pair.certificate));
+            (unsaved, held.is_unconfirmed)
         };
-        match in_time(self.options.store.confirm_next()).await {
-            Ok(()) => info!("the certificate before the current one was removed"),
-            Err(error) => {
-                warn!(%error, "the store still has the certificate before the current one");
+        if let Some(credential) = unsaved {
+            let saved = in_time(self.options.store.save_next(&credential)).await;
+            self.held().is_unsaved = saved.is_err();
+            if !self.stored(saved, "the certificate cannot be stored") {
+                return false;
             }
         }
-        self.held().is_unconfirmed = false;
-        Some(certificate)
+        if !is_accepted {
+            return false;
+        }
+        let confirmed = in_time(self.options.store.confirm_next()).await;
+        self.held().is_unconfirmed = confirmed.is_err();
+        let what = "the store still has the certificate before the current one";
+        self.stored(confirmed, what)
+    }
+
+    /// The time until the store is written again. `None` if it lacks nothing, or only a certificate that has expired.
+    pub(crate) fn store_wait(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let held = self.held();
+        let newest = held.next.as_ref().or(held.current.as_ref())?;
+        if !(held.is_unsaved || held.is_unconfirmed) || newest.certificate.has_expired(now) {
+            return None;
+        }
+        let wait = held
+            .store_again
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        Some(wait.unwrap_or_default())
+    }
+
+    /// Counts the failures of the store, and determines when it is written again. Returns true if it has not failed.
+    fn stored(&self, written: io::Result<()>, what: &str) -> bool {
+        let mut held = self.held();
+        let Err(error) = written else {
+            held.store_failures = 0;
+            held.store_again = None;
+            return true;
+        };
+        let first = self.options.check_interval;
+        let wait = renewal::wait(first, held.store_failures, None, draw());
+        held.store_failures = held.store_failures.saturating_add(1);
+        held.store_again = Some(after(wait));
+        warn!(%error, ?wait, "{what}: the device uses the new one from its memory, and writes to the store again after the wait");
+        false
+    }
+
+    /// Removes the key that is no longer in use. If this fails, the next new key replaces it.
+    async fn remove_replaced(&self) {
+        let Ok(_turn) = self.turn().await else {
+            return;
+        };
+        let replaced = {
+            let mut held = self.held();
+            let replaced = held.replaced.take();
+            let held = [&held.current, &held.next];
+            let in_use = |name: &Zeroizing<String>| {
+                held.iter().copied().flatten().any(|pair| pair.key == *name)
+            };
+            replaced.filter(|name| !in_use(name))
+        };
+        let Some(name) = replaced else {
+            return;
+        };
+        let what = "the key of the certificate before the current one cannot be removed yet";
+        match timeout(STORE_TIMEOUT, self.options.keys.remove(&name)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = %format_args!("{error:#}"), "{what}"),
+            Err(_) => warn!("{what}: the hardware did not answer within {STORE_TIMEOUT:?}"),
+        }
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
+        key_in_time(async { Ok(self.places.lock().await) }).await
     }
 
     async fn open(&self, credential: Option<Credential>) -> Option<Pair> {
         let credential = credential?;
         let keys: &dyn KeySource = &*self.options.keys;
-        match credential.open(&self.registration_id, keys).await {
+        match key_in_time(credential.open(&self.registration_id, keys)).await {
             Ok(certificate) => Some(Pair {
                 key: Zeroizing::new(credential.key().to_owned()),
                 certificate,
@@ -232,9 +388,70 @@ impl Attestation for HubCredentials {
     }
 }
 
+async fn key_in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(KEY_TIMEOUT, work).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Deadline,
+            format!("the keys of certificates were not available within {KEY_TIMEOUT:?}: check the hardware that holds them"),
+        ))
+    })
+}
+
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(STORE_TIMEOUT, work).await.unwrap_or_else(|_| {
         let what = format!("the store did not finish within {STORE_TIMEOUT:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, what))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use dps_types::SystemClock;
+
+    use super::super::credential_file::CredentialFile;
+    use super::super::key_pair::KeyPair;
+    use super::*;
+
+    /// Hardware that never answers.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl KeySource for Silent {
+        async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+            std::future::pending().await
+        }
+
+        async fn open(&self, _: &str) -> Result<KeyPair, Error> {
+            std::future::pending().await
+        }
+
+        async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+            std::future::pending().await
+        }
+
+        async fn remove(&self, _: &str) -> Result<(), Error> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hardware_that_does_not_answer_ends_each_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CredentialFile::new(directory.path().join("credential.json"));
+        let options = CertificateOptions::new(store, Silent);
+        let id = "toaster-1".parse().unwrap();
+        let keeper = Keeper::new(options, id, Arc::new(SystemClock));
+        let error = keeper.request().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert!(error.is_retryable());
+        // The wait for an earlier use ends as well.
+        let _earlier = keeper.places.lock().await;
+        let error = keeper.request().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        keeper.held().replaced = Some(Zeroizing::new("place 1".to_owned()));
+        keeper.remove_replaced().await;
+        assert!(keeper.held().replaced.is_some(), "it is removed later");
+    }
 }

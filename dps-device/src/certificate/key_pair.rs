@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dps_tls::read_chain;
 use dps_types::RegistrationId;
 use dps_types::sas::SignError;
 use rustls::SignatureScheme;
@@ -13,7 +14,10 @@ use tokio::task::spawn_blocking;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::attestation::ClientIdentity;
-use crate::attestation::device_key::{self, DeviceKey, KeyAlgorithm, certificate_request_der};
+use crate::attestation::blocking::AbortOnDrop;
+use crate::attestation::device_key::{
+    self, DeviceKey, KeyAlgorithm, certificate_request_der, rsa_bits,
+};
 use crate::attestation::key_kind::KeyKind;
 use crate::error::Error;
 #[cfg(feature = "pkcs11")]
@@ -98,13 +102,39 @@ impl KeyPair {
         }
         let (key, registration_id) = (self.key.clone(), registration_id.clone());
         let signed = spawn_blocking(move || certificate_request_der(&*key, &registration_id));
-        signed.await.unwrap_or_else(|error| {
+        AbortOnDrop(signed).await.unwrap_or_else(|error| {
             let what = "the thread that signs the certificate request has ended";
             Err(Error::new(crate::ErrorKind::Signing, what).with_source(error))
         })
     }
 
-    pub(super) fn identity(
+    /// The kind of the key. `None` for an RSA key of another length than those of [`KeyKind`].
+    pub fn kind(&self) -> Option<KeyKind> {
+        match self.key.algorithm() {
+            KeyAlgorithm::P256 => Some(KeyKind::P256),
+            KeyAlgorithm::P384 => Some(KeyKind::P384),
+            KeyAlgorithm::Rsa => match rsa_bits(self.public_key()) {
+                2048 => Some(KeyKind::Rsa2048),
+                3072 => Some(KeyKind::Rsa3072),
+                4096 => Some(KeyKind::Rsa4096),
+                _ => None,
+            },
+        }
+    }
+
+    /// The device's identity: this key with its certificate chain (PEM or DER, the leaf first).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the chain cannot be read, or the leaf has another
+    /// public key.
+    pub fn identity(&self, chain: impl AsRef<[u8]>) -> Result<ClientIdentity, Error> {
+        let chain = read_chain(chain.as_ref()).map_err(|error| {
+            Error::configuration("the certificate chain cannot be read").with_source(error)
+        })?;
+        self.identity_of(chain)
+    }
+
+    pub(super) fn identity_of(
         &self,
         chain: Vec<CertificateDer<'static>>,
     ) -> Result<ClientIdentity, Error> {

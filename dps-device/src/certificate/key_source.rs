@@ -12,17 +12,20 @@ use super::key_pair::KeyPair;
 use crate::attestation::key_kind::KeyKind;
 use crate::error::Error;
 
-/// Generates the key pairs of a device, and opens them again after a restart. [`MemoryKeySource`] is one; keys in hardware have their
-/// own.
+/// The key pairs of a device: generates them, lists them, opens them again after a restart, and removes them. [`MemoryKeySource`] is
+/// one; keys in hardware have their own.
 ///
 /// Each key pair has a name, which is stored with its certificate. The name of a key in hardware is its place; that of a
 /// key in memory is the key itself, so names are secrets.
+///
+/// A certificate request and the use of the key are methods of the [`KeyPair`]. A source holds no certificates: a
+/// [`CredentialStore`](super::CredentialStore) keeps the chain with the name of the key.
 #[async_trait]
 pub trait KeySource: fmt::Debug + Send + Sync {
     /// Generates a new key pair and returns its name.
     ///
-    /// `in_use` has the names of the key pairs that must stay usable. A source with a limited number of places removes one that is
-    /// not in this list.
+    /// `in_use` has the names of the key pairs that must stay usable. A source with a limited number of places replaces one that is
+    /// not in this list, also if a power failure has left only a part of it.
     ///
     /// # Errors
     /// If the key pair cannot be generated.
@@ -33,6 +36,20 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     /// # Errors
     /// If there is no such key pair, or it cannot be used.
     async fn open(&self, name: &str) -> Result<KeyPair, Error>;
+
+    /// Lists the names of the key pairs that this source holds. A source whose names are the keys holds none.
+    ///
+    /// # Errors
+    /// If the hardware fails.
+    async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error>;
+
+    /// Removes the key pair with this name permanently. A missing key pair is not an error, and neither is a name that is the key itself.
+    ///
+    /// A device removes a key when its hub has accepted the certificate of the next one.
+    ///
+    /// # Errors
+    /// If the key pair may still be there, or if the name is not that of a place of this source.
+    async fn remove(&self, name: &str) -> Result<(), Error>;
 }
 
 /// Key pairs in memory, which are stored with their certificates.
@@ -83,18 +100,33 @@ impl KeySource for MemoryKeySource {
             })?;
         KeyPair::from_pkcs8(Zeroizing::new(pkcs8))
     }
+
+    async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
-/// The first of two places that is not in use.
+/// The first place whose name is not in use, with its name.
 #[cfg(any(feature = "pkcs11", feature = "tpm"))]
-pub(super) fn free_place(places: &[String; 2], in_use: &[&str]) -> Result<usize, Error> {
-    let free = places.iter().position(|place| !in_use.contains(&&**place));
-    free.ok_or_else(|| {
-        Error::configuration(format!(
-            "a new key pair has no place: {} and {} are in use",
-            places[0], places[1]
-        ))
-    })
+pub(super) fn free_place<T>(
+    places: impl IntoIterator<Item = (String, T)>,
+    in_use: &[&str],
+) -> Result<(String, T), Error> {
+    let mut taken = Vec::new();
+    for (name, place) in places {
+        if !in_use.contains(&name.as_str()) {
+            return Ok((name, place));
+        }
+        taken.push(name);
+    }
+    Err(Error::configuration(format!(
+        "a new key pair has no place, because these are in use: {}",
+        taken.join(", ")
+    )))
 }
 
 macro_rules! forward {
@@ -107,6 +139,14 @@ macro_rules! forward {
 
             async fn open(&self, name: &str) -> Result<KeyPair, Error> {
                 (**self).open(name).await
+            }
+
+            async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+                (**self).list().await
+            }
+
+            async fn remove(&self, name: &str) -> Result<(), Error> {
+                (**self).remove(name).await
             }
         }
     )+};

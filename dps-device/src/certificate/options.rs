@@ -67,6 +67,8 @@ impl CertificateOptions {
     }
 
     /// Sets how often the device compares its clock with the time of the renewal: the clock of a device may jump. At least 10 ms.
+    ///
+    /// It is also the first wait after a certificate could not be stored. The wait doubles with every failure up to an hour.
     #[must_use]
     pub fn with_check_interval(mut self, interval: Duration) -> Self {
         self.check_interval = interval.max(Duration::from_millis(10));

@@ -108,7 +108,12 @@ impl Renewal {
 }
 
 /// The first wait after this number of doublings, with a random part; at least the wait that the service asks for.
-fn wait(first: Duration, doublings: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+pub(super) fn wait(
+    first: Duration,
+    doublings: u32,
+    retry_after: Option<Duration>,
+    draw: f64,
+) -> Duration {
     let factor = 2_u32.saturating_pow(doublings.min(16));
     let wait = first.saturating_mul(factor).min(LONGEST_WAIT);
     let wait = wait.mul_f64(0.8 + 0.4 * draw.clamp(0.0, 1.0));
@@ -128,6 +133,8 @@ fn rule(error: &Error) -> RetryRule {
         None if error.kind() == ErrorKind::Deadline || error.kind().is_retried() => {
             RetryRule::After(Duration::from_secs(5))
         }
+        // Nothing was requested, and DPS cannot help.
+        None if error.kind() == ErrorKind::Store => RetryRule::After(FIRST_WAIT_AT_DPS),
         None => RetryRule::AtDps,
     }
 }

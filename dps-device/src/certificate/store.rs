@@ -20,6 +20,17 @@ pub trait CredentialStore: fmt::Debug + Send + Sync {
     /// If the store cannot be read.
     async fn load(&self) -> io::Result<StoredCredentials>;
 
+    /// Checks that a new credential can be stored. The device calls it before each renewal, because the service issues a limited number
+    /// of certificates in a day. `in_use` has the names of the key pairs that must stay usable, as in
+    /// [`KeySource::generate`](super::KeySource::generate). By default nothing is checked.
+    ///
+    /// # Errors
+    /// If a new credential cannot be stored now.
+    async fn check_writable(&self, in_use: &[&str]) -> io::Result<()> {
+        let _ = in_use;
+        Ok(())
+    }
+
     /// Stores a new credential as the next one, and replaces the next one that may be there. The current one stays.
     ///
     /// # Errors
@@ -62,6 +73,10 @@ macro_rules! forward {
         impl<S: CredentialStore + ?Sized> CredentialStore for $pointer {
             async fn load(&self) -> io::Result<StoredCredentials> {
                 (**self).load().await
+            }
+
+            async fn check_writable(&self, in_use: &[&str]) -> io::Result<()> {
+                (**self).check_writable(in_use).await
             }
 
             async fn save_next(&self, credential: &Credential) -> io::Result<()> {

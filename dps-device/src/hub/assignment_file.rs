@@ -12,13 +12,14 @@ use tracing::warn;
 use super::assignment_store::AssignmentStore;
 use super::cached_assignment::CachedAssignment;
 use super::monitor::Chain;
-use crate::private_file::{Disk, FileSystem, replace};
+use crate::private_file::{Disk, FileSystem, replace, too_long};
 
 /// Keeps the assignment in a file and replaces it atomically: the new file is written next to it, flushed to the disk, and
 /// renamed. If the power fails, the file has either the old or the new content.
 ///
-/// Only the owner can read the file (mode 600): it holds no credential, but may hold the payload of the operator's webhook. A
-/// damaged file is logged and counts as missing. Only one program may use the file at a time.
+/// Only the owner can read the file (mode 600): it holds no credential, but may hold the payload of the operator's webhook. It has a
+/// checksum, and a damaged file is logged and counts as missing, so that the device registers again. A file of an earlier program
+/// without a checksum is read. Only one program may use the file at a time.
 ///
 /// ```no_run
 /// # fn device(client: dps_device::ProvisioningClient) -> dps_device::ProvisionedDevice {
@@ -69,7 +70,7 @@ impl AssignmentStore for AssignmentFile {
     }
 
     async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
-        let json = assignment.to_json();
+        let json = assignment.to_json().map_err(too_long)?;
         self.blocking(move |path| replace(&Disk, path, &json)).await
     }
 

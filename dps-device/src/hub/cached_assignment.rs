@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dps_types::sealed::{VERSION, seal, verify};
 use dps_types::{ConnectionProfile, DeviceId, HubHostname, IdScope, RegistrationId, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,13 @@ use crate::error::Error;
 /// An assignment as a device stores it: the device that it is for, the hub, and the payload of the custom allocation webhook.
 ///
 /// It holds no key and no token. Debug does not show the payload, which belongs to the operator.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CachedAssignment(Document);
+
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CachedAssignment {
-    version: Version,
+struct Document {
+    version: u64,
     id_scope: IdScope,
     registration_id: RegistrationId,
     assigned_hub: HubHostname,
@@ -32,33 +36,33 @@ impl CachedAssignment {
 
     /// The id scope of the DPS instance that made the assignment.
     pub fn id_scope(&self) -> &IdScope {
-        &self.id_scope
+        &self.0.id_scope
     }
 
     /// The registration id of the device.
     pub fn registration_id(&self) -> &RegistrationId {
-        &self.registration_id
+        &self.0.registration_id
     }
 
     /// The hub.
     pub fn hub(&self) -> &HubHostname {
-        &self.assigned_hub
+        &self.0.assigned_hub
     }
 
     /// The device id in that hub.
     pub fn device_id(&self) -> &DeviceId {
-        &self.device_id
+        &self.0.device_id
     }
 
     /// The connection profile of the hub, which may be one that this client does not support. `None` means
     /// [`ConnectionProfile::Classic`].
     pub fn connection_profile(&self) -> Option<&ConnectionProfile> {
-        self.connection_profile.as_ref()
+        self.0.connection_profile.as_ref()
     }
 
     /// The payload of the custom allocation webhook as JSON. `None` if the last registration returned none.
     pub fn payload_json(&self) -> Option<&Value> {
-        self.payload.as_ref()
+        self.0.payload.as_ref()
     }
 
     /// The payload of the custom allocation webhook. `None` if the last registration returned none.
@@ -66,34 +70,55 @@ impl CachedAssignment {
     /// # Errors
     /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if the payload is not a valid `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let payload = self.payload.as_ref().map(T::deserialize).transpose();
+        let payload = self.0.payload.as_ref().map(T::deserialize).transpose();
         payload.map_err(|error| {
             Error::protocol("the webhook's payload does not have the expected type")
                 .with_source(error)
         })
     }
 
-    /// Writes the assignment as JSON, for a store of your own.
-    pub fn to_json(&self) -> Vec<u8> {
+    /// Writes the assignment as JSON, for a store of your own, which must keep the bytes as they are: the last member is a checksum of
+    /// all bytes before it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document would be longer than
+    /// [`MAX_BYTES`](Self::MAX_BYTES), because of a very long payload.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         // The fields are names and a JSON value, so the encoding cannot fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        let mut json = serde_json::to_vec(&self.0).unwrap_or_default();
+        seal(&mut json);
+        match json.len() <= Self::MAX_BYTES {
+            true => Ok(json),
+            false => Err(Error::configuration(format!(
+                "the assignment cannot be saved: its document has {} bytes, and at most {} are supported",
+                json.len(),
+                Self::MAX_BYTES
+            ))),
+        }
     }
 
     /// Reads a document that [`to_json`](Self::to_json) has written. Unknown fields are ignored, and so is a byte order mark.
+    ///
+    /// A document of version 1, which earlier programs have written, has no checksum.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the document is longer than
     /// [`MAX_BYTES`](Self::MAX_BYTES), is damaged, or has a version that this crate does not support.
     pub fn from_json(document: &[u8]) -> Result<Self, Error> {
+        let damaged = || Error::configuration("the saved assignment is damaged");
         if document.len() > Self::MAX_BYTES {
             return Err(Error::configuration(format!(
                 "the saved assignment is longer than {} bytes",
                 Self::MAX_BYTES
             )));
         }
-        json::from_slice(document).map_err(|error| {
-            Error::configuration("the saved assignment is damaged").with_source(error)
-        })
+        let read: Document =
+            json::from_slice(document).map_err(|error| damaged().with_source(error))?;
+        verify(document, read.version).map_err(|damage| damaged().with_source(damage))?;
+        Ok(Self(Document {
+            version: VERSION,
+            ..read
+        }))
     }
 
     pub(super) fn new(
@@ -102,77 +127,42 @@ impl CachedAssignment {
         hub: HubHostname,
         device_id: DeviceId,
     ) -> Self {
-        Self {
-            version: Version,
+        Self(Document {
+            version: VERSION,
             id_scope,
             registration_id,
             assigned_hub: hub,
             device_id,
             connection_profile: None,
             payload: None,
-        }
+        })
     }
 
-    pub(super) fn with_profile(self, connection_profile: Option<ConnectionProfile>) -> Self {
-        Self {
-            connection_profile,
-            ..self
-        }
+    pub(super) fn with_profile(mut self, connection_profile: Option<ConnectionProfile>) -> Self {
+        self.0.connection_profile = connection_profile;
+        self
     }
 
-    pub(super) fn with_payload(self, payload: Option<Value>) -> Self {
-        Self { payload, ..self }
+    pub(super) fn with_payload(mut self, payload: Option<Value>) -> Self {
+        self.0.payload = payload;
+        self
     }
 
     /// True if both name the same device in the same hub.
     pub(super) fn is_same_hub(&self, other: &Self) -> bool {
-        self.assigned_hub == other.assigned_hub && self.device_id == other.device_id
+        self.hub() == other.hub() && self.device_id() == other.device_id()
     }
 }
 
 impl fmt::Debug for CachedAssignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedAssignment")
-            .field("id_scope", &self.id_scope)
-            .field("registration_id", &self.registration_id)
-            .field("assigned_hub", &self.assigned_hub)
-            .field("device_id", &self.device_id)
-            .field("has_payload", &self.payload.is_some())
+            .field("id_scope", &self.0.id_scope)
+            .field("registration_id", &self.0.registration_id)
+            .field("assigned_hub", &self.0.assigned_hub)
+            .field("device_id", &self.0.device_id)
+            .field("has_payload", &self.0.payload.is_some())
             .finish()
-    }
-}
-
-/// The version of the document. Only version 1 exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
-struct Version;
-
-impl From<Version> for u64 {
-    fn from(_: Version) -> Self {
-        1
-    }
-}
-
-impl TryFrom<u64> for Version {
-    type Error = UnknownVersion;
-
-    fn try_from(version: u64) -> Result<Self, UnknownVersion> {
-        match version {
-            1 => Ok(Self),
-            other => Err(UnknownVersion(other)),
-        }
-    }
-}
-
-struct UnknownVersion(u64);
-
-impl fmt::Display for UnknownVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "its version is {}, but this program supports only version 1",
-            self.0
-        )
     }
 }
 
@@ -181,8 +171,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::changed_bytes::refuses_each_changed_byte;
 
-    const JSON: &str = r#"{"version":1,"idScope":"0ne00000A0A","registrationId":"toaster-0815","assignedHub":"contoso.azure-devices.net","deviceId":"Toaster#0815"}"#;
+    /// The digits are those of `sha256sum` for the bytes before the member.
+    const JSON: &str = r#"{"version":2,"idScope":"0ne00000A0A","registrationId":"toaster-0815","assignedHub":"contoso.azure-devices.net","deviceId":"Toaster#0815","checksum":"fe760cc37aff51f7"}"#;
+    /// A document of an earlier program.
+    const OLD: &str = r#"{"version":1,"idScope":"0ne00000A0A","registrationId":"toaster-0815","assignedHub":"contoso.azure-devices.net","deviceId":"Toaster#0815"}"#;
 
     fn cached() -> CachedAssignment {
         CachedAssignment::new(
@@ -193,24 +187,77 @@ mod tests {
         )
     }
 
+    /// A document with other members than those that this program writes, and the right checksum.
+    fn sealed(json: &str) -> Vec<u8> {
+        let mut json = json.as_bytes().to_vec();
+        seal(&mut json);
+        json
+    }
+
     #[test]
     fn the_format_is_stable() {
-        assert_eq!(String::from_utf8(cached().to_json()).unwrap(), JSON);
+        assert_eq!(
+            String::from_utf8(cached().to_json().unwrap()).unwrap(),
+            JSON
+        );
         assert_eq!(
             CachedAssignment::from_json(JSON.as_bytes()).unwrap(),
             cached()
         );
-        let newer = JSON.replace("{", r#"{"more":[{}],"#);
+        let newer = OLD.replace(r#"{"version":1"#, r#"{"more":[{}],"version":2"#);
         assert_eq!(
-            CachedAssignment::from_json(newer.as_bytes()).unwrap(),
+            CachedAssignment::from_json(&sealed(&newer)).unwrap(),
             cached()
         );
     }
 
     #[test]
+    fn a_document_of_an_earlier_program_has_no_checksum() {
+        for old in [OLD.to_owned(), OLD.replace('{', r#"{"more":[{}],"#)] {
+            let read = CachedAssignment::from_json(old.as_bytes()).unwrap();
+            assert_eq!(read, cached());
+            assert_eq!(read.to_json().unwrap(), JSON.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_in_a_name_is_found() {
+        let error = CachedAssignment::from_json(JSON.replace("contoso", "contosp").as_bytes());
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        assert_eq!(
+            format!("{error:#}"),
+            "the saved assignment is damaged: its checksum is not that of its content"
+        );
+    }
+
+    #[test]
+    fn any_changed_byte_is_found() {
+        refuses_each_changed_byte(JSON, CachedAssignment::from_json);
+    }
+
+    /// Numbers are longer when they are written again: `1e15` becomes `1000000000000000.0`.
+    #[test]
+    fn a_document_that_could_not_be_read_again_is_not_written() {
+        let payload = |numbers: usize| {
+            let json = format!("[{}]", vec!["1e15"; numbers].join(","));
+            cached().with_payload(Some(serde_json::from_str(&json).unwrap()))
+        };
+        let longest = payload(13_000).to_json().unwrap();
+        assert!(longest.len() <= CachedAssignment::MAX_BYTES);
+        assert_eq!(
+            CachedAssignment::from_json(&longest).unwrap(),
+            payload(13_000)
+        );
+        let error = payload(14_000).to_json().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        assert!(error.to_string().contains("at most 262144"), "{error}");
+    }
+
+    #[test]
     fn the_payload_is_kept_and_not_shown() {
         let with_payload = cached().with_payload(Some(serde_json::json!({"rate": "s3cret"})));
-        let read = CachedAssignment::from_json(&with_payload.to_json()).unwrap();
+        let read = CachedAssignment::from_json(&with_payload.to_json().unwrap()).unwrap();
         assert_eq!(read, with_payload);
         assert_eq!(read.payload_json().unwrap()["rate"], "s3cret");
         assert!(read.payload::<u8>().is_err());
@@ -220,13 +267,13 @@ mod tests {
 
     #[test]
     fn an_unknown_connection_profile_is_kept() {
-        let json = JSON.replace(
+        let json = OLD.replace(
             r#""deviceId""#,
             r#""connectionProfile":"quantum","deviceId""#,
         );
         let read = CachedAssignment::from_json(json.as_bytes()).unwrap();
         assert_eq!(read.connection_profile().unwrap().as_str(), "quantum");
-        let again = CachedAssignment::from_json(&read.to_json()).unwrap();
+        let again = CachedAssignment::from_json(&read.to_json().unwrap()).unwrap();
         assert_eq!(again, read);
         assert_eq!(cached().connection_profile(), None);
     }
@@ -246,8 +293,12 @@ mod tests {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             format!("{error}: {}", source.unwrap_or_default())
         };
-        let newer = error(&JSON.replace("1,", "2,"));
-        assert!(newer.contains("version is 2"), "{newer}");
+        let newer = error(&JSON.replace(":2,", ":3,"));
+        assert!(newer.contains("version is 3"), "{newer}");
+        let older = error(&JSON.replace(":2,", ":1,"));
+        assert!(older.contains("its checksum is not"), "{older}");
+        let without = error(&OLD.replace(":1,", ":2,"));
+        assert!(without.contains("it has no checksum"), "{without}");
         let cut = error(&JSON[..40]);
         assert!(cut.contains("damaged: EOF"), "{cut}");
     }
@@ -258,12 +309,13 @@ mod tests {
             String::new(),
             "null".to_owned(),
             "{}".to_owned(),
-            JSON[..JSON.len() - 1].to_owned(),
+            OLD[..OLD.len() - 1].to_owned(),
+            format!("{OLD}{OLD}"),
             format!("{JSON}{JSON}"),
-            JSON.replace("1,", "2,"),
-            JSON.replace(r#""version":1,"#, ""),
-            JSON.replace("contoso", "con toso"),
-            JSON.replace("0ne", "0ne/"),
+            OLD.replace("1,", "2,"),
+            OLD.replace(r#""version":1,"#, ""),
+            OLD.replace("contoso", "con toso"),
+            OLD.replace("0ne", "0ne/"),
             format!("{JSON}{}", " ".repeat(CachedAssignment::MAX_BYTES)),
         ] {
             assert!(
@@ -281,16 +333,17 @@ mod tests {
         }
 
         #[test]
-        fn a_document_with_a_changed_byte_is_refused_or_read_consistently(
-            cut in 0..JSON.len(),
-            at in 0..JSON.len(),
+        fn an_old_document_with_a_changed_byte_is_refused_or_read_consistently(
+            cut in 0..OLD.len(),
+            at in 0..OLD.len(),
             byte in any::<u8>(),
         ) {
-            prop_assert!(CachedAssignment::from_json(&JSON.as_bytes()[..cut]).is_err());
-            let mut scratched = JSON.as_bytes().to_vec();
+            prop_assert!(CachedAssignment::from_json(&OLD.as_bytes()[..cut]).is_err());
+            let mut scratched = OLD.as_bytes().to_vec();
             scratched[at] = byte;
             if let Ok(read) = CachedAssignment::from_json(&scratched) {
-                prop_assert_eq!(CachedAssignment::from_json(&read.to_json()).unwrap(), read);
+                let written = read.to_json().unwrap();
+                prop_assert_eq!(CachedAssignment::from_json(&written).unwrap(), read);
             }
         }
     }

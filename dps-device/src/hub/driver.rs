@@ -446,7 +446,10 @@ async fn open_with_either_proof(
 fn ends(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::InvalidConfiguration | ErrorKind::Unsupported | ErrorKind::ConnectionProfile
+        ErrorKind::InvalidConfiguration
+            | ErrorKind::KeyPolicy
+            | ErrorKind::Unsupported
+            | ErrorKind::ConnectionProfile
     )
 }
 

@@ -17,7 +17,7 @@ use super::resolve::{Reason, Resolved, Resolver, in_time};
 use crate::certificate::{RenewalPlace, keeper::Keeper};
 use crate::client::ProvisioningClient;
 use crate::error::Error;
-use crate::poll::{Pace, draw};
+use crate::poll::Pace;
 
 type Search = BoxFuture<'static, Result<Resolved, Error>>;
 
@@ -167,7 +167,9 @@ impl DpsFinder {
     }
 
     fn wait(&self) -> Duration {
-        let wait = self.pace.wait(None, draw(), Duration::MAX);
+        let wait = self
+            .pace
+            .wait(None, self.client.draws.next(), Duration::MAX);
         wait.unwrap_or_default()
     }
 

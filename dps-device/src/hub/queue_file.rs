@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
+use dps_types::sealed::checksum;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::queue::MessageQueue;
+use crate::private_file::regular_file;
 
 /// A segment is closed when it has this many bytes.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
@@ -145,6 +146,7 @@ impl Segments {
     }
 
     fn read(&mut self, id: u64) -> io::Result<()> {
+        regular_file(&self.path(id))?;
         let mut file = io::BufReader::new(File::open(self.path(id))?);
         let mut offset = 0;
         loop {
@@ -175,6 +177,10 @@ impl Segments {
     }
 
     fn push(&mut self, number: u64, message: &[u8]) -> io::Result<()> {
+        if message.len() > MAX_BODY {
+            let what = format!("a queued message has more than {MAX_BODY} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let (segment, offset) = self.append(&record(number, 0, message))?;
         if let Some((file, _)) = &self.current {
             file.sync_data()?;
@@ -200,7 +206,8 @@ impl Segments {
         let mut bytes = Vec::with_capacity(length);
         file.take(length as u64).read_to_end(&mut bytes)?;
         let body = bytes.split_off(HEADER.min(bytes.len()));
-        Ok((record(number, 0, &body)[..HEADER] == bytes).then_some(body))
+        let is_whole = record(number, 0, &body).get(..HEADER) == Some(bytes.as_slice());
+        Ok(is_whole.then_some(body))
     }
 
     fn remove(&mut self, number: u64) -> io::Result<()> {
@@ -275,14 +282,10 @@ enum Record {
 }
 
 fn record(number: u64, kind: u32, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + body.len());
-    bytes.extend_from_slice(&[0; 8]);
-    bytes.extend_from_slice(&number.to_be_bytes());
-    bytes.extend_from_slice(&(body.len() as u32 | kind).to_be_bytes());
-    bytes.extend_from_slice(body);
-    let checksum = checksum(&bytes[8..]);
-    bytes[..8].copy_from_slice(&checksum);
-    bytes
+    let number = number.to_be_bytes();
+    let length = (body.len() as u32 | kind).to_be_bytes();
+    let checksum = checksum(&[&number, &length, body]);
+    [&checksum, &number, &length[..], body].concat()
 }
 
 fn read_record(file: &mut impl Read) -> io::Result<Record> {
@@ -295,25 +298,21 @@ fn read_record(file: &mut impl Read) -> io::Result<Record> {
             Record::Damaged
         });
     };
-    let number = u64::from_be_bytes(std::array::from_fn(|index| header[8 + index]));
-    let length = u32::from_be_bytes(std::array::from_fn(|index| header[16 + index]));
+    let (mut number, mut length) = ([0; 8], [0; 4]);
+    number.copy_from_slice(&header[8..16]);
+    length.copy_from_slice(&header[16..]);
+    let (number, length) = (u64::from_be_bytes(number), u32::from_be_bytes(length));
     let (kind, length) = (length & REMOVAL, (length & !REMOVAL) as usize);
     if length > MAX_BODY {
         return Ok(Record::Damaged);
     }
     let mut body = Vec::with_capacity(length);
     file.by_ref().take(length as u64).read_to_end(&mut body)?;
-    if body.len() < length || record(number, kind, &body)[..8] != header[..8] {
+    if body.len() < length || !record(number, kind, &body).starts_with(&header) {
         return Ok(Record::Damaged);
     }
     Ok(match kind {
         REMOVAL => Record::Removal(number),
         _ => Record::Message(number, length),
     })
-}
-
-/// The first bytes of a SHA-256, which this crate links already.
-fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let digest = Sha256::digest(bytes);
-    std::array::from_fn(|index| digest[index])
 }

@@ -13,7 +13,7 @@ use crate::poll::draw;
 /// | The hub is unreachable for 15 to 30 minutes, a random time | With [`IdentityRecovery::Reprovision`] the device asks DPS for its hub, and registers if DPS names the same hub. While DPS is unreachable as well, it stays with its hub. |
 /// | The hub refuses the device: 401, 403, 404, or CONNACK 4 or 5 with each of its keys | [`IdentityRecovery`] decides. |
 /// | The registration at DPS fails | The device tries again: with the stored assignment if there is one, and else with another registration. The wait between two registrations grows to about a minute. |
-/// | The configuration is not valid, the transport cannot carry the proof, or the hub requires an unknown connection profile | The connection ends, since another attempt cannot help. |
+/// | The configuration is not valid, the policy of a key in a TPM does not allow its use, the transport cannot carry the proof, or the hub requires an unknown connection profile | The connection ends, since another attempt cannot help. |
 ///
 /// In the meantime messages wait in their queue. Other requests wait until their timeout; if the failure is one that does not
 /// pass by itself, such as a certificate that is not trusted, they fail at once with that failure.

@@ -39,10 +39,12 @@ impl Renewer {
     /// Never ends: it is dropped with the connection.
     pub(super) async fn run(mut self) {
         loop {
-            if let Some(certificate) = self.keeper.confirm().await {
+            self.keeper.update_store().await;
+            if let Some(certificate) = self.keeper.accepted() {
                 self.in_use(&certificate).await;
             }
-            let wait = self.schedule();
+            let waits = [self.schedule(), self.keeper.store_wait()];
+            let wait = waits.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = self.keeper.changed.notified() => continue,
@@ -121,11 +123,15 @@ impl Renewer {
     }
 
     async fn perform(&self, action: Action) -> Result<(), Error> {
+        let expired = self.keeper.expired();
+        if expired.is_none() {
+            self.keeper.check_store().await?;
+        }
         let replace = match action {
             Action::Register => return self.handle.reprovision().await,
             Action::AskHub { replace } => replace,
         };
-        if let Some(valid_until) = self.keeper.expired() {
+        if let Some(valid_until) = expired {
             self.event(CertificateEvent::Expired { valid_until });
             return self.handle.reprovision().await;
         }

@@ -81,12 +81,13 @@ impl Requests {
         }
     }
 
-    /// Sends a request again after a wait, which is returned.
-    pub(super) fn retry(&mut self, sent: Sent, retry_after: Option<Duration>) -> Duration {
+    /// Sends a request that failed again after a wait, which is returned.
+    pub(super) fn retry(&mut self, sent: Sent, error: &Error) -> Duration {
+        let retry_after = error.retry_after();
         let Sent {
             pending, mut pace, ..
         } = sent;
-        pace.failed();
+        pace.failed_as(error.kind());
         let wait = pace.wait(retry_after, draw(), Duration::MAX);
         let wait = wait.unwrap_or(Duration::from_secs(60));
         let not_before = after(wait);

@@ -58,7 +58,7 @@ impl Resolver {
     pub(super) async fn run(self, reason: Reason) -> Result<Resolved, Error> {
         match reason {
             #[cfg(feature = "certificates")]
-            Reason::Start if self.needs_certificate().await => self.register().await,
+            Reason::Start if self.needs_certificate().await? => self.register().await,
             Reason::Start => match self.load().await {
                 Some(assignment) => Ok(Resolved::known(assignment)),
                 None => self.register().await,
@@ -172,22 +172,22 @@ impl Resolver {
 
     /// True if the device has no valid certificate for its hub.
     #[cfg(feature = "certificates")]
-    async fn needs_certificate(&self) -> bool {
+    async fn needs_certificate(&self) -> Result<bool, Error> {
         let Some(keeper) = &self.certificates else {
-            return false;
+            return Ok(false);
         };
-        keeper.load().await;
+        keeper.load().await?;
         if let Some(valid_until) = keeper.expired() {
             let expired = CertificateEvent::Expired { valid_until };
             self.monitor.certificate(expired);
         }
-        keeper.credentials().is_none()
+        Ok(keeper.credentials().is_none())
     }
 
     /// The device uses the assignment even if it cannot be stored.
     async fn save(&self, assignment: &CachedAssignment) {
         if let Err(error) = in_time(self.store.save(assignment)).await {
-            warn!(error = %Chain(&error), "the assignment cannot be stored: the device will register after a restart");
+            warn!(error = %Chain(&error), "the assignment cannot be stored: a restart of the device uses the earlier one, or leads to a registration");
         }
     }
 

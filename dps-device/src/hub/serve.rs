@@ -273,7 +273,7 @@ impl Driver {
         let monitor = &self.shared.monitor;
         let is_refusal = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound);
         if error.kind().is_retried() {
-            let wait = self.requests.retry(sent, error.retry_after());
+            let wait = self.requests.retry(sent, &error);
             monitor.failed("a request to the hub failed", &error, Some(wait));
         } else if is_refusal && self.recovers_from_refusal() {
             self.requests.again(sent);

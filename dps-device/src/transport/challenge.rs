@@ -7,7 +7,7 @@ use dps_types::sas::SignError;
 use tokio::time::timeout;
 
 use super::error::TransportError;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, signing_kind};
 
 #[cfg(any(feature = "http", feature = "amqp"))]
 pub(super) use keys::with_keys;
@@ -90,7 +90,7 @@ pub(crate) async fn in_time(
 ) -> Result<(), TransportError> {
     match timeout(limit, work).await {
         Ok(done) => {
-            done.map_err(|error| TransportError::new(ErrorKind::Signing, what).with_source(error))
+            done.map_err(|error| TransportError::new(signing_kind(&error), what).with_source(error))
         }
         Err(_) => Err(TransportError::new(
             ErrorKind::Signing,

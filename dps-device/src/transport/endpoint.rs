@@ -72,18 +72,21 @@ mod tls {
             &self,
             identity: Option<&ClientIdentity>,
         ) -> Result<ClientConfig, TransportError> {
+            if let Some(identity) = identity
+                && !dps_tls::signs_for_tls13(identity.certified_key())
+            {
+                // The shared configuration offers TLS 1.3.
+                return dps_tls::ClientTls::new(self.roots().clone())
+                    .with_identity(identity.certified_key().clone())
+                    .build()
+                    .map_err(unusable);
+            }
             let mut config = match self.tls.get() {
                 Some(config) => config.clone(),
                 None => {
                     let config = dps_tls::ClientTls::new(self.roots().clone())
                         .build()
-                        .map_err(|error| {
-                            TransportError::new(
-                                ErrorKind::InvalidConfiguration,
-                                "the TLS configuration is not usable",
-                            )
-                            .with_source(error)
-                        })?;
+                        .map_err(unusable)?;
                     self.tls.get_or_init(|| config).clone()
                 }
             };
@@ -93,6 +96,14 @@ mod tls {
             }
             Ok(config)
         }
+    }
+
+    fn unusable(error: dps_tls::Error) -> TransportError {
+        TransportError::new(
+            ErrorKind::InvalidConfiguration,
+            "the TLS configuration is not usable",
+        )
+        .with_source(error)
     }
 }
 

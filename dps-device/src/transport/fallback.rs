@@ -79,11 +79,11 @@ impl Fallback {
         target.request_timeout() / shares.saturating_add(2)
     }
 
-    /// The indexes of all transports, the one to start with first.
-    fn order(&self) -> Vec<usize> {
+    /// All transports with their indexes, the one to start with first.
+    fn order(&self) -> Vec<(usize, &Candidate)> {
         let first = self.first.load(Ordering::Relaxed);
-        let mut order: Vec<_> = (0..self.candidates.len()).collect();
-        order.sort_by_key(|index| *index != first);
+        let mut order: Vec<_> = self.candidates.iter().enumerate().collect();
+        order.sort_by_key(|(index, _)| *index != first);
         order
     }
 }
@@ -121,6 +121,7 @@ struct FallbackSession<'a> {
 
 struct Opened<'a> {
     index: usize,
+    candidate: &'a Candidate,
     session: Box<dyn Session + 'a>,
 }
 
@@ -130,7 +131,7 @@ struct Attempts<'a> {
     target: &'a Target,
     proof: Proof<'a>,
     started: Instant,
-    untried: std::vec::IntoIter<usize>,
+    untried: std::vec::IntoIter<(usize, &'a Candidate)>,
     failures: Vec<Failure>,
 }
 
@@ -159,7 +160,11 @@ impl FallbackSession<'_> {
             return request.send(&mut *self.current.session).await;
         }
         loop {
-            let Opened { index, session } = &mut self.current;
+            let Opened {
+                index,
+                candidate,
+                session,
+            } = &mut self.current;
             let time = self.attempts.time_left();
             let error = match timeout(time, request.send(&mut **session)).await {
                 Ok(Ok(reply)) => {
@@ -174,7 +179,7 @@ impl FallbackSession<'_> {
                 Ok(Err(error)) => error,
                 Err(_) => TransportError::new(ErrorKind::Connect, "there was no answer in time"),
             };
-            self.attempts.failed(*index, error);
+            self.attempts.failed(candidate, error);
             self.current = self.attempts.next().await?;
         }
     }
@@ -185,20 +190,24 @@ impl<'a> Attempts<'a> {
     async fn next(&mut self) -> Result<Opened<'a>, TransportError> {
         let fallback = self.fallback;
         let share = fallback.share(self.target).min(MAX_CONNECT_TIME);
-        while let Some(index) = self.untried.next() {
-            let transport = &fallback.candidates[index].transport;
+        while let Some((index, candidate)) = self.untried.next() {
+            let transport = &candidate.transport;
             match timeout(share, transport.open(self.target, self.proof)).await {
                 Ok(Ok(session)) => {
                     // Without a reply the next transport is the better choice, since this one may never answer.
                     let next = (index + 1) % fallback.candidates.len();
                     fallback.first.store(next, Ordering::Relaxed);
-                    return Ok(Opened { index, session });
+                    return Ok(Opened {
+                        index,
+                        candidate,
+                        session,
+                    });
                 }
                 Ok(Err(error)) if !tries_next(error.kind()) => return Err(error),
-                Ok(Err(error)) => self.failed(index, error),
+                Ok(Err(error)) => self.failed(candidate, error),
                 Err(_) => {
                     let what = format!("there was no connection within {share:?}");
-                    self.failed(index, TransportError::new(ErrorKind::Connect, what));
+                    self.failed(candidate, TransportError::new(ErrorKind::Connect, what));
                 }
             }
         }
@@ -211,11 +220,11 @@ impl<'a> Attempts<'a> {
         limit.saturating_sub(self.started.elapsed())
     }
 
-    fn failed(&mut self, index: usize, error: TransportError) {
+    fn failed(&mut self, candidate: &Candidate, error: TransportError) {
         let Candidate {
             transport,
             log_limit,
-        } = &self.fallback.candidates[index];
+        } = candidate;
         let name = transport.name().to_owned();
         // A transport that cannot carry the request is a matter of configuration, not a fault.
         if error.kind() != ErrorKind::Unsupported && log_limit.allows() {

@@ -15,6 +15,8 @@ pub(crate) mod challenge;
 pub(crate) mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fallback;
+#[cfg(all(fuzzing, feature = "http", feature = "hub"))]
+pub(crate) mod fuzzing;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 #[cfg(feature = "mqtt")]

@@ -2,7 +2,7 @@
 //!
 //! Source: OASIS, MQTT Version 3.1.1.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -39,6 +39,10 @@ pub(crate) struct MqttConnection {
     timeout: Duration,
     last_sent: Instant,
     pong_due: Option<Instant>,
+    /// Pings without an answer.
+    pings: u32,
+    /// The packet ids of messages that the peer has not acknowledged.
+    unacknowledged: HashSet<u16>,
     /// Messages that arrived before the subscription was confirmed.
     early: VecDeque<Publish>,
 }
@@ -59,6 +63,8 @@ impl MqttConnection {
             timeout,
             last_sent: Instant::now(),
             pong_due: None,
+            pings: 0,
+            unacknowledged: HashSet::new(),
             early: VecDeque::new(),
         };
         connect.keep_alive = KEEP_ALIVE.as_secs() as u16;
@@ -75,6 +81,7 @@ impl MqttConnection {
         packet_id: u16,
     ) -> Result<(), TransportError> {
         let id = Some(packet_id);
+        self.unacknowledged.insert(packet_id);
         self.send(Packet::Publish(Publish::new(
             topic,
             body,
@@ -94,9 +101,15 @@ impl MqttConnection {
         if let Some(publish) = self.early.pop_front() {
             return Ok(Packet::Publish(publish));
         }
-        match self.receive().await? {
-            packet @ (Packet::Publish(_) | Packet::PubAck { .. }) => Ok(packet),
-            _ => Err(unexpected()),
+        let packet = self.receive().await?;
+        let is_allowed = match &packet {
+            Packet::Publish(_) => true,
+            Packet::PubAck { packet_id } => self.unacknowledged.remove(packet_id),
+            _ => false,
+        };
+        match is_allowed {
+            true => Ok(packet),
+            false => Err(unexpected()),
         }
     }
 
@@ -149,6 +162,7 @@ impl MqttConnection {
                     return Err(silent("the service did not answer a ping"));
                 }
                 self.pong_due = Some(Instant::now() + self.timeout);
+                self.pings += 1;
                 self.send(Packet::PingReq).await?;
                 continue;
             };
@@ -157,7 +171,9 @@ impl MqttConnection {
             })?;
             self.pong_due = None;
             match packet {
-                Packet::PingResp => {}
+                Packet::PingResp => {
+                    self.pings = self.pings.checked_sub(1).ok_or_else(unexpected)?;
+                }
                 Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
                     return Err(unexpected());
                 }

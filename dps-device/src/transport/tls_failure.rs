@@ -10,7 +10,7 @@ use dps_types::sas::SignError;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, signing_kind};
 
 const UNKNOWN_ISSUER: &str = "the server's certificate was issued by a CA that is not trusted: add the CA with \
     `with_roots`, or check whether a proxy or firewall on the way replaces certificates";
@@ -20,7 +20,7 @@ pub(super) fn describe(error: &(dyn StdError + 'static)) -> Option<(ErrorKind, C
     let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
     let what = match tls {
         rustls::Error::Other(other) if other.0.is::<SignError>() => {
-            return Some((ErrorKind::Signing, "the key could not sign".into()));
+            return Some((signing_kind(&*other.0), "the key could not sign".into()));
         }
         rustls::Error::InvalidCertificate(error) => of_server_certificate(error),
         rustls::Error::AlertReceived(alert) => of_alert(*alert),

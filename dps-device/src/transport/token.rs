@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::TransportError;
 use super::target::Target;
-use crate::error::ErrorKind;
+use crate::error::signing_kind;
 
 /// The lifetime of a token.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -76,6 +76,6 @@ pub(crate) async fn sign(
     signer: &dyn Sign,
 ) -> Result<SasToken, TransportError> {
     builder.sign(signer).await.map_err(|error| {
-        TransportError::new(ErrorKind::Signing, "the key could not sign").with_source(error)
+        TransportError::new(signing_kind(&error), "the key could not sign").with_source(error)
     })
 }

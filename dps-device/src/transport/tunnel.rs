@@ -6,8 +6,7 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::error::TransportError;
@@ -20,12 +19,12 @@ const MAX_HEAD: usize = 8 * 1024;
 
 /// Asks the proxy at the other end of the stream for a tunnel, and returns the stream inside the tunnel. The caller sets a
 /// time limit.
-pub(super) async fn connect(
-    mut stream: TcpStream,
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
     proxy: &Proxy,
     host: &Host,
     port: u16,
-) -> Result<TcpStream, TransportError> {
+) -> Result<S, TransportError> {
     let request = request(proxy, host, port);
     stream.write_all(&request).await.map_err(lost)?;
     let mut head = Vec::new();

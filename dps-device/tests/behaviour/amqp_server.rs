@@ -44,7 +44,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, replies: Replies) -> Re
         sasl.finish(&mut frames, Outcome::Ok).await?;
         frames.read_header().await?;
     }
-    let mut server = Server::accept_connection(frames, Limits::default()).await?;
+    let mut server = Server::accept_connection(frames, Limits::default());
     let mut answers = None;
     loop {
         match server.next().await? {

@@ -367,7 +367,7 @@ async fn a_stored_certificate_is_opened_with_its_key_only() {
         .await
         .unwrap();
 
-    let stored = Credential::new(name, &issued).to_json();
+    let stored = Credential::new(name, &issued).to_json().unwrap();
     let stored = Credential::from_json(&stored).unwrap();
     let id = DEVICE.parse().unwrap();
     let opened: IssuedCertificate = stored.open(&id, &keys).await.unwrap();

@@ -343,6 +343,7 @@ mod over_sockets {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::first_failure::first_failure;
     use crate::https::challenge::{assigned as challenged_and_assigned, challenge};
     use crate::https::server::{Server, json};
     use crate::mqtt::MqttKind;
@@ -410,9 +411,7 @@ mod over_sockets {
         let transport = Fallback::new(Mqtt::default().with_port(port))
             .or(MqttWebSocket::default().with_port(port))
             .or(Http::default().with_port(port));
-        let register = connecting_to(transport, &pki).register();
-        let error = register.timeout(Duration::from_secs(1)).await.unwrap_err();
-        let failure = error.last_failure().unwrap();
+        let failure = first_failure(&connecting_to(transport, &pki)).await;
         let reasons = failure.source().unwrap().to_string();
         for name in ["Mqtt", "MqttWebSocket", "Http"] {
             let reason = format!("{name}: the connection failed: ");

@@ -1,12 +1,13 @@
 //! The log of a device: the failures that are logged, their level and their rate.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use dps_device::ErrorKind;
 use dps_device::transport::TransportError;
-use tracing::Level;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::script::{Script, Step, assigned, fail_with};
@@ -35,19 +36,28 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Log {
+    /// Collects the log of this thread until the guard is dropped.
+    pub(crate) fn collect(level: Level) -> (Self, DefaultGuard) {
+        // With one subscriber only, tracing would cache for all threads that a thread without it has no use for a message.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+        LazyLock::force(&SECOND);
+
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    pub(crate) fn subscriber(
-        &self,
-        level: Level,
-    ) -> impl tracing::Subscriber + Send + Sync + use<> {
-        tracing_subscriber::fmt()
-            .with_max_level(level)
-            .with_ansi(false)
-            .with_writer(self.clone())
-            .finish()
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.text().lines().map(str::to_owned).collect()
     }
 
     fn count(&self, text: &str) -> usize {
@@ -57,8 +67,7 @@ impl Log {
 
 #[tokio::test(start_paused = true)]
 async fn retries_are_logged_at_once_and_then_at_most_once_a_minute() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.subscriber(Level::WARN));
+    let (log, _guard) = Log::collect(Level::WARN);
     let script = Script::forever(Step::Fail(ErrorKind::Connect));
     let client = script
         .client()
@@ -74,8 +83,7 @@ async fn retries_are_logged_at_once_and_then_at_most_once_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_logged_with_all_its_causes() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.subscriber(Level::WARN));
+    let (log, _guard) = Log::collect(Level::WARN);
     let cause = || std::io::Error::other("the name does not resolve");
     let failure = fail_with(move || {
         TransportError::new(ErrorKind::Connect, "the connection failed").with_source(cause())

@@ -74,6 +74,8 @@ mod deadlines;
 mod events;
 mod fallback;
 #[cfg(any(feature = "http", feature = "mqtt"))]
+mod first_failure;
+#[cfg(any(feature = "http", feature = "mqtt"))]
 mod http_proxy;
 #[cfg(feature = "http")]
 mod https;

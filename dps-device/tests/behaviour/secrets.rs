@@ -5,6 +5,7 @@ use dps_device::transport::Reply;
 use dps_device::{Attestation, Proxy, SymmetricKey, SymmetricKeyAttestation, X509Attestation};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
+use tracing::Level;
 
 use crate::log::Log;
 use crate::script::{KEY, Script, answer, assigned, assigning};
@@ -56,14 +57,9 @@ fn an_error_about_a_key_does_not_repeat_it() {
     assert!(!format!("{error:?} {error}").contains("hunter2"));
 }
 
-fn subscriber(log: &Log) -> impl tracing::Subscriber + Send + Sync + use<> {
-    log.subscriber(tracing::Level::TRACE)
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_log_has_stable_fields() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let (log, _guard) = Log::collect(Level::TRACE);
     let script = Script::new([assigning(), answer(503, ""), assigned()]);
     let register = script.client().register().payload(json!("hunter2"));
     register.await.unwrap();
@@ -86,8 +82,7 @@ async fn the_log_has_stable_fields() {
 async fn the_log_of_an_https_registration_holds_no_secret() {
     use crate::https::registered;
 
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let (log, _guard) = Log::collect(Level::TRACE);
     let token = registered().await;
     let signature = token.split("&sig=").nth(1).unwrap().split('&').next();
 
@@ -103,8 +98,7 @@ async fn the_log_of_an_https_registration_holds_no_secret() {
 async fn the_log_of_a_tpms_registration_holds_no_secret() {
     use dps_hardware::vector;
 
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let (log, _guard) = Log::collect(Level::TRACE);
     let token = crate::https::challenge::registered().await;
     let signature = token.split("&sig=").nth(1).unwrap().split('&').next();
 
@@ -126,8 +120,7 @@ async fn the_log_of_a_tpms_registration_holds_no_secret() {
 #[cfg(feature = "mqtt")]
 #[tokio::test]
 async fn the_log_of_an_mqtt_registration_holds_no_secret() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let (log, _guard) = Log::collect(Level::TRACE);
     let connect = crate::mqtt::registered().await;
     let connect = String::from_utf8_lossy(&connect);
     let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();
@@ -142,8 +135,7 @@ async fn the_log_of_an_mqtt_registration_holds_no_secret() {
 #[cfg(feature = "hub")]
 #[tokio::test]
 async fn the_log_of_a_hub_connection_holds_no_secret() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let (log, _guard) = Log::collect(Level::TRACE);
     let connect = crate::hub::exchange_secret("hunter2").await;
     let connect = String::from_utf8_lossy(&connect);
     let signature = connect.split("&sig=").nth(1).unwrap().split('&').next();

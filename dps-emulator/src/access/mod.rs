@@ -39,6 +39,10 @@ pub(crate) struct Access {
 
 impl Access {
     /// The primary key of the first policy, `provisioningserviceowner`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the policy of the owner is always the first"
+    )]
     pub(crate) fn owner_key(&self) -> &SymmetricKey {
         &self.policies[0].keys[0]
     }

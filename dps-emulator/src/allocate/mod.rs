@@ -13,8 +13,7 @@ use dps_allocation::policies::{EvenlyWeighted, Fixed, LatencyTable, LowestLatenc
 use dps_allocation::{AllocationPolicy, WebhookClient};
 use dps_types::enrollment::{AllocationPolicyKind, InitialTwin};
 use dps_types::{
-    AllocationRequest, AllocationResponse, DeviceRuntimeContext, Enrollment, ErrorCode,
-    HubHostname, json,
+    AllocationRequest, AllocationResponse, DeviceRuntimeContext, ErrorCode, HubHostname, json,
 };
 use serde_json::Value;
 
@@ -22,9 +21,10 @@ pub use default_allocation::DefaultAllocation;
 pub use latency::Latency;
 pub use linked_hub::LinkedHub;
 
+use crate::attest::DeviceEnrollment;
 use crate::current::Current;
 use crate::service_error::ServiceFailure;
-use crate::state::{Document, Terms, for_webhook, sentence};
+use crate::state::{Terms, sentence};
 
 /// The result of an allocation.
 #[derive(Debug)]
@@ -103,25 +103,11 @@ impl Allocator {
     /// Selects a hub. `keep` is the only candidate for a device that must stay at its hub; a webhook is called even then.
     pub(crate) async fn allocate(
         &self,
-        enrollment: &Enrollment,
+        enrollment: &DeviceEnrollment,
         device: DeviceRuntimeContext,
         keep: Option<&HubHostname>,
     ) -> Result<Allocation, ServiceFailure> {
-        let (shown, terms) = match enrollment {
-            Enrollment::Individual(one) => (
-                Enrollment::Individual(Box::new(for_webhook(&**one))),
-                one.terms(),
-            ),
-            Enrollment::Group(group) => (
-                Enrollment::Group(Box::new(for_webhook(&**group))),
-                group.terms(),
-            ),
-            _ => {
-                return Err(not_specified(
-                    "The kind of the enrollment is not supported.",
-                ));
-            }
-        };
+        let terms = enrollment.terms();
         let linked = self.linked.get();
         let kind = linked.kind(&terms);
         let candidates = match keep {
@@ -134,11 +120,20 @@ impl Allocator {
             ));
         }
         let policy = self.policy(&linked, kind, &terms, &candidates)?;
+        let shown = match kind {
+            AllocationPolicyKind::Custom => enrollment.for_webhook(),
+            _ => enrollment.named(),
+        };
         let request = AllocationRequest::new(shown, device, candidates);
         let allocation = policy.allocate(&request).await;
         if *kind == AllocationPolicyKind::Custom {
-            let index = usize::from(allocation.is_err());
-            self.webhook_calls[index].fetch_add(1, Ordering::Relaxed);
+            let [allocated, failed] = &self.webhook_calls;
+            let calls = if allocation.is_ok() {
+                allocated
+            } else {
+                failed
+            };
+            calls.fetch_add(1, Ordering::Relaxed);
         }
         let allocation = allocation.map_err(|rejection| {
             ServiceFailure::new(

@@ -41,7 +41,7 @@ impl ChainError {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn rule(&self) -> ChainRule {
         self.rule
     }

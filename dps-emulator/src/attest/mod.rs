@@ -5,7 +5,11 @@
 
 pub(crate) mod chain;
 pub(crate) mod chain_error;
+mod device_enrollment;
 pub(crate) mod elapsed;
+mod enrolled_group;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod path;
 mod presented;
 mod proof;
@@ -14,14 +18,15 @@ pub(crate) mod tpm;
 mod verifier;
 mod x509;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use dps_types::enrollment::{
-    AttestationType, EnrollmentGroup, IndividualEnrollment, ProvisioningStatus,
-};
-use dps_types::{Enrollment, IdScope, RegistrationId};
+use dps_types::enrollment::{AttestationType, IndividualEnrollment};
+use dps_types::{IdScope, RegistrationId};
 
 pub(crate) use chain::PresentedChain;
+pub(crate) use device_enrollment::DeviceEnrollment;
+pub(crate) use enrolled_group::EnrolledGroup;
 pub(crate) use presented::Presented;
 pub(crate) use proof::{EnrollmentRef, Proof};
 pub(crate) use symmetric_key::lower_case;
@@ -42,7 +47,7 @@ pub(crate) enum Authenticated {
 /// A device whose proof is valid, with its enrollment.
 #[derive(Debug)]
 pub(crate) struct Enrolled {
-    pub(crate) enrollment: Enrollment,
+    pub(crate) enrollment: DeviceEnrollment,
     pub(crate) proof: Proof,
 }
 
@@ -52,7 +57,7 @@ pub(crate) enum Candidates {
     /// The individual enrollment with the device's registration id: no group applies.
     Individual(Box<IndividualEnrollment>),
     /// All enrollment groups: there is no individual enrollment.
-    Groups(Vec<EnrollmentGroup>),
+    Groups(Vec<Arc<EnrolledGroup>>),
 }
 
 /// The request that a device authenticates, and the parts of the instance that the verification needs.
@@ -121,7 +126,7 @@ pub(crate) async fn authenticate(
         }
         (Candidates::Groups(groups), Presented::Chain(chain)) => {
             let (groups, chain) = (of_kind(groups, AttestationType::X509), (*chain).clone());
-            let work = move || x509::group(groups, &chain, &context);
+            let work = move || x509::group(&groups, &chain, &context);
             let (group, proof) = verifier.run(work).await?;
             Ok(Authenticated::group(group, proof))
         }
@@ -131,7 +136,7 @@ pub(crate) async fn authenticate(
 }
 
 /// A group uses the kind of attestation that its `type` names; other members of the document are ignored.
-fn of_kind(groups: Vec<EnrollmentGroup>, kind: AttestationType) -> Vec<EnrollmentGroup> {
+fn of_kind(groups: Vec<Arc<EnrolledGroup>>, kind: AttestationType) -> Vec<Arc<EnrolledGroup>> {
     let groups = groups.into_iter();
     groups
         .filter(|group| group.attestation.kind == kind)
@@ -147,14 +152,14 @@ fn wrong_kind(error: ServiceError, presented: &str, enrolled: &str) -> ServiceEr
 impl Authenticated {
     fn individual(enrollment: Box<IndividualEnrollment>, proof: Proof) -> Self {
         Self::Enrolled(Enrolled {
-            enrollment: Enrollment::Individual(enrollment),
+            enrollment: DeviceEnrollment::Individual(enrollment),
             proof,
         })
     }
 
-    fn group(group: EnrollmentGroup, proof: Proof) -> Self {
+    fn group(group: Arc<EnrolledGroup>, proof: Proof) -> Self {
         Self::Enrolled(Enrolled {
-            enrollment: Enrollment::Group(Box::new(group)),
+            enrollment: DeviceEnrollment::Group(group),
             proof,
         })
     }
@@ -173,24 +178,6 @@ impl Authenticated {
         match self {
             Self::Enrolled(enrolled) => enrolled.proof.tpm(),
             Self::NotEnrolled(proof) => Some(proof),
-        }
-    }
-}
-
-impl Enrolled {
-    pub(crate) fn is_disabled(&self) -> bool {
-        let status = match &self.enrollment {
-            Enrollment::Individual(enrollment) => &enrollment.provisioning_status,
-            Enrollment::Group(group) => &group.provisioning_status,
-            _ => &None,
-        };
-        *status == Some(ProvisioningStatus::Disabled)
-    }
-
-    pub(crate) fn reference(&self) -> EnrollmentRef {
-        match &self.enrollment {
-            Enrollment::Group(group) => EnrollmentRef::Group(group.enrollment_group_id.clone()),
-            _ => EnrollmentRef::Individual,
         }
     }
 }

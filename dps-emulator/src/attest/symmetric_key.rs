@@ -1,13 +1,14 @@
 //! Symmetric key attestation: the token is signed with the enrollment's key, or with a key derived from the group's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup};
+use dps_types::enrollment::AttestationMechanism;
 use dps_types::protocol::device;
 use dps_types::sas::SasToken;
 use dps_types::{RegistrationId, SymmetricKey};
 
-use super::{Context, Proof, elapsed};
+use super::{Context, EnrolledGroup, Proof, elapsed};
 use crate::service_error::ServiceError;
 
 /// The time after its expiry in which a token is still accepted, for devices with a slow clock.
@@ -30,10 +31,10 @@ pub(super) fn individual(
 
 /// Returns the group whose primary or secondary key, derived for the device, signed the token.
 pub(super) fn group(
-    groups: Vec<EnrollmentGroup>,
+    groups: Vec<Arc<EnrolledGroup>>,
     token: &SasToken,
     context: &Context,
-) -> Result<(EnrollmentGroup, Proof), ServiceError> {
+) -> Result<(Arc<EnrolledGroup>, Proof), ServiceError> {
     check_claims(token, context)?;
     let id = &context.registration_id;
     let tried = groups.len();

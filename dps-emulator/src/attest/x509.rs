@@ -1,13 +1,13 @@
 //! X.509 attestation: the enrolled certificate itself, or a chain to an enrolled signer. The signer nearest to the leaf decides.
 
-use dps_types::enrollment::{
-    AttestationMechanism, EnrollmentGroup, X509Attestation, X509CertificateWithInfo,
-    X509Certificates,
-};
+use std::sync::Arc;
+
+use dps_types::enrollment::{AttestationMechanism, X509Attestation};
 use dps_types::{ErrorCode, RegistrationId};
 
 use super::chain::Distances;
 use super::chain_error::ChainError;
+use super::enrolled_group::{EnrolledGroup, certificates};
 use super::path::{SignatureBudget, check_handshake_key, check_readable, check_validity};
 use super::{Context, PresentedChain, Proof};
 use crate::certificate::Certificate;
@@ -59,7 +59,8 @@ pub(super) fn individual(
     {
         return Ok(proof(chain));
     }
-    let signers = Signers::of(x509, context);
+    let inline = certificates(x509.signing_certificates.as_ref());
+    let signers = Signers::of(x509, &inline, context);
     if signers.is_empty() {
         let enrolled: Vec<&str> = enrolled
             .iter()
@@ -82,19 +83,19 @@ pub(super) fn individual(
 /// Returns the group whose signer is nearest to the leaf, even if that group is disabled: disabling an intermediate's group
 /// blocks its devices although the root's group is enabled.
 pub(super) fn group(
-    groups: Vec<EnrollmentGroup>,
+    groups: &[Arc<EnrolledGroup>],
     chain: &PresentedChain,
     context: &Context,
-) -> Result<(EnrollmentGroup, Proof), ServiceError> {
+) -> Result<(Arc<EnrolledGroup>, Proof), ServiceError> {
     group_within(groups, chain, context, &SignatureBudget::default())
 }
 
 fn group_within(
-    groups: Vec<EnrollmentGroup>,
+    groups: &[Arc<EnrolledGroup>],
     chain: &PresentedChain,
     context: &Context,
     budget: &SignatureBudget,
-) -> Result<(EnrollmentGroup, Proof), ServiceError> {
+) -> Result<(Arc<EnrolledGroup>, Proof), ServiceError> {
     check_leaf(chain, context)?;
     let count = groups.len();
     let refused = |reason: &dyn std::fmt::Display| {
@@ -104,16 +105,15 @@ fn group_within(
              X.509 enrollment groups: {reason}"
         ))
     };
-    let groups: Vec<(Signers, EnrollmentGroup)> = groups
-        .into_iter()
+    let groups: Vec<(Signers<'_>, &Arc<EnrolledGroup>)> = groups
+        .iter()
         .filter_map(|group| {
-            Some((
-                Signers::of(group.attestation.x509.as_ref()?, context),
-                group,
-            ))
+            let x509 = group.attestation.x509.as_ref()?;
+            let signers = Signers::of(x509, group.signing_certificates(), context);
+            Some((signers, group))
         })
         .collect();
-    let signers: Vec<&Signers> = groups.iter().map(|(signers, _)| signers).collect();
+    let signers: Vec<&Signers<'_>> = groups.iter().map(|(signers, _)| signers).collect();
     let distances = distances(&signers, chain, context, budget).map_err(|error| refused(&error))?;
     let mut untrusted = None;
     let nearest = groups
@@ -129,7 +129,7 @@ fn group_within(
         )
         .min_by_key(|(distance, _)| *distance);
     match nearest {
-        Some((_, group)) => Ok((group, proof(chain))),
+        Some((_, group)) => Ok((Arc::clone(group), proof(chain))),
         None => Err(refused(
             &untrusted.unwrap_or("no group has a signer of the chain"),
         )),
@@ -157,15 +157,15 @@ fn check_leaf(chain: &PresentedChain, context: &Context) -> Result<(), ServiceEr
 }
 
 /// The certificates that an enrollment trusts to sign.
-struct Signers {
+struct Signers<'a> {
     /// The ones in the enrollment itself.
-    inline: Vec<Certificate>,
+    inline: &'a [Certificate],
     /// The instance's CA certificates that the enrollment refers to.
-    referenced: Vec<Certificate>,
+    referenced: Vec<&'a Certificate>,
 }
 
-impl Signers {
-    fn of(x509: &X509Attestation, context: &Context) -> Self {
+impl<'a> Signers<'a> {
+    fn of(x509: &X509Attestation, inline: &'a [Certificate], context: &'a Context) -> Self {
         let names = x509
             .ca_references
             .iter()
@@ -176,8 +176,8 @@ impl Signers {
             cas.find(|ca| ca.name.eq_ignore_ascii_case(name))
         });
         Self {
-            inline: certificates(x509.signing_certificates.as_ref()),
-            referenced: referenced.map(|ca| ca.certificate.clone()).collect(),
+            inline,
+            referenced: referenced.map(|ca| &ca.certificate).collect(),
         }
     }
 
@@ -185,8 +185,8 @@ impl Signers {
         self.inline.is_empty() && self.referenced.is_empty()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Certificate> {
-        self.inline.iter().chain(&self.referenced)
+    fn all(&self) -> impl Iterator<Item = &'a Certificate> {
+        self.inline.iter().chain(self.referenced.iter().copied())
     }
 
     fn is_above(&self, distances: &Distances) -> bool {
@@ -199,7 +199,7 @@ impl Signers {
         let distance = |signer: &Certificate| distances.get(signer.sha256_thumbprint()).copied();
         let inline = self.inline.iter().filter_map(distance);
         let trusted = inline.filter(|distance| is_trusted(*distance, distances, context));
-        let referenced = self.referenced.iter().filter_map(distance);
+        let referenced = self.referenced.iter().copied().filter_map(distance);
         trusted.chain(referenced).min().ok_or(
             "the signing certificate of the enrollment does not chain to a verified CA certificate of the instance",
         )
@@ -221,33 +221,21 @@ fn is_trusted(distance: usize, distances: &Distances, context: &Context) -> bool
 
 /// Finds all signers above the leaf, and all verified CAs, in one search.
 fn distances(
-    signers: &[&Signers],
+    signers: &[&Signers<'_>],
     chain: &PresentedChain,
     context: &Context,
     budget: &SignatureBudget,
 ) -> Result<Distances, ChainError> {
     let verified = context.verified_cas.iter().map(|ca| &ca.certificate);
     let verified = verified.filter(|_| context.require_verified_ca);
-    let mut anchors: Vec<Certificate> = signers
+    let mut anchors: Vec<&Certificate> = signers
         .iter()
         .flat_map(|signers| signers.all())
         .chain(verified)
-        .cloned()
         .collect();
     anchors.sort_by(|a, b| a.sha256_thumbprint().cmp(b.sha256_thumbprint()));
     anchors.dedup();
     chain.anchors_above(&anchors, context.now, budget)
-}
-
-fn certificates(pair: Option<&X509Certificates>) -> Vec<Certificate> {
-    let read = |certificate: &X509CertificateWithInfo| {
-        Certificate::from_text(certificate.certificate.as_ref()?).ok()
-    };
-    pair.iter()
-        .flat_map(|pair| [&pair.primary, &pair.secondary])
-        .flatten()
-        .filter_map(read)
-        .collect()
 }
 
 fn proof(chain: &PresentedChain) -> Proof {

@@ -3,6 +3,7 @@
 //! Source: the certificate operations of the control plane, api-version 2022-12-12; what they answer, as recorded in
 //! azure-cli, `test_dps_certificate_lifecycle.yaml`.
 
+mod parsed;
 mod possession;
 mod record;
 
@@ -10,6 +11,7 @@ use dps_types::ErrorCode;
 use dps_types::protocol::IfMatch;
 use tokio::sync::Mutex;
 
+use parsed::Parsed;
 pub(crate) use record::CaCertificate;
 
 use crate::attest::VerifiedCa;
@@ -31,6 +33,7 @@ pub(crate) struct CaCertificates {
     state: State,
     /// The ones of the configuration: verified, and read-only.
     configured: Vec<CaCertificate>,
+    parsed: Parsed,
     /// Held during a write, so that the quota is exact.
     writing: Mutex<()>,
 }
@@ -54,6 +57,7 @@ impl CaCertificates {
         Self {
             state,
             configured,
+            parsed: Parsed::default(),
             writing: Mutex::default(),
         }
     }
@@ -73,16 +77,7 @@ impl CaCertificates {
     /// Lists the ones with a proof of possession.
     pub(crate) async fn verified(&self) -> Result<Vec<VerifiedCa>, ServiceError> {
         let all = self.list().await?.into_iter();
-        let verified = all.filter(|ca| ca.is_verified);
-        Ok(verified
-            .filter_map(|ca| {
-                let certificate = ca.certificate()?;
-                Some(VerifiedCa {
-                    name: ca.name,
-                    certificate,
-                })
-            })
-            .collect())
+        Ok(self.parsed.all(all.filter(|ca| ca.is_verified)))
     }
 
     pub(crate) async fn get(&self, name: &str) -> Result<CaCertificate, ServiceError> {

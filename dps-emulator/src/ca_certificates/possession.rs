@@ -7,6 +7,10 @@ use data_encoding::HEXUPPER;
 use crate::certificate::Certificate;
 
 /// Makes a verification code of 48 hex digits, like the service's.
+#[expect(
+    clippy::expect_used,
+    reason = "without random numbers no code can be made"
+)]
 pub(super) fn new_code() -> String {
     let mut random = [0; 24];
     getrandom::fill(&mut random).expect("the operating system provides random bytes");

@@ -3,6 +3,7 @@
 mod name;
 mod request;
 mod signature;
+mod uses;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -15,17 +16,13 @@ use dps_types::enrollment::X509CertificateInfo;
 use rustls_pki_types::CertificateDer;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use x509_cert::TbsCertificate;
-use x509_cert::certificate::Version;
-use x509_cert::der::oid::db::rfc5280::ID_KP_CLIENT_AUTH;
+use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::{Decode, Encode};
-use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
-    SubjectKeyIdentifier,
-};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 
 pub(crate) use request::{CertificateRequest, RequestError, RequestedKey};
 pub(crate) use signature::{PublicKey, Signed};
+use uses::{Authority, Uses};
 
 /// An X.509 certificate.
 #[derive(Clone)]
@@ -42,27 +39,6 @@ pub(crate) struct Certificate {
     uses: Uses,
 }
 
-/// The uses that a certificate's extensions allow. Certificates before version 3 have no extensions, and no restriction.
-#[derive(Debug, Clone, Copy)]
-struct Uses {
-    authority: Authority,
-    /// `keyUsage` is absent or has `keyCertSign`.
-    sign_certificates: bool,
-    /// `keyUsage` is absent or has `digitalSignature`.
-    sign_handshakes: bool,
-    /// `extendedKeyUsage` is absent or has `clientAuth`.
-    tls_client: bool,
-    has_name_constraints: bool,
-}
-
-/// Whether a certificate may sign others, and how many intermediates a chain below it may have.
-#[derive(Debug, Clone, Copy)]
-enum Authority {
-    No,
-    Unlimited,
-    PathLength(u8),
-}
-
 /// The reason for which a text is not a certificate: a clause without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -76,7 +52,7 @@ impl Certificate {
         let certificates = dps_tls::read_certificates(text.as_bytes());
         let certificates = certificates.map_err(|error| CertificateError(error.to_string()))?;
         let first = certificates.into_iter().next();
-        Self::from_der(first.expect("the reader returns at least one certificate"))
+        Self::from_der(first.ok_or_else(|| CertificateError("it is empty".to_owned()))?)
     }
 
     /// Reads the certificate of an authority, and requires that its `keyUsage` does not forbid it to sign certificates.
@@ -99,6 +75,10 @@ impl Certificate {
     fn parse(der: CertificateDer<'static>) -> Option<Self> {
         let parsed = x509_cert::Certificate::from_der(&der).ok()?;
         let body = parsed.tbs_certificate();
+        // RFC 5280, 4.1.1.2: the algorithm that the signature covers is the one outside.
+        if body.signature() != parsed.signature_algorithm() {
+            return None;
+        }
         let mut info = X509CertificateInfo::new(
             body.validity().not_before.to_system_time().into(),
             body.validity().not_after.to_system_time().into(),
@@ -217,6 +197,21 @@ impl Certificate {
         self.uses.has_name_constraints
     }
 
+    /// Returns true if every critical extension is known, or is one of policies, which a trust anchor may have.
+    pub(crate) fn may_be_anchor(&self) -> bool {
+        self.uses.anchor
+    }
+
+    /// Reads an extension that is needed rarely. `None` if it is absent or malformed.
+    pub(crate) fn extension<E>(&self) -> Option<E>
+    where
+        E: for<'a> Decode<'a> + AssociatedOid,
+    {
+        let parsed = x509_cert::Certificate::from_der(&self.der).ok()?;
+        let (_, extension) = parsed.tbs_certificate().get_extension::<E>().ok()??;
+        Some(extension)
+    }
+
     /// Returns true if the names and the key identifiers are those of the issuer. The signature is not verified.
     pub(crate) fn names_issuer(&self, issuer: &Self) -> bool {
         let ([_, wanted], [found, _]) = (&self.names, &issuer.names);
@@ -236,6 +231,11 @@ impl Certificate {
     }
 
     /// Returns true if this key made the certificate's signature. Nothing else is checked.
+    /// Its content and signature, and the key of an issuer, as a verification reads them.
+    pub(crate) fn signed_parts<'a>(&'a self, key: &'a PublicKey) -> [&'a [u8]; 5] {
+        self.signed.parts(key)
+    }
+
     pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
         self.signed.is_by(key)
     }
@@ -255,33 +255,6 @@ impl fmt::Debug for Certificate {
             .field("subject", &self.info.subject_name)
             .field("sha1_thumbprint", &self.info.sha1_thumbprint)
             .finish_non_exhaustive()
-    }
-}
-
-impl Uses {
-    /// `None` if an extension is malformed, or if there are extensions before version 3.
-    fn of(body: &TbsCertificate) -> Option<Self> {
-        let is_old = body.version() != Version::V3;
-        if is_old && body.extensions().is_some() {
-            return None;
-        }
-        let constraints = body.get_extension::<BasicConstraints>().ok()?;
-        let key_usage = body.get_extension::<KeyUsage>().ok()?;
-        let extended = body.get_extension::<ExtendedKeyUsage>().ok()?;
-        let name_constraints = body.get_extension::<NameConstraints>().ok()?;
-        Some(Self {
-            authority: match constraints {
-                None if is_old => Authority::Unlimited,
-                Some((_, constraints)) if constraints.ca => constraints
-                    .path_len_constraint
-                    .map_or(Authority::Unlimited, Authority::PathLength),
-                _ => Authority::No,
-            },
-            sign_certificates: key_usage.is_none_or(|(_, usage)| usage.key_cert_sign()),
-            sign_handshakes: key_usage.is_none_or(|(_, usage)| usage.digital_signature()),
-            tls_client: extended.is_none_or(|(_, usages)| usages.0.contains(&ID_KP_CLIENT_AUTH)),
-            has_name_constraints: name_constraints.is_some(),
-        })
     }
 }
 

@@ -25,15 +25,24 @@ const KEYWORDS: [(ObjectIdentifier, &str); 14] = [
     (rfc3280::EMAIL_ADDRESS, "E"),
 ];
 
-/// Returns the last common name, which is the most specific one.
+/// Returns the last common name, which is the most specific one. A set of several common names has no order, so that none
+/// of them counts.
 ///
 /// .NET's `X509Certificate2.GetNameInfo(X509NameType.SimpleName, false)` chooses the same one: it searches the subject
 /// from its end and stops at the first common name.
 pub(super) fn common_name(name: &Name) -> Option<String> {
-    name.iter()
-        .filter(|attribute| attribute.oid == rfc4519::COMMON_NAME)
-        .last()
-        .map(text)
+    let mut sets: Vec<Vec<&AttributeTypeAndValue>> = name
+        .iter_rdn()
+        .map(|set| {
+            let names = set.iter();
+            names.filter(|it| it.oid == rfc4519::COMMON_NAME).collect()
+        })
+        .collect();
+    sets.retain(|names| !names.is_empty());
+    match sets.last()?.as_slice() {
+        [name] => Some(text(name)),
+        _ => None,
+    }
 }
 
 /// Writes the name as .NET does, with the most specific part first: `CN=device-1, O="Contoso, Inc.", C=US`.

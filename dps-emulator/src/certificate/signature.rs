@@ -36,6 +36,17 @@ impl Signed {
         })
     }
 
+    /// Everything that the verification with this key depends on: the two algorithms, the key, the content and the signature.
+    pub(crate) fn parts<'a>(&'a self, key: &'a PublicKey) -> [&'a [u8]; 5] {
+        [
+            &self.algorithm,
+            &key.algorithm,
+            &key.bits,
+            &self.content,
+            &self.signature,
+        ]
+    }
+
     /// Returns true if the key's private half made the signature.
     pub(crate) fn is_by(&self, key: &PublicKey) -> bool {
         ALL_VERIFICATION_ALGS.iter().any(|known| {

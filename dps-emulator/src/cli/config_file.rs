@@ -49,9 +49,14 @@ impl ConfigFile {
         let is_json = path
             .extension()
             .is_some_and(|it| it.eq_ignore_ascii_case("json"));
+        Self::parse(name, &text, is_json)
+    }
+
+    /// Reads the text of a file, which is JSON or TOML.
+    pub(super) fn parse(name: String, text: &str, is_json: bool) -> Result<Self, String> {
         let options: Result<Map<String, Value>, String> = match is_json {
-            true => serde_json::from_str(&text).map_err(|error| error.to_string()),
-            false => toml::from_str(&text).map_err(|error| error.to_string()),
+            true => serde_json::from_str(text).map_err(|error| error.to_string()),
+            false => toml::from_str(text).map_err(|error| error.to_string()),
         };
         let mut options = options.map_err(|error| format!("{name}: {error}"))?;
         // For editors.

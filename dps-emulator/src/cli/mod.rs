@@ -1,6 +1,8 @@
 //! The command line, the environment and the configuration file of the program.
 
 mod config_file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod options;
 mod ready;

@@ -26,7 +26,7 @@ impl EmulatorBuilder {
         }
         for (index, hub) in hubs.iter().enumerate() {
             let hostname = hub.hostname();
-            if hubs[..index].iter().any(|it| it.hostname() == hostname) {
+            if hubs.iter().take(index).any(|it| it.hostname() == hostname) {
                 return Err(invalid(format!("the hub {hostname} is linked twice")));
             }
         }
@@ -68,7 +68,7 @@ impl EmulatorBuilder {
     pub(crate) fn checked_authorities(&self) -> Result<Vec<IssuingAuthority>, Error> {
         let all = &self.certificate_authorities;
         for (index, authority) in all.iter().enumerate() {
-            if all[..index].iter().any(|other| other.is_same(authority)) {
+            if all.iter().take(index).any(|other| other.is_same(authority)) {
                 return Err(invalid(format!(
                     "the certificate authority {authority} is configured twice: it has one policy"
                 )));

@@ -10,7 +10,7 @@ use super::request::Ask;
 
 /// `GET /connection`, with `format` json (the default), shell or env.
 pub(super) fn answer(control: &Control, ask: &Ask) -> Answer {
-    let format = ask.parameter("format");
+    let format = ask.parameter("format")?;
     match format.as_deref().unwrap_or("json") {
         "json" => reply::ok(&control.connection),
         "shell" => reply::text("text/plain; charset=utf-8", lines(control, "export ", '\'')),

@@ -16,7 +16,7 @@ use crate::journal::Exchange;
 pub(super) fn list(control: &Control, ask: &Ask) -> Answer {
     let limit = ask.limit()?;
     let after = ask.number("after")?.unwrap_or_default();
-    let (device, outcome) = (ask.parameter("device"), ask.parameter("outcome"));
+    let (device, outcome) = (ask.parameter("device")?, ask.parameter("outcome")?);
     let is_asked_for = |exchange: &&Arc<Exchange>| {
         let of_device = device.as_deref().is_none_or(|device| {
             let own = exchange.device.as_deref();

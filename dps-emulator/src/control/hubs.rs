@@ -11,6 +11,7 @@ use super::messages;
 use super::methods::not_answered;
 use super::reply::{self, Answer, Failure};
 use super::request::{Ask, BODY_LIMIT};
+use crate::document::add;
 use crate::hub::HubHandle;
 
 /// Answers `/hubs/{hub}/…`; `rest` is what follows.
@@ -22,8 +23,8 @@ pub(super) async fn answer(control: &Control, ask: Ask, hub: &str, rest: &[&str]
         (&Method::GET, ["devices"]) => devices(control, &hub, &ask).await,
         (&Method::GET, ["devices", id]) => {
             let mut twin = hub.twin(id).await?;
-            twin["isConnected"] = hub.is_connected(id).into();
-            twin["telemetryCount"] = hub.telemetry_count(id).into();
+            add(&mut twin, "isConnected", hub.is_connected(id));
+            add(&mut twin, "telemetryCount", hub.telemetry_count(id));
             reply::ok(&twin)
         }
         (&Method::DELETE, ["devices", id]) => {
@@ -43,7 +44,8 @@ pub(super) async fn answer(control: &Control, ask: Ask, hub: &str, rest: &[&str]
         (&Method::GET, ["devices", id, "telemetry"]) => {
             let messages = hub.telemetry(id);
             let skipped = messages.len().saturating_sub(ask.limit()?);
-            reply::ok(&json!({ "telemetry": &messages[skipped..] }))
+            let newest = messages.get(skipped..).unwrap_or_default();
+            reply::ok(&json!({ "telemetry": newest }))
         }
         (&Method::POST, ["devices", id, "disconnect"]) => {
             reply::ok(&json!({ "wasConnected": hub.disconnect(id) }))
@@ -72,7 +74,7 @@ pub(super) fn list(control: &Control) -> Answer {
 /// `GET /hubs/{hub}/devices`, with `after` and `limit`.
 async fn devices(control: &Control, hub: &HubHandle, ask: &Ask) -> Answer {
     let limit = ask.limit()?;
-    let after = ask.parameter("after");
+    let after = ask.parameter("after")?;
     let hubs = &control.gateway.instance.hubs;
     let (devices, more) = hubs.page(hub.hostname(), after.as_deref(), limit).await?;
     let shown: Vec<Value> = devices

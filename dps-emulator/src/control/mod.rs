@@ -40,6 +40,8 @@ use crate::seed::Seed;
 
 pub(crate) use clock::AdjustableClock;
 pub use options::ControlEndpoint;
+#[cfg(fuzzing)]
+pub(crate) use shared::RecorderState;
 pub(crate) use start::prepare;
 
 use guard::Guard;

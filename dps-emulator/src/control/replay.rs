@@ -65,7 +65,7 @@ struct Skipped {
 
 /// `POST /recording/replay`, with the api-version to use in place of the recorded one.
 pub(super) async fn answer(control: &Control, ask: Ask, address: SocketAddr) -> Answer {
-    let api_version = ask.parameter(ApiVersion::PARAMETER);
+    let api_version = ask.parameter(ApiVersion::PARAMETER)?;
     let document: Document = ask.json(LIMIT).await?;
     if document.version != VERSION {
         return Err(Failure::invalid(format!(

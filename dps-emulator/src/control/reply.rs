@@ -1,6 +1,7 @@
 //! Responses of the control endpoint.
 
 use std::convert::Infallible;
+use std::io;
 
 use ::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
@@ -115,6 +116,45 @@ pub(super) fn ok(document: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, document))
 }
 
+/// 200 with a JSON document of at most this number of bytes.
+pub(super) fn ok_within(limit: usize, document: &impl Serialize) -> Answer {
+    let mut text = Bounded {
+        bytes: Vec::new(),
+        limit,
+    };
+    match serde_json::to_writer(&mut text, document) {
+        Ok(()) => Ok(document_of(StatusCode::OK, "application/json", text.bytes)),
+        Err(_) => Err(Failure::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            format!(
+                "the document has more than {limit} bytes, which is the most that the emulator reads: copy its store instead"
+            ),
+        )),
+    }
+}
+
+/// A text that does not grow beyond a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.limit - self.bytes.len() < bytes.len() {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => {
+                self.bytes.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// 200 with a text of this media type.
 pub(super) fn text(media_type: &'static str, text: impl Into<Bytes>) -> Answer {
     Ok(document_of(StatusCode::OK, media_type, text))
@@ -170,4 +210,20 @@ fn with_headers(mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_may_be_as_large_as_the_limit() {
+        let document = json!({ "a": "bcdef" });
+        let answer = ok_within(13, &document).expect("13 bytes");
+        let body = answer.into_body().collect().await.expect("it is whole");
+        assert_eq!(body.to_bytes(), r#"{"a":"bcdef"}"#);
+        let failure = ok_within(12, &document).expect_err("one byte more");
+        assert_eq!(failure.status, StatusCode::INSUFFICIENT_STORAGE);
+        assert!(failure.reason.contains("12 bytes"), "{}", failure.reason);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
-use dps_types::protocol::{decode, query_parameter};
+use dps_types::protocol::{decode, single_query_parameter};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -45,14 +45,16 @@ impl Ask {
         })
     }
 
-    /// A query parameter, decoded.
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
-        query_parameter(&self.query, name)
+    /// A query parameter, decoded. One that is there twice is refused: which one counts would depend on the reader.
+    pub(super) fn parameter(&self, name: &str) -> Result<Option<String>, Failure> {
+        single_query_parameter(&self.query, name).map_err(|_| {
+            Failure::invalid(format!("the query parameter {name} occurs more than once"))
+        })
     }
 
     /// A query parameter that is a number.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
-        let Some(text) = self.parameter(name) else {
+        let Some(text) = self.parameter(name)? else {
             return Ok(None);
         };
         let number = text.parse();

@@ -14,6 +14,7 @@ use super::{
     Control, certificates, clock, connection, exchanges, faults, hubs, metrics, page, recording,
     replay, reset, state,
 };
+use crate::endpoint::check_headers;
 
 /// The OpenAPI document.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -31,6 +32,9 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     address: SocketAddr,
 ) -> Response<Body> {
+    if let Err(error) = check_headers(request.headers()) {
+        return Failure::from(error).response();
+    }
     let path = request.uri().path();
     if let Some(opened) = opened_with_token(control, &request) {
         return opened;
@@ -124,7 +128,8 @@ async fn ready(control: &Control) -> Answer {
 /// A browser that opens `/?token=TOKEN` receives the token as a cookie, so that the page can use it.
 fn opened_with_token(control: &Control, request: &Request<Incoming>) -> Option<Response<Body>> {
     let query = request.uri().query()?;
-    let token = dps_types::protocol::query_parameter(query, "token")?;
+    let token = dps_types::protocol::single_query_parameter(query, "token");
+    let token = token.ok().flatten()?;
     if request.method() != Method::GET || request.uri().path() != "/" {
         return None;
     }

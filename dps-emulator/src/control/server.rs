@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Control, route};
+use crate::endpoint::replace_host;
 
 /// The time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,7 +63,8 @@ pub(crate) async fn serve(listener: TcpListener, control: Arc<Control>) {
 
 async fn converse(stream: TcpStream, address: SocketAddr, control: Arc<Control>) {
     let stop = control.stop.clone();
-    let answer = service_fn(move |request: Request<Incoming>| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        replace_host(&mut request);
         let control = Arc::clone(&control);
         Box::pin(
             async move { Ok::<_, Infallible>(route::answer(&control, request, address).await) },

@@ -20,7 +20,7 @@ const RECORDER: &str = "recorder";
 /// The state of the recorder.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RecorderState {
+pub(crate) struct RecorderState {
     is_on: bool,
     /// `None` if nothing was ever recorded.
     started: Option<Timestamp>,

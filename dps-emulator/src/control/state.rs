@@ -10,12 +10,12 @@ use super::request::Ask;
 
 /// The version of the document.
 const VERSION: u64 = 1;
-/// The largest document, in bytes: a million enrollments.
+/// The largest document, in bytes: a million enrollments. An export is not larger than an import accepts.
 const LIMIT: usize = 1024 * 1024 * 1024;
 
 /// `GET /state`, with `keys` true (the default) or false.
 pub(super) async fn export(control: &Control, ask: &Ask) -> Answer {
-    let with_keys = match ask.parameter("keys").as_deref() {
+    let with_keys = match ask.parameter("keys")?.as_deref() {
         None | Some("true") => true,
         Some("false") => false,
         Some(other) => {
@@ -26,14 +26,15 @@ pub(super) async fn export(control: &Control, ask: &Ask) -> Answer {
     let instance = &control.gateway.instance;
     let tables = instance.state.export(with_keys).await?;
     let now: Timestamp = instance.now().into();
-    reply::ok(&json!({
+    let document = json!({
         "version": VERSION,
         "emulator": env!("CARGO_PKG_VERSION"),
         "exported": now,
         "idScope": instance.id_scope,
         "keys": with_keys,
         "tables": tables,
-    }))
+    });
+    reply::ok_within(LIMIT, &document)
 }
 
 /// A state. Other fields are for readers.

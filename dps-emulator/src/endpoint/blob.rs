@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use ::http::StatusCode;
 use data_encoding::HEXLOWER;
 use dps_types::ErrorCode;
-use dps_types::protocol::{decode, query_parameter};
+use dps_types::protocol::decode;
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
 use super::Gateway;
-use super::call::{Call, SERVICE_LIMIT};
+use super::call::{Call, SERVICE_LIMIT, parameter};
 use super::reply::Reply;
 use crate::hub::{BlobFile, CONTAINER};
 use crate::service_error::ServiceError;
@@ -33,7 +33,7 @@ pub(super) async fn answer(gateway: &Gateway, call: &mut Call) -> Result<Reply, 
             "This path accepts PUT only.",
         ));
     }
-    match query_parameter(&call.query, "comp").as_deref() {
+    match parameter(&call.query, "comp")?.as_deref() {
         None => receive(call, &blob.path, limit).await?,
         Some("block") => put_block(call, &blob, limit).await?,
         Some("blocklist") => put_block_list(call, &blob).await?,
@@ -87,7 +87,7 @@ pub(super) fn error_reply(error: &ServiceError) -> Reply {
 }
 
 async fn put_block(call: &mut Call, blob: &BlobFile, limit: u64) -> Result<(), ServiceError> {
-    let id = query_parameter(&call.query, "blockid").unwrap_or_default();
+    let id = parameter(&call.query, "blockid")?.unwrap_or_default();
     let path = block_path(blob, &id)?;
     let used = folder_bytes(&blob.blocks).await;
     let left = limit.checked_sub(used);

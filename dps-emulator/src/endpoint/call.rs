@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName, Request, header};
 use bytes::Bytes;
 use dps_types::protocol::{
-    ApiVersion, CONTINUATION, IfMatch, MAX_ITEM_COUNT, decode, query_parameter,
+    ApiVersion, CONTINUATION, IfMatch, MAX_ITEM_COUNT, single_query_parameter,
 };
 use dps_types::{ErrorCode, json};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -67,7 +67,9 @@ impl Call {
     pub(super) fn trusted(request: Request<Incoming>, latest: &str) -> Self {
         let mut call = Self::new(request);
         call.is_trusted = true;
-        if query_parameter(&call.query, ApiVersion::PARAMETER).is_none() {
+        // One that is there twice is refused later.
+        let version = single_query_parameter(&call.query, ApiVersion::PARAMETER);
+        if matches!(version, Ok(None)) {
             let separator = if call.query.is_empty() { "" } else { "&" };
             let name = ApiVersion::PARAMETER;
             call.query += &format!("{separator}{name}={latest}");
@@ -230,7 +232,7 @@ fn too_slow() -> ServiceError {
 }
 
 /// Refuses a request with two values for a header that has one.
-pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), ServiceError> {
+pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), ServiceError> {
     for name in &SINGLE {
         if headers.get_all(name).into_iter().nth(1).is_some() {
             return Err(ServiceError::new(
@@ -270,14 +272,7 @@ pub(super) fn api_version(query: &str, instance: &Instance) -> Result<ApiVersion
 /// The value of a query parameter, decoded. A parameter that is there twice is refused: which one counts would depend on
 /// the reader.
 pub(super) fn parameter(query: &str, name: &str) -> Result<Option<String>, ServiceError> {
-    let named = |pair: &&str| {
-        let key = pair.split('=').next().and_then(decode);
-        key.is_some_and(|key| key.eq_ignore_ascii_case(name))
-    };
-    match query.split('&').filter(named).count() {
-        0 | 1 => Ok(query_parameter(query, name)),
-        _ => Err(ServiceError::invalid(format!(
-            "The query parameter {name} occurs more than once."
-        ))),
-    }
+    single_query_parameter(query, name).map_err(|_| {
+        ServiceError::invalid(format!("The query parameter {name} occurs more than once."))
+    })
 }

@@ -37,8 +37,9 @@ pub(crate) struct ConnectionCount {
 
 impl ConnectionCounts {
     pub(super) fn open(&self, protocol: Protocol) -> OpenConnection {
-        let index = PORTS.iter().position(|(other, _)| *other == protocol);
-        let counts = Arc::clone(&self.0[index.unwrap_or_default()]);
+        let mut all = PORTS.iter().zip(&self.0);
+        let own = all.find(|((other, _), _)| *other == protocol);
+        let counts = Arc::clone(own.map_or(&self.0[0], |(_, counts)| counts));
         counts.open.fetch_add(1, Ordering::Relaxed);
         counts.accepted.fetch_add(1, Ordering::Relaxed);
         OpenConnection(counts)

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -11,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::absolute_target::replace_host;
 use super::{Caller, Peer, Transport, amqp, mqtt, websocket};
 use crate::instances::Instances;
 
@@ -44,7 +47,8 @@ where
             Arc::clone(&peer),
             Arc::clone(&upgraded),
         );
-        service_fn(move |request| {
+        service_fn(move |mut request: Request<Incoming>| {
+            replace_host(&mut request);
             let (instances, peer, upgraded) = (
                 Arc::clone(&instances),
                 Arc::clone(&peer),

@@ -63,7 +63,8 @@ pub(crate) async fn serve(
                         protocol,
                         instances: Arc::clone(&instances),
                     };
-                    connections.spawn(connection.serve(Arc::clone(&tls), stop.clone()));
+                    // Boxed, because tokio moves a task several times before its first poll.
+                    connections.spawn(Box::pin(connection.serve(Arc::clone(&tls), stop.clone())));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");

@@ -3,6 +3,7 @@
 //! Over HTTPS, the path decides which API a request is for: the device API, the service API, the control plane, the
 //! REST API of the hubs, or the files that devices upload.
 
+mod absolute_target;
 #[cfg(feature = "control")]
 mod again;
 mod amqp;
@@ -12,6 +13,8 @@ mod call;
 mod connection_counts;
 mod control_plane;
 mod device;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gateway;
 mod https;
 mod hub_api;
@@ -34,7 +37,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 #[cfg(feature = "control")]
+pub(crate) use absolute_target::replace_host;
+#[cfg(feature = "control")]
 pub(crate) use again::{Again, HEADERS};
+#[cfg(feature = "control")]
+pub(crate) use call::check_headers;
 #[cfg(feature = "control")]
 pub(crate) use connection_counts::ConnectionCount;
 pub(crate) use connection_counts::ConnectionCounts;

@@ -130,7 +130,8 @@ impl RefusalLog {
 fn shortened(text: &str) -> &str {
     text.char_indices()
         .nth(TEXT)
-        .map_or(text, |(end, _)| &text[..end])
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -120,8 +120,7 @@ fn token(call: &Call) -> Option<SasToken> {
 /// The host of a token's resource, without a port.
 fn token_host(token: &SasToken) -> &str {
     let resource = token.resource();
-    let end = resource.find(['/', ':']).unwrap_or(resource.len());
-    &resource[..end]
+    resource.split(['/', ':']).next().unwrap_or(resource)
 }
 
 fn no_instance(name: &InstanceName) -> ServiceError {

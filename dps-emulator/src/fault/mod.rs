@@ -298,7 +298,7 @@ impl Faults {
             let probability = rule.fault.probability;
             is_wanted(&rule.fault) && probability.is_none_or(|it| self.0.random.happens(it))
         })?;
-        let rule = &mut queue[index];
+        let rule = queue.get_mut(index)?;
         let is_limited = rule.fault.times != usize::MAX;
         let taken = Taken {
             step: rule.fault.step,

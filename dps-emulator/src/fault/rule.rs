@@ -160,13 +160,13 @@ fn matches(pattern: &str, text: &str) -> bool {
     let (mut at_pattern, mut at_text) = (0, 0);
     // The place after the last `*`, and the end of the text that it matches.
     let mut star: Option<(usize, usize)> = None;
-    while at_text < text.len() {
+    while let Some(found) = text.get(at_text) {
         match pattern.get(at_pattern) {
             Some('*') => {
                 at_pattern += 1;
                 star = Some((at_pattern, at_text));
             }
-            Some(letter) if *letter == '?' || letter.eq_ignore_ascii_case(&text[at_text]) => {
+            Some(letter) if *letter == '?' || letter.eq_ignore_ascii_case(found) => {
                 at_pattern += 1;
                 at_text += 1;
             }
@@ -179,7 +179,7 @@ fn matches(pattern: &str, text: &str) -> bool {
             }
         }
     }
-    pattern[at_pattern..].iter().all(|letter| *letter == '*')
+    pattern.iter().skip(at_pattern).all(|letter| *letter == '*')
 }
 
 #[cfg(test)]

@@ -123,8 +123,9 @@ impl Device {
     }
 }
 
+#[expect(clippy::expect_used, reason = "base64 is printable ASCII")]
 fn new_etag() -> ETag {
-    ETag::new(STANDARD.encode(random().to_string())).expect("base64 is printable")
+    ETag::new(STANDARD.encode(random().to_string())).expect("a valid ETag")
 }
 
 fn random() -> u32 {

@@ -11,8 +11,12 @@ mod device;
 mod devices;
 mod elsewhere;
 mod feedback;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod handle;
 mod identity;
+#[cfg(feature = "control")]
+mod imported_twin;
 mod message_queue;
 mod methods;
 mod outgoing_message;
@@ -24,6 +28,7 @@ mod telemetry;
 mod telemetry_file;
 mod telemetry_message;
 mod telemetry_stream;
+mod token_scope;
 mod twin;
 mod uploads;
 mod view;
@@ -210,7 +215,8 @@ impl Hubs {
         if token.expires_at() < self.clock.now() {
             return None;
         }
-        let authority = token.resource().split('/').next().unwrap_or_default();
+        let resource = token.resource();
+        let (authority, below) = resource.split_at(resource.find('/').unwrap_or(resource.len()));
         let claimed = authority
             .rsplit_once(':')
             .map_or(authority, |(host, _)| host);
@@ -219,7 +225,7 @@ impl Hubs {
         let mut signers = linked
             .iter()
             .filter(|hub| ours || hub.hostname.as_str().eq_ignore_ascii_case(claimed))
-            .filter(|_| token.covers(&format!("{authority}{path}")))
+            .filter(|_| token_scope::covers(below, path))
             .filter(|hub| hub.signed(token));
         match (signers.next(), signers.next()) {
             (Some(hub), None) => Some(hub.hostname.clone()),

@@ -1,6 +1,7 @@
 //! A section of a twin: its values, the time of each change, and its version.
 
 use dps_types::Timestamp;
+use dps_types::twin::limits::{LimitError, check_properties, check_tags};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -8,14 +9,14 @@ pub(super) type Object = Map<String, Value>;
 
 pub(super) const VERSION: &str = "$version";
 const METADATA: &str = "$metadata";
-const LAST_UPDATED: &str = "$lastUpdated";
-const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
+pub(super) const LAST_UPDATED: &str = "$lastUpdated";
+pub(super) const LAST_UPDATED_VERSION: &str = "$lastUpdatedVersion";
 
 /// Desired or reported properties.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Section {
     pub(super) values: Object,
-    metadata: Object,
+    pub(super) metadata: Object,
     pub(super) version: u64,
 }
 
@@ -29,9 +30,12 @@ impl Section {
     }
 
     /// Merges the patch into the values.
-    pub(super) fn change(&mut self, patch: &Object, mark: Object) {
+    pub(super) fn change(&mut self, patch: &Object, mark: &Object) -> Result<(), LimitError> {
+        check_patch(patch)?;
         merge(&mut self.values, patch);
-        update_metadata(&mut self.metadata, patch, &mark);
+        check_properties(&self.values)?;
+        update_metadata(&mut self.metadata, patch, mark);
+        Ok(())
     }
 
     /// The section as the device receives it.
@@ -59,8 +63,24 @@ pub(super) fn without_read_only(patch: &Object) -> Object {
     patch
 }
 
+/// Merges the patch into the tags.
+pub(super) fn change_tags(tags: &mut Object, patch: &Object) -> Result<(), LimitError> {
+    check_patch(patch)?;
+    merge(tags, patch);
+    check_tags(tags)
+}
+
+/// Checks the names of a patch, also of the members that it deletes: `$lastUpdated` would be deleted from the metadata. The size
+/// is checked after the change.
+fn check_patch(patch: &Object) -> Result<(), LimitError> {
+    match check_properties(patch) {
+        Err(error) if !error.is_size() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Merges the patch into the target: `null` deletes a member, objects are merged, any other value replaces the old one.
-pub(super) fn merge(target: &mut Object, patch: &Object) {
+fn merge(target: &mut Object, patch: &Object) {
     for (name, value) in patch {
         match value {
             Value::Null => drop(target.shift_remove(name)),

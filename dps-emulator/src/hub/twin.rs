@@ -6,12 +6,12 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dps_types::enrollment::InitialTwin;
-use dps_types::twin::limits::{LimitError, check_properties, check_tags};
+use dps_types::twin::limits::LimitError;
 use dps_types::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::section::{Object, Section, VERSION, mark, merge, without_read_only};
+use super::section::{Object, Section, VERSION, change_tags, mark, without_read_only};
 
 /// A device twin as it is stored.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -89,15 +89,13 @@ impl Twin {
             etag_counter: 1,
         };
         if let Some(tags) = tags {
-            merge(&mut twin.tags, tags.as_map());
+            change_tags(&mut twin.tags, tags.as_map())?;
         }
         if let Some(desired) = desired {
             let patch = without_read_only(desired.as_map());
-            twin.desired
-                .change(&patch, mark(now, Some(twin.desired.version)));
+            let mark = mark(now, Some(twin.desired.version));
+            twin.desired.change(&patch, &mark)?;
         }
-        check_tags(&twin.tags)?;
-        check_properties(&twin.desired.values)?;
         Ok(twin)
     }
 
@@ -110,9 +108,8 @@ impl Twin {
         if let Some(tags) = &patch.tags {
             match tags {
                 Value::Null => self.tags.clear(),
-                tags => merge(&mut self.tags, object("tags", tags)?),
+                tags => change_tags(&mut self.tags, object("tags", tags)?)?,
             }
-            check_tags(&self.tags)?;
         }
         let update = match &patch.desired {
             None => None,
@@ -138,9 +135,8 @@ impl Twin {
     ) -> Result<DesiredUpdate, TwinError> {
         self.tags.clear();
         if let Some(tags) = patch.tags.as_ref().filter(|tags| !tags.is_null()) {
-            merge(&mut self.tags, object("tags", tags)?);
+            change_tags(&mut self.tags, object("tags", tags)?)?;
         }
-        check_tags(&self.tags)?;
         let desired = patch.desired.as_ref();
         let desired = match desired.filter(|desired| !desired.is_null()) {
             Some(desired) => without_read_only(object("properties.desired", desired)?),
@@ -159,8 +155,7 @@ impl Twin {
     pub(super) fn report(&mut self, patch: &Object, now: Timestamp) -> Result<u64, TwinError> {
         self.reported.version += 1;
         let patch = without_read_only(patch);
-        self.reported.change(&patch, mark(now, None));
-        check_properties(&self.reported.values)?;
+        self.reported.change(&patch, &mark(now, None))?;
         self.version += 1;
         Ok(self.reported.version)
     }
@@ -176,8 +171,9 @@ impl Twin {
     }
 
     /// The ETag, such as `AAAAAAAAAAE=`: base64 of a counter.
+    #[expect(clippy::expect_used, reason = "base64 is printable ASCII")]
     pub(super) fn etag(&self) -> ETag {
-        ETag::new(STANDARD.encode(self.etag_counter.to_be_bytes())).expect("base64 is printable")
+        ETag::new(STANDARD.encode(self.etag_counter.to_be_bytes())).expect("a valid ETag")
     }
 
     fn change_desired(
@@ -187,8 +183,7 @@ impl Twin {
     ) -> Result<DesiredUpdate, TwinError> {
         self.desired.version += 1;
         let version = self.desired.version;
-        self.desired.change(patch, mark(now, Some(version)));
-        check_properties(&self.desired.values)?;
+        self.desired.change(patch, &mark(now, Some(version)))?;
         let mut document = patch.clone();
         document.insert(VERSION.to_owned(), version.into());
         Ok(DesiredUpdate {
@@ -343,5 +338,58 @@ mod tests {
             json!({ "t": 21, "$version": 2 })
         );
         assert_eq!((twin.version, twin.etag().as_str()), (3, "AAAAAAAAAAE="));
+    }
+
+    /// Otherwise a patch could delete the metadata that the hub adds.
+    #[test]
+    fn a_patch_that_deletes_a_name_that_is_not_valid_is_refused() {
+        for name in [
+            "$lastUpdated",
+            "$lastUpdatedVersion",
+            "$a",
+            "a.b",
+            "a b",
+            "",
+        ] {
+            for document in [json!({ name: null }), json!({ "x": { name: null } })] {
+                let desired = patch(json!({ "properties": { "desired": document } }));
+                let tags = patch(json!({ "tags": document }));
+                let reported = document.as_object().expect("an object");
+                let mut twin = Twin::new(None, at()).expect("valid");
+                for refused in [
+                    twin.clone().patch(&desired, at()).err(),
+                    twin.clone().replace(&desired, at()).err(),
+                    twin.clone().patch(&tags, at()).err(),
+                    twin.clone().replace(&tags, at()).err(),
+                    twin.report(reported, at()).err(),
+                ] {
+                    let message = refused.expect("refused").to_string();
+                    assert!(message.contains("a name"), "{message}");
+                }
+                let initial = json!({ "properties": { "desired": document } });
+                let initial: InitialTwin = serde_json::from_value(initial).expect("readable");
+                assert!(Twin::new(Some(&initial), at()).is_err());
+                let initial = json!({ "tags": document });
+                let initial: InitialTwin = serde_json::from_value(initial).expect("readable");
+                assert!(Twin::new(Some(&initial), at()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_may_delete_the_fields_of_the_hub_without_effect() {
+        let mut twin = Twin::new(None, at()).expect("valid");
+        let deleted = json!({ "a": 1, "$version": null, "$metadata": null });
+        let desired = patch(json!({ "properties": { "desired": deleted } }));
+        twin.patch(&desired, at()).expect("valid");
+        twin.replace(&desired, at()).expect("valid");
+        twin.report(deleted.as_object().expect("an object"), at())
+            .expect("valid");
+        let sections = twin.properties();
+        for section in ["desired", "reported"] {
+            assert_eq!(sections[section]["a"], 1);
+            assert_eq!(sections[section]["$metadata"]["$lastUpdated"], json!(at()));
+        }
+        assert_eq!(sections["desired"]["$version"], 3);
     }
 }

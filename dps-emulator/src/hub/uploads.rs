@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dps_types::protocol::{encode, query_parameter};
+use dps_types::protocol::{encode, query_parameter, single_query_parameter};
 use dps_types::sas::{SasToken, SasTokenBuilder};
 use dps_types::{ErrorCode, Timestamp};
 use serde::Serialize;
@@ -182,8 +182,9 @@ impl Hubs {
     pub(crate) fn signed_blob(&self, name: &str, query: &str) -> Result<BlobFile, ServiceError> {
         let refused = || ServiceError::unauthorized().with_reason("the signature is not valid");
         let blob = BlobName::parse(name)?;
-        let sig = query_parameter(query, "sig").ok_or_else(refused)?;
-        let ends = query_parameter(query, "se").ok_or_else(refused)?;
+        let parameter = |name| single_query_parameter(query, name).ok().flatten();
+        let sig = parameter("sig").ok_or_else(refused)?;
+        let ends = parameter("se").ok_or_else(refused)?;
         let ends: Timestamp = ends.parse().map_err(|_| refused())?;
         if ends <= self.now() {
             return Err(ServiceError::unauthorized().with_reason("the signature has expired"));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::device::{Authentication, Device};
 use super::{Hubs, Identity};
+use crate::document::add;
 use crate::service_error::ServiceError;
 
 /// The value of a time that is not set. It is .NET's smallest time.
@@ -60,13 +61,17 @@ impl Hubs {
             "version": twin.version,
         });
         if let Some(module_id) = &device.module_id {
-            document["moduleId"] = module_id.as_str().into();
+            add(&mut document, "moduleId", module_id.as_str());
         }
         if !twin.tags.is_empty() {
-            document["tags"] = twin.tags.clone().into();
+            add(&mut document, "tags", twin.tags.clone());
         }
-        document["properties"] = twin.properties();
-        document["capabilities"] = json!({ "iotEdge": device.iot_edge });
+        add(&mut document, "properties", twin.properties());
+        add(
+            &mut document,
+            "capabilities",
+            json!({ "iotEdge": device.iot_edge }),
+        );
         Ok(View {
             document,
             etag: twin.etag(),
@@ -108,10 +113,14 @@ impl Hubs {
         });
         match &device.module_id {
             Some(module_id) => {
-                document["moduleId"] = module_id.as_str().into();
-                document["managedBy"] = device.managed_by.clone().into();
+                add(&mut document, "moduleId", module_id.as_str());
+                add(&mut document, "managedBy", device.managed_by.clone());
             }
-            None => document["capabilities"] = json!({ "iotEdge": device.iot_edge }),
+            None => add(
+                &mut document,
+                "capabilities",
+                json!({ "iotEdge": device.iot_edge }),
+            ),
         }
         Ok(document)
     }

@@ -3,6 +3,9 @@
 //! Source: azure-docs, certificate management of Azure Device Registry: ECDSA P-384, a root of 10 years, an intermediate of 1 year,
 //! addresses of CRL and issuer in each certificate.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,21 +14,22 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName,
-    IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384, SanType, SerialNumber,
+    IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use x509_cert::der::Encode;
 use x509_cert::der::oid::db::rfc5912::ID_AD_CA_ISSUERS;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AccessDescription, AuthorityInfoAccessSyntax};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::choices;
 use super::config::{IssuerName, IssuingAuthority};
 use super::credential::{Credential, new_serial_number};
-use crate::certificate::{Certificate, RequestedKey};
+use crate::certificate::{Certificate, PublicKey, RequestedKey};
 use crate::error::{Error, ErrorKind};
 use crate::issuer::{DAY, authority_params, device_params, generate, subject};
 use crate::state::store::{Expected, Store, Table};
@@ -262,6 +266,10 @@ impl Signer {
         let key = Zeroizing::new(STANDARD.decode(&stored.key).ok()?);
         let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&**key)).ok()?;
         let certificate = Certificate::from_text(&stored.certificate).ok()?;
+        let own = SubjectPublicKeyInfoOwned::from_der(&key.subject_public_key_info()).ok()?;
+        if PublicKey::new(&own)? != *certificate.public_key() {
+            return None;
+        }
         // A signature needs the subject and the key of the parameters only.
         let now = SystemTime::now();
         let params = level.params(name, now..now).ok()?;
@@ -342,5 +350,41 @@ impl std::fmt::Debug for Keys {
         f.debug_struct("Keys")
             .field("intermediate", &self.intermediate.certificate)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn stored_keys_are_refused_if_a_key_is_not_that_of_its_certificate() {
+        let config: IssuingAuthority = "contoso/factory-1/all".parse().expect("valid");
+        let now = SystemTime::now();
+        let keys = Keys::new(&config.name, now).expect("new keys");
+        let stored: Value = serde_json::from_slice(&keys.stored).expect("JSON");
+        let read = |stored: &Value| Keys::read(stored.to_string().as_bytes(), &config.name);
+        assert!(read(&stored).is_ok());
+        for (place, value) in [
+            ("/root/key", stored["intermediate"]["key"].clone()),
+            ("/intermediate/key", stored["root"]["key"].clone()),
+            (
+                "/root/certificate",
+                stored["intermediate"]["certificate"].clone(),
+            ),
+            ("/intermediate/key", json!("MC4=")),
+            ("/intermediate/certificate", json!("")),
+        ] {
+            let mut changed = stored.clone();
+            *changed.pointer_mut(place).expect("it exists") = value;
+            let refused = read(&changed).expect_err(place);
+            assert!(
+                refused
+                    .to_string()
+                    .contains("contoso/factory-1/all are damaged")
+            );
+        }
     }
 }

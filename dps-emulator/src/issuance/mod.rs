@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use dps_types::{Clock, ErrorCode, RegistrationId};
 
+#[cfg(fuzzing)]
+pub(crate) use authority::fuzzing;
 pub(crate) use choices::RENEWAL_LIFETIME;
 pub(crate) use config::IssuerName;
 pub use config::IssuingAuthority;

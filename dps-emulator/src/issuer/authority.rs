@@ -167,6 +167,10 @@ impl CertificateAuthority {
         };
 
         let root = Certificate::from_text(&certificate).map_err(|e| unusable().with_source(e))?;
+        // A change anywhere in it would make clients refuse what it issues.
+        if !root.is_signed_by(root.public_key()) {
+            return Err(unusable());
+        }
         let name = root.common_name().ok_or_else(unusable)?;
         // The error is not a source: it may quote the key.
         let key = KeyPair::from_pem(key).map_err(|_| unusable())?;

@@ -1,20 +1,45 @@
 //! Files of a certificate authority in the data directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind};
 
+/// The longest file. Certificates and keys have some kilobytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
 /// Reads a file; `None` if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    // A link to a file that does not exist is an error: something else was meant to provide the file.
+    match fs::symlink_metadata(path).and_then(|_| read_text(path)) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
         Err(error) => {
             let what = format!("{}: the file could not be read", path.display());
             Err(Error::new(ErrorKind::Certificate, what).with_source(error))
         }
+    }
+}
+
+/// Reads a regular file. Opening a named pipe would wait for another program, and a device may have no end.
+fn read_text(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_BYTES {
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is longer than {MAX_BYTES} bytes"),
+        )),
+        false => Ok(text),
     }
 }
 

@@ -307,6 +307,50 @@ mod tests {
         assert_eq!(second.certificate_pem(), third.certificate_pem());
     }
 
+    /// Clients would refuse every certificate that such an authority issues.
+    #[test]
+    fn a_certificate_with_a_changed_byte_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, _) = paths(&dir);
+        let authority = ServerAuthority::load_or_create(Some(dir.path())).unwrap();
+        let der = Certificate::from_text(authority.certificate_pem()).unwrap();
+        let der = der.der().to_vec();
+        for at in (0..der.len()).step_by(7) {
+            let mut changed = der.clone();
+            changed[at] ^= 1;
+            let text = rustls_pki_types::CertificateDer::from(changed);
+            let Ok(text) = Certificate::from_der(text) else {
+                continue;
+            };
+            fs::write(&certificate, text.pem()).unwrap();
+            damaged(&dir);
+        }
+    }
+
+    /// Reading a named pipe waits for another program, and a device or a huge file fills the memory.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_not_regular_or_too_long_is_an_error_and_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, _) = paths(&dir);
+        ServerAuthority::load_or_create(Some(dir.path())).unwrap();
+        fs::remove_file(&certificate).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(&certificate)
+            .status();
+        assert!(made.unwrap().success());
+        damaged(&dir);
+        fs::remove_file(&certificate).unwrap();
+        for target in ["/dev/zero", "missing"] {
+            std::os::unix::fs::symlink(target, &certificate).unwrap();
+            damaged(&dir);
+            assert_eq!(fs::read_link(&certificate).unwrap(), Path::new(target));
+            fs::remove_file(&certificate).unwrap();
+        }
+        fs::write(&certificate, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+        damaged(&dir);
+    }
+
     #[test]
     fn files_that_do_not_belong_together_are_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -20,6 +20,9 @@ const SECRETS: [&str; 10] = [
     "key",
 ];
 
+/// The names before `=` whose values are secrets, in any case: of connection strings and of signatures.
+const SECRET_NAMES: [&str; 2] = ["SharedAccessKey", "sig"];
+
 /// The document with its secrets masked, at any depth.
 pub(crate) fn masked(document: Value) -> Value {
     match document {
@@ -45,20 +48,32 @@ pub(crate) fn masked(document: Value) -> Value {
     }
 }
 
-/// The text with the secrets of connection strings and signatures masked.
+/// The text with the secrets of connection strings and signatures masked. As in their parsers, the case of a name and the space
+/// around `=` do not matter.
 pub(crate) fn masked_text(text: &str) -> String {
-    let mut masked = text.to_owned();
-    for name in ["SharedAccessKey=", "sig="] {
-        let mut from = 0;
-        while let Some(at) = masked[from..].find(name) {
-            let start = from + at + name.len();
-            let rest = &masked[start..];
-            let length = rest.find(['&', ';', ' ', '\'', '"']).unwrap_or(rest.len());
-            masked.replace_range(start..start + length, MASK);
-            from = start + MASK.len();
+    let (mut masked, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('=') {
+        masked.extend([before, "="]);
+        rest = after;
+        let (name, _) = text.split_at(text.len() - after.len() - 1);
+        if is_secret(name) {
+            let value = after.trim_start_matches([' ', '\t', '\r', '\n', '\'', '"']);
+            let end = value.find(['&', ';', ' ', '\'', '"']);
+            masked.push_str(MASK);
+            rest = value.split_at(end.unwrap_or(value.len())).1;
         }
     }
-    masked
+    masked + rest
+}
+
+/// Whether the text ends with the name of a secret.
+fn is_secret(text: &str) -> bool {
+    let text = text.trim_end().as_bytes();
+    SECRET_NAMES.iter().any(|name| {
+        let start = text.len().checked_sub(name.len());
+        let end = start.and_then(|start| text.get(start..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(name.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -88,10 +103,33 @@ mod tests {
         assert_eq!(shown["primaryKey"], json!(null));
     }
 
+    #[test]
+    fn the_case_of_a_name_and_space_do_not_hide_a_secret_from_the_mask() {
+        for (text, shown) in [
+            (
+                "HostName=h;sharedaccesskey=s3cret",
+                "HostName=h;sharedaccesskey=****",
+            ),
+            ("SharedAccessKey = s3cret;x=1", "SharedAccessKey =****;x=1"),
+            ("sr=a&SIG=s3cret&se=1", "sr=a&SIG=****&se=1"),
+            ("sig=", "sig=****"),
+            ("sig= &se=1", "sig=****&se=1"),
+            ("SharedAccessKey=sig=s3cret", "SharedAccessKey=****"),
+            ("sig=sig =s3cret", "sig=**** =****"),
+            ("\u{130}=1;sig=s3cret", "\u{130}=1;sig=****"),
+            ("SharedAccessKey='s3cret';x=1", "SharedAccessKey=****';x=1"),
+            ("sig=\"s3cret\"&se=1", "sig=****\"&se=1"),
+            ("design=a", "design=a"),
+        ] {
+            assert_eq!(masked_text(text), shown);
+            assert_eq!(masked_text(shown), shown);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_masked(before in ".*", key in "[A-Za-z0-9+/=%]{20,40}", after in "([&; ].*)?") {
-            for name in ["SharedAccessKey=", "sig="] {
+            for name in ["SharedAccessKey=", "sharedaccesskey=", "sig=", "SIG ="] {
                 let text = format!("{before}{name}{key}{after}");
                 let secret = format!("{name}{key}");
                 prop_assert!(!masked_text(&text).contains(&secret));

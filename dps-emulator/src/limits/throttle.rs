@@ -84,8 +84,9 @@ impl Throttle {
         hub: &HubHostname,
         now: SystemTime,
     ) -> Result<(), ServiceError> {
-        let mut all = HubAction::ALL.iter();
-        let index = all.position(|it| *it == action).unwrap_or_default();
-        self.hubs[index].admit(&hub.to_lowercase(), now).await
+        let mut all = HubAction::ALL.iter().zip(&self.hubs);
+        let own = all.find(|(it, _)| **it == action);
+        let rate = own.map_or(&self.hubs[0], |(_, rate)| rate);
+        rate.admit(&hub.to_lowercase(), now).await
     }
 }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use dps_types::enrollment::{AttestationMechanism, EnrollmentGroup, IndividualEnrollment};
-use dps_types::{DeviceId, DeviceRuntimeContext, Enrollment, ErrorCode, HubHostname, OperationId};
+use dps_types::enrollment::{AttestationMechanism, IndividualEnrollment};
+use dps_types::{DeviceId, DeviceRuntimeContext, ErrorCode, HubHostname, OperationId};
 use serde_json::Value;
 
 use super::reprovision::Reprovision;
 use super::{Engine, credentials, tpm};
-use crate::attest::{EnrollmentRef, Proof};
+use crate::attest::{DeviceEnrollment, EnrollmentRef, Proof};
 use crate::hub::{AssignmentChange, Authentication, NewAssignment, Twin};
 use crate::issuance::{Credential, IssuerName};
 use crate::service_error::{ServiceError, ServiceFailure};
 use crate::state::store::{Change, Expected, Table};
-use crate::state::{Document, Outcome, Pending, Record, Stored, sentence};
+use crate::state::{Outcome, Pending, Record, Stored, sentence};
 
 /// The first and the longest pause before a store that failed is used again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -23,7 +23,11 @@ impl Engine {
     /// Carries out the operation in progress of this device, if there is one. Retries when the store fails, because a record
     /// that stays `assigning` would block the device until the next start.
     pub(super) async fn assign(&self, key: &str, operation: &OperationId) {
-        tokio::time::sleep(self.instance.settings.assign_delay).await;
+        let delay = self.instance.settings.assign_delay;
+        // tokio's shortest sleep is the rest of a millisecond.
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut decided = None;
         let mut pause = FIRST_PAUSE;
         while let Err(refusal) = self.try_assign(key, operation, &mut decided).await {
@@ -147,11 +151,7 @@ impl Engine {
         pending: &Pending,
     ) -> Result<Allocated, ServiceFailure> {
         let enrollment = self.enrollment_of(record).await?;
-        let (terms, device_id) = match &enrollment {
-            Enrollment::Individual(one) => (one.terms(), one.device_id.clone()),
-            Enrollment::Group(group) => (group.terms(), None),
-            _ => return Err(enrollment_deleted()),
-        };
+        let terms = enrollment.terms();
         let reprovision = Reprovision::of(terms.reprovision_policy, pending.api_version());
         let keep = record
             .hub
@@ -170,8 +170,8 @@ impl Engine {
             )
         })?;
         Ok(Allocated {
-            device_id: match device_id {
-                Some(id) => id,
+            device_id: match enrollment.device_id() {
+                Some(id) => id.clone(),
                 None => default_device_id(record)?,
             },
             reprovision,
@@ -185,18 +185,17 @@ impl Engine {
     }
 
     /// The enrollment through which the device registered, as it is now.
-    async fn enrollment_of(&self, record: &Record) -> Result<Enrollment, ServiceFailure> {
+    async fn enrollment_of(&self, record: &Record) -> Result<DeviceEnrollment, ServiceFailure> {
         let found = match &record.enrollment {
             EnrollmentRef::Individual => {
                 let key = record.registration_id.to_lowercase();
                 let one: Option<IndividualEnrollment> =
                     self.instance.state.enrollment(&key).await?;
-                one.map(|one| Enrollment::Individual(Box::new(one)))
+                one.map(|one| DeviceEnrollment::Individual(Box::new(one)))
             }
             EnrollmentRef::Group(id) => {
-                let group: Option<EnrollmentGroup> =
-                    self.instance.state.enrollment(&id.to_lowercase()).await?;
-                group.map(|group| Enrollment::Group(Box::new(group)))
+                let group = self.instance.state.group(&id.to_lowercase()).await?;
+                group.map(DeviceEnrollment::Group)
             }
         };
         found.ok_or_else(enrollment_deleted)

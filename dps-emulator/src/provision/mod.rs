@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use dps_types::enrollment::TpmAttestation;
 use dps_types::protocol::ApiVersion;
 use dps_types::{
-    DeviceRegistrationResult, Enrollment, ErrorCode, IdScope, OperationId, RegistrationId,
+    DeviceRegistrationResult, ErrorCode, IdScope, OperationId, RegistrationId,
     RegistrationOperationStatus, RegistrationRequest, RegistrationStatus, json,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,8 +32,10 @@ use crate::attest::{
 };
 use crate::instance::Instance;
 use crate::service_error::ServiceError;
-use crate::state::{Document, Outcome, Pending, Record, Stored, issues_certificates};
+use crate::state::{Outcome, Pending, Record, Stored, issues_certificates};
 use challenges::Challenges;
+#[cfg(fuzzing)]
+pub(crate) use challenges::StoredChallenge;
 
 /// A device that sends a request, with its proof.
 #[derive(Debug)]
@@ -111,14 +113,14 @@ impl Engine {
                 return self.register_not_enrolled(&device, proof).await;
             }
         };
-        if let (Some(csr), false) = (&request.csr, enrolled.is_disabled()) {
+        if let (Some(csr), false) = (&request.csr, enrolled.enrollment.is_disabled()) {
             self.check_csr(csr, &device, &enrolled)?;
         }
         let key = device.registration_id.to_lowercase();
         let before = self.instance.state.registration(&key).await?;
         if let Some(stored @ Stored { record, .. }) = &before
             && record.pending.is_some()
-            && !enrolled.is_disabled()
+            && !enrolled.enrollment.is_disabled()
         {
             // A second registration joins the one in progress.
             let status = in_progress(record);
@@ -190,7 +192,7 @@ impl Engine {
             Box::pin(self.authenticate(&device, request.tpm.as_ref(), record.as_ref())).await?;
         let enrolled = known.enrolled()?;
         let unregistered = |status| DeviceRegistrationResult::new(id.clone(), status);
-        if enrolled.is_disabled() {
+        if enrolled.enrollment.is_disabled() {
             return Ok(unregistered(RegistrationStatus::Disabled));
         }
         match record {
@@ -291,7 +293,7 @@ impl Engine {
     async fn candidates(&self, id: &RegistrationId) -> Result<Candidates, ServiceError> {
         match self.instance.state.enrollment(&id.to_lowercase()).await? {
             Some(individual) => Ok(Candidates::Individual(Box::new(individual))),
-            None => Ok(Candidates::Groups(self.instance.state.enrollments().await?)),
+            None => Ok(Candidates::Groups(self.instance.state.groups().await?)),
         }
     }
 
@@ -332,13 +334,8 @@ impl Engine {
         device: &Device<'_>,
         enrolled: &Enrolled,
     ) -> Result<(), ServiceError> {
-        let terms = match &enrolled.enrollment {
-            Enrollment::Individual(one) => one.terms(),
-            Enrollment::Group(group) => group.terms(),
-            _ => return Err(ServiceError::not_enrolled()),
-        };
         let issuance = &self.instance.issuance;
-        let issuer = issuance.issuer(&terms)?;
+        let issuer = issuance.issuer(&enrolled.enrollment.terms())?;
         issuance.check(csr, device.registration_id, &issuer)
     }
 
@@ -351,7 +348,7 @@ impl Engine {
         request: RegistrationRequest,
     ) -> Record {
         let now = self.instance.state.now();
-        let (pending, outcome) = match enrolled.is_disabled() {
+        let (pending, outcome) = match enrolled.enrollment.is_disabled() {
             true => (None, Some(Outcome::Disabled)),
             false => {
                 let api_version = device.api_version.to_string();
@@ -371,7 +368,7 @@ impl Engine {
             .and_then(|known| tpm::kept_hub_key(known, &enrolled.proof));
         Record {
             registration_id: device.registration_id.clone(),
-            enrollment: enrolled.reference(),
+            enrollment: enrolled.enrollment.reference(),
             proof: enrolled.proof.clone(),
             created: known.as_ref().map_or(now, |record| record.created),
             last_updated: now,
@@ -395,7 +392,8 @@ impl Engine {
         record: Record,
     ) -> Result<Record, ServiceError> {
         let engine = Arc::clone(self);
-        let written = self.tasks.spawn(async move {
+        // Boxed, because tokio moves a task several times before its first poll.
+        let written = self.tasks.spawn(Box::pin(async move {
             let key = record.registration_id.to_lowercase();
             let operation = record.operation.clone();
             let is_pending = record.pending.is_some();
@@ -411,7 +409,7 @@ impl Engine {
                 engine.begin(key, operation);
             }
             Ok(record)
-        });
+        }));
         written.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a registration failed to run");
             Err(ServiceError::new(
@@ -427,14 +425,15 @@ impl Engine {
             return;
         }
         let engine = Arc::clone(self);
-        self.tasks.spawn(async move {
+        // Boxed as in `record`.
+        self.tasks.spawn(Box::pin(async move {
             let running = Running(&engine, &operation);
             tokio::select! {
                 () = engine.stop.cancelled() => {}
                 () = engine.assign(&key, &operation) => {}
             }
             drop(running);
-        });
+        }));
     }
 
     fn running(&self) -> MutexGuard<'_, HashSet<OperationId>> {

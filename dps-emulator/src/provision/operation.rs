@@ -5,14 +5,17 @@ use sha2::{Digest, Sha256};
 
 use crate::random::Random;
 
+#[expect(
+    clippy::expect_used,
+    reason = "an operation id may have hex digits, dots and dashes"
+)]
 pub(crate) fn new_id(id_scope: &IdScope, random: &Random) -> OperationId {
     let tenant: String = Sha256::digest(id_scope.to_lowercase())
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    OperationId::new(format!("5.{tenant}.{}", random.uuid()))
-        .expect("hex, dots and dashes are allowed")
+    OperationId::new(format!("5.{tenant}.{}", random.uuid())).expect("a valid operation id")
 }
 
 #[cfg(test)]

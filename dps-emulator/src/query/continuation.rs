@@ -55,7 +55,9 @@ fn check(listing: Listing<'_>, key: &str) -> [u8; CHECK_LEN] {
     };
     let text = format!("{}\n{group}\n{key}", listing.item_type());
     let digest: [u8; 32] = Sha256::digest(text).into();
-    *digest.first_chunk().expect("shorter than the digest")
+    let mut start = [0; CHECK_LEN];
+    start.copy_from_slice(&digest[..CHECK_LEN]);
+    start
 }
 
 #[cfg(test)]

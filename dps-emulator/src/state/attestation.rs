@@ -1,8 +1,8 @@
 //! Validates and completes the attestation of an enrollment: generates missing keys and adds certificate info.
 
 use dps_types::enrollment::{
-    AttestationMechanism, AttestationType, SymmetricKeyAttestation, X509Attestation,
-    X509CertificateWithInfo, X509Certificates,
+    AttestationMechanism, AttestationType, SymmetricKeyAttestation, TpmAttestation,
+    X509Attestation, X509CertificateWithInfo, X509Certificates,
 };
 use dps_types::{EncodedKey, SymmetricKey};
 
@@ -14,8 +14,7 @@ use crate::service_error::ServiceError;
 /// Checks the attestation of a new enrollment document and adds what the service adds.
 ///
 /// Keys and certificates that the document leaves out are kept from the previous version: the service does not return them
-/// in a query, so a document that was read, changed and written does not contain them. An endorsement key that is not valid
-/// is only logged, because it is not documented that the service checks it.
+/// in a query, so a document that was read, changed and written does not contain them.
 pub(super) fn complete(
     attestation: &mut AttestationMechanism,
     previous: Option<&AttestationMechanism>,
@@ -36,19 +35,10 @@ pub(super) fn complete(
         AttestationType::Tpm if is_group => Err(ServiceError::invalid(
             "An enrollment group cannot use TPM attestation.",
         )),
-        AttestationType::Tpm => match &mut attestation.tpm {
-            Some(shown) if !shown.endorsement_key.is_empty() => {
-                shown.extra.drop_nulls(&[]);
-                if let Err(error) = tpm::endorsement_key(&shown.endorsement_key) {
-                    tracing::warn!(
-                        error,
-                        "the endorsementKey of the enrollment is not valid; no TPM can register with it"
-                    );
-                }
-                Ok(())
-            }
-            _ => Err(required()),
-        },
+        AttestationType::Tpm => {
+            let previous = previous.and_then(|previous| previous.tpm.as_ref());
+            complete_tpm(attestation.tpm.as_mut(), previous)
+        }
         AttestationType::None => Err(required()),
         _ => Err(ServiceError::invalid(format!(
             "The attestation type '{}' is not known.",
@@ -57,9 +47,30 @@ pub(super) fn complete(
     }
 }
 
+/// The message of the service for an endorsement key that is not an RSA key of 2048 bits in a `TPM2B_PUBLIC`, or has other attributes.
+///
+/// Source: Azure/azure-iot-sdk-c, issues 937 and 1955.
+const INVALID_ENDORSEMENT_KEY: &str =
+    "Endorsement key is invalid, or does not match the Enrollment.";
+
 /// The attestation is missing, or its details are. The message is the service's.
 pub(super) fn required() -> ServiceError {
     ServiceError::invalid("TPM or X509 attestation is required.")
+}
+
+/// An endorsement key that is stored already is not checked again: earlier versions stored any text.
+fn complete_tpm(
+    shown: Option<&mut TpmAttestation>,
+    previous: Option<&TpmAttestation>,
+) -> Result<(), ServiceError> {
+    let shown = shown.filter(|shown| !shown.endorsement_key.is_empty());
+    let shown = shown.ok_or_else(required)?;
+    shown.extra.drop_nulls(&[]);
+    if previous.is_some_and(|previous| previous.endorsement_key == shown.endorsement_key) {
+        return Ok(());
+    }
+    tpm::check_endorsement_key(&shown.endorsement_key)
+        .map_err(|reason| ServiceError::invalid(INVALID_ENDORSEMENT_KEY).with_reason(reason))
 }
 
 fn complete_keys(

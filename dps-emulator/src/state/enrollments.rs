@@ -194,11 +194,11 @@ fn missing<D: Document>() -> ServiceError {
     ServiceError::new(D::MISSING.0, D::MISSING.1)
 }
 
-fn read<D: Document>(bytes: &[u8]) -> Result<D, Damaged> {
+pub(super) fn read<D: Document>(bytes: &[u8]) -> Result<D, Damaged> {
     decode(bytes).map(with_last_updated)
 }
 
-fn with_last_updated<D: Document>(mut document: D) -> D {
+pub(super) fn with_last_updated<D: Document>(mut document: D) -> D {
     let parts = document.parts();
     *parts.last_updated = parts.last_updated.or(*parts.created);
     document

@@ -2,8 +2,11 @@
 
 mod attestation;
 mod codec;
+mod decoded_groups;
 mod document;
 mod enrollments;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod members;
 mod message;
 mod operations;
@@ -27,6 +30,7 @@ use uuid::Uuid;
 
 use crate::limits::Limits;
 use crate::random::Random;
+use decoded_groups::DecodedGroups;
 use dps_types::Clock;
 use quota::Quota;
 use store::Store;
@@ -51,6 +55,7 @@ pub(crate) struct State {
     whole: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     quota: Arc<Quota>,
+    decoded_groups: Arc<DecodedGroups>,
     random: Arc<Random>,
     /// The id of this emulator among those that share the store.
     replica: Arc<str>,
@@ -66,6 +71,7 @@ impl State {
             store,
             clock,
             quota: Arc::new(Quota::new(limits)),
+            decoded_groups: Arc::default(),
             random: Arc::default(),
             replica: Uuid::new_v4().to_string().into(),
         }

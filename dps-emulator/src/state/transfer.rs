@@ -1,5 +1,9 @@
 //! Exports and imports the documents of the store, and removes them.
 
+#[cfg(test)]
+mod tests;
+
+use dps_types::Timestamp;
 use dps_types::enrollment::{AttestationType, EnrollmentGroup, IndividualEnrollment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,9 +33,10 @@ const PAGE: usize = 500;
 type Entries = Vec<(Table, String, Option<Vec<u8>>)>;
 
 impl State {
-    /// The documents of each table by their keys. Documents that cannot be read are left out. Without keys, the symmetric keys
-    /// of enrollments and of hub devices are left out, and the registrations of TPMs.
+    /// The documents of each table by their keys. Documents that cannot be read are left out, and so are those that an import
+    /// would refuse. Without keys, the symmetric keys of enrollments and of hub devices are left out, and the registrations of TPMs.
     pub(crate) async fn export(&self, with_keys: bool) -> Result<Map<String, Value>, ServiceError> {
+        let now = self.now();
         let mut tables = Map::new();
         for table in TABLES {
             let mut documents = Map::new();
@@ -43,8 +48,15 @@ impl State {
                         true => Some(it),
                         false => without_keys(table, it),
                     });
-                    if let Some(document) = document {
-                        documents.insert(key, document);
+                    let Some(document) = document else {
+                        continue;
+                    };
+                    match entries(table, &key, &document, now) {
+                        Ok(_) => drop(documents.insert(key, document)),
+                        Err(error) => {
+                            let error = error.message();
+                            tracing::error!(key, error, "not exported: an import would refuse it");
+                        }
                     }
                 }
             }
@@ -60,6 +72,7 @@ impl State {
         if let Some(name) = tables.keys().find(|name| !known(name)) {
             return Err(ServiceError::invalid(format!("'{name}' is not a table.")));
         }
+        let now = self.now();
         let mut read = Vec::new();
         for table in TABLES {
             match tables.get(table.name()) {
@@ -72,7 +85,7 @@ impl State {
                                 table.name()
                             )));
                         }
-                        read.push(entries(table, key, document)?);
+                        read.push(entries(table, key, document, now)?);
                     }
                 }
                 Some(_) => {
@@ -160,7 +173,12 @@ impl State {
 }
 
 /// Checks a document and makes its entries in the indexes.
-fn entries(table: Table, key: &str, document: &Value) -> Result<Entries, ServiceError> {
+fn entries(
+    table: Table,
+    key: &str,
+    document: &Value,
+    now: Timestamp,
+) -> Result<Entries, ServiceError> {
     match table {
         Table::Individuals => enrollment::<IndividualEnrollment>(key, document),
         Table::Groups => enrollment::<EnrollmentGroup>(key, document),
@@ -179,14 +197,36 @@ fn entries(table: Table, key: &str, document: &Value) -> Result<Entries, Service
         }
         Table::HubMessages => keep::<QueuedMessage>(table, key, document),
         Table::CaCertificates => keep::<CaCertificate>(table, key, document),
-        _ => keep::<StoredDevice>(table, key, document),
+        _ => device(table, key, document, now),
+    }
+}
+
+/// A device or module. A hub relies on the limits of its twin, which only changes check.
+fn device(
+    table: Table,
+    key: &str,
+    document: &Value,
+    now: Timestamp,
+) -> Result<Entries, ServiceError> {
+    let mut device: StoredDevice = typed(table, key, document)?;
+    // In an earlier version, a patch could delete the time of a property.
+    device.restore_twin_times(now);
+    match device.has_valid_twin() {
+        true => Ok(vec![(table, key.to_owned(), Some(encode(&device)?))]),
+        false => Err(ServiceError::invalid(format!(
+            "'{key}' of the table '{}' has a twin that exceeds a limit, or metadata that does not agree with its properties.",
+            table.name()
+        ))),
     }
 }
 
 fn enrollment<D: Document>(key: &str, document: &Value) -> Result<Entries, ServiceError> {
     let mut document: D = typed(D::TABLE, key, document)?;
     check_key(D::TABLE, key, &document.key())?;
-    attestation::complete(document.parts().attestation, None, D::IS_GROUP)?;
+    // An earlier version may have stored an endorsement key that is refused now.
+    let stored = document.parts().attestation.clone();
+    let stored = (stored.kind == AttestationType::Tpm).then_some(&stored);
+    attestation::complete(document.parts().attestation, stored, D::IS_GROUP)?;
     let certificates = unique::certificates(&document).into_iter();
     let mut entries: Entries = certificates
         .map(|certificate| {
@@ -255,129 +295,4 @@ fn without_keys(table: Table, mut document: Value) -> Option<Value> {
         _ => {}
     }
     Some(document)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use async_trait::async_trait;
-    use dps_types::SystemClock;
-    use serde_json::json;
-
-    use super::*;
-    use crate::limits::Limits;
-    use crate::state::decode;
-    use crate::state::store::{Action, MemoryStore, Store, StoreError};
-
-    /// A store that panics if, after a change, an operation in progress has no entry, or an entry has no operation in progress.
-    #[derive(Debug, Default)]
-    struct Agreeing {
-        store: MemoryStore,
-        /// A registration that is written just before the first records of an import.
-        racing: Mutex<Vec<(Table, Vec<u8>)>>,
-    }
-
-    #[async_trait]
-    impl Store for Agreeing {
-        async fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-            self.store.get(table, key).await
-        }
-
-        async fn apply(&self, changes: &[Change<'_>]) -> Result<bool, StoreError> {
-            let is_put = |it: &Change<'_>| {
-                it.table == Table::Registrations && matches!(it.action, Action::Put(_))
-            };
-            if changes.iter().any(is_put) {
-                let racing = std::mem::take(&mut *self.racing.lock().expect("not poisoned"));
-                for (table, value) in racing {
-                    let any = Expected::Anything;
-                    self.store.put(table, "d1", any, value).await?;
-                }
-            }
-            let applied = self.store.apply(changes).await?;
-            let records = self.scan(Table::Registrations, None, usize::MAX).await?;
-            let is_pending = |bytes: &[u8]| {
-                let record: Record = decode(bytes).expect("a record");
-                record.pending.is_some()
-            };
-            let pending = records.iter().filter(|(_, bytes)| is_pending(bytes));
-            let pending: Vec<&String> = pending.map(|(key, _)| key).collect();
-            let entries = self.scan(Table::Operations, None, usize::MAX).await?;
-            let entries: Vec<&String> = entries.iter().map(|(key, _)| key).collect();
-            assert_eq!(pending, entries);
-            Ok(applied)
-        }
-
-        async fn scan(
-            &self,
-            table: Table,
-            after: Option<&str>,
-            limit: usize,
-        ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-            self.store.scan(table, after, limit).await
-        }
-    }
-
-    fn record(id: usize, pending: bool) -> Value {
-        json!({
-            "registration_id": format!("d{id}"),
-            "enrollment": { "Group": "g1" },
-            "proof": "SymmetricKey",
-            "created": "2026-01-01T00:00:00Z",
-            "last_updated": "2026-01-01T00:00:00Z",
-            "etag": "\"1\"",
-            "operation": format!("5.{id}"),
-            "pending": pending.then(|| json!({ "payload": null, "api_version": "2021-06-01" })),
-            "hub": null,
-            "device_id": null,
-            "hub_key": null,
-            "outcome": null,
-        })
-    }
-
-    fn tables(records: impl Iterator<Item = Value>) -> Map<String, Value> {
-        let key = |record: &Value| record["registration_id"].as_str().map(str::to_owned);
-        let records: Map<String, Value> = records.filter_map(|it| Some((key(&it)?, it))).collect();
-        let name = Table::Registrations.name().to_owned();
-        Map::from_iter([(name, records.into())])
-    }
-
-    /// Otherwise a registration at the same time could stay in progress without an entry, and never end.
-    #[tokio::test]
-    async fn records_and_entries_agree_during_an_import_and_a_reset() {
-        let store = Arc::new(Agreeing::default());
-        let state = State::new(store.clone(), Arc::new(SystemClock), Limits::default());
-        // More than one page.
-        let imported = tables((0..PAGE + 1).map(|id| record(id, id % 2 == 0)));
-        state.import(&imported).await.expect("imported");
-        let count = store.scan(Table::Operations, None, usize::MAX).await;
-        assert_eq!(count.expect("entries").len(), PAGE / 2 + 1);
-
-        // The same devices, with other operations in progress.
-        let imported = tables((0..PAGE + 1).map(|id| record(id, id % 2 == 1)));
-        state.import(&imported).await.expect("imported again");
-        state.clear_registrations().await.expect("removed");
-        for table in [Table::Registrations, Table::Members, Table::Operations] {
-            assert_eq!(store.count(table).await.expect("counted"), 0, "{table:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_import_replaces_a_registration_that_is_written_at_the_same_time() {
-        let pending: Record = serde_json::from_value(record(1, true)).expect("a record");
-        let racing = vec![
-            (Table::Registrations, encode(&pending).expect("encoded")),
-            (Table::Operations, b"replica 5.1".to_vec()),
-        ];
-        let store = Arc::new(Agreeing {
-            racing: Mutex::new(racing),
-            ..Agreeing::default()
-        });
-        let state = State::new(store.clone(), Arc::new(SystemClock), Limits::default());
-        let done = tables([record(1, false)].into_iter());
-        state.import(&done).await.expect("imported");
-        assert_eq!(store.count(Table::Operations).await.expect("counted"), 0);
-        assert!(store.racing.lock().expect("not poisoned").is_empty());
-    }
 }

@@ -6,11 +6,12 @@ use dps_types::{ETag, Timestamp};
 use crate::random::Random;
 
 /// A new ETag, for example base64 of `"69003552-0000-0300-0000-630fda8a0000"` with its quotes.
+#[expect(clippy::expect_used, reason = "base64 is printable ASCII")]
 pub(crate) fn new_version(now: Timestamp, random: &Random) -> ETag {
     let random = random.uuid().as_fields().0;
     let seconds = now.unix_seconds() & 0xffff_ffff;
     let stored = format!("\"{random:08x}-0000-0300-0000-{seconds:08x}0000\"");
-    ETag::new(STANDARD.encode(stored)).expect("base64 is printable and this one is short")
+    ETag::new(STANDARD.encode(stored)).expect("a valid ETag")
 }
 
 /// The storage version with its quotes, as the service sends it to a webhook.

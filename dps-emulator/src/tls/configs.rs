@@ -25,11 +25,13 @@ impl Configs {
     pub(crate) fn new(identity: CertifiedKey) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let verifier = AnyClient::new(provider.signature_verification_algorithms);
-        let plain = ServerConfig::builder_with_provider(provider)
+        let mut plain = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(certificate_error)?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        // A device has one connection at a time.
+        plain.send_tls13_tickets = 1;
         let mut http = plain.clone();
         http.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Self {

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::thread;
 
 use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use rcgen::KeyPair;
-use rsa::RsaPrivateKey;
+use rsa::PrivateKey as RsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::runtime::Handle;
@@ -155,7 +154,7 @@ fn make(root: &RootPlace, names: &[String], runtime: &Handle) -> Result<Made, St
 }
 
 fn new_key() -> Result<KeyPair, Error> {
-    let key = RsaPrivateKey::new(&mut UnwrapErr(SysRng), BITS).map_err(generate)?;
+    let key = RsaPrivateKey::new(&mut SysRng, BITS).map_err(generate)?;
     let der = key.to_pkcs8_der().map_err(generate)?;
     KeyPair::try_from(&PrivatePkcs8KeyDer::from(der.as_bytes())).map_err(generate)
 }

@@ -337,6 +337,30 @@ async fn a_state_is_moved_to_another_emulator() {
     other.device("dev-1").key(&key).assigned().await;
 }
 
+/// Some more bytes, and the service API would refuse the enrollment.
+#[tokio::test]
+async fn the_largest_enrollment_is_moved_to_another_emulator() {
+    let ((one, control), (other, other_control)) = (start().await, start().await);
+    let mut document = key_enrollment("dev-1", KEY_1, KEY_2);
+    document["optionalDeviceInformation"] = json!({ "text": "" });
+    let rest = 1024 * 1024 - document.to_string().len();
+    document["optionalDeviceInformation"]["text"] = "\u{1f4e1}".repeat(rest / 4).into();
+    one.create("/enrollments/dev-1", &document).await;
+    let mut larger = document.clone();
+    larger["more"] = "text".into();
+    let refused = one.put_if("/enrollments/dev-1", "*", &larger).await;
+    assert_eq!(refused.status, 413, "{}", refused.status);
+
+    let state = control.get("/state").await.json();
+    let moved = other_control.send("PUT", "/state", &state).await;
+    assert_eq!(moved.status, 204, "{moved:?}");
+    let moved = other.get("/enrollments/dev-1").await.json();
+    assert_eq!(
+        moved["optionalDeviceInformation"],
+        document["optionalDeviceInformation"]
+    );
+}
+
 #[tokio::test]
 async fn a_state_that_is_not_valid_changes_nothing() {
     let (dps, control) = start().await;
@@ -454,6 +478,25 @@ async fn the_service_api_needs_no_token_here() {
     let exchange = &control.exchanges("limit=1").await[0];
     assert_eq!(exchange["actor"], "operator");
     assert_eq!(exchange["transport"], "HTTP");
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_is_there_twice_is_refused() {
+    let (_dps, control) = start().await;
+    for path in [
+        "/connection?format=env&format=json",
+        "/exchanges?limit=1&limit=2",
+        "/exchanges?device=a&Device=b",
+        "/exchanges?outcome=refused&outcome=refused",
+        "/state?keys=false&keys=true",
+        "/hubs/127.0.0.1/devices?after=a&after=b",
+        "/page/registrations?after=a&after=b",
+    ] {
+        let refused = control.get(path).await;
+        assert_eq!(refused.status, 400, "{path}: {refused:?}");
+        let reason = "occurs more than once";
+        assert!(refused.text.contains(reason), "{path}: {refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,32 @@ async fn a_web_page_of_another_origin_is_refused() {
     assert_eq!(Answer::to(own).await.status, 204);
 }
 
+/// Two readers could use different ones.
+#[tokio::test]
+async fn a_header_that_occurs_twice_is_refused() {
+    let endpoint = ControlEndpoint::default().token("s3cret-token");
+    let dps = Dps::start_with(|builder| builder.control(endpoint)).await;
+    let control = Control::of(&dps);
+    let right = "Bearer s3cret-token";
+    for (name, values) in [
+        ("host", ["127.0.0.1", "evil.example"]),
+        ("host", ["evil.example", "127.0.0.1"]),
+        ("authorization", [right, "Bearer wrong"]),
+        ("authorization", [right, right]),
+    ] {
+        for path in ["/state", "/health", "/?token=s3cret-token"] {
+            let request = control.request("GET", path);
+            let request = request.header(name, values[0]).header(name, values[1]);
+            let refused = Answer::to(request).await;
+            assert_eq!(refused.status, 400, "{name} {path}");
+            assert_eq!(
+                refused.json()["error"],
+                format!("The request has more than one {name} header.")
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_response_has_the_headers_that_protect_a_browser() {
     let dps = Dps::start_with(with_control).await;
@@ -93,7 +119,9 @@ async fn another_address_requires_a_token() {
         .request("GET", "/connection")
         .header("cookie", cookie);
     assert_eq!(Answer::to(request).await.status, 200);
-    assert_eq!(control.get("/?token=wrong").await.status, 401);
+    for query in ["token=wrong", "token=s3cret-token&token=wrong"] {
+        assert_eq!(control.get(&format!("/?{query}")).await.status, 401);
+    }
 }
 
 #[tokio::test]

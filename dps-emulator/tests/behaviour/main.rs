@@ -4,6 +4,7 @@ mod common;
 
 mod access_policies;
 mod ambiguous_requests;
+mod amqp_answers;
 mod api_versions;
 mod bearer_tokens;
 mod ca_certificates;
@@ -52,6 +53,7 @@ mod service_etags;
 mod service_query;
 mod store_trouble;
 mod stored_documents;
+mod stored_values;
 mod symmetric_key;
 mod tpm;
 mod tpm_refusals;

@@ -1,6 +1,8 @@
 //! The service API: documents that an operator writes and reads.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dps_device::attestation::TpmKeys;
+use dps_hardware::SoftwareTpm;
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -215,14 +217,15 @@ async fn null_counts_as_absent_except_for_the_provisioning_status() {
 #[tokio::test]
 async fn an_endorsement_key_is_not_secret() {
     let dps = Dps::start().await;
+    let key = SoftwareTpm::number(1).endorsement_key().to_base64();
     let document = json!({
         "registrationId": "dev-1",
         "attestation": {
             "type": "tpm",
-            "tpm": { "endorsementKey": "AToAAQAL", "storageRootKey": null },
+            "tpm": { "endorsementKey": key, "storageRootKey": null },
         },
     });
-    let attestation = json!({ "type": "tpm", "tpm": { "endorsementKey": "AToAAQAL" } });
+    let attestation = json!({ "type": "tpm", "tpm": { "endorsementKey": key } });
     let created = dps.create("/enrollments/dev-1", &document).await;
     let read = dps.get("/enrollments/dev-1").await.json();
     for shown in [

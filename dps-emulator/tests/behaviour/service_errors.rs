@@ -72,10 +72,15 @@ async fn an_allocation_that_cannot_work() {
     }
 }
 
+/// An endorsement key on P-256 with the template L-2 of the TCG: its TPM2B_PUBLIC in base64.
+const ELLIPTIC: &str = "AHoAIwALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAADABAAIGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWACBP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==";
+
 #[tokio::test]
 async fn an_attestation_that_proves_nothing() {
     let dps = Dps::start().await;
     let required = "TPM or X509 attestation is required.";
+    let invalid = "Endorsement key is invalid, or does not match the Enrollment.";
+    let endorsement = |key: &str| json!({ "type": "tpm", "tpm": { "endorsementKey": key } });
     let one_of = "X509 attestation requires exactly one of clientCertificates, signingCertificates and caReferences.";
     let root = CertificateAuthority::new("Contoso Root").expect("a CA");
     let root = json!({ "primary": { "certificate": root.certificate_pem() } });
@@ -87,6 +92,9 @@ async fn an_attestation_that_proves_nothing() {
             json!({ "type": "tpm", "tpm": { "endorsementKey": "" } }),
             required,
         ),
+        (endorsement("AToA"), invalid),
+        (endorsement("no base64"), invalid),
+        (endorsement(ELLIPTIC), invalid),
         (json!({ "type": "x509" }), required),
         (json!({ "type": "x509", "x509": {} }), one_of),
         (

@@ -10,7 +10,7 @@ use dps_mqtt::{Connect, ConnectCode, Packet, Packets, Publish, QoS};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use zeroize::Zeroizing;
 
 /// A stream that returns one piece at a time, and waits before each.
@@ -253,4 +253,49 @@ async fn a_write_arrives_without_another() {
     let mut read = [0; 2];
     theirs.read_exact(&mut read).await.unwrap();
     assert_eq!(read, hex("E0 00")[..]);
+}
+
+/// A stream that keeps what each write to it has.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl AsyncWrite for Writes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.push(bytes.to_vec());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn packets_that_are_written_together_are_one_write() {
+    let mut packets = Packets::new(Writes::default(), MAX);
+    let publish = Publish::new("a", b"b".as_slice(), QoS::AtMostOnce, None);
+    let both = [Packet::PubAck { packet_id: 7 }, Packet::Publish(publish)];
+    packets.write_all(both).await.unwrap();
+    packets.write(Packet::PingResp).await.unwrap();
+    assert_eq!(
+        packets.into_inner().0,
+        [hex("40 02 00 07 30 04 00 01 61 62"), hex("D0 00")]
+    );
+}
+
+#[tokio::test]
+async fn of_packets_that_are_written_together_none_is_sent_if_one_is_not_valid() {
+    let mut packets = Packets::new(Writes::default(), MAX);
+    let without_id = Publish::new("a", b"b".as_slice(), QoS::AtLeastOnce, None);
+    let both = [Packet::PingResp, Packet::Publish(without_id)];
+    assert!(packets.write_all(both).await.is_err());
+    assert!(packets.into_inner().0.is_empty());
 }

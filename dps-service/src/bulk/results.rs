@@ -19,8 +19,9 @@ impl<E: EnrollmentKind> Sent<'_, E> {
         let mut results: Vec<Option<Error>> = vec![None; self.items.len()];
         let mut is_complete = answer.is_successful || !answer.errors.is_empty();
         for error in &answer.errors {
-            match self.index_of(error, &results) {
-                Some(index) => results[index] = Some(self.failure(error)),
+            let index = self.index_of(error, &results);
+            match index.and_then(|index| results.get_mut(index)) {
+                Some(result) => *result = Some(self.failure(error)),
                 None => is_complete = false,
             }
         }
@@ -40,9 +41,8 @@ impl<E: EnrollmentKind> Sent<'_, E> {
     /// Finds the item that failed. Of several items with one id it is the last, which conflicts with the earlier ones.
     fn index_of(&self, error: &BulkOperationError, results: &[Option<Error>]) -> Option<usize> {
         let id = E::id_of(error)?;
-        (0..self.items.len())
-            .rev()
-            .find(|&index| results[index].is_none() && self.items[index].id() == id)
+        let mut items = self.items.iter().zip(results);
+        items.rposition(|(item, result)| result.is_none() && item.id() == id)
     }
 
     fn failure(&self, error: &BulkOperationError) -> Error {

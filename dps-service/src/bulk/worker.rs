@@ -41,21 +41,19 @@ impl Worker {
         items: Vec<E>,
     ) -> Vec<ItemResult<E>> {
         let chosen = self.client.chosen_version();
-        let mut results: Vec<Option<ItemResult<E>>> = items.iter().map(|_| None).collect();
+        let mut results: BTreeMap<usize, ItemResult<E>> = BTreeMap::new();
         let mut by_version: BTreeMap<ApiVersion, Vec<(usize, E)>> = BTreeMap::new();
         for (index, item) in items.into_iter().enumerate() {
             match api_version::for_fields(&item.fields(), chosen) {
                 Ok(version) => by_version.entry(version).or_default().push((index, item)),
-                Err(error) => results[index] = Some((item, Err(error))),
+                Err(error) => drop(results.insert(index, (item, Err(error)))),
             }
         }
         for (version, items) in by_version {
             let (places, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
-            for (place, result) in places.into_iter().zip(self.send(items, version).await) {
-                results[place] = Some(result);
-            }
+            results.extend(places.into_iter().zip(self.send(items, version).await));
         }
-        results.into_iter().flatten().collect()
+        results.into_values().collect()
     }
 
     /// Sends the items together. If they are refused together, each is sent alone, because only one may be at fault.

@@ -3,6 +3,7 @@
 mod access;
 mod crud;
 mod fleet;
+mod issuing;
 mod registered;
 
 use dps_emulator::{Emulator, LinkedHub};

@@ -161,7 +161,7 @@ async fn the_default_is_raised_for_a_document_that_requires_a_newer_api_version(
         );
         assert_eq!(
             seen[1].line,
-            "GET /enrollments/dev?api-version=2021-10-01 HTTP/1.1"
+            "GET /enrollments/dev?api-version=2026-11-01 HTTP/1.1"
         );
     }
     let both =

@@ -7,6 +7,7 @@ mod failures;
 mod modify;
 mod proxy;
 mod query;
+mod reads;
 mod registrations;
 mod requests;
 mod support;

@@ -21,8 +21,17 @@ fn stored(etag: &str) -> String {
     .to_string()
 }
 
-fn read(etag: &str) -> [Action; 2] {
-    [answer("200 OK", &stored(etag)), answer("200 OK", MECHANISM)]
+/// The service does not have the preview of 2025, with which the enrollment is read as well.
+fn no_preview() -> Action {
+    answer("400 Bad Request", r#"{"errorCode":400001}"#)
+}
+
+fn read(etag: &str) -> [Action; 3] {
+    [
+        answer("200 OK", &stored(etag)),
+        no_preview(),
+        answer("200 OK", MECHANISM),
+    ]
 }
 
 async fn disable(dps: &ServiceClient) -> Result<EnrollmentGroup, Error> {
@@ -51,13 +60,13 @@ async fn keys_and_unknown_fields_are_kept_and_the_write_has_the_etag_that_was_re
     assert_eq!(written.etag.unwrap().as_str(), "IjEi");
 
     let seen = service.seen();
-    assert_eq!(methods(&seen), ["GET", "POST", "PUT"]);
+    assert_eq!(methods(&seen), ["GET", "GET", "POST", "PUT"]);
     assert_eq!(
-        seen[1].line,
-        "POST /enrollmentGroups/toasters/attestationmechanism?api-version=2021-10-01 HTTP/1.1"
+        seen[2].line,
+        "POST /enrollmentGroups/toasters/attestationmechanism?api-version=2026-11-01 HTTP/1.1"
     );
-    assert_eq!(seen[2].header("if-match"), Some("IjAi"));
-    let sent = seen[2].json();
+    assert_eq!(seen[3].header("if-match"), Some("IjAi"));
+    let sent = seen[3].json();
     assert_eq!(sent["attestation"]["symmetricKey"]["primaryKey"], KEY);
     assert_eq!(
         sent["attestation"]["symmetricKey"]["secondaryKey"],
@@ -80,14 +89,15 @@ async fn empty_keys_are_replaced_by_the_stored_ones() {
         document["attestation"]["symmetricKey"] = keys.clone();
         let script = [
             answer("200 OK", &document.to_string()),
+            no_preview(),
             answer("200 OK", MECHANISM),
             answer("200 OK", &stored("IjEi")),
         ];
         let service = Service::start(script).await;
         disable(&service.client()).await.unwrap();
         let seen = service.seen();
-        assert_eq!(methods(&seen), ["GET", "POST", "PUT"], "{keys}");
-        let sent = seen[2].json();
+        assert_eq!(methods(&seen), ["GET", "GET", "POST", "PUT"], "{keys}");
+        let sent = seen[3].json();
         assert_eq!(
             sent["attestation"]["symmetricKey"]["primaryKey"], KEY,
             "{keys}"
@@ -112,8 +122,8 @@ async fn after_a_change_by_another_client_the_change_is_made_to_that_version() {
         .unwrap();
     assert_eq!(versions, ["IjAi", "IjEi"]);
     let seen = service.seen();
-    assert_eq!(seen[2].header("if-match"), Some("IjAi"));
-    assert_eq!(seen[5].header("if-match"), Some("IjEi"));
+    assert_eq!(seen[3].header("if-match"), Some("IjAi"));
+    assert_eq!(seen[7].header("if-match"), Some("IjEi"));
 }
 
 #[tokio::test]
@@ -124,7 +134,7 @@ async fn a_client_that_always_conflicts_gives_up() {
         _ => answer("412 Precondition Failed", ""),
     })
     .await;
-    let dps = service.client().with_timeout(Duration::from_millis(700));
+    let dps = service.client().with_timeout(Duration::from_secs(2));
     let error = disable(&dps).await.unwrap_err();
     let expected = [ErrorKind::PreconditionFailed, ErrorKind::Deadline];
     assert!(expected.contains(&error.kind()), "{error:?}");
@@ -144,7 +154,7 @@ async fn a_closure_that_fails_writes_nothing() {
     assert_eq!(error.kind(), ErrorKind::Change);
     assert_eq!(error.to_string(), "the change failed");
     assert_eq!(error.source().unwrap().to_string(), "not on a Friday");
-    assert_eq!(methods(&service.seen()), ["GET", "POST"]);
+    assert_eq!(methods(&service.seen()), ["GET", "GET", "POST"]);
 }
 
 #[tokio::test]
@@ -153,25 +163,27 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
     let error = disable(&service.client()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.is_in_doubt());
-    assert_eq!(methods(&service.seen()), ["GET", "POST", "PUT"]);
+    assert_eq!(methods(&service.seen()), ["GET", "GET", "POST", "PUT"]);
 }
 
 #[tokio::test]
 async fn keys_that_a_read_returns_empty_are_read_separately() {
     let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"symmetricKey","symmetricKey":{}},"etag":"IjAi"}"#;
-    let script = [stored, MECHANISM, stored].map(|body| answer("200 OK", body));
+    let ok = |body| answer("200 OK", body);
+    let script = [ok(stored), no_preview(), ok(MECHANISM), ok(stored)];
     let service = Service::start(script).await;
     disable(&service.client()).await.unwrap();
-    let sent = service.seen().remove(2).json();
+    let sent = service.seen().remove(3).json();
     assert_eq!(sent["attestation"]["symmetricKey"]["primaryKey"], KEY);
 }
 
 #[tokio::test]
-async fn certificates_need_no_second_read() {
+async fn certificates_are_not_read_separately() {
     let stored = r#"{"enrollmentGroupId":"toasters","attestation":{"type":"x509","x509":{"caReferences":{"primary":"root"}}},"etag":"IjAi"}"#;
-    let service = Service::start([answer("200 OK", stored), answer("200 OK", stored)]).await;
+    let ok = || answer("200 OK", stored);
+    let service = Service::start([ok(), no_preview(), ok()]).await;
     disable(&service.client()).await.unwrap();
-    assert_eq!(methods(&service.seen()), ["GET", "PUT"]);
+    assert_eq!(methods(&service.seen()), ["GET", "GET", "PUT"]);
 }
 
 #[tokio::test]

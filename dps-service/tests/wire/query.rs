@@ -56,7 +56,7 @@ async fn pages_follow_each_other_by_their_headers() {
     for seen in &seen {
         assert_eq!(
             seen.line,
-            "POST /enrollments/query?api-version=2021-10-01 HTTP/1.1"
+            "POST /enrollments/query?api-version=2026-11-01 HTTP/1.1"
         );
         assert_eq!(seen.body, r#"{"query":"SELECT *"}"#);
         assert_eq!(
@@ -90,7 +90,7 @@ async fn each_kind_has_its_own_route_and_registrations_have_no_body() {
     let seen = service.seen();
     assert_eq!(
         seen[0].line,
-        "POST /enrollmentGroups/query?api-version=2021-10-01 HTTP/1.1"
+        "POST /enrollmentGroups/query?api-version=2026-11-01 HTTP/1.1"
     );
     assert_eq!(
         seen[1].line,

@@ -97,7 +97,7 @@ async fn individual_enrollments_have_their_own_path_with_the_id_encoded() {
         lines,
         [
             "PUT /enrollments/dev%3A1?api-version=2021-10-01 HTTP/1.1",
-            "GET /enrollments/dev%3A1?api-version=2021-10-01 HTTP/1.1",
+            "GET /enrollments/dev%3A1?api-version=2026-11-01 HTTP/1.1",
             "POST /enrollments/dev%3A1/attestationmechanism?api-version=2021-10-01 HTTP/1.1",
             "DELETE /enrollments/dev%3A1?api-version=2021-10-01 HTTP/1.1",
         ]

@@ -6,7 +6,7 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const CONTEXT_0: u8 = 0xa0;
 
 /// 1.2.840.113549.1.7: the content types of PKCS#7.
@@ -50,7 +50,8 @@ impl fmt::Display for Content {
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&SEQUENCE)
         && (bytes.get(1).is_some_and(|length| *length >= 0x80)
-            || split(bytes).is_some_and(|(_, rest)| rest.is_empty() || rest[0] == SEQUENCE))
+            || split(bytes)
+                .is_some_and(|(_, rest)| rest.first().is_none_or(|tag| *tag == SEQUENCE)))
 }
 
 /// Splits off the first object with its header.

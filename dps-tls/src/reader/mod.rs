@@ -81,6 +81,50 @@ pub fn read_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, E
     }
 }
 
+/// Reads the certificates of a memory of fixed size, such as an NV index of a TPM: DER, one after the other, and after the last one
+/// either nothing, or bytes that are all 0x00 or all 0xff.
+///
+/// # Errors
+///
+/// [`ErrorKind::NoCertificate`] if the memory is empty or blank, [`ErrorKind::MalformedCertificate`] for any other content.
+pub fn read_padded_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let mut rest = bytes;
+    while let (Some(&der::SEQUENCE), Some((_, after))) = (rest.first(), der::split(rest)) {
+        rest = after;
+    }
+    if ![0x00, 0xff]
+        .iter()
+        .any(|fill| rest.iter().all(|byte| byte == fill))
+    {
+        let what = format!(
+            "the content is not a list of certificates: {} of {} bytes are neither a complete DER object nor filling",
+            rest.len(),
+            bytes.len()
+        );
+        return Err(Error::new(ErrorKind::MalformedCertificate, what));
+    }
+    let used = bytes.strip_suffix(rest).unwrap_or(bytes);
+    let items =
+        der_items(used).map_err(|fault| fault.into_error(ErrorKind::MalformedCertificate))?;
+    if items.is_empty() {
+        let what = "the memory is blank: certificates were expected";
+        return Err(Error::new(ErrorKind::NoCertificate, what));
+    }
+    items
+        .into_iter()
+        .map(|item| match item.content {
+            Content::Certificate => Ok(CertificateDer::from(item.der.to_vec())),
+            other => {
+                let what = format!(
+                    "a certificate was expected{}, but it is {other}",
+                    item.place
+                );
+                Err(Error::new(ErrorKind::MalformedCertificate, what))
+            }
+        })
+        .collect()
+}
+
 /// Reads the one private key of the input: PKCS#8, SEC1 or PKCS#1. Certificates and other objects are passed over.
 ///
 /// The input is PEM, DER, or base64 of either. Only the outline of the key is checked here, the rest by

@@ -39,10 +39,10 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block>, Fault> {
     };
     loop {
         let Some(begin) = reader.find(BEGIN) else {
-            reader.check_text(&bytes[reader.at..])?;
+            reader.check_text(reader.until(bytes.len()))?;
             return Ok(blocks);
         };
-        reader.check_text(&bytes[reader.at..begin])?;
+        reader.check_text(reader.until(begin))?;
         reader.advance(begin);
         blocks.push(reader.block()?);
     }
@@ -56,7 +56,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn find(&self, marker: &[u8]) -> Option<usize> {
-        find(&self.bytes[self.at..], marker).map(|offset| self.at + offset)
+        find(self.until(self.bytes.len()), marker).map(|offset| self.at + offset)
+    }
+
+    /// The bytes from here to an offset.
+    fn until(&self, offset: usize) -> &[u8] {
+        self.bytes.get(self.at..offset).unwrap_or_default()
     }
 
     fn advance(&mut self, to: usize) {
@@ -65,7 +70,7 @@ impl Reader<'_> {
     }
 
     fn line_of(&self, offset: usize) -> usize {
-        self.line + line_ends(&self.bytes[self.at..offset])
+        self.line + line_ends(self.until(offset))
     }
 
     /// Reads the block that begins here.
@@ -83,7 +88,7 @@ impl Reader<'_> {
             .ok_or_else(|| {
                 wrong("has no END line: it is truncated, or a part of the file is missing")
             })?;
-        let body = &self.bytes[self.at..end];
+        let body = self.until(end);
         let is_encrypted = is_encrypted(body);
         let der = match is_encrypted {
             true => Zeroizing::default(),
@@ -114,10 +119,10 @@ impl Reader<'_> {
     /// Reads the rest of the marker that begins here.
     fn label(&mut self, marker: &[u8]) -> Result<String, Fault> {
         let start = self.at + marker.len();
-        let rest = &self.bytes[start..];
-        let window = &rest[..rest.len().min(MAX_LABEL + DASHES.len())];
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let window = rest.get(..MAX_LABEL + DASHES.len()).unwrap_or(rest);
         let label = find(window, DASHES)
-            .and_then(|length| str::from_utf8(&window[..length]).ok())
+            .and_then(|length| str::from_utf8(window.get(..length)?).ok())
             .filter(|label| label.starts_with(char::is_whitespace))
             .map(|label| label.split_whitespace().collect::<Vec<_>>().join(" "))
             .filter(|label| {
@@ -164,8 +169,9 @@ fn is_damaged_marker(line: &[u8]) -> bool {
     let is_dash = |c: char| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     ["BEGIN", "END"].into_iter().any(|word| {
         text.match_indices(word).any(|(at, _)| {
-            let before = text[..at].trim_end();
-            let after = text[at + word.len()..].trim_end();
+            let (before, after) = text.split_at(at);
+            let before = before.trim_end();
+            let after = after.strip_prefix(word).unwrap_or_default().trim_end();
             let label = ["CERTIFICATE", "KEY", "REQUEST", "PKCS7"]
                 .iter()
                 .any(|label| after.contains(label));

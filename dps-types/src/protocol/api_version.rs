@@ -38,7 +38,7 @@ impl ApiVersion {
     pub const V2019_04_15: Self = Self::released(2019, 4, 15);
     /// Device API: the api-version that the C SDK and IoT Edge send, and the default of `dps-device`.
     pub const V2021_06_01: Self = Self::released(2021, 6, 1);
-    /// Service API: the current one.
+    /// Service API: the default of `dps-service`, except for reads of enrollments.
     pub const V2021_10_01: Self = Self::released(2021, 10, 1);
     /// Both APIs: the first preview of certificate issuance.
     pub const V2025_07_01_PREVIEW: Self = Self {
@@ -107,10 +107,12 @@ impl FromStr for ApiVersion {
         if date.len() != 10 || !shape {
             return Err(wrong());
         }
+        let [year, month, day] =
+            [0..4, 5..7, 8..10].map(|digits| date.get(digits).unwrap_or_default());
         let version = Self {
-            year: date[..4].parse().map_err(|_| wrong())?,
-            month: date[5..7].parse().map_err(|_| wrong())?,
-            day: date[8..].parse().map_err(|_| wrong())?,
+            year: year.parse().map_err(|_| wrong())?,
+            month: month.parse().map_err(|_| wrong())?,
+            day: day.parse().map_err(|_| wrong())?,
             released,
         };
         let plausible = (1..=12).contains(&version.month) && (1..=31).contains(&version.day);

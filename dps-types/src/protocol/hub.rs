@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::{encode_raw, http_status, mark};
-use super::{ApiVersion, encode, query_parameter};
+use super::{ApiVersion, encode, query_parameter, single_query_parameter};
 use crate::{DeviceId, HubHostname, ModuleId, ParseError};
 
 /// The api-version of the hub that a device uses.
@@ -133,7 +133,7 @@ impl FromStr for Username {
         };
         let (hub, device_id) = (hub.parse()?, device_id.parse()?);
         let parameters = parameters.strip_prefix('?').unwrap_or(parameters);
-        let api_version = query_parameter(parameters, ApiVersion::PARAMETER)
+        let api_version = single_query_parameter(parameters, ApiVersion::PARAMETER)?
             .ok_or_else(|| wrong("it has no api-version"))?
             .parse()?;
         Ok(Self {
@@ -141,8 +141,8 @@ impl FromStr for Username {
             device_id,
             module_id,
             api_version,
-            client_type: query_parameter(parameters, "DeviceClientType"),
-            model_id: query_parameter(parameters, "model-id"),
+            client_type: single_query_parameter(parameters, "DeviceClientType")?,
+            model_id: single_query_parameter(parameters, "model-id")?,
         })
     }
 }
@@ -306,7 +306,8 @@ impl FromStr for DesiredTopic {
 }
 
 fn version(query: &str) -> Result<Option<u64>, &'static str> {
-    let Some(text) = query_parameter(query, "$version") else {
+    let version = single_query_parameter(query, "$version");
+    let Some(text) = version.map_err(|_| "its $version occurs more than once")? else {
         return Ok(None);
     };
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());

@@ -18,4 +18,4 @@ pub use headers::{
     CONTINUATION, ERROR_CODE, ITEM_TYPE, IfMatch, MAX_ITEM_COUNT, REQUEST_ID, parse_retry_after,
 };
 pub use route::RouteError;
-pub use text::{decode, encode, query_parameter};
+pub use text::{decode, encode, query_parameter, single_query_parameter};

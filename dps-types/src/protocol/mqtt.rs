@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::{encode_raw, http_status, mark};
-use super::{ApiVersion, decode, encode, query_parameter};
+use super::{ApiVersion, decode, encode, query_parameter, single_query_parameter};
 use crate::{IdScope, OperationId, ParseError, RegistrationId};
 
 /// The topic filter that a device subscribes to.
@@ -97,10 +97,10 @@ impl FromStr for Username {
             .parse()?;
         let parameters = part()?;
         let parameters = parameters.strip_prefix('?').unwrap_or(parameters);
-        let api_version = query_parameter(parameters, ApiVersion::PARAMETER)
+        let api_version = single_query_parameter(parameters, ApiVersion::PARAMETER)?
             .ok_or_else(|| wrong("it has no api-version"))?
             .parse()?;
-        let client_version = query_parameter(parameters, "ClientVersion");
+        let client_version = single_query_parameter(parameters, "ClientVersion")?;
         Ok(Self {
             id_scope,
             registration_id,
@@ -160,7 +160,7 @@ impl FromStr for RequestTopic {
             .strip_prefix(STATUS)
             .and_then(|rest| rest.strip_prefix('?'))
         {
-            let operation_id = query_parameter(query, "operationId")
+            let operation_id = single_query_parameter(query, "operationId")?
                 .ok_or_else(|| wrong("it has no operationId"))?;
             return Ok(Self::OperationStatus {
                 rid: rid(query)?,

@@ -104,8 +104,9 @@ impl ServiceRoute {
     pub fn parse(method: &str, path: &str) -> Result<Self, RouteError> {
         let segments =
             segments(path.strip_suffix('/').unwrap_or(path)).ok_or(RouteError::NotFound)?;
-        let folder = segments[0].to_ascii_lowercase();
-        let words: Vec<&str> = segments[1..].iter().map(String::as_str).collect();
+        let (folder, words) = segments.split_first().ok_or(RouteError::NotFound)?;
+        let folder = folder.to_ascii_lowercase();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let post = |route| match method {
             "POST" => Ok(route),
             _ => Err(RouteError::MethodNotAllowed),

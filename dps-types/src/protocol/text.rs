@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::ParseError;
+
 /// All but the characters that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -31,9 +33,19 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
     })
 }
 
+/// The value of a query parameter that may occur once, decoded. The name is compared without regard to case. `None` also
+/// when the value is not UTF-8.
+///
+/// # Errors
+/// If the parameter occurs more than once: which value counts would depend on the reader.
+pub fn single_query_parameter(query: &str, name: &str) -> Result<Option<String>, ParseError> {
+    Ok(single(query, name)?.and_then(decode))
+}
+
 /// The request id (`$rid`), exactly as it is written, so that it can be returned unchanged.
 pub(super) fn mark(query: &str) -> Result<String, &'static str> {
-    let rid = raw_parameter(query, "$rid").ok_or("it has no $rid")?;
+    let rid = single(query, "$rid").map_err(|_| "its $rid occurs more than once")?;
+    let rid = rid.ok_or("it has no $rid")?;
     match encode_raw(rid) == rid {
         true => Ok(rid.to_owned()),
         false => Err("its $rid holds a character that a topic cannot"),
@@ -49,12 +61,19 @@ pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {
         .ok_or("its status is not one of HTTP")
 }
 
-/// The value of a query parameter as it is written.
-fn raw_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| {
+/// The value of a query parameter as it is written, if it does not occur more than once.
+fn single<'a>(query: &'a str, name: &str) -> Result<Option<&'a str>, ParseError> {
+    let mut values = query.split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         decode(key)?.eq_ignore_ascii_case(name).then_some(value)
-    })
+    });
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(ParseError::new(
+            "query parameter",
+            "it occurs more than once",
+        )),
+    }
 }
 
 /// Encodes only characters that would end the value or that a topic cannot hold.

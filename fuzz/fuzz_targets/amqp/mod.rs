@@ -16,14 +16,21 @@ pub fn run<F: Future>(future: F) -> F::Output {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-/// A protocol header, then frames of this type with these channels and bodies.
-pub fn frames(header: &[u8; 8], kind: u8, bodies: &[(u16, Vec<u8>)]) -> Vec<u8> {
+/// A protocol header, then frames of this type. The input has for each frame its channel (one byte), the length of its body (two bytes,
+/// little endian) and its body. After the channel 255, the rest of the input follows as it is.
+pub fn frames(header: &[u8; 8], kind: u8, mut input: &[u8]) -> Vec<u8> {
     let mut bytes = header.to_vec();
-    for (channel, body) in bodies {
+    while let [channel, low, high, rest @ ..] = input {
+        if *channel == 255 {
+            bytes.extend(&input[1..]);
+            break;
+        }
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let (body, rest) = rest.split_at(length.min(rest.len()));
         bytes.extend((8 + body.len() as u32).to_be_bytes());
-        bytes.extend([2, kind]);
-        bytes.extend(channel.to_be_bytes());
+        bytes.extend([2, kind, 0, *channel]);
         bytes.extend(body);
+        input = rest;
     }
     bytes
 }

@@ -6,7 +6,7 @@ use aes::Aes128;
 use aes::cipher::KeyIvInit;
 use dps_types::tpm::AuthenticationKey;
 use hmac::{Hmac, KeyInit, Mac};
-use rsa::{Oaep, RsaPrivateKey};
+use rsa::{Oaep, PrivateKey as RsaPrivateKey};
 use sha2::{Digest, Sha256};
 
 use super::Key;

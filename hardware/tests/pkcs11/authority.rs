@@ -35,13 +35,30 @@ impl Authority {
     ///
     /// It checks the signature of the request, which proves possession of the key.
     pub(crate) fn sign(&self, request: &str) -> String {
+        self.sign_from(request, 2020)
+    }
+
+    /// As [`sign`](Self::sign), valid from this year.
+    pub(crate) fn sign_from(&self, request: &str, year: i32) -> String {
+        let leaf = Self::leaf(request, year, &self.factory);
+        leaf + &self.factory.pem()
+    }
+
+    /// Issues a certificate without an intermediate, and returns it with the root.
+    pub(crate) fn sign_with_root(&self, request: &str) -> String {
+        Self::leaf(request, 2020, &self.root) + &self.root.pem()
+    }
+
+    fn leaf(request: &str, year: i32, issuer: &CertifiedIssuer<'static, KeyPair>) -> String {
         let request = Request::read(request);
         let mut parameters = CertificateParams::default();
+        parameters.not_before = rcgen::date_time_ymd(year, 1, 1);
         parameters
             .distinguished_name
             .push(DnType::CommonName, request.common_name.as_str());
-        let leaf = parameters.signed_by(&request, &self.factory).unwrap();
-        format!("{}{}", leaf.pem(), self.factory.pem())
+        // rcgen derives the number from the key, and a token may find a certificate by its issuer and number.
+        parameters.serial_number = Some(getrandom::u64().unwrap().into());
+        parameters.signed_by(&request, issuer).unwrap().pem()
     }
 }
 

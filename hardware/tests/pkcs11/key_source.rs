@@ -9,8 +9,14 @@ use crate::authority::Authority;
 
 /// Two places for keys: a new key never replaces the one in use, and a certificate is found again with its key.
 pub(crate) async fn keeps_the_key_in_use(keys: &dyn KeySource) {
+    for name in keys.list().await.unwrap() {
+        keys.remove(&name).await.unwrap();
+    }
     let (first, key) = keys.generate(&[]).await.unwrap();
     assert_eq!(key.pkcs8(), None);
+    assert!(key.kind().is_some());
+    let listed = keys.list().await.unwrap();
+    assert_eq!(listed[..], *std::slice::from_ref(&first));
     let stored = issued(first, &key).await;
     let first = stored.key();
 
@@ -38,6 +44,15 @@ pub(crate) async fn keeps_the_key_in_use(keys: &dyn KeySource) {
     keys.generate(&[&second]).await.unwrap();
     let error = open(&stored, keys).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Certificate);
+
+    assert_eq!(keys.list().await.unwrap().len(), 2);
+    keys.remove(first).await.unwrap();
+    keys.remove(first).await.unwrap();
+    assert_eq!(*keys.list().await.unwrap(), [second]);
+    let error = keys.open(first).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(keys.remove("another-place").await.is_err());
+    keys.generate(&[]).await.unwrap();
 }
 
 async fn issued(
@@ -63,7 +78,7 @@ async fn open(
     stored: &Credential,
     keys: &dyn KeySource,
 ) -> Result<IssuedCertificate, dps_device::Error> {
-    let stored = Credential::from_json(&stored.to_json())?;
+    let stored = Credential::from_json(&stored.to_json()?)?;
     stored.open(&"toaster-0815".parse().unwrap(), keys).await
 }
 

@@ -5,7 +5,8 @@ use dps_device::pkcs11::KeyKind;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 
 use crate::authority::Authority;
-use crate::setup::{Dps, TRANSPORTS, alone, object, token};
+use crate::capabilities::generates;
+use crate::setup::{Dps, TRANSPORTS, alone, object, skipped, token};
 
 #[test]
 fn p256() {
@@ -37,6 +38,10 @@ async fn registers(kind: KeyKind) {
     let authority = Authority::new();
     let uri = object("toaster");
     let token = token().await;
+    if !generates(&token, kind).await {
+        skipped("it does not generate this kind of key");
+        return;
+    }
     let key = token.generate_private_key(&uri, kind).await.unwrap();
     let request = key
         .certificate_request(&"toaster-0815".parse().unwrap())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use cryptoki::mechanism::MechanismType;
 use cryptoki::object::ObjectClass;
 use dps_device::pkcs11::{KeyKind, Pin, Token};
 use dps_device::{ErrorKind, SymmetricKey, X509Attestation};
@@ -10,7 +11,10 @@ use dps_hardware::SoftHsm;
 use dps_types::sas::Sign;
 
 use crate::authority::Authority;
-use crate::setup::{Dps, TRANSPORTS, alone, object, pin, token, uri};
+use crate::capabilities::{has_size, logins_are_shared};
+use crate::setup::{
+    Dps, TRANSPORTS, alone, alone_with_secret_keys, object, pin, skipped, token, uri,
+};
 
 #[test]
 fn a_wrong_pin_is_refused_and_not_tried_again() {
@@ -28,7 +32,7 @@ fn a_wrong_pin_is_refused_and_not_tried_again() {
 
 #[test]
 fn a_pin_that_has_changed_is_tried_once() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let asked = Arc::new(AtomicU32::new(0));
         let pin = {
             let asked = asked.clone();
@@ -44,7 +48,11 @@ fn a_pin_that_has_changed_is_tried_once() {
             .generate_secret_key(&object("key"))
             .await
             .unwrap();
-        crate::sessions::lose_all();
+        if !logins_are_shared() {
+            skipped("each user of the module has a login of its own");
+            return;
+        }
+        crate::sessions::log_out();
         for _ in 0..3 {
             key.sign(b"data").await.unwrap_err();
         }
@@ -70,8 +78,10 @@ fn a_key_that_cannot_sign_the_handshake_is_a_signing_error() {
             let error = dps.client(device.clone(), transport).register().await;
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Signing, "{transport:?}");
+            // Some modules keep the handle of an object that was removed through another session.
             let text = format!("{error:?}");
-            assert!(text.contains("the token has no private key"), "{text}");
+            let reasons = ["the token has no private key", "CKR_GENERAL_ERROR"];
+            assert!(reasons.iter().any(|reason| text.contains(reason)), "{text}");
         }
     });
 }
@@ -101,7 +111,7 @@ fn the_error_for_a_missing_key_lists_the_existing_keys() {
 
 #[test]
 fn the_error_for_a_key_of_another_class_names_the_class() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
         token.generate_secret_key(&object("hmac")).await.unwrap();
         token
@@ -126,8 +136,12 @@ fn the_error_for_a_key_of_another_class_names_the_class() {
 
 #[test]
 fn a_key_that_the_mechanism_does_not_support_is_refused() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
+        if has_size(MechanismType::SHA256_HMAC, 16) {
+            skipped("it supports short keys");
+            return;
+        }
         let short = SymmetricKey::from_bytes(vec![7; 16]).unwrap();
         let error = token.import_secret_key(&object("short"), &short).await;
         let error = error.unwrap_err();

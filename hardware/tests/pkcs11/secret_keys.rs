@@ -5,11 +5,11 @@ use dps_device::{SymmetricKey, SymmetricKeyAttestation};
 use dps_types::enrollment::IndividualEnrollment;
 use dps_types::sas::{SasTokenBuilder, Sign};
 
-use crate::setup::{Dps, TRANSPORTS, alone, object, token};
+use crate::setup::{Dps, TRANSPORTS, alone_with_secret_keys, object, token};
 
 #[test]
 fn the_hmac_matches_the_rfc() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
         // RFC 4231, test cases 1 and 4. HMAC pads a key with zeros, so a key that is padded to the 32 bytes that SoftHSM requires is
         // the same key.
@@ -39,7 +39,7 @@ fn the_hmac_matches_the_rfc() {
 
 #[test]
 fn a_sas_token_is_the_same_as_with_the_key_in_memory() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
         let (key, given) = token.generate_secret_key(&object("key")).await.unwrap();
         let builder = || SasTokenBuilder::new("0ne00000A0A/registrations/toaster", 1_700_000_000);
@@ -55,7 +55,7 @@ fn a_sas_token_is_the_same_as_with_the_key_in_memory() {
 
 #[test]
 fn a_device_registers_with_its_own_key() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
         let dps = Dps::start().await;
         let uri = object("toaster");
@@ -76,7 +76,7 @@ fn a_device_registers_with_its_own_key() {
 
 #[test]
 fn a_secondary_key_in_the_token_is_used_after_the_primary() {
-    alone(|| async {
+    alone_with_secret_keys(|| async {
         let token = token().await;
         let dps = Dps::start().await;
         let old = token.generate_secret_key(&object("old")).await.unwrap().0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dps_device::pkcs11::{Pin, Token, Uri};
 use dps_device::{Attestation, Http, Mqtt, MqttWebSocket, ProvisioningClient, Roots, Transport};
 use dps_emulator::{Emulator, LinkedHub};
-use dps_hardware::SoftHsm;
+use dps_hardware::{Provider, SoftHsm, provider};
 use dps_service::ServiceClient;
 use dps_types::enrollment::{EnrollmentGroup, IndividualEnrollment};
 use tokio::runtime;
@@ -15,17 +15,73 @@ use tokio::runtime;
 pub(crate) const TOKEN: &str = "device";
 pub(crate) const HUB: &str = "toasters.azure-devices.net";
 
-/// Runs the test in its own process with one token.
-pub(crate) fn alone<T: FnOnce() -> F, F: Future<Output = ()>>(test: T) {
-    with(|| SoftHsm::new().with_token(TOKEN), test);
+/// The environment variable that selects the module for the tests that do not need SoftHSM: see `modules`.
+pub(crate) const MODULE: &str = "DPS_PKCS11_MODULE";
+
+/// The name of the module that the tests use.
+pub(crate) fn module() -> String {
+    std::env::var(MODULE).unwrap_or_else(|_| "softhsm".to_owned())
 }
 
-/// Runs the test in its own process with this SoftHSM.
-pub(crate) fn with<T: FnOnce() -> F, F: Future<Output = ()>>(
-    set_up: impl FnOnce() -> SoftHsm,
+/// Reports that this test, or the rest of it, does not run with this module.
+pub(crate) fn skipped(reason: &str) {
+    println!("{} {}: {reason}", SoftHsm::SKIPPED, module());
+}
+
+/// Returns true, and reports it, if the module is not SoftHSM and the test prepares the token in a way that only SoftHSM allows.
+pub(crate) fn skipped_without_softhsm() -> bool {
+    let is_skipped = module() != "softhsm";
+    if is_skipped {
+        skipped("it prepares the token as SoftHSM allows it");
+    }
+    is_skipped
+}
+
+/// Runs the test in its own process with one token.
+pub(crate) fn alone<T: FnOnce() -> F, F: Future<Output = ()>>(test: T) {
+    run(
+        type_name::<T>(),
+        || provider(&module(), TOKEN),
+        || {
+            crate::sessions::initialize_token();
+            test()
+        },
+    );
+}
+
+/// Runs the test in its own process, unless the module does not sign with secret keys, which it must refuse then.
+pub(crate) fn alone_with_secret_keys<T: FnOnce() -> F, F: Future<Output = ()>>(test: T) {
+    run(
+        type_name::<T>(),
+        || provider(&module(), TOKEN),
+        || async {
+            crate::sessions::initialize_token();
+            let can_sign = crate::capabilities::signs_with_secret_keys(&token().await).await;
+            match can_sign {
+                true => test().await,
+                false => skipped("the module does not sign with secret keys"),
+            }
+        },
+    );
+}
+
+/// Runs the test in its own process with this module, which is SoftHSM with a special set-up.
+pub(crate) fn with<P: Provider, T: FnOnce() -> F, F: Future<Output = ()>>(
+    set_up: impl FnOnce() -> P,
     test: T,
 ) {
-    SoftHsm::run(type_name::<T>(), set_up, || {
+    match module().as_str() {
+        "softhsm" => run(type_name::<T>(), set_up, test),
+        _ => skipped("it requires SoftHSM with a special set-up"),
+    }
+}
+
+fn run<P: Provider, T: FnOnce() -> F, F: Future<Output = ()>>(
+    name: &str,
+    set_up: impl FnOnce() -> P,
+    test: T,
+) {
+    SoftHsm::run(name, set_up, || {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -46,7 +102,7 @@ pub(crate) fn object(label: &str) -> Uri {
 /// The URI with the module added.
 pub(crate) fn uri(text: &str) -> Uri {
     let uri: Uri = text.parse().unwrap();
-    uri.with_module_path(SoftHsm::module())
+    uri.with_module_path(SoftHsm::module_in_use())
 }
 
 pub(crate) fn pin() -> Pin {

@@ -3,7 +3,7 @@
 use dps_device::pkcs11::{KeyKind, Pin, Token};
 use dps_hardware::SoftHsm;
 
-use crate::setup::{alone, object, pin, token, uri, with};
+use crate::setup::{TOKEN, alone, object, pin, token, uri, with};
 
 #[test]
 fn a_token_is_selected_by_its_label() {
@@ -65,8 +65,15 @@ fn the_error_for_a_missing_token_lists_the_existing_tokens() {
         let other = uri("pkcs11:library-manufacturer=Snake%20Oil");
         let error = Token::open_with_pin(&other, pin()).await.unwrap_err();
         assert!(error.to_string().contains("does not match the URI"));
-        let ours =
-            uri("pkcs11:token=device;manufacturer=SoftHSM%20project;library-manufacturer=SoftHSM");
+        let module = crate::sessions::module();
+        let slot = crate::sessions::slot(&module).unwrap();
+        let library = module.get_library_info().unwrap();
+        let info = module.get_token_info(slot).unwrap();
+        let names = [info.manufacturer_id(), library.manufacturer_id()];
+        let [token, library] = names.map(|name| name.replace(' ', "%20").replace('#', "%23"));
+        let ours = uri(&format!(
+            "pkcs11:token=device;manufacturer={token};library-manufacturer={library}"
+        ));
         Token::open_with_pin(&ours, pin()).await.unwrap();
     });
 }
@@ -97,7 +104,8 @@ fn a_key_is_selected_by_label_or_id_or_because_it_is_the_only_one() {
 
 #[test]
 fn a_module_is_found_by_its_name_in_a_folder() {
-    alone(|| async {
+    let softhsm = || SoftHsm::new().with_token(TOKEN);
+    with(softhsm, || async {
         let folder = SoftHsm::module().parent().unwrap().to_owned();
         let named = uri("pkcs11:token=device?module-name=softhsm2").with_module_path(&folder);
         Token::open_with_pin(&named, pin()).await.unwrap();

@@ -22,6 +22,7 @@ async fn the_tpm_signs_like_software() {
         for data in [
             &b""[..],
             b"0ne00000A0A%2Fregistrations%2Fx\n1700000000",
+            &[7; 1023],
             &[7; 1024],
         ] {
             assert_eq!(who.sign(data).await.unwrap().0, hmac(&key, data));

@@ -2,21 +2,21 @@
 
 use dps_device::ErrorKind;
 use dps_device::attestation::TpmKeys;
-use dps_device::tpm::{KeyKind, Tpm, TpmAttestation};
+use dps_device::tpm::{HierarchyAuth, KeyAuth, KeyKind, Tpm, TpmAttestation};
 use dps_hardware::Swtpm;
 use dps_types::sas::Sign;
 
-use crate::{cause, chain, open, options, raw, wrap};
+use crate::{cause, chain, open, options, raw, secret, wrap};
 
 const KEY: &[u8] = &[9; 32];
 
 #[tokio::test]
 async fn the_owner_value_is_required_to_store_keys() {
     let swtpm = Swtpm::start();
-    raw::set_auth(&swtpm, raw::OWNER, b"owner's secret");
+    swtpm.set_auth(raw::OWNER, b"owner's secret");
 
     for wrong in ["", "another secret"] {
-        let tpm = Tpm::open(options(&swtpm).with_owner_auth(wrong))
+        let tpm = Tpm::open(options(&swtpm).with_owner_auth(secret(wrong)))
             .await
             .unwrap();
         let error = TpmAttestation::new(&tpm).await.unwrap_err();
@@ -31,7 +31,7 @@ async fn the_owner_value_is_required_to_store_keys() {
     }
     assert!(raw::persistent(&swtpm).is_empty());
 
-    let tpm = Tpm::open(options(&swtpm).with_owner_auth("owner's secret"))
+    let tpm = Tpm::open(options(&swtpm).with_owner_auth(secret("owner's secret")))
         .await
         .unwrap();
     let who = TpmAttestation::new(&tpm).await.unwrap();
@@ -57,12 +57,12 @@ async fn the_owner_value_is_required_to_store_keys() {
 #[tokio::test]
 async fn the_endorsement_value_is_required_to_open_a_challenge() {
     let swtpm = Swtpm::start();
-    raw::set_auth(&swtpm, raw::ENDORSEMENT, b"privacy");
+    swtpm.set_auth(raw::ENDORSEMENT, b"privacy");
 
     let error = TpmAttestation::new(&open(&swtpm).await).await.unwrap_err();
     assert_eq!(cause(&error).response_code(), Some(0x9a2));
 
-    let tpm = Tpm::open(options(&swtpm).with_endorsement_auth("privacy"))
+    let tpm = Tpm::open(options(&swtpm).with_endorsement_auth(secret("privacy")))
         .await
         .unwrap();
     let who = TpmAttestation::new(&tpm).await.unwrap();
@@ -82,10 +82,12 @@ async fn the_endorsement_value_is_required_to_open_a_challenge() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_too_long_is_a_configuration_error() {
+async fn a_value_that_is_too_long_for_the_tpm_is_an_error_and_the_longest_one_of_a_key_is_accepted()
+{
     let swtpm = Swtpm::start();
-    let error = Tpm::open(options(&swtpm).with_owner_auth([1; 65]))
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    let tpm = open(&swtpm).await;
+    let longest = tpm.key_pair().with_auth(secret([1; KeyAuth::MAX_BYTES]));
+    longest.create(KeyKind::P256).await.unwrap();
+    KeyAuth::new([1; KeyAuth::MAX_BYTES + 1]).unwrap_err();
+    HierarchyAuth::new([1; HierarchyAuth::MAX_BYTES + 1]).unwrap_err();
 }

@@ -12,7 +12,7 @@ use rustls::SignatureScheme;
 
 use crate::authority::Authority;
 use crate::dps::{Dps, HUB};
-use crate::{cause, chain, open, options, raw};
+use crate::{cause, chain, open, options, raw, secret};
 
 const DEVICE: &str = "toaster-007";
 
@@ -70,10 +70,13 @@ async fn a_storage_root_key_is_not_accepted_as_a_key_pair() {
 async fn a_key_pair_may_have_an_authorization_value() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
-    let options = tpm.key_pair().with_auth("the key's secret");
+    let options = tpm.key_pair().with_auth(secret("the key's secret"));
     options.clone().create(KeyKind::P256).await.unwrap();
 
-    for wrong in [tpm.key_pair(), tpm.key_pair().with_auth("another secret")] {
+    for wrong in [
+        tpm.key_pair(),
+        tpm.key_pair().with_auth(secret("another secret")),
+    ] {
         let error = wrong.open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         // TPM_RC_AUTH_FAIL of the first session: the TPM counts the attempt.
@@ -89,7 +92,7 @@ async fn a_key_pair_may_have_an_authorization_value() {
 async fn wrong_values_lock_only_a_key_pair_that_has_a_value() {
     let swtpm = Swtpm::start();
     let tpm = open(&swtpm).await;
-    let protected = tpm.key_pair().with_auth("the key's secret");
+    let protected = tpm.key_pair().with_auth(secret("the key's secret"));
     protected.clone().create(KeyKind::P256).await.unwrap();
     let elsewhere = PersistentHandle::new(0x8100_0200).unwrap();
     let free = tpm.key_pair().with_handle(elsewhere);
@@ -98,7 +101,7 @@ async fn wrong_values_lock_only_a_key_pair_that_has_a_value() {
     let mut codes = Vec::new();
     while codes.last() != Some(&Some(0x921)) {
         assert!(codes.len() < 40, "the TPM does not lock: {codes:x?}");
-        let error = tpm.key_pair().with_auth("a guess").open().await;
+        let error = tpm.key_pair().with_auth(secret("a guess")).open().await;
         codes.push(cause(&error.unwrap_err()).response_code());
     }
 

@@ -5,29 +5,41 @@
 #[path = "../pkcs11/authority.rs"]
 mod authority;
 mod blobs;
+mod bus;
 mod certificate_keys;
+mod cost;
+mod damaged_responses;
 mod doubles;
 mod dps;
+mod endorsement;
+mod full_memory;
 mod hierarchies;
 mod key_pair;
 #[path = "../pkcs11/key_source.rs"]
 mod key_source;
 mod keys;
+mod policies;
 mod power_cut;
 mod raw;
 mod registration;
+mod resource_manager;
 mod secrets;
+mod stored_chain;
 mod tls;
 mod wrap;
 
 use std::error::Error;
 
-use dps_device::tpm::{Tpm, TpmAttestation, TpmError, TpmOptions};
+use dps_device::tpm::{AuthValue, Tpm, TpmAttestation, TpmError, TpmOptions};
 use dps_hardware::Swtpm;
 
 /// The options for this TPM.
 fn options(swtpm: &Swtpm) -> TpmOptions {
     TpmOptions::default().with_tcti(swtpm.tcti().parse().unwrap())
+}
+
+fn secret<const MAX: usize>(value: impl AsRef<[u8]>) -> AuthValue<MAX> {
+    AuthValue::new(value).unwrap()
 }
 
 async fn open(swtpm: &Swtpm) -> Tpm {

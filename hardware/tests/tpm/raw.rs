@@ -6,8 +6,15 @@ const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
 const GET_CAPABILITY: u32 = 0x0000_017a;
 const START_AUTH_SESSION: u32 = 0x0000_0176;
+const CREATE_PRIMARY: u32 = 0x0000_0131;
+const EVICT_CONTROL: u32 = 0x0000_0120;
+const NV_DEFINE_SPACE: u32 = 0x0000_012a;
+const NV_WRITE: u32 = 0x0000_0137;
+const NV_WRITE_LOCK: u32 = 0x0000_0138;
+const NV_READ_LOCK: u32 = 0x0000_014f;
+const NV_SPACE: u32 = 0x14b;
 const CLEAR: u32 = 0x0000_0126;
-const HIERARCHY_CHANGE_AUTH: u32 = 0x0000_0129;
+const FLUSH_CONTEXT: u32 = 0x0000_0165;
 const CAP_HANDLES: u32 = 1;
 const PASSWORD: u32 = 0x4000_0009;
 
@@ -28,17 +35,120 @@ pub(crate) fn persistent(swtpm: &Swtpm) -> Vec<u32> {
     handles(swtpm, 0x8100_0000)
 }
 
-/// Sets the first authorization value of a hierarchy.
-pub(crate) fn set_auth(swtpm: &Swtpm, hierarchy: u32, value: &[u8]) {
-    let length = u16::try_from(value.len()).unwrap();
-    let body = [
-        &hierarchy.to_be_bytes()[..],
-        &empty_password(),
-        &length.to_be_bytes(),
-        value,
+/// Removes the objects and sessions that are loaded, as a resource manager does when a program ends.
+pub(crate) fn flush(swtpm: &Swtpm) {
+    for handle in left_behind(swtpm) {
+        succeed(swtpm, NO_SESSIONS, FLUSH_CONTEXT, &handle.to_be_bytes());
+    }
+}
+
+/// Defines an NV index of the owner. Returns false if the TPM has no space.
+pub(crate) fn define(swtpm: &Swtpm, index: u32, attributes: u32, size: u16) -> bool {
+    let public = [
+        &index.to_be_bytes()[..],
+        // SHA-256.
+        &[0, 0x0b],
+        &attributes.to_be_bytes(),
+        // No policy.
+        &[0, 0],
+        &size.to_be_bytes(),
     ]
     .concat();
-    succeed(swtpm, SESSIONS, HIERARCHY_CHANGE_AUTH, &body);
+    let body = [
+        &OWNER.to_be_bytes()[..],
+        &empty_password(),
+        // No authorization value.
+        &[0, 0],
+        &sized(&public),
+    ]
+    .concat();
+    let answer = transmit(swtpm, SESSIONS, NV_DEFINE_SPACE, &body);
+    match word(&answer[6..]) {
+        0 => true,
+        NV_SPACE => false,
+        code => panic!("response code of TPM2_NV_DefineSpace: {code:#x}"),
+    }
+}
+
+/// Leaves no space for another object or NV index.
+pub(crate) fn fill_memory(swtpm: &Swtpm) {
+    // A TPM keeps space for some objects free of indices, so the objects come first.
+    let key = signing_key(swtpm);
+    let mut handle = 0x8100_0300_u32;
+    while persist(swtpm, key, handle) {
+        handle += 1;
+    }
+    succeed(swtpm, NO_SESSIONS, FLUSH_CONTEXT, &key.to_be_bytes());
+    let mut index = 0x0181_0000;
+    for size in [2048, 512, 128, 32, 8, 1] {
+        while define(swtpm, index, 0x0206_0002, size) {
+            index += 1;
+        }
+    }
+}
+
+/// Creates a signing key in the owner hierarchy and returns its handle.
+fn signing_key(swtpm: &Swtpm) -> u32 {
+    // ECC, SHA-256, fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, sign, no policy, no scheme, P-256, a new point.
+    let public = [
+        0, 0x23, 0, 0x0b, 0, 4, 0, 0x72, 0, 0, 0, 0x10, 0, 0x10, 0, 3, 0, 0x10, 0, 0, 0, 0,
+    ];
+    let body = [
+        &OWNER.to_be_bytes()[..],
+        &empty_password(),
+        // An empty authorization value and no data.
+        &sized(&[0; 4]),
+        &sized(&public),
+        // No data from outside, and no PCR.
+        &[0; 6],
+    ]
+    .concat();
+    let answer = succeed(swtpm, SESSIONS, CREATE_PRIMARY, &body);
+    word(&answer[10..])
+}
+
+/// Stores a loaded object. Returns false if the TPM has no space.
+fn persist(swtpm: &Swtpm, object: u32, handle: u32) -> bool {
+    let handles = [OWNER.to_be_bytes(), object.to_be_bytes()].concat();
+    let body = [&handles[..], &empty_password(), &handle.to_be_bytes()].concat();
+    let answer = transmit(swtpm, SESSIONS, EVICT_CONTROL, &body);
+    match word(&answer[6..]) {
+        0 => true,
+        NV_SPACE => false,
+        code => panic!("response code of TPM2_EvictControl: {code:#x}"),
+    }
+}
+
+/// Writes to an NV index as the owner.
+pub(crate) fn write(swtpm: &Swtpm, index: u32, offset: u16, data: &[u8]) {
+    let data = [&sized(data)[..], &offset.to_be_bytes()].concat();
+    on_index(swtpm, NV_WRITE, index, &data);
+}
+
+/// Locks an NV index against writing, as the owner.
+pub(crate) fn lock_writing(swtpm: &Swtpm, index: u32) {
+    on_index(swtpm, NV_WRITE_LOCK, index, &[]);
+}
+
+/// Locks an NV index against reading until the next restart, as the owner.
+pub(crate) fn lock_reading(swtpm: &Swtpm, index: u32) {
+    on_index(swtpm, NV_READ_LOCK, index, &[]);
+}
+
+/// The NV indices of the TPM.
+pub(crate) fn indices(swtpm: &Swtpm) -> Vec<u32> {
+    handles(swtpm, 0x0100_0000)
+}
+
+fn on_index(swtpm: &Swtpm, command: u32, index: u32, parameters: &[u8]) {
+    let handles = [OWNER.to_be_bytes(), index.to_be_bytes()].concat();
+    let body = [&handles[..], &empty_password(), parameters].concat();
+    succeed(swtpm, SESSIONS, command, &body);
+}
+
+fn sized(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap();
+    [&length.to_be_bytes()[..], bytes].concat()
 }
 
 /// Clears the TPM, as a new owner does: all keys are removed.
@@ -81,6 +191,12 @@ fn empty_password() -> Vec<u8> {
 }
 
 fn succeed(swtpm: &Swtpm, tag: u16, command: u32, body: &[u8]) -> Vec<u8> {
+    let answer = transmit(swtpm, tag, command, body);
+    assert_eq!(word(&answer[6..]), 0, "response code of {command:#x}");
+    answer
+}
+
+fn transmit(swtpm: &Swtpm, tag: u16, command: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(10 + body.len()).unwrap();
     let bytes = [
         &tag.to_be_bytes()[..],
@@ -88,9 +204,7 @@ fn succeed(swtpm: &Swtpm, tag: u16, command: u32, body: &[u8]) -> Vec<u8> {
         &command.to_be_bytes(),
         body,
     ];
-    let answer = swtpm.transmit(&bytes.concat());
-    assert_eq!(word(&answer[6..]), 0, "response code of {command:#x}");
-    answer
+    swtpm.transmit(&bytes.concat())
 }
 
 fn word(bytes: &[u8]) -> u32 {
@@ -103,4 +217,6 @@ fn a_session_that_was_not_ended_is_listed() {
     assert!(left_behind(&swtpm).is_empty());
     let session = leave_session(&swtpm);
     assert_eq!(left_behind(&swtpm), [session]);
+    flush(&swtpm);
+    assert!(left_behind(&swtpm).is_empty());
 }

@@ -9,11 +9,13 @@ use dps_hardware::Swtpm;
 use dps_types::sas::Sign;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{chain, options, raw, wrap};
+use crate::{chain, options, raw, secret, wrap};
 
 const OWNER: &str = "hunter2-owner";
 const ENDORSEMENT: &str = "hunter2-endorsement";
 const PAIR: &str = "hunter2-pair";
+const STORAGE: &str = "hunter2-storage";
+const HUB: &str = "hunter2-hub";
 const KEY: &[u8] = b"hunter2-hmac-key-of-32-bytes-ok!";
 
 #[tokio::test]
@@ -28,21 +30,23 @@ async fn no_secret_is_shown() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let swtpm = Swtpm::start();
-    raw::set_auth(&swtpm, raw::OWNER, OWNER.as_bytes());
-    raw::set_auth(&swtpm, raw::ENDORSEMENT, ENDORSEMENT.as_bytes());
+    swtpm.set_auth(raw::OWNER, OWNER.as_bytes());
+    swtpm.set_auth(raw::ENDORSEMENT, ENDORSEMENT.as_bytes());
     let options = options(&swtpm)
-        .with_owner_auth(OWNER)
-        .with_endorsement_auth(ENDORSEMENT);
+        .with_owner_auth(secret(OWNER))
+        .with_endorsement_auth(secret(ENDORSEMENT))
+        .with_storage_root_key_auth(secret(STORAGE))
+        .with_hub_key_auth(secret(HUB));
     let tpm = Tpm::open(options.clone()).await.unwrap();
     let who = TpmAttestation::new(&tpm).await.unwrap();
     let blob = wrap::wrap(&who, KEY);
     who.activate(&blob).await.unwrap();
     who.sign(b"data").await.unwrap();
     who.keep_hub_key(&blob).await.unwrap();
-    let pair = tpm.key_pair().with_auth(PAIR);
+    let pair = tpm.key_pair().with_auth(secret(PAIR));
     let key = pair.clone().create(KeyKind::P256).await.unwrap();
 
-    let refused = Tpm::open(options.clone().with_owner_auth("hunter2-wrong"))
+    let refused = Tpm::open(options.clone().with_owner_auth(secret("hunter2-wrong")))
         .await
         .unwrap();
     let refused = TpmAttestation::new(&refused)
@@ -53,7 +57,7 @@ async fn no_secret_is_shown() {
     let refused = refused.unwrap_err();
     let unopened = tpm
         .key_pair()
-        .with_auth("hunter2-wrong")
+        .with_auth(secret("hunter2-wrong"))
         .open()
         .await
         .unwrap_err();

@@ -5,9 +5,8 @@ use cfb_mode::cipher::KeyIvInit;
 use dps_device::attestation::TpmKeys;
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use hmac::{Hmac, KeyInit, Mac};
-use rsa::{BoxedUint, Oaep, RsaPublicKey};
+use rsa::{BoxedUint, Oaep, PublicKey as RsaPublicKey};
 use sha2::{Digest, Sha256};
 
 const INNER: [u8; 16] = [0x11; 16];
@@ -97,8 +96,7 @@ fn encrypt(key: &TpmPublic, label: &[u8], secret: &[u8]) -> Vec<u8> {
     let modulus = BoxedUint::from_be_slice(key.modulus(), 2048).unwrap();
     let key = RsaPublicKey::new(modulus, BoxedUint::from(65537_u32)).unwrap();
     let padding = Oaep::<Sha256>::new_with_label(label);
-    key.encrypt(&mut UnwrapErr(SysRng), padding, secret)
-        .unwrap()
+    key.encrypt(&mut SysRng, padding, secret).unwrap()
 }
 
 fn cfb(key: &[u8; 16], data: &mut [u8]) {

@@ -39,10 +39,12 @@ mod amqp_ws {
     );
 }
 
-/// A device can switch between the clients: both use the same keys in its TPM and the same registration id.
+/// A device can switch between the clients at any time: both use the same keys in its TPM and the same registration id, and each can use
+/// the hub key that the other stored.
 #[tokio::test]
 #[ignore = "needs Microsoft's SDKs and ports 443 and 8883: scripts/test interop"]
-async fn microsofts_client_and_ours_use_one_tpm() {
+async fn microsofts_client_and_ours_take_turns_on_one_tpm() {
+    const TURNS: usize = 4;
     let emulator = Emulator::start().await;
     let scenario = Scenario::tpm();
     let (Proof::Tpm(device), Enrollment::Individual(enrollment)) =
@@ -52,31 +54,40 @@ async fn microsofts_client_and_ours_use_one_tpm() {
     };
     let enrollments = emulator.service().individual_enrollments();
     enrollments.create(enrollment).await.unwrap();
-
-    let theirs = Client::NODE_HTTP.register(&emulator, &scenario).await;
-    assert!(matches!(theirs, Outcome::Assigned { .. }), "{theirs:?}");
-
     let tcti = Tcti::swtpm("127.0.0.1", device.swtpm().port()).unwrap();
-    let tpm = Tpm::open(TpmOptions::default().with_tcti(tcti))
-        .await
-        .unwrap();
-    let ours = TpmAttestation::new(&tpm).await.unwrap();
     let enrolled = TpmPublic::from_base64(device.endorsement_key()).unwrap();
-    assert_eq!(*ours.endorsement_key(), enrolled);
-    assert_eq!(ours.registration_id(), device.registration_id());
-    let id_scope = emulator.id_scope().parse().unwrap();
-    let assignment = ProvisioningClient::new(id_scope, ours, Http::default())
-        .with_host(dps_device::Host::LOCALHOST)
-        .with_roots(Roots::from_pem_file(emulator.ca_pem()).unwrap())
-        .register()
-        .await
-        .unwrap();
-    assert_eq!(assignment.device_id().as_str(), "boiler");
-
-    // Each client can use the key that the other stored in the TPM.
-    let theirs = Client::NODE_HTTP.register(&emulator, &scenario).await;
-    assert!(matches!(theirs, Outcome::Assigned { .. }), "{theirs:?}");
+    let options = TpmOptions::default()
+        .with_tcti(tcti)
+        .with_expected_endorsement_key(enrolled.clone());
+    let roots = Roots::from_pem_file(emulator.ca_pem()).unwrap();
     let claim = SasTokenBuilder::new("heatpumps.azure-devices.net/devices/boiler", 1_900_000_000);
-    claim.sign(&tpm.hub_signer()).await.unwrap();
+
+    let mut tokens = Vec::new();
+    for _ in 0..TURNS {
+        let theirs = Client::NODE_HTTP.register(&emulator, &scenario).await;
+        assert!(matches!(theirs, Outcome::Assigned { .. }), "{theirs:?}");
+
+        // As after a start of the device.
+        let tpm = Tpm::open(options.clone()).await.unwrap();
+        tokens.push(claim.clone().sign(&tpm.hub_signer()).await.unwrap());
+        let ours = TpmAttestation::new(&tpm).await.unwrap();
+        assert_eq!(*ours.endorsement_key(), enrolled);
+        assert_eq!(ours.registration_id(), device.registration_id());
+        let id_scope = emulator.id_scope().parse().unwrap();
+        let assignment = ProvisioningClient::new(id_scope, ours, Http::default())
+            .with_host(dps_device::Host::LOCALHOST)
+            .with_roots(roots.clone())
+            .register()
+            .await
+            .unwrap();
+        assert_eq!(assignment.device_id().as_str(), "boiler");
+        tokens.push(claim.clone().sign(&tpm.hub_signer()).await.unwrap());
+    }
+    // The hub key of the device is the same each time.
+    let tokens: Vec<String> = tokens
+        .iter()
+        .map(|token| token.reveal().to_string())
+        .collect();
+    assert_eq!(tokens, vec![tokens[0].clone(); 2 * TURNS]);
     emulator.stop().await;
 }

@@ -14,7 +14,7 @@ use dps_device::{
 };
 use dps_types::{Clock, SystemClock};
 
-use super::hub::{Memory, hub_transports};
+use super::hub::{Memory, hub_transports, short_waits};
 use crate::case::Case;
 use crate::dps::{Dps, HUB};
 use crate::proof::{DEVICE, Enrollment};
@@ -79,7 +79,8 @@ pub(crate) async fn renewed_and_replaced_after_a_revocation(case: Case) {
                     hub.with_host(std::net::Ipv4Addr::LOCALHOST)
                         .with_transport(transport)
                 })
-                .with_certificates(options);
+                .with_certificates(options)
+                .with_options(short_waits());
         let (handle, mut events) = device.connect();
         in_use(&mut events).await;
 

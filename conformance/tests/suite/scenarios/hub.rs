@@ -26,6 +26,12 @@ pub(super) fn hub_transports(dps: &Dps) -> [HubTransport; 2] {
     ]
 }
 
+/// Shorter waits between two attempts to connect than the default ones, which begin with a second.
+pub(super) fn short_waits() -> ConnectOptions {
+    let waits = Recovery::new().with_waits(Duration::from_millis(10), Duration::from_secs(1));
+    ConnectOptions::new().with_recovery(waits)
+}
+
 /// A device that is assigned, and its hub over every transport.
 async fn assigned(case: Case) -> (Dps, [HubEndpoint; 2]) {
     let (dps, client) = case.enrolled().await;
@@ -45,7 +51,7 @@ struct Device {
 
 impl Device {
     fn connect(hub: &HubEndpoint) -> Self {
-        let (handle, events) = hub.connect();
+        let (handle, events) = hub.connect_with(short_waits());
         Self { handle, events }
     }
 
@@ -305,6 +311,7 @@ fn device(dps: &Dps, client: &ProvisioningClient, memory: &Memory) -> Device {
             hub.with_host(std::net::Ipv4Addr::LOCALHOST)
                 .with_transport(kind)
         })
+        .with_options(short_waits())
         .connect();
     Device { handle, events }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
-use dps_device::certificate::{CertificateEvent, CertificateOptions, MemoryKeySource};
+use clap::{ArgGroup, Args};
+use dps_device::certificate::{CertificateEvent, KeyKind};
 use dps_device::{
     AssignmentFile, AssignmentStore, ConnectOptions, DeviceEvent, DeviceEvents, DeviceHandle, Host,
     Message, ProvisionedDevice, ProvisioningClient, Twin,
@@ -20,14 +20,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::FusedFuture as _;
 use serde_json::{Map, Value, json};
 
-use super::issued::IssuedFiles;
+use super::issued::NewKeyOptions;
 use super::register::PayloadOption;
 use super::{DeviceOptions, stop};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, TextOrFile};
 use crate::output::Events;
-use assignment::InMemory;
+use assignment::{InFile, InMemory};
 use methods::MethodAnswer;
 use telemetry::{Telemetry, TelemetryOptions};
 
@@ -39,7 +39,7 @@ pub(crate) struct Connect {
     payload: PayloadOption,
     /// Reported properties to send: a JSON object, or @FILE
     #[arg(long, value_name = "JSON")]
-    report: Option<String>,
+    report: Option<TextOrFile>,
     /// Print the device twin, send what the options name, and end
     #[arg(long, conflicts_with_all = ["messages", "methods", "seconds"])]
     once: bool,
@@ -68,24 +68,22 @@ pub(crate) struct Connect {
 /// Connects with a certificate that the service issues. Each registration requests one: without an assignment in the cache, or
 /// when the hub refuses the certificate. It is renewed when it is due.
 #[derive(Args)]
-#[command(next_help_heading = "Issued certificate")]
+#[command(next_help_heading = "Issued certificate", group = ArgGroup::new("place_of_key")
+    .args(["new_key", "new_key_pkcs11", "new_key_tpm"])
+    .requires("cache"))]
 struct IssuedOptions {
-    /// File with the private key of the issued certificate: connect with it in place of the credentials for DPS
-    #[arg(long, value_name = "FILE", requires_all = ["certificate_out", "cache"])]
-    new_key: Option<PathBuf>,
-    /// File with the issued certificate and its issuers
-    #[arg(long, value_name = "FILE", requires = "new_key")]
-    certificate_out: Option<PathBuf>,
+    #[command(flatten)]
+    new_key: NewKeyOptions,
 }
 
 /// The time limit for what was accepted and not yet acknowledged when the command ends.
 const CLOSE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
-    let report = report(connect.report.as_deref())?;
+    let report = report(connect.report.as_ref())?;
     let telemetry = connect.telemetry.telemetry()?;
     let client = connect.device.client(context).await?;
-    let device = connect.device(client).await?;
+    let device = connect.device(client, context).await?;
     let (handle, events) = device.with_options(connect.options()).connect();
     let mut session = Session {
         connect: &connect,
@@ -111,19 +109,32 @@ pub(crate) async fn run(connect: Connect, context: &Context) -> Result {
 }
 
 impl Connect {
-    async fn device(&self, client: ProvisioningClient) -> Result<ProvisionedDevice> {
-        let certificates = match (&self.issued.new_key, &self.issued.certificate_out) {
-            (Some(key), Some(chain)) => {
-                let files = IssuedFiles::new(key, chain);
-                // Files of another device are not overwritten.
-                files.certificate(client.registration_id()).await?;
-                files.check_writable()?;
-                Some(CertificateOptions::new(files, MemoryKeySource::default()))
+    async fn device(
+        &self,
+        client: ProvisioningClient,
+        context: &Context,
+    ) -> Result<ProvisionedDevice> {
+        let attestation = self.device.attestation();
+        let place = self.issued.new_key.place(KeyKind::default(), attestation);
+        let certificates = match place.await? {
+            Some(place) => {
+                // The certificate of another device is not overwritten.
+                let held = place.held(client.registration_id(), false).await?;
+                place.check_writable(held.as_ref()).await?;
+                Some(place.options())
             }
-            _ => None,
+            None if self.issued.new_key.certificate_out.is_some() => {
+                return Err(Failure::usage(
+                    "--certificate-out requires --new-key, --new-key-pkcs11 or --new-key-tpm",
+                ));
+            }
+            None => None,
         };
         let store: Box<dyn AssignmentStore> = match &self.cache {
-            Some(file) => Box::new(AssignmentFile::new(file)),
+            Some(file) => Box::new(InFile {
+                file: AssignmentFile::new(file),
+                output: context.output,
+            }),
             None => Box::new(InMemory::default()),
         };
         let (transport, hub_host) = (self.device.transport.hub(), self.hub_host.clone());
@@ -341,7 +352,7 @@ async fn after(seconds: Option<u64>) {
     }
 }
 
-fn report(text: Option<&str>) -> Result<Option<Value>> {
+fn report(text: Option<&TextOrFile>) -> Result<Option<Value>> {
     let Some(text) = text else {
         return Ok(None);
     };

@@ -1,7 +1,6 @@
 //! The telemetry that `dps connect` sends: one message, the same message several times, or one message per line of stdin.
 
 use std::io::{self, BufRead, Read};
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::name_and_value;
 use crate::failure::{Failure, Result};
-use crate::input;
+use crate::input::{self, TextOrFile, TextOrLines};
 
 /// Messages from the device to its hub.
 #[derive(Args)]
@@ -19,7 +18,7 @@ use crate::input;
 pub(super) struct TelemetryOptions {
     /// Telemetry to send: the text, @FILE, or - for one message per line of stdin
     #[arg(long, value_name = "TEXT")]
-    telemetry: Option<String>,
+    telemetry: Option<TextOrLines>,
     /// Application property of each message; repeat it for several
     #[arg(long = "property", value_name = "NAME=VALUE", requires = "telemetry", value_parser = name_and_value)]
     properties: Vec<(String, String)>,
@@ -52,8 +51,8 @@ impl TelemetryOptions {
         let Some(text) = &self.telemetry else {
             return Ok(None);
         };
-        let (source, interval) = match text.strip_prefix('@') {
-            _ if text == "-" => {
+        let (source, interval) = match text {
+            TextOrLines::Lines => {
                 if self.count.is_some() {
                     return Err(Failure::usage(
                         "--count does not apply to --telemetry -, which sends each line once",
@@ -61,8 +60,10 @@ impl TelemetryOptions {
                 }
                 (Source::Lines(lines()), 0)
             }
-            Some(file) => (self.fixed(input::read(Path::new(file))?.to_vec()), 1),
-            None => (self.fixed(text.clone().into_bytes()), 1),
+            TextOrLines::Text(TextOrFile::File(file)) => {
+                (self.fixed(input::read(file)?.to_vec()), 1)
+            }
+            TextOrLines::Text(TextOrFile::Text(text)) => (self.fixed(text.clone().into_bytes()), 1),
         };
         Ok(Some(Telemetry {
             source,

@@ -8,94 +8,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use dps_device::RegistrationId;
 use dps_device::certificate::{
-    Credential, CredentialStore, IssuedCertificate, KeySource, MemoryKeySource, StoredCredentials,
+    Credential, CredentialStore, KeySource, MemoryKeySource, StoredCredentials,
 };
 use rustls::pki_types::PrivateKeyDer;
-use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{chain_pem, describe};
+use super::chain_pem;
 use crate::certificate::parsed::Parsed;
-use crate::failure::{Failure, Result};
 use crate::files::{self, Access};
 use crate::input;
 
 /// The file of the private key and the file of the chain, which may be the same.
 #[derive(Debug, Clone)]
-pub(in crate::device) struct IssuedFiles {
-    pub(in crate::device) key: PathBuf,
-    pub(in crate::device) chain: PathBuf,
+pub(super) struct IssuedFiles {
+    pub(super) key: PathBuf,
+    pub(super) chain: PathBuf,
 }
 
 impl IssuedFiles {
-    pub(in crate::device) fn new(key: &Path, chain: &Path) -> Self {
+    pub(super) fn new(key: &Path, chain: &Path) -> Self {
         Self {
             key: key.to_owned(),
             chain: chain.to_owned(),
         }
-    }
-
-    /// The certificate in the files, the newest one. `None` if no file exists.
-    ///
-    /// # Errors
-    /// If the files are not the certificate and the key of this device.
-    pub(in crate::device) async fn certificate(
-        &self,
-        id: &RegistrationId,
-    ) -> Result<Option<IssuedCertificate>> {
-        let stored = self.load().await?;
-        let keys = MemoryKeySource::default();
-        if let Some(next) = stored.next
-            && let Ok(certificate) = next.open(id, &keys).await
-        {
-            return Ok(Some(certificate));
-        }
-        let foreign = || {
-            Failure::usage(format!(
-                "{} and {} are not the issued certificate of {id} and its private key",
-                self.chain.display(),
-                self.key.display()
-            ))
-            .with_hint("use other names, or --overwrite to replace them")
-        };
-        match stored.current {
-            Some(current) => match current.open(id, &keys).await {
-                Ok(certificate) => Ok(Some(certificate)),
-                Err(error) => Err(foreign().because(&error)),
-            },
-            None if self.key.exists() || self.chain.exists() => Err(foreign()),
-            None => Ok(None),
-        }
-    }
-
-    /// Replaces the pair with one of this device that was written and not yet renamed.
-    pub(in crate::device) async fn complete(&self, id: &RegistrationId) -> Result {
-        let Some(next) = self.load().await?.next else {
-            return Ok(());
-        };
-        match next.open(id, &MemoryKeySource::default()).await {
-            Ok(_) => Ok(self.confirm_next().await?),
-            // It is replaced by the next renewal.
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// An error if the files cannot be written: a certificate is not requested in that case.
-    pub(in crate::device) fn check_writable(&self) -> Result {
-        files::check_writable(&self.key)?;
-        files::check_writable(&self.chain)
-    }
-
-    /// Replaces the pair.
-    pub(in crate::device) async fn replace(&self, credential: &Credential) -> Result {
-        self.save_next(credential).await?;
-        Ok(self.confirm_next().await?)
-    }
-
-    pub(in crate::device) fn describe(&self, certificate: &IssuedCertificate) -> Value {
-        describe(certificate, &self.chain, Some(&self.key))
     }
 
     fn next(&self) -> Self {
@@ -124,22 +60,22 @@ impl IssuedFiles {
     }
 
     /// `None` if one of the files does not exist or is damaged.
-    fn read(&self) -> Option<Credential> {
-        let key = pkcs8(&self.key)?;
-        let chain = input::read(&self.chain).ok()?;
-        let chain = dps_tls::read_certificates(&chain).ok()?;
-        let chain = chain.iter().map(|der| der.to_vec());
-        Credential::from_chain(MemoryKeySource::name(&key), chain).ok()
+    fn read(&self) -> io::Result<Option<Credential>> {
+        let key = input::read_if_exists(&self.key)?;
+        let chain = input::read_if_exists(&self.chain)?;
+        Ok(key
+            .zip(chain)
+            .and_then(|(key, chain)| credential(&key, &chain)))
     }
 
     /// Completes a renewal that a power failure has interrupted after the first rename.
     async fn recover(&self) -> io::Result<()> {
         let next = self.next();
-        if self.is_one_file() || next.key.exists() || !next.chain.exists() {
+        if self.is_one_file() || input::exists(&next.key)? || !input::exists(&next.chain)? {
             return Ok(());
         }
         let interrupted = Self::new(&self.key, &next.chain);
-        match interrupted.read() {
+        match interrupted.read()? {
             Some(credential) if belongs_together(&credential).await => {
                 files::rename(&next.chain, &self.chain)
             }
@@ -152,7 +88,12 @@ impl IssuedFiles {
 impl CredentialStore for IssuedFiles {
     async fn load(&self) -> io::Result<StoredCredentials> {
         self.recover().await?;
-        Ok(StoredCredentials::new(self.read(), self.next().read()))
+        Ok(StoredCredentials::new(self.read()?, self.next().read()?))
+    }
+
+    async fn check_writable(&self, _: &[&str]) -> io::Result<()> {
+        files::check_writable(&self.key)?;
+        files::check_writable(&self.chain)
     }
 
     async fn save_next(&self, credential: &Credential) -> io::Result<()> {
@@ -166,7 +107,7 @@ impl CredentialStore for IssuedFiles {
 
     async fn confirm_next(&self) -> io::Result<()> {
         let next = self.next();
-        if next.read().is_none() {
+        if next.read()?.is_none() {
             return Ok(());
         }
         files::rename(&next.key, &self.key)?;
@@ -188,10 +129,16 @@ impl CredentialStore for IssuedFiles {
     }
 }
 
-/// The private key of a file, PKCS#8 in DER.
-fn pkcs8(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    let pem = input::read(path).ok()?;
-    match dps_tls::read_key(&pem).ok()? {
+fn credential(key: &[u8], chain: &[u8]) -> Option<Credential> {
+    let key = pkcs8(key)?;
+    let chain = dps_tls::read_certificates(chain).ok()?;
+    let chain = chain.iter().map(|der| der.to_vec());
+    Credential::from_chain(MemoryKeySource::name(&key), chain).ok()
+}
+
+/// The private key, PKCS#8 in DER.
+fn pkcs8(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    match dps_tls::read_key(pem).ok()? {
         PrivateKeyDer::Pkcs8(key) => Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())),
         _ => None,
     }
@@ -213,6 +160,11 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    async fn replace(files: &IssuedFiles, pair: &Credential) {
+        files.save_next(pair).await.unwrap();
+        files.confirm_next().await.unwrap();
+    }
 
     fn pair(name: &str) -> Credential {
         let key = KeyPair::generate().unwrap();
@@ -240,7 +192,7 @@ mod tests {
             assert_eq!(files.load().await.unwrap(), StoredCredentials::default());
             files.confirm_next().await.unwrap();
             let (first, second) = (pair("first"), pair("second"));
-            files.replace(&first).await.unwrap();
+            replace(&files, &first).await;
             files.save_next(&second).await.unwrap();
             let both = StoredCredentials::new(Some(first), Some(second.clone()));
             assert_eq!(files.load().await.unwrap(), both);
@@ -253,11 +205,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_not_a_missing_file() {
+        for select in [in_two_files, in_one_file] {
+            let directory = tempfile::tempdir().unwrap();
+            let files = select(&directory);
+            replace(&files, &pair("first")).await;
+            fs::remove_file(&files.chain).unwrap();
+            fs::create_dir(&files.chain).unwrap();
+            let error = files.load().await.unwrap_err().to_string();
+            assert!(error.contains("issued.pem"), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_power_failure_between_the_renames_is_repaired() {
         let directory = tempfile::tempdir().unwrap();
         let files = in_two_files(&directory);
         let (first, second) = (pair("first"), pair("second"));
-        files.replace(&first).await.unwrap();
+        replace(&files, &first).await;
         files.save_next(&second).await.unwrap();
         fs::rename(&files.next().key, &files.key).unwrap();
         let repaired = StoredCredentials::new(Some(second), None);
@@ -270,7 +235,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let files = in_two_files(&directory);
         let first = pair("first");
-        files.replace(&first).await.unwrap();
+        replace(&files, &first).await;
         files.save_next(&pair("second")).await.unwrap();
         // The power failed while the pair was written by another run.
         fs::remove_file(files.next().key).unwrap();

@@ -1,23 +1,34 @@
-//! The certificate that the service issues to a device: the options that request it, and its files.
+//! The certificate that the service issues to a device: the options that request it, and its place in files or in hardware.
 
+mod chain_file;
 mod files;
+mod hardware_keys;
+mod next_to_keys;
+mod options;
+mod place;
+mod protection;
+#[cfg(feature = "pkcs11")]
+mod token;
+#[cfg(feature = "tpm")]
+mod tpm;
+mod unsaved;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use dps_device::RegistrationId;
-use dps_device::certificate::{
-    CertificateRequest, Credential, IssuedCertificate, KeySource, MemoryKeySource,
-};
-use dps_types::Timestamp;
-use serde_json::{Value, json};
+use dps_device::certificate::{CertificateRequest, Credential, IssuedCertificate};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-pub(super) use files::IssuedFiles;
+pub(super) use options::NewKeyOptions;
+pub(super) use place::{Held, IssuedPlace};
 
 use crate::certificate::KeyType;
+use crate::device::attestation::AttestationOptions;
 use crate::failure::{Failure, Result};
-use crate::{files as disk, input};
+use crate::files as disk;
+use crate::input::{self, InputFile};
 
 #[derive(Args)]
 #[command(next_help_heading = "Issued certificate")]
@@ -27,24 +38,20 @@ pub(super) struct RequestOptions {
         long,
         value_name = "FILE",
         requires = "certificate_out",
-        conflicts_with = "new_key"
+        conflicts_with = "new_key_place"
     )]
-    csr: Option<PathBuf>,
-    /// Request a certificate for a new key pair, and write the private key to this file
-    #[arg(long, value_name = "FILE", requires = "certificate_out")]
-    new_key: Option<PathBuf>,
-    /// File for the issued certificate and its issuers. With the same name as --new-key, one file contains all
-    #[arg(long, value_name = "FILE")]
-    certificate_out: Option<PathBuf>,
+    csr: Option<InputFile>,
+    #[command(flatten)]
+    new_key: NewKeyOptions,
     /// Kind of the new key
     #[arg(long, value_enum, default_value = "p256", value_name = "KIND")]
     key_type: KeyType,
-    /// Replace existing files
+    /// Replace existing files and keys
     #[arg(long, visible_alias = "force")]
     overwrite: bool,
 }
 
-/// A certificate request, and where its certificate is written.
+/// A certificate request, and where its certificate is stored.
 pub(super) struct Requested {
     pub(super) request: CertificateRequest,
     destination: Destination,
@@ -54,40 +61,50 @@ pub(super) struct Requested {
 enum Destination {
     /// The private key is in another program.
     Chain(PathBuf),
-    Pair {
-        files: IssuedFiles,
+    Place {
+        place: IssuedPlace,
         key: Zeroizing<String>,
     },
 }
 
 impl RequestOptions {
     /// The request that the options select. Nothing is overwritten, and nothing is sent if the files cannot be written.
-    pub(super) async fn request(&self, id: &RegistrationId) -> Result<Option<Requested>> {
-        let Some(out) = &self.certificate_out else {
-            return Ok(None);
-        };
-        let (request, destination) = match (&self.csr, &self.new_key) {
-            (Some(file), _) => {
-                self.check(out)?;
-                let request = CertificateRequest::read(&input::read(file)?)
-                    .map_err(|error| Failure::from(error).about(file.display()))?;
+    pub(super) async fn request(
+        &self,
+        id: &RegistrationId,
+        attestation: &AttestationOptions,
+    ) -> Result<Option<Requested>> {
+        let place = self.new_key.place(self.key_type.into(), attestation);
+        let place = place.await?;
+        let (request, destination) = match (&self.csr, place, &self.new_key.certificate_out) {
+            (_, Some(place), _) => {
+                let held = match self.overwrite {
+                    true => place.held(id, true).await?,
+                    false => {
+                        place.check_free().await?;
+                        None
+                    }
+                };
+                place.check_writable(held.as_ref()).await?;
+                let (key, request) = place.request(id, held.as_ref()).await?;
+                (request, Destination::Place { place, key })
+            }
+            (Some(csr), None, Some(out)) => {
+                if input::exists(out)? && !self.overwrite {
+                    return Err(Failure::usage(format!("{} exists", out.display()))
+                        .with_hint("use --overwrite to replace it"));
+                }
+                disk::check_writable(out).map_err(|error| Failure::usage(error.to_string()))?;
+                let request = CertificateRequest::read(&input::read(csr)?)
+                    .map_err(|error| Failure::from(error).about(csr.display()))?;
                 (request, Destination::Chain(out.clone()))
             }
-            (None, Some(new_key)) => {
-                let files = IssuedFiles::new(new_key, out);
-                self.check(new_key)?;
-                self.check(out)?;
-                let (key, pair) = MemoryKeySource::new(self.key_type.into())
-                    .generate(&[])
-                    .await?;
-                let request = CertificateRequest::new(id.clone(), pair).await?;
-                (request, Destination::Pair { files, key })
-            }
-            (None, None) => {
+            (None, None, Some(_)) => {
                 return Err(Failure::usage(
-                    "--certificate-out requires --csr or --new-key",
+                    "--certificate-out requires --csr, --new-key, --new-key-pkcs11 or --new-key-tpm",
                 ));
             }
+            (_, None, None) => return Ok(None),
         };
         Ok(Some(Requested {
             request,
@@ -95,31 +112,41 @@ impl RequestOptions {
             overwrite: self.overwrite,
         }))
     }
-
-    fn check(&self, path: &Path) -> Result {
-        if path.exists() && !self.overwrite {
-            return Err(Failure::usage(format!("{} exists", path.display()))
-                .with_hint("use --overwrite to replace it"));
-        }
-        disk::check_writable(path)
-    }
 }
 
 impl Requested {
-    /// Writes the files.
-    pub(super) async fn write(&self, certificate: &IssuedCertificate) -> Result<Value> {
+    /// Stores the certificate.
+    pub(super) async fn store(&self, certificate: &IssuedCertificate) -> Result<Value> {
         match &self.destination {
             Destination::Chain(file) => {
                 let chain = chain_pem(certificate.chain());
                 disk::write_public(file, &chain, self.overwrite)?;
-                Ok(describe(certificate, file, None))
+                Ok(place::describe(certificate, Some(file), None))
             }
-            Destination::Pair { files, key } => {
-                files
-                    .replace(&Credential::new(key.clone(), certificate))
-                    .await?;
-                Ok(files.describe(certificate))
+            Destination::Place { place, key } => {
+                let credential = Credential::new(key.clone(), certificate);
+                place.replace(&credential).await?;
+                Ok(place.describe(&Held {
+                    name: key.clone(),
+                    certificate: certificate.clone(),
+                }))
             }
+        }
+    }
+
+    /// Removes the key of an earlier certificate, when the new one is stored.
+    pub(super) async fn remove_earlier(self) -> Result {
+        match self.destination {
+            Destination::Chain(_) => Ok(()),
+            Destination::Place { place, key } => place.remove_others(&key).await,
+        }
+    }
+
+    /// Removes the new key, because no certificate was issued for it.
+    pub(super) async fn discard(self) -> Result {
+        match self.destination {
+            Destination::Chain(_) => Ok(()),
+            Destination::Place { place, key } => place.discard(&key).await,
         }
     }
 }
@@ -129,13 +156,4 @@ fn chain_pem<'a>(chain: impl Iterator<Item = &'a [u8]>) -> String {
     chain
         .map(|der| disk::pem("CERTIFICATE", der).to_string())
         .collect()
-}
-
-fn describe(certificate: &IssuedCertificate, file: &Path, key_file: Option<&Path>) -> Value {
-    json!({
-        "file": file,
-        "keyFile": key_file,
-        "validFrom": Timestamp::from(certificate.valid_from()),
-        "validUntil": Timestamp::from(certificate.valid_until()),
-    })
 }

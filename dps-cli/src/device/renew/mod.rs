@@ -1,24 +1,23 @@
 //! `dps renew`: renews the certificate that the service has issued to a device, once or as a daemon.
 
 mod hook;
+mod processes;
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use clap::Args;
-use dps_device::certificate::{
-    CertificateRequest, Credential, IssuedCertificate, KeySource, MemoryKeySource, RenewalSchedule,
-};
+use clap::{ArgGroup, Args};
+use dps_device::certificate::RenewalSchedule;
 use dps_device::{ProvisioningClient, RegistrationId};
 use dps_types::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::issued::IssuedFiles;
+use super::issued::{Held, IssuedPlace, NewKeyOptions};
 use super::register::{PayloadOption, follow_issued};
 use super::{DeviceOptions, stop};
 use crate::certificate::KeyType;
 use crate::context::Context;
+use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Events;
 
@@ -36,27 +35,27 @@ pub(crate) struct Renew {
     #[arg(long, visible_alias = "daemon")]
     watch: bool,
     /// Command for the shell after each renewal. DPS_CERTIFICATE_FILE, DPS_PRIVATE_KEY_FILE, DPS_REGISTRATION_ID and DPS_VALID_UNTIL
-    /// describe the certificate. It has five minutes
+    /// describe the certificate, and DPS_PRIVATE_KEY names a key in hardware. It has five minutes. The earlier key in hardware is
+    /// removed after the command has succeeded
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     #[command(flatten)]
     issued: IssuedOptions,
 }
 
-/// The files of an issued certificate. The names are those of `dps register`.
+/// The place of an issued certificate. The names are those of `dps register`.
 #[derive(Args)]
-#[command(next_help_heading = "Issued certificate")]
+#[command(next_help_heading = "Issued certificate", group = ArgGroup::new("place_of_key")
+    .args(["new_key", "new_key_pkcs11", "new_key_tpm"])
+    .required(true))]
 struct IssuedOptions {
-    /// File with the private key of the issued certificate
-    #[arg(long, value_name = "FILE")]
-    new_key: PathBuf,
-    /// File with the issued certificate and its issuers. With the same name as --new-key, one file contains all
-    #[arg(long, value_name = "FILE")]
-    certificate_out: PathBuf,
+    #[command(flatten)]
+    new_key: NewKeyOptions,
     /// Kind of the new key
     #[arg(long, value_enum, default_value = "p256", value_name = "KIND")]
     key_type: KeyType,
-    /// Replace files that are not the issued certificate of this device
+    /// Replace files and keys that are not those of the issued certificate of this device. A single key in hardware without a
+    /// certificate is always replaced, because a registration that is interrupted leaves one
     #[arg(long, visible_alias = "force")]
     overwrite: bool,
 }
@@ -69,17 +68,20 @@ const CHECK: Duration = Duration::from_secs(60);
 pub(crate) async fn run(renew: Renew, context: &Context) -> Result {
     let client = renew.device.client(context).await?;
     let id = client.registration_id().clone();
-    let files = IssuedFiles::new(&renew.issued.new_key, &renew.issued.certificate_out);
-    files.complete(&id).await?;
-    let held = match files.certificate(&id).await {
-        Err(failure) if !renew.issued.overwrite => return Err(failure),
-        held => held.unwrap_or_default(),
+    let issued = &renew.issued;
+    let attestation = renew.device.attestation();
+    let place = issued.new_key.place(issued.key_type.into(), attestation);
+    let Some(place) = place.await? else {
+        return Err(Failure::usage("the place of the new key is missing")
+            .with_hint("use --new-key with --certificate-out, --new-key-pkcs11 or --new-key-tpm"));
     };
+    place.complete(&id).await?;
+    let held = place.held(&id, issued.overwrite).await?;
     let renewer = Renewer {
         renew: &renew,
         client,
         id,
-        files,
+        place,
         context,
     };
     match renew.watch {
@@ -92,30 +94,35 @@ struct Renewer<'a> {
     renew: &'a Renew,
     client: ProvisioningClient,
     id: RegistrationId,
-    files: IssuedFiles,
+    place: IssuedPlace,
     context: &'a Context,
 }
 
 impl Renewer<'_> {
-    async fn once(&self, held: Option<IssuedCertificate>) -> Result {
+    async fn once(&self, held: Option<Held>) -> Result {
         if let Some(held) = &held
             && !self.renew.now
         {
-            let due = RenewalSchedule::new(held).due();
+            let due = RenewalSchedule::new(&held.certificate).due();
             if SystemTime::now() < due {
                 let mut document = self.describe(held, false);
-                document["due"] = json!(Timestamp::from(due));
+                add(&mut document, "due", json!(Timestamp::from(due)));
                 return self.context.output.item(document);
             }
         }
-        let certificate = self.attempt().await?;
-        self.context
-            .output
-            .item(self.describe(&certificate, true))?;
-        self.hook(&certificate).await
+        let renewed = self.attempt(&mut None).await?;
+        self.context.output.item(self.describe(&renewed, true))?;
+        tokio::select! {
+            result = self.in_use(&renewed) => result,
+            stopped = stop::requested() => {
+                stopped?;
+                let what = "the certificate was renewed, but dps was stopped before the command of --exec had ended or the earlier key was removed";
+                Err(Failure::new(Exit::Partial, what))
+            }
+        }
     }
 
-    async fn watch(&self, held: Option<IssuedCertificate>) -> Result {
+    async fn watch(&self, held: Option<Held>) -> Result {
         let mut events = Events::new(self.context.output);
         let result = tokio::select! {
             result = self.renew_for_ever(held, &mut events) => result,
@@ -126,9 +133,9 @@ impl Renewer<'_> {
     }
 
     /// Ends with the first failure that another attempt cannot change.
-    async fn renew_for_ever(&self, held: Option<IssuedCertificate>, events: &mut Events) -> Result {
+    async fn renew_for_ever(&self, held: Option<Held>, events: &mut Events) -> Result {
         let mut schedule = match &held {
-            Some(held) if !self.renew.now => RenewalSchedule::new(held),
+            Some(held) if !self.renew.now => RenewalSchedule::new(&held.certificate),
             _ => RenewalSchedule::due_at(SystemTime::now()),
         };
         loop {
@@ -137,9 +144,10 @@ impl Renewer<'_> {
                 Timestamp::from(schedule.due())
             ));
             until(schedule.due()).await;
-            let certificate = loop {
-                match self.attempt().await {
-                    Ok(certificate) => break certificate,
+            let mut unsaved = None;
+            let renewed = loop {
+                match self.attempt(&mut unsaved).await {
+                    Ok(renewed) => break renewed,
                     Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
                     Err(failure) => {
                         failure.print(self.context.output.format());
@@ -152,45 +160,53 @@ impl Renewer<'_> {
                     }
                 }
             };
-            events.push(self.describe(&certificate, true))?;
-            if let Err(failure) = self.hook(&certificate).await {
+            events.push(self.describe(&renewed, true))?;
+            if let Err(failure) = self.in_use(&renewed).await {
                 failure.print(self.context.output.format());
             }
-            schedule = RenewalSchedule::new(&certificate);
+            schedule = RenewalSchedule::new(&renewed.certificate);
             sleep(PAUSE).await;
         }
     }
 
-    /// Registers with a certificate request, and replaces the files.
-    async fn attempt(&self) -> Result<IssuedCertificate> {
-        // The service issues at most 20 certificates to a device in 24 hours.
-        self.files.check_writable()?;
-        let keys = MemoryKeySource::new(self.renew.issued.key_type.into());
-        let (name, key) = keys.generate(&[]).await?;
-        let request = CertificateRequest::new(self.id.clone(), key).await?;
+    /// Obtains a certificate, and puts it into use. One that was issued and could not be stored is stored first, because the service
+    /// issues at most 20 certificates to a device in 24 hours.
+    async fn attempt(&self, unsaved: &mut Option<Held>) -> Result<Held> {
+        let request = || self.request();
+        self.place.store_or_request(unsaved, request).await
+    }
+
+    /// Registers with a certificate request.
+    async fn request(&self) -> Result<Held> {
+        let held = self
+            .place
+            .held(&self.id, self.renew.issued.overwrite)
+            .await?;
+        self.place.check_writable(held.as_ref()).await?;
+        let payload = self.renew.payload.value()?;
+        let (name, request) = self.place.request(&self.id, held.as_ref()).await?;
         let mut registration = self.client.register().timeout(self.renew.device.timeout());
-        if let Some(payload) = self.renew.payload.value()? {
+        if let Some(payload) = payload {
             registration = registration.payload(payload);
         }
         let registration = registration.certificate(request);
         let (_, certificate) = follow_issued(registration.events(), self.context).await?;
-        let credential = Credential::new(name, &certificate);
-        self.files.replace(&credential).await?;
-        Ok(certificate)
+        Ok(Held { name, certificate })
     }
 
-    async fn hook(&self, certificate: &IssuedCertificate) -> Result {
-        match &self.renew.exec {
-            Some(command) => hook::run(command, &self.files, certificate).await,
-            None => Ok(()),
+    /// Runs the command, which can announce the new key to other programs, and removes the key of the earlier certificate.
+    async fn in_use(&self, renewed: &Held) -> Result {
+        if let Some(command) = &self.renew.exec {
+            hook::run(command, &self.place, renewed).await?;
         }
+        self.place.remove_others(&renewed.name).await
     }
 
-    fn describe(&self, certificate: &IssuedCertificate, renewed: bool) -> Value {
+    fn describe(&self, held: &Held, renewed: bool) -> Value {
         json!({
             "registrationId": self.id,
             "renewed": renewed,
-            "certificate": self.files.describe(certificate),
+            "certificate": self.place.describe(held),
         })
     }
 }

@@ -1,29 +1,26 @@
-//! Certificates in a token: reading and storing the chain of a key.
+//! Storing the certificate chain of a private key in its token.
 
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use dps_tls::read_chain;
 use rustls::pki_types::CertificateDer;
-use x509_cert::Certificate;
-use x509_cert::der::{self, Decode, Encode};
 
-use super::connection::Connection;
+use super::chain::Signed;
 use super::failure::Failure;
-use super::key_place::KeyPlace;
-use super::object::{Class, Selector, bytes};
+use super::object::{Class, bytes};
 use super::public_key::companion;
 use super::token::Token;
 use super::uri::Uri;
 use crate::error::Error;
-
-/// Limits the search for issuers, which may form a circle.
-const MAX_ISSUERS: usize = 8;
 
 impl Token {
     /// Stores the chain (PEM or DER, the leaf first) for the private key that the URI selects. [`identity`](Self::identity) finds it.
     ///
     /// The leaf has the label and id of the key, and replaces the previous certificate. Issuers that the token already has are not
     /// stored again.
+    ///
+    /// The issuers are stored first, then the leaf, and the previous certificate is removed last: after a power failure at any moment
+    /// the token has a complete chain, the previous one or the new one.
     ///
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the chain cannot be read, the leaf has another public
@@ -45,142 +42,74 @@ impl Token {
     }
 }
 
-/// The certificate of a key and the issuers that the token has, without the root.
-pub(super) fn chain(
-    connection: &mut Connection,
-    key: &KeyPlace,
-) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let key = connection.key(key)?;
-    let session = &connection.session;
-    let leaf = leaf(session, key)?.one(session)?;
-    let mut chain = vec![value(session, leaf)?];
-    while let Some(last) = chain.last()
-        && chain.len() <= MAX_ISSUERS
-    {
-        match issuer(session, last)? {
-            Some(issuer) => chain.push(issuer),
-            None => break,
-        }
-    }
-    Ok(chain)
-}
-
-fn leaf(session: &Session, key: ObjectHandle) -> Result<Selector, Failure> {
-    companion(session, key, Class::Certificate)?.ok_or_else(|| {
-        Error::configuration(
-            "the private key has neither an id nor a label, so its certificate cannot be found",
-        )
-        .into()
-    })
-}
-
-fn issuer(
-    session: &Session,
-    of: &CertificateDer<'_>,
-) -> Result<Option<CertificateDer<'static>>, Failure> {
-    let names = Names::of(of)?;
-    if names.subject == names.issuer {
-        return Ok(None);
-    }
-    let template = [
-        Attribute::Class(ObjectClass::CERTIFICATE),
-        Attribute::Subject(names.issuer),
-    ];
-    for object in session.find_objects(&template)? {
-        let certificate = value(session, object)?;
-        let names = Names::of(&certificate)?;
-        if names.subject != names.issuer {
-            return Ok(Some(certificate));
-        }
-    }
-    Ok(None)
-}
-
-fn value(session: &Session, certificate: ObjectHandle) -> Result<CertificateDer<'static>, Failure> {
-    let value = bytes(session, certificate, AttributeType::Value)?;
-    read_certificate(&value.unwrap_or_default()).map_err(Into::into)
-}
-
-/// Reads the CKA_VALUE of a certificate object, which must be one certificate.
-fn read_certificate(value: &[u8]) -> Result<CertificateDer<'static>, Error> {
-    let what = "a certificate in the token cannot be read";
-    let chain = read_chain(value).map_err(|error| Error::configuration(what).with_source(error))?;
-    match <[_; 1]>::try_from(chain) {
-        Ok([certificate]) => Ok(certificate),
-        Err(_) => Err(Error::configuration(
-            "a certificate object in the token holds more than one certificate",
-        )),
-    }
-}
-
 fn store(
     session: &Session,
     writing: &Session,
     key: ObjectHandle,
     chain: &[CertificateDer<'static>],
 ) -> Result<(), Failure> {
-    let old = leaf(session, key)?.all(session)?;
-    for (position, certificate) in chain.iter().enumerate() {
-        let is_leaf = position == 0;
-        if !is_leaf && is_stored(session, certificate)? {
-            continue;
+    let named = companion(session, key, Class::Certificate)?.ok_or_else(|| {
+        Error::configuration(
+            "the private key has neither an id nor a label, so its certificate could not be found again",
+        )
+    })?;
+    let Some((leaf, issuers)) = chain.split_first() else {
+        return Err(Error::configuration("the certificate chain is empty").into());
+    };
+    for issuer in issuers {
+        if stored(session, issuer)?.is_empty() {
+            writing.create_object(&attributes(issuer)?)?;
         }
-        let mut template = Names::of(certificate)?.attributes();
-        template.push(Attribute::Value(certificate.to_vec()));
-        if is_leaf {
+    }
+    let mut old = named.all(session)?;
+    let same = stored(session, leaf)?;
+    // Some modules do not store a certificate twice.
+    match old.iter().position(|object| same.contains(object)) {
+        Some(position) => {
+            old.remove(position);
+        }
+        None => {
+            let mut template = attributes(leaf)?;
             let label = bytes(session, key, AttributeType::Label)?;
             let id = bytes(session, key, AttributeType::Id)?;
             template.extend(label.map(Attribute::Label));
             template.extend(id.map(Attribute::Id));
+            writing.create_object(&template)?;
         }
-        writing.create_object(&template)?;
     }
     for object in old {
-        writing.destroy_object(object)?;
+        // Some modules give the new certificate the handle of another object.
+        if bytes(writing, object, AttributeType::Value)?.as_deref() != Some(&**leaf) {
+            named.destroy(writing, object)?;
+        }
     }
     Ok(())
 }
 
-fn is_stored(session: &Session, certificate: &CertificateDer<'_>) -> Result<bool, Failure> {
+/// The objects of this certificate.
+fn stored(
+    session: &Session,
+    certificate: &CertificateDer<'_>,
+) -> Result<Vec<ObjectHandle>, Failure> {
     let template = [
         Attribute::Class(ObjectClass::CERTIFICATE),
+        Attribute::Token(true),
         Attribute::Value(certificate.to_vec()),
     ];
-    Ok(!session.find_objects(&template)?.is_empty())
+    Ok(session.find_objects(&template)?)
 }
 
-/// The names of a certificate by which a token finds it, DER.
-struct Names {
-    subject: Vec<u8>,
-    issuer: Vec<u8>,
-    serial: Vec<u8>,
-}
-
-impl Names {
-    fn of(certificate: &CertificateDer<'_>) -> Result<Self, Error> {
-        let read = || -> Result<Self, der::Error> {
-            let certificate = Certificate::from_der(certificate)?;
-            let signed = certificate.tbs_certificate();
-            Ok(Self {
-                subject: signed.subject().to_der()?,
-                issuer: signed.issuer().to_der()?,
-                serial: signed.serial_number().to_der()?,
-            })
-        };
-        read().map_err(|error| {
-            Error::configuration("a certificate cannot be read").with_source(error)
-        })
-    }
-
-    fn attributes(self) -> Vec<Attribute> {
-        vec![
-            Attribute::Class(ObjectClass::CERTIFICATE),
-            Attribute::CertificateType(CertificateType::X_509),
-            Attribute::Token(true),
-            Attribute::Private(false),
-            Attribute::Subject(self.subject),
-            Attribute::Issuer(self.issuer),
-            Attribute::SerialNumber(self.serial),
-        ]
-    }
+/// The attributes of a certificate, among them the names by which a token finds it.
+fn attributes(certificate: &CertificateDer<'_>) -> Result<Vec<Attribute>, Error> {
+    let signed = Signed::read(certificate)?;
+    Ok(vec![
+        Attribute::Class(ObjectClass::CERTIFICATE),
+        Attribute::CertificateType(CertificateType::X_509),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Subject(signed.subject()?),
+        Attribute::Issuer(signed.issuer()?),
+        Attribute::SerialNumber(signed.serial()?),
+        Attribute::Value(certificate.to_vec()),
+    ])
 }

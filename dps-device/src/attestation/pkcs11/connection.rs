@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
@@ -15,22 +16,30 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::key_place::{KeyPlace, sensitive_key, wipe};
-use super::module::{find_token, load};
-use super::object::Selector;
+use super::module::{Module, find_token};
+use super::object::{Class, Selector, read};
 use super::pin::Pin;
 use super::uri::Uri;
+use super::worker::{NoAnswer, Worker};
 use crate::error::{Error, ErrorKind};
+
+/// The limit for the generation of a key, in time limits of other calls.
+const GENERATION: u32 = 10;
+/// The limit for removing a session object, which the drop of its key waits for.
+const REMOVAL: Duration = Duration::from_secs(5);
 
 /// Access to a token over any number of sessions, one after the other.
 pub(super) struct Link {
-    module: Pkcs11,
     uri: Uri,
-    pin: Option<Pin>,
-    state: Mutex<State>,
+    timeout: Duration,
+    worker: Worker<State>,
 }
 
-#[derive(Default)]
+/// The thread of the token owns it.
 struct State {
+    module: Arc<Module>,
+    uri: Uri,
+    pin: Option<Pin>,
     connection: Option<Connection>,
     /// A PIN that was refused is never tried again, because the next wrong attempt may lock the token.
     pin_was_refused: bool,
@@ -41,124 +50,267 @@ pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) module: Pkcs11,
     pub(super) slot: Slot,
+    /// False for a token without a login.
+    is_logged_in: bool,
     /// The handles of keys, which are valid for this session.
     handles: HashMap<KeyPlace, ObjectHandle>,
 }
 
 impl Link {
-    /// Loads the module. It does not access the token yet.
-    pub(super) fn new(uri: &Uri, pin: Option<Pin>) -> Result<Self, Error> {
-        Ok(Self {
-            module: load(uri)?,
-            uri: uri.token_only(),
+    /// Starts the thread of the token. It accesses neither the module nor the token yet.
+    pub(super) fn new(uri: &Uri, pin: Option<Pin>, timeout: Duration) -> Result<Self, Error> {
+        let module = Module::find(uri)?;
+        module.check_stuck()?;
+        let stuck = module.stuck();
+        let state = State {
+            module,
+            uri: uri.module_and_token(),
             pin,
-            state: Mutex::default(),
+            connection: None,
+            pin_was_refused: false,
+        };
+        let worker = Worker::start(state, stuck).map_err(|error| {
+            Error::configuration("no thread can be started for the PKCS#11 token")
+                .with_source(error)
+        })?;
+        Ok(Self {
+            uri: uri.token_only(),
+            timeout,
+            worker,
         })
     }
 
-    /// Runs work with exclusive access to the token. It blocks. `doing` completes the sentence "the PKCS#11 token cannot ...".
+    /// Runs work with exclusive access to the token, and waits for it on this thread. `doing` completes the sentence "the PKCS#11
+    /// token cannot ...".
     ///
-    /// If the session turns out to be lost, the work is repeated once in a new session, so it must be repeatable.
-    pub(super) fn with<T>(
+    /// If the session turns out to be lost, the work is repeated once in a new session, so it must be repeatable. It must not own
+    /// this link, because dropping a link waits for the thread that runs the work.
+    pub(super) fn with<T: Send + 'static>(
         &self,
-        doing: &str,
-        work: impl Fn(&mut Connection) -> Result<T, Failure>,
+        doing: &'static str,
+        work: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let had_session = state.connection.is_some();
-        let done = match self.attempt(&mut state, &work) {
-            Err(failure) if failure.session_is_lost() => {
-                state.connection = None;
-                if had_session {
-                    tracing::debug!(
-                        "the session with the PKCS#11 token was lost: opening a new one"
-                    );
-                    self.attempt(&mut state, &work)
-                } else {
-                    Err(failure)
-                }
-            }
-            done => done,
-        };
-        done.map_err(|failure| failure.into_error(doing))
+        let limit = self.timeout;
+        let done = self
+            .worker
+            .call(limit, move |state| state.with(doing, work));
+        done.unwrap_or_else(|reason| Err(no_answer(reason, doing, limit)))
+    }
+
+    /// As [`with`](Self::with), without blocking this thread.
+    pub(super) async fn with_async<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.with_limit(self.timeout, doing, work).await
+    }
+
+    /// As [`with_async`](Self::with_async), with the longer time limit of work that generates a key.
+    pub(super) async fn generate<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.with_limit(self.timeout.saturating_mul(GENERATION), doing, work)
+            .await
+    }
+
+    async fn with_limit<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        doing: &'static str,
+        work: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self
+            .worker
+            .call_async(limit, move |state| state.with(doing, work))
+            .await;
+        done.unwrap_or_else(|reason| Err(no_answer(reason, doing, limit)))
     }
 
     /// Removes a session object from the token. Without a session there is nothing to remove.
     pub(super) fn forget(&self, place: &KeyPlace) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(connection) = &mut state.connection else {
-            return;
-        };
-        if let Some(object) = connection.handles.remove(place) {
-            // If this fails, the object is removed with the session.
-            let _ = connection.session.destroy_object(object);
+        let place = place.clone();
+        // If this fails, the object is removed with the session.
+        let _ = self.worker.call(REMOVAL.min(self.timeout), move |state| {
+            let connection = state.connection.as_mut()?;
+            let object = connection.handles.remove(&place)?;
+            let session = &connection.session;
+            // Some modules give a session object the handle of an object in the token.
+            match read(session, object, AttributeType::Token) {
+                Ok(Some(Attribute::Token(false))) => Selector::every(Class::SecretKey)
+                    .destroy(session, object)
+                    .ok(),
+                _ => None,
+            }
+        });
+    }
+}
+
+impl State {
+    fn with<T>(
+        &mut self,
+        doing: &str,
+        work: impl Fn(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let had_session = self.connection.is_some();
+        let mut done = self.attempt(&work);
+        if let Err(failure) = &done
+            && (failure.module_is_finalized()
+                || had_session && (failure.session_is_lost() || self.is_logged_out(failure)))
+        {
+            tracing::debug!("the session with the PKCS#11 token was lost: opening a new one");
+            let is_finalized = failure.module_is_finalized();
+            self.connection = None;
+            if is_finalized {
+                self.module.initialize_again()?;
+            }
+            done = self.attempt(&work);
         }
+        done.map_err(|failure| {
+            if failure.session_is_lost() || failure.session_is_doubtful() {
+                // The next call opens a new one.
+                self.connection = None;
+            }
+            failure.into_error(doing)
+        })
+    }
+
+    /// Returns true if the session has lost its login. Some modules report another error then, for example that a key is unsuitable.
+    fn is_logged_out(&self, failure: &Failure) -> bool {
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        failure.code().is_some()
+            && connection.is_logged_in
+            && !matches!(connection.session.get_session_info(), Ok(info) if is_user(info.session_state()))
     }
 
     fn attempt<T>(
-        &self,
-        state: &mut State,
+        &mut self,
         work: impl Fn(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let connection = match &mut state.connection {
+        let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
-                let connection = self.connect(state)?;
-                state.connection.insert(connection)
+                let connection = self.connect()?;
+                self.connection.insert(connection)
             }
         };
         work(connection)
     }
 
-    fn connect(&self, state: &mut State) -> Result<Connection, Failure> {
-        if state.pin_was_refused {
-            return Err(Error::configuration(
-                "the PKCS#11 token has refused the PIN before, so it is not tried again",
-            )
-            .into());
+    fn connect(&mut self) -> Result<Connection, Failure> {
+        if self.pin_was_refused {
+            return Err(refused_before());
         }
-        let (slot, info) = find_token(&self.module, &self.uri)?;
-        let session = self.module.open_ro_session(slot)?;
-        match self.log_in(&session, &info) {
-            Err(failure) if failure.pin_is_refused() => {
-                state.pin_was_refused = true;
-                Err(failure.into_error("be opened with this PIN").into())
-            }
-            Err(failure) => Err(failure),
-            Ok(()) => Ok(Connection {
-                session,
-                module: self.module.clone(),
-                slot,
-                handles: HashMap::new(),
-            }),
-        }
+        let module = self.module.load(&self.uri)?;
+        let (slot, info) = find_token(&module, &self.uri)?;
+        let session = module.open_ro_session(slot)?;
+        self.log_in(&session, &module, slot, &info)?;
+        Ok(Connection {
+            is_logged_in: is_user(session.get_session_info()?.session_state()),
+            session,
+            module,
+            slot,
+            handles: HashMap::new(),
+        })
     }
 
-    fn log_in(&self, session: &Session, info: &TokenInfo) -> Result<(), Failure> {
+    fn log_in(
+        &mut self,
+        session: &Session,
+        module: &Pkcs11,
+        slot: Slot,
+        info: &TokenInfo,
+    ) -> Result<(), Failure> {
         // A login applies to all sessions of the process.
         let state = session.get_session_info()?.session_state();
-        if !info.login_required() || matches!(state, SessionState::RoUser | SessionState::RwUser) {
+        if !info.login_required() || is_user(state) {
             return Ok(());
         }
-        let outcome = if info.protected_authentication_path() {
-            session.login(UserType::User, None)
-        } else {
-            let Some(pin) = &self.pin else {
-                return Err(Error::configuration(format!(
-                    "the token {:?} requires a PIN: pass one, or add a pin-source to the URI",
-                    info.label()
-                ))
-                .into());
+        check_attempts(info)?;
+        if info.protected_authentication_path() {
+            return match session.login(UserType::User, None) {
+                Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+                outcome => Ok(outcome?),
             };
-            // AuthPin wipes itself when it is dropped.
-            let pin = AuthPin::from(pin.ask()?.as_str());
-            session.login(UserType::User, Some(&pin))
+        }
+        let Some(pin) = &self.pin else {
+            return Err(Error::configuration(format!(
+                "the token {:?} requires a PIN: pass one, or add a pin-source to the URI",
+                info.label()
+            ))
+            .into());
         };
-        match outcome {
+        let pin = pin.ask()?;
+        let logins = self.module.refused.logins(info)?;
+        let _turn = logins.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have used an attempt in the meantime.
+        check_attempts(&module.get_token_info(slot)?)?;
+        if self.module.refused.contains(info, &pin)? {
+            self.pin_was_refused = true;
+            return Err(refused_before());
+        }
+        // AuthPin wipes itself when it is dropped.
+        match session.login(UserType::User, Some(&AuthPin::from(pin.as_str()))) {
             Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            outcome => Ok(outcome?),
+            Err(error) => {
+                let failure = Failure::from(error);
+                if !failure.pin_is_refused() {
+                    return Err(failure);
+                }
+                self.pin_was_refused = true;
+                self.module.refused.insert(info, &pin)?;
+                Err(failure.into_error("be opened with this PIN").into())
+            }
+            Ok(()) => Ok(()),
         }
     }
+}
+
+fn is_user(state: SessionState) -> bool {
+    matches!(state, SessionState::RoUser | SessionState::RwUser)
+}
+
+/// Checks that a wrong PIN would not lock the token.
+fn check_attempts(info: &TokenInfo) -> Result<(), Error> {
+    if info.user_pin_locked() {
+        return Err(Error::configuration(
+            "the PIN of the PKCS#11 token is locked after too many wrong attempts: its security officer must set a new one",
+        ));
+    }
+    if info.user_pin_final_try() {
+        return Err(Error::configuration(
+            "a wrong PIN would lock the PKCS#11 token, because one attempt is left: log in with another program to reset the count (pkcs11-tool --login --list-objects)",
+        ));
+    }
+    Ok(())
+}
+
+fn refused_before() -> Failure {
+    Error::configuration(
+        "the PKCS#11 token has refused the PIN before, so it is not tried again: correct the PIN, and open the token again",
+    )
+    .into()
+}
+
+fn no_answer(reason: NoAnswer, doing: &str, limit: Duration) -> Error {
+    let limit = limit.as_secs_f32();
+    let (kind, why) = match reason {
+        NoAnswer::Late => (
+            ErrorKind::Deadline,
+            format!("its module has not answered within {limit} s"),
+        ),
+        NoAnswer::Blocked => (
+            ErrorKind::Deadline,
+            "its module has not answered an earlier call yet".to_owned(),
+        ),
+        NoAnswer::Full => (ErrorKind::Deadline, "too many calls wait for it".to_owned()),
+        NoAnswer::Ended => (ErrorKind::Signing, "its thread has ended".to_owned()),
+    };
+    Error::new(kind, format!("the PKCS#11 token cannot {doing}: {why}"))
 }
 
 impl Connection {

@@ -9,13 +9,15 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Failure {
     Module(ModuleError),
     Ours(Error),
+    /// The token was read, and has no certificate of the key that can be used.
+    NoCertificate(Error),
 }
 
 impl Failure {
     pub(super) fn code(&self) -> Option<RvError> {
         match self {
             Self::Module(ModuleError::Pkcs11(code, _)) => Some(*code),
-            Self::Module(_) | Self::Ours(_) => None,
+            Self::Module(_) | Self::Ours(_) | Self::NoCertificate(_) => None,
         }
     }
 
@@ -28,12 +30,31 @@ impl Failure {
                 RvError::DeviceRemoved
                     | RvError::KeyHandleInvalid
                     | RvError::ObjectHandleInvalid
+                    | RvError::OperationActive
                     | RvError::SessionClosed
                     | RvError::SessionHandleInvalid
                     | RvError::SlotIdInvalid
                     | RvError::TokenNotPresent
                     | RvError::UserNotLoggedIn
             )
+        )
+    }
+
+    /// True if the failure concerns one object only: a search skips the object and continues.
+    pub(super) fn is_of_the_object(&self) -> bool {
+        !self.session_is_lost() && !self.module_is_finalized() && !self.session_is_doubtful()
+    }
+
+    /// True if other code in the process has finalized the module, which ends all sessions.
+    pub(super) fn module_is_finalized(&self) -> bool {
+        self.code() == Some(RvError::CryptokiNotInitialized)
+    }
+
+    /// True if the token or the way to it has failed, so that the session may not work again.
+    pub(super) fn session_is_doubtful(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(RvError::DeviceError | RvError::FunctionFailed | RvError::GeneralError)
         )
     }
 
@@ -53,7 +74,7 @@ impl Failure {
     /// The error for the caller. `doing` completes the sentence "the PKCS#11 token cannot ...".
     pub(super) fn into_error(self, doing: &str) -> Error {
         match self {
-            Self::Ours(error) => error,
+            Self::Ours(error) | Self::NoCertificate(error) => error,
             Self::Module(ModuleError::Pkcs11(code, function)) => {
                 let name = name(code);
                 Error::new(
@@ -107,15 +128,27 @@ pub(super) fn name(code: RvError) -> String {
     }
 }
 
+/// A failure of the token, of its module or of a session may end without a change by the user.
 fn kind(code: RvError) -> ErrorKind {
     match code {
-        RvError::DeviceError
+        RvError::CryptokiNotInitialized
+        | RvError::DeviceError
         | RvError::DeviceMemory
         | RvError::DeviceRemoved
+        | RvError::FunctionCanceled
         | RvError::FunctionFailed
         | RvError::GeneralError
         | RvError::HostMemory
+        | RvError::KeyHandleInvalid
+        | RvError::ObjectHandleInvalid
+        | RvError::OperationActive
+        | RvError::OperationNotInitialized
+        | RvError::SessionClosed
+        | RvError::SessionCount
+        | RvError::SessionHandleInvalid
+        | RvError::SlotIdInvalid
         | RvError::TokenNotPresent
+        | RvError::UserNotLoggedIn
         | RvError::VendorDefined(_)
         | RvError::UnknownErrorCode(_) => ErrorKind::Signing,
         _ => ErrorKind::InvalidConfiguration,
@@ -183,6 +216,27 @@ mod tests {
             (RvError::VendorDefined(0x8000_0001), "CKR 0x80000001"),
         ] {
             assert_eq!(name(code), expected);
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_session_is_not_a_fault_of_the_configuration() {
+        let kind = |code| {
+            let error = ModuleError::Pkcs11(code, Function::FindObjectsInit);
+            Failure::Module(error).into_error("sign").kind()
+        };
+        for code in [
+            RvError::SessionClosed,
+            RvError::SessionHandleInvalid,
+            RvError::SessionCount,
+            RvError::UserNotLoggedIn,
+            RvError::OperationActive,
+            RvError::CryptokiNotInitialized,
+        ] {
+            assert_eq!(kind(code), ErrorKind::Signing, "{code:?}");
+        }
+        for code in [RvError::PinIncorrect, RvError::MechanismInvalid] {
+            assert_eq!(kind(code), ErrorKind::InvalidConfiguration, "{code:?}");
         }
     }
 

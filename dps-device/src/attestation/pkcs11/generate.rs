@@ -1,5 +1,7 @@
 //! New keys, generated in the token or imported.
 
+use std::ops::RangeInclusive;
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use dps_types::SymmetricKey;
@@ -34,12 +36,9 @@ impl Token {
     ) -> Result<PrivateKey, Error> {
         let name = Name::new(uri)?;
         let made = uri.clone().with_id(name.id.clone());
-        self.with("generate a key pair", move |connection| {
+        let generated = self.0.generate("generate a key pair", move |connection| {
             name.check_free(connection, Class::PrivateKey)?;
-            check_mechanisms(
-                kind.algorithm(),
-                &connection.module.get_mechanism_list(connection.slot)?,
-            )?;
+            check_kind(connection, kind)?;
             let (mechanism, mut public) = kind.template();
             public.extend([
                 Attribute::Token(true),
@@ -58,18 +57,32 @@ impl Token {
             let session = connection.writing()?;
             session.generate_key_pair(&mechanism, &public, &private)?;
             Ok(())
-        })
-        .await?;
+        });
+        generated.await?;
         self.private_key(&made).await
     }
 
-    /// Removes the private key that the URI selects, with its public key and its certificate. A missing key is not an error.
+    /// Checks the reported mechanisms of the token for the generation of this kind of key, before another key is removed for it.
+    #[cfg(feature = "certificates")]
+    pub(crate) async fn check_generation(&self, kind: KeyKind) -> Result<(), Error> {
+        self.with("generate a key pair", move |connection| {
+            check_kind(connection, kind)
+        })
+        .await
+    }
+
+    /// Removes the private key that the URI selects, with the public key and the certificate that have the same `object` and `id`. A
+    /// missing key is not an error.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the URI has neither `object` nor `id`, or if the token does
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the URI has neither `object` nor `id`, if it selects more
+    /// than one private key, if the module uses a handle for two objects, so that another object could be removed, or if the token does
     /// not allow it.
     pub async fn remove_private_key(&self, uri: &Uri) -> Result<(), Error> {
-        if uri.object().is_none() && uri.id().is_none() {
+        // Empty names match every object without a name.
+        let has_object = uri.object().is_some_and(|object| !object.is_empty());
+        let has_id = uri.id().is_some_and(|id| !id.is_empty());
+        if !has_object && !has_id {
             return Err(Error::configuration(
                 "the PKCS#11 URI has neither object nor id, so it selects no key to remove",
             ));
@@ -78,12 +91,22 @@ impl Token {
         let selectors = classes.map(|class| Selector::new(class, uri));
         self.with("remove a key pair", move |connection| {
             let session = connection.writing()?;
+            connection.forget_stored();
+            let mut found = Vec::new();
             for selector in &selectors {
-                for object in selector.all(&session)? {
-                    session.destroy_object(object)?;
+                let objects = selector.all(&session)?;
+                if selector.class == Class::PrivateKey && objects.len() > 1 {
+                    return Err(selector.ambiguous(&session)?.into());
+                }
+                // Nothing is removed unless everything can be.
+                for object in objects {
+                    selector.check(&session, object)?;
+                    found.push((selector, object));
                 }
             }
-            connection.forget_stored();
+            for (selector, object) in found {
+                selector.destroy(&session, object)?;
+            }
             Ok(())
         })
         .await
@@ -115,7 +138,7 @@ impl Token {
             let tried = session.sign(&Mechanism::Sha256Hmac, made, b"");
             if tried.is_err() {
                 // A key that cannot sign must not occupy the name.
-                let _ = session.destroy_object(made);
+                let _ = name.selector(Class::SecretKey).destroy(&session, made);
             }
             tried.map(drop)?;
             Ok(())
@@ -145,6 +168,31 @@ impl Token {
     }
 }
 
+/// Checks that the token signs with this kind of key, and generates keys of its length.
+fn check_kind(connection: &Connection, kind: KeyKind) -> Result<(), Failure> {
+    let (module, slot) = (&connection.module, connection.slot);
+    let mechanisms = module.get_mechanism_list(slot)?;
+    check_mechanisms(kind.algorithm(), &mechanisms)?;
+    let (mechanism, _) = kind.template();
+    let generation = mechanism.mechanism_type();
+    let unsupported = |why: String| {
+        Error::configuration(format!(
+            "the PKCS#11 token cannot generate a key of the kind {kind:?}: {why}"
+        ))
+    };
+    if !mechanisms.contains(&generation) {
+        return Err(unsupported(format!("it does not have the mechanism {generation}")).into());
+    }
+    let info = module.get_mechanism_info(slot, generation)?;
+    let bits = kind.range_in_bits(info.min_key_size(), info.max_key_size());
+    // A token that reports no lengths is asked when the key is generated.
+    if bits.end() > &0 && !bits.contains(&kind.bits()) {
+        let (least, most) = bits.into_inner();
+        return Err(unsupported(format!("its keys have {least} to {most} bits")).into());
+    }
+    Ok(())
+}
+
 /// The label and id of a new object.
 struct Name {
     label: String,
@@ -153,7 +201,8 @@ struct Name {
 
 impl Name {
     fn new(uri: &Uri) -> Result<Self, Error> {
-        let label = uri.object().ok_or_else(|| {
+        let label = uri.object().filter(|object| !object.is_empty());
+        let label = label.ok_or_else(|| {
             Error::configuration("a new key requires a name: add an object to the PKCS#11 URI")
         })?;
         let id = match uri.id() {
@@ -178,6 +227,14 @@ impl Name {
             Attribute::Label(self.label.clone().into_bytes()),
             Attribute::Id(self.id.clone()),
         ]
+    }
+
+    fn selector(&self, class: Class) -> Selector {
+        Selector {
+            class,
+            label: Some(self.label.clone()),
+            id: Some(self.id.clone()),
+        }
     }
 
     /// Tokens allow two objects with one name, but then a URI could select neither.
@@ -206,16 +263,38 @@ impl KeyKind {
         }
     }
 
-    fn template(self) -> (Mechanism<'static>, Vec<Attribute>) {
-        let bits = match self {
-            Self::P256 => return ec(PRIME256V1),
-            Self::P384 => return ec(SECP384R1),
-            Self::Rsa2048 => 2048_u64,
+    /// The length of a key, in bits.
+    fn bits(self) -> usize {
+        match self {
+            Self::P256 => 256,
+            Self::P384 => 384,
+            Self::Rsa2048 => 2048,
             Self::Rsa3072 => 3072,
             Self::Rsa4096 => 4096,
+        }
+    }
+
+    /// The lengths of keys that a token reports, in bits. PKCS#11 defines the unit for each mechanism, and some modules report bytes
+    /// where it is bits: a length that is too short for every key is one in bytes.
+    fn range_in_bits(self, least: usize, most: usize) -> RangeInclusive<usize> {
+        let shortest = match self.algorithm() {
+            KeyAlgorithm::Rsa => 1024,
+            KeyAlgorithm::P256 | KeyAlgorithm::P384 => 192,
         };
+        match most < shortest {
+            true => least.saturating_mul(8)..=most.saturating_mul(8),
+            false => least..=most,
+        }
+    }
+
+    fn template(self) -> (Mechanism<'static>, Vec<Attribute>) {
+        match self {
+            Self::P256 => return ec(PRIME256V1),
+            Self::P384 => return ec(SECP384R1),
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => {}
+        }
         let attributes = vec![
-            Attribute::ModulusBits(bits.into()),
+            Attribute::ModulusBits((self.bits() as u64).into()),
             Attribute::PublicExponent(vec![1, 0, 1]),
         ];
         (Mechanism::RsaPkcsKeyPairGen, attributes)
@@ -223,8 +302,30 @@ impl KeyKind {
 }
 
 /// CKA_EC_PARAMS is the DER of the curve's object identifier.
+#[expect(
+    clippy::expect_used,
+    reason = "every object identifier has an encoding"
+)]
 fn ec(curve: ObjectIdentifier) -> (Mechanism<'static>, Vec<Attribute>) {
     let curve = curve.to_der().expect("an object identifier can be encoded");
     let attributes = vec![Attribute::EcParams(curve)];
     (Mechanism::EccKeyPairGen, attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_in_bytes_are_converted_to_bits() {
+        for (kind, least, most, bits) in [
+            (KeyKind::Rsa3072, 512, 16384, 512..=16384),
+            (KeyKind::Rsa3072, 64, 256, 512..=2048),
+            (KeyKind::P384, 256, 521, 256..=521),
+            (KeyKind::P384, 32, 66, 256..=528),
+            (KeyKind::P256, 0, 0, 0..=0),
+        ] {
+            assert_eq!(kind.range_in_bits(least, most), bits, "{kind:?}");
+        }
+    }
 }

@@ -35,23 +35,34 @@
 //! certificate, and [`Token::import_secret_key`] for a symmetric key.
 //!
 //! Nothing is linked: the module is loaded at run time, once for each file in a process, and stays loaded. A PIN that the token has
-//! refused is never tried again, because tokens lock after a few wrong attempts.
+//! refused is never tried again in the process, and none is tried when one attempt is left, because tokens lock after a few wrong
+//! attempts. Every call has a time limit: see [`TokenOptions::with_timeout`].
 
+mod attributes;
 mod certificates;
+mod chain;
 mod connection;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod key_place;
+mod list;
 mod module;
 mod object;
+mod options;
 mod pin;
 mod private_key;
 mod public_key;
+mod refused_pins;
 mod secret_key;
 mod token;
 mod uri;
+mod worker;
 
 pub use super::key_kind::KeyKind;
+pub use options::TokenOptions;
 pub use pin::Pin;
 pub use private_key::PrivateKey;
 pub use secret_key::SecretKey;

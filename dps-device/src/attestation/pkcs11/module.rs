@@ -4,63 +4,122 @@ use std::collections::HashMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::failure::{Failure, name};
+use super::refused_pins::RefusedPins;
 use super::uri::Uri;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+
+/// The calls of a module that may hang without a caller.
+const MAX_STUCK: usize = 8;
+
+const NO_MODULE: &str = "the PKCS#11 URI names no module: add a module-path";
 
 /// Modules stay loaded, because finalizing one would affect all other users in the process.
-static LOADED: LazyLock<Mutex<HashMap<PathBuf, Pkcs11>>> = LazyLock::new(Mutex::default);
+static MODULES: LazyLock<Mutex<HashMap<PathBuf, Arc<Module>>>> = LazyLock::new(Mutex::default);
 
-/// Loads the module of a URI.
-///
-/// # Errors
-/// If the URI names no module, the file does not exist, or it is not a PKCS#11 module.
-pub(super) fn load(uri: &Uri) -> Result<Pkcs11, Error> {
-    let candidates = candidates(uri)?;
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut missing = None;
-    for path in &candidates {
-        // A name without a folder is not a file in the current folder: the loader searches for it.
-        let bare = path.parent() == Some(Path::new(""));
-        let key = match fs::canonicalize(path) {
-            Ok(path) if !bare => path,
-            Err(error) if !bare => {
-                missing = Some(error);
-                continue;
-            }
-            _ => path.clone(),
+/// A module of this process.
+pub(super) struct Module {
+    /// The file, or the names that the loader searches for.
+    names: Vec<PathBuf>,
+    loaded: Mutex<Option<Pkcs11>>,
+    /// The threads that no `Token` owns any more and that wait for the module.
+    stuck: Arc<AtomicUsize>,
+    /// Shared by all modules, because two of them may lead to one token.
+    pub(super) refused: Arc<RefusedPins>,
+}
+
+impl Module {
+    /// Finds the module of a URI without loading it.
+    ///
+    /// # Errors
+    /// If the URI names no module, or the file does not exist.
+    pub(super) fn find(uri: &Uri) -> Result<Arc<Self>, Error> {
+        let names = existing(candidates(uri)?)?;
+        let Some(key) = names.first().cloned() else {
+            return Err(Error::configuration(NO_MODULE));
         };
-        if let Some(module) = loaded.get(&key) {
-            check(module, uri)?;
-            return Ok(module.clone());
-        }
-        match Pkcs11::new(&key) {
-            Err(ModuleError::LibraryLoading(_)) if bare && Some(path) != candidates.last() => {}
-            outcome => {
-                let module = outcome.map_err(|error| not_a_module(path, error))?;
+        let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = modules.values().next();
+        let refused = other.map(|module| module.refused.clone());
+        let module = modules.entry(key).or_insert_with(|| {
+            Arc::new(Self {
+                names,
+                loaded: Mutex::default(),
+                stuck: Arc::default(),
+                refused: refused.unwrap_or_default(),
+            })
+        });
+        Ok(module.clone())
+    }
+
+    /// Loads and initializes it, unless that was done before, and checks that it matches the URI. It blocks.
+    ///
+    /// # Errors
+    /// If the file is not a PKCS#11 module, cannot be initialized, or is another one than the URI describes.
+    pub(super) fn load(&self, uri: &Uri) -> Result<Pkcs11, Failure> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = match &*loaded {
+            Some(module) => module.clone(),
+            None => {
+                let module = self.open()?;
                 initialize(&module)?;
                 // The module stays loaded, even if the URI turns out to describe another one.
-                loaded.insert(key, module.clone());
-                check(&module, uri)?;
-                return Ok(module);
+                loaded.insert(module).clone()
+            }
+        };
+        drop(loaded);
+        check(&module, uri)?;
+        Ok(module)
+    }
+
+    /// Initializes it again, after other code in the process has finalized it: all sessions have ended.
+    pub(super) fn initialize_again(&self) -> Result<(), Error> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().map_or(Ok(()), initialize)
+    }
+
+    fn open(&self) -> Result<Pkcs11, Error> {
+        let mut last = Error::configuration(NO_MODULE);
+        for name in &self.names {
+            match Pkcs11::new(name) {
+                Ok(module) => return Ok(module),
+                // The loader has not found this name.
+                Err(error @ ModuleError::LibraryLoading(_)) => last = not_a_module(name, error),
+                Err(error) => return Err(not_a_module(name, error)),
             }
         }
+        Err(last)
     }
-    let expected = candidates.first().map(PathBuf::as_path);
-    let error = Error::configuration(format!(
-        "there is no PKCS#11 module {}: check module-path, and that its package is installed",
-        expected.unwrap_or(Path::new("")).display()
-    ));
-    Err(match missing {
-        Some(cause) => error.with_source(cause),
-        None => error,
-    })
+
+    pub(super) fn stuck(&self) -> Arc<AtomicUsize> {
+        self.stuck.clone()
+    }
+
+    /// Checks that another thread may call the module.
+    pub(super) fn check_stuck(&self) -> Result<(), Error> {
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        if stuck < MAX_STUCK {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Deadline,
+            format!(
+                "{stuck} calls of the PKCS#11 module {} have not returned: check the token; if it does not answer again, restart the program",
+                self.names
+                    .first()
+                    .map(PathBuf::as_path)
+                    .unwrap_or(Path::new(""))
+                    .display()
+            ),
+        ))
+    }
 }
 
 /// Finds the only token that matches the URI, and its slot.
@@ -117,9 +176,7 @@ fn no_token(what: String) -> Failure {
 fn candidates(uri: &Uri) -> Result<Vec<PathBuf>, Error> {
     let folder = match (uri.module_path(), uri.module_name()) {
         (None, None) => {
-            return Err(Error::configuration(
-                "the PKCS#11 URI names no module: add a module-path",
-            ));
+            return Err(Error::configuration(NO_MODULE));
         }
         (Some(path), None) if path.is_dir() => {
             return Err(Error::configuration(
@@ -134,6 +191,30 @@ fn candidates(uri: &Uri) -> Result<Vec<PathBuf>, Error> {
         folder.join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}")),
         folder.join(format!("{name}{DLL_SUFFIX}")),
     ])
+}
+
+/// The file in the file system. A name without a folder is not a file in the current folder: the loader searches for it.
+fn existing(candidates: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let is_bare = |path: &PathBuf| path.parent() == Some(Path::new(""));
+    if candidates.iter().any(is_bare) {
+        return Ok(candidates);
+    }
+    let mut missing = None;
+    for path in &candidates {
+        match fs::canonicalize(path) {
+            Ok(path) => return Ok(vec![path]),
+            Err(error) => missing = Some(error),
+        }
+    }
+    let expected = candidates.first().map(PathBuf::as_path);
+    let error = Error::configuration(format!(
+        "there is no PKCS#11 module {}: check module-path, and that its package is installed",
+        expected.unwrap_or(Path::new("")).display()
+    ));
+    Err(match missing {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    })
 }
 
 fn not_a_module(path: &Path, error: ModuleError) -> Error {

@@ -43,8 +43,8 @@ impl Pin {
         Self(Source::Value(Zeroizing::new(pin.into())))
     }
 
-    /// Calls the function at each login, to ask a person or a vault. It may block, but must not wait for another task of the runtime:
-    /// after a lost session it is called in the TLS handshake, on the thread that drives the connection.
+    /// Calls the function at each login, to ask a person or a vault, on the thread of the token. It may block until the timeout of
+    /// the token, but must not wait for another task of the runtime: after a lost session a TLS handshake waits for it.
     pub fn from_fn<F, E>(ask: F) -> Self
     where
         F: Fn() -> Result<String, E> + Send + Sync + 'static,

@@ -18,8 +18,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A symmetric key that stays in its token and signs there with HMAC-SHA256.
 ///
-/// Pass it to [`SymmetricKeyAttestation::from_signer`](crate::SymmetricKeyAttestation::from_signer). It signs on a thread for blocking
-/// work, so it does not block other tasks.
+/// Pass it to [`SymmetricKeyAttestation::from_signer`](crate::SymmetricKeyAttestation::from_signer). It signs on the thread of the
+/// token, so it does not block other tasks.
 #[derive(Clone)]
 pub struct SecretKey(Arc<Inner>);
 
@@ -48,16 +48,15 @@ impl Token {
         &self,
         place: impl Fn(&mut Connection) -> Result<KeyPlace, Failure> + Send + 'static,
     ) -> Result<SecretKey, Error> {
+        let place = self
+            .with("sign with HMAC-SHA256", move |connection| {
+                let place = place(connection)?;
+                connection.hmac(&place, b"")?;
+                Ok(place)
+            })
+            .await?;
         let link = self.0.clone();
-        self.with("sign with HMAC-SHA256", move |connection| {
-            let place = place(connection)?;
-            connection.hmac(&place, b"")?;
-            Ok(SecretKey(Arc::new(Inner {
-                link: link.clone(),
-                place,
-            })))
-        })
-        .await
+        Ok(SecretKey(Arc::new(Inner { link, place })))
     }
 }
 

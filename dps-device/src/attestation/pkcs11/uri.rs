@@ -124,6 +124,21 @@ impl Uri {
         self
     }
 
+    /// The part that selects the object.
+    #[cfg(feature = "certificates")]
+    pub(crate) fn object_only(&self) -> Self {
+        Self::of_object(self.object.clone(), self.id.clone())
+    }
+
+    /// The URI of an object alone.
+    pub(super) fn of_object(label: Option<String>, id: Option<Vec<u8>>) -> Self {
+        Self {
+            object: label,
+            id,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn pin(&self) -> Option<&PinAttribute> {
         self.pin.as_ref()
     }
@@ -135,6 +150,15 @@ impl Uri {
             slot: self.slot.clone(),
             library: self.library.clone(),
             ..Self::default()
+        }
+    }
+
+    /// The part that selects the module and the token, without object and PIN.
+    pub(super) fn module_and_token(&self) -> Self {
+        Self {
+            module_name: self.module_name.clone(),
+            module_path: self.module_path.clone(),
+            ..self.token_only()
         }
     }
 

@@ -1,27 +1,37 @@
 //! A connection to the TPM for one use: it runs commands and leaves nothing loaded.
 
-use tss_esapi::attributes::SessionAttributesBuilder;
-use tss_esapi::constants::{CapabilityType, SessionType};
-use tss_esapi::handles::{AuthHandle, KeyHandle, ObjectHandle, SessionHandle, TpmHandle};
-use tss_esapi::interface_types::algorithm::HashingAlgorithm;
+use tss_esapi::constants::CapabilityType;
+use tss_esapi::handles::{AuthHandle, KeyHandle, ObjectHandle, TpmHandle};
 use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::resource_handles::Provision;
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
-use tss_esapi::structures::{Auth, CapabilityData, Digest, Nonce, Public, SymmetricDefinition};
+use tss_esapi::structures::{Auth, CapabilityData, Digest, Nonce, Public};
 use tss_esapi::traits::Marshall;
 use tss_esapi::{Context, Result as TssResult};
 
+use super::auth_value::AuthValue;
 use super::error::TpmError;
-use super::options::{AuthValue, PersistentHandle, TpmOptions};
+use super::options::{PersistentHandle, TpmOptions};
+
+/// The sessions of a command, in the order of its handles.
+pub(super) type Sessions = (
+    Option<AuthSession>,
+    Option<AuthSession>,
+    Option<AuthSession>,
+);
 
 /// A connection to the TPM for one use.
 ///
 /// Loaded objects are flushed as soon as they are no longer needed ([`flushing`](Self::flushing)). After a panic the [`Context`]
-/// flushes them when it is dropped. A new connection for each use also means that a TPM works again after a restart, and that
+/// flushes them when it is dropped, as it does with the session. A new connection for each use also means that a TPM works again after a restart, and that
 /// other programs can use a TPM without a resource manager in between.
 pub(super) struct Connection<'a> {
     context: Context,
     pub(super) options: &'a TpmOptions,
+    /// The session of [`session`](Self::session), once it was started.
+    pub(super) session: Option<AuthSession>,
+    /// The endorsement key was compared with the expected one, in a connection without a session.
+    pub(super) is_compared: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -32,7 +42,12 @@ impl<'a> Connection<'a> {
                 None => TpmError::new("connecting", error),
             }
         })?;
-        let mut connection = Self { context, options };
+        let mut connection = Self {
+            context,
+            options,
+            session: None,
+            is_compared: false,
+        };
         connection.authorize(ObjectHandle::Owner, &options.owner)?;
         connection.authorize(ObjectHandle::Endorsement, &options.endorsement)?;
         Ok(connection)
@@ -49,14 +64,36 @@ impl<'a> Connection<'a> {
             .map_err(|error| TpmError::new(command, error))
     }
 
-    /// Runs a command with the authorization value of its first handle.
+    /// Runs a command with the authorization value of its first handle, in the session of this connection.
     pub(super) fn authorized<T>(
         &mut self,
         command: &'static str,
         run: impl FnOnce(&mut Context) -> TssResult<T>,
     ) -> Result<T, TpmError> {
+        let session = self.session(command)?;
+        self.with_sessions(command, (Some(session), None, None), run)
+    }
+
+    /// Runs a command that needs no authorization, in the session of this connection, which detects a changed response.
+    pub(super) fn checked<T>(
+        &mut self,
+        command: &'static str,
+        run: impl FnOnce(&mut Context) -> TssResult<T>,
+    ) -> Result<T, TpmError> {
+        match self.session(command)? {
+            AuthSession::Password => self.plain(command, run),
+            session => self.with_sessions(command, (Some(session), None, None), run),
+        }
+    }
+
+    pub(super) fn with_sessions<T>(
+        &mut self,
+        command: &'static str,
+        sessions: Sessions,
+        run: impl FnOnce(&mut Context) -> TssResult<T>,
+    ) -> Result<T, TpmError> {
         self.context
-            .execute_with_session(Some(AuthSession::Password), run)
+            .execute_with_sessions(sessions, run)
             .map_err(|error| TpmError::new(command, error))
     }
 
@@ -67,26 +104,7 @@ impl<'a> Connection<'a> {
         command: &'static str,
         run: impl FnOnce(&mut Context) -> TssResult<T>,
     ) -> Result<T, TpmError> {
-        let session = self
-            .plain("TPM2_StartAuthSession", |context| {
-                context.start_auth_session(
-                    None,
-                    None,
-                    None,
-                    SessionType::Policy,
-                    SymmetricDefinition::Null,
-                    HashingAlgorithm::Sha256,
-                )
-            })?
-            .ok_or_else(|| TpmError::refused("the TPM did not start a session"))?;
-        self.flushing(SessionHandle::from(session).into(), |connection| {
-            // Without this attribute the TPM would end the session itself after a success, but not after a failure.
-            let (attributes, mask) = SessionAttributesBuilder::new()
-                .with_continue_session(true)
-                .build();
-            connection.plain("TPM2_StartAuthSession", |context| {
-                context.tr_sess_set_attributes(session, attributes, mask)
-            })?;
+        self.with_policy_session(false, |connection, session| {
             connection.authorized("TPM2_PolicySecret", |context| {
                 context.policy_secret(
                     PolicySession::try_from(session)?,
@@ -97,11 +115,8 @@ impl<'a> Connection<'a> {
                     None,
                 )
             })?;
-            let sessions = (Some(AuthSession::Password), Some(session), None);
-            connection
-                .context
-                .execute_with_sessions(sessions, run)
-                .map_err(|error| TpmError::new(command, error))
+            let authorization = connection.session(command)?;
+            connection.with_sessions(command, (Some(authorization), Some(session), None), run)
         })
     }
 
@@ -119,18 +134,17 @@ impl<'a> Connection<'a> {
     }
 
     /// Sets the authorization value of an object.
-    pub(super) fn authorize(
+    pub(super) fn authorize<const MAX: usize>(
         &mut self,
         object: ObjectHandle,
-        value: &AuthValue,
+        value: &AuthValue<MAX>,
     ) -> Result<(), TpmError> {
         if value.is_empty() {
             return Ok(());
         }
-        let auth = Auth::try_from(value.as_bytes()).map_err(|_| {
-            TpmError::configuration("an authorization value is longer than 64 bytes")
-        })?;
-        self.plain("authorizing", |context| context.tr_set_auth(object, auth))
+        self.plain("authorizing", |context| {
+            context.tr_set_auth(object, Auth::try_from(value.as_bytes())?)
+        })
     }
 
     /// The object at a handle. `None` if the handle is not in use.
@@ -160,7 +174,7 @@ impl<'a> Connection<'a> {
 
     /// The public area of an object.
     pub(super) fn public(&mut self, object: ObjectHandle) -> Result<Public, TpmError> {
-        self.plain("TPM2_ReadPublic", |context| {
+        self.checked("TPM2_ReadPublic", |context| {
             context.read_public(KeyHandle::from(object))
         })
         .map(|(public, ..)| public)

@@ -8,6 +8,8 @@ use dps_types::sas::SignError;
 use tss_esapi::WrapperErrorKind;
 use tss_esapi::constants::response_code::Tss2ResponseCode;
 
+use super::nv_problem::NvProblem;
+use super::policy::Pcr;
 use super::response_code::ResponseCode;
 use crate::error::{Error, ErrorKind};
 
@@ -20,6 +22,8 @@ pub struct TpmError {
     command: Option<&'static str>,
     code: Option<ResponseCode>,
     reason: Cow<'static, str>,
+    nv: Option<NvProblem>,
+    changed_pcrs: Vec<Pcr>,
 }
 
 impl TpmError {
@@ -31,10 +35,32 @@ impl TpmError {
         self.code.map(|code| code.0)
     }
 
+    /// The reason why an NV index cannot be used. `None` for every other error.
+    pub fn nv_problem(&self) -> Option<NvProblem> {
+        let is_nv = self
+            .command
+            .is_some_and(|command| command.starts_with("TPM2_NV_"));
+        self.nv
+            .or_else(|| self.code.filter(|_| is_nv)?.nv_problem())
+    }
+
+    /// The PCRs whose values the policy of a key does not allow. Empty for every other error.
+    pub fn changed_pcrs(&self) -> &[Pcr] {
+        &self.changed_pcrs
+    }
+
+    /// An NV index that cannot be used.
+    pub(super) fn nv(problem: NvProblem, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            nv: Some(problem),
+            ..Self::configuration(reason)
+        }
+    }
+
     pub(super) fn new(command: &'static str, error: tss_esapi::Error) -> Self {
         let (kind, code, reason) = match error {
             tss_esapi::Error::Tss2Error(code) => match number(code) {
-                Some(code) => (code.kind(), Some(code), code.advice(command).into()),
+                Some(code) => (code.kind(command), Some(code), code.advice(command).into()),
                 None => (ErrorKind::Signing, None, code.to_string().into()),
             },
             // The service sent a part that is longer than TPMs allow.
@@ -52,6 +78,8 @@ impl TpmError {
             command: Some(command),
             code,
             reason,
+            nv: None,
+            changed_pcrs: Vec::new(),
         }
     }
 
@@ -65,12 +93,49 @@ impl TpmError {
         Self::without_code(ErrorKind::Signing, reason)
     }
 
-    pub(super) fn timed_out(timeout: Duration) -> Self {
-        Self::refused(format!("the TPM did not answer within {timeout:?}"))
+    /// A key was not used, because PCRs have other values than its policy requires.
+    pub(super) fn changed(changes: Vec<(Pcr, String)>) -> Self {
+        let (changed_pcrs, texts): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+        let reason = format!(
+            "the device is not in the measured state of the key's policy: {}; start the software that the policy allows, or approve \
+             the new state",
+            texts.join("; ")
+        );
+        Self {
+            changed_pcrs,
+            ..Self::without_code(ErrorKind::KeyPolicy, reason)
+        }
     }
 
+    pub(super) fn timed_out(timeout: Duration) -> Self {
+        Self::refused(format!(
+            "the TPM did not answer within {timeout:?}: the creation of a key may require more time (TpmOptions::with_timeout), or \
+             another program uses the TPM"
+        ))
+    }
+
+    /// The TPM was not used, because too many uses of it have not returned.
+    pub(super) fn too_many(limit: usize) -> Self {
+        Self::without_code(
+            ErrorKind::Deadline,
+            format!(
+                "{limit} signatures with the TPM have not returned: check the TPM and its driver; if it does not answer again, restart \
+                 the program"
+            ),
+        )
+    }
+
+    /// Returns true if the key or the TPM does not support a signature scheme. The same codes of the commands before the signature have
+    /// other causes.
     pub(super) fn is_unsupported_scheme(&self) -> bool {
-        self.code.is_some_and(ResponseCode::is_unsupported_scheme)
+        self.command == Some("TPM2_Sign")
+            && self.code.is_some_and(ResponseCode::is_unsupported_scheme)
+    }
+
+    /// Returns true if the TPM has counted a wrong authorization value of a key, and is locked after some more of them.
+    #[cfg(feature = "certificates")]
+    pub(crate) fn is_wrong_value(&self) -> bool {
+        self.command == Some("TPM2_Sign") && self.code.is_some_and(ResponseCode::is_auth_fail)
     }
 
     /// Returns true if the TPM has no space for another persistent object.
@@ -79,7 +144,14 @@ impl TpmError {
     }
 
     pub(super) fn sign_error(self, what: &'static str) -> SignError {
-        SignError::new(what).with_source(self)
+        let failure = SignError::new(what);
+        match self.kind {
+            // Other modules read the kind.
+            ErrorKind::KeyPolicy => {
+                failure.with_source(self.into_error("the policy of the key does not allow its use"))
+            }
+            _ => failure.with_source(self),
+        }
     }
 
     pub(super) fn into_error(self, what: &'static str) -> Error {
@@ -92,6 +164,8 @@ impl TpmError {
             command: None,
             code: None,
             reason: reason.into(),
+            nv: None,
+            changed_pcrs: Vec::new(),
         }
     }
 }
@@ -124,6 +198,7 @@ fn number(code: Tss2ResponseCode) -> Option<ResponseCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::signing_kind;
 
     fn error(command: &'static str, code: u32) -> TpmError {
         TpmError::new(command, tss_esapi::Error::Tss2Error(code.into()))
@@ -140,6 +215,31 @@ mod tests {
             "{error}"
         );
         assert_eq!(error.into_error("").kind(), ErrorKind::Signing);
+    }
+
+    #[test]
+    fn only_a_signature_reports_an_unsupported_scheme() {
+        assert!(error("TPM2_Sign", 0x2d2).is_unsupported_scheme());
+        for command in ["TPM2_PolicyPCR", "TPM2_StartAuthSession"] {
+            assert!(!error(command, 0x1c4).is_unsupported_scheme());
+        }
+    }
+
+    #[test]
+    fn a_policy_that_does_not_allow_the_state_has_its_own_kind() {
+        let pcr = Pcr {
+            bank: super::super::policy::PcrBank::Sha256,
+            index: 7,
+        };
+        let changed = || TpmError::changed(vec![(pcr, "PCR 7 changed".to_owned())]);
+        let error = changed().into_error("the key pair cannot be used");
+        assert_eq!(error.kind(), ErrorKind::KeyPolicy);
+        assert!(!error.is_retryable());
+        // Each place that signs: a request, a token, a handshake.
+        let error = Error::new(signing_kind(&changed().sign_error("")), "");
+        assert_eq!(error.kind(), ErrorKind::KeyPolicy);
+        let busy = TpmError::timed_out(Duration::ZERO).sign_error("");
+        assert_eq!(signing_kind(&busy), ErrorKind::Signing);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
@@ -14,7 +15,11 @@ use tracing::{Span, debug};
 use super::connection::Connection;
 use super::error::TpmError;
 use super::options::TpmOptions;
+use crate::attestation::blocking::AbortOnDrop;
 use crate::error::Error;
+
+/// The TLS handshakes that may wait for the TPM at once, each with a thread. A thread ends when the TPM answers.
+const MAX_THREADS: usize = 8;
 
 /// A TPM. Clones are cheap and share the TPM: their uses wait for each other.
 ///
@@ -22,6 +27,8 @@ use crate::error::Error;
 /// another program does not wait, so use a resource manager to share a TPM with them.
 ///
 /// The work is done on tokio's threads for blocking work; in a TLS handshake the thread of the connection waits for it as well.
+/// At most 8 handshakes wait for a TPM at once; another one fails, which limits the threads that a TPM keeps if it never answers.
+///
 /// **A TPM cannot be interrupted**: if the future is dropped, or the timeout ([`TpmOptions::with_timeout`]) expires, a command that
 /// has begun is finished and cleaned up in the background. A use that still waits for another one does not begin.
 #[derive(Clone)]
@@ -33,6 +40,8 @@ struct Inner {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Held while the TPM works, also for a caller that is not async, which is TLS.
     busy: Mutex<()>,
+    /// The threads of callers that are not async.
+    threads: Arc<AtomicUsize>,
 }
 
 impl Tpm {
@@ -46,6 +55,7 @@ impl Tpm {
             options,
             turn: Arc::default(),
             busy: Mutex::default(),
+            threads: Arc::default(),
         }));
         let handle = tpm.options().endorsement_key;
         tpm.run(move |connection| connection.persistent(handle).map(drop))
@@ -77,11 +87,11 @@ impl Tpm {
         let work = async {
             let turn = self.0.turn.clone().lock_owned().await;
             let (tpm, span) = (self.clone(), Span::current());
-            spawn_blocking(move || {
+            AbortOnDrop(spawn_blocking(move || {
                 let result = span.in_scope(|| work(&tpm));
                 drop(turn);
                 result
-            })
+            }))
             .await
             .map_err(unfinished)
         };
@@ -94,9 +104,14 @@ impl Tpm {
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, TpmError> {
         let (timeout, tpm, span) = (self.options().timeout, self.clone(), Span::current());
+        let deadline = Instant::now().checked_add(timeout);
         let (done, result) = mpsc::sync_channel(1);
+        let counted = Counted::new(&self.0.threads)?;
         // Sending fails if the caller no longer waits, which is fine.
-        let work = move || drop(done.send(span.in_scope(|| tpm.run_here(job))));
+        let work = move || {
+            let _counted = counted;
+            drop(done.send(span.in_scope(|| tpm.run_before(deadline, job))));
+        };
         thread::Builder::new()
             .name("tpm".to_owned())
             .spawn(work)
@@ -116,7 +131,19 @@ impl Tpm {
         &self,
         job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError>,
     ) -> Result<T, TpmError> {
+        self.run_before(None, job)
+    }
+
+    /// Runs one use of the TPM on this thread, unless the wait for other uses lasted until the deadline.
+    fn run_before<T>(
+        &self,
+        deadline: Option<Instant>,
+        job: impl FnOnce(&mut Connection<'_>) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
         let _busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(TpmError::timed_out(self.options().timeout));
+        }
         job(&mut Connection::open(self.options())?)
     }
 }
@@ -124,6 +151,25 @@ impl Tpm {
 impl fmt::Debug for Tpm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tpm").field(self.options()).finish()
+    }
+}
+
+/// A thread that uses the TPM for a caller that is not async, or waits to do so.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(threads: &Arc<AtomicUsize>) -> Result<Self, TpmError> {
+        let counted = Self(threads.clone());
+        match threads.fetch_add(1, Ordering::Relaxed) {
+            0..MAX_THREADS => Ok(counted),
+            _ => Err(TpmError::too_many(MAX_THREADS)),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -140,5 +186,25 @@ fn unfinished(error: JoinError) -> TpmError {
     match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),
         Err(_) => TpmError::refused("the runtime is shutting down"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threads_are_bounded_and_one_that_ends_is_not_counted() {
+        let threads = Arc::default();
+        let mut counted: Vec<_> = (0..MAX_THREADS)
+            .map(|_| Counted::new(&threads).unwrap())
+            .collect();
+        for _ in 0..2 {
+            let error = Counted::new(&threads).err().unwrap();
+            assert!(error.to_string().contains("have not returned"), "{error}");
+            assert_eq!(error.into_error("").kind(), crate::ErrorKind::Deadline);
+        }
+        counted.pop();
+        Counted::new(&threads).unwrap();
     }
 }

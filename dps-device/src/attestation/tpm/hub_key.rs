@@ -46,6 +46,12 @@ impl Sign for HubSigner {
 /// If the TPM has no space for a second hub key, the previous one is removed first.
 pub(super) fn store(connection: &mut Connection<'_>, key: &WrappedKey) -> Result<(), TpmError> {
     let (handle, spare) = handles(connection);
+    let auth = &connection.options.hub_key_auth;
+    let protected = match auth.is_empty() {
+        true => None,
+        false => Some(key.with_auth(connection, auth)?),
+    };
+    let key = protected.as_ref().unwrap_or(key);
     key.loaded(connection, |connection, new| {
         // An interrupted replacement may have left a key at the spare handle.
         let left = hub_key_at(connection, spare)?;
@@ -78,7 +84,10 @@ fn sign(connection: &mut Connection<'_>, data: MaxBuffer) -> Result<Signature, T
         None => hub_key_at(connection, spare)?,
     };
     match key {
-        Some(key) => hmac(connection, key, data),
+        Some(key) => {
+            connection.authorize(key, &connection.options.hub_key_auth)?;
+            hmac(connection, key, data)
+        }
         None => Err(TpmError::configuration(format!(
             "the TPM has no hub key at {handle}: register the device first"
         ))),

@@ -7,21 +7,25 @@ use dps_tls::read_chain;
 use dps_types::RegistrationId;
 use tracing::debug;
 use tss_esapi::attributes::ObjectAttributesBuilder;
+use tss_esapi::handles::ObjectHandle;
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::structures::{
-    Auth, EccPoint, EccScheme, KeyDerivationFunctionScheme, Public, PublicBuilder,
+    Auth, Digest, EccPoint, EccScheme, KeyDerivationFunctionScheme, Public, PublicBuilder,
     PublicEccParameters, PublicKeyRsa, PublicRsaParameters, RsaExponent, RsaScheme,
     SymmetricDefinitionObject,
 };
 
+use super::auth_value::KeyAuth;
 use super::connection::Connection;
 use super::error::TpmError;
 use super::handle::Tpm;
 use super::keys;
-use super::options::{AuthValue, PersistentHandle};
-use super::tls_key::TlsKey;
+use super::options::PersistentHandle;
+use super::policy::PcrPolicy;
+use super::stored_chain::StoredChain;
+use super::tls_key::{Access, TlsKey};
 use crate::attestation::ClientIdentity;
 use crate::attestation::device_key::{self, DeviceKey};
 use crate::attestation::key_kind::KeyKind;
@@ -87,6 +91,15 @@ impl TpmKeyPair {
         device_key::identity(chain, self.key.clone())
     }
 
+    /// The device's identity: this key with the certificate chain that the TPM stores.
+    ///
+    /// # Errors
+    /// As [`StoredChain::read`], and [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the leaf has another public
+    /// key.
+    pub async fn stored_identity(&self, chain: &StoredChain) -> Result<ClientIdentity, Error> {
+        device_key::identity(chain.read().await?, self.key.clone())
+    }
+
     #[cfg(feature = "certificates")]
     pub(crate) fn device_key(&self) -> Arc<dyn DeviceKey> {
         self.key.clone()
@@ -104,7 +117,7 @@ impl fmt::Debug for TpmKeyPair {
 pub struct KeyPairOptions {
     tpm: Tpm,
     handle: PersistentHandle,
-    auth: AuthValue,
+    access: Access,
 }
 
 impl Tpm {
@@ -113,7 +126,7 @@ impl Tpm {
         KeyPairOptions {
             tpm: self.clone(),
             handle: PersistentHandle::KEY_PAIR,
-            auth: AuthValue::default(),
+            access: Access::default(),
         }
     }
 }
@@ -130,8 +143,18 @@ impl KeyPairOptions {
     ///
     /// A key that is created with a value is protected against guessing: the TPM locks after several wrong values.
     #[must_use]
-    pub fn with_auth(mut self, value: impl AsRef<[u8]>) -> Self {
-        self.auth = AuthValue::new(value);
+    pub fn with_auth(mut self, value: KeyAuth) -> Self {
+        self.access.auth = value;
+        self
+    }
+
+    /// Sets the policy of the key: the TPM signs only in a measured state that it allows. A key that was created with a policy must be
+    /// opened with the same policy, with the current approvals. By default the key has no policy.
+    ///
+    /// In another state, opening and signing fail with a [`TpmError`] whose [`TpmError::changed_pcrs`] names the PCRs.
+    #[must_use]
+    pub fn with_pcr_policy(mut self, policy: PcrPolicy) -> Self {
+        self.access.policy = Some(policy);
         self
     }
 
@@ -142,11 +165,30 @@ impl KeyPairOptions {
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the handle is in use, the owner's authorization value is
     /// wrong, the TPM has no space left, or it does not support this kind of key. [`Signing`](crate::ErrorKind::Signing) if the TPM
-    /// fails. The source is a [`TpmError`].
+    /// fails, or the policy does not allow the current state. The source is a [`TpmError`].
     pub async fn create(self, kind: KeyKind) -> Result<TpmKeyPair, Error> {
-        self.open_after(move |connection, handle, auth| create(connection, handle, auth, kind))
-            .await
-            .map_err(|error| error.into_error("the key pair cannot be created"))
+        self.open_after(move |connection, handle, access| {
+            check_free(connection, handle)?;
+            create(connection, handle, access, kind, None)
+        })
+        .await
+        .map_err(|error| error.into_error("the key pair cannot be created"))
+    }
+
+    /// Creates a key pair as [`create`](Self::create) does, in place of the key pair at the handle, if there is one.
+    ///
+    /// The new key is created before the previous one is removed: a TPM that does not support the kind, or has no memory for a key, keeps
+    /// the previous one. A power failure leaves the previous key, the new one, or none. An object that is not a key pair is not replaced.
+    ///
+    /// # Errors
+    /// See [`create`](Self::create).
+    pub async fn replace(self, kind: KeyKind) -> Result<TpmKeyPair, Error> {
+        self.open_after(move |connection, handle, access| {
+            let previous = key_pair_at(connection, handle)?;
+            create(connection, handle, access, kind, previous)
+        })
+        .await
+        .map_err(|error| error.into_error("the key pair cannot be replaced"))
     }
 
     /// Opens the key pair at the handle, which may have been created by another program.
@@ -166,11 +208,12 @@ impl KeyPairOptions {
     /// Removes the key pair at the handle. A handle without a key is not an error.
     ///
     /// # Errors
-    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the owner's authorization value is wrong.
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if the owner's authorization value is wrong, or the object at the
+    /// handle is not a key pair, such as the storage root key.
     /// [`Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
     pub async fn remove(self) -> Result<(), Error> {
         let Self { tpm, handle, .. } = self;
-        let removed = tpm.run(move |connection| match connection.persistent(handle)? {
+        let removed = tpm.run(move |connection| match key_pair_at(connection, handle)? {
             Some(key) => connection.evict_control(key, handle),
             None => Ok(()),
         });
@@ -181,16 +224,20 @@ impl KeyPairOptions {
 
     async fn open_after(
         self,
-        prepare: impl FnOnce(&mut Connection<'_>, PersistentHandle, &AuthValue) -> Result<(), TpmError>
+        prepare: impl FnOnce(&mut Connection<'_>, PersistentHandle, &Access) -> Result<(), TpmError>
         + Send
         + 'static,
     ) -> Result<TpmKeyPair, TpmError> {
-        let Self { tpm, handle, auth } = self;
+        let Self {
+            tpm,
+            handle,
+            access,
+        } = self;
         let owner = tpm.clone();
         let key = tpm
             .run(move |connection| {
-                prepare(connection, handle, &auth)?;
-                TlsKey::open(owner, connection, handle, auth)
+                prepare(connection, handle, &access)?;
+                TlsKey::open(owner, connection, handle, access)
             })
             .await?;
         Ok(TpmKeyPair { key: Arc::new(key) })
@@ -206,22 +253,56 @@ impl fmt::Debug for KeyPairOptions {
     }
 }
 
+fn check_free(connection: &mut Connection<'_>, handle: PersistentHandle) -> Result<(), TpmError> {
+    match connection.persistent(handle)? {
+        None => Ok(()),
+        Some(_) => Err(TpmError::configuration(format!(
+            "the TPM already has an object at {handle}, which is not replaced: open it, or choose another handle"
+        ))),
+    }
+}
+
+/// The key pair at a handle. `None` if the handle is not in use.
+fn key_pair_at(
+    connection: &mut Connection<'_>,
+    handle: PersistentHandle,
+) -> Result<Option<ObjectHandle>, TpmError> {
+    let Some(object) = connection.persistent(handle)? else {
+        return Ok(None);
+    };
+    match is_key_pair(&connection.public(object)?) {
+        true => Ok(Some(object)),
+        false => Err(TpmError::configuration(format!(
+            "the object at {handle} is not a key pair that signs, so it is neither replaced nor removed: choose another handle"
+        ))),
+    }
+}
+
+/// True for an asymmetric key that signs any data. The storage root key and the endorsement key do not.
+pub(super) fn is_key_pair(object: &Public) -> bool {
+    // The key for the hub signs as well, but it is symmetric.
+    let is_pair = matches!(object, Public::Ecc { .. } | Public::Rsa { .. });
+    let attributes = object.object_attributes();
+    is_pair && attributes.sign_encrypt() && !attributes.restricted()
+}
+
+/// Creates the key, and stores it in place of the previous one.
 fn create(
     connection: &mut Connection<'_>,
     handle: PersistentHandle,
-    auth: &AuthValue,
+    access: &Access,
     kind: KeyKind,
+    previous: Option<ObjectHandle>,
 ) -> Result<(), TpmError> {
-    if connection.persistent(handle)?.is_some() {
-        return Err(TpmError::configuration(format!(
-            "the TPM already has an object at {handle}, which is not replaced: open it, or choose another handle"
-        )));
+    if let Some(policy) = &access.policy {
+        policy.check(connection)?;
     }
+    let policy = access.policy_digest()?;
     keys::storage_root_key(connection)?;
     let parent = keys::stored(connection, connection.options.storage_root_key)?;
     let created = connection.authorized("TPM2_Create", |context| {
-        let auth_value = Auth::try_from(auth.as_bytes())?;
-        let public = template(kind, auth.is_empty())?;
+        let auth_value = Auth::try_from(access.auth.as_bytes())?;
+        let public = template(kind, access.auth.is_empty(), &policy)?;
         context.create(parent, public, Some(auth_value), None, None, None)
     })?;
     let key = connection
@@ -229,25 +310,31 @@ fn create(
             context.load(parent, created.out_private, created.out_public)
         })?
         .into();
-    connection.flushing(key, |connection| connection.evict_control(key, handle))?;
+    connection.flushing(key, |connection| {
+        if let Some(previous) = previous {
+            connection.evict_control(previous, handle)?;
+        }
+        connection.evict_control(key, handle)
+    })?;
     debug!(%handle, ?kind, "a key pair was created");
     Ok(())
 }
 
-/// An unrestricted signing key. The scheme is chosen at each signature.
-fn template(kind: KeyKind, has_no_auth: bool) -> tss_esapi::Result<Public> {
+/// An unrestricted signing key. The scheme is chosen at each signature. A key with a policy is used with the policy only.
+fn template(kind: KeyKind, has_no_auth: bool, policy: &[u8]) -> tss_esapi::Result<Public> {
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
         .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
+        .with_user_with_auth(policy.is_empty())
         .with_sign_encrypt(true)
         // A key without a value cannot be guessed, so the lockout that guesses at other keys cause must not apply to it.
         .with_no_da(has_no_auth)
         .build()?;
     let builder = PublicBuilder::new()
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
-        .with_object_attributes(attributes);
+        .with_object_attributes(attributes)
+        .with_auth_policy(Digest::try_from(policy)?);
     let curve = match kind {
         KeyKind::P256 => EccCurve::NistP256,
         KeyKind::P384 => EccCurve::NistP384,

@@ -8,13 +8,15 @@ use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
 use tss_esapi::structures::{
-    Digest, Public, PublicBuilder, PublicKeyRsa, PublicRsaParameters, RsaExponent, RsaScheme,
+    Auth, Digest, Public, PublicBuilder, PublicKeyRsa, PublicRsaParameters, RsaExponent, RsaScheme,
     SymmetricDefinitionObject,
 };
 
+use super::auth_value::KeyAuth;
 use super::connection::Connection;
 use super::error::TpmError;
 use super::options::{EndorsementTemplate, PersistentHandle};
+use super::session::check_endorsement_key;
 
 /// The policy `TPM2_PolicySecret` with the endorsement hierarchy. Source: TCG, *EK Credential Profile*, B.3.3.
 const ENDORSEMENT_POLICY: [u8; 32] = [
@@ -26,26 +28,36 @@ const ENDORSEMENT_POLICY: [u8; 32] = [
 pub(super) fn endorsement_key(connection: &mut Connection<'_>) -> Result<TpmPublic, TpmError> {
     let handle = connection.options.endorsement_key;
     let template = connection.options.template;
-    let key = stored_or_created(connection, handle, Hierarchy::Endorsement, || {
+    let hierarchy = Hierarchy::Endorsement;
+    let auth = KeyAuth::default();
+    let key = stored_or_created(connection, handle, hierarchy, &auth, || {
         endorsement_template(template)
     })?;
+    check_endorsement_key(connection, key)?;
     public(connection, key, handle)
 }
 
 /// The public part of the storage root key, which is created if it is missing.
 pub(super) fn storage_root_key(connection: &mut Connection<'_>) -> Result<TpmPublic, TpmError> {
-    let handle = connection.options.storage_root_key;
-    let key = stored_or_created(connection, handle, Hierarchy::Owner, storage_template)?;
+    let options = connection.options;
+    let (handle, auth) = (options.storage_root_key, &options.storage_root_key_auth);
+    let key = stored_or_created(connection, handle, Hierarchy::Owner, auth, storage_template)?;
     public(connection, key, handle)
 }
 
-/// A key that the TPM has stored before.
+/// A key that the TPM has stored before, with its authorization value.
 pub(super) fn stored(
     connection: &mut Connection<'_>,
     handle: PersistentHandle,
 ) -> Result<KeyHandle, TpmError> {
     match connection.persistent(handle)? {
-        Some(key) => Ok(key.into()),
+        Some(key) => {
+            let options = connection.options;
+            if handle == options.storage_root_key {
+                connection.authorize(key, &options.storage_root_key_auth)?;
+            }
+            Ok(key.into())
+        }
         None => Err(TpmError::configuration(format!(
             "the TPM no longer has a key at {handle}: it may have been cleared"
         ))),
@@ -56,21 +68,32 @@ fn stored_or_created(
     connection: &mut Connection<'_>,
     handle: PersistentHandle,
     hierarchy: Hierarchy,
+    auth: &KeyAuth,
     template: impl FnOnce() -> tss_esapi::Result<Public>,
 ) -> Result<ObjectHandle, TpmError> {
     if let Some(key) = connection.persistent(handle)? {
         debug!(%handle, "the TPM has this key");
         return Ok(key);
     }
+    let is_endorsement_key = hierarchy == Hierarchy::Endorsement;
+    if is_endorsement_key {
+        connection.start_before_creation()?;
+    }
     let template = template().map_err(|error| TpmError::new("TPM2_CreatePrimary", error))?;
     let created = connection.authorized("TPM2_CreatePrimary", |context| {
-        context.create_primary(hierarchy, template, None, None, None, None)
+        let auth = Auth::try_from(auth.as_bytes())?;
+        context.create_primary(hierarchy, template, Some(auth), None, None, None)
     })?;
     let created = created.key_handle.into();
     connection.flushing(created, |connection| {
+        if is_endorsement_key {
+            connection.start_after_creation(created)?;
+        }
         connection.evict_control(created, handle)
     })?;
     debug!(%handle, ?hierarchy, "a key was created");
+    // The next session can be salted to this key.
+    connection.end_session()?;
     stored(connection, handle).map(Into::into)
 }
 

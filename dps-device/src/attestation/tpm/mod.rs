@@ -39,23 +39,37 @@
 //! advice ([`TpmError`]).
 
 mod attestation;
+mod auth_value;
 mod connection;
+mod endorsement_certificate;
 mod error;
 mod handle;
 mod hub_key;
 mod key_pair;
 mod keys;
+mod list;
+mod nv;
+mod nv_index;
+mod nv_problem;
 mod options;
+mod policy;
 mod response_code;
+mod session;
+mod stored_chain;
 mod tcti;
 mod tls_key;
 mod wrapped_key;
 
 pub use super::key_kind::KeyKind;
 pub use attestation::TpmAttestation;
+pub use auth_value::{AuthValue, HierarchyAuth, KeyAuth};
 pub use error::TpmError;
 pub use handle::Tpm;
 pub use hub_key::HubSigner;
 pub use key_pair::{KeyPairOptions, TpmKeyPair};
+pub use nv_index::NvIndex;
+pub use nv_problem::NvProblem;
 pub use options::{EndorsementTemplate, PersistentHandle, TpmOptions};
+pub use policy::{Approval, MeasuredState, Pcr, PcrBank, PcrPolicy, PolicyAuthority};
+pub use stored_chain::StoredChain;
 pub use tcti::Tcti;

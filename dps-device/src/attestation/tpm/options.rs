@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use dps_types::tpm::TpmPublic;
 use tss_esapi::handles::PersistentTpmHandle;
-use zeroize::Zeroizing;
 
+use super::auth_value::{HierarchyAuth, KeyAuth};
 use super::tcti::Tcti;
 use crate::error::Error;
 
@@ -30,8 +31,12 @@ pub struct TpmOptions {
     pub(super) hub_key: PersistentHandle,
     pub(super) hub_key_spare: PersistentHandle,
     pub(super) template: EndorsementTemplate,
-    pub(super) owner: AuthValue,
-    pub(super) endorsement: AuthValue,
+    pub(super) owner: HierarchyAuth,
+    pub(super) endorsement: HierarchyAuth,
+    pub(super) storage_root_key_auth: KeyAuth,
+    pub(super) hub_key_auth: KeyAuth,
+    pub(super) expected_endorsement_key: Option<TpmPublic>,
+    pub(super) encrypts: bool,
     pub(super) timeout: Duration,
 }
 
@@ -85,16 +90,62 @@ impl TpmOptions {
     /// Sets the authorization value of the owner hierarchy. Every registration needs it, to store the hub key. The default is
     /// empty.
     #[must_use]
-    pub fn with_owner_auth(mut self, value: impl AsRef<[u8]>) -> Self {
-        self.owner = AuthValue::new(value);
+    pub fn with_owner_auth(mut self, value: HierarchyAuth) -> Self {
+        self.owner = value;
         self
     }
 
     /// Sets the authorization value of the endorsement hierarchy, which is needed to create an endorsement key and to open a
     /// challenge. The default is empty.
     #[must_use]
-    pub fn with_endorsement_auth(mut self, value: impl AsRef<[u8]>) -> Self {
-        self.endorsement = AuthValue::new(value);
+    pub fn with_endorsement_auth(mut self, value: HierarchyAuth) -> Self {
+        self.endorsement = value;
+        self
+    }
+
+    /// Sets the authorization value of the storage root key, for a key that is created and for one that the TPM has. The default is
+    /// empty, as TPMs are usually provisioned.
+    #[must_use]
+    pub fn with_storage_root_key_auth(mut self, value: KeyAuth) -> Self {
+        self.storage_root_key_auth = value;
+        self
+    }
+
+    /// Sets the authorization value that hub keys are stored with, and that signing with the hub key requires. The default is empty.
+    ///
+    /// The service sends the hub key without a value. The TPM does not lock after wrong values for it, so use a random value.
+    #[must_use]
+    pub fn with_hub_key_auth(mut self, value: KeyAuth) -> Self {
+        self.hub_key_auth = value;
+        self
+    }
+
+    /// Sets the endorsement key that the TPM must have. A TPM with another key is refused, and sessions are encrypted to this key, so that a
+    /// device on the bus between this program and the TPM cannot pretend to be the TPM.
+    ///
+    /// A TPM without an endorsement key is refused as well, because such a device could hide the key. Only
+    /// [`TpmAttestation::new`](super::TpmAttestation::new) creates it, and compares it before it is stored. With
+    /// [`without_encryption`](Self::without_encryption) each use compares the key that the TPM presents, which detects another TPM, but
+    /// not a device on the bus that copies the answers of the TPM.
+    ///
+    /// Without it, sessions protect against a device that only reads the bus: one that also changes what it transmits can present a
+    /// storage root key of its own. Take the key from a trusted source, such as the enrollment or the manufacturer's certificate.
+    ///
+    /// Source: TCG, *TPM Library*, part 1, chapter 19.6 (session-based authorizations).
+    #[must_use]
+    pub fn with_expected_endorsement_key(mut self, key: TpmPublic) -> Self {
+        self.expected_endorsement_key = Some(key);
+        self
+    }
+
+    /// Sends authorization values and parameters unencrypted, and does not detect changed responses. By default they are encrypted with
+    /// AES-128 (CFB) in a session that is salted to a key of the TPM.
+    ///
+    /// Each use of the TPM then needs one RSA decryption less. It is meant for a TPM inside the processor, which has no bus outside of
+    /// it.
+    #[must_use]
+    pub fn without_encryption(mut self) -> Self {
+        self.encrypts = false;
         self
     }
 
@@ -118,8 +169,12 @@ impl Default for TpmOptions {
             hub_key: PersistentHandle::HUB_KEY,
             hub_key_spare: PersistentHandle::HUB_KEY_SPARE,
             template: EndorsementTemplate::default(),
-            owner: AuthValue::default(),
-            endorsement: AuthValue::default(),
+            owner: HierarchyAuth::default(),
+            endorsement: HierarchyAuth::default(),
+            storage_root_key_auth: KeyAuth::default(),
+            hub_key_auth: KeyAuth::default(),
+            expected_endorsement_key: None,
+            encrypts: true,
             timeout: Self::DEFAULT_TIMEOUT,
         }
     }
@@ -134,6 +189,7 @@ impl fmt::Debug for TpmOptions {
             .field("hub_key", &self.hub_key)
             .field("hub_key_spare", &self.hub_key_spare)
             .field("endorsement_template", &self.template)
+            .field("encrypts", &self.encrypts)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -188,6 +244,7 @@ impl PersistentHandle {
         self.0
     }
 
+    #[expect(clippy::expect_used, reason = "`new` checks the same range")]
     pub(super) fn to_tss(self) -> PersistentTpmHandle {
         PersistentTpmHandle::new(self.0).expect("the range was checked by `new`")
     }
@@ -229,36 +286,22 @@ impl FromStr for PersistentHandle {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_hexdigit());
-        let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) if is_number(digits) => u32::from_str_radix(digits, 16).ok(),
-            None if is_number(text) => text.parse().ok(),
-            _ => None,
-        };
         let invalid = || {
             Error::configuration(format!(
                 "{text:?} is not a valid TPM handle: it is a number such as 0x81000101"
             ))
         };
-        Self::new(number.ok_or_else(invalid)?)
+        Self::new(number(text).ok_or_else(invalid)?)
     }
 }
 
-/// The authorization value of a hierarchy or a key. It has no Debug, because it is a secret.
-#[derive(Clone, Default)]
-pub(super) struct AuthValue(Zeroizing<Vec<u8>>);
-
-impl AuthValue {
-    pub(super) fn new(value: impl AsRef<[u8]>) -> Self {
-        Self(Zeroizing::new(value.as_ref().to_vec()))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+/// Reads a hexadecimal number with `0x`, or a decimal number.
+pub(super) fn number(text: &str) -> Option<u32> {
+    let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_hexdigit());
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if is_number(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if is_number(text) => text.parse().ok(),
+        _ => None,
     }
 }
 
@@ -319,13 +362,12 @@ mod tests {
     #[test]
     fn debug_shows_no_authorization_value() {
         let options = TpmOptions::default()
-            .with_owner_auth("hunter2")
-            .with_endorsement_auth("swordfish");
+            .with_owner_auth(HierarchyAuth::new("hunter2").unwrap())
+            .with_endorsement_auth(HierarchyAuth::new("hunter2").unwrap())
+            .with_storage_root_key_auth(KeyAuth::new("hunter2").unwrap())
+            .with_hub_key_auth(KeyAuth::new("hunter2").unwrap());
         let text = format!("{options:?}");
-        assert!(
-            !text.contains("hunter2") && !text.contains("swordfish"),
-            "{text}"
-        );
+        assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("0x81000100"), "{text}");
     }
 }

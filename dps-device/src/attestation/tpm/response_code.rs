@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::nv_problem::NvProblem;
 use crate::ErrorKind;
 
 /// The response code of a command or of a layer of the TSS.
@@ -14,10 +15,18 @@ pub(super) struct ResponseCode(pub(super) u32);
 /// The commands that open a key that the service has encrypted for the TPM.
 const UNWRAPPING: [&str; 3] = ["TPM2_ActivateCredential", "TPM2_Import", "TPM2_Load"];
 
+/// The commands that set the authorization value of a key.
+const CREATING: [&str; 3] = ["TPM2_CreatePrimary", "TPM2_Create", "TPM2_ObjectChangeAuth"];
+
 const FORMAT_ONE: u32 = 0x80;
+
+/// libtss2: the HMAC of a response is wrong.
+const RSP_AUTH_FAILED: u32 = 0x1b;
 
 mod layer {
     pub(super) const TPM: u32 = 0;
+    pub(super) const ESYS: u32 = 7;
+    pub(super) const SYS: u32 = 8;
     pub(super) const MARSHALLING: u32 = 9;
     pub(super) const TCTI: u32 = 10;
     pub(super) const RESOURCE_MANAGER: u32 = 11;
@@ -29,6 +38,10 @@ impl ResponseCode {
     pub(super) fn name(self) -> Option<&'static str> {
         if !self.is_of_tpm() {
             return match (self.layer(), self.0 & 0xffff) {
+                (layer::ESYS, 0x11) => Some("TSS2_ESYS_RC_MALFORMED_RESPONSE"),
+                (layer::ESYS, RSP_AUTH_FAILED) => Some("TSS2_ESYS_RC_RSP_AUTH_FAILED"),
+                (layer::SYS, 0x11) => Some("TSS2_SYS_RC_MALFORMED_RESPONSE"),
+                (layer::SYS, 0x13) => Some("TSS2_SYS_RC_INSUFFICIENT_RESPONSE"),
                 (layer::TCTI, 0x08) => Some("TSS2_TCTI_RC_NO_CONNECTION"),
                 (layer::TCTI, 0x0a) => Some("TSS2_TCTI_RC_IO_ERROR"),
                 (layer::TCTI, 0x0b) => Some("TSS2_TCTI_RC_BAD_VALUE"),
@@ -51,6 +64,13 @@ impl ResponseCode {
                 return "there is no TPM at this TCTI, it is in use, the user is not allowed to open it (group tss), or the \
                         library of the TCTI is not installed (Debian packages libtss2-tcti-*)";
             }
+            layer::ESYS if self.0 & 0xffff == RSP_AUTH_FAILED => {
+                return "the response was changed between the TPM and this program, or is not from the expected TPM: check the bus of \
+                        the TPM and the programs in between";
+            }
+            layer::ESYS | layer::SYS => {
+                return "the response of the TPM is malformed: it was changed on its way, or the TPM has failed";
+            }
             layer::MARSHALLING => {
                 return "the key from the service is malformed, or this TSS does not support its kind";
             }
@@ -60,7 +80,8 @@ impl ResponseCode {
         let unwrapping = UNWRAPPING.contains(&command);
         match self.base() {
             rc::BAD_AUTH | rc::AUTH_FAIL | rc::AUTH_UNAVAILABLE => {
-                "an authorization value is wrong: check those of the owner hierarchy, the endorsement hierarchy and the key"
+                "an authorization value is wrong: check those of the owner hierarchy, the endorsement hierarchy and the key; if they \
+                 are right, the command was changed on its way to the TPM"
             }
             rc::LOCKOUT => {
                 "the TPM is locked after too many wrong authorization values: wait, or reset it with tpm2_dictionarylockout"
@@ -72,8 +93,13 @@ impl ResponseCode {
             | rc::OBJECT_HANDLES => {
                 "other programs have left objects in the TPM: use the resource manager /dev/tpmrm0, or flush the objects"
             }
-            rc::NV_SPACE => "the TPM has no space for another key: evict a key that is not used",
+            rc::NV_SPACE => {
+                "the TPM has no space for another key or NV index: remove one that is not used"
+            }
             rc::NV_DEFINED => "the handle is in use by another object",
+            rc::NV_LOCKED => "the NV index is locked: until the next restart, or permanently",
+            rc::NV_UNINITIALIZED => "the NV index was never written",
+            rc::NV_AUTHORIZATION => "the attributes of the NV index do not allow this",
             rc::NV_RATE | rc::NV_UNAVAILABLE => {
                 "the TPM does not accept writes now: try again later"
             }
@@ -85,6 +111,19 @@ impl ResponseCode {
                  or the TPM itself has failed"
             }
             rc::FAILURE | rc::REBOOT | rc::NEEDS_TEST => "the TPM has failed: restart the device",
+            rc::PCR_CHANGED => "a PCR changed while the key was used: try again",
+            rc::VALUE if command == "TPM2_PolicyPCR" => {
+                "a PCR changed after it was read: try again"
+            }
+            rc::SIZE if CREATING.contains(&command) => {
+                "a length is wrong: the authorization value of a key has at most 32 bytes"
+            }
+            rc::ECC_POINT if command == "TPM2_LoadExternal" => {
+                "the authority's public key is not a point on P-256"
+            }
+            rc::SIGNATURE if command == "TPM2_VerifySignature" => {
+                "the approval of the measured state was not signed by the authority of the key's policy"
+            }
             rc::DISABLED | rc::COMMAND_CODE => "this TPM does not support this command",
             rc::HIERARCHY => "the firmware has disabled this hierarchy",
             rc::POLICY_FAIL if unwrapping => {
@@ -93,6 +132,9 @@ impl ResponseCode {
             base if unwrapping && (base & FORMAT_ONE != 0 || base == rc::SENSITIVE) => {
                 "the key from the service is not for this TPM, or was altered: check that the enrollment has this TPM's \
                  endorsement key"
+            }
+            rc::POLICY_FAIL => {
+                "the policy of the key is not satisfied: open it with the policy that it was created with"
             }
             rc::HANDLE => "there is no object at this handle, or an object of another kind",
             rc::KEY_SIZE
@@ -106,8 +148,8 @@ impl ResponseCode {
         }
     }
 
-    /// The kind of the error, which determines who must act.
-    pub(super) fn kind(self) -> ErrorKind {
+    /// The kind of the error of a command, which determines who must act.
+    pub(super) fn kind(self, command: &str) -> ErrorKind {
         if self.layer() == layer::TCTI {
             return ErrorKind::InvalidConfiguration;
         }
@@ -115,6 +157,12 @@ impl ResponseCode {
             return ErrorKind::Signing;
         }
         match self.base() {
+            // The next use names the PCR.
+            rc::PCR_CHANGED => ErrorKind::KeyPolicy,
+            rc::VALUE if command == "TPM2_PolicyPCR" => ErrorKind::KeyPolicy,
+            rc::POLICY_FAIL if !UNWRAPPING.contains(&command) => ErrorKind::KeyPolicy,
+            rc::SIGNATURE if command == "TPM2_VerifySignature" => ErrorKind::InvalidConfiguration,
+            rc::ECC_POINT if command == "TPM2_LoadExternal" => ErrorKind::InvalidConfiguration,
             rc::BAD_AUTH
             | rc::AUTH_FAIL
             | rc::AUTH_UNAVAILABLE
@@ -122,6 +170,9 @@ impl ResponseCode {
             | rc::HIERARCHY
             | rc::NV_SPACE
             | rc::NV_DEFINED
+            | rc::NV_LOCKED
+            | rc::NV_UNINITIALIZED
+            | rc::NV_AUTHORIZATION
             | rc::KEY_SIZE
             | rc::CURVE
             | rc::ASYMMETRIC
@@ -141,9 +192,28 @@ impl ResponseCode {
             )
     }
 
+    /// Returns true for a wrong authorization value of an object that the protection against dictionary attacks covers.
+    #[cfg(feature = "certificates")]
+    pub(super) fn is_auth_fail(self) -> bool {
+        self.is_of_tpm() && self.base() == rc::AUTH_FAIL
+    }
+
     /// True if the TPM has no space for another persistent object.
     pub(super) fn is_out_of_space(self) -> bool {
         self.is_of_tpm() && self.base() == rc::NV_SPACE
+    }
+
+    /// The problem of an NV index, for the code of a command on one.
+    pub(super) fn nv_problem(self) -> Option<NvProblem> {
+        match self.base() {
+            _ if !self.is_of_tpm() => None,
+            rc::NV_SPACE => Some(NvProblem::NoSpace),
+            rc::NV_LOCKED => Some(NvProblem::Locked),
+            rc::NV_UNINITIALIZED => Some(NvProblem::Blank),
+            rc::NV_AUTHORIZATION | rc::ATTRIBUTES => Some(NvProblem::Attributes),
+            rc::NV_SIZE => Some(NvProblem::TooLarge),
+            _ => None,
+        }
     }
 
     fn layer(self) -> u32 {
@@ -314,12 +384,37 @@ mod tests {
         assert!(advice("TPM2_Load", 0x902).contains("resource manager"));
         assert!(advice("TPM2_EvictControl", 0x14b).contains("no space"));
         assert!(advice("connecting", 0xa000a).contains("group tss"));
+        assert!(advice("TPM2_CreatePrimary", 0x1d5).contains("at most 32 bytes"));
+        assert!(!advice("TPM2_Sign", 0x1d5).contains("32 bytes"));
+        assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR changed"));
+    }
 
+    #[test]
+    fn the_kind_determines_who_must_act() {
+        let kind = |command, code| ResponseCode(code).kind(command);
         for code in [0x9a2, 0xa000a, 0x14b] {
-            assert_eq!(ResponseCode(code).kind(), ErrorKind::InvalidConfiguration);
+            assert_eq!(kind("TPM2_Sign", code), ErrorKind::InvalidConfiguration);
         }
         for code in [0x1df, 0x921, 0x902, 0x101, 0x70001] {
-            assert_eq!(ResponseCode(code).kind(), ErrorKind::Signing);
+            assert_eq!(kind("TPM2_Sign", code), ErrorKind::Signing);
         }
+        // The TPM works, and refuses the key in this state. Another attempt is refused as well.
+        for (command, code) in [
+            ("TPM2_PolicyPCR", 0x1c4),
+            ("TPM2_Sign", 0x99d),
+            ("TPM2_Sign", 0x128),
+        ] {
+            assert_eq!(kind(command, code), ErrorKind::KeyPolicy);
+        }
+        // The policy of an endorsement key is not one of a measured state.
+        assert_eq!(kind("TPM2_ActivateCredential", 0x99d), ErrorKind::Signing);
+        // Another approval, or another authority, is required.
+        for (command, code) in [
+            ("TPM2_VerifySignature", 0x2db),
+            ("TPM2_LoadExternal", 0x2e7),
+        ] {
+            assert_eq!(kind(command, code), ErrorKind::InvalidConfiguration);
+        }
+        assert_eq!(kind("TPM2_Sign", 0x2db), ErrorKind::Signing);
     }
 }

@@ -31,8 +31,9 @@ impl Tcti {
     /// leave.
     ///
     /// The user must be in the group `tss`.
+    #[expect(clippy::expect_used, reason = "the path is a constant in UTF-8")]
     pub fn resource_manager() -> Self {
-        Self::device(RESOURCE_MANAGER).expect("the path is UTF-8")
+        Self::device(RESOURCE_MANAGER).expect("a path in UTF-8")
     }
 
     /// A device file: `/dev/tpmrm1` for a second TPM, or `/dev/tpm0` if no other program uses the TPM.

@@ -5,29 +5,73 @@ use std::fmt;
 use dps_types::sas::SignError;
 use rustls::SignatureScheme;
 use sha2::{Digest as _, Sha256, Sha384};
+use tss_esapi::Context;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::ecc::EccCurve;
+use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
     Digest, HashScheme, HashcheckTicket, Public, Signature, SignatureScheme as TpmScheme,
 };
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 
+use super::auth_value::KeyAuth;
 use super::connection::Connection;
 use super::error::TpmError;
 use super::handle::Tpm;
-use super::options::{AuthValue, PersistentHandle};
+use super::options::PersistentHandle;
+use super::policy::PcrPolicy;
 use crate::attestation::device_key::{DeviceKey, KeyAlgorithm};
 use crate::attestation::key_encoding::{ec_public_key, ecdsa_signature, rsa_public_key, verifies};
 
 /// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
+/// The authorization value and the policy that the use of a key requires.
+#[derive(Clone, Default)]
+pub(super) struct Access {
+    pub(super) auth: KeyAuth,
+    pub(super) policy: Option<PcrPolicy>,
+}
+
+impl Access {
+    /// The `authPolicy` of the key. Empty without a policy.
+    pub(super) fn policy_digest(&self) -> Result<Vec<u8>, TpmError> {
+        match &self.policy {
+            Some(policy) => policy.digest(!self.auth.is_empty()).map(Vec::from),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs a command that uses the key.
+    fn authorized<T>(
+        &self,
+        connection: &mut Connection<'_>,
+        command: &'static str,
+        run: impl FnOnce(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Result<T, TpmError> {
+        let Some(policy) = &self.policy else {
+            return connection.authorized(command, run);
+        };
+        let has_auth = !self.auth.is_empty();
+        connection.with_policy_session(has_auth, |connection, session| {
+            let steps =
+                PolicySession::try_from(session).map_err(|error| TpmError::new(command, error))?;
+            policy.satisfy(connection, steps, has_auth)?;
+            let encryption = match connection.session(command)? {
+                AuthSession::Password => None,
+                session => Some(session),
+            };
+            connection.with_sessions(command, (Some(session), encryption, None), run)
+        })
+    }
+}
+
 pub(super) struct TlsKey {
     tpm: Tpm,
     handle: PersistentHandle,
-    auth: AuthValue,
+    access: Access,
     algorithm: KeyAlgorithm,
     public_key: Vec<u8>,
     schemes: Vec<SignatureScheme>,
@@ -42,21 +86,34 @@ impl TlsKey {
         tpm: Tpm,
         connection: &mut Connection<'_>,
         handle: PersistentHandle,
-        auth: AuthValue,
+        access: Access,
     ) -> Result<Self, TpmError> {
-        let key = stored(connection, handle, &auth)?;
+        let key = stored(connection, handle, &access.auth)?;
         let public = connection.public(key)?;
         let attributes = public.object_attributes();
-        if !attributes.sign_encrypt() || attributes.restricted() || !attributes.user_with_auth() {
+        let usable = attributes.user_with_auth() || access.policy.is_some();
+        if !attributes.sign_encrypt() || attributes.restricted() || !usable {
             return Err(TpmError::configuration(format!(
-                "the object at {handle} does not sign for TLS: it must be an unrestricted signing key with userWithAuth"
+                "the object at {handle} does not sign for TLS: it must be an unrestricted signing key with userWithAuth, or be opened \
+                 with its policy"
+            )));
+        }
+        if access.policy.is_some() && public.auth_policy().value() != access.policy_digest()? {
+            return Err(TpmError::configuration(format!(
+                "the key at {handle} was created with another policy, with another authority, or with or without an authorization value"
+            )));
+        }
+        if access.policy.is_some() && attributes.user_with_auth() {
+            return Err(TpmError::configuration(format!(
+                "the key at {handle} can also be used without its policy (userWithAuth): create a key with the policy, or open this key \
+                 without it"
             )));
         }
         let public_key = public_key(&public).ok_or_else(|| unsuitable(handle))?;
         let algorithm = KeyAlgorithm::of(&public_key).ok_or_else(|| unsuitable(handle))?;
         let mut schemes = Vec::new();
         for scheme in candidates(algorithm) {
-            match sign(connection, key, *scheme, PROBE) {
+            match sign(connection, key, &access, *scheme, PROBE) {
                 Ok(signature) if verifies(&public_key, *scheme, PROBE, &signature) => {
                     schemes.push(*scheme);
                 }
@@ -73,7 +130,7 @@ impl TlsKey {
         Ok(Self {
             tpm,
             handle,
-            auth,
+            access,
             algorithm,
             public_key,
             schemes,
@@ -99,11 +156,11 @@ impl DeviceKey for TlsKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let (handle, auth, message) = (self.handle, self.auth.clone(), message.to_vec());
+        let (handle, access, message) = (self.handle, self.access.clone(), message.to_vec());
         self.tpm
             .run_blocking(move |connection| {
-                let key = stored(connection, handle, &auth)?;
-                sign(connection, key, scheme, &message)
+                let key = stored(connection, handle, &access.auth)?;
+                sign(connection, key, &access, scheme, &message)
             })
             .map_err(|error| error.sign_error("the TPM cannot sign with its key pair"))
     }
@@ -136,7 +193,7 @@ fn candidates(algorithm: KeyAlgorithm) -> &'static [SignatureScheme] {
 fn stored(
     connection: &mut Connection<'_>,
     handle: PersistentHandle,
-    auth: &AuthValue,
+    auth: &KeyAuth,
 ) -> Result<ObjectHandle, TpmError> {
     let key = connection.persistent(handle)?.ok_or_else(|| {
         TpmError::configuration(format!("the TPM has no key at {handle}: create one first"))
@@ -148,6 +205,7 @@ fn stored(
 fn sign(
     connection: &mut Connection<'_>,
     key: ObjectHandle,
+    access: &Access,
     scheme: SignatureScheme,
     message: &[u8],
 ) -> Result<Vec<u8>, TpmError> {
@@ -184,7 +242,7 @@ fn sign(
             )));
         }
     };
-    let signature = connection.authorized("TPM2_Sign", |context| {
+    let signature = access.authorized(connection, "TPM2_Sign", |context| {
         let hashed_outside_the_tpm = HashcheckTicket::try_from(TPMT_TK_HASHCHECK {
             tag: TPM2_ST_HASHCHECK,
             hierarchy: TPM2_RH_NULL,

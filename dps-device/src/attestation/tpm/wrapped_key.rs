@@ -5,10 +5,11 @@ use dps_types::tpm::AuthenticationKey;
 use tss_esapi::handles::ObjectHandle;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{
-    Data, EncryptedSecret, IdObject, MaxBuffer, Private, Public, SymmetricDefinitionObject,
+    Auth, Data, EncryptedSecret, IdObject, MaxBuffer, Private, Public, SymmetricDefinitionObject,
 };
 use tss_esapi::traits::UnMarshall;
 
+use super::auth_value::KeyAuth;
 use super::connection::Connection;
 use super::error::TpmError;
 use super::keys;
@@ -66,6 +67,25 @@ impl WrappedKey {
         }
         key.loaded(connection, |_, _| Ok(()))?;
         Ok(key)
+    }
+
+    /// The same key with an authorization value. The service sends keys without one.
+    pub(super) fn with_auth(
+        &self,
+        connection: &mut Connection<'_>,
+        auth: &KeyAuth,
+    ) -> Result<Self, TpmError> {
+        let parent = keys::stored(connection, connection.options.storage_root_key)?;
+        let private = self.loaded(connection, |connection, key| {
+            connection.authorized("TPM2_ObjectChangeAuth", |context| {
+                let auth = Auth::try_from(auth.as_bytes())?;
+                context.object_change_auth(key, parent.into(), auth)
+            })
+        })?;
+        Ok(Self {
+            private,
+            public: self.public.clone(),
+        })
     }
 
     /// Signs with HMAC-SHA256.

@@ -2,21 +2,16 @@
 
 use std::time::Duration;
 
-use dps_device::{Error, ErrorKind};
+use dps_device::ErrorKind;
 use tokio::net::TcpListener;
 
 use super::server::{Answer, Server, json as answer};
 use super::{client, client_of};
+use crate::first_failure::first_failure;
 use crate::pki::Pki;
 use crate::script::{ASSIGNED, ASSIGNING};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn assert_failed_at_the_deadline(error: &Error, kind: ErrorKind) {
-    assert_eq!(error.kind(), ErrorKind::Deadline, "{error:?}");
-    assert_eq!(error.last_failure().unwrap().kind(), kind, "{error:?}");
-}
 
 #[tokio::test]
 async fn a_refused_connection_is_a_connect_failure() {
@@ -24,10 +19,8 @@ async fn a_refused_connection_is_a_connect_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let register = client_of("my-device", &pki, port)
-        .register()
-        .timeout(SECOND);
-    assert_failed_at_the_deadline(&register.await.unwrap_err(), ErrorKind::Connect);
+    let error = first_failure(&client_of("my-device", &pki, port)).await;
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error:?}");
 }
 
 #[tokio::test]

@@ -25,16 +25,16 @@ const ISSUE: &str = "$iothub/credentials/POST/issueCertificate/?$rid=";
 const DAY: u64 = 86400;
 
 /// DPS, a hub that accepts only devices with certificates, and the disk of a device.
-struct World {
-    dps: Service,
-    hub: Server,
+pub(super) struct World {
+    pub(super) dps: Service,
+    pub(super) hub: Server,
     disk: tempfile::TempDir,
     clock: ManualClock,
     start: u64,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dps = Service::new();
         let start = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -55,10 +55,15 @@ impl World {
 
     /// The device boots.
     fn device(&self, place: RenewalPlace) -> Device {
+        let options = CertificateOptions::new(self.store(), MemoryKeySource::default());
+        self.boot(options.with_renewal_at(place))
+    }
+
+    /// The device boots with this store and these keys.
+    pub(super) fn boot(&self, options: CertificateOptions) -> Device {
         let client = self.dps.client().with_clock(self.clock.clone());
         let client = client.with_min_poll_interval(Duration::ZERO);
-        let options = CertificateOptions::new(self.store(), MemoryKeySource::default())
-            .with_renewal_at(place)
+        let options = options
             .with_check_interval(Duration::from_millis(10))
             .with_report();
         let (roots, port) = (self.dps.pki().roots(), self.hub.port());
@@ -75,13 +80,13 @@ impl World {
     }
 
     /// Days pass, and certificates are issued from then on.
-    fn pass(&self, days: u64) {
+    pub(super) fn pass(&self, days: u64) {
         let now = self.start + days * DAY;
         self.clock.set(now);
         self.dps.issue_from(UNIX_EPOCH + Duration::from_secs(now));
     }
 
-    fn store(&self) -> CredentialFile {
+    pub(super) fn store(&self) -> CredentialFile {
         CredentialFile::new(self.path("credential.json"))
     }
 
@@ -94,7 +99,7 @@ impl World {
     }
 
     /// Accepts a device with a certificate, and its report.
-    async fn accept(&self) -> (HubPeer, Value) {
+    pub(super) async fn accept(&self) -> (HubPeer, Value) {
         let mut peer = HubPeer::accept(&self.hub).await;
         // Flags: a user name, no password, a clean session.
         assert_eq!(peer.connect[9], 0b1000_0010, "{:x?}", peer.connect);
@@ -104,7 +109,7 @@ impl World {
     }
 
     /// The stored certificates: the last bytes of the current and the next one.
-    async fn stored(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    pub(super) async fn stored(&self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         let stored = self.store().load().await.unwrap();
         let leaf = |credential: Option<dps_device::certificate::Credential>| {
             credential.map(|credential| credential.chain().next().unwrap().to_vec())
@@ -112,7 +117,7 @@ impl World {
         (leaf(stored.current), leaf(stored.next))
     }
 
-    async fn issue(&self, peer: &mut HubPeer, request: &Request) {
+    pub(super) async fn issue(&self, peer: &mut HubPeer, request: &Request) {
         let csr: Value = serde_json::from_str(&request.body).unwrap();
         let chain = self.dps.issue(csr["csr"].as_str().unwrap());
         let accepted = r#"{"correlationId":"c","operationExpires":"2030-01-01T00:00:00Z"}"#;
@@ -138,14 +143,14 @@ async fn answer(peer: &mut HubPeer, to: &Request, status: u16, body: &str) {
     peer.publish(&topic, b"", body).await;
 }
 
-async fn request(peer: &mut HubPeer) -> Request {
+pub(super) async fn request(peer: &mut HubPeer) -> Request {
     let request = peer.request(ISSUE).await;
     peer.acknowledge(&request).await;
     request
 }
 
 /// Drives the device while the test acts as its hub.
-fn play<'a, T: 'a>(
+pub(super) fn play<'a, T: 'a>(
     device: &'a mut Device,
     hub: impl Future<Output = T> + 'a,
 ) -> Pin<Box<dyn Future<Output = T> + 'a>> {

@@ -47,7 +47,7 @@ impl AssignmentStore for Memory {
     }
 
     async fn save(&self, assignment: &CachedAssignment) -> io::Result<()> {
-        *self.0.lock().unwrap() = Some(assignment.to_json());
+        *self.0.lock().unwrap() = Some(assignment.to_json().unwrap());
         Ok(())
     }
 

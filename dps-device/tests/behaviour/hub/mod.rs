@@ -4,6 +4,8 @@
 mod certificates;
 mod close;
 mod device;
+#[cfg(feature = "certificates")]
+mod key_places;
 mod log;
 mod memory;
 mod messages;

@@ -155,19 +155,22 @@ async fn a_store_that_fails_leads_to_a_registration() {
 
 #[tokio::test]
 async fn a_damaged_file_leads_to_a_registration() {
-    let hubs = Hubs::new().await;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("assignment.json");
-    std::fs::write(&path, b"{\"version\":1,\"idSco").unwrap();
-    let dps = Script::new([assigned()]);
-    let mut device = hubs.device(&dps, AssignmentFile::new(&path));
-    let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
-    twin.unwrap();
-    let json = std::fs::read(&path).unwrap();
-    assert_eq!(
-        CachedAssignment::from_json(&json).unwrap().hub().as_str(),
-        NEW
-    );
+    let changed = r#"{"version":2,"idScope":"0ne00111111","registrationId":"my-device","assignedHub":"olf","deviceId":"my-device","checksum":"0123456789abcdef"}"#;
+    for damaged in [r#"{"version":1,"idSco"#, changed] {
+        let hubs = Hubs::new().await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("assignment.json");
+        std::fs::write(&path, damaged).unwrap();
+        let dps = Script::new([assigned()]);
+        let mut device = hubs.device(&dps, AssignmentFile::new(&path));
+        let (twin, _peer) = tokio::join!(device.twin(), hubs.accept(NEW));
+        twin.unwrap();
+        let json = std::fs::read(&path).unwrap();
+        assert_eq!(
+            CachedAssignment::from_json(&json).unwrap().hub().as_str(),
+            NEW
+        );
+    }
 }
 
 #[tokio::test]

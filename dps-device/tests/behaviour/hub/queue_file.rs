@@ -51,6 +51,19 @@ async fn messages_and_removals_survive_a_restart() {
     assert_eq!(numbers(&directory.path().join("queue")).await, [2, 4, 5]);
 }
 
+/// It would be read as damage, and hide the messages after it.
+#[tokio::test]
+async fn a_message_that_could_not_be_read_again_is_not_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = FileQueue::new(directory.path());
+    queue.push(1, vec![1; 1024 * 1024]).await.unwrap();
+    let error = queue.push(2, vec![2; 1024 * 1024 + 1]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    queue.push(3, vec![3; 10]).await.unwrap();
+    drop(queue);
+    assert_eq!(numbers(directory.path()).await, [1, 3]);
+}
+
 #[tokio::test]
 async fn files_are_deleted_when_their_messages_are_removed() {
     let directory = tempfile::tempdir().unwrap();
@@ -161,6 +174,26 @@ async fn only_the_owner_can_read_the_files() {
     queue.push(1, vec![1]).await.unwrap();
     let mode = fs::metadata(&files(directory.path())[0]).unwrap();
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+}
+
+/// Reading a named pipe waits for another program.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_is_not_regular_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = FileQueue::new(directory.path());
+    queue.push(1, b"a".to_vec()).await.unwrap();
+    drop(queue);
+    let [file] = &files(directory.path())[..] else {
+        panic!("the queue has one file");
+    };
+    fs::remove_file(file).unwrap();
+    assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+    let error = FileQueue::new(directory.path()).load().await.unwrap_err();
+    assert!(
+        error.to_string().ends_with("is not a regular file"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -80,8 +80,13 @@ async fn a_damaged_file_is_ignored_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("assignment.json");
     let store = AssignmentFile::new(&path);
-    let json = assignment("a").to_json();
+    let json = assignment("a").to_json().unwrap();
     let mut files: Vec<_> = (0..json.len()).map(|end| json[..end].to_vec()).collect();
+    files.extend((0..json.len()).map(|at| {
+        let mut changed = json.clone();
+        changed[at] ^= 1;
+        changed
+    }));
     files.push(vec![0; json.len()]);
     files.push(vec![0xff; 100_000]);
     for file in files {
@@ -90,6 +95,23 @@ async fn a_damaged_file_is_ignored_and_replaced() {
     }
     store.save(&assignment("b")).await.unwrap();
     assert_eq!(store.load().await.unwrap(), Some(assignment("b")));
+}
+
+/// Reading a named pipe waits for another program.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_is_not_regular_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("assignment.json");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let error = AssignmentFile::new(&path).load().await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("assignment.json is not a regular file"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -102,6 +124,40 @@ async fn a_path_that_cannot_be_written_is_an_error() {
     let store = AssignmentFile::new(directory.path());
     assert!(store.load().await.is_err());
     assert!(store.clear().await.is_err());
+}
+
+/// Runs this test as another process, which may not write to files.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_save_that_fails_leaves_the_earlier_assignment() {
+    const TEST: &str = "hub::store::a_save_that_fails_leaves_the_earlier_assignment";
+    if let Ok(path) = std::env::var(CHILD) {
+        let store = AssignmentFile::new(&path);
+        let error = store.save(&assignment("b")).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("{path} was not changed: ")),
+            "{text}"
+        );
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("assignment.json");
+    let store = AssignmentFile::new(&path);
+    store.save(&assignment("a")).await.unwrap();
+    let limited = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+    let child = Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    assert_eq!(store.load().await.unwrap(), Some(assignment("a")));
+    assert_eq!(names(directory.path()), ["assignment.json"]);
+    store.save(&assignment("b")).await.unwrap();
+    assert_eq!(store.load().await.unwrap(), Some(assignment("b")));
 }
 
 /// Runs this test as another process that saves all the time, and kills it.

@@ -7,8 +7,9 @@ use dps_types::RegistrationId;
 use dps_types::sas::{Sign, SignError, Signature};
 use dps_types::tpm::{AuthenticationKey, TpmPublic};
 
-use super::server::{CONNACK, SUBACK, SUBSCRIBE, Server, publish};
+use super::server::{CONNACK, PINGRESP, SUBACK, SUBSCRIBE, Server, publish};
 use super::{MQTT_KINDS, MqttKind, Running, client, key, set_up};
+use crate::first_failure::first_failure;
 use crate::pki::Pki;
 
 #[tokio::test]
@@ -52,16 +53,15 @@ async fn an_unavailable_service_is_retried() {
 }
 
 #[tokio::test]
-async fn an_unavailable_service_is_reported_at_the_deadline() {
+async fn an_unavailable_service_is_a_failure_of_the_service() {
     let (client, server) = set_up(MqttKind::Mqtt).await;
-    let register = client.with_min_poll_interval(super::SECOND).register();
-    let running = Running(tokio::spawn(register.timeout(super::SECOND).into_future()));
-    let mut peer = server.accept().await;
-    peer.packet().await;
-    peer.send(b"\x20\x02\x00\x03").await;
-    let error = running.outcome().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Deadline);
-    let failure = error.last_failure().unwrap();
+    let refuse = async {
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(b"\x20\x02\x00\x03").await;
+        peer
+    };
+    let (failure, _peer) = tokio::join!(first_failure(&client), refuse);
     assert_eq!(failure.kind(), ErrorKind::Service);
     assert_eq!(
         failure.to_string(),
@@ -113,6 +113,52 @@ async fn the_subscription_must_be_granted() {
         peer.send(suback).await;
         let error = running.outcome().await.unwrap_err();
         assert_eq!(error.kind(), kind, "{suback:x?}");
+    }
+}
+
+/// The packets are well-formed, and no server may send them at this point.
+#[tokio::test]
+async fn a_packet_that_is_not_allowed_ends_the_registration_at_once() {
+    const PUBACK: &[u8] = b"\x40\x02\x00\x02";
+    let of_server: [&[u8]; 6] = [
+        b"\xc0\x00",                      // PINGREQ
+        b"\xe0\x00",                      // DISCONNECT
+        b"\xb0\x02\x00\x01",              // UNSUBACK
+        b"\x50\x02\x00\x02",              // PUBREC
+        b"\x82\x06\x00\x01\x00\x01a\x01", // SUBSCRIBE
+        PINGRESP,
+    ];
+    let early: [&[u8]; 2] = [SUBACK, PUBACK];
+    for packet in of_server.into_iter().chain(early) {
+        let (client, server) = set_up(MqttKind::Mqtt).await;
+        let running = Running::start(&client);
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(packet).await;
+        let error = running.outcome().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{packet:x?}");
+    }
+    for packet in of_server.into_iter().chain([CONNACK, PUBACK]) {
+        let (client, server) = set_up(MqttKind::Mqtt).await;
+        let running = Running::start(&client);
+        let mut peer = server.accept().await;
+        peer.packet().await;
+        peer.send(CONNACK).await;
+        peer.packet().await;
+        peer.send(packet).await;
+        let error = running.outcome().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{packet:x?}");
+    }
+    let twice = [PUBACK, PUBACK].concat();
+    let late: [&[u8]; 4] = [CONNACK, SUBACK, b"\x40\x02\x00\x63", &twice];
+    for packet in of_server.into_iter().chain(late) {
+        let (client, server) = set_up(MqttKind::Mqtt).await;
+        let running = Running::start(&client);
+        let mut peer = server.session().await;
+        peer.registration().await;
+        peer.send(packet).await;
+        let error = running.outcome().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{packet:x?}");
     }
 }
 

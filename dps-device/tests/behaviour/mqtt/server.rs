@@ -2,6 +2,7 @@
 //!
 //! It only finds the end of a packet: OASIS, MQTT Version 3.1.1, section 2.2.3.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,10 +69,14 @@ impl Server {
         stream
     }
 
-    /// A connection, with TLS.
+    /// A connection, with TLS. A device that was stopped may have left one without a handshake, which is ignored.
     pub(crate) async fn tls(&self) -> TlsStream<TcpStream> {
-        let stream = self.tcp().await;
-        in_time(self.acceptor.accept(stream)).await.unwrap()
+        loop {
+            match self.tls_attempt().await {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                attempt => return attempt.unwrap(),
+            }
+        }
     }
 
     /// A connection, of which the handshake may fail.

@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::server::{header, read_head, upgrade};
 use super::{MqttKind, Running, SECOND, set_up};
+use crate::first_failure::first_failure;
 
 #[tokio::test]
 async fn the_upgrade_request_is_as_documented() {
@@ -29,18 +30,18 @@ async fn the_upgrade_request_is_as_documented() {
     assert_eq!(header(head, "authorization"), None);
 }
 
-/// The error of a registration whose WebSocket upgrade has this answer.
+/// The failure of a registration whose WebSocket upgrade has this answer.
 async fn answered(answer: &str) -> Error {
     let (client, server) = set_up(MqttKind::WebSocket).await;
-    let client = client.with_min_poll_interval(SECOND);
-    let running = Running(tokio::spawn(
-        client.register().timeout(SECOND).into_future(),
-    ));
-    let mut stream = server.tls().await;
-    read_head(&mut stream).await;
-    stream.write_all(answer.as_bytes()).await.unwrap();
-    stream.flush().await.unwrap();
-    running.outcome().await.unwrap_err()
+    let answer = async {
+        let mut stream = server.tls().await;
+        read_head(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+    let (failure, _stream) = tokio::join!(first_failure(&client), answer);
+    failure
 }
 
 #[tokio::test]
@@ -57,8 +58,7 @@ async fn a_refused_upgrade_has_its_kind() {
         ("503 Service Unavailable", ErrorKind::Service),
     ] {
         let error = answered(&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await;
-        let failure = error.last_failure().unwrap_or(&error);
-        assert_eq!(failure.kind(), kind, "{status} {error:?}");
+        assert_eq!(error.kind(), kind, "{status} {error:?}");
     }
     let error = answered("\x20\x02\x00\x00 this is MQTT\r\n\r\n").await;
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustls_pki_types::CertificateDer;
 
 use super::chain_error::{ChainError, ChainRule};
-use super::path::{self, SignatureBudget};
+use super::path::{self, KnownSignatures, SignatureBudget, Signatures};
 use crate::certificate::Certificate;
 
 /// More than any real chain has, and few enough that a search through them is short.
@@ -21,6 +21,7 @@ const MAX_CERTIFICATES: usize = 16;
 pub(crate) struct PresentedChain {
     /// The leaf first. There is at least one.
     certificates: Arc<[Certificate]>,
+    signatures: Arc<KnownSignatures>,
 }
 
 /// The number of intermediates between the leaf and each anchor above it, by the anchor's SHA-256 thumbprint.
@@ -47,6 +48,7 @@ impl PresentedChain {
             .filter_map(|der| Certificate::from_der(der.clone().into_owned()).ok());
         Ok(Self {
             certificates: [leaf].into_iter().chain(others).collect(),
+            signatures: Arc::default(),
         })
     }
 
@@ -59,6 +61,10 @@ impl PresentedChain {
             .collect()
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`new` refuses a chain without a certificate"
+    )]
     pub(crate) fn leaf(&self) -> &Certificate {
         &self.certificates[0]
     }
@@ -70,30 +76,39 @@ impl PresentedChain {
     /// individual enrollments compare thumbprints.
     pub(super) fn anchors_above(
         &self,
-        anchors: &[Certificate],
+        anchors: &[&Certificate],
         now: SystemTime,
         budget: &SignatureBudget,
     ) -> Result<Distances, ChainError> {
-        let found = path::anchors_above(&self.certificates, anchors, now, budget)?;
-        let named = found
-            .into_iter()
-            .map(|(at, distance)| (anchors[at].sha256_thumbprint().to_owned(), distance));
+        let signatures = self.signatures(budget);
+        let found = path::anchors_above(&self.certificates, anchors, now, signatures)?;
+        let named = found.into_iter().filter_map(|(at, distance)| {
+            let anchor = anchors.get(at)?;
+            Some((anchor.sha256_thumbprint().to_owned(), distance))
+        });
         Ok(named.collect())
     }
 
     /// Returns the number of intermediates between the leaf and this anchor.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`anchors_above` returns an anchor or an error"
+    )]
     pub(crate) fn distance_to(
         &self,
         anchor: &Certificate,
         now: SystemTime,
     ) -> Result<usize, ChainError> {
-        let anchors = std::slice::from_ref(anchor);
-        let found = path::anchors_above(
-            &self.certificates,
-            anchors,
-            now,
-            &SignatureBudget::default(),
-        )?;
+        let budget = SignatureBudget::default();
+        let signatures = self.signatures(&budget);
+        let found = path::anchors_above(&self.certificates, &[anchor], now, signatures)?;
         Ok(found[0].1)
+    }
+
+    fn signatures<'a>(&'a self, budget: &'a SignatureBudget) -> Signatures<'a> {
+        Signatures {
+            budget,
+            known: &self.signatures,
+        }
     }
 }

@@ -1,10 +1,8 @@
 //! The limit on the signature verifications of one registration.
 
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::attest::chain_error::{ChainError, ChainRule};
-use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
 /// The number of signatures that one registration may verify: enough for the anchors of a full instance (100 groups with
 /// two certificates each, 25 CA certificates) when they all share one name and have no key identifiers.
@@ -28,8 +26,8 @@ impl Default for SignatureBudget {
 
 impl SignatureBudget {
     /// The number of signatures that were verified.
-    #[cfg(test)]
-    pub(super) fn used(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::attest) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
@@ -46,40 +44,4 @@ impl SignatureBudget {
 pub(super) fn too_many_signatures() -> ChainError {
     let detail = format!("more than {MAX_SIGNATURES} signatures");
     ChainError::new(ChainRule::TooComplex, detail)
-}
-
-/// A signature algorithm whose verifications count.
-pub(super) struct Counted<'a> {
-    pub(super) algorithm: &'static dyn SignatureVerificationAlgorithm,
-    pub(super) budget: &'a SignatureBudget,
-}
-
-impl SignatureVerificationAlgorithm for Counted<'_> {
-    fn verify_signature(
-        &self,
-        public_key: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), InvalidSignature> {
-        match self.budget.spend() {
-            true => self
-                .algorithm
-                .verify_signature(public_key, message, signature),
-            false => Err(InvalidSignature),
-        }
-    }
-
-    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
-        self.algorithm.public_key_alg_id()
-    }
-
-    fn signature_alg_id(&self) -> AlgorithmIdentifier {
-        self.algorithm.signature_alg_id()
-    }
-}
-
-impl fmt::Debug for Counted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.algorithm.fmt(f)
-    }
 }

@@ -4,6 +4,8 @@
 //! once per issuer key. Then each path that leads to an anchor is validated as RFC 5280, 6.1 requires.
 
 mod budget;
+mod name_constraints;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -13,6 +15,8 @@ use std::time::SystemTime;
 
 pub(super) use budget::SignatureBudget;
 use budget::too_many_signatures;
+use signatures::TooMany;
+pub(super) use signatures::{KnownSignatures, Signatures};
 use validate::validate;
 pub(super) use validate::{check_handshake_key, check_readable, check_validity};
 
@@ -31,14 +35,14 @@ const MAX_PATHS: usize = 16;
 /// The rule that the nearest path violates, if no path is valid.
 pub(super) fn anchors_above(
     presented: &[Certificate],
-    anchors: &[Certificate],
+    anchors: &[&Certificate],
     now: SystemTime,
-    budget: &SignatureBudget,
+    signatures: Signatures<'_>,
 ) -> Result<Vec<(usize, usize)>, ChainError> {
     let mut search = Search {
         presented,
         anchors,
-        budget,
+        signatures,
         issuers: HashMap::new(),
         last_reached: 0,
         broken: None,
@@ -48,16 +52,20 @@ pub(super) fn anchors_above(
         if found.iter().any(|(known, _)| *known == anchor) {
             continue;
         }
-        let certificates: Vec<&Certificate> = path.iter().map(|at| &presented[*at]).collect();
-        match validate(&certificates, &anchors[anchor], now, budget) {
-            Ok(()) => found.push((anchor, path.len() - 1)),
+        let mut certificates = path.into_iter().map(|at| search.presented(at));
+        let Some(leaf) = certificates.next() else {
+            continue;
+        };
+        let intermediates: Vec<&Certificate> = certificates.collect();
+        match validate(leaf, &intermediates, search.anchor(anchor), now, signatures) {
+            Ok(()) => found.push((anchor, intermediates.len())),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
     match found.is_empty() {
         false => Ok(found),
         true => Err(failure.or(search.broken.take()).unwrap_or_else(|| {
-            let child = &presented[search.last_reached];
+            let child = search.presented(search.last_reached);
             let (name, issuer) = (child.subject(), child.issuer());
             let detail = format!("it ends at '{name}' with the issuer '{issuer}'");
             ChainError::new(ChainRule::NotAnchored, detail)
@@ -74,8 +82,8 @@ enum Issuer {
 
 struct Search<'a> {
     presented: &'a [Certificate],
-    anchors: &'a [Certificate],
-    budget: &'a SignatureBudget,
+    anchors: &'a [&'a Certificate],
+    signatures: Signatures<'a>,
     /// The issuers of each presented certificate that was reached.
     issuers: HashMap<usize, Vec<Issuer>>,
     /// The certificate furthest from the leaf.
@@ -84,14 +92,30 @@ struct Search<'a> {
     broken: Option<ChainError>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index of an issuer in the same slice, or that of the leaf"
+    )]
+    fn presented(&self, at: usize) -> &'a Certificate {
+        &self.presented[at]
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index of an issuer in the same slice"
+    )]
+    fn anchor(&self, at: usize) -> &'a Certificate {
+        self.anchors[at]
+    }
+
     /// Returns the paths to anchors, the shortest first: indices of presented certificates from the leaf up, and the anchor.
     fn paths(&mut self) -> Result<Vec<(Vec<usize>, usize)>, ChainError> {
         let mut complete = Vec::new();
         let mut open = VecDeque::from([vec![0]]);
         let mut opened = 1;
         while let Some(path) = open.pop_front() {
-            let child = path[path.len() - 1];
+            let child = path.last().copied().unwrap_or_default();
             self.last_reached = child;
             for issuer in self.issuers_of(child)? {
                 match issuer {
@@ -115,18 +139,18 @@ impl Search<'_> {
 
     /// A path has limited length, and each authority occurs once in it.
     fn extends(&self, path: &[usize], next: usize) -> bool {
-        let next = &self.presented[next];
+        let next = self.presented(next);
         path.len() <= MAX_INTERMEDIATES
             && !path
                 .iter()
-                .any(|at| self.presented[*at].has_subject_and_key_of(next))
+                .any(|at| self.presented(*at).has_subject_and_key_of(next))
     }
 
     fn issuers_of(&mut self, child: usize) -> Result<Vec<Issuer>, ChainError> {
         if let Some(known) = self.issuers.get(&child) {
             return Ok(known.clone());
         }
-        let found = self.find_issuers(&self.presented[child])?;
+        let found = self.find_issuers(self.presented(child))?;
         self.issuers.insert(child, found.clone());
         Ok(found)
     }
@@ -137,7 +161,7 @@ impl Search<'_> {
         let anchors = self.anchors.iter().enumerate();
         let presented = self.presented.iter().enumerate();
         let candidates = anchors
-            .map(|(at, anchor)| (Issuer::Anchor(at), anchor))
+            .map(|(at, anchor)| (Issuer::Anchor(at), *anchor))
             .chain(presented.map(|(at, other)| (Issuer::Presented(at), other)))
             .filter(|(_, issuer)| child.names_issuer(issuer));
         let (mut found, mut signer, mut others) = (Vec::new(), None, Vec::new());
@@ -148,15 +172,17 @@ impl Search<'_> {
                 Some(signer) if signer == key => found.push(issuer),
                 Some(_) => {}
                 None if others.contains(&key) => {}
-                None if !self.budget.spend() => return Err(too_many_signatures()),
-                None if child.is_signed_by(key) => {
-                    signer = Some(key);
-                    found.push(issuer);
-                }
-                None => {
-                    is_wrong_anchor |= matches!(issuer, Issuer::Anchor(_));
-                    others.push(key);
-                }
+                None => match self.signatures.is_signed_by(child, key) {
+                    Ok(true) => {
+                        signer = Some(key);
+                        found.push(issuer);
+                    }
+                    Ok(false) => {
+                        is_wrong_anchor |= matches!(issuer, Issuer::Anchor(_));
+                        others.push(key);
+                    }
+                    Err(TooMany) => return Err(too_many_signatures()),
+                },
             }
         }
         if is_wrong_anchor || found.is_empty() && !others.is_empty() {

@@ -5,33 +5,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use super::budget::{Counted, SignatureBudget};
+use super::name_constraints::check_common_name;
+use super::signatures::{Signatures, Verified};
 use crate::attest::chain_error::{ChainError, ChainRule};
 use crate::attest::elapsed;
 use crate::certificate::Certificate;
 
 /// Validates one path, from the leaf up to the anchor.
 pub(super) fn validate(
-    path: &[&Certificate],
+    leaf: &Certificate,
+    intermediates: &[&Certificate],
     anchor: &Certificate,
     now: SystemTime,
-    budget: &SignatureBudget,
+    signatures: Signatures<'_>,
 ) -> Result<(), ChainError> {
-    let leaf = path[0];
     check_client(leaf)?;
-    for (at, certificate) in path.iter().copied().chain([anchor]).enumerate() {
+    check_validity(leaf, now)?;
+    for (below, certificate) in intermediates.iter().copied().chain([anchor]).enumerate() {
         check_validity(certificate, now)?;
-        if at > 0 {
-            check_authority(certificate, at - 1)?;
-        }
+        check_authority(certificate, below)?;
     }
-    if let Some(other) = path[1..].iter().find(|it| !it.is_for_tls_clients()) {
+    let mut issuers = intermediates.iter().copied().chain([anchor]);
+    if let Some(other) = issuers.find(|it| !it.is_for_tls_clients()) {
         return Err(ChainError::new(
             ChainRule::NotForClients,
             format!("the extendedKeyUsage of '{}'", other.subject()),
         ));
     }
-    if let Some(old) = path[1..].iter().find(|it| !it.is_version_3()) {
+    if let Some(old) = intermediates.iter().find(|it| !it.is_version_3()) {
         return Err(ChainError::new(
             ChainRule::NotPermitted,
             format!(
@@ -41,13 +42,20 @@ pub(super) fn validate(
             ),
         ));
     }
+    for issuer in intermediates.iter().copied() {
+        check_readable(issuer)?;
+    }
+    check_anchor(anchor)?;
     if anchor == leaf {
         let detail = format!("'{}' signed itself", leaf.subject());
         return Err(ChainError::new(ChainRule::NotPermitted, detail));
     }
     match leaf.is_version_3() {
-        true => check_with_webpki(path, anchor, now, budget),
-        false => check_issuers_of_old_leaf(path, anchor),
+        true => {
+            check_with_webpki(leaf, intermediates, anchor, now, signatures)?;
+            check_common_name(leaf, intermediates.iter().copied().chain([anchor]))
+        }
+        false => check_issuers_of_old_leaf(leaf, intermediates, anchor),
     }
 }
 
@@ -115,42 +123,54 @@ fn check_authority(issuer: &Certificate, intermediates: usize) -> Result<(), Cha
     Err(ChainError::new(ChainRule::NotPermitted, detail))
 }
 
+/// Refuses an anchor with an unknown critical extension, which webpki ignores in a trust anchor.
+fn check_anchor(anchor: &Certificate) -> Result<(), ChainError> {
+    match anchor.may_be_anchor() {
+        true => Ok(()),
+        false => Err(ChainError::new(
+            ChainRule::Malformed,
+            format!("'{}' has an unknown critical extension", anchor.subject()),
+        )),
+    }
+}
+
 /// Checks what only webpki reads, such as name constraints, and everything else once more.
 fn check_with_webpki(
-    path: &[&Certificate],
+    leaf: &Certificate,
+    intermediates: &[&Certificate],
     anchor: &Certificate,
     now: SystemTime,
-    budget: &SignatureBudget,
+    signatures: Signatures<'_>,
 ) -> Result<(), ChainError> {
     let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let counted: Vec<Counted<'_>> = ALL_VERIFICATION_ALGS
+    let verified: Vec<Verified<'_>> = ALL_VERIFICATION_ALGS
         .iter()
-        .map(|algorithm| Counted {
+        .map(|algorithm| Verified {
             algorithm: *algorithm,
-            budget,
+            signatures,
         })
         .collect();
-    let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = counted
+    let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = verified
         .iter()
         .map(|it| it as &dyn SignatureVerificationAlgorithm)
         .collect();
     let intermediates: Vec<CertificateDer<'_>> =
-        path[1..].iter().map(|it| it.der().clone()).collect();
+        intermediates.iter().map(|it| it.der().clone()).collect();
     let verify = || {
         let trusted = [anchor_from_trusted_cert(anchor.der())?];
-        let leaf = EndEntityCert::try_from(path[0].der())?;
-        leaf.verify_for_usage(
-            &algorithms,
-            &trusted,
-            &intermediates,
-            UnixTime::since_unix_epoch(since_1970),
-            KeyUsage::client_auth(),
-            None,
-            None,
-        )
-        .map(drop)
+        EndEntityCert::try_from(leaf.der())?
+            .verify_for_usage(
+                &algorithms,
+                &trusted,
+                &intermediates,
+                UnixTime::since_unix_epoch(since_1970),
+                KeyUsage::client_auth(),
+                None,
+                None,
+            )
+            .map(drop)
     };
-    verify().map_err(|error| ChainError::from_webpki(&error, path[0]))
+    verify().map_err(|error| ChainError::from_webpki(&error, leaf))
 }
 
 /// Checks the issuers of a certificate without extensions, which webpki does not read. Its signatures were verified when
@@ -159,15 +179,13 @@ fn check_with_webpki(
 /// Name constraints cannot be applied to a certificate without alternative names in a way that all implementations share,
 /// so a path with name constraints is refused.
 fn check_issuers_of_old_leaf(
-    path: &[&Certificate],
+    leaf: &Certificate,
+    intermediates: &[&Certificate],
     anchor: &Certificate,
 ) -> Result<(), ChainError> {
-    for issuer in path[1..].iter().copied() {
-        check_readable(issuer)?;
-    }
     anchor_from_trusted_cert(anchor.der())
         .map_err(|error| ChainError::from_webpki(&error, anchor))?;
-    let mut issuers = path[1..].iter().copied().chain([anchor]);
+    let mut issuers = intermediates.iter().copied().chain([anchor]);
     match issuers.find(|issuer| issuer.has_name_constraints()) {
         None => Ok(()),
         Some(issuer) => Err(ChainError::new(
@@ -175,8 +193,8 @@ fn check_issuers_of_old_leaf(
             format!(
                 "'{}' has name constraints, and '{}' is of X.509 version {}",
                 issuer.subject(),
-                path[0].subject(),
-                path[0].info().version
+                leaf.subject(),
+                leaf.info().version
             ),
         )),
     }

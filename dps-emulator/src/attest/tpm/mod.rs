@@ -11,7 +11,7 @@ use dps_types::enrollment::AttestationMechanism;
 use dps_types::sas::SasToken;
 use dps_types::tpm::TpmPublic;
 
-pub(crate) use keys::{HmacKey, TpmKeys, TpmProof, endorsement_key};
+pub(crate) use keys::{HmacKey, TpmKeys, TpmProof, check_endorsement_key};
 
 use super::{Context, Proof, symmetric_key};
 use crate::service_error::ServiceError;

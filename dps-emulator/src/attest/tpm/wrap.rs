@@ -10,7 +10,6 @@ use cfb_mode::cipher::KeyIvInit;
 use dps_types::SymmetricKey;
 use dps_types::tpm::AuthenticationKey;
 use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::Oaep;
 use sha2::{Digest, Sha256};
@@ -41,6 +40,10 @@ pub(super) struct Random {
 }
 
 impl Random {
+    #[expect(
+        clippy::expect_used,
+        reason = "without random numbers no key can be wrapped"
+    )]
     pub(super) fn generate() -> Self {
         let mut random = Self {
             inner: [0; 16],
@@ -61,6 +64,10 @@ impl Random {
 }
 
 /// Wraps a key for the TPM with these two keys.
+#[expect(
+    clippy::expect_used,
+    reason = "the lengths of all parts are known, and only the URI data is empty"
+)]
 pub(super) fn wrap(
     endorsement_key: &WrappingKey,
     storage_root_key: &WrappingKey,
@@ -97,7 +104,7 @@ pub(super) fn wrap(
         // The URI data, which no known client reads.
         Vec::new(),
     ];
-    AuthenticationKey::new(parts).expect("all parts are short, and the required ones are not empty")
+    AuthenticationKey::new(parts).expect("a valid wrapped key")
 }
 
 /// The `TPMT_PUBLIC` of the key.
@@ -141,9 +148,10 @@ fn name(public_area: &[u8]) -> [u8; 34] {
 
 /// Encrypts with a key from the seed, for the object with this name, and prepends a check value.
 fn protect(seed: &[u8; 32], name: &[u8], mut secret: Zeroizing<Vec<u8>>) -> Vec<u8> {
-    let storage = kdf_a(seed, b"STORAGE", name, 128);
-    let storage = storage.first_chunk().expect("it is longer");
-    cfb(storage, &mut secret);
+    let mut storage = Zeroizing::new([0; 16]);
+    let block: &[u8; 32] = &kdf_a(seed, b"STORAGE", name, 128);
+    storage.copy_from_slice(&block[..16]);
+    cfb(&storage, &mut secret);
     let integrity = kdf_a(seed, b"INTEGRITY", &[], 256);
     let check = hmac(&*integrity, &[&secret, name]);
     [&sized(&*check)[..], &secret].concat()
@@ -155,6 +163,7 @@ fn kdf_a(seed: &[u8; 32], label: &[u8], context: &[u8], bits: u32) -> Zeroizing<
     hmac(seed, &[&first, label, &[0], context, &bits.to_be_bytes()])
 }
 
+#[expect(clippy::expect_used, reason = "HMAC has no invalid length of a key")]
 fn hmac(key: &[u8], data: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     for part in data {
@@ -169,13 +178,18 @@ fn cfb(key: &[u8; 16], data: &mut [u8]) {
 }
 
 /// RSA-OAEP. The label has a zero at its end.
+#[expect(
+    clippy::expect_used,
+    reason = "32 bytes fit into 2048 bits, the key was checked when it was read, and without random numbers nothing can be encrypted"
+)]
 fn encrypt(key: &WrappingKey, label: &[u8], secret: &[u8; 32]) -> Vec<u8> {
     let padding = Oaep::<Sha256>::new_with_label(label);
-    let encrypted = key.rsa.encrypt(&mut UnwrapErr(SysRng), padding, secret);
-    encrypted.expect("32 bytes fit into 2048 bits, and the key was checked when it was read")
+    let encrypted = key.rsa.encrypt(&mut SysRng, padding, secret);
+    encrypted.expect("a message that fits")
 }
 
 /// A `TPM2B` of the content.
+#[expect(clippy::expect_used, reason = "a key has at most 64 bytes")]
 fn sized(content: &[u8]) -> Zeroizing<Vec<u8>> {
     let length = u16::try_from(content.len()).expect("all content here is short");
     Zeroizing::new([&length.to_be_bytes()[..], content].concat())
@@ -184,7 +198,7 @@ fn sized(content: &[u8]) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use dps_types::enrollment::TpmAttestation;
-    use rsa::{BoxedUint, RsaPrivateKey};
+    use rsa::{BoxedUint, PrivateKey as RsaPrivateKey};
 
     use super::super::TpmKeys;
     use super::*;
@@ -241,7 +255,7 @@ pub(crate) mod tests {
         let key = |text: &str| {
             let public = dps_types::tpm::TpmPublic::from_base64(text).expect("a key");
             let modulus = BoxedUint::from_be_slice(public.modulus(), 2048).expect("2048 bits");
-            let rsa = rsa::RsaPublicKey::new(modulus, BoxedUint::from(65537_u64));
+            let rsa = rsa::PublicKey::new(modulus, BoxedUint::from(65537_u64));
             WrappingKey {
                 public,
                 rsa: rsa.expect("a key"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dps_types::tpm::TpmPublic;
-use rsa::{BoxedUint, RsaPublicKey};
+use rsa::{BoxedUint, PublicKey as RsaPublicKey};
 
 /// `TPMA_OBJECT`: the key was made in its TPM and never leaves it.
 const MADE_IN_TPM: u32 = 1 << 1 | 1 << 4 | 1 << 5;

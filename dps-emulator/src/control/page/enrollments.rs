@@ -38,7 +38,7 @@ async fn list<D: Document>(
     path: &'static str,
     id: impl Fn(&D) -> String,
 ) -> Result<(), Failure> {
-    let after = ask.parameter("after");
+    let after = ask.parameter("after")?;
     let state = &control.gateway.instance.state;
     let found: Page<D> = state.enrollment_page(after.as_deref(), PAGE).await?;
     if found.items.is_empty() {

@@ -33,7 +33,7 @@ pub(super) fn list(control: &Control) -> Html {
 pub(super) async fn devices(control: &Control, ask: &Ask, hub: &str) -> Result<Html, Failure> {
     let hub = handle(control, hub)?;
     let name = encode(hub.hostname().as_str());
-    let after = ask.parameter("after");
+    let after = ask.parameter("after")?;
     let hubs = &control.gateway.instance.hubs;
     let (devices, has_more) = hubs.page(hub.hostname(), after.as_deref(), PAGE).await?;
     let mut page = Html::new();

@@ -1,6 +1,7 @@
 //! The first page: counts, clock, active faults, and the exchanges as they happen.
 
 use dps_types::{Clock, Timestamp};
+use serde_json::Value;
 
 use super::super::Control;
 use super::super::faults::show;
@@ -72,7 +73,10 @@ fn faults(control: &Control, page: &mut Html) {
         page.raw("<table><thead><tr><th>Id</th><th>Step</th><th>Effect</th><th>Device</th><th>Details</th><th></th></tr></thead><tbody>");
         for (id, fault) in faults {
             let shown = show(id, &fault);
-            let text = |name: &str| shown[name].as_str().unwrap_or("any").to_owned();
+            let text = |name: &str| {
+                let text = shown.get(name).and_then(Value::as_str);
+                text.unwrap_or("any").to_owned()
+            };
             let mut details = shown.clone();
             if let Some(details) = details.as_object_mut() {
                 details.retain(|name, _| {

@@ -12,7 +12,7 @@ use crate::state::{Outcome, Record};
 
 pub(super) async fn render(control: &Control, ask: &Ask) -> Result<Html, Failure> {
     let mut page = Html::new();
-    let after = ask.parameter("after");
+    let after = ask.parameter("after")?;
     let state = &control.gateway.instance.state;
     let found = state.all_registrations(after.as_deref(), PAGE).await?;
     if found.items.is_empty() {

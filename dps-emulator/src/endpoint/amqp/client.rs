@@ -1,5 +1,7 @@
 //! The links and the requests of a client.
 
+use std::pin::pin;
+
 use dps_amqp::{Body, Error, LinkId, Message, Property, Request, Role, Server};
 use dps_types::protocol::ApiVersion;
 use dps_types::protocol::amqp::{
@@ -138,7 +140,20 @@ impl<'a> Client<'a> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let outcome = match self.perform(request).await {
+        let performed = {
+            let mut performed = pin!(self.perform(request));
+            tokio::select! {
+                biased;
+                performed = &mut performed => performed,
+                // The task that writes a registration runs meanwhile. The answers to earlier requests do not wait for a slow one.
+                () = tokio::task::yield_now() => {
+                    let (sent, performed) = tokio::join!(server.flush(), performed);
+                    sent?;
+                    performed
+                }
+            }
+        };
+        let outcome = match performed {
             Ok(outcome) => outcome,
             Err(error) => {
                 let device = self
@@ -158,7 +173,11 @@ impl<'a> Client<'a> {
                 self.send(server, request, &answer)?;
             }
             Outcome::Silence => server.accept(request)?,
-            Outcome::Cut => return Ok(Next::Cut),
+            Outcome::Cut => {
+                // The answers to earlier requests.
+                server.flush().await?;
+                return Ok(Next::Cut);
+            }
         }
         Ok(Next::Continue)
     }

@@ -60,7 +60,7 @@ where
     };
     let mut limits = Limits::default();
     limits.max_message = gateway.instance.message_limit();
-    let server = Server::accept_connection(frames, limits).await?;
+    let server = Server::accept_connection(frames, limits);
     converse(server, instances, caller, login, stop).await
 }
 

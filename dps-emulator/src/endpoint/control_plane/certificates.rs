@@ -13,6 +13,7 @@ use super::method_not_allowed;
 use super::path::Part;
 use crate::ca_certificates::{CaCertificate, CaCertificates};
 use crate::certificate::Certificate;
+use crate::document::add;
 use crate::service_error::ServiceError;
 
 /// Answers a request for the certificates of the instance with this resource id.
@@ -86,8 +87,10 @@ fn resource(instance: &str, ca: &CaCertificate) -> Value {
 /// The only answer with the verification code and the certificate.
 fn resource_with_code(instance: &str, ca: &CaCertificate) -> Value {
     let mut resource = resource(instance, ca);
-    resource["properties"]["verificationCode"] = json!(ca.verification_code);
-    resource["properties"]["certificate"] = json!(ca.der);
+    if let Some(properties) = resource.get_mut("properties") {
+        add(properties, "verificationCode", json!(ca.verification_code));
+        add(properties, "certificate", json!(ca.der));
+    }
     resource
 }
 /// An uploaded certificate: at the top level, as before 2022-12-12 and always in a proof of possession, or in `properties`.

@@ -86,6 +86,9 @@ impl Description {
         resource
             .properties
             .retain(|name, value| !value.is_null() && !READ_ONLY.contains(&name.as_str()));
+        for value in resource.properties.values().chain([&resource.sku]) {
+            dps_types::json::check_depth(value)?;
+        }
         record.local_auth_disabled = properties.disable_local_auth.unwrap_or(false);
         record.allocation_policy = allocation_policy(properties.allocation_policy.as_deref())?;
         let hubs = properties.iot_hubs.unwrap_or_default().into_iter();
@@ -94,8 +97,10 @@ impl Description {
             .collect::<Result<_, _>>()?;
         for (index, hub) in record.hubs.iter().enumerate() {
             let hostname = &hub.hostname;
-            if record.hubs[..index]
+            if record
+                .hubs
                 .iter()
+                .take(index)
                 .any(|it| it.hostname == *hostname)
             {
                 let reason = format!("The IoT hub '{hostname}' is linked twice.");
@@ -113,7 +118,12 @@ impl Description {
         }
         for (index, policy) in record.policies.iter().enumerate() {
             let name = &policy.name;
-            if record.policies[..index].iter().any(|it| it.is_named(name)) {
+            if record
+                .policies
+                .iter()
+                .take(index)
+                .any(|it| it.is_named(name))
+            {
                 let reason = format!("Two policies have the name '{name}'.");
                 return Err(ServiceError::invalid(reason));
             }

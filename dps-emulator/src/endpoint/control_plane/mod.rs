@@ -5,6 +5,8 @@
 
 mod certificates;
 mod description;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod path;
 mod services;
 

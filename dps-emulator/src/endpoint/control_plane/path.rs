@@ -50,7 +50,7 @@ impl Path {
         let words = words.ok_or_else(not_found)?;
         let lower: Vec<String> = words.iter().map(|it| it.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-        let word = |index: usize| words[index].clone();
+        let word = |index: usize| words.get(index).cloned().unwrap_or_default();
         let target = match &*lower {
             ["subscriptions", _, "providers", "microsoft.devices", last] => match *last {
                 "provisioningservices" => Target::Subscription,

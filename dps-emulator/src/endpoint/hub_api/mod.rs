@@ -5,6 +5,8 @@
 //! `iothub/data-plane`, and the requests of `azure-iot-hub` for Python.
 
 mod device;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod messages;
 mod operation;
 

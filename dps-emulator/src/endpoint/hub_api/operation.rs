@@ -174,7 +174,7 @@ impl Operation {
             token: token.clone(),
             completed,
         };
-        match &segments[3..] {
+        match segments.get(3..).unwrap_or_default() {
             [] => only(method, "GET", BackEnd::Receive(queue)),
             [token] => only(method, "DELETE", settle(token, true)),
             [token, word] if word.eq_ignore_ascii_case("abandon") => {

@@ -1,6 +1,7 @@
 //! A connected client: its packets in order, until the connection ends.
 
 use std::collections::HashMap;
+use std::pin::pin;
 
 use dps_mqtt::{ErrorKind, Packet, Packets, Publish, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,7 +60,7 @@ where
                 () = stop.cancelled() => Next::End,
                 message = self.session.next() => match message {
                     Ok(message) => {
-                        self.send(message).await?;
+                        self.send(None, message).await?;
                         continue;
                     }
                     Err(reason) => {
@@ -114,15 +115,15 @@ where
                     }
                     granted.push(outcome.ok());
                 }
-                self.write(Packet::SubAck { packet_id, granted }).await?;
+                self.write([Packet::SubAck { packet_id, granted }]).await?;
             }
             Packet::Unsubscribe { packet_id, filters } => {
                 for filter in &filters {
                     self.session.unsubscribe(filter);
                 }
-                self.write(Packet::UnsubAck { packet_id }).await?;
+                self.write([Packet::UnsubAck { packet_id }]).await?;
             }
-            Packet::PingReq => self.write(Packet::PingResp).await?,
+            Packet::PingReq => self.write([Packet::PingResp]).await?,
             Packet::PubAck { packet_id } => {
                 if let Some(receipt) = self.receipts.remove(&packet_id) {
                     self.session.delivered(receipt).await;
@@ -139,7 +140,8 @@ where
         Ok(Next::Continue)
     }
 
-    /// Acknowledges, then answers: the C# SDK requires this order.
+    /// Acknowledges, then answers: the C# SDK requires this order. An answer that is ready at once shares the write of its
+    /// acknowledgement.
     async fn publish(
         &mut self,
         publish: Publish,
@@ -152,25 +154,50 @@ where
             Received::Silence => return Ok(Next::Continue),
             Received::End(reason) => return Ok(Next::Close(reason)),
         };
-        if let Some(packet_id) = packet_id {
-            self.write(Packet::PubAck { packet_id }).await?;
-        }
+        let mut unsent = packet_id.map(|packet_id| Packet::PubAck { packet_id });
         let Some(request) = request else {
+            self.write(unsent).await?;
             return Ok(Next::Continue);
         };
-        match self.session.answer(request).await {
-            Answer::Message(message) => {
-                delay(self.gateway, stop).await;
-                self.send(message).await?;
+        let delay = self.gateway.instance.settings.mqtt_answer_delay;
+        let answer = {
+            let mut answer = pin!(self.session.answer(request));
+            tokio::select! {
+                biased;
+                answer = &mut answer, if delay.is_zero() => answer,
+                // The task that writes a registration runs meanwhile. The answer goes on while a slow client reads the
+                // acknowledgement, because it may hold what others need, such as a lock or a connection to the store.
+                () = tokio::task::yield_now() => {
+                    let acknowledged = write(self.packets, unsent.take());
+                    let (acknowledged, answer) = tokio::join!(acknowledged, answer);
+                    acknowledged?;
+                    answer
+                }
             }
+        };
+        if let Answer::Message(_) | Answer::Twice(_) = answer
+            && !delay.is_zero()
+        {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+        match answer {
+            Answer::Message(message) => self.send(unsent, message).await?,
             Answer::Twice(message) => {
-                delay(self.gateway, stop).await;
-                self.send(message.clone()).await?;
-                self.send(message).await?;
+                self.send(unsent, message.clone()).await?;
+                self.send(None, message).await?;
             }
-            Answer::Nothing => {}
-            Answer::Lost(reason) => self.ignored(&reason),
-            Answer::End(reason) => return Ok(Next::Close(reason)),
+            Answer::Nothing => self.write(unsent).await?,
+            Answer::Lost(reason) => {
+                self.write(unsent).await?;
+                self.ignored(&reason);
+            }
+            Answer::End(reason) => {
+                self.write(unsent).await?;
+                return Ok(Next::Close(reason));
+            }
         }
         Ok(Next::Continue)
     }
@@ -184,7 +211,8 @@ where
         Instant::now() + self.session.idle_timeout()
     }
 
-    async fn send(&mut self, message: Message) -> Ended {
+    /// Sends a message, after a packet that has not been sent.
+    async fn send(&mut self, unsent: Option<Packet>, message: Message) -> Ended {
         let Message {
             topic,
             body,
@@ -193,7 +221,8 @@ where
         } = message;
         let packet_id = (qos == QoS::AtLeastOnce).then(|| self.next_id());
         let publish = Publish::new(topic, body, qos, packet_id);
-        self.write(Packet::Publish(publish)).await?;
+        self.write(unsent.into_iter().chain([Packet::Publish(publish)]))
+            .await?;
         match (receipt, packet_id) {
             (Some(receipt), Some(packet_id)) => drop(self.receipts.insert(packet_id, receipt)),
             (Some(receipt), None) => self.session.delivered(receipt).await,
@@ -202,8 +231,8 @@ where
         Ok(())
     }
 
-    async fn write(&mut self, packet: Packet) -> Ended {
-        write(self.packets, packet).await
+    async fn write(&mut self, packets: impl IntoIterator<Item = Packet>) -> Ended {
+        write(self.packets, packets).await
     }
 
     /// A packet id that no message with a receipt has.
@@ -214,13 +243,5 @@ where
                 return self.last_id;
             }
         }
-    }
-}
-
-/// Waits before an answer, until the emulator stops.
-async fn delay(gateway: &Gateway, stop: &CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(gateway.instance.settings.mqtt_answer_delay) => {}
     }
 }

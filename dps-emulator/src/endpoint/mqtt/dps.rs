@@ -11,7 +11,7 @@ use dps_types::protocol::mqtt::{RESPONSE_FILTER, RequestTopic, ResponseTopic, Us
 use super::super::answer::Delivery;
 use super::super::device::answer::{DeviceCall, Outcome, answer, refused};
 use super::super::{Caller, Gateway};
-use super::session::{Answer, Message, Received, Session, granted};
+use super::session::{Answer, Message, Received, Session, check_rid, granted};
 use super::{ENVELOPE, idle_timeout, presented};
 use crate::attest::Presented;
 use crate::instances::Instances;
@@ -137,6 +137,9 @@ impl Session for Client<'_> {
                 return Received::End(format!("PUBLISH to '{topic}': {error}"));
             }
         };
+        if let Err(reason) = check_rid(&rid) {
+            return Received::End(reason);
+        }
         Received::Request(Request {
             rid,
             action,

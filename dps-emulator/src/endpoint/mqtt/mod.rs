@@ -29,6 +29,9 @@ use session::Session;
 
 /// The most bytes that MQTT adds to a message: its header and its topic.
 const ENVELOPE: usize = 32 * 1024;
+/// The longest `$rid`, in bytes. No limit is documented, and SDKs use at most 36 bytes. The topic of an answer contains it, and has to
+/// fit into a packet.
+const MAX_RID: usize = 1024;
 /// The largest CONNECT, in bytes. Until then the client is not authenticated.
 pub(super) const MAX_CONNECT: usize = 16 * 1024;
 /// The time within which a client must send CONNECT.
@@ -83,7 +86,11 @@ where
         Ok(Err(error)) if error.kind() == ErrorKind::ProtocolVersion => {
             let reason = "the client does not use MQTT 3.1.1; MQTT 5 and 3.1 are not supported";
             gateway.closed(caller, None, reason);
-            return write(packets, conn_ack(ConnectCode::UnacceptableProtocolVersion)).await;
+            return write(
+                packets,
+                [conn_ack(ConnectCode::UnacceptableProtocolVersion)],
+            )
+            .await;
         }
         Ok(Err(error)) if error.kind() == ErrorKind::Io => return Err(error.into()),
         Ok(Err(error)) => return closed(&format!("the first packet is not valid: {error}")),
@@ -132,7 +139,7 @@ where
         true => ConnectCode::ServerUnavailable,
         false => ConnectCode::NotAuthorized,
     };
-    write(packets, conn_ack(code)).await
+    write(packets, [conn_ack(code)]).await
 }
 
 async fn accept<S, C>(
@@ -152,7 +159,7 @@ where
         session_present: session.is_resumed(),
         code: ConnectCode::Accepted,
     };
-    write(packets, accepted).await?;
+    write(packets, [accepted]).await?;
     Connection::new(packets, gateway, caller, session)
         .run(stop)
         .await
@@ -172,12 +179,12 @@ fn idle_timeout(keep_alive: u16) -> Option<Duration> {
     }
 }
 
-/// Writes a packet. A client that does not read it in time loses its connection.
-async fn write<S>(packets: &mut Packets<S>, packet: Packet) -> Ended
+/// Writes packets together. A client that does not read them in time loses its connection.
+async fn write<S>(packets: &mut Packets<S>, unsent: impl IntoIterator<Item = Packet>) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout(WRITE_TIMEOUT, packets.write(packet)).await {
+    match timeout(WRITE_TIMEOUT, packets.write_all(unsent)).await {
         Ok(written) => Ok(written?),
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }

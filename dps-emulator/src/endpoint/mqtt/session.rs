@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use dps_mqtt::{Publish, QoS};
 
+use super::MAX_RID;
+
 /// A client whose CONNECT was accepted.
 pub(super) trait Session {
     /// A message of the client that has been read.
@@ -29,7 +31,7 @@ pub(super) trait Session {
     /// Reads a message, before it is acknowledged.
     async fn read(&mut self, publish: Publish) -> Received<Self::Request>;
 
-    /// Answers a message that has been acknowledged.
+    /// Answers a message. Its acknowledgement is sent before the answer.
     async fn answer(&mut self, request: Self::Request) -> Answer;
 
     /// Waits for the next message that the service sends without a request. An error is the reason for which the connection ends.
@@ -52,7 +54,7 @@ pub(super) enum Received<R> {
     End(String),
 }
 
-/// The next step after a client's message was acknowledged.
+/// The next step after the acknowledgement of a client's message.
 pub(super) enum Answer {
     Message(Message),
     /// Sends the message twice, as a fault asked for.
@@ -95,4 +97,14 @@ impl Message {
 /// Neither DPS nor a hub delivers exactly once.
 pub(super) fn granted(asked: QoS) -> QoS {
     asked.min(QoS::AtLeastOnce)
+}
+
+/// Checks the length of a request id. An error is the reason for which the connection ends.
+pub(super) fn check_rid(rid: &str) -> Result<(), String> {
+    match rid.len() {
+        0..=MAX_RID => Ok(()),
+        length => Err(format!(
+            "the $rid of a request has {length} bytes; the longest has {MAX_RID}"
+        )),
+    }
 }

@@ -22,6 +22,8 @@ use crate::state::Record;
 use crate::state::store::Store;
 use pools::{Challenge, Pool, Pools, network};
 use shared::SharedChallenges;
+#[cfg(fuzzing)]
+pub(crate) use shared::StoredChallenge;
 
 /// How long a challenge can be answered. A TPM takes seconds.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);

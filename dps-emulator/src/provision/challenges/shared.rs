@@ -18,7 +18,7 @@ use crate::state::{Record, decode_or_skip, encode};
 pub(super) struct SharedChallenges(Arc<dyn Store>);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredChallenge {
+pub(crate) struct StoredChallenge {
     made: Timestamp,
     proof: TpmProof,
     /// The registration of a device that answered and has no enrollment.

@@ -1,5 +1,10 @@
 //! The conformance suite for implementations of [`Store`].
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test suite: it panics when a rule is broken"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
-//! The store in memory: ordered maps behind a lock, for tests and temporary emulators.
+//! The store in memory: ordered sets of records behind a lock, for tests and temporary emulators.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,8 +11,7 @@ use async_trait::async_trait;
 
 use super::{Action, Change, Store, StoreError, Table};
 
-/// Boxed, as there may be millions.
-type Tables = HashMap<Table, BTreeMap<Box<str>, Box<[u8]>>>;
+type Tables = HashMap<Table, BTreeSet<Record>>;
 
 /// Keeps everything in memory. Nothing outlives the value.
 #[derive(Default)]
@@ -49,9 +50,9 @@ impl Store for MemoryStore {
             let records = tables.entry(change.table).or_default();
             match &change.action {
                 Action::Put(value) => {
-                    drop(records.insert(change.key.into(), value.as_slice().into()));
+                    drop(records.replace(Record::new(change.key, value)));
                 }
-                Action::Delete => drop(records.remove(change.key)),
+                Action::Delete => drop(records.take(change.key.as_bytes())),
                 Action::Keep => {}
             }
         }
@@ -68,13 +69,12 @@ impl Store for MemoryStore {
         let Some(records) = tables.get(&table) else {
             return Ok(Vec::new());
         };
+        let after = after.map(str::as_bytes);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let page = records
-            .range::<str, _>((start, Bound::Unbounded))
+            .range::<[u8], _>((start, Bound::Unbounded))
             .take(limit);
-        Ok(page
-            .map(|(key, value)| (key.to_string(), value.to_vec()))
-            .collect())
+        Ok(page.map(Record::to_entry).collect())
     }
 
     async fn count(&self, table: Table) -> Result<u64, StoreError> {
@@ -87,7 +87,7 @@ impl Store for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let records: usize = self.tables().values().map(BTreeMap::len).sum();
+        let records: usize = self.tables().values().map(BTreeSet::len).sum();
         f.debug_struct("MemoryStore")
             .field("records", &records)
             .finish()
@@ -95,5 +95,63 @@ impl fmt::Debug for MemoryStore {
 }
 
 fn value<'t>(tables: &'t Tables, table: Table, key: &str) -> Option<&'t [u8]> {
-    Some(tables.get(&table)?.get(key)?)
+    Some(tables.get(&table)?.get(key.as_bytes())?.value())
 }
+
+/// A key and its value in one allocation, because there may be millions: the length of the key, the key, the value. Records are
+/// compared by their keys.
+struct Record(Box<[u8]>);
+
+impl Record {
+    fn new(key: &str, value: &[u8]) -> Self {
+        let length = key.len().to_ne_bytes();
+        Self([&length, key.as_bytes(), value].concat().into_boxed_slice())
+    }
+
+    fn key(&self) -> &[u8] {
+        self.parts().0
+    }
+
+    fn value(&self) -> &[u8] {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let parts = self.0.split_first_chunk();
+        let parts =
+            parts.and_then(|(length, rest)| rest.split_at_checked(usize::from_ne_bytes(*length)));
+        parts.unwrap_or_default()
+    }
+
+    fn to_entry(&self) -> (String, Vec<u8>) {
+        let (key, value) = self.parts();
+        (String::from_utf8_lossy(key).into_owned(), value.to_vec())
+    }
+}
+
+/// The bytes of a text are in the order of the text.
+impl Borrow<[u8]> for Record {
+    fn borrow(&self) -> &[u8] {
+        self.key()
+    }
+}
+
+impl Ord for Record {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+impl PartialOrd for Record {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Record {}

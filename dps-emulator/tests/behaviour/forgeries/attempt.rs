@@ -1,16 +1,19 @@
-//! One registration of `dev-1` over one transport, with any credentials.
+//! One registration over one transport, with any credentials.
+
+use std::path::Path;
+use std::process::Stdio;
 
 use dps_amqp::{
-    Answer as AmqpAnswer, Client as AmqpClient, ClientOptions, CorrelationId, Frames, Message,
-    Property, sasl,
+    Answer as AmqpAnswer, Body, Client as AmqpClient, ClientOptions, CorrelationId, Frames,
+    Message, Property, sasl,
 };
 use dps_websocket::WebSocketIo;
-use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::common::{
-    Client, Connect, Dps, FILTER, REGISTER, TIMEOUT, Transport, connect, publish, subscribe, tls,
+    ACCEPTED, Client, Connect, Dps, FILTER, REGISTER, TIMEOUT, connect, publish, subscribe, tls,
 };
 
 pub(super) const TRANSPORTS: [&str; 5] = [
@@ -21,8 +24,12 @@ pub(super) const TRANSPORTS: [&str; 5] = [
     "AMQP over WebSocket",
 ];
 
-const RESOURCE: &str = "0ne00000001/registrations/dev-1";
 const MAX_BYTES: usize = 64 * 1024;
+
+/// A connection with TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// The credentials of an attempt.
 #[derive(Clone, Copy)]
@@ -31,73 +38,93 @@ pub(super) enum Credentials<'a> {
     Token(&'a str),
     /// A chain and a private key, PEM. Neither is checked on this side.
     Identity(&'a str, &'a str),
+    /// The folder of `chain.pem` and `key.pem` for the openssl program, which has keys that rustls does not have.
+    Openssl(&'a Path),
 }
 
 impl<'a> Credentials<'a> {
-    /// Registers over this transport. Returns true if the emulator accepts the registration.
+    /// Registers `dev-1` over this transport. Returns true if the emulator accepts the registration.
     pub(super) async fn register(self, dps: &Dps, transport: &str) -> bool {
-        let attempt = async {
-            match transport {
-                "HTTPS" => self.over_https(dps).await,
-                "MQTT" => match self.identity() {
-                    Some((chain, key)) => {
-                        let client = dps.mqtt_presenting(chain, key).await;
-                        self.over_mqtt(client).await
-                    }
-                    None => self.over_mqtt(dps.mqtt().await).await,
-                },
-                "MQTT over WebSocket" => match self.identity() {
-                    Some((chain, key)) => {
-                        let client = dps.websocket_presenting(chain, key).await;
-                        self.over_mqtt(client).await
-                    }
-                    None => self.over_mqtt(dps.websocket().await).await,
-                },
-                "AMQP" => {
-                    let tls = tls(dps.emulator.ca_pem(), self.identity());
-                    let stream = connect(dps.emulator.amqp_port(), tls).await;
-                    self.over_amqp(stream.expect("TLS")).await
-                }
-                _ => {
-                    let tls = tls(dps.emulator.ca_pem(), self.identity());
-                    let stream = connect(dps.port, tls).await.expect("TLS");
-                    let path = "/$iothub/websocket";
-                    let stream =
-                        WebSocketIo::connect(stream, "localhost", path, "AMQPWSB10", MAX_BYTES);
-                    self.over_amqp(stream.await.expect("a WebSocket")).await
-                }
-            }
-        };
-        let attempt = Box::pin(attempt);
-        let limited = timeout(TIMEOUT, attempt).await;
-        limited.unwrap_or_else(|_| panic!("no answer over {transport}"))
+        self.register_as("dev-1", dps, transport).await
     }
 
-    fn identity(self) -> Option<(&'a str, &'a str)> {
-        match self {
+    /// Registers a device over this transport. Returns true if the emulator accepts the registration.
+    pub(super) async fn register_as(self, id: &str, dps: &Dps, transport: &str) -> bool {
+        let attempt = Box::pin(async {
+            let port = match transport {
+                "MQTT" => dps.emulator.mqtt_port(),
+                "AMQP" => dps.emulator.amqp_port(),
+                _ => dps.port,
+            };
+            let stream = self.connect(dps, port).await?;
+            match transport {
+                "HTTPS" => self.over_https(id, stream).await,
+                "MQTT" => self.over_mqtt(id, stream).await,
+                "MQTT over WebSocket" => {
+                    let stream = websocket(stream, "mqtt").await?;
+                    self.over_mqtt(id, stream).await
+                }
+                "AMQP" => self.over_amqp(id, stream).await,
+                _ => {
+                    let stream = websocket(stream, "AMQPWSB10").await?;
+                    self.over_amqp(id, stream).await
+                }
+            }
+        });
+        let limited = timeout(TIMEOUT, attempt).await;
+        let answer = limited.unwrap_or_else(|_| panic!("no answer over {transport}"));
+        answer.is_some_and(|answer| {
+            let status = answer["status"].as_str().unwrap_or_default();
+            matches!(status, "assigning" | "assigned")
+        })
+    }
+
+    /// `None` if the emulator ends the handshake.
+    async fn connect(self, dps: &Dps, port: u16) -> Option<Box<dyn Stream>> {
+        let identity = match self {
             Self::Token(_) => None,
             Self::Identity(chain, key) => Some((chain, key)),
+            Self::Openssl(folder) => return Some(Box::new(openssl_client(port, folder))),
+        };
+        let stream = connect(port, tls(dps.emulator.ca_pem(), identity)).await;
+        Some(Box::new(stream.ok()?))
+    }
+
+    /// The document of an answer below 400.
+    async fn over_https(self, id: &str, mut stream: impl Stream) -> Option<Value> {
+        let body = json!({ "registrationId": id }).to_string();
+        let authorization = match self {
+            Self::Token(token) => format!("Authorization: {token}\r\n"),
+            _ => String::new(),
+        };
+        let request = format!(
+            "PUT /0ne00000001/registrations/{id}/register?api-version=2021-06-01 HTTP/1.1\r\n\
+             Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{authorization}\r\n{body}",
+            body.len(),
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        // The emulator may reset the connection after its answer.
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        match head.starts_with("HTTP/1.1 2") {
+            true => Some(serde_json::from_str(body).expect("JSON")),
+            false => None,
         }
     }
 
-    async fn over_https(self, dps: &Dps) -> bool {
-        let device = dps.device("dev-1");
-        let device = match self {
-            Self::Token(token) => device.token(token),
-            Self::Identity(chain, key) => device.identity(chain, key),
-        };
-        let answer = device.register().await;
-        assert!(matches!(answer.status, 202 | 401), "{answer:?}");
-        answer.status == 202
-    }
-
-    async fn over_mqtt<C: Transport>(self, mut client: Client<C>) -> bool {
+    /// The document of a response below 400.
+    async fn over_mqtt(self, id: &str, stream: impl Stream) -> Option<Value> {
         let connect = match self {
-            Self::Token(token) => Connect::of("dev-1").password(token),
-            Self::Identity(..) => Connect::of("dev-1"),
+            Self::Token(token) => Connect::of(id).password(token),
+            _ => Connect::of(id),
         };
-        if !client.try_connect(&connect).await {
-            return false;
+        let mut client = Client::over(stream);
+        client.send(&connect.bytes()).await;
+        if client.transport_answer().await.as_deref() != Some(ACCEPTED) {
+            return None;
         }
         client.send(&subscribe(1, &[(FILTER, 1)])).await;
         client.expect(b"\x90\x03\x00\x01\x01").await;
@@ -105,31 +132,70 @@ impl<'a> Credentials<'a> {
             .send(&publish(2, &format!("{REGISTER}1"), b"{}"))
             .await;
         client.expect(b"\x40\x02\x00\x02").await;
-        let topic = client.response().await.topic;
-        topic.starts_with("$dps/registrations/res/202/")
+        let response = client.next_response().await?;
+        let accepted = response.topic.starts_with("$dps/registrations/res/2");
+        accepted.then(|| response.json())
     }
 
-    /// A device with a certificate sends no SASL layer, as Microsoft's SDKs.
-    async fn over_amqp<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) -> bool {
+    /// The document of an answer that is not a rejection. A device with a certificate sends no SASL layer, as Microsoft's
+    /// SDKs.
+    async fn over_amqp(self, id: &str, stream: impl Stream) -> Option<Value> {
+        let resource = format!("0ne00000001/registrations/{id}");
         let mut frames = Frames::new(stream, MAX_BYTES);
-        if let Self::Token(token) = self
-            && sasl::plain(&mut frames, RESOURCE, token).await.is_err()
-        {
-            return false;
+        if let Self::Token(token) = self {
+            sasl::plain(&mut frames, &resource, token).await.ok()?;
         }
-        let options = ClientOptions::new("forger", "localhost", RESOURCE)
+        let options = ClientOptions::new("forger", "localhost", &resource)
             .with_link_property("com.microsoft:api-version", "2019-03-31");
-        let Ok(mut client) = AmqpClient::open(frames, &options).await else {
-            return false;
-        };
-        let body = json!({ "registrationId": "dev-1" }).to_string();
+        let mut client = AmqpClient::open(frames, &options).await.ok()?;
+        let body = json!({ "registrationId": id }).to_string();
         let mut request = Message::data(body.into_bytes()).with_property(
             "iotdps-operation-type",
             Property::Text("iotdps-register".into()),
         );
         request.correlation_id = Some(CorrelationId::text("1"));
-        matches!(client.request(&request).await, Ok(AmqpAnswer::Message(_)))
+        let Ok(AmqpAnswer::Message(answer)) = client.request(&request).await else {
+            return None;
+        };
+        let Body::Data(body) = &answer.body else {
+            panic!("not a document: {answer:?}");
+        };
+        Some(serde_json::from_slice(body).expect("JSON"))
     }
+}
+
+/// `None` if the emulator ends the connection.
+async fn websocket(stream: impl Stream, protocol: &str) -> Option<WebSocketIo<impl Stream>> {
+    let path = "/$iothub/websocket";
+    let opened = WebSocketIo::connect(stream, "localhost", path, protocol, MAX_BYTES);
+    opened.await.ok()
+}
+
+/// A TLS connection of `openssl s_client`, which ends with its input.
+fn openssl_client(port: u16, folder: &Path) -> impl Stream + use<> {
+    let mut child = tokio::process::Command::new("openssl")
+        .args(["s_client", "-quiet", "-no_ign_eof", "-nocommands"])
+        .args(["-cipher", "DEFAULT@SECLEVEL=0", "-connect"])
+        .arg(format!("127.0.0.1:{port}"))
+        .args([
+            "-cert",
+            "chain.pem",
+            "-cert_chain",
+            "chain.pem",
+            "-key",
+            "key.pem",
+        ])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let streams = (child.stdout.take(), child.stdin.take());
+    let (Some(output), Some(input)) = streams else {
+        panic!("both are pipes");
+    };
+    tokio::io::join(output, input)
 }
 
 /// Whether the emulator has a registration record of `dev-1`.

@@ -83,7 +83,10 @@ async fn a_device_that_disconnects_is_not_connected() {
 #[tokio::test]
 async fn an_unsupported_packet_ends_the_connection() {
     let dps = Dps::with_assigned(Value::Null).await;
+    let long = "x".repeat(1025);
     for topic in [
+        &format!("$iothub/twin/GET/?$rid={long}"),
+        &format!("$iothub/twin/PATCH/properties/reported/?$rid={long}"),
         "devices/dev-2/messages/events/",
         "devices/dev-1/messages/eventsX",
         "$iothub/twin/GET/",

@@ -1,11 +1,12 @@
 //! The log at the default level: each refusal is one line with the device, the transport and the reason.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use dps_emulator::CertificateAuthority;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 use crate::common::{
     Connect, Dps, FOREVER, KEY_1, KEY_2, NOT_AUTHORIZED, REGISTER, TIMEOUT, hub_token, publish,
@@ -34,6 +35,11 @@ impl Write for Buffer {
 
 impl Log {
     fn start() -> Self {
+        // With one subscriber only, tracing would cache for all threads that a thread without it has no use for a message.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+        LazyLock::force(&SECOND);
+
         let text = Buffer::default();
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()

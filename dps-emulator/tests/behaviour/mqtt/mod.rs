@@ -26,6 +26,7 @@ mod many;
 mod outcomes;
 mod publish;
 mod refusals;
+mod shared_writes;
 mod shutdown;
 mod subscribe;
 mod tpm;

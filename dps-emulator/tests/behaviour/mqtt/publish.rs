@@ -63,7 +63,7 @@ async fn at_most_once_is_answered_without_acknowledgement() {
 async fn the_request_id_comes_back_as_it_was() {
     let dps = Dps::with_device().await;
     let mut client = dps.mqtt_device("dev-1").await;
-    let long = "x".repeat(1000);
+    let long = "x".repeat(1024);
     for rid in [
         "1",
         "0",
@@ -88,6 +88,20 @@ async fn the_request_id_comes_back_as_it_was() {
             .finish(response.json()["operationId"].as_str().expect("an id"))
             .await;
     }
+}
+
+/// Otherwise the topic of the answer could be too long, and the client would receive neither an acknowledgement nor an answer.
+#[tokio::test]
+async fn a_request_id_that_is_too_long_ends_the_connection() {
+    let dps = Dps::with_device().await;
+    for length in [1025, 60_000] {
+        let mut client = dps.mqtt_device("dev-1").await;
+        let topic = format!("{REGISTER}{}", "x".repeat(length));
+        client.send(&publish(7, &topic, b"{}")).await;
+        client.closed().await;
+    }
+    let mut client = dps.mqtt_device("dev-1").await;
+    assert_eq!(client.provision().await["status"], "assigned");
 }
 
 #[tokio::test]

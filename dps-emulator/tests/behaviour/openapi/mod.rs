@@ -4,7 +4,9 @@ mod schema;
 
 use std::collections::HashSet;
 
+use dps_device::attestation::TpmKeys;
 use dps_emulator::CertificateAuthority;
+use dps_hardware::SoftwareTpm;
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -60,7 +62,8 @@ impl Check {
 
     async fn enrollments(&mut self) {
         let device = self.ca.issue("dev-x509").expect("a certificate");
-        let endorsement = json!({ "type": "tpm", "tpm": { "endorsementKey": "AToAAQAL" } });
+        let endorsement = SoftwareTpm::number(1).endorsement_key().to_base64();
+        let endorsement = json!({ "type": "tpm", "tpm": { "endorsementKey": endorsement } });
         let everything = json!({
             "deviceId": "toaster-1",
             "initialTwin": { "tags": { "site": { "floor": 3 } }, "properties": { "desired": { "a": { "b": 1 } } } },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{replica, replicas};
+use super::{replica, replicas, soon};
 use crate::common::{Client, Connect, DESIRED, Database, Dps, KEY_1, Tls, Wire, hub_token};
 use crate::instances::{create, enroll, name};
 
@@ -37,10 +37,10 @@ async fn at_hub(dps: &Dps) -> Client<Tls> {
 async fn the_operations_of_an_instance_are_taken_over() {
     let database = Database::default();
     let dying = replica(database.client(), |builder| {
-        builder.assign_delay(Duration::from_secs(3600))
+        soon(builder).assign_delay(Duration::from_secs(3600))
     })
     .await;
-    let living = replica(database.client(), |builder| builder).await;
+    let living = replica(database.client(), soon).await;
     let (instance, at_dying) = create(&dying, "suite-1").await;
     enroll(&at_dying, "dev-1", KEY_1).await;
     let accepted = at_dying.device("dev-1").key(KEY_1).register().await;

@@ -24,14 +24,15 @@ async fn replicas<const N: usize>(database: &Database) -> [Dps; N] {
     all.unwrap_or_else(|_| panic!("{N} emulators"))
 }
 
-/// An emulator whose operations others take over after half a second.
+/// An emulator whose operations others take over after ten seconds without a heartbeat, which is the default.
 async fn replica(
     store: Arc<impl Store + 'static>,
     choose: impl Fn(EmulatorBuilder) -> EmulatorBuilder,
 ) -> Dps {
-    Dps::start_with(|builder| {
-        let timeout = Duration::from_millis(500);
-        choose(builder.replica_timeout(timeout).store(store))
-    })
-    .await
+    Dps::start_with(|builder| choose(builder.store(store))).await
+}
+
+/// For tests that wait until the operations of a replica are taken over.
+fn soon(builder: EmulatorBuilder) -> EmulatorBuilder {
+    builder.replica_timeout(Duration::from_millis(500))
 }

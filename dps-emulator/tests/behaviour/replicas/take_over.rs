@@ -8,7 +8,7 @@ use dps_emulator::store::Table;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::{replica, replicas};
+use super::{replica, replicas, soon};
 use crate::common::{Database, Hook, KEY_1, KEY_2, TIMEOUT, key_enrollment, linked, with};
 
 #[tokio::test]
@@ -29,10 +29,10 @@ async fn a_registration_is_polled_at_another_replica_than_the_one_that_accepted_
 async fn the_operations_of_a_replica_that_died_are_taken_over() {
     let database = Database::default();
     let dying = replica(database.client(), |builder| {
-        builder.assign_delay(Duration::from_secs(3600))
+        soon(builder).assign_delay(Duration::from_secs(3600))
     })
     .await;
-    let living = replica(database.client(), |builder| builder).await;
+    let living = replica(database.client(), soon).await;
     let devices: Vec<String> = (0..20).map(|number| format!("dev-{number}")).collect();
     let mut operations = Vec::new();
     for id in &devices {
@@ -54,12 +54,11 @@ async fn the_operations_of_a_replica_that_died_are_taken_over() {
 #[tokio::test]
 async fn a_replica_that_stops_in_order_leaves_its_operations_at_once() {
     let database = Database::default();
-    let choose = |builder: EmulatorBuilder| builder.replica_timeout(Duration::from_secs(10));
     let stopping = replica(database.client(), |builder| {
-        choose(builder).assign_delay(Duration::from_secs(3600))
+        builder.assign_delay(Duration::from_secs(3600))
     })
     .await;
-    let living = replica(database.client(), choose).await;
+    let living = replica(database.client(), |builder| builder).await;
     living.enroll("dev-1").await;
     let accepted = stopping.device("dev-1").key(KEY_1).register().await;
     stopping.emulator.shutdown().await;
@@ -121,7 +120,9 @@ async fn a_slow_replica_does_not_write_the_result_of_an_operation_that_was_taken
 }
 
 fn two_hubs(builder: EmulatorBuilder) -> EmulatorBuilder {
-    builder.link_hub(linked("hub-a")).link_hub(linked("hub-b"))
+    soon(builder)
+        .link_hub(linked("hub-a"))
+        .link_hub(linked("hub-b"))
 }
 
 fn operation(accepted: &Value) -> String {

@@ -3,6 +3,8 @@
 mod rules;
 mod version_1;
 
+use std::time::Duration;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
@@ -205,6 +207,36 @@ fn the_error_names_the_certificate_and_the_rule() {
         error,
         "the chain does not lead to a trusted certificate: it ends at 'CN=device-1' with the issuer 'CN=Root'"
     );
+}
+
+/// A device that polls presents its chain again.
+#[test]
+fn the_signatures_of_a_chain_are_verified_once() {
+    let root = root();
+    let region = below("Region", &root);
+    let mut params = params("device-1");
+    params.not_after = until(2028);
+    let presented = [leaf_of(params, &region), region.der().clone()];
+    let chain = PresentedChain::new(&presented).unwrap();
+    let anchor = Certificate::from_der(root.der().clone()).unwrap();
+    let other = Certificate::from_der(self::root().der().clone()).unwrap();
+    let search = |anchor: &Certificate, now| {
+        let budget = SignatureBudget::default();
+        let found = chain.anchors_above(&[anchor], now, &budget);
+        let found = found.map(|found| found.into_values().collect::<Vec<_>>());
+        (found.map_err(|error| error.rule()), budget.used())
+    };
+
+    assert_eq!(search(&anchor, now()), (Ok(vec![1]), 2));
+    assert_eq!(search(&anchor, now()), (Ok(vec![1]), 0));
+    // Everything else is checked again.
+    let later = now() + Duration::from_secs(365 * 24 * 3600);
+    assert_eq!(search(&anchor, later), (Err(ChainRule::Expired), 0));
+    // A CA of the same name with another key, twice: no failure is kept.
+    let refused = (Err(ChainRule::BrokenSignature), 1);
+    assert_eq!(search(&other, now()), refused);
+    assert_eq!(search(&other, now()), refused);
+    assert_eq!(search(&anchor, now()), (Ok(vec![1]), 0));
 }
 
 #[test]

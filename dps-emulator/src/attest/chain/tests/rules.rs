@@ -127,7 +127,7 @@ fn a_leaf_whose_key_usage_forbids_signatures_is_not_a_client() {
 }
 
 #[test]
-fn an_unknown_critical_extension_is_refused_except_in_an_anchor() {
+fn an_unknown_critical_extension_is_refused() {
     let critical = || {
         let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
         extension.set_criticality(true);
@@ -144,18 +144,41 @@ fn an_unknown_critical_extension_is_refused_except_in_an_anchor() {
     let leaf = leaf(&line);
     let through = distance(&[&leaf, line.der()], root.der());
     assert!(through.is_err(), "{through:?}");
-    // The operator enrolled it as it is.
-    assert_eq!(distance(&[&leaf], line.der()), Ok(0));
+    assert_eq!(distance(&[&leaf], line.der()), refused);
+}
+
+/// webpki does not read these extensions, so an intermediate may not have them as critical ones.
+#[test]
+fn only_an_anchor_may_have_critical_extensions_of_policies() {
+    let root = root();
+    for (last, content) in [
+        (32, vec![0x30, 8, 0x30, 6, 6, 4, 0x55, 0x1d, 0x20, 0]),
+        (36, vec![0x30, 3, 0x80, 1, 0]),
+        (54, vec![2, 1, 0]),
+    ] {
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, last], content);
+        extension.set_criticality(true);
+        let mut line = ca_params("Line");
+        line.custom_extensions = vec![extension];
+        let line = Ca::signed_by(line, key(), &root).unwrap();
+        let leaf = leaf(&line);
+        assert_eq!(distance(&[&leaf], line.der()), Ok(0), "{last}");
+        let through = distance(&[&leaf, line.der()], root.der());
+        assert_eq!(through, Err(ChainRule::Malformed), "{last}");
+    }
 }
 
 #[test]
-fn the_extended_key_usage_of_an_intermediate_and_any_usage_do_not_replace_client_auth() {
+fn the_extended_key_usage_of_an_issuer_and_any_usage_do_not_replace_client_auth() {
     let root = root();
     let mut line = ca_params("Line");
     line.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let line = Ca::signed_by(line, key(), &root).unwrap();
-    let through = distance(&[&leaf(&line), line.der()], root.der());
+    let leaf = leaf(&line);
+    let through = distance(&[&leaf, line.der()], root.der());
     assert_eq!(through, Err(ChainRule::NotForClients));
+    let as_anchor = distance(&[&leaf], line.der());
+    assert_eq!(as_anchor, Err(ChainRule::NotForClients));
     let mut any = params("device-1");
     any.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];
     let any = distance(&[&leaf_of(any, &root)], root.der());

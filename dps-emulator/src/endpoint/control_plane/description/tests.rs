@@ -26,6 +26,20 @@ fn read(document: Value, before: Record) -> Result<Record, ServiceError> {
     description.into_record(before)
 }
 
+#[test]
+fn a_value_that_is_nested_too_deep_is_refused() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, is_accepted) in [(64, true), (65, false), (120, false)] {
+        for (sku, properties) in [
+            (json!({ "name": "S1" }), json!({ "later": nested(levels) })),
+            (nested(levels), json!({})),
+        ] {
+            let document = json!({ "location": "l", "sku": sku, "properties": properties });
+            assert_eq!(read(document, empty()).is_ok(), is_accepted, "{levels}");
+        }
+    }
+}
+
 fn records() -> impl Strategy<Value = Record> {
     let hub = ("[a-z]{3,9}", 1..=1000u32, any::<bool>(), any::<bool>());
     let policy = ("[a-z]{1,9}", any::<bool>());

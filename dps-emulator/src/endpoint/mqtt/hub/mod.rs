@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::super::{Caller, Gateway};
 use super::hub_certificate::{CertificateRequest, Renewing};
 use super::hub_methods::PendingMethods;
-use super::session::{Answer, Message, Received, Session, granted};
+use super::session::{Answer, Message, Received, Session, check_rid, granted};
 use super::{ENVELOPE, idle_timeout, presented};
 use crate::fault::{FaultOutcome, NOT_JSON, Step};
 use crate::hub::{DeviceSession, Hubs, Identity, Subscription, ToDevice, stamps};
@@ -274,11 +274,23 @@ impl Session for Client<'_> {
         if CertificateRequest::is_for(topic) {
             return self.certificate_request(publish);
         }
-        match topic.parse() {
-            Ok(topic) => Received::Request(Request::Twin(topic, publish.payload)),
-            Err(error) => Received::End(format!(
-                "PUBLISH to '{topic}', which is not a twin request, a response to a direct method or this device's telemetry: {error}"
-            )),
+        let twin = match topic.parse() {
+            Ok(twin) => twin,
+            Err(error) => {
+                return Received::End(format!(
+                    "PUBLISH to '{topic}', which is not a twin request, a response to a direct method or this device's telemetry: {error}"
+                ));
+            }
+        };
+        let checked = match &twin {
+            TwinRequestTopic::Get { rid } | TwinRequestTopic::PatchReported { rid } => {
+                check_rid(rid)
+            }
+            _ => Err("the request is not supported".to_owned()),
+        };
+        match checked {
+            Ok(()) => Received::Request(Request::Twin(twin, publish.payload)),
+            Err(reason) => Received::End(reason),
         }
     }
 

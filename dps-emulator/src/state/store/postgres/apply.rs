@@ -106,7 +106,7 @@ impl Operation for Apply<'_> {
                 return Err(error.into());
             }
         };
-        let rows = &rows[1..];
+        let rows = rows.get(1..).unwrap_or_default();
         if !self.hold(rows) {
             session.client.batch_execute(ROLLBACK).await?;
             return Ok(false);

@@ -175,7 +175,8 @@ impl fmt::Debug for PostgresUrl {
 /// The text with [`NO_HOST`] if it has a user and no host, which only PostgreSQL's URLs may have.
 fn with_host(text: &str) -> Zeroizing<String> {
     let authority = text.find("://").map_or(0, |scheme| scheme + 3);
-    let end = text[authority..].find(['/', '?', '#']);
+    let rest = text.get(authority..).unwrap_or_default();
+    let end = rest.find(['/', '?', '#']);
     let end = end.map_or(text.len(), |end| authority + end);
     let (before, after) = text.split_at(end);
     let host = match before.ends_with('@') {

@@ -92,7 +92,7 @@ impl StorageBackend for HeldFile {
                 Held::Write { offset: at, data } => overlay(out, offset, data, *at),
                 Held::SetLen(len) => {
                     let kept = prefix(out, len.saturating_sub(offset)).len();
-                    out[kept..].fill(0);
+                    out.get_mut(kept..).unwrap_or_default().fill(0);
                 }
                 Held::Sync => {}
             }
@@ -182,7 +182,7 @@ fn len_after(len: u64, steps: &[Held]) -> u64 {
 /// At most the first `len` bytes.
 fn prefix(bytes: &mut [u8], len: u64) -> &mut [u8] {
     let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes.len());
-    &mut bytes[..len]
+    bytes.split_at_mut(len).0
 }
 
 /// Copies the part of `data` that overlaps `out`. `data_at` and `out_at` are their offsets in the file.
@@ -192,6 +192,8 @@ fn overlay(out: &mut [u8], out_at: u64, data: &[u8], data_at: u64) {
     if start < end {
         let len = (end - start) as usize;
         let (to, from) = ((start - out_at) as usize, (start - data_at) as usize);
-        out[to..to + len].copy_from_slice(&data[from..from + len]);
+        if let (Some(to), Some(from)) = (out.get_mut(to..to + len), data.get(from..from + len)) {
+            to.copy_from_slice(from);
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! other file does: for example, a copy without its mark, or a file that another program has written to.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -26,7 +26,7 @@ pub(super) enum Mark {
 
 impl Mark {
     pub(super) fn of(path: &Path, file: &Metadata) -> Self {
-        match fs::read_to_string(mark_path(path)) {
+        match read(&mark_path(path)) {
             Ok(text) if text == OPEN => Self::Open,
             Ok(text) if Some(&text) == closed(file).as_ref() => Self::Closed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
@@ -37,7 +37,9 @@ impl Mark {
 
 /// Marks the file as open. The caller does this before it writes to the file.
 pub(super) fn set_open(path: &Path) -> io::Result<()> {
-    fs::write(mark_path(path), OPEN)
+    let mark = mark_path(path);
+    let written = remove_unless_file(&mark).and_then(|()| fs::write(&mark, OPEN));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", mark.display())))
 }
 
 /// Marks the file as closed. If that fails, the next start is still correct.
@@ -48,6 +50,24 @@ pub(super) fn set_closed(path: &Path) {
     });
     if let Err(error) = written {
         tracing::debug!(%error, "the registry file could not be marked as closed");
+    }
+}
+
+/// Reads a mark. Opening a named pipe would wait for another program, and a longer file is not a mark.
+fn read(mark: &Path) -> io::Result<String> {
+    if !fs::metadata(mark)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = String::new();
+    File::open(mark)?.take(256).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Removes a link or a named pipe in the place of the mark.
+fn remove_unless_file(mark: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(mark) {
+        Ok(found) if !found.is_file() => fs::remove_file(mark),
+        _ => Ok(()),
     }
 }
 

@@ -57,6 +57,10 @@ pub(super) fn open(path: &Path, backend: Backend) -> Result<Database, StoreError
 fn open_existing(path: &Path, backend: Backend) -> Result<Database, OpenError> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let metadata = file.metadata()?;
+    // Reading a named pipe or a terminal would not end.
+    if !metadata.is_file() {
+        return Err(OpenError::new("is not a regular file"));
+    }
     let mark = Mark::of(path, &metadata);
     // A complete registry file never looks like this, because it is renamed only when it is complete. redb would
     // treat an empty file as a new one.

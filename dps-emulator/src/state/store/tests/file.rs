@@ -381,6 +381,38 @@ async fn a_path_that_cannot_be_opened_is_refused() {
     );
 }
 
+/// Reading a named pipe or a device does not end.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_is_not_regular_is_refused_and_a_mark_that_is_not_regular_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    pipe(&path);
+    let refused = refusal(&path).await.to_string();
+    assert!(refused.ends_with("is not a regular file"), "{refused}");
+    std::fs::remove_file(&path).unwrap();
+
+    drop(store_with_groups(&path).await);
+    for target in [None, Some("/dev/zero"), Some("missing")] {
+        std::fs::remove_file(mark_of(&path)).unwrap();
+        match target {
+            None => pipe(&mark_of(&path)),
+            Some(target) => std::os::unix::fs::symlink(target, mark_of(&path)).unwrap(),
+        }
+        assert_eq!(open(&path).await.count(Table::Groups).await.unwrap(), 2);
+        assert!(std::fs::symlink_metadata(mark_of(&path)).unwrap().is_file());
+    }
+    std::fs::remove_file(mark_of(&path)).unwrap();
+    std::fs::create_dir(mark_of(&path)).unwrap();
+    let refused = refusal(&path).await;
+    let cause = refused.source().unwrap().to_string();
+    assert!(cause.contains("registry.redb.state"), "{cause}");
+}
+
 async fn refusal(path: &Path) -> StoreError {
     RedbStore::open(path).await.unwrap_err()
 }

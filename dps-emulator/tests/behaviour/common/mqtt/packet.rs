@@ -9,6 +9,8 @@ pub(crate) struct Connect {
     pub(crate) clean_session: bool,
     pub(crate) keep_alive: u16,
     pub(crate) client_id: String,
+    /// The topic and the message of a will with QoS 0.
+    pub(crate) will: Option<(String, Vec<u8>)>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
 }
@@ -21,6 +23,7 @@ impl Connect {
             clean_session: true,
             keep_alive: 60,
             client_id: id.to_owned(),
+            will: None,
             username: Some(format!(
                 "0ne00000001/registrations/{id}/api-version=2019-03-31"
             )),
@@ -58,17 +61,31 @@ impl Connect {
         Self { keep_alive, ..self }
     }
 
+    pub(crate) fn will(self, topic: &str, message: &[u8]) -> Self {
+        Self {
+            will: Some((topic.to_owned(), message.to_owned())),
+            ..self
+        }
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = b"\x00\x04MQTT".to_vec();
         let flags = [
             (self.username.is_some(), 0x80),
             (self.password.is_some(), 0x40),
+            (self.will.is_some(), 0x04),
             (self.clean_session, 0x02),
         ];
         let flags = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag);
         body.extend([self.level, flags.sum()]);
         body.extend(self.keep_alive.to_be_bytes());
         body.extend(text(&self.client_id));
+        if let Some((topic, message)) = &self.will {
+            body.extend(text(topic));
+            let length = u16::try_from(message.len()).expect("a short message");
+            body.extend(length.to_be_bytes());
+            body.extend(message);
+        }
         for field in [&self.username, &self.password].into_iter().flatten() {
             body.extend(text(field));
         }

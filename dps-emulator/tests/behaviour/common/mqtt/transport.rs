@@ -1,9 +1,9 @@
 //! The transport below MQTT: TLS, or WebSocket over TLS.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::common::{TIMEOUT, Tls};
+use crate::common::TIMEOUT;
 
 /// A stream of bytes in both directions.
 pub(crate) trait Transport {
@@ -14,7 +14,7 @@ pub(crate) trait Transport {
     async fn receive(&mut self) -> Option<Vec<u8>>;
 }
 
-impl Transport for Tls {
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for S {
     async fn send(&mut self, bytes: &[u8]) {
         let sent = async {
             self.write_all(bytes).await?;

@@ -1,9 +1,5 @@
 //! Certificates that a device must not register with, each with the verdict of `openssl verify` on the same chain.
 
-use std::process::Command;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dps_emulator::CertificateAuthority;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -12,61 +8,10 @@ use rcgen::{
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{Credentials, TRANSPORTS, is_registered};
-use crate::common::{Dps, certificate_enrollment, certificate_group};
+use super::{Chain, compare, enroll};
+use crate::common::Dps;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
-
-struct Chain {
-    name: &'static str,
-    /// The device's certificate.
-    leaf: String,
-    /// The other certificates that the device presents.
-    others: Vec<String>,
-    key: String,
-    /// Whether `openssl verify` accepts the chain: it does not know registration ids.
-    openssl_accepts: bool,
-}
-
-impl Chain {
-    fn new(name: &'static str, leaf: (String, String), others: &[String]) -> Self {
-        let (leaf, key) = leaf;
-        Self {
-            name,
-            leaf,
-            others: others.to_vec(),
-            key,
-            openssl_accepts: false,
-        }
-    }
-
-    fn pem(&self) -> String {
-        [self.leaf.clone(), self.others.concat()].concat()
-    }
-
-    fn is_valid_for_openssl(&self, root: &str) -> bool {
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, pem: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, pem).expect("written");
-            path
-        };
-        // An empty file of other certificates is an error.
-        let others = write(
-            "others.pem",
-            &[self.others.concat(), root.to_owned()].concat(),
-        );
-        let verdict = Command::new("openssl")
-            .args(["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile"])
-            .arg(write("root.pem", root))
-            .arg("-untrusted")
-            .arg(others)
-            .arg(write("leaf.pem", &self.leaf))
-            .output()
-            .expect("openssl is installed");
-        verdict.status.success()
-    }
-}
 
 fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
@@ -114,11 +59,7 @@ fn with_changed_signature((pem, key): (String, String)) -> (String, String) {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
     let mut der = certificate.to_vec();
     *der.last_mut().expect("bytes") ^= 1;
-    let base64 = STANDARD.encode(der);
-    (
-        format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n"),
-        key,
-    )
+    (super::der::pem(&der), key)
 }
 
 fn critical_extension() -> CustomExtension {
@@ -187,31 +128,28 @@ fn forgeries(root: &Ca) -> Vec<Chain> {
     let self_key = key();
     let self_signed = self_signed.self_signed(&self_key).expect("a certificate");
 
-    let mut other_device = Chain::new(
-        "a certificate of another device",
-        signed(device("dev-2"), root),
-        none,
-    );
-    other_device.openssl_accepts = true;
-    let mut longer = Chain::new("a longer common name", signed(device("dev-10"), root), none);
-    longer.openssl_accepts = true;
     let mut organization = CertificateParams::default();
     organization.distinguished_name = Default::default();
     organization
         .distinguished_name
         .push(DnType::OrganizationName, "dev-1");
     organization.use_authority_key_identifier_extension = true;
-    let mut no_common_name = Chain::new(
-        "the id as the organization",
-        signed(organization, root),
-        none,
-    );
-    no_common_name.openssl_accepts = true;
 
     vec![
-        other_device,
-        longer,
-        no_common_name,
+        Chain::new(
+            "a certificate of another device",
+            signed(device("dev-2"), root),
+            none,
+        )
+        .that_openssl_accepts(),
+        Chain::new("a longer common name", signed(device("dev-10"), root), none)
+            .that_openssl_accepts(),
+        Chain::new(
+            "the id as the organization",
+            signed(organization, root),
+            none,
+        )
+        .that_openssl_accepts(),
         Chain::new(
             "self-signed",
             (self_signed.pem(), self_key.serialize_pem()),
@@ -309,51 +247,7 @@ async fn no_forged_chain_registers_a_device() {
     let dps = Dps::start().await;
     let root = root("Contoso Root");
     let line = below(authority("Line"), &root);
-    dps.create(
-        "/enrollmentGroups/root",
-        &certificate_group("root", &root.pem()),
-    )
-    .await;
-    for chain in forgeries(&root) {
-        let name = chain.name;
-        for transport in TRANSPORTS {
-            let identity = Credentials::Identity(&chain.pem(), &chain.key);
-            assert!(
-                !identity.register(&dps, transport).await,
-                "{name} over {transport}"
-            );
-        }
-        assert!(!is_registered(&dps).await, "{name}");
-        let verdict = chain.is_valid_for_openssl(&root.pem());
-        assert_eq!(verdict, chain.openssl_accepts, "{name}: openssl verify");
-    }
+    enroll(&dps, "root", &root.pem()).await;
     let genuine = Chain::new("genuine", signed(device("dev-1"), &line), &[line.pem()]);
-    assert!(genuine.is_valid_for_openssl(&root.pem()));
-    for transport in TRANSPORTS {
-        let identity = Credentials::Identity(&genuine.pem(), &genuine.key);
-        assert!(identity.register(&dps, transport).await, "{transport}");
-    }
-    assert!(is_registered(&dps).await);
-}
-
-#[tokio::test]
-async fn only_the_enrolled_certificate_registers_an_individual_enrollment() {
-    let dps = Dps::start().await;
-    let root = CertificateAuthority::new("Contoso Root").expect("a CA");
-    let enrolled = root.issue("dev-1").expect("a certificate");
-    let document = certificate_enrollment("dev-1", enrolled.certificate_pem());
-    dps.create("/enrollments/dev-1", &document).await;
-    // The same issuer and the same name are not the same certificate.
-    let reissued = root.issue("dev-1").expect("a certificate");
-    for transport in TRANSPORTS {
-        let chain = reissued.certificate_chain_pem();
-        let identity = Credentials::Identity(&chain, reissued.private_key_pem());
-        assert!(!identity.register(&dps, transport).await, "{transport}");
-    }
-    assert!(!is_registered(&dps).await);
-    for transport in TRANSPORTS {
-        let chain = enrolled.certificate_chain_pem();
-        let identity = Credentials::Identity(&chain, enrolled.private_key_pem());
-        assert!(identity.register(&dps, transport).await, "{transport}");
-    }
+    compare(&dps, &root.pem(), &forgeries(&root), &[genuine]).await;
 }
