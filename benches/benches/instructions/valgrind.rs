@@ -23,14 +23,16 @@ pub(crate) const POSTGRES: &str = "--postgres=";
 pub(crate) fn count(filter: &str, postgres: Option<&str>) -> Measured {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dump");
+    let program = std::env::current_exe().unwrap();
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", "--separate-threads=yes"])
         .args(["--dump-line=no", "--dump-before=*instructions_dump_point*"])
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(std::env::current_exe().unwrap())
+        // The lengths of the arguments and of the environment change the addresses of the stack.
+        .current_dir(program.parent().unwrap())
+        .arg(Path::new(".").join(program.file_name().unwrap()))
         .args(["--measure", filter])
         .args(postgres.map(|url| format!("{POSTGRES}{url}")))
-        // The size of the environment changes the addresses of the stack.
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .stderr(Stdio::inherit())
