@@ -67,6 +67,37 @@ pub(crate) fn auth_value<const MAX: usize>(
     }
 }
 
+/// The policy of a key from the files that name it: with a measured state, or with an authority and its approvals.
+#[cfg(feature = "tpm")]
+pub(crate) fn pcr_policy(
+    state: Option<&InputFile>,
+    authority: Option<&InputFile>,
+    approvals: &[InputFile],
+) -> Result<Option<dps_device::tpm::PcrPolicy>> {
+    use dps_device::tpm::{PcrPolicy, PolicyAuthority};
+
+    use crate::input::{read, read_text};
+
+    let about =
+        |error: dps_device::Error, file: &InputFile| Failure::from(error).about(file.display());
+    if let Some(file) = state {
+        let state = read_text(file)?.trim().parse();
+        let state = state.map_err(|error| about(error, file))?;
+        return Ok(Some(PcrPolicy::fixed(state)));
+    }
+    let Some(file) = authority else {
+        return Ok(None);
+    };
+    let authority = PolicyAuthority::from_public_key(&*read(file)?);
+    let authority = authority.map_err(|error| about(error, file))?;
+    let mut policy = PcrPolicy::authorized(authority);
+    for file in approvals {
+        let approval = read_text(file)?.trim().parse();
+        policy = policy.with_approval(approval.map_err(|error| about(error, file))?);
+    }
+    Ok(Some(policy))
+}
+
 /// Opens the token that the URI names. The variable DPS_PIN contains its PIN.
 #[cfg(feature = "pkcs11")]
 pub(crate) async fn token(

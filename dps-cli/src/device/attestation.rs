@@ -5,6 +5,7 @@ use dps_device::{
     Attestation, RegistrationId, SymmetricKey, SymmetricKeyAttestation, X509Attestation,
 };
 
+use super::tpm_key::TpmKeyAccess;
 use crate::failure::{Failure, Result};
 use crate::hardware::{self, TpmAccess, USES_TPM};
 use crate::input::{self, InputFile};
@@ -50,6 +51,8 @@ pub(crate) struct AttestationOptions {
         groups = ["key_of_certificate", USES_TPM]
     )]
     pub(crate) tpm_key: Option<String>,
+    #[command(flatten)]
+    tpm_key_access: TpmKeyAccess,
     /// Use the TPM of this machine, or the one that the value names, such as swtpm:host=127.0.0.1,port=2321. Requires the
     /// feature tpm
     #[arg(long, value_name = "TCTI", num_args = 0..=1, default_missing_value = "", groups = ["proof", USES_TPM])]
@@ -97,9 +100,24 @@ impl AttestationOptions {
         let chain = input::read(certificate)?;
         Ok(match (&self.private_key, &self.tpm_key) {
             (Some(key), _) => Some(X509Attestation::from_pem(&*chain, &*input::read(key)?)?),
-            (None, Some(handle)) => Some(key_in_tpm(handle, &self.tpm_access, &chain).await?),
+            (None, Some(handle)) => Some(self.key_in_tpm(handle, &chain).await?),
             (None, None) => None,
         })
+    }
+
+    /// The certificate in a file whose private key is at this handle of the TPM.
+    #[cfg(feature = "tpm")]
+    async fn key_in_tpm(&self, handle: &str, chain: &[u8]) -> Result<X509Attestation> {
+        let key = hardware::tpm("", &self.tpm_access).await?.key_pair();
+        let key = self
+            .tpm_key_access
+            .apply(key.with_handle(handle.parse()?))?;
+        Ok(X509Attestation::new(key.open().await?.identity(chain)?)?)
+    }
+
+    #[cfg(not(feature = "tpm"))]
+    async fn key_in_tpm(&self, _: &str, _: &[u8]) -> Result<X509Attestation> {
+        Err(hardware::missing_feature("tpm"))
     }
 
     /// The symmetric key of the options or of the environment, and whether it is that of a group.
@@ -155,19 +173,6 @@ async fn tpm(
 
 #[cfg(not(feature = "tpm"))]
 async fn tpm(_: &str, _: &TpmAccess, _: Option<RegistrationId>) -> Result<Box<dyn Attestation>> {
-    Err(hardware::missing_feature("tpm"))
-}
-
-/// The certificate in a file whose private key is at this handle of the TPM.
-#[cfg(feature = "tpm")]
-async fn key_in_tpm(handle: &str, access: &TpmAccess, chain: &[u8]) -> Result<X509Attestation> {
-    let key = hardware::tpm("", access).await?.key_pair();
-    let key = key.with_handle(handle.parse()?).open().await?;
-    Ok(X509Attestation::new(key.identity(chain)?)?)
-}
-
-#[cfg(not(feature = "tpm"))]
-async fn key_in_tpm(_: &str, _: &TpmAccess, _: &[u8]) -> Result<X509Attestation> {
     Err(hardware::missing_feature("tpm"))
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod lookup;
 pub(crate) mod register;
 pub(crate) mod renew;
 mod stop;
+mod tpm_key;
 mod transport;
 
 use std::time::Duration;

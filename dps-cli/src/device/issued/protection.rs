@@ -3,7 +3,9 @@
 use clap::Args;
 
 #[cfg(feature = "tpm")]
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
+#[cfg(feature = "tpm")]
+use crate::hardware;
 use crate::input::InputFile;
 
 /// The protection of the new keys in the TPM. Each use of the keys requires the same options.
@@ -39,39 +41,16 @@ impl KeyProtection {
         source: dps_device::certificate::TpmKeySource,
     ) -> Result<dps_device::certificate::TpmKeySource> {
         let file = self.new_key_auth_file.as_ref();
-        let auth = crate::hardware::auth_value(file, "DPS_NEW_KEY_AUTH")?;
-        let source = match auth {
+        let source = match hardware::auth_value(file, "DPS_NEW_KEY_AUTH")? {
             Some(auth) => source.with_auth(auth),
             None => source,
         };
-        Ok(match self.policy()? {
+        let (state, authority) = (&self.new_key_state, &self.new_key_authority);
+        let approvals = &self.new_key_approval;
+        let policy = hardware::pcr_policy(state.as_ref(), authority.as_ref(), approvals)?;
+        Ok(match policy {
             Some(policy) => source.with_pcr_policy(policy),
             None => source,
         })
-    }
-
-    fn policy(&self) -> Result<Option<dps_device::tpm::PcrPolicy>> {
-        use dps_device::tpm::{PcrPolicy, PolicyAuthority};
-
-        use crate::input::{read, read_text};
-
-        let about =
-            |error: dps_device::Error, file: &InputFile| Failure::from(error).about(file.display());
-        if let Some(file) = &self.new_key_state {
-            let state = read_text(file)?.trim().parse();
-            let state = state.map_err(|error| about(error, file))?;
-            return Ok(Some(PcrPolicy::fixed(state)));
-        }
-        let Some(file) = &self.new_key_authority else {
-            return Ok(None);
-        };
-        let authority = PolicyAuthority::from_public_key(&*read(file)?);
-        let authority = authority.map_err(|error| about(error, file))?;
-        let mut policy = PcrPolicy::authorized(authority);
-        for file in &self.new_key_approval {
-            let approval = read_text(file)?.trim().parse();
-            policy = policy.with_approval(approval.map_err(|error| about(error, file))?);
-        }
-        Ok(Some(policy))
     }
 }

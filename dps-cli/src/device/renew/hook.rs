@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure, Result};
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Variables with secrets of this program, which the command does not receive.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 15] = [
     "AZURE_CLIENT_SECRET",
     "DPS_ACCESS_TOKEN",
     "DPS_CONNECTION_STRING",
@@ -29,6 +29,7 @@ const SECRETS: [&str; 14] = [
     "DPS_SECONDARY_DEVICE_KEY",
     "DPS_SECONDARY_GROUP_KEY",
     "DPS_SECONDARY_KEY",
+    "DPS_TPM_KEY_AUTH",
     "DPS_TPM_OWNER_AUTH",
 ];
 
