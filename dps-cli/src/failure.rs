@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::document::add;
 use crate::format::Format;
 
 /// The exit codes of the program. They are part of its interface: README.md lists them.
@@ -38,6 +39,7 @@ pub(crate) struct Failure {
     causes: Vec<String>,
     hint: Option<String>,
     retry_after: Option<Duration>,
+    certificates: Option<String>,
 }
 
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -50,6 +52,7 @@ impl Failure {
             causes: Vec::new(),
             hint: None,
             retry_after: None,
+            certificates: None,
         }
     }
 
@@ -65,6 +68,12 @@ impl Failure {
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds certificates in PEM, which would be lost with the program.
+    pub(crate) fn with_certificates(mut self, pem: String) -> Self {
+        self.certificates = Some(pem);
         self
     }
 
@@ -97,10 +106,16 @@ impl Failure {
             if let Some(hint) = &self.hint {
                 anstream::eprintln!("\u{1b}[1;32mhint:\u{1b}[0m {hint}");
             }
+            if let Some(certificates) = &self.certificates {
+                anstream::eprint!("{certificates}");
+            }
         } else {
-            let error = json!({
+            let mut error = json!({
                 "error": self.message, "causes": self.causes, "hint": self.hint, "exitCode": self.exit as u8,
             });
+            if let Some(certificates) = &self.certificates {
+                add(&mut error, "certificates", certificates.as_str());
+            }
             eprintln!("{error}");
         }
     }

@@ -5,11 +5,17 @@ use tokio::net::TcpListener;
 
 /// A webhook that always answers with this body. Returns its URL, which contains a function key.
 pub(crate) async fn answer_always(body: &str) -> String {
+    answer_after(body, || {}).await
+}
+
+/// A webhook that first does something at each request.
+pub(crate) async fn answer_after(body: &str, action: impl Fn() + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let body = body.to_owned();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            action();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()

@@ -1,7 +1,8 @@
 //! The files of an issued certificate as a credential store: the private key and the chain, in PEM.
 //!
 //! A new pair is written next to the current one, with names that end in `.next`, and then renamed: the key first. After a power
-//! failure between the two renames, the next use finds the chain of the new key by its name and completes the renewal.
+//! failure between the two renames, the next use finds the chain of the new key by its name and completes the renewal. The new key
+//! is also written before its certificate is requested, so that it is not lost if the certificate cannot be stored.
 
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use dps_device::certificate::{
-    Credential, CredentialStore, KeySource, MemoryKeySource, StoredCredentials,
+    Credential, CredentialStore, KeyPair, KeySource, MemoryKeySource, StoredCredentials,
 };
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
@@ -44,6 +45,38 @@ impl IssuedFiles {
             key: with_suffix(&self.key),
             chain: with_suffix(&self.chain),
         }
+    }
+
+    /// Writes the private key of the next pair alone.
+    pub(super) fn write_next_key(&self, key: &KeyPair) -> io::Result<()> {
+        let path = self.next().key;
+        files::create(&path, key_pem(key), true, Access::Owner).map_err(|error| {
+            let what = format!("{} cannot be written: {error}", path.display());
+            io::Error::new(error.kind(), what)
+        })
+    }
+
+    pub(super) fn remove_next_key(&self) -> io::Result<()> {
+        remove(&self.next().key)
+    }
+
+    /// The file that contains the key with this name.
+    pub(super) fn key_file_of(&self, name: &str) -> Option<PathBuf> {
+        let contains_it = |path: &PathBuf| {
+            let pem = input::read_if_exists(path).ok().flatten();
+            let key = pem.and_then(|pem| pkcs8(&pem));
+            key.is_some_and(|key| *MemoryKeySource::name(&key) == name)
+        };
+        [self.next().key, self.key.clone()]
+            .into_iter()
+            .find(contains_it)
+    }
+
+    /// What the user does with the certificates of a key that was written without them.
+    pub(super) fn how_to_add_the_chain(&self) -> String {
+        let verb = if self.is_one_file() { "add" } else { "write" };
+        let file = self.next().chain;
+        format!("{verb} the certificates below to {}", file.display())
     }
 
     fn is_one_file(&self) -> bool {
@@ -101,8 +134,8 @@ impl CredentialStore for IssuedFiles {
             .open(credential.key())
             .await
             .map_err(io::Error::other)?;
-        let key = files::pem("PRIVATE KEY", key.pkcs8().unwrap_or_default());
-        self.next().write(&key, &chain_pem(credential.chain()))
+        self.next()
+            .write(&key_pem(&key), &chain_pem(credential.chain()))
     }
 
     async fn confirm_next(&self) -> io::Result<()> {
@@ -120,13 +153,22 @@ impl CredentialStore for IssuedFiles {
     async fn clear(&self) -> io::Result<()> {
         let next = self.next();
         for path in [&next.key, &next.chain, &self.key, &self.chain] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove(path)?;
         }
         Ok(())
     }
+}
+
+/// Removes a file that need not exist.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn key_pem(key: &KeyPair) -> Zeroizing<String> {
+    files::pem("PRIVATE KEY", key.pkcs8().unwrap_or_default())
 }
 
 fn credential(key: &[u8], chain: &[u8]) -> Option<Credential> {
@@ -156,7 +198,7 @@ async fn belongs_together(credential: &Credential) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::CertificateParams;
     use tempfile::TempDir;
 
     use super::*;
@@ -167,7 +209,7 @@ mod tests {
     }
 
     fn pair(name: &str) -> Credential {
-        let key = KeyPair::generate().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let key = MemoryKeySource::name(&key.serialize_der());

@@ -7,6 +7,7 @@ mod next_to_keys;
 mod options;
 mod place;
 mod protection;
+mod storing;
 #[cfg(feature = "pkcs11")]
 mod token;
 #[cfg(feature = "tpm")]
@@ -17,12 +18,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dps_device::RegistrationId;
-use dps_device::certificate::{CertificateRequest, Credential, IssuedCertificate};
+use dps_device::certificate::{CertificateRequest, IssuedCertificate};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub(super) use options::NewKeyOptions;
 pub(super) use place::{Held, IssuedPlace};
+pub(super) use storing::stopped_before_it_was_stored;
 
 use crate::certificate::KeyType;
 use crate::device::attestation::AttestationOptions;
@@ -79,7 +81,7 @@ impl RequestOptions {
         let (request, destination) = match (&self.csr, place, &self.new_key.certificate_out) {
             (_, Some(place), _) => {
                 let held = match self.overwrite {
-                    true => place.held(id, true).await?,
+                    true => place.completed(id, true).await?,
                     false => {
                         place.check_free().await?;
                         None
@@ -120,16 +122,20 @@ impl Requested {
         match &self.destination {
             Destination::Chain(file) => {
                 let chain = chain_pem(certificate.chain());
-                disk::write_public(file, &chain, self.overwrite)?;
+                disk::write_public(file, &chain, self.overwrite).map_err(|failure| {
+                    let failure = failure.about("the certificate was issued, but cannot be stored");
+                    let hint = format!("write the certificates below to {}", file.display());
+                    storing::containing(failure.with_hint(hint), certificate)
+                })?;
                 Ok(place::describe(certificate, Some(file), None))
             }
             Destination::Place { place, key } => {
-                let credential = Credential::new(key.clone(), certificate);
-                place.replace(&credential).await?;
-                Ok(place.describe(&Held {
+                let issued = Held {
                     name: key.clone(),
                     certificate: certificate.clone(),
-                }))
+                };
+                place.store(&issued).await?;
+                Ok(place.describe(&issued))
             }
         }
     }

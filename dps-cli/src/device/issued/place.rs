@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::files::IssuedFiles;
 use super::hardware_keys::{HardwareKeys, has_no_answer};
+use super::storing::may_be_brief;
 use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
 use crate::input;
@@ -23,16 +24,17 @@ use crate::input;
 /// A source of key pairs, and the store that keeps the chain of the key in use.
 pub(in crate::device) struct IssuedPlace {
     keys: Arc<dyn KeySource>,
-    store: Arc<dyn CredentialStore>,
-    /// The file of the private key. `None` in hardware.
-    key_file: Option<PathBuf>,
+    pub(super) store: Arc<dyn CredentialStore>,
+    /// The files of the private key and the chain. `None` for a key in hardware.
+    pub(super) files: Option<IssuedFiles>,
     /// The file of the chain. `None` if it is next to the key.
-    chain_file: Option<PathBuf>,
+    pub(super) chain_file: Option<PathBuf>,
     /// The two keys in hardware.
     hardware: Option<HardwareKeys>,
 }
 
-/// The certificate in use, and the name of its key.
+/// A certificate, and the name of its key.
+#[derive(Clone)]
 pub(in crate::device) struct Held {
     pub(in crate::device) name: Zeroizing<String>,
     pub(in crate::device) certificate: IssuedCertificate,
@@ -42,9 +44,9 @@ impl IssuedPlace {
     pub(super) fn files(files: IssuedFiles, kind: KeyKind) -> Self {
         Self {
             keys: Arc::new(MemoryKeySource::new(kind)),
-            key_file: Some(files.key.clone()),
             chain_file: Some(files.chain.clone()),
-            store: Arc::new(files),
+            store: Arc::new(files.clone()),
+            files: Some(files),
             hardware: None,
         }
     }
@@ -54,7 +56,7 @@ impl IssuedPlace {
         Self {
             keys: Arc::new(keys.clone()),
             store: Arc::new(store),
-            key_file: None,
+            files: None,
             chain_file: None,
             hardware: Some(keys),
         }
@@ -81,6 +83,28 @@ impl IssuedPlace {
         id: &RegistrationId,
         overwrite: bool,
     ) -> Result<Option<Held>> {
+        let found = self.find(id, overwrite).await?;
+        Ok(found.map(|(held, _)| held))
+    }
+
+    /// As [`held`](Self::held). A certificate that was stored next to the one in use, and was not in use yet when the power failed, is
+    /// put into use.
+    pub(in crate::device) async fn completed(
+        &self,
+        id: &RegistrationId,
+        overwrite: bool,
+    ) -> Result<Option<Held>> {
+        let Some((held, is_next)) = self.find(id, overwrite).await? else {
+            return Ok(None);
+        };
+        if is_next {
+            self.store.confirm_next().await?;
+        }
+        Ok(Some(held))
+    }
+
+    /// The newest certificate, and true if it is stored next to the one in use.
+    async fn find(&self, id: &RegistrationId, overwrite: bool) -> Result<Option<(Held, bool)>> {
         let stored = match self.store.load().await {
             Ok(stored) => stored,
             Err(error) => match key_error(&error) {
@@ -91,7 +115,7 @@ impl IssuedPlace {
         };
         if let Some(next) = stored.next {
             match self.open(next, id).await {
-                Ok(held) => return Ok(Some(held)),
+                Ok(held) => return Ok(Some((held, true))),
                 Err(error) if has_no_answer(&error) => return Err(error.into()),
                 // It is replaced by the next renewal.
                 Err(_) => {}
@@ -99,7 +123,7 @@ impl IssuedPlace {
         }
         let foreign = match stored.current {
             Some(current) => match self.open(current, id).await {
-                Ok(held) => return Ok(Some(held)),
+                Ok(held) => return Ok(Some((held, false))),
                 Err(error) if has_no_answer(&error) => return Err(error.into()),
                 Err(error) => self.unusable(id, &error),
             },
@@ -124,29 +148,13 @@ impl IssuedPlace {
         Ok(Held { name, certificate })
     }
 
-    /// Replaces the certificate with one of this device that was stored next to it, and was not in use yet when the power failed.
-    pub(in crate::device) async fn complete(&self, id: &RegistrationId) -> Result {
-        let stored = match self.store.load().await {
-            // `held` reports it.
-            Err(error) if key_error(&error).is_some() => return Ok(()),
-            stored => stored?,
-        };
-        let Some(next) = stored.next else {
-            return Ok(());
-        };
-        match self.open(next, id).await {
-            Ok(_) => Ok(self.store.confirm_next().await?),
-            // It is replaced by the next renewal.
-            Err(_) => Ok(()),
-        }
-    }
-
     /// An error if the next certificate cannot be stored: it is not requested in that case.
     pub(in crate::device) async fn check_writable(&self, held: Option<&Held>) -> Result {
         let in_use: Vec<_> = held.iter().map(|held| held.name.as_str()).collect();
         let checked = self.store.check_writable(&in_use).await;
         checked.map_err(|error| match key_error(&error) {
             Some(error) => error.clone().into(),
+            None if may_be_brief(&error) => error.into(),
             None => Failure::usage(error.to_string()),
         })
     }
@@ -164,7 +172,8 @@ impl IssuedPlace {
         }
     }
 
-    /// Generates a key pair, and the request of its certificate. The key pair of the certificate in use stays.
+    /// Generates a key pair, and the request of its certificate. The key pair of the certificate in use stays. A private key for a file
+    /// is written next to the one in use, so that it is not lost if the certificate cannot be stored.
     pub(in crate::device) async fn request(
         &self,
         id: &RegistrationId,
@@ -172,6 +181,9 @@ impl IssuedPlace {
     ) -> Result<(Zeroizing<String>, CertificateRequest)> {
         let in_use: Vec<_> = held.iter().map(|held| held.name.as_str()).collect();
         let (name, key) = self.keys.generate(&in_use).await?;
+        if let Some(files) = &self.files {
+            files.write_next_key(&key)?;
+        }
         match CertificateRequest::new(id.clone(), key).await {
             Ok(request) => Ok((name, request)),
             Err(error) => {
@@ -184,12 +196,6 @@ impl IssuedPlace {
                 })
             }
         }
-    }
-
-    /// Puts a certificate into use.
-    pub(in crate::device) async fn replace(&self, credential: &Credential) -> Result {
-        self.store.save_next(credential).await?;
-        Ok(self.store.confirm_next().await?)
     }
 
     /// Removes the keys of earlier certificates. A source without places has none.
@@ -207,16 +213,21 @@ impl IssuedPlace {
 
     /// Removes a key whose certificate was not issued.
     pub(in crate::device) async fn discard(&self, name: &str) -> Result {
+        self.discard_file()?;
         Ok(self.keys.remove(name).await?)
+    }
+
+    /// Removes the file of a key whose certificate was not issued. A key in hardware stays until it is replaced.
+    pub(in crate::device) fn discard_file(&self) -> io::Result<()> {
+        match &self.files {
+            Some(files) => files.remove_next_key(),
+            None => Ok(()),
+        }
     }
 
     pub(in crate::device) fn describe(&self, held: &Held) -> Value {
         let certificate = &held.certificate;
-        let mut document = describe(
-            certificate,
-            self.chain_file.as_deref(),
-            self.key_file.as_deref(),
-        );
+        let mut document = describe(certificate, self.chain_file.as_deref(), self.key_file());
         if self.hardware.is_some() {
             add(&mut document, "key", self.name(&held.name));
         }
@@ -225,15 +236,15 @@ impl IssuedPlace {
 
     /// The variables that describe the certificate to a command.
     pub(in crate::device) fn variables(&self, held: &Held) -> Vec<(&'static str, OsString)> {
-        let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
-        let file = |file: &Option<PathBuf>| file.as_ref().map(|file| absolute(file).into());
+        let absolute = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = |file: Option<&Path>| file.map(|file| absolute(file).into());
         let key = self
             .hardware
             .is_some()
             .then(|| self.name(&held.name).into());
         let variables = [
-            ("DPS_CERTIFICATE_FILE", file(&self.chain_file)),
-            ("DPS_PRIVATE_KEY_FILE", file(&self.key_file)),
+            ("DPS_CERTIFICATE_FILE", file(self.chain_file.as_deref())),
+            ("DPS_PRIVATE_KEY_FILE", file(self.key_file())),
             ("DPS_PRIVATE_KEY", key),
         ];
         variables
@@ -243,8 +254,13 @@ impl IssuedPlace {
     }
 
     fn files_of_it(&self) -> impl Iterator<Item = &Path> {
-        let files = [&self.key_file, &self.chain_file];
-        files.into_iter().flatten().map(PathBuf::as_path)
+        let files = [self.key_file(), self.chain_file.as_deref()];
+        files.into_iter().flatten()
+    }
+
+    /// The file of the private key. `None` in hardware.
+    fn key_file(&self) -> Option<&Path> {
+        self.files.as_ref().map(|files| files.key.as_path())
     }
 
     fn has_file(&self) -> Result<bool> {
@@ -257,7 +273,7 @@ impl IssuedPlace {
     }
 
     /// The name of a key in hardware. The name of a key in memory is a secret.
-    fn name(&self, name: &str) -> String {
+    pub(super) fn name(&self, name: &str) -> String {
         self.hardware
             .as_ref()
             .map_or_else(String::new, |keys| keys.chains().shown(name))
@@ -294,7 +310,7 @@ impl IssuedPlace {
 }
 
 /// The error of a key in an error of the store.
-fn key_error(error: &io::Error) -> Option<&Error> {
+pub(super) fn key_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 

@@ -20,14 +20,11 @@ impl IssuedPlace {
             Some(issued) if self.is_usable(&issued).await => issued,
             _ => request().await?,
         };
-        let credential = Credential::new(issued.name.clone(), &issued.certificate);
-        match self.replace(&credential).await {
-            Ok(()) => Ok(issued),
-            Err(failure) => {
-                *unsaved = Some(issued);
-                Err(failure.about("the certificate was issued, but cannot be stored"))
-            }
-        }
+        // It is kept as well if this future is dropped.
+        *unsaved = Some(issued.clone());
+        self.replace(&issued).await?;
+        *unsaved = None;
+        Ok(issued)
     }
 
     /// True if the certificate has not expired, and its key pair is still there.
@@ -42,15 +39,22 @@ impl IssuedPlace {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
 
+    use async_trait::async_trait;
     use dps_device::RegistrationId;
-    use dps_device::certificate::KeyKind;
+    use dps_device::certificate::{CredentialStore, KeyKind, StoredCredentials};
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
         DnType, IsCa, KeyPair, date_time_ymd,
     };
+    use tokio::time::Instant;
 
+    use super::super::chain_pem;
     use super::super::files::IssuedFiles;
     use super::*;
 
@@ -102,10 +106,13 @@ mod tests {
             std::fs::write(self.directory(), "").unwrap();
         }
 
-        fn place(&self) -> IssuedPlace {
+        fn files(&self) -> IssuedFiles {
             let file = |name: &str| self.directory().join(name);
-            let files = IssuedFiles::new(&file("issued.key"), &file("issued.pem"));
-            IssuedPlace::files(files, KeyKind::P256)
+            IssuedFiles::new(&file("issued.key"), &file("issued.pem"))
+        }
+
+        fn place(&self) -> IssuedPlace {
+            IssuedPlace::files(self.files(), KeyKind::P256)
         }
     }
 
@@ -116,17 +123,21 @@ mod tests {
         let (place, authority) = (disk.place(), Authority::new());
         let mut unsaved = None;
         let mut requests = 0;
-        let mut attempt = async |unsaved: &mut Option<Held>, until| {
+        // The disk fails after the request, if at all.
+        let mut attempt = async |unsaved: &mut Option<Held>, until, fails: bool| {
             let request = async || {
                 requests += 1;
-                Ok(authority.issue(&place, until).await)
+                let issued = authority.issue(&place, until).await;
+                if fails {
+                    disk.fails();
+                }
+                Ok(issued)
             };
             let stored = place.store_or_request(unsaved, request).await;
             (stored.map_err(|failure| failure.to_string()), requests)
         };
-        disk.fails();
         for _ in 0..3 {
-            let (stored, requests) = attempt(&mut unsaved, 2099).await;
+            let (stored, requests) = attempt(&mut unsaved, 2099, true).await;
             let failure = stored.err().expect("the disk fails");
             assert!(
                 failure.starts_with("the certificate was issued, but cannot be stored: "),
@@ -136,7 +147,7 @@ mod tests {
         }
         let issued = unsaved.as_ref().unwrap().certificate.clone();
         disk.works();
-        let (stored, requests) = attempt(&mut unsaved, 2099).await;
+        let (stored, requests) = attempt(&mut unsaved, 2099, false).await;
         assert!(stored.unwrap().certificate == issued);
         assert_eq!(requests, 1);
         assert!(unsaved.is_none());
@@ -144,15 +155,100 @@ mod tests {
         assert!(held.certificate == issued);
 
         // One that has expired in the meantime is replaced.
-        disk.fails();
-        attempt(&mut unsaved, 2021)
-            .await
-            .0
-            .err()
-            .expect("the disk fails");
+        let (stored, _) = attempt(&mut unsaved, 2021, true).await;
+        stored.err().expect("the disk fails");
         disk.works();
-        let (stored, requests) = attempt(&mut unsaved, 2099).await;
+        let (stored, requests) = attempt(&mut unsaved, 2099, false).await;
         assert!(stored.is_ok());
         assert_eq!(requests, 3);
+    }
+
+    /// Files on a disk that is full for some attempts.
+    #[derive(Debug)]
+    struct FullDisk {
+        files: IssuedFiles,
+        attempts: AtomicU32,
+        error: io::ErrorKind,
+    }
+
+    #[async_trait]
+    impl CredentialStore for FullDisk {
+        async fn load(&self) -> io::Result<StoredCredentials> {
+            self.files.load().await
+        }
+
+        async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+            let left = |left: u32| left.checked_sub(1);
+            match self.attempts.fetch_update(Relaxed, Relaxed, left) {
+                Ok(_) => Err(self.error.into()),
+                Err(_) => self.files.save_next(credential).await,
+            }
+        }
+
+        async fn confirm_next(&self) -> io::Result<()> {
+            self.files.confirm_next().await
+        }
+
+        async fn clear(&self) -> io::Result<()> {
+            self.files.clear().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_may_be_brief_is_tried_again_for_some_seconds() {
+        for (error, attempts, seconds, stored) in [
+            (io::ErrorKind::StorageFull, 0, 0, true),
+            (io::ErrorKind::StorageFull, 4, 15, true),
+            (io::ErrorKind::StorageFull, 5, 15, false),
+            (io::ErrorKind::ReadOnlyFilesystem, 1, 0, false),
+        ] {
+            let disk = Disk(tempfile::tempdir().unwrap());
+            disk.works();
+            let mut place = disk.place();
+            let issued = Authority::new().issue(&place, 2099).await;
+            place.store = Arc::new(FullDisk {
+                files: disk.files(),
+                attempts: attempts.into(),
+                error,
+            });
+            let started = Instant::now();
+            let result = place.store(&issued).await;
+            assert_eq!(result.is_ok(), stored, "{error} {attempts}");
+            assert_eq!(started.elapsed().as_secs(), seconds, "{error} {attempts}");
+            let held = place.held(&id(), false).await;
+            let held = held.ok().flatten().map(|held| held.certificate);
+            assert_eq!(held == Some(issued.certificate), stored);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_adds_the_certificates_to_the_key_in_the_file_that_the_failure_names() {
+        for (chain, words) in [
+            ("issued.key", "add the certificates below to "),
+            ("issued.pem", "write the certificates below to "),
+        ] {
+            let disk = Disk(tempfile::tempdir().unwrap());
+            disk.works();
+            let file = |name: &str| disk.directory().join(name);
+            let files = IssuedFiles::new(&file("issued.key"), &file(chain));
+            let mut place = IssuedPlace::files(files.clone(), KeyKind::P256);
+            let issued = Authority::new().issue(&place, 2099).await;
+            place.store = Arc::new(FullDisk {
+                files,
+                attempts: 1.into(),
+                error: io::ErrorKind::ReadOnlyFilesystem,
+            });
+            let failure = place.store(&issued).await.unwrap_err();
+            let next = file(&format!("{chain}.next"));
+            let words = format!("{words}{}", next.display());
+            assert!(format!("{failure:?}").contains(&words), "{failure:?}");
+
+            let content = std::fs::read_to_string(&next).unwrap_or_default();
+            let certificates = chain_pem(issued.certificate.chain());
+            std::fs::write(&next, content + &certificates).unwrap();
+            let held = place.completed(&id(), false).await.unwrap().unwrap();
+            assert!(held.certificate == issued.certificate);
+            assert!(!next.exists());
+        }
     }
 }

@@ -12,7 +12,7 @@ use dps_types::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::issued::{Held, IssuedPlace, NewKeyOptions};
+use super::issued::{Held, IssuedPlace, NewKeyOptions, stopped_before_it_was_stored};
 use super::register::{PayloadOption, follow_issued};
 use super::{DeviceOptions, stop};
 use crate::certificate::KeyType;
@@ -75,8 +75,7 @@ pub(crate) async fn run(renew: Renew, context: &Context) -> Result {
         return Err(Failure::usage("the place of the new key is missing")
             .with_hint("use --new-key with --certificate-out, --new-key-pkcs11 or --new-key-tpm"));
     };
-    place.complete(&id).await?;
-    let held = place.held(&id, issued.overwrite).await?;
+    let held = place.completed(&id, issued.overwrite).await?;
     let renewer = Renewer {
         renew: &renew,
         client,
@@ -110,7 +109,8 @@ impl Renewer<'_> {
                 return self.context.output.item(document);
             }
         }
-        let renewed = self.attempt(&mut None).await?;
+        let renewed = self.request(held.as_ref()).await?;
+        self.place.store(&renewed).await?;
         self.context.output.item(self.describe(&renewed, true))?;
         tokio::select! {
             result = self.in_use(&renewed) => result,
@@ -124,16 +124,26 @@ impl Renewer<'_> {
 
     async fn watch(&self, held: Option<Held>) -> Result {
         let mut events = Events::new(self.context.output);
+        let mut unsaved = None;
         let result = tokio::select! {
-            result = self.renew_for_ever(held, &mut events) => result,
+            result = self.renew_for_ever(held, &mut events, &mut unsaved) => result,
             stopped = stop::requested() => stopped.map_err(Failure::from),
         };
         events.finish()?;
-        result
+        let Some(issued) = unsaved else {
+            return result;
+        };
+        let failure = result.err().unwrap_or_else(stopped_before_it_was_stored);
+        Err(self.place.with_certificate(failure, &issued))
     }
 
     /// Ends with the first failure that another attempt cannot change.
-    async fn renew_for_ever(&self, held: Option<Held>, events: &mut Events) -> Result {
+    async fn renew_for_ever(
+        &self,
+        held: Option<Held>,
+        events: &mut Events,
+        unsaved: &mut Option<Held>,
+    ) -> Result {
         let mut schedule = match &held {
             Some(held) if !self.renew.now => RenewalSchedule::new(&held.certificate),
             _ => RenewalSchedule::due_at(SystemTime::now()),
@@ -144,9 +154,8 @@ impl Renewer<'_> {
                 Timestamp::from(schedule.due())
             ));
             until(schedule.due()).await;
-            let mut unsaved = None;
             let renewed = loop {
-                match self.attempt(&mut unsaved).await {
+                match self.attempt(unsaved).await {
                     Ok(renewed) => break renewed,
                     Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
                     Err(failure) => {
@@ -172,26 +181,32 @@ impl Renewer<'_> {
     /// Obtains a certificate, and puts it into use. One that was issued and could not be stored is stored first, because the service
     /// issues at most 20 certificates to a device in 24 hours.
     async fn attempt(&self, unsaved: &mut Option<Held>) -> Result<Held> {
-        let request = || self.request();
+        let request = async || {
+            let overwrite = self.renew.issued.overwrite;
+            let held = self.place.completed(&self.id, overwrite).await?;
+            self.request(held.as_ref()).await
+        };
         self.place.store_or_request(unsaved, request).await
     }
 
-    /// Registers with a certificate request.
-    async fn request(&self) -> Result<Held> {
-        let held = self
-            .place
-            .held(&self.id, self.renew.issued.overwrite)
-            .await?;
-        self.place.check_writable(held.as_ref()).await?;
+    /// Registers with a certificate request. `held` is the certificate in use, whose key stays.
+    async fn request(&self, held: Option<&Held>) -> Result<Held> {
+        self.place.check_writable(held).await?;
         let payload = self.renew.payload.value()?;
-        let (name, request) = self.place.request(&self.id, held.as_ref()).await?;
+        let (name, request) = self.place.request(&self.id, held).await?;
         let mut registration = self.client.register().timeout(self.renew.device.timeout());
         if let Some(payload) = payload {
             registration = registration.payload(payload);
         }
         let registration = registration.certificate(request);
-        let (_, certificate) = follow_issued(registration.events(), self.context).await?;
-        Ok(Held { name, certificate })
+        match follow_issued(registration.events(), self.context).await {
+            Ok((_, certificate)) => Ok(Held { name, certificate }),
+            Err(failure) => {
+                // If it cannot be removed, the next attempt replaces it.
+                let _ = self.place.discard_file();
+                Err(failure)
+            }
+        }
     }
 
     /// Runs the command, which can announce the new key to other programs, and removes the key of the earlier certificate.

@@ -1,0 +1,123 @@
+//! Stores a certificate that was issued: with several attempts, and without losing it if all of them fail.
+
+use std::io;
+use std::time::Duration;
+
+use dps_device::certificate::{Credential, IssuedCertificate};
+use tokio::time::{Instant, sleep};
+
+use super::chain_pem;
+use super::hardware_keys::has_no_answer;
+use super::place::{Held, IssuedPlace, key_error};
+use crate::device::stop;
+use crate::failure::{Exit, Failure, Result};
+
+/// The seconds before another attempt, if the failure may be brief.
+const WAITS: [u64; 4] = [1, 2, 4, 8];
+/// The time after which no other attempt begins: each one may wait for hardware that does not answer.
+const LIMIT: Duration = Duration::from_secs(15);
+
+impl IssuedPlace {
+    /// Stores a certificate that was issued. If it cannot be stored, or the program is stopped before, the failure contains it.
+    pub(in crate::device) async fn store(&self, issued: &Held) -> Result {
+        let stored = tokio::select! {
+            stored = self.replace(issued) => stored,
+            stopped = stop::requested() => Err(match stopped {
+                Ok(()) => stopped_before_it_was_stored(),
+                Err(error) => error.into(),
+            }),
+        };
+        stored.map_err(|failure| self.with_certificate(failure, issued))
+    }
+
+    /// Puts a certificate into use.
+    pub(super) async fn replace(&self, issued: &Held) -> Result {
+        let credential = Credential::new(issued.name.clone(), &issued.certificate);
+        let (started, mut waits) = (Instant::now(), WAITS.into_iter());
+        loop {
+            let error = match self.write(&credential).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match waits.next() {
+                Some(wait) if may_be_brief(&error) && started.elapsed() < LIMIT => {
+                    sleep(Duration::from_secs(wait)).await;
+                }
+                _ => {
+                    let failure = match key_error(&error) {
+                        Some(error) => error.clone().into(),
+                        None => Failure::from(error),
+                    };
+                    return Err(failure.about("the certificate was issued, but cannot be stored"));
+                }
+            }
+        }
+    }
+
+    async fn write(&self, credential: &Credential) -> io::Result<()> {
+        self.store.save_next(credential).await?;
+        self.store.confirm_next().await
+    }
+
+    /// Adds a certificate that is not stored to the failure, with the place of its private key and how to use both.
+    pub(in crate::device) fn with_certificate(&self, failure: Failure, issued: &Held) -> Failure {
+        let name = &issued.name;
+        let hint = match (&self.files, &self.chain_file) {
+            (Some(files), _) => match files.key_file_of(name) {
+                Some(key) => format!(
+                    "the private key is in {}: {}, and run `dps renew` with the same options, which puts them into use",
+                    key.display(),
+                    files.how_to_add_the_chain()
+                ),
+                None => {
+                    return failure.with_hint(
+                        "the private key is not stored either, so the certificate cannot be used: check the files and their directory, \
+                         and run the command again, which requests another certificate",
+                    );
+                }
+            },
+            (None, Some(file)) => format!(
+                "the private key is {}: write the certificates below to {}",
+                self.name(name),
+                file.display()
+            ),
+            (None, None) => format!(
+                "the private key is {}: write the certificates below to a file, and use the file with --certificate-out",
+                self.name(name)
+            ),
+        };
+        containing(failure.with_hint(hint), &issued.certificate)
+    }
+}
+
+/// Adds the certificate to the failure.
+pub(super) fn containing(failure: Failure, certificate: &IssuedCertificate) -> Failure {
+    failure.with_certificates(chain_pem(certificate.chain()))
+}
+
+/// The failure of a program that is stopped while a certificate is not stored.
+pub(in crate::device) fn stopped_before_it_was_stored() -> Failure {
+    let what = "dps was stopped before the certificate that was issued was stored";
+    Failure::new(Exit::Failure, what)
+}
+
+/// True if the same attempt may succeed some seconds later: the disk is full or busy, or the hardware does not answer.
+pub(super) fn may_be_brief(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        Interrupted, QuotaExceeded, ResourceBusy, StaleNetworkFileHandle, StorageFull, TimedOut,
+        WouldBlock,
+    };
+    match key_error(error) {
+        Some(error) => has_no_answer(error),
+        None => matches!(
+            error.kind(),
+            Interrupted
+                | QuotaExceeded
+                | ResourceBusy
+                | StaleNetworkFileHandle
+                | StorageFull
+                | TimedOut
+                | WouldBlock
+        ),
+    }
+}
