@@ -77,7 +77,7 @@ impl Device {
         let refused = findings
             .iter()
             .find(|finding| finding["check"] == "credentials" && finding["result"] == "problem");
-        let finding = refused.map_or_else(String::new, |finding| finding.to_string());
+        let finding = refused.map_or_else(String::new, Value::to_string);
         assert!(finding.contains(words), "{found:?}");
     }
 
