@@ -22,7 +22,9 @@ struct Device {
 
 impl Device {
     async fn start() -> Self {
-        let (world, swtpm) = (World::start().await, Swtpm::start());
+        let authority = "contoso/factory-1/toasters=30".parse().unwrap();
+        let world = World::start_with(|builder| builder.certificate_authority(authority));
+        let (world, swtpm) = (world.await, Swtpm::start());
         Self { world, swtpm }
     }
 
@@ -186,6 +188,31 @@ async fn a_key_is_used_in_the_states_that_an_authority_approves() {
 
     device.world.file("authority.pem", "no key");
     device.is_refused(&both, "authority.pem: ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_the_device_and_the_new_keys_have_their_own_values() {
+    let device = Device::start().await;
+    let auth = KeyAuth::new(AUTH).unwrap();
+    device.create(|key| key.with_auth(auth)).await;
+    let update = ["enrollment-group", "update", "toasters"];
+    let authority = ["--certificate-authority", "contoso/factory-1/toasters"];
+    device.world.json(&[&update[..], &authority].concat()).await;
+    device.world.file("new.txt", "a secret of the new keys");
+    let tcti = device.swtpm.tcti();
+    let new_key = ["--new-key-tpm", &tcti, "--new-key-auth-file", "new.txt"];
+    let exec = ["--now", "--exec", "echo auth:$DPS_TPM_KEY_AUTH."];
+    for (command, options) in [("register", &[][..]), ("renew", &exec)] {
+        let options = [&new_key[..], options].concat();
+        let ran = device.run(&[command], &options, Some(AUTH)).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let place: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let key = &place["certificate"]["key"];
+        assert!(key.as_str().unwrap().starts_with("tpm:0x8100011"), "{key}");
+        // The command of a renewal gets no secrets.
+        assert_eq!(ran.stderr.contains("auth:."), command == "renew", "{ran:?}");
+    }
+    assert_eq!(device.wrong_values(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
