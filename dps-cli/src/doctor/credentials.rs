@@ -5,7 +5,6 @@ use dps_types::SymmetricKey;
 use super::certificate;
 use super::finding::Findings;
 use crate::device::DeviceOptions;
-use crate::input;
 
 /// Keys that the service generates have 64 bytes, and derived keys have the 32 bytes of HMAC-SHA256.
 const GENERATED: usize = 64;
@@ -38,20 +37,7 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
         );
         return true;
     }
-    let group = options.group_key_file.is_some();
-    let device_key = match group {
-        true => Ok(None),
-        false => input::key(options.key_file.as_ref(), "DPS_DEVICE_KEY"),
-    };
-    let (key, derived) = match device_key {
-        Ok(Some(key)) => (Ok(Some(key)), false),
-        Ok(None) => (
-            input::key(options.group_key_file.as_ref(), "DPS_GROUP_KEY"),
-            true,
-        ),
-        Err(failure) => (Err(failure), false),
-    };
-    match key {
+    match options.any_key() {
         Err(failure) => {
             findings.problem(
                 "symmetric key",
@@ -68,8 +54,8 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
             );
             false
         }
-        Ok(Some(key)) => {
-            check_key(&key, derived, findings);
+        Ok(Some((key, is_group))) => {
+            check_key(&key, is_group, findings);
             if options.registration_id.is_none() {
                 findings.problem("registration id", "it is missing", "pass --registration-id");
                 return false;
@@ -79,9 +65,9 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
     }
 }
 
-fn check_key(key: &SymmetricKey, derived: bool, findings: &mut Findings) {
+fn check_key(key: &SymmetricKey, is_group: bool, findings: &mut Findings) {
     let bytes = key.as_bytes().len();
-    match (bytes, derived) {
+    match (bytes, is_group) {
         (GENERATED, false) => findings.warning(
             "symmetric key",
             "the key of the device has 64 bytes, as the keys of enrollments that the service generates",
