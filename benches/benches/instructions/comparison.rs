@@ -15,7 +15,7 @@ pub(crate) const JSON: &str = "reference/json";
 pub(crate) const HMAC: &str = "reference/hmac";
 
 /// The server's answers to the statements of one change arrive in one read or in several, which depends on the load: the count
-/// differs by 8 %.
+/// differs by up to 14 %.
 const POSTGRES_APPLY: &str = "store/postgres/apply";
 
 /// How counts are compared with budgets.
