@@ -138,6 +138,12 @@ impl TpmError {
         self.command == Some("TPM2_Sign") && self.code.is_some_and(ResponseCode::is_auth_fail)
     }
 
+    /// Returns true if a PCR was extended while a policy was checked, or between that check and the use of the key.
+    pub(super) fn is_pcr_changed(&self) -> bool {
+        let command = self.command.unwrap_or_default();
+        self.code.is_some_and(|code| code.is_pcr_changed(command))
+    }
+
     /// Returns true if the TPM has no space for another persistent object.
     pub(super) fn is_out_of_space(&self) -> bool {
         self.code.is_some_and(ResponseCode::is_out_of_space)

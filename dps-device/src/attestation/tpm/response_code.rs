@@ -111,9 +111,8 @@ impl ResponseCode {
                  or the TPM itself has failed"
             }
             rc::FAILURE | rc::REBOOT | rc::NEEDS_TEST => "the TPM has failed: restart the device",
-            rc::PCR_CHANGED => "a PCR changed while the key was used: try again",
-            rc::VALUE if command == "TPM2_PolicyPCR" => {
-                "a PCR changed after it was read: try again"
+            _ if self.is_pcr_changed(command) => {
+                "a PCR was extended while the key was used, in each of several attempts: try again later"
             }
             rc::SIZE if CREATING.contains(&command) => {
                 "a length is wrong: the authorization value of a key has at most 32 bytes"
@@ -157,9 +156,8 @@ impl ResponseCode {
             return ErrorKind::Signing;
         }
         match self.base() {
-            // The next use names the PCR.
-            rc::PCR_CHANGED => ErrorKind::KeyPolicy,
-            rc::VALUE if command == "TPM2_PolicyPCR" => ErrorKind::KeyPolicy,
+            // Each attempt came at the wrong moment. A PCR of the policy that has changed would have been named.
+            _ if self.is_pcr_changed(command) => ErrorKind::Deadline,
             rc::POLICY_FAIL if !UNWRAPPING.contains(&command) => ErrorKind::KeyPolicy,
             rc::SIGNATURE if command == "TPM2_VerifySignature" => ErrorKind::InvalidConfiguration,
             rc::ECC_POINT if command == "TPM2_LoadExternal" => ErrorKind::InvalidConfiguration,
@@ -190,6 +188,16 @@ impl ResponseCode {
                 self.base(),
                 rc::HASH | rc::SCHEME | rc::VALUE | rc::KEY_SIZE | rc::SIZE | rc::ATTRIBUTES
             )
+    }
+
+    /// True if a PCR was extended while a policy was checked, or between that check and the use of the key.
+    pub(super) fn is_pcr_changed(self, command: &str) -> bool {
+        self.is_of_tpm()
+            && match self.base() {
+                rc::PCR_CHANGED => true,
+                rc::VALUE => command == "TPM2_PolicyPCR",
+                _ => false,
+            }
     }
 
     /// Returns true for a wrong authorization value of an object that the protection against dictionary attacks covers.
@@ -386,7 +394,7 @@ mod tests {
         assert!(advice("connecting", 0xa000a).contains("group tss"));
         assert!(advice("TPM2_CreatePrimary", 0x1d5).contains("at most 32 bytes"));
         assert!(!advice("TPM2_Sign", 0x1d5).contains("32 bytes"));
-        assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR changed"));
+        assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR was extended"));
     }
 
     #[test]
@@ -399,12 +407,10 @@ mod tests {
             assert_eq!(kind("TPM2_Sign", code), ErrorKind::Signing);
         }
         // The TPM works, and refuses the key in this state. Another attempt is refused as well.
-        for (command, code) in [
-            ("TPM2_PolicyPCR", 0x1c4),
-            ("TPM2_Sign", 0x99d),
-            ("TPM2_Sign", 0x128),
-        ] {
-            assert_eq!(kind(command, code), ErrorKind::KeyPolicy);
+        assert_eq!(kind("TPM2_Sign", 0x99d), ErrorKind::KeyPolicy);
+        // Other software extended a PCR at the same time.
+        for (command, code) in [("TPM2_PolicyPCR", 0x1c4), ("TPM2_Sign", 0x128)] {
+            assert_eq!(kind(command, code), ErrorKind::Deadline);
         }
         // The policy of an endorsement key is not one of a measured state.
         assert_eq!(kind("TPM2_ActivateCredential", 0x99d), ErrorKind::Signing);
