@@ -107,6 +107,11 @@ impl TpmError {
         }
     }
 
+    /// The TPM is not ready, and may be later.
+    pub(super) fn busy(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::without_code(ErrorKind::Deadline, reason)
+    }
+
     pub(super) fn timed_out(timeout: Duration) -> Self {
         Self::refused(format!(
             "the TPM did not answer within {timeout:?}: the creation of a key may require more time (TpmOptions::with_timeout), or \
@@ -116,13 +121,10 @@ impl TpmError {
 
     /// The TPM was not used, because too many uses of it have not returned.
     pub(super) fn too_many(limit: usize) -> Self {
-        Self::without_code(
-            ErrorKind::Deadline,
-            format!(
-                "{limit} signatures with the TPM have not returned: check the TPM and its driver; if it does not answer again, restart \
-                 the program"
-            ),
-        )
+        Self::busy(format!(
+            "{limit} signatures with the TPM have not returned: check the TPM and its driver; if it does not answer again, restart the \
+             program"
+        ))
     }
 
     /// Returns true if the key or the TPM does not support a signature scheme. The same codes of the commands before the signature have

@@ -20,6 +20,12 @@ const CREATING: [&str; 3] = ["TPM2_CreatePrimary", "TPM2_Create", "TPM2_ObjectCh
 
 const FORMAT_ONE: u32 = 0x80;
 
+/// What is done in place of a command while the TPM is opened.
+pub(super) const CONNECTING: &str = "connecting";
+
+/// libtss2: the TCTI is not ready.
+const TRY_AGAIN: u32 = 0x09;
+
 /// libtss2: the HMAC of a response is wrong.
 const RSP_AUTH_FAILED: u32 = 0x1b;
 
@@ -43,6 +49,7 @@ impl ResponseCode {
                 (layer::SYS, 0x11) => Some("TSS2_SYS_RC_MALFORMED_RESPONSE"),
                 (layer::SYS, 0x13) => Some("TSS2_SYS_RC_INSUFFICIENT_RESPONSE"),
                 (layer::TCTI, 0x08) => Some("TSS2_TCTI_RC_NO_CONNECTION"),
+                (layer::TCTI, TRY_AGAIN) => Some("TSS2_TCTI_RC_TRY_AGAIN"),
                 (layer::TCTI, 0x0a) => Some("TSS2_TCTI_RC_IO_ERROR"),
                 (layer::TCTI, 0x0b) => Some("TSS2_TCTI_RC_BAD_VALUE"),
                 (layer::TCTI, 0x0c) => Some("TSS2_TCTI_RC_NOT_PERMITTED"),
@@ -60,6 +67,9 @@ impl ResponseCode {
     /// The likely cause, and what to do about it.
     pub(super) fn advice(self, command: &str) -> &'static str {
         match self.layer() {
+            layer::TCTI if command != CONNECTING => {
+                return "the connection to the TPM failed: check the TPM, its driver and its resource manager";
+            }
             layer::TCTI => {
                 return "there is no TPM at this TCTI, it is in use, the user is not allowed to open it (group tss), or the \
                         library of the TCTI is not installed (Debian packages libtss2-tcti-*)";
@@ -150,7 +160,12 @@ impl ResponseCode {
     /// The kind of the error of a command, which determines who must act.
     pub(super) fn kind(self, command: &str) -> ErrorKind {
         if self.layer() == layer::TCTI {
-            return ErrorKind::InvalidConfiguration;
+            return match (command, self.0 & 0xffff) {
+                (CONNECTING, _) => ErrorKind::InvalidConfiguration,
+                (_, TRY_AGAIN) => ErrorKind::Deadline,
+                // The TPM was there.
+                _ => ErrorKind::Signing,
+            };
         }
         if !self.is_of_tpm() {
             return ErrorKind::Signing;
@@ -391,7 +406,8 @@ mod tests {
         assert!(advice("TPM2_CreatePrimary", 0x98e).contains("authorization value"));
         assert!(advice("TPM2_Load", 0x902).contains("resource manager"));
         assert!(advice("TPM2_EvictControl", 0x14b).contains("no space"));
-        assert!(advice("connecting", 0xa000a).contains("group tss"));
+        assert!(advice(CONNECTING, 0xa000a).contains("group tss"));
+        assert!(advice("TPM2_Sign", 0xa000a).contains("connection to the TPM failed"));
         assert!(advice("TPM2_CreatePrimary", 0x1d5).contains("at most 32 bytes"));
         assert!(!advice("TPM2_Sign", 0x1d5).contains("32 bytes"));
         assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR was extended"));
@@ -400,7 +416,7 @@ mod tests {
     #[test]
     fn the_kind_determines_who_must_act() {
         let kind = |command, code| ResponseCode(code).kind(command);
-        for code in [0x9a2, 0xa000a, 0x14b] {
+        for code in [0x9a2, 0x14b] {
             assert_eq!(kind("TPM2_Sign", code), ErrorKind::InvalidConfiguration);
         }
         for code in [0x1df, 0x921, 0x902, 0x101, 0x70001] {
@@ -408,6 +424,10 @@ mod tests {
         }
         // The TPM works, and refuses the key in this state. Another attempt is refused as well.
         assert_eq!(kind("TPM2_Sign", 0x99d), ErrorKind::KeyPolicy);
+        // A TPM that worked before is not a fault of the configuration.
+        assert_eq!(kind(CONNECTING, 0xa000a), ErrorKind::InvalidConfiguration);
+        assert_eq!(kind("TPM2_Sign", 0xa000a), ErrorKind::Signing);
+        assert_eq!(kind("TPM2_Sign", 0xa0009), ErrorKind::Deadline);
         // Other software extended a PCR at the same time.
         for (command, code) in [("TPM2_PolicyPCR", 0x1c4), ("TPM2_Sign", 0x128)] {
             assert_eq!(kind(command, code), ErrorKind::Deadline);
