@@ -113,7 +113,7 @@ impl TpmError {
     }
 
     pub(super) fn timed_out(timeout: Duration) -> Self {
-        Self::refused(format!(
+        Self::busy(format!(
             "the TPM did not answer within {timeout:?}: the creation of a key may require more time (TpmOptions::with_timeout), or \
              another program uses the TPM"
         ))
@@ -246,7 +246,10 @@ mod tests {
         // Each place that signs: a request, a token, a handshake.
         let error = Error::new(signing_kind(&changed().sign_error("")), "");
         assert_eq!(error.kind(), ErrorKind::KeyPolicy);
-        let busy = TpmError::timed_out(Duration::ZERO).sign_error("");
+        // As with a PKCS#11 token: a use that is late can be tried again, and a connection without a signature has failed.
+        let busy = || TpmError::timed_out(Duration::ZERO);
+        assert!(busy().into_error("").is_retryable());
+        let busy = busy().sign_error("");
         assert_eq!(signing_kind(&busy), ErrorKind::Signing);
     }
 

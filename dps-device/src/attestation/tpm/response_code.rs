@@ -192,6 +192,12 @@ impl ResponseCode {
             | rc::HASH
             | rc::SCHEME
             | rc::VALUE => ErrorKind::InvalidConfiguration,
+            rc::RETRY
+            | rc::YIELDED
+            | rc::TESTING
+            | rc::CANCELED
+            | rc::NV_RATE
+            | rc::NV_UNAVAILABLE => ErrorKind::Deadline,
             _ => ErrorKind::Signing,
         }
     }
@@ -428,6 +434,15 @@ mod tests {
         assert_eq!(kind(CONNECTING, 0xa000a), ErrorKind::InvalidConfiguration);
         assert_eq!(kind("TPM2_Sign", 0xa000a), ErrorKind::Signing);
         assert_eq!(kind("TPM2_Sign", 0xa0009), ErrorKind::Deadline);
+        // The TPM is busy.
+        for code in [0x922, 0x908, 0x90a, 0x909, 0x920, 0x923] {
+            assert_eq!(kind("TPM2_Create", code), ErrorKind::Deadline);
+            assert!(
+                ResponseCode(code)
+                    .advice("TPM2_Create")
+                    .contains("try again")
+            );
+        }
         // Other software extended a PCR at the same time.
         for (command, code) in [("TPM2_PolicyPCR", 0x1c4), ("TPM2_Sign", 0x128)] {
             assert_eq!(kind(command, code), ErrorKind::Deadline);
