@@ -87,7 +87,8 @@ impl Keeper {
     /// Loads the stored certificates, until that has succeeded once. Certificates that cannot be used are logged and left out.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced.
+    /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced. Also if
+    /// the hardware does not let a key be used now.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         if self.held().is_loaded {
             return Ok(());
@@ -101,8 +102,16 @@ impl Keeper {
         })?;
         let first = stored.current.as_ref().or(stored.next.as_ref());
         let first = first.map(|credential| Zeroizing::new(credential.key().to_owned()));
-        let current = self.open(stored.current).await;
-        let next = self.open(stored.next).await;
+        let current = self.open(stored.current).await?;
+        let now = self.clock.now();
+        let is_valid = |pair: &Pair| !pair.certificate.has_expired(now);
+        let next = match self.open(stored.next).await {
+            Err(error) if current.as_ref().is_some_and(is_valid) => {
+                warn!(error = %format_args!("{error:#}"), "the certificate before is used");
+                None
+            }
+            next => next?,
+        };
         let mut held = self.held();
         if !held.is_loaded {
             held.is_loaded = true;
@@ -339,18 +348,38 @@ impl Keeper {
         key_in_time(async { Ok(self.places.lock().await) }).await
     }
 
-    async fn open(&self, credential: Option<Credential>) -> Option<Pair> {
-        let credential = credential?;
+    /// Opens a stored certificate. `None` if it cannot be used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if it may be used later: the key does not answer, and is not missing.
+    async fn open(&self, credential: Option<Credential>) -> Result<Option<Pair>, Error> {
+        let Some(credential) = credential else {
+            return Ok(None);
+        };
         let keys: &dyn KeySource = &*self.options.keys;
-        match key_in_time(credential.open(&self.registration_id, keys)).await {
-            Ok(certificate) => Some(Pair {
-                key: Zeroizing::new(credential.key().to_owned()),
-                certificate,
-            }),
-            Err(error) => {
-                warn!(error = %format_args!("{error:#}"), "a stored certificate cannot be used");
-                None
+        let error = match key_in_time(credential.open(&self.registration_id, keys)).await {
+            Ok(certificate) => {
+                return Ok(Some(Pair {
+                    key: Zeroizing::new(credential.key().to_owned()),
+                    certificate,
+                }));
             }
+            Err(error) => error,
+        };
+        let may_pass = matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Signing);
+        if may_pass && self.may_hold(credential.key()).await {
+            let what = "the key of a stored certificate cannot be used now, so no other certificate is requested";
+            return Err(Error::new(ErrorKind::Store, what).with_source(error));
+        }
+        warn!(error = %format_args!("{error:#}"), "a stored certificate cannot be used");
+        Ok(None)
+    }
+
+    /// False if the hardware answers, and does not hold this key.
+    async fn may_hold(&self, name: &str) -> bool {
+        match key_in_time(self.options.keys.list()).await {
+            Ok(names) => names.iter().any(|held| held.as_str() == name),
+            Err(_) => true,
         }
     }
 
