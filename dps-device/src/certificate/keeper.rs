@@ -56,6 +56,8 @@ struct Held {
     store_again: Option<Instant>,
     /// The key of the certificate that the current one has replaced.
     replaced: Option<Zeroizing<String>>,
+    /// The name and the public key of the newest key that a certificate was requested for.
+    requested: Option<(Zeroizing<String>, Vec<u8>)>,
     /// The key of a stored certificate, which may work later if it could not be opened: its hardware may not have answered.
     stored: Option<Zeroizing<String>>,
 }
@@ -65,6 +67,22 @@ struct Held {
 struct Pair {
     key: Zeroizing<String>,
     certificate: IssuedCertificate,
+}
+
+impl Held {
+    /// Returns true if the place of the key of a certificate now has another key.
+    fn has_newer_key(&self, name: &Zeroizing<String>, certificate: &IssuedCertificate) -> bool {
+        let public_key = certificate.key().public_key();
+        if let Some((requested, newest)) = &self.requested
+            && requested == name
+        {
+            return newest != public_key;
+        }
+        let pairs = [&self.current, &self.next].into_iter().flatten();
+        pairs
+            .filter(|pair| pair.key == *name)
+            .any(|pair| pair.certificate.key().public_key() != public_key)
+    }
 }
 
 impl Keeper {
@@ -194,6 +212,7 @@ impl Keeper {
         let names: Vec<&str> = in_use.iter().map(|name| name.as_str()).collect();
         let (name, key) = key_in_time(self.options.keys.generate(&names)).await?;
         self.forget_next(&name);
+        self.held().requested = Some((name.clone(), key.public_key().to_vec()));
         let request = CertificateRequest::new(self.registration_id.clone(), key).await?;
         Ok((name, request))
     }
@@ -207,7 +226,21 @@ impl Keeper {
     }
 
     /// Keeps a new certificate until it has connected. The device uses it even if it cannot be stored.
-    pub(crate) async fn keep(&self, key: Zeroizing<String>, certificate: IssuedCertificate) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if a newer key has the place of the key of this certificate, which is useless then. Another request replaced
+    /// it before the certificate came.
+    pub(crate) async fn keep(
+        &self,
+        key: Zeroizing<String>,
+        certificate: IssuedCertificate,
+    ) -> Result<(), Error> {
+        // No key is replaced meanwhile.
+        let _turn = self.turn().await?;
+        if self.held().has_newer_key(&key, &certificate) {
+            let what = "a certificate is not kept, because a newer key has replaced its key";
+            return Err(Error::new(ErrorKind::Store, what));
+        }
         let _writing = self.writing.lock().await;
         let credential = Credential::new(key.clone(), &certificate);
         let saved = in_time(self.options.store.save_next(&credential)).await;
@@ -220,6 +253,7 @@ impl Keeper {
         }
         self.stored(saved, "the certificate cannot be stored");
         self.changed.notify_one();
+        Ok(())
     }
 
     /// The hub accepted this identity (the leaf, DER).
@@ -440,6 +474,7 @@ mod tests {
 
     use super::super::credential_file::CredentialFile;
     use super::super::key_pair::KeyPair;
+    use super::super::store::CredentialStore;
     use super::*;
 
     /// Hardware that never answers.
@@ -463,6 +498,85 @@ mod tests {
         async fn remove(&self, _: &str) -> Result<(), Error> {
             std::future::pending().await
         }
+    }
+
+    /// Hardware with one place for new keys.
+    #[derive(Debug, Default)]
+    struct OnePlace(Mutex<Vec<rcgen::KeyPair>>);
+
+    #[async_trait]
+    impl KeySource for OnePlace {
+        async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pair = KeyPair::from_pkcs8(Zeroizing::new(key.serialize_der()))?;
+            self.0.lock().unwrap().push(key);
+            Ok((Zeroizing::new("place".to_owned()), pair))
+        }
+
+        async fn open(&self, _: &str) -> Result<KeyPair, Error> {
+            Err(Error::configuration("not used"))
+        }
+
+        async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+            Ok(Vec::new())
+        }
+
+        async fn remove(&self, _: &str) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    impl OnePlace {
+        /// The certificate that a service issues for the key with this number.
+        fn issue(&self, number: usize, request: &CertificateRequest) -> IssuedCertificate {
+            let mut root = rcgen::CertificateParams::default();
+            root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let root = rcgen::CertifiedIssuer::self_signed(root, key).unwrap();
+            let mut leaf = rcgen::CertificateParams::default();
+            let name = rcgen::DnType::CommonName;
+            leaf.distinguished_name = Default::default();
+            leaf.distinguished_name.push(name, "toaster-1");
+            let leaf = leaf
+                .signed_by(&self.0.lock().unwrap()[number], &root)
+                .unwrap();
+            let ders = vec![leaf.der().to_vec(), root.der().to_vec()];
+            let id = request.registration_id().clone();
+            IssuedCertificate::new(id, request.key().clone(), ders, None).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_certificate_of_a_key_that_was_replaced_does_not_replace_the_newer_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = || CredentialFile::new(directory.path().join("credential.json"));
+        let keys = Arc::new(OnePlace::default());
+        let options = CertificateOptions::new(store(), keys.clone());
+        let keeper = Keeper::new(options, "toaster-1".parse().unwrap(), Arc::new(SystemClock));
+        let (place, first) = keeper.request().await.unwrap();
+        let (same_place, second) = keeper.request().await.unwrap();
+        assert_eq!(place, same_place);
+        let [late, newest] = [keys.issue(0, &first), keys.issue(1, &second)];
+
+        for is_in_use in [false, true] {
+            keeper.keep(place.clone(), newest.clone()).await.unwrap();
+            if is_in_use {
+                keeper.connected(newest.chain().next().unwrap());
+                // The key of a request at another place is the newest one.
+                keeper.held().requested = Some((Zeroizing::new("other".to_owned()), Vec::new()));
+            }
+            let error = keeper.keep(place.clone(), late.clone()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Store);
+            assert_eq!(keeper.newest().as_ref(), Some(&newest));
+            let stored = store().load().await.unwrap();
+            let stored = stored.next.or(stored.current).unwrap();
+            assert_eq!(stored.chain().next(), newest.chain().next());
+        }
+        // The certificate of the newest key replaces one of an earlier key at its place.
+        let (_, third) = keeper.request().await.unwrap();
+        let third = keys.issue(2, &third);
+        keeper.keep(place, third.clone()).await.unwrap();
+        assert_eq!(keeper.newest(), Some(third));
     }
 
     #[tokio::test(start_paused = true)]
