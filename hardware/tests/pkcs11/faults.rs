@@ -17,6 +17,8 @@ const DEVICE_ERROR: &str = "48";
 const DEVICE_REMOVED: &str = "50";
 const OPERATION_ACTIVE: &str = "144";
 const PIN_INCORRECT: &str = "160";
+const PIN_EXPIRED: &str = "163";
+const PIN_LOCKED: &str = "164";
 const SESSION_COUNT: &str = "177";
 const SESSION_HANDLE_INVALID: &str = "179";
 const TOKEN_NOT_PRESENT: &str = "224";
@@ -320,6 +322,29 @@ fn a_pin_that_becomes_wrong_is_tried_once() {
             assert!(text.contains("refused the PIN before"), "{text}");
         }
         assert_eq!(Shim::calls("C_Login"), logins + 1);
+    });
+}
+
+#[test]
+fn a_pin_that_was_locked_or_had_expired_is_tried_again() {
+    with(shim, || async {
+        let (used, pair) = token_with_pair().await;
+        for (code, reason) in [(PIN_EXPIRED, "has expired"), (PIN_LOCKED, "is locked")] {
+            crate::sessions::lose_all();
+            Shim::order(&format!("C_Login return {code}"));
+            let opened = Token::open_with_pin(&uri("pkcs11:token=device"), pin()).await;
+            for error in [
+                opened.unwrap_err(),
+                used.private_key(&pair).await.unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+            // The security officer has unlocked it, with the same PIN.
+            Shim::order("");
+            used.private_key(&pair).await.unwrap();
+            token().await.private_key(&pair).await.unwrap();
+        }
     });
 }
 

@@ -60,16 +60,11 @@ impl Failure {
         )
     }
 
+    /// True if the token reports that this PIN is wrong. A PIN that is locked or has expired may be right.
     pub(super) fn pin_is_refused(&self) -> bool {
         matches!(
             self.code(),
-            Some(
-                RvError::PinExpired
-                    | RvError::PinIncorrect
-                    | RvError::PinInvalid
-                    | RvError::PinLenRange
-                    | RvError::PinLocked
-            )
+            Some(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange)
         )
     }
 
