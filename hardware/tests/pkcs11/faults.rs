@@ -476,6 +476,25 @@ fn malformed_attributes_are_errors_or_ignored() {
 }
 
 #[test]
+fn a_search_for_a_certificate_that_has_no_end_ends() {
+    with(shim, || async {
+        let (token, pair) = token_with_pair().await;
+        let key = token.private_key(&pair).await.unwrap();
+        let request = key.certificate_request(&"pair".parse().unwrap()).await;
+        let chain = Authority::new().sign(&request.unwrap());
+        Shim::order(&format!("endless-search {CKA_VALUE}"));
+        token.store_chain(&pair, &chain).await.unwrap();
+        Shim::order("");
+        let identity = token.identity(&pair).await.unwrap();
+        assert_eq!(
+            identity.certified_key().cert.len(),
+            1,
+            "the issuer was found"
+        );
+    });
+}
+
+#[test]
 fn an_object_with_other_attributes_than_those_that_were_looked_up_is_not_removed() {
     with(shim, || async {
         let (token, pair) = token_with_pair().await;
