@@ -180,12 +180,26 @@ impl DeviceKey for TlsKey {
         &self.schemes
     }
 
+    /// Signs, and checks that the key at the handle is still this one: another process may have replaced it. The TPM is asked for the
+    /// key only after a failure.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let (handle, access, message) = (self.handle, self.access.clone(), message.to_vec());
+        let expected = self.public_key.clone();
         self.tpm
             .run_blocking(move |connection| {
                 let key = stored(connection, handle, &access.auth)?;
-                sign(connection, key, &access, scheme, &message)
+                match sign(connection, key, &access, scheme, &message) {
+                    Ok(signature) if verifies(&expected, scheme, &message, &signature) => {
+                        Ok(signature)
+                    }
+                    Ok(_) => Err(replaced(handle)),
+                    Err(error) => match connection.public(key) {
+                        Ok(found) if public_key(&found).as_deref() != Some(&expected) => {
+                            Err(replaced(handle))
+                        }
+                        _ => Err(error),
+                    },
+                }
             })
             .map_err(|error| error.sign_error("the TPM cannot sign with its key pair"))
     }
@@ -320,6 +334,13 @@ fn public_key(public: &Public) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+fn replaced(handle: PersistentHandle) -> TpmError {
+    TpmError::configuration(format!(
+        "the key at {handle} is another one than the key that was opened, or its signature is not valid: if the key was replaced, open \
+         the new one, with its certificate"
+    ))
 }
 
 fn unsuitable(handle: PersistentHandle) -> TpmError {
