@@ -56,6 +56,8 @@ struct Held {
     store_again: Option<Instant>,
     /// The key of the certificate that the current one has replaced.
     replaced: Option<Zeroizing<String>>,
+    /// The name and the public key of the newest key that a certificate was requested for.
+    requested: Option<(Zeroizing<String>, Vec<u8>)>,
     /// The key of a stored certificate, which may work later if it could not be opened: its hardware may not have answered.
     stored: Option<Zeroizing<String>>,
 }
@@ -65,6 +67,22 @@ struct Held {
 struct Pair {
     key: Zeroizing<String>,
     certificate: IssuedCertificate,
+}
+
+impl Held {
+    /// Returns true if the place of the key of a certificate now has another key.
+    fn has_newer_key(&self, name: &Zeroizing<String>, certificate: &IssuedCertificate) -> bool {
+        let public_key = certificate.key().public_key();
+        if let Some((requested, newest)) = &self.requested
+            && requested == name
+        {
+            return newest != public_key;
+        }
+        let pairs = [&self.current, &self.next].into_iter().flatten();
+        pairs
+            .filter(|pair| pair.key == *name)
+            .any(|pair| pair.certificate.key().public_key() != public_key)
+    }
 }
 
 impl Keeper {
@@ -87,7 +105,8 @@ impl Keeper {
     /// Loads the stored certificates, until that has succeeded once. Certificates that cannot be used are logged and left out.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced.
+    /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced. Also if
+    /// the hardware does not let a key be used now.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         if self.held().is_loaded {
             return Ok(());
@@ -101,8 +120,16 @@ impl Keeper {
         })?;
         let first = stored.current.as_ref().or(stored.next.as_ref());
         let first = first.map(|credential| Zeroizing::new(credential.key().to_owned()));
-        let current = self.open(stored.current).await;
-        let next = self.open(stored.next).await;
+        let current = self.open(stored.current).await?;
+        let now = self.clock.now();
+        let is_valid = |pair: &Pair| !pair.certificate.has_expired(now);
+        let next = match self.open(stored.next).await {
+            Err(error) if current.as_ref().is_some_and(is_valid) => {
+                warn!(error = %format_args!("{error:#}"), "the certificate before is used");
+                None
+            }
+            next => next?,
+        };
         let mut held = self.held();
         if !held.is_loaded {
             held.is_loaded = true;
@@ -185,6 +212,7 @@ impl Keeper {
         let names: Vec<&str> = in_use.iter().map(|name| name.as_str()).collect();
         let (name, key) = key_in_time(self.options.keys.generate(&names)).await?;
         self.forget_next(&name);
+        self.held().requested = Some((name.clone(), key.public_key().to_vec()));
         let request = CertificateRequest::new(self.registration_id.clone(), key).await?;
         Ok((name, request))
     }
@@ -198,7 +226,21 @@ impl Keeper {
     }
 
     /// Keeps a new certificate until it has connected. The device uses it even if it cannot be stored.
-    pub(crate) async fn keep(&self, key: Zeroizing<String>, certificate: IssuedCertificate) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if a newer key has the place of the key of this certificate, which is useless then. Another request replaced
+    /// it before the certificate came.
+    pub(crate) async fn keep(
+        &self,
+        key: Zeroizing<String>,
+        certificate: IssuedCertificate,
+    ) -> Result<(), Error> {
+        // No key is replaced meanwhile.
+        let _turn = self.turn().await?;
+        if self.held().has_newer_key(&key, &certificate) {
+            let what = "a certificate is not kept, because a newer key has replaced its key";
+            return Err(Error::new(ErrorKind::Store, what));
+        }
         let _writing = self.writing.lock().await;
         let credential = Credential::new(key.clone(), &certificate);
         let saved = in_time(self.options.store.save_next(&credential)).await;
@@ -211,6 +253,7 @@ impl Keeper {
         }
         self.stored(saved, "the certificate cannot be stored");
         self.changed.notify_one();
+        Ok(())
     }
 
     /// The hub accepted this identity (the leaf, DER).
@@ -339,18 +382,38 @@ impl Keeper {
         key_in_time(async { Ok(self.places.lock().await) }).await
     }
 
-    async fn open(&self, credential: Option<Credential>) -> Option<Pair> {
-        let credential = credential?;
+    /// Opens a stored certificate. `None` if it cannot be used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] if it may be used later: the key does not answer, and is not missing.
+    async fn open(&self, credential: Option<Credential>) -> Result<Option<Pair>, Error> {
+        let Some(credential) = credential else {
+            return Ok(None);
+        };
         let keys: &dyn KeySource = &*self.options.keys;
-        match key_in_time(credential.open(&self.registration_id, keys)).await {
-            Ok(certificate) => Some(Pair {
-                key: Zeroizing::new(credential.key().to_owned()),
-                certificate,
-            }),
-            Err(error) => {
-                warn!(error = %format_args!("{error:#}"), "a stored certificate cannot be used");
-                None
+        let error = match key_in_time(credential.open(&self.registration_id, keys)).await {
+            Ok(certificate) => {
+                return Ok(Some(Pair {
+                    key: Zeroizing::new(credential.key().to_owned()),
+                    certificate,
+                }));
             }
+            Err(error) => error,
+        };
+        let may_pass = matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Signing);
+        if may_pass && self.may_hold(credential.key()).await {
+            let what = "the key of a stored certificate cannot be used now, so no other certificate is requested";
+            return Err(Error::new(ErrorKind::Store, what).with_source(error));
+        }
+        warn!(error = %format_args!("{error:#}"), "a stored certificate cannot be used");
+        Ok(None)
+    }
+
+    /// False if the hardware answers, and does not hold this key.
+    async fn may_hold(&self, name: &str) -> bool {
+        match key_in_time(self.options.keys.list()).await {
+            Ok(names) => names.iter().any(|held| held.as_str() == name),
+            Err(_) => true,
         }
     }
 
@@ -405,53 +468,4 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use dps_types::SystemClock;
-
-    use super::super::credential_file::CredentialFile;
-    use super::super::key_pair::KeyPair;
-    use super::*;
-
-    /// Hardware that never answers.
-    #[derive(Debug)]
-    struct Silent;
-
-    #[async_trait]
-    impl KeySource for Silent {
-        async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
-            std::future::pending().await
-        }
-
-        async fn open(&self, _: &str) -> Result<KeyPair, Error> {
-            std::future::pending().await
-        }
-
-        async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
-            std::future::pending().await
-        }
-
-        async fn remove(&self, _: &str) -> Result<(), Error> {
-            std::future::pending().await
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn hardware_that_does_not_answer_ends_each_wait() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = CredentialFile::new(directory.path().join("credential.json"));
-        let options = CertificateOptions::new(store, Silent);
-        let id = "toaster-1".parse().unwrap();
-        let keeper = Keeper::new(options, id, Arc::new(SystemClock));
-        let error = keeper.request().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Deadline);
-        assert!(error.is_retryable());
-        // The wait for an earlier use ends as well.
-        let _earlier = keeper.places.lock().await;
-        let error = keeper.request().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Deadline);
-        keeper.held().replaced = Some(Zeroizing::new("place 1".to_owned()));
-        keeper.remove_replaced().await;
-        assert!(keeper.held().replaced.is_some(), "it is removed later");
-    }
-}
+mod tests;

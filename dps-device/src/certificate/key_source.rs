@@ -33,6 +33,9 @@ pub trait KeySource: fmt::Debug + Send + Sync {
 
     /// Opens the key pair with this name.
     ///
+    /// A device that starts tries again if this fails with the kind [`Signing`](crate::ErrorKind::Signing) or
+    /// [`Deadline`](crate::ErrorKind::Deadline), unless [`list`](Self::list) shows that the key pair is missing.
+    ///
     /// # Errors
     /// If there is no such key pair, or it cannot be used.
     async fn open(&self, name: &str) -> Result<KeyPair, Error>;

@@ -143,7 +143,7 @@ impl Renewer {
         let issue = IssueCertificate::new(device, request.to_base64(), replace);
         let answer = self.handle.request(issue).await?;
         let certificate = IssuedCertificate::from_answer(&request, &answer, self.keeper.now())?;
-        self.keeper.keep(key, certificate.clone()).await;
+        self.keeper.keep(key, certificate.clone()).await?;
         self.event(CertificateEvent::Issued(Box::new(certificate)));
         self.handle.renew().await
     }

@@ -162,9 +162,17 @@ impl Resolver {
         if let Some(keeper) = &self.certificates {
             let (key, request) = keeper.request().await?;
             let (assigned, certificate) = register.certificate(request).await?;
-            keeper.keep(key, certificate.clone()).await;
-            let issued = CertificateEvent::Issued(Box::new(certificate));
-            self.monitor.certificate(issued);
+            match keeper.keep(key, certificate.clone()).await {
+                Ok(()) => {
+                    let issued = CertificateEvent::Issued(Box::new(certificate));
+                    self.monitor.certificate(issued);
+                }
+                // The device is assigned. Another request has the place of the key.
+                Err(error) => {
+                    let what = "the certificate of the registration is not used";
+                    self.monitor.failed(what, &error, None);
+                }
+            }
             return Ok(assigned);
         }
         register.await

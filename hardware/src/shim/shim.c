@@ -6,6 +6,8 @@
  *   attribute TYPE HEX        C_GetAttributeValue returns these bytes for the attribute (type in decimal; "-" is an empty value)
  *   attribute TYPE size N     C_GetAttributeValue reports this size for the attribute, and returns zeros
  *   token-flags FLAGS         C_GetTokenInfo adds these flags (decimal)
+ *   endless-search TYPE       C_FindObjects finds objects without an end, if the template has this type of attribute (decimal)
+ *   no-token                  C_GetSlotList lists no slot
  *   key-sizes MIN MAX         C_GetMechanismInfo reports these lengths of keys (decimal)
  */
 #include <dlfcn.h>
@@ -31,7 +33,8 @@ struct attribute {
     word length;
 };
 
-enum { GET_TOKEN_INFO = 6, GET_MECHANISM_INFO = 8, GET_ATTRIBUTE_VALUE = 24 };
+enum { FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27 };
+enum { GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, GET_MECHANISM_INFO = 8, GET_ATTRIBUTE_VALUE = 24 };
 enum { TOKEN_FLAGS_OFFSET = 96 };
 #define CKR_GENERAL_ERROR 5
 #define CKR_BUFFER_TOO_SMALL 0x150
@@ -117,9 +120,23 @@ static word answer(struct attribute *attribute, const char *rest)
     return 0;
 }
 
+/* True if the search that begins has no end. */
+static int is_endless(const struct attribute *template, word count, char *rest, size_t size)
+{
+    word i;
+    for (i = 0; i < count; i++) {
+        char type[32];
+        snprintf(type, sizeof type, "%lu", template[i].type);
+        if (order("endless-search", type, rest, size))
+            return 1;
+    }
+    return 0;
+}
+
 static word call(int number, word a, word b, word c, word d, word e, word f, word g, word h)
 {
     static __thread char rest[70000];
+    static __thread int endless;
     word result;
     record(names[number]);
     while (order(names[number], "block", rest, sizeof rest))
@@ -133,7 +150,18 @@ static word call(int number, word a, word b, word c, word d, word e, word f, wor
         if (order("attribute", type, rest, sizeof rest))
             return answer(attribute, rest);
     }
+    if (number == FIND_OBJECTS_INIT)
+        endless = is_endless((struct attribute *)b, c, rest, sizeof rest);
+    if (number == FIND_OBJECTS && endless) {
+        word i;
+        for (i = 0; i < c; i++)
+            ((word *)b)[i] = 1000000 + i;
+        *(word *)d = c;
+        return 0;
+    }
     result = real->functions[number](a, b, c, d, e, f, g, h);
+    if (number == GET_SLOT_LIST && result == 0 && order("no-token", NULL, rest, sizeof rest))
+        *(word *)c = 0;
     if (number == GET_TOKEN_INFO && result == 0 && order("token-flags", NULL, rest, sizeof rest))
         *(word *)((char *)b + TOKEN_FLAGS_OFFSET) |= strtoul(rest, NULL, 10);
     if (number == GET_MECHANISM_INFO && result == 0 && order("key-sizes", NULL, rest, sizeof rest))

@@ -17,6 +17,8 @@ const DEVICE_ERROR: &str = "48";
 const DEVICE_REMOVED: &str = "50";
 const OPERATION_ACTIVE: &str = "144";
 const PIN_INCORRECT: &str = "160";
+const PIN_EXPIRED: &str = "163";
+const PIN_LOCKED: &str = "164";
 const SESSION_COUNT: &str = "177";
 const SESSION_HANDLE_INVALID: &str = "179";
 const TOKEN_NOT_PRESENT: &str = "224";
@@ -267,6 +269,29 @@ fn a_token_that_returns_is_used_again() {
 }
 
 #[test]
+fn a_token_that_was_pulled_out_is_not_a_fault_of_the_configuration() {
+    with(shim, || async {
+        let (used, pair) = token_with_pair().await;
+        Shim::order(&format!(
+            "no-token\nC_FindObjectsInit return {DEVICE_REMOVED}\nC_OpenSession return {TOKEN_NOT_PRESENT}"
+        ));
+        for _ in 0..2 {
+            let error = used.private_key(&pair).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Signing, "{error:#}");
+            let text = error.to_string();
+            assert!(text.contains("not in its slot"), "{text}");
+        }
+        // A token that was never there may have another name.
+        let other = Token::open_with_pin(&uri("pkcs11:token=device"), pin()).await;
+        let error = other.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{error:#}");
+
+        Shim::order("");
+        used.private_key(&pair).await.unwrap();
+    });
+}
+
+#[test]
 fn a_pin_that_becomes_wrong_is_tried_once() {
     with(shim, || async {
         let token = token().await;
@@ -297,6 +322,29 @@ fn a_pin_that_becomes_wrong_is_tried_once() {
             assert!(text.contains("refused the PIN before"), "{text}");
         }
         assert_eq!(Shim::calls("C_Login"), logins + 1);
+    });
+}
+
+#[test]
+fn a_pin_that_was_locked_or_had_expired_is_tried_again() {
+    with(shim, || async {
+        let (used, pair) = token_with_pair().await;
+        for (code, reason) in [(PIN_EXPIRED, "has expired"), (PIN_LOCKED, "is locked")] {
+            crate::sessions::lose_all();
+            Shim::order(&format!("C_Login return {code}"));
+            let opened = Token::open_with_pin(&uri("pkcs11:token=device"), pin()).await;
+            for error in [
+                opened.unwrap_err(),
+                used.private_key(&pair).await.unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+            // The security officer has unlocked it, with the same PIN.
+            Shim::order("");
+            used.private_key(&pair).await.unwrap();
+            token().await.private_key(&pair).await.unwrap();
+        }
     });
 }
 
@@ -424,6 +472,25 @@ fn malformed_attributes_are_errors_or_ignored() {
         for label in ["ec", "rsa"] {
             token.identity(&object(label)).await.unwrap();
         }
+    });
+}
+
+#[test]
+fn a_search_for_a_certificate_that_has_no_end_ends() {
+    with(shim, || async {
+        let (token, pair) = token_with_pair().await;
+        let key = token.private_key(&pair).await.unwrap();
+        let request = key.certificate_request(&"pair".parse().unwrap()).await;
+        let chain = Authority::new().sign(&request.unwrap());
+        Shim::order(&format!("endless-search {CKA_VALUE}"));
+        token.store_chain(&pair, &chain).await.unwrap();
+        Shim::order("");
+        let identity = token.identity(&pair).await.unwrap();
+        assert_eq!(
+            identity.certified_key().cert.len(),
+            1,
+            "the issuer was found"
+        );
     });
 }
 

@@ -153,6 +153,27 @@ async fn an_unsupported_kind_of_key_has_a_clear_error() {
 }
 
 #[tokio::test]
+async fn a_key_that_another_process_has_replaced_is_reported() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let opened = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    let id: RegistrationId = DEVICE.parse().unwrap();
+    for other in [KeyKind::P256, KeyKind::Rsa2048] {
+        let elsewhere = open(&swtpm).await;
+        elsewhere.key_pair().remove().await.unwrap();
+        elsewhere.key_pair().create(other).await.unwrap();
+        let error = opened.certificate_request(&id).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Signing);
+        let text = chain(&error);
+        assert!(
+            text.contains("the key at 0x81000101 is another one"),
+            "{text}"
+        );
+    }
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
 async fn a_tpm_that_does_not_answer_ends_at_the_timeout() {
     let mut swtpm = Swtpm::start();
     let limit = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use dps_device::tpm::{KeyKind, NvIndex, NvProblem, StoredChain, Tpm, TpmKeyPair};
 use dps_device::{ErrorKind, Http, X509Attestation};
-use dps_hardware::Swtpm;
+use dps_hardware::{Sender, Swtpm, TpmProxy};
 use dps_tls::read_chain;
 use dps_types::enrollment::AttestationMechanism;
 
@@ -15,7 +15,7 @@ const INDEX: u32 = 0x0180_0101;
 /// TPMA_NV of TCG, *TPM Library*, part 2 chapter 13.4: OWNERWRITE, OWNERREAD, AUTHREAD, NO_DA.
 const DATA: u32 = 0x0206_0002;
 
-async fn issued(key: &TpmKeyPair) -> String {
+pub(crate) async fn issued(key: &TpmKeyPair) -> String {
     let request = key.certificate_request(&DEVICE.parse().unwrap()).await;
     Authority::new().sign(&request.unwrap())
 }
@@ -140,11 +140,12 @@ async fn an_interrupted_writing_is_blank_and_is_completed_by_the_next_one() {
     assert!(raw::define(&swtpm, INDEX, DATA, 1500));
     assert_eq!(problem(stored.read().await), NvProblem::Blank);
     stored.write(&issued).await.unwrap();
+    stored.read().await.unwrap();
     stored.remove().await.unwrap();
 
     // The last part was written, the first was not. New content is 0xff.
     assert!(raw::define(&swtpm, INDEX, DATA, 1500));
-    raw::write(&swtpm, INDEX, 1400, &[0xff; 100]);
+    raw::write(&swtpm, INDEX, 1024, &[0x5a; 476]);
     assert_eq!(problem(stored.read().await), NvProblem::Blank);
     stored.write(&issued).await.unwrap();
     stored.read().await.unwrap();
@@ -182,6 +183,42 @@ async fn content_that_does_not_fit_leaves_the_earlier_chain() {
     assert_eq!(problem(second.write(&issued).await), NvProblem::NoSpace);
     let writable = second.check_writable(1200).await;
     assert_eq!(problem(writable), NvProblem::NoSpace);
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_of_the_writing_and_of_the_removal_leaves_the_earlier_chain() {
+    /// TCG, *TPM Library*, part 2, chapter 6.5.2.
+    const NV_UNDEFINE_SPACE: [u8; 4] = [0, 0, 0x01, 0x22];
+    const NV_WRITE: [u8; 4] = [0, 0, 0x01, 0x37];
+    let swtpm = Swtpm::start();
+    let (tpm, stored) = opened(&swtpm).await;
+    let key = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    let earlier = issued(&key).await;
+    stored.write(&earlier).await.unwrap();
+    // The TPM reports a failure of the first writing, and of the removal after it.
+    let (mut command, mut failures) = ([0; 4], vec![NV_UNDEFINE_SPACE, NV_WRITE]);
+    let proxy = TpmProxy::start(&swtpm, move |sender, message| {
+        match sender {
+            Sender::Program => command.copy_from_slice(&message[6..10]),
+            Sender::Tpm => {
+                if failures.pop_if(|next| *next == command).is_some() {
+                    let code = if command == NV_WRITE { 0x01 } else { 0x03 };
+                    *message = vec![0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, code];
+                }
+            }
+        }
+        true
+    });
+    // Without sessions, which would notice the changed responses.
+    let options = options(&swtpm).with_tcti(proxy.tcti().parse().unwrap());
+    let other = Tpm::open(options.without_encryption()).await.unwrap();
+    let error = other.stored_chain().write(issued(&key).await).await;
+    let error = error.unwrap_err();
+    // TPM_RC_FAILURE of the first one, not TPM_RC_SEQUENCE of the second one.
+    assert_eq!(cause(&error).response_code(), Some(0x101), "{error:#}");
+    let kept = stored.read().await.unwrap();
+    assert_eq!(kept, read_chain(earlier.as_bytes()).unwrap());
     assert!(raw::left_behind(&swtpm).is_empty());
 }
 

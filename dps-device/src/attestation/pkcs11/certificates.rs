@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::chain::Signed;
 use super::failure::Failure;
-use super::object::{Class, bytes};
+use super::object::{Class, MAX_OBJECTS, bytes};
 use super::public_key::companion;
 use super::token::Token;
 use super::uri::Uri;
@@ -96,7 +96,8 @@ fn stored(
         Attribute::Token(true),
         Attribute::Value(certificate.to_vec()),
     ];
-    Ok(session.find_objects(&template)?)
+    let objects = session.iter_objects(&template)?.take(MAX_OBJECTS);
+    Ok(objects.collect::<Result<_, _>>()?)
 }
 
 /// The attributes of a certificate, among them the names by which a token finds it.

@@ -12,7 +12,7 @@ use super::uri::Uri;
 use crate::error::Error;
 
 /// The objects that a search may return.
-const MAX_OBJECTS: usize = 4096;
+pub(super) const MAX_OBJECTS: usize = 4096;
 /// The bytes of an attribute, whose length the module reports before it is read.
 const MAX_ATTRIBUTE: usize = 65_536;
 

@@ -49,8 +49,10 @@ impl Tpm {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there is no TPM at the TCTI, or the user
-    /// is not allowed to open it. [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
+    /// is not allowed to open it, or if the options have one handle for the hub key and for its spare.
+    /// [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
     pub async fn open(options: TpmOptions) -> Result<Self, Error> {
+        options.check()?;
         let tpm = Self(Arc::new(Inner {
             options,
             turn: Arc::default(),
@@ -192,6 +194,19 @@ fn unfinished(error: JoinError) -> TpmError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_hub_key_and_its_spare_have_two_handles() {
+        let handle = super::super::options::PersistentHandle::HUB_KEY;
+        let error = Tpm::open(TpmOptions::default().with_hub_key_spare(handle)).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        let text = error.to_string();
+        assert!(
+            text.contains("the hub key and its spare have the handle 0x81000100"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn the_threads_are_bounded_and_one_that_ends_is_not_counted() {

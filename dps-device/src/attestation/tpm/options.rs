@@ -73,7 +73,8 @@ impl TpmOptions {
     }
 
     /// Sets the handle at which a new hub key is stored while it replaces the previous one, so that a power failure leaves one of the
-    /// two. The handle is free at all other times. The default is [`PersistentHandle::HUB_KEY_SPARE`].
+    /// two. It must be another handle than that of the hub key, and is free at all other times. The default is
+    /// [`PersistentHandle::HUB_KEY_SPARE`].
     #[must_use]
     pub fn with_hub_key_spare(mut self, handle: PersistentHandle) -> Self {
         self.hub_key_spare = handle;
@@ -157,6 +158,17 @@ impl TpmOptions {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Checks that a new hub key does not replace the previous one before it is stored.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.hub_key == self.hub_key_spare {
+            true => Err(Error::configuration(format!(
+                "the hub key and its spare have the handle {}: choose another one for the spare (TpmOptions::with_hub_key_spare)",
+                self.hub_key
+            ))),
+            false => Ok(()),
+        }
     }
 }
 

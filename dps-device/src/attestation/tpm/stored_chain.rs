@@ -4,7 +4,7 @@ use std::fmt;
 
 use dps_tls::{read_chain, read_padded_certificates};
 use rustls::pki_types::CertificateDer;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::error::TpmError;
@@ -171,16 +171,32 @@ fn write(connection: &mut Connection<'_>, index: NvIndex, content: &[u8]) -> Res
         connection.nv_remove(nv)?;
     }
     if let Err(error) = connection.nv_create(index, content) {
-        if let Some(nv) = connection.nv(index)? {
-            connection.nv_remove(nv)?;
-        }
-        if let Some(earlier) = earlier {
-            connection.nv_create(index, &earlier)?;
+        if let Err(error) = restore(connection, index, earlier) {
+            warn!(%index, %error, "the earlier certificate chain was not restored completely");
         }
         return Err(error);
     }
     debug!(%index, "the certificate chain was written");
     Ok(())
+}
+
+/// Removes what a failed writing has left, and writes the earlier content again. Each of the two is tried, because the TPM may have done what
+/// it reported as failed. Returns the first error.
+fn restore(
+    connection: &mut Connection<'_>,
+    index: NvIndex,
+    earlier: Option<Vec<u8>>,
+) -> Result<(), TpmError> {
+    let removed = match connection.nv(index) {
+        Ok(Some(nv)) => connection.nv_remove(nv),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let written = match earlier {
+        Some(earlier) => connection.nv_create(index, &earlier),
+        None => Ok(()),
+    };
+    removed.and(written)
 }
 
 /// Checks that an index has a chain, or the rest of an interrupted writing, and returns its content.

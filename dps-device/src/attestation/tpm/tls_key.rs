@@ -5,6 +5,7 @@ use std::fmt;
 use dps_types::sas::SignError;
 use rustls::SignatureScheme;
 use sha2::{Digest as _, Sha256, Sha384};
+use tracing::debug;
 use tss_esapi::Context;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
@@ -28,6 +29,9 @@ use crate::attestation::key_encoding::{ec_public_key, ecdsa_signature, rsa_publi
 /// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
+/// The limit of the attempts to use a key with a policy while PCRs are extended.
+const POLICY_ATTEMPTS: usize = 5;
+
 /// The authorization value and the policy that the use of a key requires.
 #[derive(Clone, Default)]
 pub(super) struct Access {
@@ -45,15 +49,36 @@ impl Access {
     }
 
     /// Runs a command that uses the key.
+    ///
+    /// The TPM refuses it if any PCR was extended since the policy was checked, also one that the policy does not name: Linux extends
+    /// PCR 10 with each program that starts. The check is then repeated, and names a PCR of the policy that has changed.
     fn authorized<T>(
         &self,
         connection: &mut Connection<'_>,
         command: &'static str,
-        run: impl FnOnce(&mut Context) -> tss_esapi::Result<T>,
+        mut run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
     ) -> Result<T, TpmError> {
         let Some(policy) = &self.policy else {
             return connection.authorized(command, run);
         };
+        for _ in 1..POLICY_ATTEMPTS {
+            match self.with_policy(policy, connection, command, &mut run) {
+                Err(error) if error.is_pcr_changed() => {
+                    debug!(%error, "the policy of the key is checked again");
+                }
+                done => return done,
+            }
+        }
+        self.with_policy(policy, connection, command, run)
+    }
+
+    fn with_policy<T>(
+        &self,
+        policy: &PcrPolicy,
+        connection: &mut Connection<'_>,
+        command: &'static str,
+        run: impl FnOnce(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Result<T, TpmError> {
         let has_auth = !self.auth.is_empty();
         connection.with_policy_session(has_auth, |connection, session| {
             let steps =
@@ -155,12 +180,26 @@ impl DeviceKey for TlsKey {
         &self.schemes
     }
 
+    /// Signs, and checks that the key at the handle is still this one: another process may have replaced it. The TPM is asked for the
+    /// key only after a failure.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let (handle, access, message) = (self.handle, self.access.clone(), message.to_vec());
+        let expected = self.public_key.clone();
         self.tpm
             .run_blocking(move |connection| {
                 let key = stored(connection, handle, &access.auth)?;
-                sign(connection, key, &access, scheme, &message)
+                match sign(connection, key, &access, scheme, &message) {
+                    Ok(signature) if verifies(&expected, scheme, &message, &signature) => {
+                        Ok(signature)
+                    }
+                    Ok(_) => Err(replaced(handle)),
+                    Err(error) => match connection.public(key) {
+                        Ok(found) if public_key(&found).as_deref() != Some(&expected) => {
+                            Err(replaced(handle))
+                        }
+                        _ => Err(error),
+                    },
+                }
             })
             .map_err(|error| error.sign_error("the TPM cannot sign with its key pair"))
     }
@@ -250,7 +289,7 @@ fn sign(
         })?;
         context.sign(
             KeyHandle::from(key),
-            Digest::try_from(hash)?,
+            Digest::try_from(&hash[..])?,
             scheme,
             hashed_outside_the_tpm,
         )
@@ -295,6 +334,13 @@ fn public_key(public: &Public) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+fn replaced(handle: PersistentHandle) -> TpmError {
+    TpmError::configuration(format!(
+        "the key at {handle} is another one than the key that was opened, or its signature is not valid: if the key was replaced, open \
+         the new one, with its certificate"
+    ))
 }
 
 fn unsuitable(handle: PersistentHandle) -> TpmError {

@@ -87,6 +87,25 @@ async fn a_key_that_cannot_be_opened_at_a_start_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn a_key_that_does_not_answer_at_a_start_is_tried_again() {
+    let world = World::new().await;
+    let places = Places::default();
+    let mut device = world.boot(options(&world, &places, &Power::default()));
+    play(&mut device, world.accept()).await;
+    drop(device);
+    let key = places.contents();
+    // The hardware is busy twice, and the device connects with its certificate when it answers.
+    let busy = Arc::new(AtomicUsize::new(2));
+    let mut keys = keys(&places);
+    keys.busy = busy.clone();
+    let mut device = world.boot(CertificateOptions::new(world.store(), keys));
+    play(&mut device, HubPeer::accept(&world.hub)).await;
+    assert_eq!(busy.load(Ordering::SeqCst), 0);
+    assert_eq!(places.contents(), key);
+    assert_eq!(world.dps.seen().len(), 1, "no second registration");
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_read_leads_to_no_new_key() {
     let world = World::new().await;
     let places = Places::default();
@@ -182,6 +201,7 @@ fn keys(places: &Places) -> Keys {
     Keys {
         places: places.clone(),
         power: Power::default(),
+        busy: Arc::default(),
     }
 }
 
@@ -193,6 +213,7 @@ fn options(world: &World, places: &Places, power: &Power) -> CertificateOptions 
     let keys = Keys {
         places: places.clone(),
         power: power.clone(),
+        busy: Arc::default(),
     };
     CertificateOptions::new(store, keys)
 }
@@ -256,6 +277,8 @@ impl Places {
 struct Keys {
     places: Places,
     power: Power,
+    /// The number of times that no key can be opened.
+    busy: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -273,6 +296,9 @@ impl KeySource for Keys {
     }
 
     async fn open(&self, name: &str) -> Result<KeyPair, Error> {
+        if Failing::count_down(&self.busy).is_err() {
+            return Err(SignError::new("the hardware is busy").into());
+        }
         let pkcs8 = self.places.0.lock().unwrap().get(name).cloned();
         match pkcs8 {
             Some(pkcs8) => KeyPair::from_pkcs8(Zeroizing::new(pkcs8)),
