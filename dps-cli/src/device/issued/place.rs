@@ -23,7 +23,7 @@ use crate::input;
 
 /// A source of key pairs, and the store that keeps the chain of the key in use.
 pub(in crate::device) struct IssuedPlace {
-    keys: Arc<dyn KeySource>,
+    pub(super) keys: Arc<dyn KeySource>,
     pub(super) store: Arc<dyn CredentialStore>,
     /// The files of the private key and the chain. `None` for a key in hardware.
     pub(super) files: Option<IssuedFiles>,
