@@ -349,13 +349,21 @@ mod token {
 
 #[cfg(feature = "tpm")]
 mod tpm {
+    use std::process::Stdio;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use dps_device::tpm::{NvIndex, Tpm, TpmAttestation, TpmOptions};
     use dps_hardware::{Sender, Swtpm, TpmProxy};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
+
+    /// `TPM2_EvictControl`, whose last bytes are the persistent handle.
+    const EVICT_CONTROL: [u8; 4] = [0, 0, 1, 0x20];
+    const LIMIT: Duration = Duration::from_secs(120);
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_certificate_in_the_tpm_is_issued_and_renewed_twice_and_survives_a_restart() {
@@ -600,6 +608,41 @@ mod tpm {
         assert!(cuts > 3, "{cuts}");
         let connect = "connect --hub-host localhost --cache assignment.json --once";
         device(&world, connect, &place).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_program_that_is_stopped_while_the_tpm_is_silent_ends() {
+        for command in ["renew --now"] {
+            let world = toasters().await;
+            let swtpm = Swtpm::start();
+            device(&world, "register", &["--new-key-tpm", &swtpm.tcti()]).await;
+            let is_silent = Arc::new(Notify::new());
+            let silence = is_silent.clone();
+            let proxy = TpmProxy::start(&swtpm, move |sender, message| {
+                let removes_the_earlier_key = message.get(6..10) == Some(&EVICT_CONTROL)
+                    && message.ends_with(&[0x81, 0, 1, 0x11]);
+                if sender == Sender::Program && removes_the_earlier_key {
+                    silence.notify_one();
+                    loop {
+                        std::thread::park();
+                    }
+                }
+                true
+            });
+            let tcti = proxy.tcti();
+            let options = "--registration-id toaster-1 --group-key-file group.key --new-key-tpm";
+            let words = command.split(' ').chain(options.split(' '));
+            let arguments: Vec<_> = words.chain([tcti.as_str()]).collect();
+            let process = world.spawn(&arguments, Stdio::null());
+            let silent = timeout(LIMIT, is_silent.notified()).await;
+            silent.expect("the TPM removes the earlier key");
+            common::terminate(&process);
+            let ended = timeout(LIMIT / 2, process.wait_with_output()).await;
+            let ended = ended.expect("the program ends").unwrap();
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(7), "{command}: {stderr}");
+            assert!(stderr.contains("dps was stopped"), "{command}: {stderr}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
