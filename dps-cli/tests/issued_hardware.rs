@@ -612,7 +612,7 @@ mod tpm {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_program_that_is_stopped_while_the_tpm_is_silent_ends() {
-        for command in ["renew --now"] {
+        for command in ["renew --now", "register --overwrite"] {
             let world = toasters().await;
             let swtpm = Swtpm::start();
             device(&world, "register", &["--new-key-tpm", &swtpm.tcti()]).await;
