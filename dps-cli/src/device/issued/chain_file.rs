@@ -13,7 +13,7 @@ use dps_device::certificate::{Credential, CredentialStore, KeyPair, KeySource, S
 use zeroize::Zeroizing;
 
 use super::chain_pem;
-use super::hardware_keys::has_no_answer;
+use super::hardware_keys::{check_key, has_no_answer};
 use crate::files::{self, Access};
 use crate::input;
 
@@ -63,6 +63,7 @@ impl CredentialStore for ChainFile {
     }
 
     async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+        check_key(&*self.keys, credential).await?;
         let chain = chain_pem(credential.chain());
         files::create(&self.next, &chain, true, Access::Everyone)
     }
@@ -102,7 +103,27 @@ fn credential(chain: &[u8], keys: &[(Zeroizing<String>, KeyPair)]) -> Option<Cre
 mod tests {
     use dps_device::certificate::MemoryKeySource;
 
+    use super::super::replaced::Replaced;
     use super::*;
+
+    #[tokio::test]
+    async fn a_chain_of_another_key_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("issued.pem");
+        let store = ChainFile::new(&path, Arc::new(MemoryKeySource::default()));
+        let [key, other] = [(), ()].map(|()| rcgen::KeyPair::generate().unwrap());
+        let params = rcgen::CertificateParams::default();
+        let chain = [params.self_signed(&key).unwrap().der().to_vec()];
+        let of = |key: &rcgen::KeyPair| {
+            let name = MemoryKeySource::name(key.serialized_der());
+            Credential::from_chain(name, chain.clone()).unwrap()
+        };
+        let refused = store.save_next(&of(&other)).await.unwrap_err();
+        assert!(Replaced::is_cause_of(&refused), "{refused}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        store.save_next(&of(&key)).await.unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 
     #[tokio::test]
     async fn a_file_that_cannot_be_read_is_not_a_missing_file() {

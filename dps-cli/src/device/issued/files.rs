@@ -93,7 +93,7 @@ impl IssuedFiles {
     }
 
     /// `None` if one of the files does not exist or is damaged.
-    fn read(&self) -> io::Result<Option<Credential>> {
+    pub(super) fn read(&self) -> io::Result<Option<Credential>> {
         let key = input::read_if_exists(&self.key)?;
         let chain = input::read_if_exists(&self.chain)?;
         Ok(key

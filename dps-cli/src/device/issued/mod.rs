@@ -7,6 +7,7 @@ mod next_to_keys;
 mod options;
 mod place;
 mod protection;
+mod replaced;
 mod storing;
 #[cfg(feature = "pkcs11")]
 mod token;

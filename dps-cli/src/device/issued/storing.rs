@@ -9,8 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::chain_pem;
 use super::hardware_keys::has_no_answer;
 use super::place::{Held, IssuedPlace, key_error};
+use super::replaced::Replaced;
 use crate::device::stop;
 use crate::failure::{Exit, Failure, Result};
+use crate::input;
 
 /// The seconds before another attempt, if the failure may be brief.
 const WAITS: [u64; 4] = [1, 2, 4, 8];
@@ -46,6 +48,9 @@ impl IssuedPlace {
                 _ => {
                     let failure = match key_error(&error) {
                         Some(error) => error.clone().into(),
+                        None if Replaced::is_cause_of(&error) => {
+                            Failure::new(Exit::Conflict, error.to_string())
+                        }
                         None => Failure::from(error),
                     };
                     return Err(failure.about("the certificate was issued, but cannot be stored"));
@@ -56,11 +61,34 @@ impl IssuedPlace {
 
     async fn write(&self, credential: &Credential) -> io::Result<()> {
         self.store.save_next(credential).await?;
-        self.store.confirm_next().await
+        self.store.confirm_next().await?;
+        match self.is_in_files(credential)? {
+            true => Ok(()),
+            false => Err(Replaced.into()),
+        }
+    }
+
+    /// False if another program has removed or replaced the files. True without files.
+    fn is_in_files(&self, credential: &Credential) -> io::Result<bool> {
+        Ok(match (&self.files, &self.chain_file) {
+            (Some(files), _) => files.read()?.as_ref() == Some(credential),
+            (None, Some(file)) => {
+                let chain = input::read_if_exists(file)?;
+                let expected = chain_pem(credential.chain());
+                chain.is_some_and(|chain| *chain == expected.as_bytes())
+            }
+            (None, None) => true,
+        })
     }
 
     /// Adds a certificate that is not stored to the failure, with the place of its private key and how to use both.
     pub(in crate::device) fn with_certificate(&self, failure: Failure, issued: &Held) -> Failure {
+        if failure.exit() == Exit::Conflict {
+            // The certificate has no key.
+            return failure.with_hint(
+                "let only one program renew the certificate: each `dps renew` and each device needs other names for its keys and files",
+            );
+        }
         let name = &issued.name;
         let hint = match (&self.files, &self.chain_file) {
             (Some(files), _) => match files.key_file_of(name) {

@@ -61,6 +61,7 @@ mod tests {
     use super::super::chain_pem;
     use super::super::files::IssuedFiles;
     use super::*;
+    use crate::failure::Exit;
 
     /// The authority of the service.
     struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -165,6 +166,44 @@ mod tests {
         let (stored, requests) = attempt(&mut unsaved, 2099, false).await;
         assert!(stored.is_ok());
         assert_eq!(requests, 3);
+    }
+
+    /// Files that another program removes while they are written.
+    #[derive(Debug)]
+    struct Shared(IssuedFiles);
+
+    #[async_trait]
+    impl CredentialStore for Shared {
+        async fn load(&self) -> io::Result<StoredCredentials> {
+            self.0.load().await
+        }
+
+        async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+            self.0.save_next(credential).await?;
+            self.0.remove_next_key()
+        }
+
+        async fn confirm_next(&self) -> io::Result<()> {
+            self.0.confirm_next().await
+        }
+
+        async fn clear(&self) -> io::Result<()> {
+            self.0.clear().await
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_another_program_has_replaced_are_a_conflict() {
+        let disk = Disk(tempfile::tempdir().unwrap());
+        disk.works();
+        let mut place = disk.place();
+        let issued = Authority::new().issue(&place, 2099).await;
+        place.store = Arc::new(Shared(disk.files()));
+        let failure = place.store(&issued).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Conflict);
+        let message = format!("{failure:?}");
+        assert!(message.contains("only one program"), "{message}");
+        assert!(!message.contains("BEGIN CERTIFICATE"), "{message}");
     }
 
     /// Hardware that does not answer when a key is opened.
