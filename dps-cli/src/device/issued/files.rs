@@ -85,7 +85,8 @@ impl IssuedFiles {
 
     fn write(&self, key: &str, chain: &str) -> io::Result<()> {
         if self.is_one_file() {
-            let both = Zeroizing::new(format!("{key}{chain}"));
+            // It has the size of both from the start: a text that grows leaves a copy of the key.
+            let both = Zeroizing::new([key, chain].concat());
             return files::create(&self.key, &both, true, Access::Owner);
         }
         files::create(&self.key, key, true, Access::Owner)?;
@@ -180,7 +181,7 @@ fn credential(key: &[u8], chain: &[u8]) -> Option<Credential> {
 
 /// The private key, PKCS#8 in DER.
 fn pkcs8(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    match dps_tls::read_key(pem).ok()? {
+    match &*Zeroizing::new(dps_tls::read_key(pem).ok()?) {
         PrivateKeyDer::Pkcs8(key) => Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())),
         _ => None,
     }
