@@ -98,11 +98,7 @@ impl Authority {
         let signed = device_params(id, 365)
             .signed_by(&key, &self.issuer)
             .map_err(|error| failed(&error))?;
-        let above: String = self
-            .intermediates
-            .iter()
-            .map(|der| files::pem("CERTIFICATE", der).to_string())
-            .collect();
+        let above = files::chain_pem(&self.intermediates);
         Ok((signed.pem() + &above, key.pem()))
     }
 }

@@ -79,11 +79,7 @@ pub(super) fn run(issue: &Issue, context: &Context) -> Result {
             (certificate, Some(file))
         }
     };
-    let intermediates: String = authority
-        .intermediates
-        .iter()
-        .map(|der| files::pem("CERTIFICATE", der).to_string())
-        .collect();
+    let intermediates = files::chain_pem(&authority.intermediates);
     files::write_public(
         &certificate_file,
         &(certificate + &intermediates),

@@ -3,7 +3,6 @@
 //! A new chain is written next to the current one, with a name that ends in `.next`, and then renamed. The key of a chain is the one
 //! with its public key.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +11,8 @@ use async_trait::async_trait;
 use dps_device::certificate::{Credential, CredentialStore, KeyPair, KeySource, StoredCredentials};
 use zeroize::Zeroizing;
 
-use super::chain_pem;
 use super::hardware_keys::{check_key, has_no_answer};
-use crate::files::{self, Access};
+use crate::files::{self, Access, chain_pem};
 use crate::input;
 
 #[derive(Debug)]
@@ -26,11 +24,9 @@ pub(super) struct ChainFile {
 
 impl ChainFile {
     pub(super) fn new(path: &Path, keys: Arc<dyn KeySource>) -> Self {
-        let mut next = path.as_os_str().to_owned();
-        next.push(".next");
         Self {
             path: path.to_owned(),
-            next: next.into(),
+            next: files::with_suffix(path, ".next"),
             keys,
         }
     }
@@ -76,13 +72,8 @@ impl CredentialStore for ChainFile {
     }
 
     async fn clear(&self) -> io::Result<()> {
-        for path in [&self.next, &self.path] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        files::remove(&self.next)?;
+        files::remove(&self.path)
     }
 }
 
@@ -101,6 +92,8 @@ fn credential(chain: &[u8], keys: &[(Zeroizing<String>, KeyPair)]) -> Option<Cre
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use dps_device::certificate::MemoryKeySource;
 
     use super::super::replaced::Replaced;

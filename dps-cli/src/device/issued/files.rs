@@ -4,7 +4,6 @@
 //! failure between the two renames, the next use finds the chain of the new key by its name and completes the renewal. The new key
 //! is also written before its certificate is requested, so that it is not lost if the certificate cannot be stored.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +14,8 @@ use dps_device::certificate::{
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
-use super::chain_pem;
 use crate::certificate::parsed::Parsed;
-use crate::files::{self, Access};
+use crate::files::{self, Access, chain_pem};
 use crate::input;
 
 /// The file of the private key and the file of the chain, which may be the same.
@@ -36,14 +34,10 @@ impl IssuedFiles {
     }
 
     fn next(&self) -> Self {
-        let with_suffix = |path: &Path| {
-            let mut path = path.as_os_str().to_owned();
-            path.push(".next");
-            PathBuf::from(path)
-        };
+        let next = |path| files::with_suffix(path, ".next");
         Self {
-            key: with_suffix(&self.key),
-            chain: with_suffix(&self.chain),
+            key: next(&self.key),
+            chain: next(&self.chain),
         }
     }
 
@@ -57,7 +51,7 @@ impl IssuedFiles {
     }
 
     pub(super) fn remove_next_key(&self) -> io::Result<()> {
-        remove(&self.next().key)
+        files::remove(&self.next().key)
     }
 
     /// The file that contains the key with this name.
@@ -154,17 +148,9 @@ impl CredentialStore for IssuedFiles {
     async fn clear(&self) -> io::Result<()> {
         let next = self.next();
         for path in [&next.key, &next.chain, &self.key, &self.chain] {
-            remove(path)?;
+            files::remove(path)?;
         }
         Ok(())
-    }
-}
-
-/// Removes a file that need not exist.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -199,6 +185,8 @@ async fn belongs_together(credential: &Credential) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rcgen::CertificateParams;
     use tempfile::TempDir;
 

@@ -8,8 +8,8 @@ use dps_device::certificate::{Credential, KeyPair, KeySource};
 use dps_device::{Error, ErrorKind};
 use zeroize::Zeroizing;
 
-use super::chain_pem;
 use super::replaced::Replaced;
+use crate::files::chain_pem;
 
 /// Keys in hardware that stores a chain with each of them.
 #[async_trait]

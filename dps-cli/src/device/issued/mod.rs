@@ -122,7 +122,7 @@ impl Requested {
     pub(super) async fn store(&self, certificate: &IssuedCertificate) -> Result<Value> {
         match &self.destination {
             Destination::Chain(file) => {
-                let chain = chain_pem(certificate.chain());
+                let chain = disk::chain_pem(certificate.chain());
                 disk::write_public(file, &chain, self.overwrite).map_err(|failure| {
                     let failure = failure.about("the certificate was issued, but cannot be stored");
                     let hint = format!("write the certificates below to {}", file.display());
@@ -156,11 +156,4 @@ impl Requested {
             Destination::Place { place, key } => place.discard(&key).await,
         }
     }
-}
-
-/// Certificates in PEM, the device's first.
-fn chain_pem<'a>(chain: impl Iterator<Item = &'a [u8]>) -> String {
-    chain
-        .map(|der| disk::pem("CERTIFICATE", der).to_string())
-        .collect()
 }

@@ -9,8 +9,7 @@ pub(super) struct Replaced;
 
 impl Replaced {
     pub(super) fn is_cause_of(error: &io::Error) -> bool {
-        let cause = error.get_ref();
-        cause.is_some_and(|cause| cause.is::<Self>())
+        matches!(error.get_ref(), Some(cause) if cause.is::<Self>())
     }
 }
 

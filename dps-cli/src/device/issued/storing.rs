@@ -6,12 +6,12 @@ use std::time::Duration;
 use dps_device::certificate::{Credential, IssuedCertificate};
 use tokio::time::{Instant, sleep};
 
-use super::chain_pem;
 use super::hardware_keys::has_no_answer;
 use super::place::{Held, IssuedPlace, key_error};
 use super::replaced::Replaced;
 use crate::device::stop;
 use crate::failure::{Exit, Failure, Result};
+use crate::files::chain_pem;
 use crate::input;
 
 /// The seconds before another attempt, if the failure may be brief.

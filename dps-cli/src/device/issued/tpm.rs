@@ -5,10 +5,10 @@ use dps_device::Error;
 use dps_device::certificate::{KeySource, TpmKeySource};
 use dps_device::tpm::{NvIndex, NvProblem, PersistentHandle, StoredChain, Tpm, TpmError};
 
-use super::chain_pem;
 use super::hardware_keys::ChainsWithKeys;
 use super::next_to_keys::without_root;
 use crate::failure::{Failure, Result};
+use crate::files::chain_pem;
 
 /// The default of the first handle.
 const FIRST: u32 = 0x8100_0111;
@@ -100,7 +100,7 @@ impl ChainsWithKeys for KeysInTpm {
             Err(error) => return Err(error),
         };
         let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
-        let pem = chain_pem(chain.iter().map(Vec::as_slice));
+        let pem = chain_pem(&chain);
         // The chain of an earlier key at this handle stays in its index until it is replaced.
         let key = self.source.open(name).await?;
         Ok(key.identity(pem).is_ok().then_some(chain))
@@ -111,11 +111,11 @@ impl ChainsWithKeys for KeysInTpm {
         let Some(stored) = self.chain(name) else {
             return self.source.open(name).await.map(drop);
         };
-        let written = stored.write(chain_pem(chain.iter().copied())).await;
+        let written = stored.write(chain_pem(chain)).await;
         let shorter = without_root(chain);
         match written {
             Err(error) if is_full(&error) && shorter.len() < chain.len() => {
-                stored.write(chain_pem(shorter.iter().copied())).await
+                stored.write(chain_pem(shorter)).await
             }
             written => written,
         }

@@ -58,10 +58,10 @@ mod tests {
     use tokio::time::{Instant, timeout};
     use zeroize::Zeroizing;
 
-    use super::super::chain_pem;
     use super::super::files::IssuedFiles;
     use super::*;
     use crate::failure::Exit;
+    use crate::files::chain_pem;
 
     /// The authority of the service.
     struct Authority(CertifiedIssuer<'static, KeyPair>);
