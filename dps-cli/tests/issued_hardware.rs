@@ -412,6 +412,21 @@ mod tpm {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_new_key_does_not_replace_the_hub_key_of_the_attestation() {
+        let world = World::start().await;
+        let swtpm = Swtpm::start();
+        let tcti = swtpm.tcti();
+        for (handle, used) in [("0x81000100", "0x81000100"), ("0x81000101", "0x81000102")] {
+            let place = ["--tpm", &tcti, "--new-key-tpm", &tcti];
+            let place = [&place[..], &["--new-key-handle", handle]].concat();
+            let refused = run(&world, "register", &place).await;
+            assert_eq!(refused.code, 2, "{refused:?}");
+            let message = format!("the hub key of --tpm at {used}");
+            assert!(refused.stderr.contains(&message), "{refused:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_chain_in_the_tpm_has_its_root() {
         let world = toasters().await;
         let swtpm = Swtpm::start();

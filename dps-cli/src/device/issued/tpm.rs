@@ -45,6 +45,21 @@ pub(super) fn check_other(handles: [PersistentHandle; 2], attestation: &str) -> 
     }
 }
 
+/// An error if the attestation with the TPM keeps its hub key at one of the handles.
+pub(super) fn check_hub_key(handles: [PersistentHandle; 2]) -> Result {
+    let of_hub = [PersistentHandle::HUB_KEY, PersistentHandle::HUB_KEY_SPARE];
+    match handles.iter().find(|handle| of_hub.contains(handle)) {
+        Some(handle) => Err(Failure::usage(format!(
+            "the TPM keeps the hub key of --tpm at {handle}, which --new-key-handle selects for a new key"
+        ))
+        .with_hint(format!(
+            "use --new-key-handle for two other handles than {} and {}",
+            of_hub[0], of_hub[1]
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The name of the key at a handle, and the index of its chain.
 fn chain(handle: PersistentHandle) -> Result<(String, NvIndex)> {
     let index = NvIndex::new(handle.value() - HANDLES + INDICES)?;
@@ -163,4 +178,25 @@ fn is_full(error: &Error) -> bool {
 fn nv_problem(error: &Error) -> Option<NvProblem> {
     let source = std::error::Error::source(error)?;
     source.downcast_ref::<TpmError>()?.nv_problem()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_does_not_have_a_handle_of_the_hub_key() {
+        for (first, is_free) in [
+            ("0x810000fe", true),
+            ("0x810000ff", false),
+            ("0x81000100", false),
+            ("0x81000101", false),
+            ("0x81000102", false),
+            ("0x81000103", true),
+            ("0x81000111", true),
+        ] {
+            let checked = check_hub_key(handles(Some(first)).unwrap());
+            assert_eq!(checked.is_ok(), is_free, "{first}");
+        }
+    }
 }
