@@ -13,6 +13,11 @@ impl Swtpm {
     /// # Panics
     /// If the TPM refuses it.
     pub fn extend_pcr(&self, pcr: u32) {
+        self.succeed(&Self::pcr_extension(pcr));
+    }
+
+    /// The command of [`extend_pcr`](Self::extend_pcr).
+    pub fn pcr_extension(pcr: u32) -> Vec<u8> {
         // Two digests, each with its algorithm.
         let digests = [
             &[0, 0, 0, 2, 0, 0x0b][..],
@@ -20,7 +25,7 @@ impl Swtpm {
             &[0, 0x0c],
             &[0x77; 48],
         ];
-        self.authorized(PCR_EXTEND, pcr, &digests.concat());
+        authorized(PCR_EXTEND, pcr, &digests.concat())
     }
 
     /// Sets the first authorization value of a hierarchy.
@@ -30,24 +35,28 @@ impl Swtpm {
     pub fn set_auth(&self, hierarchy: u32, value: &[u8]) {
         let length = u16::try_from(value.len()).expect("a short value");
         let value = [&length.to_be_bytes(), value].concat();
-        self.authorized(HIERARCHY_CHANGE_AUTH, hierarchy, &value);
+        self.succeed(&authorized(HIERARCHY_CHANGE_AUTH, hierarchy, &value));
     }
 
-    /// A command on this handle, whose authorization value is empty.
-    fn authorized(&self, command: u32, handle: u32, parameters: &[u8]) {
-        let body = [
-            &command.to_be_bytes()[..],
-            &handle.to_be_bytes(),
-            // One password session: an empty nonce, no attributes, an empty value.
-            &9_u32.to_be_bytes(),
-            &PASSWORD.to_be_bytes(),
-            &[0; 5],
-            parameters,
-        ]
-        .concat();
-        let length = u32::try_from(6 + body.len()).expect("a short command");
-        let header = [&SESSIONS.to_be_bytes()[..], &length.to_be_bytes()].concat();
-        let answer = self.transmit(&[header, body].concat());
-        assert_eq!(&answer[6..10], [0; 4], "response code of {command:#x}");
+    fn succeed(&self, command: &[u8]) {
+        let answer = self.transmit(command);
+        assert_eq!(&answer[6..10], [0; 4], "the response code is not success");
     }
+}
+
+/// A command on this handle, whose authorization value is empty.
+fn authorized(command: u32, handle: u32, parameters: &[u8]) -> Vec<u8> {
+    let body = [
+        &command.to_be_bytes()[..],
+        &handle.to_be_bytes(),
+        // One password session: an empty nonce, no attributes, an empty value.
+        &9_u32.to_be_bytes(),
+        &PASSWORD.to_be_bytes(),
+        &[0; 5],
+        parameters,
+    ]
+    .concat();
+    let length = u32::try_from(6 + body.len()).expect("a short command");
+    let header = [&SESSIONS.to_be_bytes()[..], &length.to_be_bytes()].concat();
+    [header, body].concat()
 }

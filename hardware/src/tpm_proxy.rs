@@ -25,8 +25,9 @@ pub struct TpmProxy {
     stopped: Arc<AtomicBool>,
 }
 
-/// Sees each message, may change it, and returns false to close the connection instead of transmitting it.
-type Interpose = dyn FnMut(Sender, &mut Vec<u8>) -> bool + Send;
+/// Sees each message and the connection to the TPM, may change the message, and returns false to close the connection instead of
+/// transmitting it.
+type Interpose = dyn FnMut(Sender, &mut Vec<u8>, &TcpStream) -> bool + Send;
 
 impl TpmProxy {
     /// Starts a proxy in front of a TPM.
@@ -35,7 +36,33 @@ impl TpmProxy {
     /// If there are no free ports.
     pub fn start(
         swtpm: &Swtpm,
-        interpose: impl FnMut(Sender, &mut Vec<u8>) -> bool + Send + 'static,
+        mut interpose: impl FnMut(Sender, &mut Vec<u8>) -> bool + Send + 'static,
+    ) -> Self {
+        Self::start_with(swtpm, move |sender, message, _| interpose(sender, message))
+    }
+
+    /// Starts a proxy through which another program uses the TPM as well. `other` sees each command, and may return one of the other
+    /// program that runs before it.
+    ///
+    /// # Panics
+    /// If there are no free ports.
+    pub fn shared(
+        swtpm: &Swtpm,
+        mut other: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        Self::start_with(swtpm, move |sender, command, mut server| {
+            if sender == Sender::Program
+                && let Some(before) = other(command)
+            {
+                return server.write_all(&before).is_ok() && message(server).is_ok();
+            }
+            true
+        })
+    }
+
+    fn start_with(
+        swtpm: &Swtpm,
+        interpose: impl FnMut(Sender, &mut Vec<u8>, &TcpStream) -> bool + Send + 'static,
     ) -> Self {
         let (commands, control) = listeners();
         let port = commands.local_addr().expect("its address").port();
@@ -100,7 +127,7 @@ fn exchange(client: &TcpStream, target: u16, interpose: &Mutex<Interpose>) -> io
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target))?;
     let passes = |sender, message: &mut Vec<u8>| {
         let mut interpose = interpose.lock().unwrap_or_else(PoisonError::into_inner);
-        interpose(sender, message)
+        interpose(sender, message, &server)
     };
     loop {
         let mut command = message(client)?;

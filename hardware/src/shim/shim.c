@@ -6,6 +6,7 @@
  *   attribute TYPE HEX        C_GetAttributeValue returns these bytes for the attribute (type in decimal; "-" is an empty value)
  *   attribute TYPE size N     C_GetAttributeValue reports this size for the attribute, and returns zeros
  *   token-flags FLAGS         C_GetTokenInfo adds these flags (decimal)
+ *   no-token                  C_GetSlotList lists no slot
  *   key-sizes MIN MAX         C_GetMechanismInfo reports these lengths of keys (decimal)
  */
 #include <dlfcn.h>
@@ -31,7 +32,7 @@ struct attribute {
     word length;
 };
 
-enum { GET_TOKEN_INFO = 6, GET_MECHANISM_INFO = 8, GET_ATTRIBUTE_VALUE = 24 };
+enum { GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, GET_MECHANISM_INFO = 8, GET_ATTRIBUTE_VALUE = 24 };
 enum { TOKEN_FLAGS_OFFSET = 96 };
 #define CKR_GENERAL_ERROR 5
 #define CKR_BUFFER_TOO_SMALL 0x150
@@ -134,6 +135,8 @@ static word call(int number, word a, word b, word c, word d, word e, word f, wor
             return answer(attribute, rest);
     }
     result = real->functions[number](a, b, c, d, e, f, g, h);
+    if (number == GET_SLOT_LIST && result == 0 && order("no-token", NULL, rest, sizeof rest))
+        *(word *)c = 0;
     if (number == GET_TOKEN_INFO && result == 0 && order("token-flags", NULL, rest, sizeof rest))
         *(word *)((char *)b + TOKEN_FLAGS_OFFSET) |= strtoul(rest, NULL, 10);
     if (number == GET_MECHANISM_INFO && result == 0 && order("key-sizes", NULL, rest, sizeof rest))

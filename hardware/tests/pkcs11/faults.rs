@@ -267,6 +267,29 @@ fn a_token_that_returns_is_used_again() {
 }
 
 #[test]
+fn a_token_that_was_pulled_out_is_not_a_fault_of_the_configuration() {
+    with(shim, || async {
+        let (used, pair) = token_with_pair().await;
+        Shim::order(&format!(
+            "no-token\nC_FindObjectsInit return {DEVICE_REMOVED}\nC_OpenSession return {TOKEN_NOT_PRESENT}"
+        ));
+        for _ in 0..2 {
+            let error = used.private_key(&pair).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Signing, "{error:#}");
+            let text = error.to_string();
+            assert!(text.contains("not in its slot"), "{text}");
+        }
+        // A token that was never there may have another name.
+        let other = Token::open_with_pin(&uri("pkcs11:token=device"), pin()).await;
+        let error = other.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{error:#}");
+
+        Shim::order("");
+        used.private_key(&pair).await.unwrap();
+    });
+}
+
+#[test]
 fn a_pin_that_becomes_wrong_is_tried_once() {
     with(shim, || async {
         let token = token().await;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use dps_device::ErrorKind;
 use dps_device::attestation::TpmKeys;
 use dps_device::tpm::{KeyKind, NvIndex, Tpm, TpmAttestation, TpmOptions};
 use dps_hardware::{Sender, Swtpm, TpmProxy};
@@ -211,6 +212,31 @@ async fn a_response_that_never_comes_ends_at_the_timeout() {
         let text = result.unwrap_err();
         assert!(text.contains("did not answer within 2s"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_during_a_use_is_not_a_fault_of_the_configuration() {
+    let swtpm = Swtpm::start();
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let counter = left.clone();
+    let proxy = TpmProxy::start(&swtpm, move |sender, _| {
+        sender == Sender::Program || counter.fetch_sub(1, Ordering::SeqCst) > 1
+    });
+    let options = TpmOptions::default().with_tcti(proxy.tcti().parse().unwrap());
+    let tpm = Tpm::open(options).await.unwrap();
+    tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    for answers in [1, 2, 4] {
+        left.store(answers, Ordering::SeqCst);
+        let error = tpm.key_pair().open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Signing, "{}", chain(&error));
+        assert!(
+            chain(&error).contains("connection to the TPM failed"),
+            "{}",
+            chain(&error)
+        );
+    }
+    left.store(usize::MAX, Ordering::SeqCst);
+    tpm.key_pair().open().await.unwrap();
 }
 
 /// A TPM that stops to answer, shared by its proxies.

@@ -159,7 +159,8 @@ fn a_use_that_exceeds_the_timeout_leaves_nothing_loaded() {
     drop(runtime);
 
     let error = error.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Signing);
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert!(error.is_retryable());
     let text = chain(&error);
     assert!(text.contains("did not answer within 1ms"), "{text}");
     assert!(raw::left_behind(&swtpm).is_empty());

@@ -1,12 +1,15 @@
 //! Key pairs that sign only in a measured state.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use dps_device::certificate::{KeySource, TpmKeySource};
 use dps_device::tpm::{
     Approval, KeyKind, MeasuredState, Pcr, PcrBank, PcrPolicy, PersistentHandle, PolicyAuthority,
     Tpm, TpmKeyPair,
 };
 use dps_device::{ErrorKind, X509Attestation};
-use dps_hardware::Swtpm;
+use dps_hardware::{Swtpm, TpmProxy};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 
 use crate::authority::Authority;
@@ -224,6 +227,71 @@ async fn a_handshake_in_another_state_has_the_kind_of_the_policy() {
     assert_eq!(error.kind(), ErrorKind::KeyPolicy, "{error:?}");
     let text = format!("{error:#}");
     assert!(text.contains("PCR 7 of the bank sha256 is "), "{text}");
+}
+
+/// TCG, *TPM Library*, part 2, chapter 6.5.2.
+const SIGN: [u8; 4] = [0, 0, 0x01, 0x5d];
+const POLICY_PCR: [u8; 4] = [0, 0, 0x01, 0x7f];
+
+/// Extends a PCR before this command, for this number of times, as Linux does when a program starts.
+fn busy(swtpm: &Swtpm, before: [u8; 4], pcr: u32, left: &Arc<AtomicUsize>) -> TpmProxy {
+    let left = left.clone();
+    TpmProxy::shared(swtpm, move |command| {
+        (command[6..10] == before && left.load(SeqCst) != 0).then(|| {
+            left.fetch_sub(1, SeqCst);
+            Swtpm::pcr_extension(pcr)
+        })
+    })
+}
+
+#[tokio::test]
+async fn software_that_extends_other_pcrs_does_not_disturb_a_key_with_a_policy() {
+    let swtpm = Swtpm::start();
+    let approver = Approver::new();
+    let left = Arc::new(AtomicUsize::new(0));
+    let proxy = busy(&swtpm, SIGN, 10, &left);
+    let options = options(&swtpm).with_tcti(proxy.tcti().parse().unwrap());
+    let tpm = Tpm::open(options).await.unwrap();
+    let state = tpm.measured_state(BANK, [7]).await.unwrap();
+    for policy in [
+        PcrPolicy::fixed(state.clone()),
+        PcrPolicy::authorized(approver.authority()).with_approval(approver.approve(&state)),
+    ] {
+        let bound = tpm.key_pair().with_pcr_policy(policy);
+        let key = bound.create(KeyKind::P256).await.unwrap();
+        left.store(3, SeqCst);
+        request(&key).await.unwrap();
+        assert_eq!(left.load(SeqCst), 0);
+
+        // Without an end, another attempt may help later: this is not the error of the policy.
+        left.store(usize::MAX, SeqCst);
+        let error = request(&key).await.unwrap_err();
+        left.store(0, SeqCst);
+        assert_eq!(cause(&error).response_code(), Some(0x128));
+        assert_eq!(error.kind(), ErrorKind::Signing, "{error:#}");
+        request(&key).await.unwrap();
+        tpm.key_pair().remove().await.unwrap();
+    }
+    assert!(raw::left_behind(&swtpm).is_empty());
+}
+
+#[tokio::test]
+async fn a_pcr_of_the_policy_that_changes_during_the_use_is_named() {
+    for before in [SIGN, POLICY_PCR] {
+        let swtpm = Swtpm::start();
+        let left = Arc::new(AtomicUsize::new(0));
+        let proxy = busy(&swtpm, before, 7, &left);
+        let options = options(&swtpm).with_tcti(proxy.tcti().parse().unwrap());
+        let tpm = Tpm::open(options).await.unwrap();
+        let state = tpm.measured_state(BANK, [7]).await.unwrap();
+        let bound = tpm.key_pair().with_pcr_policy(PcrPolicy::fixed(state));
+        let key = bound.create(KeyKind::P256).await.unwrap();
+        left.store(1, SeqCst);
+        let error = request(&key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::KeyPolicy);
+        assert_eq!(changed(&error), [(BANK, 7)]);
+        assert!(raw::left_behind(&swtpm).is_empty());
+    }
 }
 
 #[tokio::test]

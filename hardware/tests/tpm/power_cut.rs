@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dps_device::attestation::TpmKeys;
 use dps_device::certificate::{KeyKind, KeySource, TpmKeySource};
-use dps_device::tpm::{PersistentHandle, Tpm, TpmAttestation, TpmOptions};
+use dps_device::tpm::{NvProblem, PersistentHandle, Tpm, TpmAttestation, TpmOptions};
 use dps_hardware::{Sender, Swtpm, TpmProxy};
+use dps_tls::read_chain;
 use dps_types::sas::Sign;
 
-use crate::{attestation, open, raw};
+use crate::stored_chain::issued;
+use crate::{attestation, cause, chain, open, raw};
 
 const HUB_KEY: u32 = 0x8100_0100;
 const SPARE: u32 = 0x8100_0102;
@@ -122,4 +124,58 @@ async fn a_power_failure_while_a_key_pair_is_replaced_leaves_the_other_one_and_i
     assert_ne!(new.public_key(), other.public_key());
     let objects = raw::persistent(&swtpm);
     assert_eq!(objects, [0x8100_0001, 0x8100_0201, 0x8100_0202]);
+}
+
+#[tokio::test]
+async fn a_power_failure_while_a_chain_is_written_leaves_an_index_that_can_be_used_again() {
+    let mut swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let key = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    // More than a TPM writes at once.
+    let long = issued(&key).await.repeat(2);
+    let expected = read_chain(long.as_bytes()).unwrap();
+    assert!(expected.iter().map(|der| der.len()).sum::<usize>() > 1024);
+    let stored = tpm.stored_chain();
+    let (mut commands, mut incomplete, mut was_written) = (0, 0, false);
+    while !was_written {
+        commands += 1;
+        for is_removed_first in [false, true] {
+            let left = Arc::new(AtomicUsize::new(commands));
+            let proxy = loses_power(&swtpm, &left);
+            let options = TpmOptions::default().with_tcti(proxy.tcti().parse().unwrap());
+            was_written = match Tpm::open(options).await {
+                Ok(tpm) => tpm.stored_chain().write(&long).await.is_ok(),
+                Err(_) => false,
+            };
+            drop(proxy);
+            swtpm.restart();
+
+            match stored.read().await {
+                Ok(found) => assert_eq!(found, expected),
+                Err(error) => {
+                    let text = chain(&error);
+                    let problem = cause(&error).nv_problem();
+                    let problem = problem.unwrap_or_else(|| panic!("{text}"));
+                    assert!(
+                        [NvProblem::NotFound, NvProblem::Blank].contains(&problem),
+                        "{text}"
+                    );
+                    incomplete += usize::from(text.contains("not completed"));
+                }
+            }
+            stored.check_writable(1200).await.unwrap();
+            if is_removed_first {
+                stored.remove().await.unwrap();
+                assert!(raw::indices(&swtpm).is_empty());
+            }
+            stored.write(&long).await.unwrap();
+            assert_eq!(stored.read().await.unwrap(), expected);
+            stored.remove().await.unwrap();
+        }
+    }
+    assert_eq!(
+        incomplete, 2,
+        "one number of commands lies between the two parts"
+    );
+    assert!(raw::left_behind(&swtpm).is_empty());
 }

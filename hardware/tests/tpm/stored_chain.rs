@@ -15,7 +15,7 @@ const INDEX: u32 = 0x0180_0101;
 /// TPMA_NV of TCG, *TPM Library*, part 2 chapter 13.4: OWNERWRITE, OWNERREAD, AUTHREAD, NO_DA.
 const DATA: u32 = 0x0206_0002;
 
-async fn issued(key: &TpmKeyPair) -> String {
+pub(crate) async fn issued(key: &TpmKeyPair) -> String {
     let request = key.certificate_request(&DEVICE.parse().unwrap()).await;
     Authority::new().sign(&request.unwrap())
 }
@@ -140,11 +140,12 @@ async fn an_interrupted_writing_is_blank_and_is_completed_by_the_next_one() {
     assert!(raw::define(&swtpm, INDEX, DATA, 1500));
     assert_eq!(problem(stored.read().await), NvProblem::Blank);
     stored.write(&issued).await.unwrap();
+    stored.read().await.unwrap();
     stored.remove().await.unwrap();
 
     // The last part was written, the first was not. New content is 0xff.
     assert!(raw::define(&swtpm, INDEX, DATA, 1500));
-    raw::write(&swtpm, INDEX, 1400, &[0xff; 100]);
+    raw::write(&swtpm, INDEX, 1024, &[0x5a; 476]);
     assert_eq!(problem(stored.read().await), NvProblem::Blank);
     stored.write(&issued).await.unwrap();
     stored.read().await.unwrap();

@@ -41,6 +41,8 @@ struct State {
     uri: Uri,
     pin: Option<Pin>,
     connection: Option<Connection>,
+    /// A session was open before: the token was there.
+    was_connected: bool,
     /// A PIN that was refused is never tried again, because the next wrong attempt may lock the token.
     pin_was_refused: bool,
 }
@@ -67,6 +69,7 @@ impl Link {
             uri: uri.module_and_token(),
             pin,
             connection: None,
+            was_connected: false,
             pin_was_refused: false,
         };
         let worker = Worker::start(state, stuck).map_err(|error| {
@@ -206,9 +209,10 @@ impl State {
             return Err(refused_before());
         }
         let module = self.module.load(&self.uri)?;
-        let (slot, info) = find_token(&module, &self.uri)?;
+        let (slot, info) = self.token(&module)?;
         let session = module.open_ro_session(slot)?;
         self.log_in(&session, &module, slot, &info)?;
+        self.was_connected = true;
         Ok(Connection {
             is_logged_in: is_user(session.get_session_info()?.session_state()),
             session,
@@ -216,6 +220,19 @@ impl State {
             slot,
             handles: HashMap::new(),
         })
+    }
+
+    fn token(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Failure> {
+        match find_token(module, &self.uri) {
+            Err(Failure::NoToken(error)) if self.was_connected => {
+                let what =
+                    "the PKCS#11 token is not in its slot, where it was before: insert it again";
+                Err(Error::new(ErrorKind::Signing, what)
+                    .with_source(error)
+                    .into())
+            }
+            found => found,
+        }
     }
 
     fn log_in(

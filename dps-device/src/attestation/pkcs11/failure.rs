@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Failure {
     Module(ModuleError),
     Ours(Error),
+    /// The module has no token that matches the URI.
+    NoToken(Error),
     /// The token was read, and has no certificate of the key that can be used.
     NoCertificate(Error),
 }
@@ -17,7 +19,7 @@ impl Failure {
     pub(super) fn code(&self) -> Option<RvError> {
         match self {
             Self::Module(ModuleError::Pkcs11(code, _)) => Some(*code),
-            Self::Module(_) | Self::Ours(_) | Self::NoCertificate(_) => None,
+            Self::Module(_) | Self::Ours(_) | Self::NoToken(_) | Self::NoCertificate(_) => None,
         }
     }
 
@@ -74,7 +76,7 @@ impl Failure {
     /// The error for the caller. `doing` completes the sentence "the PKCS#11 token cannot ...".
     pub(super) fn into_error(self, doing: &str) -> Error {
         match self {
-            Self::Ours(error) | Self::NoCertificate(error) => error,
+            Self::Ours(error) | Self::NoToken(error) | Self::NoCertificate(error) => error,
             Self::Module(ModuleError::Pkcs11(code, function)) => {
                 let name = name(code);
                 Error::new(

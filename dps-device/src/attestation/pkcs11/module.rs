@@ -161,16 +161,17 @@ pub(super) fn find_token(module: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)
                 .iter()
                 .map(|(slot, info)| describe(*slot, info))
                 .collect();
-            Err(no_token(format!(
+            Err(Error::configuration(format!(
                 "more than one token matches {selector}: {}; add serial or slot-id to the URI",
                 which.join(", ")
-            )))
+            ))
+            .into())
         }
     }
 }
 
 fn no_token(what: String) -> Failure {
-    Error::configuration(what).into()
+    Failure::NoToken(Error::configuration(what))
 }
 
 fn candidates(uri: &Uri) -> Result<Vec<PathBuf>, Error> {

@@ -12,6 +12,7 @@ use tss_esapi::{Context, Result as TssResult};
 use super::auth_value::AuthValue;
 use super::error::TpmError;
 use super::options::{PersistentHandle, TpmOptions};
+use super::response_code::CONNECTING;
 
 /// The sessions of a command, in the order of its handles.
 pub(super) type Sessions = (
@@ -38,8 +39,8 @@ impl<'a> Connection<'a> {
     pub(super) fn open(options: &'a TpmOptions) -> Result<Self, TpmError> {
         let context = Context::new(options.tcti.name()).map_err(|error| {
             match options.tcti.device_error() {
-                Some(reason) => TpmError::configuration(reason),
-                None => TpmError::new("connecting", error),
+                Some(reason) => reason,
+                None => TpmError::new(CONNECTING, error),
             }
         })?;
         let mut connection = Self {

@@ -107,8 +107,13 @@ impl TpmError {
         }
     }
 
+    /// The TPM is not ready, and may be later.
+    pub(super) fn busy(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::without_code(ErrorKind::Deadline, reason)
+    }
+
     pub(super) fn timed_out(timeout: Duration) -> Self {
-        Self::refused(format!(
+        Self::busy(format!(
             "the TPM did not answer within {timeout:?}: the creation of a key may require more time (TpmOptions::with_timeout), or \
              another program uses the TPM"
         ))
@@ -116,13 +121,10 @@ impl TpmError {
 
     /// The TPM was not used, because too many uses of it have not returned.
     pub(super) fn too_many(limit: usize) -> Self {
-        Self::without_code(
-            ErrorKind::Deadline,
-            format!(
-                "{limit} signatures with the TPM have not returned: check the TPM and its driver; if it does not answer again, restart \
-                 the program"
-            ),
-        )
+        Self::busy(format!(
+            "{limit} signatures with the TPM have not returned: check the TPM and its driver; if it does not answer again, restart the \
+             program"
+        ))
     }
 
     /// Returns true if the key or the TPM does not support a signature scheme. The same codes of the commands before the signature have
@@ -136,6 +138,12 @@ impl TpmError {
     #[cfg(feature = "certificates")]
     pub(crate) fn is_wrong_value(&self) -> bool {
         self.command == Some("TPM2_Sign") && self.code.is_some_and(ResponseCode::is_auth_fail)
+    }
+
+    /// Returns true if a PCR was extended while a policy was checked, or between that check and the use of the key.
+    pub(super) fn is_pcr_changed(&self) -> bool {
+        let command = self.command.unwrap_or_default();
+        self.code.is_some_and(|code| code.is_pcr_changed(command))
     }
 
     /// Returns true if the TPM has no space for another persistent object.
@@ -238,7 +246,10 @@ mod tests {
         // Each place that signs: a request, a token, a handshake.
         let error = Error::new(signing_kind(&changed().sign_error("")), "");
         assert_eq!(error.kind(), ErrorKind::KeyPolicy);
-        let busy = TpmError::timed_out(Duration::ZERO).sign_error("");
+        // As with a PKCS#11 token: a use that is late can be tried again, and a connection without a signature has failed.
+        let busy = || TpmError::timed_out(Duration::ZERO);
+        assert!(busy().into_error("").is_retryable());
+        let busy = busy().sign_error("");
         assert_eq!(signing_kind(&busy), ErrorKind::Signing);
     }
 

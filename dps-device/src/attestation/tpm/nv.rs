@@ -126,6 +126,10 @@ impl Connection<'_> {
             }
             content.extend_from_slice(read.value());
         }
+        // The first part is written last: see `nv_create`. A part that was not written is 0xff.
+        if content.iter().take(part).all(|byte| *byte == 0xff) {
+            return Err(nv.problem(NvProblem::Blank, "is blank: its writing was not completed"));
+        }
         Ok(content)
     }
 

@@ -20,6 +20,12 @@ const CREATING: [&str; 3] = ["TPM2_CreatePrimary", "TPM2_Create", "TPM2_ObjectCh
 
 const FORMAT_ONE: u32 = 0x80;
 
+/// What is done in place of a command while the TPM is opened.
+pub(super) const CONNECTING: &str = "connecting";
+
+/// libtss2: the TCTI is not ready.
+const TRY_AGAIN: u32 = 0x09;
+
 /// libtss2: the HMAC of a response is wrong.
 const RSP_AUTH_FAILED: u32 = 0x1b;
 
@@ -43,6 +49,7 @@ impl ResponseCode {
                 (layer::SYS, 0x11) => Some("TSS2_SYS_RC_MALFORMED_RESPONSE"),
                 (layer::SYS, 0x13) => Some("TSS2_SYS_RC_INSUFFICIENT_RESPONSE"),
                 (layer::TCTI, 0x08) => Some("TSS2_TCTI_RC_NO_CONNECTION"),
+                (layer::TCTI, TRY_AGAIN) => Some("TSS2_TCTI_RC_TRY_AGAIN"),
                 (layer::TCTI, 0x0a) => Some("TSS2_TCTI_RC_IO_ERROR"),
                 (layer::TCTI, 0x0b) => Some("TSS2_TCTI_RC_BAD_VALUE"),
                 (layer::TCTI, 0x0c) => Some("TSS2_TCTI_RC_NOT_PERMITTED"),
@@ -60,6 +67,9 @@ impl ResponseCode {
     /// The likely cause, and what to do about it.
     pub(super) fn advice(self, command: &str) -> &'static str {
         match self.layer() {
+            layer::TCTI if command != CONNECTING => {
+                return "the connection to the TPM failed: check the TPM, its driver and its resource manager";
+            }
             layer::TCTI => {
                 return "there is no TPM at this TCTI, it is in use, the user is not allowed to open it (group tss), or the \
                         library of the TCTI is not installed (Debian packages libtss2-tcti-*)";
@@ -111,9 +121,8 @@ impl ResponseCode {
                  or the TPM itself has failed"
             }
             rc::FAILURE | rc::REBOOT | rc::NEEDS_TEST => "the TPM has failed: restart the device",
-            rc::PCR_CHANGED => "a PCR changed while the key was used: try again",
-            rc::VALUE if command == "TPM2_PolicyPCR" => {
-                "a PCR changed after it was read: try again"
+            _ if self.is_pcr_changed(command) => {
+                "a PCR was extended while the key was used, in each of several attempts: try again later"
             }
             rc::SIZE if CREATING.contains(&command) => {
                 "a length is wrong: the authorization value of a key has at most 32 bytes"
@@ -151,15 +160,19 @@ impl ResponseCode {
     /// The kind of the error of a command, which determines who must act.
     pub(super) fn kind(self, command: &str) -> ErrorKind {
         if self.layer() == layer::TCTI {
-            return ErrorKind::InvalidConfiguration;
+            return match (command, self.0 & 0xffff) {
+                (CONNECTING, _) => ErrorKind::InvalidConfiguration,
+                (_, TRY_AGAIN) => ErrorKind::Deadline,
+                // The TPM was there.
+                _ => ErrorKind::Signing,
+            };
         }
         if !self.is_of_tpm() {
             return ErrorKind::Signing;
         }
         match self.base() {
-            // The next use names the PCR.
-            rc::PCR_CHANGED => ErrorKind::KeyPolicy,
-            rc::VALUE if command == "TPM2_PolicyPCR" => ErrorKind::KeyPolicy,
+            // Each attempt came at the wrong moment. A PCR of the policy that has changed would have been named.
+            _ if self.is_pcr_changed(command) => ErrorKind::Deadline,
             rc::POLICY_FAIL if !UNWRAPPING.contains(&command) => ErrorKind::KeyPolicy,
             rc::SIGNATURE if command == "TPM2_VerifySignature" => ErrorKind::InvalidConfiguration,
             rc::ECC_POINT if command == "TPM2_LoadExternal" => ErrorKind::InvalidConfiguration,
@@ -179,6 +192,12 @@ impl ResponseCode {
             | rc::HASH
             | rc::SCHEME
             | rc::VALUE => ErrorKind::InvalidConfiguration,
+            rc::RETRY
+            | rc::YIELDED
+            | rc::TESTING
+            | rc::CANCELED
+            | rc::NV_RATE
+            | rc::NV_UNAVAILABLE => ErrorKind::Deadline,
             _ => ErrorKind::Signing,
         }
     }
@@ -190,6 +209,16 @@ impl ResponseCode {
                 self.base(),
                 rc::HASH | rc::SCHEME | rc::VALUE | rc::KEY_SIZE | rc::SIZE | rc::ATTRIBUTES
             )
+    }
+
+    /// True if a PCR was extended while a policy was checked, or between that check and the use of the key.
+    pub(super) fn is_pcr_changed(self, command: &str) -> bool {
+        self.is_of_tpm()
+            && match self.base() {
+                rc::PCR_CHANGED => true,
+                rc::VALUE => command == "TPM2_PolicyPCR",
+                _ => false,
+            }
     }
 
     /// Returns true for a wrong authorization value of an object that the protection against dictionary attacks covers.
@@ -383,28 +412,40 @@ mod tests {
         assert!(advice("TPM2_CreatePrimary", 0x98e).contains("authorization value"));
         assert!(advice("TPM2_Load", 0x902).contains("resource manager"));
         assert!(advice("TPM2_EvictControl", 0x14b).contains("no space"));
-        assert!(advice("connecting", 0xa000a).contains("group tss"));
+        assert!(advice(CONNECTING, 0xa000a).contains("group tss"));
+        assert!(advice("TPM2_Sign", 0xa000a).contains("connection to the TPM failed"));
         assert!(advice("TPM2_CreatePrimary", 0x1d5).contains("at most 32 bytes"));
         assert!(!advice("TPM2_Sign", 0x1d5).contains("32 bytes"));
-        assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR changed"));
+        assert!(advice("TPM2_PolicyPCR", 0x1c4).contains("a PCR was extended"));
     }
 
     #[test]
     fn the_kind_determines_who_must_act() {
         let kind = |command, code| ResponseCode(code).kind(command);
-        for code in [0x9a2, 0xa000a, 0x14b] {
+        for code in [0x9a2, 0x14b] {
             assert_eq!(kind("TPM2_Sign", code), ErrorKind::InvalidConfiguration);
         }
         for code in [0x1df, 0x921, 0x902, 0x101, 0x70001] {
             assert_eq!(kind("TPM2_Sign", code), ErrorKind::Signing);
         }
         // The TPM works, and refuses the key in this state. Another attempt is refused as well.
-        for (command, code) in [
-            ("TPM2_PolicyPCR", 0x1c4),
-            ("TPM2_Sign", 0x99d),
-            ("TPM2_Sign", 0x128),
-        ] {
-            assert_eq!(kind(command, code), ErrorKind::KeyPolicy);
+        assert_eq!(kind("TPM2_Sign", 0x99d), ErrorKind::KeyPolicy);
+        // A TPM that worked before is not a fault of the configuration.
+        assert_eq!(kind(CONNECTING, 0xa000a), ErrorKind::InvalidConfiguration);
+        assert_eq!(kind("TPM2_Sign", 0xa000a), ErrorKind::Signing);
+        assert_eq!(kind("TPM2_Sign", 0xa0009), ErrorKind::Deadline);
+        // The TPM is busy.
+        for code in [0x922, 0x908, 0x90a, 0x909, 0x920, 0x923] {
+            assert_eq!(kind("TPM2_Create", code), ErrorKind::Deadline);
+            assert!(
+                ResponseCode(code)
+                    .advice("TPM2_Create")
+                    .contains("try again")
+            );
+        }
+        // Other software extended a PCR at the same time.
+        for (command, code) in [("TPM2_PolicyPCR", 0x1c4), ("TPM2_Sign", 0x128)] {
+            assert_eq!(kind(command, code), ErrorKind::Deadline);
         }
         // The policy of an endorsement key is not one of a measured state.
         assert_eq!(kind("TPM2_ActivateCredential", 0x99d), ErrorKind::Signing);

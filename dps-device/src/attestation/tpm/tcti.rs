@@ -4,11 +4,13 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tss_esapi::TctiNameConf;
 
+use super::error::TpmError;
 use crate::error::Error;
 
 /// The environment variables of tpm2-tools, in their order.
@@ -69,10 +71,19 @@ impl Tcti {
     }
 
     /// The reason why the device file cannot be opened. `None` if it can, or if the TCTI is not a device file.
-    pub(super) fn device_error(&self) -> Option<String> {
+    pub(super) fn device_error(&self) -> Option<TpmError> {
         let path = self.device.as_ref()?;
         let error = OpenOptions::new().read(true).write(true).open(path).err()?;
-        Some(format!("{} cannot be opened: {error}", path.display()))
+        let what = format!("{} cannot be opened: {error}", path.display());
+        Some(match error.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory => {
+                TpmError::configuration(what)
+            }
+            ErrorKind::ResourceBusy => TpmError::busy(format!(
+                "{what}: another program uses the TPM; try again, or use the resource manager {RESOURCE_MANAGER}"
+            )),
+            _ => TpmError::refused(what),
+        })
     }
 
     fn from_variables(
@@ -173,14 +184,27 @@ mod tests {
 
     #[test]
     fn a_missing_device_file_is_named() {
-        let reason = Tcti::device("/dev/no-such-tpm")
-            .unwrap()
-            .device_error()
-            .unwrap();
+        let error = |path: &Path| Tcti::device(path).unwrap().device_error().unwrap();
+        let missing = error(Path::new("/dev/no-such-tpm"));
+        let text = missing.to_string();
         assert!(
-            reason.starts_with("/dev/no-such-tpm cannot be opened: "),
-            "{reason}"
+            text.starts_with("/dev/no-such-tpm cannot be opened: "),
+            "{text}"
         );
-        assert_eq!("swtpm".parse::<Tcti>().unwrap().device_error(), None);
+        let kind = |error: TpmError| error.into_error("").kind();
+        assert_eq!(kind(missing), crate::ErrorKind::InvalidConfiguration);
+        let directory = error(&env::temp_dir());
+        assert_eq!(kind(directory), crate::ErrorKind::InvalidConfiguration);
+        let network = "swtpm".parse::<Tcti>().unwrap();
+        assert!(network.device_error().is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_file_that_is_in_use_is_not_a_fault_of_the_configuration() {
+        // The system opens a program that runs for reading only.
+        let program = Tcti::device(env::current_exe().unwrap()).unwrap();
+        let error = program.device_error().unwrap().into_error("");
+        assert_eq!(error.kind(), crate::ErrorKind::Signing, "{error:#}");
     }
 }

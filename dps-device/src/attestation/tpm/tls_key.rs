@@ -5,6 +5,7 @@ use std::fmt;
 use dps_types::sas::SignError;
 use rustls::SignatureScheme;
 use sha2::{Digest as _, Sha256, Sha384};
+use tracing::debug;
 use tss_esapi::Context;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::{KeyHandle, ObjectHandle};
@@ -28,6 +29,9 @@ use crate::attestation::key_encoding::{ec_public_key, ecdsa_signature, rsa_publi
 /// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
+/// The limit of the attempts to use a key with a policy while PCRs are extended.
+const POLICY_ATTEMPTS: usize = 5;
+
 /// The authorization value and the policy that the use of a key requires.
 #[derive(Clone, Default)]
 pub(super) struct Access {
@@ -45,15 +49,36 @@ impl Access {
     }
 
     /// Runs a command that uses the key.
+    ///
+    /// The TPM refuses it if any PCR was extended since the policy was checked, also one that the policy does not name: Linux extends
+    /// PCR 10 with each program that starts. The check is then repeated, and names a PCR of the policy that has changed.
     fn authorized<T>(
         &self,
         connection: &mut Connection<'_>,
         command: &'static str,
-        run: impl FnOnce(&mut Context) -> tss_esapi::Result<T>,
+        mut run: impl FnMut(&mut Context) -> tss_esapi::Result<T>,
     ) -> Result<T, TpmError> {
         let Some(policy) = &self.policy else {
             return connection.authorized(command, run);
         };
+        for _ in 1..POLICY_ATTEMPTS {
+            match self.with_policy(policy, connection, command, &mut run) {
+                Err(error) if error.is_pcr_changed() => {
+                    debug!(%error, "the policy of the key is checked again");
+                }
+                done => return done,
+            }
+        }
+        self.with_policy(policy, connection, command, run)
+    }
+
+    fn with_policy<T>(
+        &self,
+        policy: &PcrPolicy,
+        connection: &mut Connection<'_>,
+        command: &'static str,
+        run: impl FnOnce(&mut Context) -> tss_esapi::Result<T>,
+    ) -> Result<T, TpmError> {
         let has_auth = !self.auth.is_empty();
         connection.with_policy_session(has_auth, |connection, session| {
             let steps =
@@ -250,7 +275,7 @@ fn sign(
         })?;
         context.sign(
             KeyHandle::from(key),
-            Digest::try_from(hash)?,
+            Digest::try_from(&hash[..])?,
             scheme,
             hashed_outside_the_tpm,
         )

@@ -101,13 +101,17 @@ impl PcrPolicy {
         has_auth: bool,
     ) -> Result<(), TpmError> {
         let (state, approval) = self.current(connection)?;
+        let approved = PolicyDigest::default().pcr(state).value();
+        // Before TPM2_PolicyPCR, because no PCR may be extended between that command and the use of the key.
+        let verified = match approval {
+            Some((authority, approval)) => Some(authority.verify(connection, &approved, approval)?),
+            None => None,
+        };
         connection.plain("TPM2_PolicyPCR", |context| {
             let digest = Digest::try_from(&state.digest()[..])?;
             context.policy_pcr(session, digest, state.selection()?)
         })?;
-        if let Some((authority, approval)) = approval {
-            let approved = PolicyDigest::default().pcr(state).value();
-            let (name, ticket) = authority.verify(connection, &approved, approval)?;
+        if let Some((name, ticket)) = verified {
             connection.plain("TPM2_PolicyAuthorize", |context| {
                 let approved = Digest::try_from(&approved[..])?;
                 context.policy_authorize(session, approved, Nonce::default(), &name, ticket)
