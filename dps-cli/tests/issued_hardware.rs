@@ -661,6 +661,35 @@ mod tpm {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_tpm_that_fails_for_a_moment_does_not_lead_to_the_replacement_of_the_key() {
+        let in_file = ["--certificate-out", "issued.pem"];
+        for more in [&[][..], &in_file] {
+            let world = toasters().await;
+            let swtpm = Swtpm::start();
+            let direct = swtpm.tcti();
+            let place = [&["--new-key-tpm", direct.as_str()], more].concat();
+            device(&world, "register", &place).await;
+            for command in ["renew --now --overwrite", "register --overwrite"] {
+                let mut has_failed = false;
+                let proxy = TpmProxy::start(&swtpm, move |_, message| {
+                    // TPM2_ReadPublic of the key
+                    let works =
+                        has_failed || !message.ends_with(&[0, 0, 1, 0x73, 0x81, 0, 1, 0x11]);
+                    has_failed |= !works;
+                    works
+                });
+                let through = proxy.tcti();
+                let failing = [&["--new-key-tpm", through.as_str()], more].concat();
+                let failed = fails(&world, command, &failing).await;
+                let has_hint = failed.stderr.contains("replaces the key");
+                assert!(!has_hint, "{command}: {failed:?}");
+                let kept = device(&world, "renew", &place).await;
+                assert_eq!(kept["renewed"], false, "{command}: {kept}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_certificate_that_the_tpm_cannot_store_is_not_requested() {
         let world = toasters().await;
         let swtpm = Swtpm::start();
