@@ -690,6 +690,29 @@ mod tpm {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn the_earlier_key_stays_if_another_program_has_replaced_the_new_one() {
+        let world = toasters().await;
+        let swtpm = Swtpm::start();
+        let tcti = swtpm.tcti();
+        let place = ["--new-key-tpm", &tcti];
+        device(&world, "register", &place).await;
+        let dps = assert_cmd::cargo::cargo_bin("dps");
+        let other = format!(
+            "'{}' key generate --tpm '{tcti}' --handle 0x81000112 --overwrite",
+            dps.display()
+        );
+        let replaces = [&place[..], &["--exec", &other]].concat();
+        let failed = fails(&world, "renew --now", &replaces).await;
+        assert_eq!(failed.code, 5, "{failed:?}");
+        let message = "the earlier key is not removed: another program has replaced";
+        assert!(failed.stderr.contains(message), "{failed:?}");
+        assert!(failed.stderr.contains("only one program"), "{failed:?}");
+        let kept = device(&world, "renew", &place).await;
+        assert_eq!(kept["certificate"]["key"], "tpm:0x81000111");
+        assert_eq!(kept["renewed"], false, "{kept}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_certificate_that_the_tpm_cannot_store_is_not_requested() {
         let world = toasters().await;
         let swtpm = Swtpm::start();

@@ -82,7 +82,7 @@ pub(crate) async fn run(register: Register, context: &Context) -> Result {
     }
     context.output.item(document)?;
     tokio::select! {
-        result = requested.remove_earlier() => result,
+        result = requested.remove_earlier(certificate) => result,
         stopped = stop::requested() => {
             stopped?;
             let what = "the certificate was stored, but dps was stopped before the earlier key was removed";

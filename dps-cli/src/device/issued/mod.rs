@@ -142,10 +142,12 @@ impl Requested {
     }
 
     /// Removes the key of an earlier certificate, when the new one is stored.
-    pub(super) async fn remove_earlier(self) -> Result {
+    pub(super) async fn remove_earlier(self, certificate: IssuedCertificate) -> Result {
         match self.destination {
             Destination::Chain(_) => Ok(()),
-            Destination::Place { place, key } => place.remove_others(&key).await,
+            Destination::Place { place, key: name } => {
+                place.remove_others(&Held { name, certificate }).await
+            }
         }
     }
 

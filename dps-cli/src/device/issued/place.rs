@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::files::IssuedFiles;
-use super::hardware_keys::{HardwareKeys, has_no_answer};
+use super::hardware_keys::{HardwareKeys, check_key, has_no_answer};
+use super::replaced::{Replaced, replaced};
 use super::storing::may_be_brief;
 use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
@@ -199,14 +200,27 @@ impl IssuedPlace {
     }
 
     /// Removes the keys of earlier certificates. A source without places has none.
-    pub(in crate::device) async fn remove_others(&self, in_use: &str) -> Result {
-        for name in self.keys.list().await? {
-            if *name != in_use {
-                self.keys.remove(&name).await.map_err(|error| {
-                    let what = "the certificate is in use, but the key of the earlier one cannot be removed";
-                    Failure::new(Exit::Partial, what).because(&error)
-                })?;
-            }
+    pub(in crate::device) async fn remove_others(&self, in_use: &Held) -> Result {
+        let mut others = self.keys.list().await?;
+        others.retain(|name| *name != in_use.name);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let left = |error: &(dyn std::error::Error + 'static)| {
+            let what =
+                "the certificate is in use, but the key of the earlier one cannot be removed";
+            Failure::new(Exit::Partial, what).because(error)
+        };
+        // The earlier pair is the only usable one if another program has replaced the new key.
+        let credential = Credential::new(in_use.name.clone(), &in_use.certificate);
+        let checked = check_key(&*self.keys, &credential).await;
+        checked.map_err(|error| match Replaced::is_cause_of(&error) {
+            true => replaced("the earlier key is not removed", &error),
+            false => left(&error),
+        })?;
+        for name in others {
+            let removed = self.keys.remove(&name).await;
+            removed.map_err(|error| left(&error))?;
         }
         Ok(())
     }

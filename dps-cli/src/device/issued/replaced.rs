@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::failure::{Exit, Failure};
+
 /// Another program has replaced the key or the files of a certificate.
 #[derive(Debug)]
 pub(super) struct Replaced;
@@ -13,9 +15,18 @@ impl Replaced {
     }
 }
 
+/// The failure of a program whose certificate was replaced.
+pub(super) fn replaced(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Conflict, format!("{what}: {error}")).with_hint(
+        "let only one program renew the certificate: each `dps renew` and each device needs other names for its keys and files",
+    )
+}
+
 impl fmt::Display for Replaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another program has replaced its key or its files in the meantime")
+        f.write_str(
+            "another program has replaced the key or the files of the certificate in the meantime",
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::hardware_keys::has_no_answer;
 use super::place::{Held, IssuedPlace, key_error};
-use super::replaced::Replaced;
+use super::replaced::{Replaced, replaced};
 use crate::device::stop;
 use crate::failure::{Exit, Failure, Result};
 use crate::files::chain_pem;
@@ -46,14 +46,12 @@ impl IssuedPlace {
                     sleep(Duration::from_secs(wait)).await;
                 }
                 _ => {
-                    let failure = match key_error(&error) {
-                        Some(error) => error.clone().into(),
-                        None if Replaced::is_cause_of(&error) => {
-                            Failure::new(Exit::Conflict, error.to_string())
-                        }
-                        None => Failure::from(error),
-                    };
-                    return Err(failure.about("the certificate was issued, but cannot be stored"));
+                    let what = "the certificate was issued, but cannot be stored";
+                    return Err(match key_error(&error) {
+                        Some(error) => Failure::from(error.clone()).about(what),
+                        None if Replaced::is_cause_of(&error) => replaced(what, &error),
+                        None => Failure::from(error).about(what),
+                    });
                 }
             }
         }
@@ -85,9 +83,7 @@ impl IssuedPlace {
     pub(in crate::device) fn with_certificate(&self, failure: Failure, issued: &Held) -> Failure {
         if failure.exit() == Exit::Conflict {
             // The certificate has no key.
-            return failure.with_hint(
-                "let only one program renew the certificate: each `dps renew` and each device needs other names for its keys and files",
-            );
+            return failure;
         }
         let name = &issued.name;
         let hint = match (&self.files, &self.chain_file) {
