@@ -1,6 +1,7 @@
 //! The command line: parses it, runs the command, and reports a failure.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -13,6 +14,10 @@ use crate::tools::{completions, compute_device_key, man};
 use crate::{
     certificate, doctor, emulator, input, key, log, policy, registration, simulate, webhook,
 };
+
+/// The time in which hardware finishes a command that it has begun, after the result of the program was printed. A command of a TPM
+/// or a token cannot be interrupted, and one that never answers must not keep the program.
+const END_OF_HARDWARE: Duration = Duration::from_secs(10);
 
 /// Operates the Azure IoT Hub Device Provisioning Service (DPS), registers devices with it, and finds out why it does not work.
 ///
@@ -106,13 +111,15 @@ pub(crate) fn main() -> ExitCode {
             return failure.exit_code();
         }
     };
-    match runtime.block_on(cli.run()) {
+    let exit = match runtime.block_on(cli.run()) {
         Ok(exit) => exit,
         Err(failure) => {
             failure.print(format);
             failure.exit_code()
         }
-    }
+    };
+    runtime.shutdown_timeout(END_OF_HARDWARE);
+    exit
 }
 
 impl Cli {

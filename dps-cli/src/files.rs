@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -80,6 +80,27 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
             let what = format!("{} cannot be written: {error}", path.display());
             io::Error::new(error.kind(), what)
         })
+}
+
+/// The path with more at its end, such as `.next`.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Removes a file that need not exist.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Certificates in PEM, one after the other.
+pub(crate) fn chain_pem(chain: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let pem = |der: &[u8]| pem("CERTIFICATE", der).to_string();
+    chain.into_iter().map(|der| pem(der.as_ref())).collect()
 }
 
 /// An object in PEM (RFC 7468), such as `CERTIFICATE`.

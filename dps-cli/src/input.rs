@@ -150,15 +150,14 @@ pub(crate) fn read(file: &InputFile) -> Result<Zeroizing<Vec<u8>>> {
     let about = |error: io::Error| {
         Failure::usage(format!("{} cannot be read", file.display())).because(&error)
     };
-    let source: Box<dyn Read> = match file.is_stdin() {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(&file.path).map_err(about)?),
+    let bytes = match file.is_stdin() {
+        true => read_to_limit(io::stdin(), 0),
+        false => File::open(&file.path).and_then(|source| {
+            let length = source.metadata()?.len();
+            read_to_limit(source, length)
+        }),
     };
-    let mut bytes = Zeroizing::new(Vec::new());
-    source
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(about)?;
+    let bytes = bytes.map_err(about)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure::usage(format!(
             "{} is longer than {MAX_BYTES} bytes",
@@ -169,6 +168,28 @@ pub(crate) fn read(file: &InputFile) -> Result<Zeroizing<Vec<u8>>> {
         return Ok(file.stdin.get_or_init(|| bytes).clone());
     }
     Ok(bytes)
+}
+
+/// Reads at most one byte more than the longest file. `length` is the expected length, if it is known. The content may be a key, so
+/// a buffer that is too small is wiped after it was copied.
+fn read_to_limit(mut source: impl Read, length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    /// The end is found when there is space left.
+    const SPACE: u64 = 4096;
+    let with_space = |length: u64| {
+        let capacity = length.saturating_add(SPACE).min(MAX_BYTES + 1);
+        Zeroizing::new(Vec::with_capacity(capacity as usize))
+    };
+    let mut bytes = with_space(length);
+    loop {
+        let space = bytes.capacity() - bytes.len();
+        let read = source.by_ref().take(space as u64).read_to_end(&mut bytes)?;
+        if read < space || bytes.len() as u64 > MAX_BYTES {
+            return Ok(bytes);
+        }
+        let mut larger = with_space(2 * bytes.len() as u64);
+        larger.extend_from_slice(&bytes);
+        bytes = larger;
+    }
 }
 
 /// Reads a file that need not exist.
@@ -262,4 +283,34 @@ pub(crate) fn secret(
 /// The place of a secret, for an error.
 pub(crate) fn place(file: Option<&InputFile>, variable: &str) -> String {
     file.map_or_else(|| variable.to_owned(), |file| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns at most 1,000 bytes at once, as a pipe does.
+    struct Pipe<'a>(&'a [u8]);
+
+    impl Read for Pipe<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1000);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn all_is_read_up_to_the_limit() {
+        let limit = MAX_BYTES as usize;
+        let content: Vec<_> = (0..limit + 10).map(|number| number as u8).collect();
+        for length in [0, 1, 4095, 4096, 4097, 12_288, 12_289, 100_000, limit] {
+            for expected in [0, 1, length as u64, u64::MAX] {
+                let content = &content[..length];
+                let read = read_to_limit(Pipe(content), expected).unwrap();
+                assert!(*read == content, "{length} {expected}");
+            }
+        }
+        let read = read_to_limit(Pipe(&content), 0).unwrap();
+        assert!(*read == content[..=limit]);
+    }
 }

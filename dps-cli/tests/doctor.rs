@@ -217,7 +217,7 @@ async fn a_wrong_key_a_wrong_id_scope_and_a_key_that_is_not_base64_are_named() {
         &report,
         "symmetric key",
         "problem",
-        &["without quotation marks"],
+        &["the file or the variable", "without quotation marks"],
     );
     let report = doctor(&world, &["--registration-id", "kettle-1"]).await;
     assert_found(&report, "credentials", "problem", &["no credentials"]);
@@ -448,6 +448,23 @@ async fn the_order_and_the_completeness_of_a_chain_are_named() {
         "problem",
         &["not signed by the next one"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chain_of_a_key_in_a_tpm_is_checked_without_the_tpm() {
+    let world = World::start().await;
+    let (_, blocks, _) = chain(&world);
+    let report = async |content: String| {
+        world.file("chain.pem", content);
+        let key = ["--certificate", "chain.pem", "--tpm-key", "0x81000101"];
+        doctor(&world, &[&["--offline"][..], &key].concat()).await
+    };
+    let complete = report(blocks.concat()).await;
+    assert_found(&complete, "certificate validity", "ok", &["until"]);
+    assert_found(&complete, "private key", "ok", &["in hardware"]);
+    let gap = report([&*blocks[0], &blocks[2]].concat()).await;
+    let words = ["add the certificate of the issuer"];
+    assert_found(&gap, "certificate chain", "problem", &words);
 }
 
 #[tokio::test(flavor = "multi_thread")]

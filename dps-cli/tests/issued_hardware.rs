@@ -349,13 +349,21 @@ mod token {
 
 #[cfg(feature = "tpm")]
 mod tpm {
+    use std::process::Stdio;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use dps_device::tpm::{NvIndex, Tpm, TpmAttestation, TpmOptions};
     use dps_hardware::{Sender, Swtpm, TpmProxy};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
+
+    /// `TPM2_EvictControl`, whose last bytes are the persistent handle.
+    const EVICT_CONTROL: [u8; 4] = [0, 0, 1, 0x20];
+    const LIMIT: Duration = Duration::from_secs(120);
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_certificate_in_the_tpm_is_issued_and_renewed_twice_and_survives_a_restart() {
@@ -401,6 +409,21 @@ mod tpm {
         let far = ["--new-key-tpm", &tcti, "--new-key-handle", "0x81400000"];
         let refused = fails(&world, "register", &far).await;
         assert_eq!(refused.code, 2, "{refused:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_new_key_does_not_replace_the_hub_key_of_the_attestation() {
+        let world = World::start().await;
+        let swtpm = Swtpm::start();
+        let tcti = swtpm.tcti();
+        for (handle, used) in [("0x81000100", "0x81000100"), ("0x81000101", "0x81000102")] {
+            let place = ["--tpm", &tcti, "--new-key-tpm", &tcti];
+            let place = [&place[..], &["--new-key-handle", handle]].concat();
+            let refused = run(&world, "register", &place).await;
+            assert_eq!(refused.code, 2, "{refused:?}");
+            let message = format!("the hub key of --tpm at {used}");
+            assert!(refused.stderr.contains(&message), "{refused:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -600,6 +623,93 @@ mod tpm {
         assert!(cuts > 3, "{cuts}");
         let connect = "connect --hub-host localhost --cache assignment.json --once";
         device(&world, connect, &place).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_program_that_is_stopped_while_the_tpm_is_silent_ends() {
+        for command in ["renew --now", "register --overwrite"] {
+            let world = toasters().await;
+            let swtpm = Swtpm::start();
+            device(&world, "register", &["--new-key-tpm", &swtpm.tcti()]).await;
+            let is_silent = Arc::new(Notify::new());
+            let silence = is_silent.clone();
+            let proxy = TpmProxy::start(&swtpm, move |sender, message| {
+                let removes_the_earlier_key = message.get(6..10) == Some(&EVICT_CONTROL)
+                    && message.ends_with(&[0x81, 0, 1, 0x11]);
+                if sender == Sender::Program && removes_the_earlier_key {
+                    silence.notify_one();
+                    loop {
+                        std::thread::park();
+                    }
+                }
+                true
+            });
+            let tcti = proxy.tcti();
+            let options = "--registration-id toaster-1 --group-key-file group.key --new-key-tpm";
+            let words = command.split(' ').chain(options.split(' '));
+            let arguments: Vec<_> = words.chain([tcti.as_str()]).collect();
+            let process = world.spawn(&arguments, Stdio::null());
+            let silent = timeout(LIMIT, is_silent.notified()).await;
+            silent.expect("the TPM removes the earlier key");
+            common::terminate(&process);
+            let ended = timeout(LIMIT / 2, process.wait_with_output()).await;
+            let ended = ended.expect("the program ends").unwrap();
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(7), "{command}: {stderr}");
+            assert!(stderr.contains("dps was stopped"), "{command}: {stderr}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_tpm_that_fails_for_a_moment_does_not_lead_to_the_replacement_of_the_key() {
+        let in_file = ["--certificate-out", "issued.pem"];
+        for more in [&[][..], &in_file] {
+            let world = toasters().await;
+            let swtpm = Swtpm::start();
+            let direct = swtpm.tcti();
+            let place = [&["--new-key-tpm", direct.as_str()], more].concat();
+            device(&world, "register", &place).await;
+            for command in ["renew --now --overwrite", "register --overwrite"] {
+                let mut has_failed = false;
+                let proxy = TpmProxy::start(&swtpm, move |_, message| {
+                    // TPM2_ReadPublic of the key
+                    let works =
+                        has_failed || !message.ends_with(&[0, 0, 1, 0x73, 0x81, 0, 1, 0x11]);
+                    has_failed |= !works;
+                    works
+                });
+                let through = proxy.tcti();
+                let failing = [&["--new-key-tpm", through.as_str()], more].concat();
+                let failed = fails(&world, command, &failing).await;
+                let has_hint = failed.stderr.contains("replaces the key");
+                assert!(!has_hint, "{command}: {failed:?}");
+                let kept = device(&world, "renew", &place).await;
+                assert_eq!(kept["renewed"], false, "{command}: {kept}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_earlier_key_stays_if_another_program_has_replaced_the_new_one() {
+        let world = toasters().await;
+        let swtpm = Swtpm::start();
+        let tcti = swtpm.tcti();
+        let place = ["--new-key-tpm", &tcti];
+        device(&world, "register", &place).await;
+        let dps = assert_cmd::cargo::cargo_bin("dps");
+        let other = format!(
+            "'{}' key generate --tpm '{tcti}' --handle 0x81000112 --overwrite",
+            dps.display()
+        );
+        let replaces = [&place[..], &["--exec", &other]].concat();
+        let failed = fails(&world, "renew --now", &replaces).await;
+        assert_eq!(failed.code, 5, "{failed:?}");
+        let message = "the earlier key is not removed: another program has replaced";
+        assert!(failed.stderr.contains(message), "{failed:?}");
+        assert!(failed.stderr.contains("only one program"), "{failed:?}");
+        let kept = device(&world, "renew", &place).await;
+        assert_eq!(kept["certificate"]["key"], "tpm:0x81000111");
+        assert_eq!(kept["renewed"], false, "{kept}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

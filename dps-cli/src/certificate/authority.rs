@@ -7,13 +7,14 @@ use dps_device::certificate::KeyKind;
 use dps_types::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PublicKeyData,
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::parsed::Parsed;
+use super::signing_key::SigningKey;
 use crate::failure::{Exit, Failure, Result};
 use crate::files;
 use crate::input::{self, InputFile};
@@ -40,7 +41,7 @@ pub(crate) enum KeyType {
 
 /// A CA that can sign.
 pub(crate) struct Authority {
-    pub(super) issuer: Issuer<'static, KeyPair>,
+    pub(super) issuer: Issuer<'static, SigningKey>,
     /// The certificates that a device presents after its own: the CA and those above it, without a root.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
 }
@@ -68,7 +69,7 @@ impl Authority {
             )));
         }
         let key = key(ca_key)?;
-        if key.public_key_raw() != parsed.public_key {
+        if key.der_bytes() != parsed.public_key {
             let message = format!(
                 "{} is not the private key of {}",
                 ca_key.display(),
@@ -97,12 +98,8 @@ impl Authority {
         let signed = device_params(id, 365)
             .signed_by(&key, &self.issuer)
             .map_err(|error| failed(&error))?;
-        let above: String = self
-            .intermediates
-            .iter()
-            .map(|der| files::pem("CERTIFICATE", der).to_string())
-            .collect();
-        Ok((signed.pem() + &above, key.serialize_pem().into()))
+        let above = files::chain_pem(&self.intermediates);
+        Ok((signed.pem() + &above, key.pem()))
     }
 }
 
@@ -116,8 +113,8 @@ impl From<KeyType> for KeyKind {
 }
 
 impl KeyType {
-    pub(super) fn generate(self) -> Result<KeyPair> {
-        KeyPair::generate_for(match self {
+    pub(super) fn generate(self) -> Result<SigningKey> {
+        SigningKey::generate(match self {
             Self::P256 => &PKCS_ECDSA_P256_SHA256,
             Self::P384 => &PKCS_ECDSA_P384_SHA384,
         })
@@ -126,7 +123,7 @@ impl KeyType {
 }
 
 /// Reads a private key. Its error does not repeat the content.
-pub(crate) fn key(file: &InputFile) -> Result<KeyPair> {
+pub(crate) fn key(file: &InputFile) -> Result<SigningKey> {
     let wrong = || {
         Failure::usage(format!(
             "{} is not a private key in PKCS#8 PEM, or of an unsupported kind",
@@ -136,7 +133,8 @@ pub(crate) fn key(file: &InputFile) -> Result<KeyPair> {
     };
     let bytes = input::read(file)?;
     let der = dps_tls::read_key(&bytes).map_err(|error| wrong().because(&error))?;
-    KeyPair::try_from(&der).map_err(|_| wrong())
+    let der = Zeroizing::new(der);
+    SigningKey::read(&der).map_err(|_| wrong())
 }
 
 pub(super) fn ca_params(name: &str, days: u32) -> CertificateParams {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::authority::{KeyType, ca_params, failed};
 use crate::context::Context;
@@ -37,11 +36,7 @@ pub(super) fn run(create: &CreateCa, context: &Context) -> Result {
     let certificate = ca_params(&create.name, create.days)
         .self_signed(&key)
         .map_err(|error| failed(&error))?;
-    files::write_key(
-        &create.private_key,
-        &Zeroizing::new(key.serialize_pem()),
-        create.overwrite,
-    )?;
+    files::write_key(&create.private_key, &key.pem(), create.overwrite)?;
     files::write_public(&create.certificate, certificate.pem(), create.overwrite)?;
     context
         .output

@@ -6,7 +6,6 @@ use clap::Args;
 use dps_types::RegistrationId;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::authority::{self, KeyType, failed};
 use crate::context::Context;
@@ -40,7 +39,7 @@ pub(super) fn run(csr: &Csr, context: &Context) -> Result {
         true => authority::key(&key_file.as_path().into())?,
         false => {
             let key = csr.key_type.generate()?;
-            files::write_key(&key_file, &Zeroizing::new(key.serialize_pem()), false)?;
+            files::write_key(&key_file, &key.pem(), false)?;
             key
         }
     };

@@ -6,7 +6,6 @@ use clap::Args;
 use dps_types::RegistrationId;
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::authority::{AuthorityFiles, KeyType, ca_params, device_params, failed};
 use crate::context::Context;
@@ -76,15 +75,11 @@ pub(super) fn run(issue: &Issue, context: &Context) -> Result {
             let key = issue.key_type.generate()?;
             let certificate = sign(params, &key, &authority)?;
             let file = issue.private_key.clone().unwrap_or_else(|| default("key"));
-            files::write_key(&file, &Zeroizing::new(key.serialize_pem()), issue.overwrite)?;
+            files::write_key(&file, &key.pem(), issue.overwrite)?;
             (certificate, Some(file))
         }
     };
-    let intermediates: String = authority
-        .intermediates
-        .iter()
-        .map(|der| files::pem("CERTIFICATE", der).to_string())
-        .collect();
+    let intermediates = files::chain_pem(&authority.intermediates);
     files::write_public(
         &certificate_file,
         &(certificate + &intermediates),

@@ -12,6 +12,7 @@ mod issue;
 mod needs_renewal;
 pub(crate) mod parsed;
 mod proof_of_possession;
+mod signing_key;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use dps_device::certificate::IssuedCertificate;
 use dps_device::{Assignment, Event, RegistrationEvents};
 use serde_json::Value;
 
-use super::DeviceOptions;
 use super::issued::RequestOptions;
+use super::{DeviceOptions, stop};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
 use crate::input::{self, TextOrFile};
@@ -81,7 +81,14 @@ pub(crate) async fn run(register: Register, context: &Context) -> Result {
         );
     }
     context.output.item(document)?;
-    requested.remove_earlier().await
+    tokio::select! {
+        result = requested.remove_earlier(certificate) => result,
+        stopped = stop::requested() => {
+            stopped?;
+            let what = "the certificate was stored, but dps was stopped before the earlier key was removed";
+            Err(Failure::new(Exit::Partial, what))
+        }
+    }
 }
 
 /// Follows a registration with a certificate request.

@@ -13,8 +13,9 @@ const DERIVED: usize = 32;
 /// Checks the credentials. Returns false if they cannot be used.
 pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
     let options = device.attestation();
-    if let (Some(certificate), Some(key)) = (&options.certificate, &options.private_key) {
-        return certificate::check(certificate, key, options.registration_id.as_ref(), findings);
+    if let Some(certificate) = &options.certificate {
+        let (key, id) = (&options.private_key, &options.registration_id);
+        return certificate::check(certificate, key.as_ref(), id.as_ref(), findings);
     }
     if options.tpm.is_some() && !device.transport_options().supports_tpm() {
         findings.problem(
@@ -24,12 +25,7 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
         );
         return false;
     }
-    let in_hardware = [
-        &options.tpm,
-        &options.tpm_key,
-        &options.pkcs11,
-        &options.pkcs11_key,
-    ];
+    let in_hardware = [&options.tpm, &options.pkcs11, &options.pkcs11_key];
     if in_hardware.iter().any(|option| option.is_some()) {
         findings.ok(
             "credentials",
@@ -42,7 +38,7 @@ pub(super) fn check(device: &DeviceOptions, findings: &mut Findings) -> bool {
             findings.problem(
                 "symmetric key",
                 failure.to_string(),
-                "the file must contain the key only, in base64, without quotation marks and without a name before it",
+                "the file or the variable must contain the key only, in base64, without quotation marks and without a name before it",
             );
             false
         }

@@ -39,7 +39,7 @@ impl KeySource for KeyFile {
     async fn open(&self, _: &str) -> Result<KeyPair, Error> {
         let key = private_key(&self.path.as_path().into())
             .map_err(|failure| SignError::new(failure.to_string()))?;
-        KeyPair::from_pkcs8(Zeroizing::new(key.serialize_der()))
+        KeyPair::from_pkcs8(Zeroizing::new(key.pkcs8().to_vec()))
     }
 
     async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {

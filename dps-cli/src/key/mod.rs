@@ -169,10 +169,7 @@ impl ImportChain {
         let place = self.place.one().await?;
         let (name, key) = place.open().await?;
         let identity = key.identity(&*input::read(&self.chain)?)?;
-        let chain: String = identity
-            .chain()
-            .map(|der| files::pem("CERTIFICATE", der).to_string())
-            .collect();
+        let chain = files::chain_pem(identity.chain());
         let in_token = place
             .store_chain(&chain, self.certificate.is_some())
             .await?;

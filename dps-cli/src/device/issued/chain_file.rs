@@ -3,7 +3,6 @@
 //! A new chain is written next to the current one, with a name that ends in `.next`, and then renamed. The key of a chain is the one
 //! with its public key.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +11,8 @@ use async_trait::async_trait;
 use dps_device::certificate::{Credential, CredentialStore, KeyPair, KeySource, StoredCredentials};
 use zeroize::Zeroizing;
 
-use super::chain_pem;
-use super::hardware_keys::has_no_answer;
-use crate::files::{self, Access};
+use super::hardware_keys::{check_key, has_no_answer};
+use crate::files::{self, Access, chain_pem};
 use crate::input;
 
 #[derive(Debug)]
@@ -26,11 +24,9 @@ pub(super) struct ChainFile {
 
 impl ChainFile {
     pub(super) fn new(path: &Path, keys: Arc<dyn KeySource>) -> Self {
-        let mut next = path.as_os_str().to_owned();
-        next.push(".next");
         Self {
             path: path.to_owned(),
-            next: next.into(),
+            next: files::with_suffix(path, ".next"),
             keys,
         }
     }
@@ -63,6 +59,7 @@ impl CredentialStore for ChainFile {
     }
 
     async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+        check_key(&*self.keys, credential).await?;
         let chain = chain_pem(credential.chain());
         files::create(&self.next, &chain, true, Access::Everyone)
     }
@@ -75,13 +72,8 @@ impl CredentialStore for ChainFile {
     }
 
     async fn clear(&self) -> io::Result<()> {
-        for path in [&self.next, &self.path] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        files::remove(&self.next)?;
+        files::remove(&self.path)
     }
 }
 
@@ -100,9 +92,31 @@ fn credential(chain: &[u8], keys: &[(Zeroizing<String>, KeyPair)]) -> Option<Cre
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use dps_device::certificate::MemoryKeySource;
 
+    use super::super::replaced::Replaced;
     use super::*;
+
+    #[tokio::test]
+    async fn a_chain_of_another_key_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("issued.pem");
+        let store = ChainFile::new(&path, Arc::new(MemoryKeySource::default()));
+        let [key, other] = [(), ()].map(|()| rcgen::KeyPair::generate().unwrap());
+        let params = rcgen::CertificateParams::default();
+        let chain = [params.self_signed(&key).unwrap().der().to_vec()];
+        let of = |key: &rcgen::KeyPair| {
+            let name = MemoryKeySource::name(key.serialized_der());
+            Credential::from_chain(name, chain.clone()).unwrap()
+        };
+        let refused = store.save_next(&of(&other)).await.unwrap_err();
+        assert!(Replaced::is_cause_of(&refused), "{refused}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        store.save_next(&of(&key)).await.unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 
     #[tokio::test]
     async fn a_file_that_cannot_be_read_is_not_a_missing_file() {

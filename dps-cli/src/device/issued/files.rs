@@ -4,7 +4,6 @@
 //! failure between the two renames, the next use finds the chain of the new key by its name and completes the renewal. The new key
 //! is also written before its certificate is requested, so that it is not lost if the certificate cannot be stored.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +14,8 @@ use dps_device::certificate::{
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
-use super::chain_pem;
 use crate::certificate::parsed::Parsed;
-use crate::files::{self, Access};
+use crate::files::{self, Access, chain_pem};
 use crate::input;
 
 /// The file of the private key and the file of the chain, which may be the same.
@@ -36,14 +34,10 @@ impl IssuedFiles {
     }
 
     fn next(&self) -> Self {
-        let with_suffix = |path: &Path| {
-            let mut path = path.as_os_str().to_owned();
-            path.push(".next");
-            PathBuf::from(path)
-        };
+        let next = |path| files::with_suffix(path, ".next");
         Self {
-            key: with_suffix(&self.key),
-            chain: with_suffix(&self.chain),
+            key: next(&self.key),
+            chain: next(&self.chain),
         }
     }
 
@@ -57,7 +51,7 @@ impl IssuedFiles {
     }
 
     pub(super) fn remove_next_key(&self) -> io::Result<()> {
-        remove(&self.next().key)
+        files::remove(&self.next().key)
     }
 
     /// The file that contains the key with this name.
@@ -85,7 +79,8 @@ impl IssuedFiles {
 
     fn write(&self, key: &str, chain: &str) -> io::Result<()> {
         if self.is_one_file() {
-            let both = Zeroizing::new(format!("{key}{chain}"));
+            // It has the size of both from the start: a text that grows leaves a copy of the key.
+            let both = Zeroizing::new([key, chain].concat());
             return files::create(&self.key, &both, true, Access::Owner);
         }
         files::create(&self.key, key, true, Access::Owner)?;
@@ -93,7 +88,7 @@ impl IssuedFiles {
     }
 
     /// `None` if one of the files does not exist or is damaged.
-    fn read(&self) -> io::Result<Option<Credential>> {
+    pub(super) fn read(&self) -> io::Result<Option<Credential>> {
         let key = input::read_if_exists(&self.key)?;
         let chain = input::read_if_exists(&self.chain)?;
         Ok(key
@@ -153,17 +148,9 @@ impl CredentialStore for IssuedFiles {
     async fn clear(&self) -> io::Result<()> {
         let next = self.next();
         for path in [&next.key, &next.chain, &self.key, &self.chain] {
-            remove(path)?;
+            files::remove(path)?;
         }
         Ok(())
-    }
-}
-
-/// Removes a file that need not exist.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -180,7 +167,7 @@ fn credential(key: &[u8], chain: &[u8]) -> Option<Credential> {
 
 /// The private key, PKCS#8 in DER.
 fn pkcs8(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    match dps_tls::read_key(pem).ok()? {
+    match &*Zeroizing::new(dps_tls::read_key(pem).ok()?) {
         PrivateKeyDer::Pkcs8(key) => Some(Zeroizing::new(key.secret_pkcs8_der().to_vec())),
         _ => None,
     }
@@ -198,6 +185,8 @@ async fn belongs_together(credential: &Credential) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rcgen::CertificateParams;
     use tempfile::TempDir;
 

@@ -1,11 +1,15 @@
 //! The two keys of issued certificates in hardware: one source for tokens and TPMs, which also stores a chain with each key.
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dps_device::certificate::{KeyPair, KeySource};
+use dps_device::certificate::{Credential, KeyPair, KeySource};
 use dps_device::{Error, ErrorKind};
 use zeroize::Zeroizing;
+
+use super::replaced::Replaced;
+use crate::files::chain_pem;
 
 /// Keys in hardware that stores a chain with each of them.
 #[async_trait]
@@ -69,7 +73,56 @@ impl KeySource for HardwareKeys {
     }
 }
 
-/// True if the hardware that holds the key failed: the key may work later.
+/// Checks before a chain is stored that it belongs to its key: another program may have replaced the key.
+///
+/// # Errors
+/// [`Replaced`] if it has, or the error of a key that cannot be opened.
+pub(super) async fn check_key(keys: &dyn KeySource, credential: &Credential) -> io::Result<()> {
+    let key = keys.open(credential.key()).await;
+    let key = key.map_err(io::Error::other)?;
+    match key.identity(chain_pem(credential.chain())) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Replaced.into()),
+    }
+}
+
+/// True if the error does not show that the key is missing, foreign or unusable with the options: the hardware that holds the key
+/// failed, and the key may work later. Such a key is not replaced.
 pub(super) fn has_no_answer(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Signing)
+    !is_of_the_key(error.kind())
+}
+
+/// The kinds of errors that stay until the key or the options change. Any other one is taken for a failure of the hardware.
+fn is_of_the_key(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Certificate
+            | ErrorKind::InvalidConfiguration
+            | ErrorKind::KeyPolicy
+            | ErrorKind::Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_of_the_key_itself_allows_its_replacement() {
+        for kind in [
+            ErrorKind::Certificate,
+            ErrorKind::InvalidConfiguration,
+            ErrorKind::KeyPolicy,
+        ] {
+            assert!(is_of_the_key(kind), "{kind:?}");
+        }
+        for kind in [
+            ErrorKind::Connect,
+            ErrorKind::Deadline,
+            ErrorKind::Signing,
+            ErrorKind::Store,
+        ] {
+            assert!(!is_of_the_key(kind), "{kind:?}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ mod next_to_keys;
 mod options;
 mod place;
 mod protection;
+mod replaced;
+mod store_error;
 mod storing;
 #[cfg(feature = "pkcs11")]
 mod token;
@@ -121,7 +123,7 @@ impl Requested {
     pub(super) async fn store(&self, certificate: &IssuedCertificate) -> Result<Value> {
         match &self.destination {
             Destination::Chain(file) => {
-                let chain = chain_pem(certificate.chain());
+                let chain = disk::chain_pem(certificate.chain());
                 disk::write_public(file, &chain, self.overwrite).map_err(|failure| {
                     let failure = failure.about("the certificate was issued, but cannot be stored");
                     let hint = format!("write the certificates below to {}", file.display());
@@ -141,10 +143,12 @@ impl Requested {
     }
 
     /// Removes the key of an earlier certificate, when the new one is stored.
-    pub(super) async fn remove_earlier(self) -> Result {
+    pub(super) async fn remove_earlier(self, certificate: IssuedCertificate) -> Result {
         match self.destination {
             Destination::Chain(_) => Ok(()),
-            Destination::Place { place, key } => place.remove_others(&key).await,
+            Destination::Place { place, key: name } => {
+                place.remove_others(&Held { name, certificate }).await
+            }
         }
     }
 
@@ -155,11 +159,4 @@ impl Requested {
             Destination::Place { place, key } => place.discard(&key).await,
         }
     }
-}
-
-/// Certificates in PEM, the device's first.
-fn chain_pem<'a>(chain: impl Iterator<Item = &'a [u8]>) -> String {
-    chain
-        .map(|der| disk::pem("CERTIFICATE", der).to_string())
-        .collect()
 }

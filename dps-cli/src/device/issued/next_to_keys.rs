@@ -9,7 +9,7 @@ use std::io;
 use async_trait::async_trait;
 use dps_device::certificate::{Credential, CredentialStore, KeySource, StoredCredentials};
 
-use super::hardware_keys::{HardwareKeys, has_no_answer};
+use super::hardware_keys::{HardwareKeys, check_key, has_no_answer};
 use crate::certificate::parsed::Parsed;
 
 /// The size of a chain before the first one is known: a leaf and an intermediate certificate on P-256.
@@ -71,6 +71,7 @@ impl CredentialStore for NextToKeys {
     }
 
     async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+        check_key(&self.0, credential).await?;
         let chain: Vec<_> = credential.chain().collect();
         let written = self.0.chains().write_chain(credential.key(), &chain).await;
         written.map_err(io::Error::other)
@@ -111,6 +112,7 @@ mod tests {
     };
 
     use super::super::hardware_keys::ChainsWithKeys;
+    use super::super::replaced::Replaced;
     use super::*;
 
     /// Two places of chains. `None` is a key that the hardware refuses.
@@ -253,6 +255,16 @@ mod tests {
         let none = store([("place 1", None), ("place 2", None)]);
         let error = none.load().await.unwrap_err().to_string();
         assert!(error.contains("the stored name is not"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_another_key_is_not_stored() {
+        let store = store([("place 1", None), ("place 2", None)]);
+        let other = KeyPair::generate().unwrap();
+        let other = MemoryKeySource::name(other.serialized_der());
+        let credential = Credential::from_chain(other, chain((1, 28))).unwrap();
+        let refused = store.save_next(&credential).await.unwrap_err();
+        assert!(Replaced::is_cause_of(&refused), "{refused}");
     }
 
     #[tokio::test]

@@ -117,11 +117,14 @@ impl NewKeyOptions {
     ) -> Result<IssuedPlace> {
         use dps_device::certificate::TpmKeySource;
 
-        use super::tpm::{KeysInTpm, check_other, handles};
+        use super::tpm::{KeysInTpm, check_hub_key, check_other, handles};
 
         let handles = handles(self.new_key_handle.as_deref())?;
         if let Some(key) = &attestation.tpm_key {
             check_other(handles, key)?;
+        }
+        if attestation.tpm.is_some() {
+            check_hub_key(handles)?;
         }
         let has_file = self.certificate_out.is_some();
         let tpm = hardware::tpm(tcti, &attestation.tpm_access).await?;

@@ -15,15 +15,16 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::files::IssuedFiles;
-use super::hardware_keys::{HardwareKeys, has_no_answer};
-use super::storing::may_be_brief;
+use super::hardware_keys::{HardwareKeys, check_key, has_no_answer};
+use super::replaced::{Replaced, replaced};
+use super::store_error::{key_error, may_be_brief};
 use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
 use crate::input;
 
 /// A source of key pairs, and the store that keeps the chain of the key in use.
 pub(in crate::device) struct IssuedPlace {
-    keys: Arc<dyn KeySource>,
+    pub(super) keys: Arc<dyn KeySource>,
     pub(super) store: Arc<dyn CredentialStore>,
     /// The files of the private key and the chain. `None` for a key in hardware.
     pub(super) files: Option<IssuedFiles>,
@@ -199,14 +200,27 @@ impl IssuedPlace {
     }
 
     /// Removes the keys of earlier certificates. A source without places has none.
-    pub(in crate::device) async fn remove_others(&self, in_use: &str) -> Result {
-        for name in self.keys.list().await? {
-            if *name != in_use {
-                self.keys.remove(&name).await.map_err(|error| {
-                    let what = "the certificate is in use, but the key of the earlier one cannot be removed";
-                    Failure::new(Exit::Partial, what).because(&error)
-                })?;
-            }
+    pub(in crate::device) async fn remove_others(&self, in_use: &Held) -> Result {
+        let mut others = self.keys.list().await?;
+        others.retain(|name| *name != in_use.name);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let left = |error: &(dyn std::error::Error + 'static)| {
+            let what =
+                "the certificate is in use, but the key of the earlier one cannot be removed";
+            Failure::new(Exit::Partial, what).because(error)
+        };
+        // The earlier pair is the only usable one if another program has replaced the new key.
+        let credential = Credential::new(in_use.name.clone(), &in_use.certificate);
+        let checked = check_key(&*self.keys, &credential).await;
+        checked.map_err(|error| match Replaced::is_cause_of(&error) {
+            true => replaced("the earlier key is not removed", &error),
+            false => left(&error),
+        })?;
+        for name in others {
+            let removed = self.keys.remove(&name).await;
+            removed.map_err(|error| left(&error))?;
         }
         Ok(())
     }
@@ -307,11 +321,6 @@ impl IssuedPlace {
         };
         Failure::usage(what).with_hint("use other names, or --overwrite to replace them")
     }
-}
-
-/// The error of a key in an error of the store.
-pub(super) fn key_error(error: &io::Error) -> Option<&Error> {
-    error.get_ref()?.downcast_ref()
 }
 
 fn no_certificate(id: &RegistrationId) -> Failure {

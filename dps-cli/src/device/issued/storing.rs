@@ -6,11 +6,13 @@ use std::time::Duration;
 use dps_device::certificate::{Credential, IssuedCertificate};
 use tokio::time::{Instant, sleep};
 
-use super::chain_pem;
-use super::hardware_keys::has_no_answer;
-use super::place::{Held, IssuedPlace, key_error};
+use super::place::{Held, IssuedPlace};
+use super::replaced::{Replaced, replaced};
+use super::store_error::{key_error, may_be_brief};
 use crate::device::stop;
 use crate::failure::{Exit, Failure, Result};
+use crate::files::chain_pem;
+use crate::input;
 
 /// The seconds before another attempt, if the failure may be brief.
 const WAITS: [u64; 4] = [1, 2, 4, 8];
@@ -44,11 +46,12 @@ impl IssuedPlace {
                     sleep(Duration::from_secs(wait)).await;
                 }
                 _ => {
-                    let failure = match key_error(&error) {
-                        Some(error) => error.clone().into(),
-                        None => Failure::from(error),
-                    };
-                    return Err(failure.about("the certificate was issued, but cannot be stored"));
+                    let what = "the certificate was issued, but cannot be stored";
+                    return Err(match key_error(&error) {
+                        Some(error) => Failure::from(error.clone()).about(what),
+                        None if Replaced::is_cause_of(&error) => replaced(what, &error),
+                        None => Failure::from(error).about(what),
+                    });
                 }
             }
         }
@@ -56,11 +59,32 @@ impl IssuedPlace {
 
     async fn write(&self, credential: &Credential) -> io::Result<()> {
         self.store.save_next(credential).await?;
-        self.store.confirm_next().await
+        self.store.confirm_next().await?;
+        match self.is_in_files(credential)? {
+            true => Ok(()),
+            false => Err(Replaced.into()),
+        }
+    }
+
+    /// False if another program has removed or replaced the files. True without files.
+    fn is_in_files(&self, credential: &Credential) -> io::Result<bool> {
+        Ok(match (&self.files, &self.chain_file) {
+            (Some(files), _) => files.read()?.as_ref() == Some(credential),
+            (None, Some(file)) => {
+                let chain = input::read_if_exists(file)?;
+                let expected = chain_pem(credential.chain());
+                chain.is_some_and(|chain| *chain == expected.as_bytes())
+            }
+            (None, None) => true,
+        })
     }
 
     /// Adds a certificate that is not stored to the failure, with the place of its private key and how to use both.
     pub(in crate::device) fn with_certificate(&self, failure: Failure, issued: &Held) -> Failure {
+        if failure.exit() == Exit::Conflict {
+            // The certificate has no key.
+            return failure;
+        }
         let name = &issued.name;
         let hint = match (&self.files, &self.chain_file) {
             (Some(files), _) => match files.key_file_of(name) {
@@ -99,25 +123,4 @@ pub(super) fn containing(failure: Failure, certificate: &IssuedCertificate) -> F
 pub(in crate::device) fn stopped_before_it_was_stored() -> Failure {
     let what = "dps was stopped before the certificate that was issued was stored";
     Failure::new(Exit::Failure, what)
-}
-
-/// True if the same attempt may succeed some seconds later: the disk is full or busy, or the hardware does not answer.
-pub(super) fn may_be_brief(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        Interrupted, QuotaExceeded, ResourceBusy, StaleNetworkFileHandle, StorageFull, TimedOut,
-        WouldBlock,
-    };
-    match key_error(error) {
-        Some(error) => has_no_answer(error),
-        None => matches!(
-            error.kind(),
-            Interrupted
-                | QuotaExceeded
-                | ResourceBusy
-                | StaleNetworkFileHandle
-                | StorageFull
-                | TimedOut
-                | WouldBlock
-        ),
-    }
 }

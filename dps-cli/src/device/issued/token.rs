@@ -5,9 +5,9 @@ use dps_device::Error;
 use dps_device::certificate::{KeyKind, KeySource, Pkcs11KeySource};
 use dps_device::pkcs11::{Token, Uri};
 
-use super::chain_pem;
 use super::hardware_keys::ChainsWithKeys;
 use crate::failure::{Failure, Result};
+use crate::files::chain_pem;
 use crate::hardware;
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl ChainsWithKeys for KeysInToken {
     }
 
     async fn write_chain(&self, name: &str, chain: &[&[u8]]) -> Result<(), Error> {
-        let chain = chain_pem(chain.iter().copied());
+        let chain = chain_pem(chain);
         self.token.store_chain(&self.uri(name), chain).await
     }
 

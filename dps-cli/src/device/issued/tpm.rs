@@ -5,10 +5,10 @@ use dps_device::Error;
 use dps_device::certificate::{KeySource, TpmKeySource};
 use dps_device::tpm::{NvIndex, NvProblem, PersistentHandle, StoredChain, Tpm, TpmError};
 
-use super::chain_pem;
 use super::hardware_keys::ChainsWithKeys;
 use super::next_to_keys::without_root;
 use crate::failure::{Failure, Result};
+use crate::files::chain_pem;
 
 /// The default of the first handle.
 const FIRST: u32 = 0x8100_0111;
@@ -42,6 +42,21 @@ pub(super) fn check_other(handles: [PersistentHandle; 2], attestation: &str) -> 
         ))
         .with_hint("use --new-key-handle for other handles")),
         false => Ok(()),
+    }
+}
+
+/// An error if the attestation with the TPM keeps its hub key at one of the handles.
+pub(super) fn check_hub_key(handles: [PersistentHandle; 2]) -> Result {
+    let of_hub = [PersistentHandle::HUB_KEY, PersistentHandle::HUB_KEY_SPARE];
+    match handles.iter().find(|handle| of_hub.contains(handle)) {
+        Some(handle) => Err(Failure::usage(format!(
+            "the TPM keeps the hub key of --tpm at {handle}, which --new-key-handle selects for a new key"
+        ))
+        .with_hint(format!(
+            "use --new-key-handle for two other handles than {} and {}",
+            of_hub[0], of_hub[1]
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -100,7 +115,7 @@ impl ChainsWithKeys for KeysInTpm {
             Err(error) => return Err(error),
         };
         let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
-        let pem = chain_pem(chain.iter().map(Vec::as_slice));
+        let pem = chain_pem(&chain);
         // The chain of an earlier key at this handle stays in its index until it is replaced.
         let key = self.source.open(name).await?;
         Ok(key.identity(pem).is_ok().then_some(chain))
@@ -111,11 +126,11 @@ impl ChainsWithKeys for KeysInTpm {
         let Some(stored) = self.chain(name) else {
             return self.source.open(name).await.map(drop);
         };
-        let written = stored.write(chain_pem(chain.iter().copied())).await;
+        let written = stored.write(chain_pem(chain)).await;
         let shorter = without_root(chain);
         match written {
             Err(error) if is_full(&error) && shorter.len() < chain.len() => {
-                stored.write(chain_pem(shorter.iter().copied())).await
+                stored.write(chain_pem(shorter)).await
             }
             written => written,
         }
@@ -163,4 +178,25 @@ fn is_full(error: &Error) -> bool {
 fn nv_problem(error: &Error) -> Option<NvProblem> {
     let source = std::error::Error::source(error)?;
     source.downcast_ref::<TpmError>()?.nv_problem()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_does_not_have_a_handle_of_the_hub_key() {
+        for (first, is_free) in [
+            ("0x810000fe", true),
+            ("0x810000ff", false),
+            ("0x81000100", false),
+            ("0x81000101", false),
+            ("0x81000102", false),
+            ("0x81000103", true),
+            ("0x81000111", true),
+        ] {
+            let checked = check_hub_key(handles(Some(first)).unwrap());
+            assert_eq!(checked.is_ok(), is_free, "{first}");
+        }
+    }
 }

@@ -16,12 +16,14 @@ impl IssuedPlace {
         unsaved: &mut Option<Held>,
         request: impl AsyncFnOnce() -> Result<Held>,
     ) -> Result<Held> {
-        let issued = match unsaved.take() {
-            Some(issued) if self.is_usable(&issued).await => issued,
-            _ => request().await?,
-        };
         // It is kept as well if this future is dropped.
-        *unsaved = Some(issued.clone());
+        let issued = match unsaved {
+            Some(issued) if self.is_usable(issued).await => issued.clone(),
+            _ => {
+                *unsaved = None;
+                unsaved.insert(request().await?).clone()
+            }
+        };
         self.replace(&issued).await?;
         *unsaved = None;
         Ok(issued)
@@ -44,19 +46,22 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
 
     use async_trait::async_trait;
-    use dps_device::RegistrationId;
-    use dps_device::certificate::{CredentialStore, KeyKind, StoredCredentials};
+    use dps_device::certificate::{self, CredentialStore, KeyKind, KeySource, StoredCredentials};
+    use dps_device::{Error, RegistrationId};
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
         DnType, IsCa, KeyPair, date_time_ymd,
     };
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
+    use zeroize::Zeroizing;
 
-    use super::super::chain_pem;
     use super::super::files::IssuedFiles;
     use super::*;
+    use crate::failure::Exit;
+    use crate::files::chain_pem;
 
     /// The authority of the service.
     struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -161,6 +166,85 @@ mod tests {
         let (stored, requests) = attempt(&mut unsaved, 2099, false).await;
         assert!(stored.is_ok());
         assert_eq!(requests, 3);
+    }
+
+    /// Files that another program removes while they are written.
+    #[derive(Debug)]
+    struct Shared(IssuedFiles);
+
+    #[async_trait]
+    impl CredentialStore for Shared {
+        async fn load(&self) -> io::Result<StoredCredentials> {
+            self.0.load().await
+        }
+
+        async fn save_next(&self, credential: &Credential) -> io::Result<()> {
+            self.0.save_next(credential).await?;
+            self.0.remove_next_key()
+        }
+
+        async fn confirm_next(&self) -> io::Result<()> {
+            self.0.confirm_next().await
+        }
+
+        async fn clear(&self) -> io::Result<()> {
+            self.0.clear().await
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_another_program_has_replaced_are_a_conflict() {
+        let disk = Disk(tempfile::tempdir().unwrap());
+        disk.works();
+        let mut place = disk.place();
+        let issued = Authority::new().issue(&place, 2099).await;
+        place.store = Arc::new(Shared(disk.files()));
+        let failure = place.store(&issued).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Conflict);
+        let message = format!("{failure:?}");
+        assert!(message.contains("only one program"), "{message}");
+        assert!(!message.contains("BEGIN CERTIFICATE"), "{message}");
+    }
+
+    /// Hardware that does not answer when a key is opened.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl KeySource for Silent {
+        async fn generate(
+            &self,
+            _: &[&str],
+        ) -> Result<(Zeroizing<String>, certificate::KeyPair), Error> {
+            std::future::pending().await
+        }
+
+        async fn open(&self, _: &str) -> Result<certificate::KeyPair, Error> {
+            std::future::pending().await
+        }
+
+        async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+            Ok(Vec::new())
+        }
+
+        async fn remove(&self, _: &str) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_is_stopped_while_the_hardware_is_silent_keeps_the_certificate() {
+        let disk = Disk(tempfile::tempdir().unwrap());
+        disk.works();
+        let mut place = disk.place();
+        let issued = Authority::new().issue(&place, 2099).await;
+        place.keys = Arc::new(Silent);
+        let mut unsaved = Some(issued.clone());
+        let request = async || -> crate::failure::Result<Held> { panic!("it is not requested") };
+        let attempt = place.store_or_request(&mut unsaved, request);
+        let stopped = timeout(Duration::from_secs(60), attempt).await;
+        assert!(stopped.is_err(), "the hardware is silent");
+        assert!(unsaved.unwrap().certificate == issued.certificate);
     }
 
     /// Files on a disk that is full for some attempts.

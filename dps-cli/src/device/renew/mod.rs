@@ -214,7 +214,7 @@ impl Renewer<'_> {
         if let Some(command) = &self.renew.exec {
             hook::run(command, &self.place, renewed).await?;
         }
-        self.place.remove_others(&renewed.name).await
+        self.place.remove_others(renewed).await
     }
 
     fn describe(&self, held: &Held, renewed: bool) -> Value {
