@@ -94,8 +94,9 @@ pub enum ErrorKind {
     /// The key could not sign, or the TPM did not accept the key that the service wrapped for it. Not retried. Check the
     /// hardware that holds the key.
     Signing,
-    /// The stored certificates of the device cannot be read, or a new one could not be stored. Nothing was sent, and no key was
-    /// generated, because a new key could replace one that is in use. A connection tries again. Check the disk or the hardware.
+    /// The stored certificates of the device or their keys cannot be used, or a new one could not be stored: nothing was sent, and no
+    /// key was generated, because it could replace one that is in use. Or a certificate came after its key had been replaced. A
+    /// connection tries again. Check the disk or the hardware.
     Store,
     /// Too many requests: 429. Retried after the wait that the service asks for. Distribute the devices over time.
     Throttled,

@@ -133,6 +133,13 @@ fn check_validity(chain: &[Certificate], now: Option<SystemTime>) -> Result<Syst
     Ok(now.max(start))
 }
 
+/// The end of the validity of a certificate (DER). `None` if it cannot be read.
+#[cfg(feature = "hub")]
+pub(super) fn end_of_validity(certificate: &[u8]) -> Option<SystemTime> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(validity(&certificate).1)
+}
+
 fn validity(certificate: &Certificate) -> (SystemTime, SystemTime) {
     let validity = certificate.tbs_certificate().validity();
     (

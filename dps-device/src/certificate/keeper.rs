@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use super::chain::end_of_validity;
 use super::credential::Credential;
 use super::issued::IssuedCertificate;
 use super::key_source::KeySource;
@@ -25,6 +26,8 @@ use crate::poll::{after, draw};
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The timeout of each use of the key source, and of the wait for an earlier use. A slow TPM needs minutes for an RSA key.
 const KEY_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// The failures after which a stored certificate is left out whose key cannot be used. A key that is damaged never can.
+const FAILED_LOADS: u32 = 10;
 
 pub(crate) struct Keeper {
     pub(crate) options: CertificateOptions,
@@ -60,6 +63,8 @@ struct Held {
     requested: Option<(Zeroizing<String>, Vec<u8>)>,
     /// The key of a stored certificate, which may work later if it could not be opened: its hardware may not have answered.
     stored: Option<Zeroizing<String>>,
+    /// How often the stored certificates could not be loaded because of their keys.
+    failed_loads: u32,
 }
 
 /// A certificate, and the name of its key in the key source.
@@ -106,7 +111,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`ErrorKind::Store`] if the store cannot be read: the names of the keys in use are unknown then, so none may be replaced. Also if
-    /// the hardware does not let a key be used now.
+    /// no certificate can be used now, and the key of one may be usable later. After ten such failures it is left out.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         if self.held().is_loaded {
             return Ok(());
@@ -120,21 +125,33 @@ impl Keeper {
         })?;
         let first = stored.current.as_ref().or(stored.next.as_ref());
         let first = first.map(|credential| Zeroizing::new(credential.key().to_owned()));
-        let current = self.open(stored.current).await?;
+        let opened = [
+            self.open(stored.current).await,
+            self.open(stored.next).await,
+        ];
         let now = self.clock.now();
         let is_valid = |pair: &Pair| !pair.certificate.has_expired(now);
-        let next = match self.open(stored.next).await {
-            Err(error) if current.as_ref().is_some_and(is_valid) => {
-                warn!(error = %format_args!("{error:#}"), "the certificate before is used");
-                None
-            }
-            next => next?,
-        };
+        let one_is_valid = opened.iter().flatten().flatten().any(is_valid);
         let mut held = self.held();
+        let are_left_out = one_is_valid || held.failed_loads >= FAILED_LOADS;
+        let mut pairs = Vec::new();
+        for opened in opened {
+            pairs.push(match opened {
+                Err(error) if are_left_out => {
+                    warn!(error = %format_args!("{error:#}"), "a stored certificate is left out");
+                    None
+                }
+                Err(error) => {
+                    held.failed_loads += 1;
+                    return Err(error);
+                }
+                Ok(pair) => pair,
+            });
+        }
         if !held.is_loaded {
             held.is_loaded = true;
-            held.current = current;
-            held.next = next;
+            held.next = pairs.pop().flatten();
+            held.current = pairs.pop().flatten();
             held.stored = first;
             self.changed.notify_one();
         }
@@ -210,7 +227,11 @@ impl Keeper {
         self.held().replaced = None;
         let in_use = self.in_use();
         let names: Vec<&str> = in_use.iter().map(|name| name.as_str()).collect();
-        let (name, key) = key_in_time(self.options.keys.generate(&names)).await?;
+        let generated = key_in_time(self.options.keys.generate(&names)).await;
+        if matches!(&generated, Err(error) if error.kind() == ErrorKind::Deadline) {
+            self.forget_keys_not_in(&names);
+        }
+        let (name, key) = generated?;
         self.forget_next(&name);
         self.held().requested = Some((name.clone(), key.public_key().to_vec()));
         let request = CertificateRequest::new(self.registration_id.clone(), key).await?;
@@ -225,11 +246,24 @@ impl Keeper {
         }
     }
 
+    /// Forgets the certificates of keys that are not in use: hardware that is late may replace each of them.
+    fn forget_keys_not_in(&self, in_use: &[&str]) {
+        let mut held = self.held();
+        let is_in_use = |key: &str| in_use.contains(&key);
+        held.next.take_if(|next| !is_in_use(&next.key));
+        if let Some((key, public_key)) = &mut held.requested
+            && !is_in_use(key)
+        {
+            // It is not known.
+            public_key.clear();
+        }
+    }
+
     /// Keeps a new certificate until it has connected. The device uses it even if it cannot be stored.
     ///
     /// # Errors
     /// [`ErrorKind::Store`] if a newer key has the place of the key of this certificate, which is useless then. Another request replaced
-    /// it before the certificate came.
+    /// it before the certificate came. [`ErrorKind::Deadline`] if the hardware is in use for too long.
     pub(crate) async fn keep(
         &self,
         key: Zeroizing<String>,
@@ -401,7 +435,9 @@ impl Keeper {
             Err(error) => error,
         };
         let may_pass = matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Signing);
-        if may_pass && self.may_hold(credential.key()).await {
+        let end = credential.chain().next().and_then(end_of_validity);
+        let has_expired = end.is_some_and(|end| end <= self.clock.now());
+        if may_pass && !has_expired && self.may_hold(credential.key()).await {
             let what = "the key of a stored certificate cannot be used now, so no other certificate is requested";
             return Err(Error::new(ErrorKind::Store, what).with_source(error));
         }

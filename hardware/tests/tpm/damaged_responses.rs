@@ -126,6 +126,24 @@ async fn prepared() -> (Swtpm, AuthenticationKey) {
 }
 
 #[tokio::test]
+async fn a_tpm_that_cannot_be_reached_any_more_is_not_a_fault_of_the_options() {
+    let swtpm = Swtpm::start();
+    let (options, tpm) = (crate::options(&swtpm), open(&swtpm).await);
+    let key = tpm.key_pair().create(KeyKind::P256).await.unwrap();
+    drop(swtpm);
+    let id = "toaster-1".parse().unwrap();
+    for error in [
+        TpmAttestation::new(&tpm).await.unwrap_err(),
+        tpm.key_pair().open().await.unwrap_err(),
+        key.certificate_request(&id).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Signing, "{}", chain(&error));
+    }
+    let error = Tpm::open(options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+}
+
+#[tokio::test]
 async fn a_damaged_response_is_an_error_and_nothing_else() {
     let mutations = env::var(MUTATIONS).ok().and_then(|text| text.parse().ok());
     let (swtpm, key) = prepared().await;

@@ -174,6 +174,30 @@ async fn a_key_that_another_process_has_replaced_is_reported() {
 }
 
 #[tokio::test]
+async fn the_value_of_a_key_that_was_replaced_is_tried_once() {
+    let swtpm = Swtpm::start();
+    let tpm = open(&swtpm).await;
+    let keys = tpm.key_pair().with_auth(secret("first"));
+    let opened = keys.create(KeyKind::P256).await.unwrap();
+    let elsewhere = open(&swtpm).await.key_pair().with_auth(secret("other"));
+    elsewhere.clone().remove().await.unwrap();
+    let other = elsewhere.create(KeyKind::P256).await.unwrap();
+    let id: RegistrationId = DEVICE.parse().unwrap();
+    for words in [
+        "is another one",
+        "has refused its authorization value before",
+    ] {
+        let error = opened.certificate_request(&id).await.unwrap_err();
+        assert!(chain(&error).contains(words), "{}", chain(&error));
+    }
+    // More attempts than a TPM allows do not lock it.
+    for _ in 0..40 {
+        opened.certificate_request(&id).await.unwrap_err();
+    }
+    other.certificate_request(&id).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_tpm_that_does_not_answer_ends_at_the_timeout() {
     let mut swtpm = Swtpm::start();
     let limit = Duration::from_secs(5);

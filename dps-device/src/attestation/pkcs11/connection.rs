@@ -308,7 +308,8 @@ fn check_attempts(info: &TokenInfo) -> Result<(), Error> {
 
 fn refused_before() -> Failure {
     Error::configuration(
-        "the PKCS#11 token has refused the PIN before, so it is not tried again: correct the PIN, and open the token again; if the token was given this PIN since then, restart the program",
+        "the PKCS#11 token has refused the PIN before, so it is not tried again: correct the PIN, and open the token again; if the token \
+         was given this PIN since then, restart the program",
     )
     .into()
 }

@@ -107,6 +107,17 @@ impl TpmError {
         }
     }
 
+    /// The same failure of a TPM that was reached before with these options: it was stopped, or another program uses it.
+    pub(super) fn after_success(self) -> Self {
+        match self.kind {
+            ErrorKind::InvalidConfiguration => Self {
+                kind: ErrorKind::Signing,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The TPM is not ready, and may be later.
     pub(super) fn busy(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::without_code(ErrorKind::Deadline, reason)
@@ -135,7 +146,6 @@ impl TpmError {
     }
 
     /// Returns true if the TPM has counted a wrong authorization value of a key, and is locked after some more of them.
-    #[cfg(feature = "certificates")]
     pub(crate) fn is_wrong_value(&self) -> bool {
         self.command == Some("TPM2_Sign") && self.code.is_some_and(ResponseCode::is_auth_fail)
     }

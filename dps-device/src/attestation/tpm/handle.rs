@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -42,6 +42,8 @@ struct Inner {
     busy: Mutex<()>,
     /// The threads of callers that are not async.
     threads: Arc<AtomicUsize>,
+    /// The TPM was reached before, so that the options are right.
+    was_reached: AtomicBool,
 }
 
 impl Tpm {
@@ -50,7 +52,8 @@ impl Tpm {
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) if there is no TPM at the TCTI, or the user
     /// is not allowed to open it, or if the options have one handle for the hub key and for its spare.
-    /// [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM fails. The source is a [`TpmError`].
+    /// [`ErrorKind::Signing`](crate::ErrorKind::Signing) if the TPM fails, [`ErrorKind::Deadline`](crate::ErrorKind::Deadline) if it is
+    /// busy or late. The source is a [`TpmError`].
     pub async fn open(options: TpmOptions) -> Result<Self, Error> {
         options.check()?;
         let tpm = Self(Arc::new(Inner {
@@ -58,6 +61,7 @@ impl Tpm {
             turn: Arc::default(),
             busy: Mutex::default(),
             threads: Arc::default(),
+            was_reached: AtomicBool::default(),
         }));
         let handle = tpm.options().endorsement_key;
         tpm.run(move |connection| connection.persistent(handle).map(drop))
@@ -146,7 +150,14 @@ impl Tpm {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(TpmError::timed_out(self.options().timeout));
         }
-        job(&mut Connection::open(self.options())?)
+        let was_reached = &self.0.was_reached;
+        let opened = Connection::open(self.options());
+        let mut connection = opened.map_err(|error| match was_reached.load(Ordering::Relaxed) {
+            true => error.after_success(),
+            false => error,
+        })?;
+        was_reached.store(true, Ordering::Relaxed);
+        job(&mut connection)
     }
 }
 

@@ -74,7 +74,7 @@ impl TpmKeyPair {
         let (key, registration_id) = (self.key.clone(), registration_id.clone());
         let request = move |_: &Tpm| device_key::certificate_request(&*key, &registration_id);
         let created = self.key.tpm().on_blocking_thread(request).await;
-        // Also if it is late, as a signature is that does not come in time.
+        // A late request has the kind of a late signature.
         created.map_err(|error| {
             let what = "the certificate signing request cannot be created";
             Error::new(crate::ErrorKind::Signing, what).with_source(error)

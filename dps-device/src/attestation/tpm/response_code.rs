@@ -222,7 +222,6 @@ impl ResponseCode {
     }
 
     /// Returns true for a wrong authorization value of an object that the protection against dictionary attacks covers.
-    #[cfg(feature = "certificates")]
     pub(super) fn is_auth_fail(self) -> bool {
         self.is_of_tpm() && self.base() == rc::AUTH_FAIL
     }

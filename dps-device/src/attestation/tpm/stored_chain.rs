@@ -180,8 +180,8 @@ fn write(connection: &mut Connection<'_>, index: NvIndex, content: &[u8]) -> Res
     Ok(())
 }
 
-/// Removes what a failed writing has left, and writes the earlier content again. Each of the two is tried, because the TPM may have done what
-/// it reported as failed. Returns the first error.
+/// Removes what a failed writing has left, and writes the earlier content again. Each of the two is tried, because the TPM may have done
+/// what it reported as failed. Returns the first error.
 fn restore(
     connection: &mut Connection<'_>,
     index: NvIndex,

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -74,16 +74,7 @@ impl Tcti {
     pub(super) fn device_error(&self) -> Option<TpmError> {
         let path = self.device.as_ref()?;
         let error = OpenOptions::new().read(true).write(true).open(path).err()?;
-        let what = format!("{} cannot be opened: {error}", path.display());
-        Some(match error.kind() {
-            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory => {
-                TpmError::configuration(what)
-            }
-            ErrorKind::ResourceBusy => TpmError::busy(format!(
-                "{what}: another program uses the TPM; try again, or use the resource manager {RESOURCE_MANAGER}"
-            )),
-            _ => TpmError::refused(what),
-        })
+        Some(cannot_be_opened(path, &error))
     }
 
     fn from_variables(
@@ -134,6 +125,19 @@ impl fmt::Display for Tcti {
 impl fmt::Debug for Tcti {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tcti({:?})", self.text)
+    }
+}
+
+fn cannot_be_opened(path: &Path, error: &io::Error) -> TpmError {
+    let what = format!("{} cannot be opened: {error}", path.display());
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory => {
+            TpmError::configuration(what)
+        }
+        ErrorKind::ResourceBusy => TpmError::busy(format!(
+            "{what}: another program uses the TPM; try again, or use the resource manager {RESOURCE_MANAGER}"
+        )),
+        _ => TpmError::refused(what),
     }
 }
 
@@ -199,12 +203,17 @@ mod tests {
         assert!(network.device_error().is_none());
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_device_file_that_is_in_use_is_not_a_fault_of_the_configuration() {
-        // The system opens a program that runs for reading only.
-        let program = Tcti::device(env::current_exe().unwrap()).unwrap();
-        let error = program.device_error().unwrap().into_error("");
-        assert_eq!(error.kind(), crate::ErrorKind::Signing, "{error:#}");
+        let kind = |error: ErrorKind| {
+            let error = cannot_be_opened(Path::new("/dev/tpm0"), &error.into());
+            error.into_error("").kind()
+        };
+        assert_eq!(kind(ErrorKind::ResourceBusy), crate::ErrorKind::Deadline);
+        assert_eq!(kind(ErrorKind::Other), crate::ErrorKind::Signing);
+        assert_eq!(
+            kind(ErrorKind::PermissionDenied),
+            crate::ErrorKind::InvalidConfiguration
+        );
     }
 }

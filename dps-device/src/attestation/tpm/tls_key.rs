@@ -1,6 +1,8 @@
 //! A key pair in the TPM for TLS: its public key, its signature schemes, and signing.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dps_types::sas::SignError;
 use rustls::SignatureScheme;
@@ -28,6 +30,8 @@ use crate::attestation::key_encoding::{ec_public_key, ecdsa_signature, rsa_publi
 
 /// The public exponent that a TPM encodes as 0.
 const DEFAULT_EXPONENT: u32 = 65537;
+
+const CANNOT_SIGN: &str = "the TPM cannot sign with its key pair";
 
 /// The limit of the attempts to use a key with a policy while PCRs are extended.
 const POLICY_ATTEMPTS: usize = 5;
@@ -100,6 +104,8 @@ pub(super) struct TlsKey {
     algorithm: KeyAlgorithm,
     public_key: Vec<u8>,
     schemes: Vec<SignatureScheme>,
+    /// The key has refused its authorization value.
+    is_refused: Arc<AtomicBool>,
 }
 
 impl TlsKey {
@@ -159,6 +165,7 @@ impl TlsKey {
             algorithm,
             public_key,
             schemes,
+            is_refused: Arc::default(),
         })
     }
 
@@ -182,9 +189,14 @@ impl DeviceKey for TlsKey {
 
     /// Signs, and checks that the key at the handle is still this one: another process may have replaced it. The TPM is asked for the
     /// key only after a failure.
+    ///
+    /// A wrong authorization value is tried once, because the TPM is locked after some more of them.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        if self.is_refused.load(Ordering::Relaxed) {
+            return Err(refused_before(self.handle).sign_error(CANNOT_SIGN));
+        }
         let (handle, access, message) = (self.handle, self.access.clone(), message.to_vec());
-        let expected = self.public_key.clone();
+        let (expected, is_refused) = (self.public_key.clone(), self.is_refused.clone());
         self.tpm
             .run_blocking(move |connection| {
                 let key = stored(connection, handle, &access.auth)?;
@@ -193,15 +205,20 @@ impl DeviceKey for TlsKey {
                         Ok(signature)
                     }
                     Ok(_) => Err(replaced(handle)),
-                    Err(error) => match connection.public(key) {
-                        Ok(found) if public_key(&found).as_deref() != Some(&expected) => {
-                            Err(replaced(handle))
+                    Err(error) => {
+                        if error.is_wrong_value() {
+                            is_refused.store(true, Ordering::Relaxed);
                         }
-                        _ => Err(error),
-                    },
+                        match connection.public(key) {
+                            Ok(found) if public_key(&found).as_deref() != Some(&expected) => {
+                                Err(replaced(handle))
+                            }
+                            _ => Err(error),
+                        }
+                    }
                 }
             })
-            .map_err(|error| error.sign_error("the TPM cannot sign with its key pair"))
+            .map_err(|error| error.sign_error(CANNOT_SIGN))
     }
 }
 
@@ -334,6 +351,13 @@ fn public_key(public: &Public) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+fn refused_before(handle: PersistentHandle) -> TpmError {
+    TpmError::configuration(format!(
+        "the key at {handle} has refused its authorization value before, so it is not tried again: if the key was replaced, open the new \
+         one, with its certificate"
+    ))
 }
 
 fn replaced(handle: PersistentHandle) -> TpmError {

@@ -1,5 +1,7 @@
 //! Keys that do not answer, and certificates that come late.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use dps_types::SystemClock;
 
@@ -33,14 +35,21 @@ impl KeySource for Silent {
 
 /// Hardware with one place for new keys.
 #[derive(Debug, Default)]
-struct OnePlace(Mutex<Vec<rcgen::KeyPair>>);
+struct OnePlace {
+    keys: Mutex<Vec<rcgen::KeyPair>>,
+    /// It has begun to generate a key, and does not answer.
+    is_late: AtomicBool,
+}
 
 #[async_trait]
 impl KeySource for OnePlace {
     async fn generate(&self, _: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+        if self.is_late.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let key = rcgen::KeyPair::generate().unwrap();
         let pair = KeyPair::from_pkcs8(Zeroizing::new(key.serialize_der()))?;
-        self.0.lock().unwrap().push(key);
+        self.keys.lock().unwrap().push(key);
         Ok((Zeroizing::new("place".to_owned()), pair))
     }
 
@@ -69,12 +78,111 @@ impl OnePlace {
         leaf.distinguished_name = Default::default();
         leaf.distinguished_name.push(name, "toaster-1");
         let leaf = leaf
-            .signed_by(&self.0.lock().unwrap()[number], &root)
+            .signed_by(&self.keys.lock().unwrap()[number], &root)
             .unwrap();
         let ders = vec![leaf.der().to_vec(), root.der().to_vec()];
         let id = request.registration_id().clone();
         IssuedCertificate::new(id, request.key().clone(), ders, None).unwrap()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_may_be_replaced_after_the_timeout_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CredentialFile::new(directory.path().join("credential.json"));
+    let keys = Arc::new(OnePlace::default());
+    let options = CertificateOptions::new(store, keys.clone());
+    let keeper = Keeper::new(options, "toaster-1".parse().unwrap(), Arc::new(SystemClock));
+    let (place, first) = keeper.request().await.unwrap();
+    let certificate = keys.issue(0, &first);
+    keys.is_late.store(true, Ordering::Relaxed);
+    let error = keeper.request().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    let error = keeper.keep(place, certificate).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+}
+
+/// A store with two certificates, and their keys. Those that are damaged always fail.
+#[derive(Debug)]
+struct Damaged {
+    pairs: Vec<KeyPair>,
+    damaged: Mutex<Vec<&'static str>>,
+}
+
+const NAMES: [&str; 2] = ["current", "next"];
+
+#[async_trait]
+impl KeySource for Damaged {
+    async fn generate(&self, in_use: &[&str]) -> Result<(Zeroizing<String>, KeyPair), Error> {
+        let free = NAMES.iter().position(|name| !in_use.contains(name));
+        let place = free.ok_or_else(|| Error::configuration("no place is free"))?;
+        let name = Zeroizing::new(NAMES[place].to_owned());
+        Ok((name, self.pairs[place].clone()))
+    }
+
+    async fn open(&self, name: &str) -> Result<KeyPair, Error> {
+        if self.damaged.lock().unwrap().contains(&name) {
+            return Err(Error::new(ErrorKind::Signing, "the key is damaged"));
+        }
+        let place = NAMES.iter().position(|held| *held == name).unwrap();
+        Ok(self.pairs[place].clone())
+    }
+
+    async fn list(&self) -> Result<Vec<Zeroizing<String>>, Error> {
+        let name = |name: &&str| Zeroizing::new((*name).to_owned());
+        Ok(NAMES.iter().map(name).collect())
+    }
+
+    async fn remove(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_always_fails_does_not_keep_a_device_from_its_hub_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = || CredentialFile::new(directory.path().join("credential.json"));
+    let keys = Arc::new(OnePlace::default());
+    let options = CertificateOptions::new(store(), keys.clone());
+    let id: RegistrationId = "toaster-1".parse().unwrap();
+    let keeper = Keeper::new(options, id.clone(), Arc::new(SystemClock));
+    let mut certificates = Vec::new();
+    for number in 0..2 {
+        let (_, request) = keeper.request().await.unwrap();
+        certificates.push(keys.issue(number, &request));
+    }
+    for (name, certificate) in NAMES.iter().zip(&certificates) {
+        let name = Zeroizing::new((*name).to_owned());
+        let credential = Credential::new(name, certificate);
+        store().save_next(&credential).await.unwrap();
+        if credential.key() == "current" {
+            store().confirm_next().await.unwrap();
+        }
+    }
+    let pairs = certificates.iter().map(|issued| issued.key().clone());
+    let source = Arc::new(Damaged {
+        pairs: pairs.collect(),
+        damaged: Mutex::default(),
+    });
+    let start = |damaged: &[&'static str]| {
+        *source.damaged.lock().unwrap() = damaged.to_vec();
+        let options = CertificateOptions::new(store(), source.clone());
+        Keeper::new(options, id.clone(), Arc::new(SystemClock))
+    };
+    // One certificate is enough.
+    for (damaged, newest) in [("current", &certificates[1]), ("next", &certificates[0])] {
+        let keeper = start(&[damaged]);
+        keeper.load().await.unwrap();
+        assert_eq!(keeper.credentials().unwrap().newest, *newest);
+    }
+    // Without one, the device waits for its keys, and then generates another one at the place that is not in use.
+    let keeper = start(&NAMES);
+    for _ in 0..FAILED_LOADS {
+        let error = keeper.request().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+    }
+    let (name, _) = keeper.request().await.unwrap();
+    assert_eq!(*name, "next");
 }
 
 #[tokio::test]
