@@ -300,7 +300,8 @@ fn check_attempts(info: &TokenInfo) -> Result<(), Error> {
     }
     if info.user_pin_final_try() {
         return Err(Error::configuration(
-            "a wrong PIN would lock the PKCS#11 token, because one attempt is left: log in with another program to reset the count (pkcs11-tool --login --list-objects)",
+            "a wrong PIN would lock the PKCS#11 token, because one attempt is left: log in with another program to reset \
+             the count (pkcs11-tool --login --list-objects)",
         ));
     }
     Ok(())

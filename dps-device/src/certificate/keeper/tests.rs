@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use dps_types::SystemClock;
 
+use super::load::FAILED_LOADS;
 use super::*;
 use crate::certificate::credential_file::CredentialFile;
 use crate::certificate::key_pair::KeyPair;
