@@ -24,8 +24,9 @@ const END_OF_HARDWARE: Duration = Duration::from_secs(10);
 /// Every command prints a table, or JSON with `-o json` and `-o ndjson`. Messages and errors are on stderr.
 ///
 /// Exit codes: 0 success; 1 failure; 2 the command line, a file or a value is not valid; 3 not found; 4 the credentials were
-/// refused; 5 it exists already or has changed; 6 the network or the service is not available, try again; 7 some items failed, or a check found a problem;
-/// 8 a certificate does not need to be renewed.
+/// refused; 5 it exists already or has changed, or another program has replaced the key or the files; 6 the network or the service is
+/// not available, try again; 7 some items failed, a check found a problem, or the earlier key was not removed; 8 a certificate does
+/// not need to be renewed.
 #[derive(Parser)]
 #[command(name = "dps", version, max_term_width = 100)]
 pub(crate) struct Cli {

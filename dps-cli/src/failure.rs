@@ -21,11 +21,11 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// The credentials were refused, or do not have the permission.
     Refused = 4,
-    /// The enrollment exists already, or has changed.
+    /// The enrollment exists already, or has changed, or another program has replaced the key or the files of a certificate.
     Conflict = 5,
     /// The network or the service failed, or the service asks to wait: the same command may succeed later.
     Unavailable = 6,
-    /// Some items succeeded, and others failed.
+    /// Some items succeeded, and others failed, such as the removal of the earlier key.
     Partial = 7,
     /// The certificate does not need to be renewed yet.
     NotDue = 8,

@@ -713,6 +713,44 @@ mod tpm {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn the_earlier_key_stays_if_another_program_has_removed_the_new_one() {
+        let world = toasters().await;
+        let swtpm = Swtpm::start();
+        let tcti = swtpm.tcti();
+        let dps = assert_cmd::cargo::cargo_bin("dps");
+        let delete = format!(
+            "'{0}' key delete --tpm '{tcti}' --handle 0x81000112",
+            dps.display()
+        );
+        let place = ["--new-key-tpm", &tcti];
+        device(&world, "register", &place).await;
+        let removes = [&place[..], &["--exec", &delete]].concat();
+        let failed = fails(&world, "renew --now", &removes).await;
+        assert_eq!(failed.code, 5, "{failed:?}");
+        let kept = device(&world, "renew", &place).await;
+        assert_eq!(kept["certificate"]["key"], "tpm:0x81000111");
+        assert_eq!(kept["renewed"], false, "{kept}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_tpm_that_fails_when_the_keys_are_listed_leaves_the_earlier_key() {
+        let world = toasters().await;
+        let swtpm = Swtpm::start();
+        device(&world, "register", &["--new-key-tpm", &swtpm.tcti()]).await;
+        let fails_now = world.dir.path().join("fails");
+        let fails_from = fails_now.clone();
+        let proxy = TpmProxy::start(&swtpm, move |_, _| !fails_from.exists());
+        let through = proxy.tcti();
+        let place = ["--new-key-tpm", &through, "--exec", "touch fails"];
+        let partial = fails(&world, "renew --now", &place).await;
+        assert!(fails_now.exists(), "{partial:?}");
+        assert_eq!(partial.code, 7, "{partial:?}");
+        let message = "the key of the earlier one cannot be removed";
+        assert!(partial.stderr.contains(message), "{partial:?}");
+        assert!(partial.stdout.contains("true"), "{partial:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_certificate_that_the_tpm_cannot_store_is_not_requested() {
         let world = toasters().await;
         let swtpm = Swtpm::start();

@@ -26,16 +26,24 @@ const TWO_FILES: [&str; 4] = [
 
 /// An emulator that issues certificates. The directory `certificates` disappears while it does, if there is a file `fails`.
 async fn toasters() -> World {
+    toasters_with(|world| {
+        let (certificates, fails) = (world.path("certificates"), world.path("fails"));
+        move || {
+            if Path::new(&fails).exists() {
+                let _ = fs::remove_dir_all(&certificates);
+            }
+        }
+    })
+    .await
+}
+
+/// An emulator that issues certificates, and does something before each of them.
+async fn toasters_with<A: Fn() + Send + 'static>(action: impl FnOnce(&World) -> A) -> World {
     let authority = "contoso/factory-1/toasters=30".parse().unwrap();
     let world = World::start_with(|builder| builder.certificate_authority(authority)).await;
     fs::create_dir(world.path("certificates")).unwrap();
-    let (certificates, fails) = (world.path("certificates"), world.path("fails"));
     let hub = r#"{"iotHubHostName":"127.0.0.1"}"#;
-    let url = webhook::answer_after(hub, move || {
-        if Path::new(&fails).exists() {
-            let _ = fs::remove_dir_all(&certificates);
-        }
-    });
+    let url = webhook::answer_after(hub, action(&world));
     let url = url.await;
     world.file("group.key", GROUP_KEY);
     let create = "enrollment-group create toasters --hub 127.0.0.1 --primary-key-file group.key --secondary-key-file group.key \
@@ -190,4 +198,37 @@ async fn a_key_in_a_tpm_is_used_with_the_printed_certificates() {
         .await;
     assert_eq!(kept["renewed"], false, "{kept}");
     assert_eq!(kept["certificate"]["key"], "tpm:0x81000111");
+}
+
+#[cfg(feature = "tpm")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_ends_if_another_program_has_replaced_its_new_key() {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    let swtpm = dps_hardware::Swtpm::start();
+    let tcti = swtpm.tcti();
+    let of_tpm = tcti.clone();
+    let world = toasters_with(|_| {
+        move || {
+            let mut other = Command::new(assert_cmd::cargo::cargo_bin("dps"));
+            let generate = ["key", "generate", "--overwrite", "--tpm", &of_tpm];
+            other.args(generate).args(["--handle", "0x81000111"]);
+            assert!(other.output().unwrap().status.success());
+        }
+    });
+    let world = world.await;
+    let file = "certificates/issued.pem";
+    for more in [&[][..], &["--certificate-out", file]] {
+        let place = [&["--new-key-tpm", tcti.as_str()], more].concat();
+        let watch = [&["renew", "--watch", "--overwrite"], &DEVICE[..], &place].concat();
+        let daemon = world.spawn(&watch, Stdio::null()).wait_with_output();
+        let ended = tokio::time::timeout(Duration::from_secs(50), daemon).await;
+        let ended = ended.expect("the daemon ends").unwrap();
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(5), "{stderr}");
+        assert!(stderr.contains("has replaced the key"), "{stderr}");
+        assert!(!stderr.contains("BEGIN"), "{stderr}");
+        assert!(!Path::new(&world.path(file)).exists());
+    }
 }

@@ -112,7 +112,7 @@ mod tests {
             Credential::from_chain(name, chain.clone()).unwrap()
         };
         let refused = store.save_next(&of(&other)).await.unwrap_err();
-        assert!(Replaced::is_cause_of(&refused), "{refused}");
+        assert_eq!(Replaced::of(&refused), Some(Replaced::Key), "{refused}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         store.save_next(&of(&key)).await.unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

@@ -73,16 +73,26 @@ impl KeySource for HardwareKeys {
     }
 }
 
-/// Checks before a chain is stored that it belongs to its key: another program may have replaced the key.
+/// Checks before a chain is stored that it belongs to its key: another program may have replaced or removed the key.
 ///
 /// # Errors
-/// [`Replaced`] if it has, or the error of a key that cannot be opened.
+/// [`Replaced::Key`] if it has, or the error of a key that cannot be opened.
 pub(super) async fn check_key(keys: &dyn KeySource, credential: &Credential) -> io::Result<()> {
-    let key = keys.open(credential.key()).await;
-    let key = key.map_err(io::Error::other)?;
+    let name = credential.key();
+    let key = match keys.open(name).await {
+        Ok(key) => key,
+        Err(error) => {
+            let is_missing = !has_no_answer(&error)
+                && matches!(keys.list().await, Ok(names) if names.iter().all(|other| **other != name));
+            return Err(match is_missing {
+                true => Replaced::Key.into(),
+                false => io::Error::other(error),
+            });
+        }
+    };
     match key.identity(chain_pem(credential.chain())) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Replaced.into()),
+        Err(_) => Err(Replaced::Key.into()),
     }
 }
 

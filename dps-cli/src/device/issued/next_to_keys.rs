@@ -264,7 +264,7 @@ mod tests {
         let other = MemoryKeySource::name(other.serialized_der());
         let credential = Credential::from_chain(other, chain((1, 28))).unwrap();
         let refused = store.save_next(&credential).await.unwrap_err();
-        assert!(Replaced::is_cause_of(&refused), "{refused}");
+        assert_eq!(Replaced::of(&refused), Some(Replaced::Key), "{refused}");
     }
 
     #[tokio::test]

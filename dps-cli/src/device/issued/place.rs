@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::files::IssuedFiles;
 use super::hardware_keys::{HardwareKeys, check_key, has_no_answer};
-use super::replaced::{Replaced, replaced};
+use super::replaced::Replaced;
 use super::store_error::{key_error, may_be_brief};
 use crate::document::add;
 use crate::failure::{Exit, Failure, Result};
@@ -201,22 +201,22 @@ impl IssuedPlace {
 
     /// Removes the keys of earlier certificates. A source without places has none.
     pub(in crate::device) async fn remove_others(&self, in_use: &Held) -> Result {
-        let mut others = self.keys.list().await?;
-        others.retain(|name| *name != in_use.name);
-        if others.is_empty() {
-            return Ok(());
-        }
         let left = |error: &(dyn std::error::Error + 'static)| {
             let what =
                 "the certificate is in use, but the key of the earlier one cannot be removed";
             Failure::new(Exit::Partial, what).because(error)
         };
+        let mut others = self.keys.list().await.map_err(|error| left(&error))?;
+        others.retain(|name| *name != in_use.name);
+        if others.is_empty() {
+            return Ok(());
+        }
         // The earlier pair is the only usable one if another program has replaced the new key.
         let credential = Credential::new(in_use.name.clone(), &in_use.certificate);
         let checked = check_key(&*self.keys, &credential).await;
-        checked.map_err(|error| match Replaced::is_cause_of(&error) {
-            true => replaced("the earlier key is not removed", &error),
-            false => left(&error),
+        checked.map_err(|error| match Replaced::of(&error) {
+            Some(replaced) => replaced.failure("the earlier key is not removed", ""),
+            None => left(&error),
         })?;
         for name in others {
             let removed = self.keys.remove(&name).await;

@@ -5,28 +5,37 @@ use std::io;
 
 use crate::failure::{Exit, Failure};
 
-/// Another program has replaced the key or the files of a certificate.
-#[derive(Debug)]
-pub(super) struct Replaced;
-
-impl Replaced {
-    pub(super) fn is_cause_of(error: &io::Error) -> bool {
-        matches!(error.get_ref(), Some(cause) if cause.is::<Self>())
-    }
+/// What another program has replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    /// The key: the certificate cannot be used.
+    Key,
+    /// The files of the certificate. Its key may still be there.
+    Files,
 }
 
-/// The failure of a program whose certificate was replaced.
-pub(super) fn replaced(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Exit::Conflict, format!("{what}: {error}")).with_hint(
-        "let only one program renew the certificate: each `dps renew` and each device needs other names for its keys and files",
-    )
+impl Replaced {
+    /// The replacement that is the cause of an error.
+    pub(super) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// The failure of a program whose certificate was replaced. `more` follows its hint.
+    pub(super) fn failure(self, what: &str, more: &str) -> Failure {
+        Failure::new(Exit::Conflict, format!("{what}: {self}")).with_hint(format!(
+            "let only one program renew the certificate: each `dps renew` and each device needs other names for its keys and files{more}",
+        ))
+    }
 }
 
 impl fmt::Display for Replaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "another program has replaced the key or the files of the certificate in the meantime",
-        )
+        f.write_str(match self {
+            Self::Key => "another program has replaced the key of the certificate in the meantime",
+            Self::Files => {
+                "another program has replaced the files of the certificate in the meantime"
+            }
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use dps_device::certificate::{Credential, IssuedCertificate};
 use tokio::time::{Instant, sleep};
 
 use super::place::{Held, IssuedPlace};
-use super::replaced::{Replaced, replaced};
+use super::replaced::Replaced;
 use super::store_error::{key_error, may_be_brief};
 use crate::device::stop;
 use crate::failure::{Exit, Failure, Result};
@@ -47,10 +47,10 @@ impl IssuedPlace {
                 }
                 _ => {
                     let what = "the certificate was issued, but cannot be stored";
-                    return Err(match key_error(&error) {
-                        Some(error) => Failure::from(error.clone()).about(what),
-                        None if Replaced::is_cause_of(&error) => replaced(what, &error),
-                        None => Failure::from(error).about(what),
+                    return Err(match (key_error(&error), Replaced::of(&error)) {
+                        (Some(error), _) => Failure::from(error.clone()).about(what),
+                        (None, Some(replaced)) => self.replaced(replaced, what, issued),
+                        (None, None) => Failure::from(error).about(what),
                     });
                 }
             }
@@ -62,7 +62,7 @@ impl IssuedPlace {
         self.store.confirm_next().await?;
         match self.is_in_files(credential)? {
             true => Ok(()),
-            false => Err(Replaced.into()),
+            false => Err(Replaced::Files.into()),
         }
     }
 
@@ -79,38 +79,54 @@ impl IssuedPlace {
         })
     }
 
+    /// The failure of a certificate that another program has replaced, with the certificate if its key is still there. It does not ask the
+    /// user to replace what the other program has stored.
+    fn replaced(&self, replaced: Replaced, what: &str, issued: &Held) -> Failure {
+        match (replaced, self.place_of_key(&issued.name)) {
+            (Replaced::Files, Some(key)) => {
+                let more = format!("; the private key of the certificates below is {key}");
+                containing(replaced.failure(what, &more), &issued.certificate)
+            }
+            _ => replaced.failure(what, ""),
+        }
+    }
+
     /// Adds a certificate that is not stored to the failure, with the place of its private key and how to use both.
     pub(in crate::device) fn with_certificate(&self, failure: Failure, issued: &Held) -> Failure {
         if failure.exit() == Exit::Conflict {
-            // The certificate has no key.
+            // It has the certificate already, unless the key was replaced.
             return failure;
         }
-        let name = &issued.name;
-        let hint = match (&self.files, &self.chain_file) {
-            (Some(files), _) => match files.key_file_of(name) {
-                Some(key) => format!(
-                    "the private key is in {}: {}, and run `dps renew` with the same options, which puts them into use",
-                    key.display(),
-                    files.how_to_add_the_chain()
-                ),
-                None => {
-                    return failure.with_hint(
-                        "the private key is not stored either, so the certificate cannot be used: check the files and their directory, \
-                         and run the command again, which requests another certificate",
-                    );
-                }
-            },
-            (None, Some(file)) => format!(
-                "the private key is {}: write the certificates below to {}",
-                self.name(name),
-                file.display()
-            ),
-            (None, None) => format!(
-                "the private key is {}: write the certificates below to a file, and use the file with --certificate-out",
-                self.name(name)
-            ),
+        let Some(key) = self.place_of_key(&issued.name) else {
+            return failure.with_hint(
+                "the private key is not stored either, so the certificate cannot be used: check the files and their directory, \
+                 and run the command again, which requests another certificate",
+            );
         };
+        let what_to_do = match (&self.files, &self.chain_file) {
+            (Some(files), _) => format!(
+                "{}, and run `dps renew` with the same options, which puts them into use",
+                files.how_to_add_the_chain()
+            ),
+            (None, Some(file)) => format!("write the certificates below to {}", file.display()),
+            (None, None) => {
+                "write the certificates below to a file, and use the file with --certificate-out"
+                    .to_owned()
+            }
+        };
+        let hint = format!("the private key is {key}: {what_to_do}");
         containing(failure.with_hint(hint), &issued.certificate)
+    }
+
+    /// The words for the place of a private key. `None` if the files do not contain it.
+    fn place_of_key(&self, name: &str) -> Option<String> {
+        match &self.files {
+            Some(files) => {
+                let file = files.key_file_of(name)?;
+                Some(format!("in {}", file.display()))
+            }
+            None => Some(self.name(name)),
+        }
     }
 }
 

@@ -168,42 +168,90 @@ mod tests {
         assert_eq!(requests, 3);
     }
 
-    /// Files that another program removes while they are written.
+    /// Files that another program changes while they are written.
     #[derive(Debug)]
-    struct Shared(IssuedFiles);
+    struct Shared {
+        files: IssuedFiles,
+        /// The other program overwrites the chain after it is in use. Otherwise it removes the new key before.
+        overwrites_the_chain: bool,
+    }
 
     #[async_trait]
     impl CredentialStore for Shared {
         async fn load(&self) -> io::Result<StoredCredentials> {
-            self.0.load().await
+            self.files.load().await
         }
 
         async fn save_next(&self, credential: &Credential) -> io::Result<()> {
-            self.0.save_next(credential).await?;
-            self.0.remove_next_key()
+            self.files.save_next(credential).await?;
+            match self.overwrites_the_chain {
+                true => Ok(()),
+                false => self.files.remove_next_key(),
+            }
         }
 
         async fn confirm_next(&self) -> io::Result<()> {
-            self.0.confirm_next().await
+            self.files.confirm_next().await?;
+            match self.overwrites_the_chain {
+                true => std::fs::write(&self.files.chain, "of another program"),
+                false => Ok(()),
+            }
         }
 
         async fn clear(&self) -> io::Result<()> {
-            self.0.clear().await
+            self.files.clear().await
         }
     }
 
-    #[tokio::test]
-    async fn files_that_another_program_has_replaced_are_a_conflict() {
-        let disk = Disk(tempfile::tempdir().unwrap());
+    /// The failure of a certificate whose files another program changes.
+    async fn conflict(
+        disk: &Disk,
+        overwrites_the_chain: bool,
+        key_is_in_hardware: bool,
+    ) -> (String, Held) {
         disk.works();
         let mut place = disk.place();
         let issued = Authority::new().issue(&place, 2099).await;
-        place.store = Arc::new(Shared(disk.files()));
+        if key_is_in_hardware {
+            place.files = None;
+        }
+        place.store = Arc::new(Shared {
+            files: disk.files(),
+            overwrites_the_chain,
+        });
         let failure = place.store(&issued).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Conflict);
         let message = format!("{failure:?}");
         assert!(message.contains("only one program"), "{message}");
+        // `dps renew --watch` adds it when it ends.
+        let ended = place.with_certificate(failure, &issued);
+        assert_eq!(format!("{ended:?}"), message);
+        (message, issued)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_whose_key_another_program_has_removed_is_not_printed() {
+        let disk = Disk(tempfile::tempdir().unwrap());
+        let (message, _) = conflict(&disk, false, false).await;
         assert!(!message.contains("BEGIN CERTIFICATE"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_whose_file_another_program_has_overwritten_is_printed() {
+        for key_is_in_hardware in [false, true] {
+            let disk = Disk(tempfile::tempdir().unwrap());
+            let (message, issued) = conflict(&disk, true, key_is_in_hardware).await;
+            let place = match key_is_in_hardware {
+                true => String::new(),
+                false => format!("in {}", disk.files().key.display()),
+            };
+            let place = format!("the private key of the certificates below is {place}");
+            assert!(message.contains(&place), "{message}");
+            let chain = format!("{:?}", chain_pem(issued.certificate.chain()));
+            assert!(message.contains(&chain), "{message}");
+            let stored = std::fs::read_to_string(disk.files().chain).unwrap();
+            assert_eq!(stored, "of another program");
+        }
     }
 
     /// Hardware that does not answer when a key is opened.

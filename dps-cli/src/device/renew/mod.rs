@@ -116,7 +116,8 @@ impl Renewer<'_> {
             result = self.in_use(&renewed) => result,
             stopped = stop::requested() => {
                 stopped?;
-                let what = "the certificate was renewed, but dps was stopped before the command of --exec had ended or the earlier key was removed";
+                let what = "the certificate was renewed, but dps was stopped before the command of --exec had ended or the earlier key \
+                            was removed";
                 Err(Failure::new(Exit::Partial, what))
             }
         }
@@ -157,7 +158,7 @@ impl Renewer<'_> {
             let renewed = loop {
                 match self.attempt(unsaved).await {
                     Ok(renewed) => break renewed,
-                    Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
+                    Err(failure) if ends(&failure) => return Err(failure),
                     Err(failure) => {
                         failure.print(self.context.output.format());
                         let wait = schedule.failed(failure.retry_after());
@@ -171,6 +172,9 @@ impl Renewer<'_> {
             };
             events.push(self.describe(&renewed, true))?;
             if let Err(failure) = self.in_use(&renewed).await {
+                if ends(&failure) {
+                    return Err(failure);
+                }
                 failure.print(self.context.output.format());
             }
             schedule = RenewalSchedule::new(&renewed.certificate);
@@ -224,6 +228,11 @@ impl Renewer<'_> {
             "certificate": self.place.describe(held),
         })
     }
+}
+
+/// True if another attempt cannot change the failure, or would replace what another program has stored.
+fn ends(failure: &Failure) -> bool {
+    matches!(failure.exit(), Exit::Usage | Exit::Conflict)
 }
 
 /// Waits until this time of the clock.
