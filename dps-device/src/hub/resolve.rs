@@ -167,7 +167,7 @@ impl Resolver {
                     let issued = CertificateEvent::Issued(Box::new(certificate));
                     self.monitor.certificate(issued);
                 }
-                // The device is assigned. Another request has the place of the key.
+                // The device is assigned. Another request has the place of the key, or the hardware is in use for too long.
                 Err(error) => {
                     let what = "the certificate of the registration is not used";
                     self.monitor.failed(what, &error, None);
